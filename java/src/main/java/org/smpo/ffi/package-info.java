@@ -1,0 +1,2 @@
+/// The border between Java and the native engine.
+package org.smpo.ffi;

@@ -1,0 +1,2 @@
+/// Files: safetensors, JSON, atomic writes.
+package org.smpo.io;

@@ -1,0 +1,23 @@
+# smpo_layer(kernels ...): a static library `smpo_kernels` whose headers are seen as "kernels/x.h" by those targets
+# alone that link it. Every layer's headers sit behind an include root of their own (a link in the build folder), so an
+# include of a layer that was not linked does not compile.
+function(smpo_layer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
+  set(root ${CMAKE_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${root})
+  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/native/src/${name} ${root}/${name} SYMBOLIC)
+  if(ARG_SOURCES)
+    add_library(smpo_${name} STATIC ${ARG_SOURCES})
+    target_include_directories(smpo_${name} PUBLIC ${root})
+    target_link_libraries(smpo_${name} PRIVATE smpo_flags ${ARG_LIBRARIES})
+    foreach(layer ${ARG_USES})
+      target_link_libraries(smpo_${name} PRIVATE smpo_${layer})
+    endforeach()
+  else()
+    add_library(smpo_${name} INTERFACE)
+    target_include_directories(smpo_${name} INTERFACE ${root})
+    foreach(layer ${ARG_USES})
+      target_link_libraries(smpo_${name} INTERFACE $<LINK_ONLY:smpo_${layer}>)
+    endforeach()
+  endif()
+endfunction()

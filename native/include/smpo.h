@@ -1,0 +1,249 @@
+/*
+ * smpo.h: the border between the smpo engine (C++, LibTorch, CUDA) and everything else. The only public header; C11.
+ *
+ * Rules that hold for every function:
+ *  - It returns an smpo_status and takes a caller-owned smpo_error last. The error may be NULL (the status alone is
+ *    then returned). On success the error is left untouched.
+ *  - Nothing escapes: no C++ exception crosses, nothing calls exit() or abort() on a caller's mistake.
+ *  - Structs go by pointer; the caller sets their first field, `size`, to sizeof. A wrong size is
+ *    SMPO_INVALID_ARGUMENT and nothing is written.
+ *  - The caller owns host memory and the library owns device memory. No host pointer is kept after return.
+ *  - A handle is a checked 64-bit number (kind, generation, slot). A null, closed, foreign or wrong-kind handle is
+ *    SMPO_INVALID_HANDLE, never a crash. An out-parameter is written only on success.
+ *  - A session belongs to the thread that opened it; a call from another thread is SMPO_WRONG_THREAD. The one
+ *    exception is smpo_session_cancel. Functions without a session may be called from any thread.
+ *  - No callbacks.
+ *  - Strings are UTF-8 and end with a zero byte; one that does not fit is cut.
+ */
+#ifndef SMPO_H_
+#define SMPO_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status and error ------------------------------------------------------------------------------------------- */
+
+typedef int32_t smpo_status;
+enum {
+  SMPO_OK = 0,
+  SMPO_INVALID_ARGUMENT = 1,  /* null pointer, wrong struct size, or a value outside its documented range */
+  SMPO_SHAPE_MISMATCH = 2,    /* shape or byte count differs from what the operation needs */
+  SMPO_DTYPE_MISMATCH = 3,    /* element type differs from what the operation needs */
+  SMPO_INVALID_HANDLE = 4,    /* null, closed, of another kind, or of another session */
+  SMPO_WRONG_THREAD = 5,      /* called from a thread that does not own the session */
+  SMPO_UNSUPPORTED = 6,       /* well-formed, but this build or this machine cannot do it */
+  SMPO_OUT_OF_MEMORY = 7,     /* host or device memory; the session stays usable */
+  SMPO_DEVICE_FAULT = 8,      /* a device error that poisons the session; error.detail holds the backend's code */
+  SMPO_SESSION_POISONED = 9,  /* an earlier SMPO_DEVICE_FAULT made the session unusable; carries the first message */
+  SMPO_CANCELLED = 10,        /* smpo_session_cancel was called; the operation's outputs are not to be used */
+  SMPO_NON_FINITE = 11,       /* a value that must be finite is not */
+  SMPO_INTERNAL = 12          /* a bug in the engine; please report the message */
+};
+
+typedef struct smpo_error {
+  uint32_t size;
+  smpo_status code;
+  int64_t detail;     /* backend code such as a cudaError_t, else 0 */
+  char message[1008]; /* "function: argument: expected ..., got ..." */
+} smpo_error;         /* 1024 bytes */
+
+/* ---- library and machine ---------------------------------------------------------------------------------------- */
+
+enum { SMPO_ABI_VERSION = 1 };
+
+typedef struct smpo_library_info {
+  uint32_t size;
+  uint32_t abi_version;
+  char version[32];        /* "0.1.0" */
+  char commit[64];         /* git commit of the sources, with "-dirty" when they had changes; "unknown" without git */
+  char build_type[32];     /* "RelWithDebInfo" */
+  char compiler[64];       /* "GNU 12.2.0" */
+  char libtorch[64];       /* version of the LibTorch that was loaded */
+  char cuda_compiled[32];  /* "13.0", or empty when built without CUDA */
+  char cuda_targets[64];   /* "sm_80 sm_90a compute_90", or empty */
+} smpo_library_info;
+
+/* Bits of smpo_cpu_info.features: what the CPU can do and the operating system allows. */
+enum {
+  SMPO_CPU_AVX2 = 1,
+  SMPO_CPU_FMA = 2,
+  SMPO_CPU_AVX512F = 4,
+  SMPO_CPU_AVX512_BF16 = 8,
+  SMPO_CPU_AMX_BF16 = 16
+};
+
+typedef struct smpo_cpu_info {
+  uint32_t size;
+  uint32_t features;
+  int32_t logical_cores;  /* usable by this process */
+  int32_t physical_cores; /* at least 1 */
+  uint64_t total_memory;     /* bytes; a container's limit where there is one */
+  uint64_t available_memory; /* bytes */
+  char model[96];
+} smpo_cpu_info;
+
+typedef struct smpo_cuda_info {
+  uint32_t size;
+  int32_t compiled;        /* 1 when this library has CUDA code */
+  int32_t device_count;    /* 0 when none can be used */
+  int32_t driver_version;  /* 13000 for 13.0; 0 when there is no driver */
+  int32_t runtime_version; /* likewise */
+  char problem[252];       /* why device_count is 0, in words; empty when it is not */
+} smpo_cuda_info;
+
+typedef struct smpo_cuda_device_info {
+  uint32_t size;
+  int32_t index;
+  int32_t compute_major;
+  int32_t compute_minor;
+  int32_t multiprocessors;
+  int32_t reserved;
+  uint64_t total_memory; /* bytes */
+  uint64_t free_memory;  /* bytes */
+  char name[96];
+} smpo_cuda_device_info;
+
+smpo_status smpo_abi_version(uint32_t *version, smpo_error *error);
+
+/* SHA-256 of this header as the library was built with it: 64 lower-case hex digits and a zero byte; capacity >= 65. */
+smpo_status smpo_abi_header_sha256(char *text, uint32_t capacity, smpo_error *error);
+
+smpo_status smpo_library_describe(smpo_library_info *info, smpo_error *error);
+smpo_status smpo_cpu_describe(smpo_cpu_info *info, smpo_error *error);
+smpo_status smpo_cuda_describe(smpo_cuda_info *info, smpo_error *error);
+
+/* SMPO_INVALID_ARGUMENT when index is not in [0, device_count). */
+smpo_status smpo_cuda_device_describe(int32_t index, smpo_cuda_device_info *info, smpo_error *error);
+
+/* ---- session ---------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_session; /* 0 is never a valid handle */
+
+enum { SMPO_DEVICE_CPU = 0, SMPO_DEVICE_CUDA = 1 };
+
+enum { SMPO_LOG_DEBUG = 0, SMPO_LOG_INFO = 1, SMPO_LOG_WARNING = 2, SMPO_LOG_ERROR = 3 };
+
+typedef struct smpo_session_config {
+  uint32_t size;
+  int32_t device_type;   /* SMPO_DEVICE_* */
+  int32_t device_index;  /* 0 for the CPU */
+  int32_t threads;       /* CPU threads per operation, 1..1024; 0: one per physical core */
+  uint64_t seed;         /* of every counter-based random number that the session draws */
+  int32_t deterministic; /* 1: same inputs, same bits, on the same machine; 0: faster kernels may be chosen */
+  int32_t log_level;     /* SMPO_LOG_*: records below it are not kept */
+  uint32_t log_capacity; /* records kept between two drains, 1..65536; the oldest are dropped and counted */
+  uint32_t reserved;     /* 0 */
+} smpo_session_config;
+
+typedef struct smpo_session_statistics {
+  uint32_t size;
+  uint32_t open_tensors;
+  uint64_t calls;                  /* on this session, this one included */
+  uint64_t failed_calls;
+  uint64_t log_records_dropped;
+  uint64_t host_bytes_in_use;      /* CPU tensors, whole process */
+  uint64_t host_bytes_peak;        /* highest host_bytes_in_use, whole process */
+  uint64_t host_bytes_pooled;      /* kept by the pool for reuse, whole process */
+  uint64_t device_bytes_in_use;    /* this session's device; 0 on the CPU */
+  uint64_t device_bytes_peak;
+  uint64_t device_bytes_reserved;
+  uint64_t device_synchronizations; /* host waits for the device that the engine made */
+} smpo_session_statistics;
+
+typedef struct smpo_log_record {
+  uint32_t size;
+  int32_t level;          /* SMPO_LOG_* */
+  int64_t unix_nanos;
+  char message[240];
+} smpo_log_record; /* 256 bytes */
+
+/* The calling thread becomes the owner. SMPO_UNSUPPORTED when the device cannot be used, with the reason. */
+smpo_status smpo_session_open(const smpo_session_config *config, smpo_session *session, smpo_error *error);
+
+/* Closes the session and every handle that belongs to it. Works on a poisoned session. */
+smpo_status smpo_session_close(smpo_session session, smpo_error *error);
+
+/* From any thread: the operation in flight, or else the next one that can be cancelled, stops at its next safe point
+ * and returns SMPO_CANCELLED, which consumes the request. Operations that can be cancelled say so. */
+smpo_status smpo_session_cancel(smpo_session session, smpo_error *error);
+
+/* Waits until all queued device work is done. A no-op on the CPU. */
+smpo_status smpo_session_synchronize(smpo_session session, smpo_error *error);
+
+/* Gives memory that the pools keep for reuse back to the operating system or the device. */
+smpo_status smpo_session_trim(smpo_session session, smpo_error *error);
+
+smpo_status smpo_session_describe(smpo_session session, smpo_session_statistics *statistics, smpo_error *error);
+
+/* Moves up to capacity records, oldest first, into records[0..count). Each record's size field must be set. */
+smpo_status smpo_session_drain_log(smpo_session session, smpo_log_record *records, uint32_t capacity, uint32_t *count,
+                                   smpo_error *error);
+
+/* What smpo_debug_raise throws inside the engine: proof, from outside, of what comes back across the border. */
+enum {
+  SMPO_RAISE_NOTHING = 0,           /* SMPO_OK */
+  SMPO_RAISE_ENGINE_ERROR = 1,      /* the engine's own exception with the status given in `status` */
+  SMPO_RAISE_INVALID_ARGUMENT = 2,  /* std::invalid_argument -> SMPO_INVALID_ARGUMENT */
+  SMPO_RAISE_BAD_ALLOC = 3,         /* std::bad_alloc -> SMPO_OUT_OF_MEMORY */
+  SMPO_RAISE_RUNTIME_ERROR = 4,     /* std::runtime_error -> SMPO_INTERNAL */
+  SMPO_RAISE_TORCH_ERROR = 5,       /* c10::Error -> SMPO_INTERNAL */
+  SMPO_RAISE_TORCH_OUT_OF_MEMORY = 6, /* c10::OutOfMemoryError -> SMPO_OUT_OF_MEMORY */
+  SMPO_RAISE_FOREIGN = 7,           /* something that is no std::exception -> SMPO_INTERNAL */
+  SMPO_RAISE_DEVICE_FAULT = 8       /* a sticky device error -> SMPO_DEVICE_FAULT, and the session is poisoned */
+};
+
+/* For tests of bindings: raises the given kind inside the engine. `status` is read for SMPO_RAISE_ENGINE_ERROR only. */
+smpo_status smpo_debug_raise(smpo_session session, int32_t kind, smpo_status status, smpo_error *error);
+
+/* ---- tensors ---------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_tensor; /* 0 is never a valid handle */
+
+enum { SMPO_F32 = 1, SMPO_BF16 = 2, SMPO_F16 = 3, SMPO_I32 = 4, SMPO_I64 = 5 };
+
+enum { SMPO_MAX_RANK = 8 };
+
+typedef struct smpo_tensor_spec {
+  uint32_t size;
+  int32_t dtype;    /* SMPO_F32.. */
+  int32_t rank;     /* 0 (a scalar) .. SMPO_MAX_RANK */
+  int32_t reserved; /* 0 */
+  int64_t shape[8]; /* each >= 0; entries from rank on are 0 */
+} smpo_tensor_spec;
+
+/* A new tensor on the session's device, filled with zeros, row-major. */
+smpo_status smpo_tensor_zeros(smpo_session session, const smpo_tensor_spec *spec, smpo_tensor *tensor,
+                              smpo_error *error);
+
+/* A new tensor with a copy of `bytes` bytes at `data`, row-major, little-endian. `bytes` must be the spec's size. */
+smpo_status smpo_tensor_from_host(smpo_session session, const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
+                                  smpo_tensor *tensor, smpo_error *error);
+
+/* Copies the tensor to `data`. The spec must equal the tensor's own dtype and shape, `bytes` its size. */
+smpo_status smpo_tensor_to_host(smpo_session session, smpo_tensor tensor, const smpo_tensor_spec *spec, void *data,
+                                uint64_t bytes, smpo_error *error);
+
+/* Writes dtype, rank and shape; spec->size must be set. */
+smpo_status smpo_tensor_describe(smpo_session session, smpo_tensor tensor, smpo_tensor_spec *spec, smpo_error *error);
+
+/* A new tensor with the values converted to dtype: round to nearest even between floating types, exact where the
+ * values fit between integer types. Between floating and integer types: SMPO_UNSUPPORTED. */
+smpo_status smpo_tensor_convert(smpo_session session, smpo_tensor tensor, int32_t dtype, smpo_tensor *converted,
+                                smpo_error *error);
+
+/* Fills a floating tensor with standard normal numbers. Row r (first dimension) is a pure function of (session seed,
+ * purpose, step, items[r], position in the row): it depends neither on the batch nor on the device nor on threads.
+ * `count` must be the first dimension; items lie in [0, 2^56), purpose in [0, 256). Can be cancelled between rows. */
+smpo_status smpo_tensor_fill_normal(smpo_session session, smpo_tensor tensor, uint32_t purpose, uint32_t step,
+                                    const int64_t *items, uint64_t count, smpo_error *error);
+
+smpo_status smpo_tensor_close(smpo_session session, smpo_tensor tensor, smpo_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SMPO_H_ */

@@ -1,0 +1,54 @@
+# Sourced by the scripts beside it. Sets ROOT and moves there; START is where the caller stood.
+set -euo pipefail
+START=$PWD
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+ENVIRONMENT=build/deps/environment.sh
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+# The comment at the top of the calling script is its help.
+help_of() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
+
+# The commit of the sources, as the build stamps it.
+commit() {
+  local id
+  id=$(git rev-parse --short=12 HEAD 2>/dev/null) || { echo unknown; return; }
+  git diff --quiet HEAD -- 2>/dev/null || id+=-dirty
+  echo "$id"
+}
+
+# tools/setup, then its findings: JAVA_HOME, SMPO_LIBTORCH and, with --cuda, SMPO_CUDA_ROOT.
+set_up() {
+  tools/setup --quiet "$@"
+  # shellcheck source=/dev/null
+  source "$ENVIRONMENT"
+}
+
+# build_native DIR [TARGET ...] -- [CMAKE OPTION ...]
+build_native() {
+  local dir=$1 targets=() log
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do targets+=("$1"); shift; done
+  [ $# -gt 0 ] && shift
+  mkdir -p "$dir"
+  log=$dir/build.log
+  # Configure when something that configuring reads has changed; ninja does it for CMakeLists.txt by itself.
+  local wanted="$SMPO_LIBTORCH ${SMPO_CUDA_ROOT:-} $*"
+  if [ ! -f "$dir/build.ninja" ] || [ "$(cat "$dir/.configured" 2>/dev/null)" != "$wanted" ]; then
+    say "configuring $dir"
+    local launcher=()
+    command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+    cmake -S . -B "$dir" -G Ninja -DSMPO_LIBTORCH="$SMPO_LIBTORCH" "${launcher[@]}" "$@" >"$log" 2>&1 ||
+      { cat "$log" >&2; die "CMake failed in $dir"; }
+    echo "$wanted" >"$dir/.configured"
+  fi
+  if [ -t 2 ]; then
+    ninja -C "$dir" "${targets[@]}" >&2 || die "the native build failed in $dir"
+  else
+    ninja -C "$dir" "${targets[@]}" >"$log" 2>&1 || { grep -v '^\[' "$log" | head -100 >&2; die "the native build failed in $dir"; }
+  fi
+}
+
+maven() { JAVA_HOME="$JAVA_HOME" mvn -B -ntp -q -Dsmpo.commit="$(commit)" "$@" 2> >(grep -v -e sun.misc.Unsafe -e 'terminally deprecated' -e AbstractFuture >&2); }

@@ -51,4 +51,8 @@ build_native() {
   fi
 }
 
-maven() { JAVA_HOME="$JAVA_HOME" mvn -B -ntp -q -Dsmpo.commit="$(commit)" "$@" 2> >(grep -v -e sun.misc.Unsafe -e 'terminally deprecated' -e AbstractFuture >&2); }
+# Maven without its chatter: errors and warnings only.
+maven() {
+  mvn -B -ntp -Dsmpo.commit="$(commit)" "$@" 2>&1 |
+    { grep -v -e '^\[INFO\]' -e sun.misc.Unsafe -e 'terminally deprecated' -e AbstractFuture -e '^$' || true; }
+}

@@ -66,13 +66,13 @@ def normal_like(name, shape):
     return uniform(name, int(np.prod(shape, dtype=np.int64))).reshape(shape) * np.sqrt(np.float32(3))
 
 
-def fill(module):
-    """Sets every parameter of a torch module by its name."""
+def fill(module, name_on_disk=lambda name: name):
+    """Sets every parameter of a torch module by its name in a checkpoint."""
     import torch
 
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(torch.from_numpy(tensor(name, tuple(parameter.shape))))
+            parameter.copy_(torch.from_numpy(tensor(name_on_disk(name), tuple(parameter.shape))))
     return module
 
 

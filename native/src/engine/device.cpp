@@ -1,0 +1,83 @@
+#include "engine/device.h"
+
+#include "engine/cuda_info.h"
+#include "engine/error.h"
+#include "smpo.h"
+
+#ifdef SMPO_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#endif
+
+namespace smpo::engine {
+
+#ifdef SMPO_CUDA
+
+struct Device::Stream {
+  c10::cuda::CUDAStream stream;
+};
+
+Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
+  if (type == SMPO_DEVICE_CPU) {
+    if (index != 0) fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0 for the CPU, got ", index);
+    return;
+  }
+  if (type != SMPO_DEVICE_CUDA) fail(SMPO_INVALID_ARGUMENT, "device_type: expected 0..1, got ", type);
+  const CudaInfo cuda = CudaInfo::of_this_machine();
+  if (cuda.device_count == 0) fail(SMPO_UNSUPPORTED, "device_type: no CUDA device can be used: ", cuda.problem);
+  if (index < 0 || index >= cuda.device_count) {
+    fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0..", cuda.device_count - 1, ", got ", index);
+  }
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
+  stream_ = std::make_unique<Stream>(
+      Stream{c10::cuda::getStreamFromPool(/*isHighPriority=*/false, static_cast<c10::DeviceIndex>(index))});
+}
+
+void Device::with(FunctionRef body) const {
+  if (stream_ == nullptr) return body();
+  const c10::cuda::CUDAStreamGuard guard(stream_->stream);
+  body();
+}
+
+void Device::synchronize() {
+  if (stream_ == nullptr) return;
+  ++synchronizations_;
+  stream_->stream.synchronize();
+}
+
+void Device::trim() {
+  if (stream_ == nullptr) return;
+  synchronize();
+  c10::cuda::CUDACachingAllocator::emptyCache();
+}
+
+DeviceMemory Device::memory() const {
+  if (stream_ == nullptr) return {};
+  const auto statistics = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index_));
+  constexpr size_t kAll = 0;  // StatType::AGGREGATE
+  return {.in_use = static_cast<uint64_t>(statistics.allocated_bytes[kAll].current),
+          .peak = static_cast<uint64_t>(statistics.allocated_bytes[kAll].peak),
+          .reserved = static_cast<uint64_t>(statistics.reserved_bytes[kAll].current)};
+}
+
+#else
+
+struct Device::Stream {};
+
+Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
+  if (type == SMPO_DEVICE_CUDA) fail(SMPO_UNSUPPORTED, "device_type: ", CudaInfo::of_this_machine().problem);
+  if (type != SMPO_DEVICE_CPU) fail(SMPO_INVALID_ARGUMENT, "device_type: expected 0..1, got ", type);
+  if (index != 0) fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0 for the CPU, got ", index);
+}
+
+void Device::with(FunctionRef body) const { body(); }
+void Device::synchronize() {}
+void Device::trim() {}
+DeviceMemory Device::memory() const { return {}; }
+
+#endif
+
+Device::~Device() = default;
+
+}  // namespace smpo::engine

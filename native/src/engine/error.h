@@ -1,0 +1,42 @@
+#ifndef SMPO_ENGINE_ERROR_H_
+#define SMPO_ENGINE_ERROR_H_
+
+#include <cstdint>
+#include <exception>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "smpo.h"
+
+namespace smpo::engine {
+
+// The engine's own exception. Its message has the form "argument: expected ..., got ..."; the border puts the name of
+// the called function before it.
+class Error final : public std::exception {
+ public:
+  Error(smpo_status status, std::string message, int64_t detail = 0)
+      : status_(status), detail_(detail), message_(std::move(message)) {}
+
+  smpo_status status() const noexcept { return status_; }
+  // A backend's code such as a cudaError_t, else 0.
+  int64_t detail() const noexcept { return detail_; }
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  smpo_status status_;
+  int64_t detail_;
+  std::string message_;
+};
+
+// Throws an Error whose message is the parts, one after another.
+template <typename... Parts>
+[[noreturn]] void fail(smpo_status status, const Parts&... parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  throw Error(status, std::move(message).str());
+}
+
+}  // namespace smpo::engine
+
+#endif  // SMPO_ENGINE_ERROR_H_

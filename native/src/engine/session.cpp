@@ -1,0 +1,255 @@
+#include "engine/session.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
+#include <omp.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "engine/cpu_info.h"
+#include "engine/error.h"
+#include "engine/handle_table.h"
+#include "engine/memory/cpu_tensors.h"
+
+namespace smpo::engine {
+namespace {
+
+// Of the calling thread. Never used again for another one, unlike the operating system's numbers.
+uint64_t this_thread() {
+  static std::atomic<uint64_t> last{0};
+  thread_local const uint64_t id = ++last;
+  return id;
+}
+
+// LibTorch takes its thread count from OpenMP's, which is a variable of the calling thread. at::set_num_threads would
+// set a count for the whole process and drop oneDNN's compiled kernels each time.
+class ThreadsScope final {
+ public:
+  explicit ThreadsScope(int threads) : previous_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  ~ThreadsScope() { omp_set_num_threads(previous_); }
+  ThreadsScope(const ThreadsScope&) = delete;
+  ThreadsScope& operator=(const ThreadsScope&) = delete;
+
+ private:
+  int previous_;
+};
+
+// LibTorch's determinism is a set of variables of the process. They are on while any deterministic session is inside
+// a call; another session's call meanwhile may be slower for it, never wrong.
+class DeterminismScope final {
+ public:
+  explicit DeterminismScope(bool wanted) : wanted_(wanted) {
+    if (!wanted_) return;
+    const std::lock_guard lock(mutex());
+    if (inside()++ > 0) return;
+    at::Context& context = at::globalContext();
+    previous() = {context.deterministicAlgorithms(), context.deterministicAlgorithmsWarnOnly(),
+                  context.deterministicCuDNN(),      context.benchmarkCuDNN(),
+                  context.deterministicMkldnn(),     context.deterministicFillUninitializedMemory()};
+    set({.algorithms = true, .warn_only = false, .cudnn = true, .benchmark = false, .mkldnn = true, .fill = false});
+  }
+  ~DeterminismScope() {
+    if (!wanted_) return;
+    const std::lock_guard lock(mutex());
+    if (--inside() == 0) set(previous());
+  }
+  DeterminismScope(const DeterminismScope&) = delete;
+  DeterminismScope& operator=(const DeterminismScope&) = delete;
+
+ private:
+  struct Modes {
+    bool algorithms, warn_only, cudnn, benchmark, mkldnn;
+    bool fill;  // uninitialized memory is filled with NaN: a debugging aid that costs a pass over every tensor
+  };
+
+  static void set(const Modes& modes) {
+    at::Context& context = at::globalContext();
+    context.setDeterministicAlgorithms(modes.algorithms, modes.warn_only);
+    context.setDeterministicCuDNN(modes.cudnn);
+    context.setBenchmarkCuDNN(modes.benchmark);
+    context.setDeterministicMkldnn(modes.mkldnn);
+    context.setDeterministicFillUninitializedMemory(modes.fill);
+  }
+  static std::mutex& mutex() {
+    static std::mutex instance;
+    return instance;
+  }
+  static int& inside() {
+    static int count = 0;
+    return count;
+  }
+  static Modes& previous() {
+    static Modes modes{};
+    return modes;
+  }
+
+  const bool wanted_;
+};
+
+class WarningsToLog final : public c10::WarningHandler {
+ public:
+  explicit WarningsToLog(Session* session) : session_(session) {}
+  void process(const c10::Warning& warning) override { session_->log(SMPO_LOG_WARNING, warning.msg()); }
+
+ private:
+  Session* session_;
+};
+
+int64_t unix_nanos() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+}  // namespace
+
+uint64_t Session::open(const SessionConfig& config) {
+  auto session = std::make_shared<Session>(config);
+  session->handle_ = handles().open(HandleKind::kSession, 0, session);
+  return session->handle_;
+}
+
+std::shared_ptr<Session> Session::of(uint64_t handle) {
+  return std::static_pointer_cast<Session>(handles().resolve(handle, HandleKind::kSession, 0, "session"));
+}
+
+Session::Session(const SessionConfig& config)
+    : config_(config),
+      owner_(this_thread()),
+      threads_(config.threads > 0 ? config.threads : CpuInfo::of_this_process().physical_cores),
+      device_(config.device_type, config.device_index) {
+  cpu_tensors();
+  // LibTorch chooses this thread's count when it is first asked for one. Let that be now, not inside a call.
+  at::get_num_threads();
+  log(SMPO_LOG_INFO,
+      std::string("session opened: ") +
+          (config.device_type == SMPO_DEVICE_CPU ? "cpu" : "cuda:" + std::to_string(config.device_index)) +
+          ", threads " + std::to_string(threads_) + ", seed " + std::to_string(config.seed) +
+          (config.deterministic ? ", deterministic" : ""));
+}
+
+Session::~Session() = default;
+
+void Session::close() {
+  // The session's own handle first: when that is gone, no call can add a tensor.
+  const std::shared_ptr<void> self = handles().close(handle_, HandleKind::kSession, 0, "session");
+  handles().close_all_of(handle_);
+  open_tensors_ = 0;
+}
+
+void Session::run(FunctionRef body) {
+  const c10::NoGradGuard no_grad;
+  const ThreadsScope threads(threads_);
+  const DeterminismScope determinism(config_.deterministic);
+  WarningsToLog warnings(this);
+  const c10::WarningUtils::WarningHandlerGuard warnings_scope(&warnings);
+  device_.with(body);
+}
+
+void Session::require_owner() const {
+  if (this_thread() != owner_) {
+    fail(SMPO_WRONG_THREAD, "session: expected a call from the thread that opened it, got one from another");
+  }
+}
+
+void Session::require_healthy() const {
+  if (poisoned_) {
+    throw Error(SMPO_SESSION_POISONED,
+                std::string("session: unusable since an earlier device fault: ") + first_fault_.message,
+                first_fault_.detail);
+  }
+}
+
+void Session::count_failure(const char* function, const Failure& failure) noexcept {
+  failed_calls_.fetch_add(1, std::memory_order_relaxed);
+  // The rest belongs to the owner: a refused caller from another thread must not touch it.
+  if (this_thread() != owner_) return;
+  if (failure.status == SMPO_DEVICE_FAULT && !poisoned_) {
+    poisoned_ = true;
+    first_fault_ = failure;
+  }
+  char message[sizeof(smpo_log_record::message)];
+  const char* parts[] = {function, ": ", failure.message};
+  size_t length = 0;
+  for (const char* part : parts) {
+    copy_text(message + length, sizeof message - length, part);
+    length += std::string_view(message + length).size();
+  }
+  log(failure.status == SMPO_DEVICE_FAULT ? SMPO_LOG_ERROR : SMPO_LOG_DEBUG, message);
+}
+
+void Session::stop_if_cancelled() {
+  if (cancel_requested_.load(std::memory_order_relaxed) &&
+      cancel_requested_.exchange(false, std::memory_order_acquire)) {
+    throw Error(SMPO_CANCELLED, "stopped by smpo_session_cancel");
+  }
+}
+
+void Session::trim() {
+  device_.trim();
+  const uint64_t bytes = cpu_tensors().trim();
+  log(SMPO_LOG_DEBUG, "trim: " + std::to_string(bytes) + " bytes of pooled host memory given back");
+}
+
+smpo_session_statistics Session::statistics() const {
+  const ArenaStatistics host = cpu_tensors().statistics();
+  const DeviceMemory device = device_.memory();
+  return {.size = sizeof(smpo_session_statistics),
+          .open_tensors = open_tensors_,
+          .calls = calls_.load(std::memory_order_relaxed),
+          .failed_calls = failed_calls_.load(std::memory_order_relaxed),
+          .log_records_dropped = log_records_dropped_,
+          .host_bytes_in_use = host.in_use,
+          .host_bytes_peak = host.peak,
+          .host_bytes_pooled = host.pooled,
+          .device_bytes_in_use = device.in_use,
+          .device_bytes_peak = device.peak,
+          .device_bytes_reserved = device.reserved,
+          .device_synchronizations = device_.synchronizations()};
+}
+
+void Session::log(int32_t level, std::string_view message) noexcept {
+  if (level < config_.log_level) return;
+  try {
+    if (log_.size() >= config_.log_capacity) {
+      log_.pop_front();
+      ++log_records_dropped_;
+    }
+    log_.push_back({level, unix_nanos(), std::string(message.substr(0, sizeof(smpo_log_record::message)))});
+  } catch (const std::bad_alloc&) {
+    ++log_records_dropped_;
+  }
+}
+
+uint32_t Session::drain_log(std::span<smpo_log_record> records) {
+  uint32_t count = 0;
+  for (; count < records.size() && !log_.empty(); ++count) {
+    const LogEntry& entry = log_.front();
+    smpo_log_record& record = records[count];
+    record.level = entry.level;
+    record.unix_nanos = entry.unix_nanos;
+    copy_text(record.message, sizeof record.message, entry.message.c_str());
+    log_.pop_front();
+  }
+  return count;
+}
+
+uint64_t Session::adopt(std::shared_ptr<Tensor> tensor) {
+  const uint64_t handle = handles().open(HandleKind::kTensor, handle_, std::move(tensor));
+  ++open_tensors_;
+  return handle;
+}
+
+std::shared_ptr<Tensor> Session::tensor(uint64_t handle) const {
+  return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, "tensor"));
+}
+
+void Session::close_tensor(uint64_t handle) {
+  handles().close(handle, HandleKind::kTensor, handle_, "tensor");
+  --open_tensors_;
+}
+
+}  // namespace smpo::engine

@@ -1,0 +1,113 @@
+#ifndef SMPO_ENGINE_SESSION_H_
+#define SMPO_ENGINE_SESSION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/device.h"
+#include "engine/failure.h"
+#include "engine/function_ref.h"
+#include "smpo.h"
+
+namespace smpo::engine {
+
+struct Tensor;
+
+struct SessionConfig {
+  int32_t device_type;
+  int32_t device_index;
+  int32_t threads;  // 0: one per physical core
+  uint64_t seed;
+  bool deterministic;
+  int32_t log_level;      // SMPO_LOG_*
+  uint32_t log_capacity;  // records
+};
+
+// One engine: a device, its modes, its log, and the tensors that belong to it. It is used by the thread that opened
+// it; only those functions that say so may be called from others.
+class Session final {
+ public:
+  // Opens a session that the calling thread owns and returns its handle. Throws Error.
+  static uint64_t open(const SessionConfig& config);
+  // The session of a handle, from any thread. Throws Error(SMPO_INVALID_HANDLE).
+  static std::shared_ptr<Session> of(uint64_t handle);
+
+  explicit Session(const SessionConfig& config);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Closes the handle and with it the handles of all its tensors.
+  void close();
+
+  // Runs the body under the session's modes: device, stream, threads, determinism, no gradients, LibTorch's warnings
+  // to the session's log. What was set before is set again when it returns or throws.
+  void run(FunctionRef body);
+
+  // From any thread. Throw Error: SMPO_WRONG_THREAD unless the caller owns the session; SMPO_SESSION_POISONED with
+  // the first fault's message when there was one.
+  void require_owner() const;
+  void require_healthy() const;
+
+  // From any thread: one more call, and one that failed. A device fault poisons the session.
+  void count_call() noexcept { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void count_failure(const char* function, const Failure& failure) noexcept;
+
+  // From any thread.
+  void request_cancel() noexcept { cancel_requested_.store(true, std::memory_order_release); }
+  // A safe point of an operation that can be cancelled. Throws Error(SMPO_CANCELLED), which uses the request up.
+  void stop_if_cancelled();
+
+  void synchronize() { device_.synchronize(); }
+  // Gives what the pools keep back, the CPU tensors' (of the whole process) included.
+  void trim();
+  smpo_session_statistics statistics() const;
+
+  // Keeps a record, unless its level is below the configured one; the oldest goes when there is no room.
+  void log(int32_t level, std::string_view message) noexcept;
+  // Moves the oldest records, as many as fit and there are, into `records`; their number.
+  uint32_t drain_log(std::span<smpo_log_record> records);
+
+  uint64_t adopt(std::shared_ptr<Tensor> tensor);
+  // Throw Error(SMPO_INVALID_HANDLE).
+  std::shared_ptr<Tensor> tensor(uint64_t handle) const;
+  void close_tensor(uint64_t handle);
+
+  Device& device() { return device_; }
+  const Device& device() const { return device_; }
+  int32_t threads() const { return threads_; }
+  uint64_t seed() const { return config_.seed; }
+
+ private:
+  struct LogEntry {
+    int32_t level;
+    int64_t unix_nanos;
+    std::string message;
+  };
+
+  const SessionConfig config_;
+  const uint64_t owner_;
+  int32_t threads_;
+  Device device_;
+  uint64_t handle_ = 0;
+
+  std::atomic<uint64_t> calls_{0};
+  std::atomic<uint64_t> failed_calls_{0};
+  std::atomic<bool> cancel_requested_{false};
+  uint32_t open_tensors_ = 0;
+
+  bool poisoned_ = false;
+  Failure first_fault_;
+
+  std::deque<LogEntry> log_;
+  uint64_t log_records_dropped_ = 0;
+};
+
+}  // namespace smpo::engine
+
+#endif  // SMPO_ENGINE_SESSION_H_

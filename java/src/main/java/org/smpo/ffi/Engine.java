@@ -217,8 +217,8 @@ public final class Engine extends Handle {
             throw new InvalidArgumentException(
                     "copyToHost: data: expected writable memory, got a read-only segment", 0);
         }
-        long session = enter();
         long id = own(tensor);
+        long session = enter();
         MemorySegment spec = spec(dtype, tensor.shape());
         boolean inPlace = readableInPlace(data);
         try {
@@ -237,11 +237,10 @@ public final class Engine extends Handle {
 
     DeviceTensor convert(DeviceTensor tensor, DType dtype) {
         Objects.requireNonNull(dtype, "dtype");
+        long id = own(tensor);
         long session = enter();
         Errors.check(
-                Native.tensorConvert(session, own(tensor), dtype.code(), result, error.segment()),
-                error,
-                "smpo_tensor_convert");
+                Native.tensorConvert(session, id, dtype.code(), result, error.segment()), error, "smpo_tensor_convert");
         return created(dtype, tensor.shape());
     }
 
@@ -250,8 +249,8 @@ public final class Engine extends Handle {
         if (step < 0) {
             throw new InvalidArgumentException("fillNormal: step: expected 0 or more, got " + step, 0);
         }
-        long session = enter();
         long id = own(tensor);
+        long session = enter();
         try {
             MemorySegment source =
                     staging.take(items.length * JAVA_LONG.byteSize()).copyFrom(MemorySegment.ofArray(items));

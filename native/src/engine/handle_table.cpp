@@ -49,12 +49,16 @@ const HandleTable::Entry& HandleTable::checked(uint64_t handle, HandleKind kind,
   if (found_kind != kind) {
     fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got a ", name(found_kind), " handle");
   }
-  if (slot >= entries_.size() || generation == 0 || generation > entries_[slot].generation) {
+  const auto never_issued = [&] {
+    if (slot >= entries_.size() || generation == 0 || generation > entries_[slot].generation) return true;
+    return generation == entries_[slot].generation && entries_[slot].object == nullptr;
+  };
+  if (never_issued()) {
     fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got ", handle,
          ", which was never handed out");
   }
   const Entry& entry = entries_[slot];
-  if (entry.object == nullptr || generation != entry.generation || entry.kind != kind) {
+  if (generation != entry.generation || entry.kind != kind) {
     fail(SMPO_INVALID_HANDLE, argument, ": the ", name(kind), " handle is closed");
   }
   if (entry.owner != owner) {
@@ -90,8 +94,8 @@ std::vector<std::shared_ptr<void>> HandleTable::close_all_of(uint64_t owner) {
 std::shared_ptr<void> HandleTable::release(uint32_t slot) {
   Entry& entry = entries_[slot];
   std::shared_ptr<void> object = std::exchange(entry.object, nullptr);
-  if (entry.generation < kLastGeneration) {
-    ++entry.generation;
+  // After its last generation a slot is not used again: nothing could tell its next handle from its first.
+  if (++entry.generation <= kLastGeneration) {
     entry.next_free = first_free_;
     first_free_ = slot;
   }

@@ -1,0 +1,23 @@
+// What the operating system says about this process's memory.
+#ifndef SMPO_TEST_SUPPORT_PROCESS_MEMORY_H_
+#define SMPO_TEST_SUPPORT_PROCESS_MEMORY_H_
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <fstream>
+
+namespace smpo::test {
+
+/// Bytes of this process that are in memory now.
+inline int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0;
+  int64_t resident = 0;
+  statm >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace smpo::test
+
+#endif  // SMPO_TEST_SUPPORT_PROCESS_MEMORY_H_

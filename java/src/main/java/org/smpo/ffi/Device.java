@@ -1,10 +1,17 @@
 package org.smpo.ffi;
 
+import java.util.Objects;
+
 /// Where an engine computes.
 ///
 /// @param type CPU or CUDA
 /// @param index which CUDA device, from 0; 0 for the CPU
 public record Device(Type type, int index) {
+    /// The type may not be null; whether the index exists is found when an engine is opened.
+    public Device {
+        Objects.requireNonNull(type, "type");
+    }
+
     /// Kinds of device. Values are the header's.
     public enum Type {
         CPU(0),

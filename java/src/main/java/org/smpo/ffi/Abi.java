@@ -136,7 +136,7 @@ public final class Abi {
                             + "; start java with --enable-native-access=ALL-UNNAMED",
                     e);
         } catch (IllegalArgumentException e) {
-            return failed(file, expected, "cannot load " + file + ": " + loaderMessage(file, e) + "; " + REBUILD, e);
+            return failed(file, expected, "cannot load " + loaderMessage(file, e) + "; " + REBUILD, e);
         }
         Optional<MemorySegment> function = symbols.find(HASH_FUNCTION);
         if (function.isEmpty()) {
@@ -169,9 +169,11 @@ public final class Abi {
     private static String loaderMessage(Path file, IllegalArgumentException e) {
         try {
             System.load(file.toString());
-            return String.valueOf(e.getMessage());
+            return file + ": " + e.getMessage();
         } catch (UnsatisfiedLinkError reason) {
-            return String.valueOf(reason.getMessage());
+            // Java puts the file before the loader's message, which begins with it.
+            String twice = file + ": " + file + ": ";
+            return String.valueOf(reason.getMessage()).replace(twice, file + ": ");
         }
     }
 

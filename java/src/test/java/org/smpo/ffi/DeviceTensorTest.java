@@ -24,9 +24,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/// Tensors across the border: the bits that go in come out, conversions are those of IEEE 754, and every bad argument
-/// is
-/// refused.
+/// Tensors across the border: the bits that go in come out, conversions are those of IEEE 754, and every bad
+/// argument is refused.
 class DeviceTensorTest {
     private static final long[][] SHAPES = {{}, {0}, {1}, {7}, {2, 3}, {3, 0, 2}, {1, 2, 1, 3, 1, 2, 1, 2}};
 
@@ -331,7 +330,8 @@ class DeviceTensorTest {
         assertThat(engine.zeros(DType.F32, 2).toFloats()).containsExactly(0f, 0f);
     }
 
-    /// Memory that is not there any more, or that another thread owns, is Java's to refuse, before the library sees it.
+    /// Memory that is not there any more, or that another thread owns, is Java's to refuse, before the
+    /// library sees it.
     @Test
     void memoryThatCannotBeTouchedIsRefused() throws InterruptedException {
         Arena closed = Arena.ofConfined();

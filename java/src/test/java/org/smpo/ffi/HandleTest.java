@@ -16,8 +16,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.ToIntFunction;
 import org.junit.jupiter.api.Test;
 
-/// Closed, stale, foreign and invented handles, and calls from the wrong thread: always an exception that says what is
-/// wrong, on both sides of the border.
+/// Closed, stale, foreign and invented handles, and calls from the wrong thread: always an exception that
+/// says what is wrong, on both sides of the border.
 class HandleTest {
     @Test
     void closeMayBeCalledAgain() {
@@ -96,8 +96,8 @@ class HandleTest {
         }
     }
 
-    /// What the library itself says, without the checks that Java makes first: each function that takes a handle, with
-    /// each kind of handle that is not one.
+    /// What the library itself says, without the checks that Java makes first: each function that takes a
+    /// handle, with each kind of handle that is not one.
     @Test
     void theLibraryRefusesEveryHandleThatIsNone() {
         try (Engine engine = Engine.open(EngineConfig.onCpu());
@@ -148,7 +148,8 @@ class HandleTest {
         }
     }
 
-    /// Null pointers and structs of a wrong size cannot come from the public classes; the library refuses them too.
+    /// Null pointers and structs of a wrong size cannot come from the public classes; the library refuses
+    /// them too.
     @Test
     void theLibraryRefusesNullPointersAndWrongStructs() {
         try (Engine engine = Engine.open(EngineConfig.onCpu());
@@ -291,7 +292,8 @@ class HandleTest {
                 () -> tensor.copyToHost(MemorySegment.ofArray(new float[6])));
     }
 
-    /// Every function that takes a session, by name, as a function of the session; all else about the call is right.
+    /// Every function that takes a session, by name, as a function of the session; all else about the call is
+    /// right.
     private static Map<String, ToIntFunction<Long>> sessionCalls(Arena arena, long tensor, MemorySegment error) {
         MemorySegment statistics =
                 Struct.allocate(Native.SESSION_STATISTICS, arena).segment();

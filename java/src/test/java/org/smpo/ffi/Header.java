@@ -7,9 +7,11 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// What `smpo.h` declares, parsed from its text: functions, structs with the offsets that C gives them, constants.
+/// What `smpo.h` declares, parsed from its text: functions, structs with the offsets that C gives them,
+/// constants.
 ///
-/// Reads the small part of C that the header uses, and throws on a declaration outside it rather than skip it.
+/// Reads the small part of C that the header uses, and throws on a declaration outside it rather than skip
+/// it.
 ///
 /// @param functions the C types of the parameters, by function name, in the header's order
 /// @param structs the fields, by struct name

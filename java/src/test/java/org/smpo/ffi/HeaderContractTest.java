@@ -21,8 +21,8 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/// The hand-written bindings say what `smpo.h` says: every function, every struct, every constant, both ways. Needs
-/// no library.
+/// The hand-written bindings say what `smpo.h` says: every function, every struct, every constant, both ways.
+/// Needs no library.
 class HeaderContractTest {
     private static final String HEADER = new String(Abi.bundledHeader(), StandardCharsets.UTF_8);
 

@@ -1,0 +1,20 @@
+package org.smpo.ffi;
+
+/// An instruction set that the kernels can use: what the CPU has and the operating system allows.
+public enum CpuFeature {
+    AVX2(1),
+    FMA(2),
+    AVX512F(4),
+    AVX512_BF16(8),
+    AMX_BF16(16);
+
+    private final int bit;
+
+    CpuFeature(int bit) {
+        this.bit = bit;
+    }
+
+    int bit() {
+        return bit;
+    }
+}

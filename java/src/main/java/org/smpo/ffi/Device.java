@@ -1,0 +1,44 @@
+package org.smpo.ffi;
+
+import java.util.Objects;
+
+/// Where an engine computes.
+///
+/// @param type CPU or CUDA
+/// @param index which CUDA device, from 0; 0 for the CPU
+public record Device(Type type, int index) {
+    /// The type may not be null; whether the index exists is found when an engine is opened.
+    public Device {
+        Objects.requireNonNull(type, "type");
+    }
+
+    /// Kinds of device. Values are the header's.
+    public enum Type {
+        CPU(0),
+        CUDA(1);
+
+        private final int code;
+
+        Type(int code) {
+            this.code = code;
+        }
+
+        int code() {
+            return code;
+        }
+    }
+
+    /// The CPU.
+    public static final Device CPU = new Device(Type.CPU, 0);
+
+    /// A CUDA device by its index. Whether it exists is found when an engine is opened on it.
+    public static Device cuda(int index) {
+        return new Device(Type.CUDA, index);
+    }
+
+    /// "cpu" or "cuda:0".
+    @Override
+    public String toString() {
+        return type == Type.CPU ? "cpu" : "cuda:" + index;
+    }
+}

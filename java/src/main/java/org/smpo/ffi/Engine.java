@@ -1,0 +1,327 @@
+package org.smpo.ffi;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemoryLayout.PathElement;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+
+/// A session with the native engine on one device: makes tensors, and everything else that computes.
+///
+/// Belongs to the platform thread that opened it, and to it alone; only [#cancel()] and [#isClosed()] may be
+/// called from others. Closing it closes every tensor of it.
+///
+/// Every method throws an [InvalidHandleException] once the engine is closed, a [NotOwnerThreadException] on
+/// another thread and, after a [DeviceFaultException], a [PoisonedSessionException]; that is not repeated below.
+public final class Engine extends Handle {
+    private static final int LOG_BATCH = 64;
+    private static final long SPEC_DTYPE = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("dtype"));
+    private static final long SPEC_RANK = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("rank"));
+    private static final long SPEC_SHAPE = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("shape"));
+
+    // Made once per session and reused by every call: an arena per call would cost four times the call itself. Safe,
+    // because the arena is confined to the one thread that may call.
+    private final Arena arena;
+    private final Struct error;
+    private final MemorySegment spec;
+    private final MemorySegment result;
+    private final Staging staging = new Staging();
+    private final EngineConfig config;
+
+    private Engine(EngineConfig config, Arena arena, Struct error, long id) {
+        super(new Session(), id, "Engine on " + config.device());
+        this.config = config;
+        this.arena = arena;
+        this.error = error;
+        this.spec = Struct.allocate(Native.TENSOR_SPEC, arena).segment();
+        this.result = arena.allocate(JAVA_LONG);
+    }
+
+    /// Opens a session that belongs to the calling thread.
+    ///
+    /// @throws InvalidArgumentException when a value of the configuration is out of range
+    /// @throws NotSupportedException when the device cannot be used, with the reason
+    /// @throws NotOwnerThreadException on a virtual thread: it moves between the system's threads, by which the
+    ///     library knows the owner
+    /// @throws LinkageError when the library is missing or does not fit
+    public static Engine open(EngineConfig config) {
+        Objects.requireNonNull(config, "config");
+        if (Thread.currentThread().isVirtual()) {
+            throw new NotOwnerThreadException(
+                    "Engine: expected a platform thread, got a virtual one, which cannot own an engine", 0);
+        }
+        Arena arena = Arena.ofConfined();
+        try {
+            Struct error = Struct.allocate(Native.ERROR, arena);
+            Struct settings = Struct.allocate(Native.SESSION_CONFIG, arena);
+            settings.set("device_type", config.device().type().code());
+            settings.set("device_index", config.device().index());
+            settings.set("threads", config.threads());
+            settings.set("seed", config.seed());
+            settings.set("deterministic", config.deterministic() ? 1 : 0);
+            settings.set("log_level", config.logLevel().code());
+            settings.set("log_capacity", config.logCapacity());
+            MemorySegment session = arena.allocate(JAVA_LONG);
+            Errors.check(Native.sessionOpen(settings.segment(), session, error.segment()), error, "smpo_session_open");
+            return new Engine(config, arena, error, session.get(JAVA_LONG, 0));
+        } catch (Throwable e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /// What it was opened with. From any thread.
+    public EngineConfig config() {
+        return config;
+    }
+
+    /// A new tensor of zeros, row-major.
+    ///
+    /// @param shape sizes, each 0 or more; up to eight of them, none for a scalar
+    /// @throws InvalidArgumentException when a size is negative or there are more than eight
+    /// @throws EngineOutOfMemoryException when it does not fit
+    public DeviceTensor zeros(DType dtype, long... shape) {
+        long session = enter();
+        MemorySegment spec = spec(dtype, shape);
+        Errors.check(Native.tensorZeros(session, spec, result, error.segment()), error, "smpo_tensor_zeros");
+        return created(dtype, shape);
+    }
+
+    /// A new tensor with a copy of `data`, row-major and little-endian.
+    ///
+    /// Native memory is read in place. A segment of the Java heap or of a mapped file is copied once more on its
+    /// way: a file that shrinks while it is read is then an [InternalError] in Java, and no crash in the library.
+    ///
+    /// @param data exactly the tensor's bytes; not needed any more when this returns
+    /// @param shape as in [#zeros]
+    /// @throws ShapeMismatchException when `data` has another size than the shape needs
+    /// @throws InvalidArgumentException when a size is negative or there are more than eight
+    /// @throws EngineOutOfMemoryException when it does not fit
+    public DeviceTensor fromHost(DType dtype, MemorySegment data, long... shape) {
+        Objects.requireNonNull(data, "data");
+        long session = enter();
+        MemorySegment spec = spec(dtype, shape);
+        try {
+            MemorySegment source =
+                    readableInPlace(data) ? data : staging.take(data.byteSize()).copyFrom(data);
+            Errors.check(
+                    Native.tensorFromHost(session, spec, source, source.byteSize(), result, error.segment()),
+                    error,
+                    "smpo_tensor_from_host");
+        } finally {
+            staging.settle();
+        }
+        return created(dtype, shape);
+    }
+
+    /// A new F32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    public DeviceTensor fromHost(float[] data, long... shape) {
+        return fromHost(DType.F32, MemorySegment.ofArray(data), shape);
+    }
+
+    /// A new I32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    public DeviceTensor fromHost(int[] data, long... shape) {
+        return fromHost(DType.I32, MemorySegment.ofArray(data), shape);
+    }
+
+    /// A new I64 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    public DeviceTensor fromHost(long[] data, long... shape) {
+        return fromHost(DType.I64, MemorySegment.ofArray(data), shape);
+    }
+
+    /// Counters of this session and of the memory pools.
+    public EngineStatistics statistics() {
+        long session = enter();
+        Struct statistics = Struct.allocate(
+                Native.SESSION_STATISTICS,
+                (bytes, alignment) -> staging.take(bytes).fill((byte) 0));
+        Errors.check(
+                Native.sessionDescribe(session, statistics.segment(), error.segment()), error, "smpo_session_describe");
+        return EngineStatistics.read(statistics);
+    }
+
+    /// Takes all log records that were kept since the last call, oldest first.
+    public List<LogRecord> drainLog() {
+        long session = enter();
+        long stride = Native.LOG_RECORD.byteSize();
+        MemorySegment records = staging.take(LOG_BATCH * stride);
+        List<LogRecord> drained = new ArrayList<>();
+        int count;
+        do {
+            for (int i = 0; i < LOG_BATCH; i++) {
+                new Struct(Native.LOG_RECORD, records.asSlice(i * stride, stride)).set("size", (int) stride);
+            }
+            Errors.check(
+                    Native.sessionDrainLog(session, records, LOG_BATCH, result, error.segment()),
+                    error,
+                    "smpo_session_drain_log");
+            count = result.get(JAVA_INT, 0);
+            for (int i = 0; i < count; i++) {
+                drained.add(LogRecord.read(records.asSlice(i * stride, stride)));
+            }
+        } while (count == LOG_BATCH);
+        return drained;
+    }
+
+    /// Stops the operation in flight, or else the next one that can be cancelled, at its next safe point; it
+    /// throws a [CancelledException], which uses the request up. From any thread, virtual ones too.
+    ///
+    /// @return false when the engine is closed, so that there is nothing to cancel
+    public boolean cancel() {
+        if (isClosed()) {
+            return false;
+        }
+        // Without an error struct: the session's own belongs to the owner's thread, and the status says it all.
+        int status = Native.sessionCancel(uncheckedId(), MemorySegment.NULL);
+        if (status == Status.INVALID_HANDLE.code()) {
+            return false; // closed by its owner since the check above
+        }
+        Errors.check(status, null, "smpo_session_cancel");
+        return true;
+    }
+
+    /// Waits until all queued device work is done. Does nothing on the CPU.
+    public void synchronize() {
+        Errors.check(Native.sessionSynchronize(enter(), error.segment()), error, "smpo_session_synchronize");
+    }
+
+    /// Gives memory that the pools keep for reuse back to the operating system or the device.
+    public void trim() {
+        long session = enter();
+        staging.close();
+        Errors.check(Native.sessionTrim(session, error.segment()), error, "smpo_session_trim");
+    }
+
+    /// The library's `SMPO_ABI_VERSION`, asked anew: the cheapest call across the border, so the one to measure it
+    /// by.
+    public int abiVersion() {
+        enter();
+        Errors.check(Native.abiVersion(result, error.segment()), error, "smpo_abi_version");
+        return result.get(JAVA_INT, 0);
+    }
+
+    /// Makes the library raise an error of the given kind (`SMPO_RAISE_*`), to prove what becomes of it.
+    void raise(int kind, int status) {
+        Errors.check(Native.debugRaise(enter(), kind, status, error.segment()), error, "smpo_debug_raise");
+    }
+
+    // ---- what tensors do, here because the scratch memory is here ----
+
+    void copyToHost(DeviceTensor tensor, DType dtype, MemorySegment data) {
+        Objects.requireNonNull(data, "data");
+        if (data.isReadOnly()) {
+            throw new InvalidArgumentException(
+                    "copyToHost: data: expected writable memory, got a read-only segment", 0);
+        }
+        long id = own(tensor);
+        long session = enter();
+        MemorySegment spec = spec(dtype, tensor.shape());
+        boolean inPlace = readableInPlace(data);
+        try {
+            MemorySegment target = inPlace ? data : staging.take(data.byteSize());
+            Errors.check(
+                    Native.tensorToHost(session, id, spec, target, target.byteSize(), error.segment()),
+                    error,
+                    "smpo_tensor_to_host");
+            if (!inPlace) {
+                data.copyFrom(target);
+            }
+        } finally {
+            staging.settle();
+        }
+    }
+
+    DeviceTensor convert(DeviceTensor tensor, DType dtype) {
+        Objects.requireNonNull(dtype, "dtype");
+        long id = own(tensor);
+        long session = enter();
+        Errors.check(
+                Native.tensorConvert(session, id, dtype.code(), result, error.segment()), error, "smpo_tensor_convert");
+        return created(dtype, tensor.shape());
+    }
+
+    void fillNormal(DeviceTensor tensor, int purpose, int step, long[] items) {
+        Objects.requireNonNull(items, "items");
+        if (step < 0) {
+            throw new InvalidArgumentException("fillNormal: step: expected 0 or more, got " + step, 0);
+        }
+        long id = own(tensor);
+        long session = enter();
+        try {
+            MemorySegment source =
+                    staging.take(items.length * JAVA_LONG.byteSize()).copyFrom(MemorySegment.ofArray(items));
+            Errors.check(
+                    Native.tensorFillNormal(session, id, purpose, step, source, items.length, error.segment()),
+                    error,
+                    "smpo_tensor_fill_normal");
+        } finally {
+            staging.settle();
+        }
+    }
+
+    void close(long tensor) {
+        int status = Native.tensorClose(enter(), tensor, error.segment());
+        // A poisoned session frees its tensors when it is closed. That is no failure of the caller who cleans up.
+        if (status != Status.SESSION_POISONED.code()) {
+            Errors.check(status, error, "smpo_tensor_close");
+        }
+    }
+
+    @Override
+    void release(long id) {
+        session().closed = true;
+        try (arena) {
+            staging.close();
+            Errors.check(Native.sessionClose(id, error.segment()), error, "smpo_session_close");
+        }
+    }
+
+    /// The session's native handle for a call now, after closing what was leaked.
+    private long enter() {
+        long session = id();
+        for (Long leaked = session().abandoned.poll();
+                leaked != null;
+                leaked = session().abandoned.poll()) {
+            Native.tensorClose(session, leaked, MemorySegment.NULL);
+        }
+        return session;
+    }
+
+    /// The native handle of a tensor that must be this engine's.
+    private long own(DeviceTensor tensor) {
+        if (tensor.engine() != this) {
+            throw new InvalidHandleException(tensor + ": belongs to another engine than this " + this, 0);
+        }
+        return tensor.id();
+    }
+
+    private DeviceTensor created(DType dtype, long[] shape) {
+        return new DeviceTensor(this, result.get(JAVA_LONG, 0), dtype, shape.clone());
+    }
+
+    private MemorySegment spec(DType dtype, long[] shape) {
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(shape, "shape");
+        if (shape.length > Native.MAX_RANK) {
+            throw new InvalidArgumentException(
+                    "shape: expected at most " + Native.MAX_RANK + " sizes, got " + shape.length, 0);
+        }
+        spec.set(JAVA_INT, SPEC_DTYPE, dtype.code());
+        spec.set(JAVA_INT, SPEC_RANK, shape.length);
+        for (int i = 0; i < Native.MAX_RANK; i++) {
+            spec.set(JAVA_LONG, SPEC_SHAPE + i * JAVA_LONG.byteSize(), i < shape.length ? shape[i] : 0);
+        }
+        return spec;
+    }
+
+    /// Whether the library may touch this memory itself: not the heap's, which moves, and not a mapped file's,
+    /// whose pages are gone when another process truncates it (a bus error inside the library, an exception in
+    /// Java).
+    private static boolean readableInPlace(MemorySegment data) {
+        return data.isNative() && !data.isMapped();
+    }
+}

@@ -1,0 +1,59 @@
+package org.smpo.ffi;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemoryLayout.PathElement;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.lang.foreign.StructLayout;
+
+/// A C struct of the border in off-heap memory, read and written by field name.
+///
+/// A name that the layout does not have, or a field of another width, fails at once; names are the header's.
+record Struct(StructLayout layout, MemorySegment segment) {
+
+    /// A zeroed struct whose first field, `size`, says how large it is, as every function of the border demands.
+    static Struct allocate(StructLayout layout, SegmentAllocator allocator) {
+        Struct struct = new Struct(layout, allocator.allocate(layout));
+        struct.set("size", Math.toIntExact(layout.byteSize()));
+        return struct;
+    }
+
+    /// A struct that lives as long as the session or the query that `arena` belongs to.
+    static Struct allocate(StructLayout layout, Arena arena) {
+        return allocate(layout, (SegmentAllocator) arena);
+    }
+
+    int getInt(String field) {
+        return segment.get(JAVA_INT, offset(field, JAVA_INT.byteSize()));
+    }
+
+    long getLong(String field) {
+        return segment.get(JAVA_LONG, offset(field, JAVA_LONG.byteSize()));
+    }
+
+    /// The text of a `char[]` field up to its zero byte, UTF-8.
+    String getString(String field) {
+        PathElement path = PathElement.groupElement(field);
+        return segment.asSlice(layout.byteOffset(path), layout.select(path).byteSize())
+                .getString(0);
+    }
+
+    void set(String field, int value) {
+        segment.set(JAVA_INT, offset(field, JAVA_INT.byteSize()), value);
+    }
+
+    void set(String field, long value) {
+        segment.set(JAVA_LONG, offset(field, JAVA_LONG.byteSize()), value);
+    }
+
+    private long offset(String field, long width) {
+        PathElement path = PathElement.groupElement(field);
+        if (layout.select(path).byteSize() != width) {
+            throw new IllegalArgumentException("field " + field + " of " + layout + " is not " + width + " bytes wide");
+        }
+        return layout.byteOffset(path);
+    }
+}

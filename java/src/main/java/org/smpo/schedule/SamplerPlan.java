@@ -244,10 +244,8 @@ public final class SamplerPlan {
             plan.sample[i] = next * nextAlpha / (sigma * alpha);
             // alpha' (1 - exp(-h)), where h = log(sigma / sigma') is the step in half log-SNR.
             double weight = nextAlpha * (1 - next / sigma);
-            boolean first = i == 0
-                    || solver.solverOrder() == 1
-                    || i == steps - 1
-                            && (next == 0 || solver.eulerAtFinal() || solver.lowerOrderFinal() && steps < FEW_STEPS);
+            boolean lowerAtEnd = next == 0 || solver.eulerAtFinal() || (solver.lowerOrderFinal() && steps < FEW_STEPS);
+            boolean first = i == 0 || solver.solverOrder() == 1 || (i == steps - 1 && lowerAtEnd);
             double slope = first ? 0 : weight / 2 * (Math.log(sigma / next) / Math.log(sigmas[i - 1] / sigma));
             plan.history[i * MAX_HISTORY] = weight + slope;
             plan.history[i * MAX_HISTORY + 1] = -slope;
@@ -375,6 +373,8 @@ public final class SamplerPlan {
         return saved[step];
     }
 
+    /// The weight of an entry of the history.
+    ///
     /// @param back 0 for the step's own entry, up to `MAX_HISTORY - 1`
     public double historyCoefficient(int step, int back) {
         if (back < 0 || back >= MAX_HISTORY) {

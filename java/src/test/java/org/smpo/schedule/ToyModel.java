@@ -15,18 +15,22 @@ final class ToyModel {
 
     /// The level after each step of a row.
     static double[] invert(InversionPlan plan, int row, double x0) {
+        return invert(plan, row, x0, -1);
+    }
+
+    /// The same with the coefficient of the output at step `mutated` of the row off by 1e-5.
+    static double[] invert(InversionPlan plan, int row, double x0, int mutated) {
         double[] levels = new double[plan.steps(row)];
         double x = x0;
         for (int i = 0; i < levels.length; i++) {
             int k = plan.rowStart(row) + i;
+            double b = plan.outputCoefficient(k) + (i == mutated ? 1e-5 : 0);
             double out = output(x, plan.timestep(k));
             if (plan.averages(k)) {
-                double ahead = plan.sampleCoefficient(k) * x + plan.outputCoefficient(k) * out;
+                double ahead = plan.sampleCoefficient(k) * x + b * out;
                 out = (out + output(ahead, plan.timestep(k))) / 2;
             }
-            x = plan.sampleCoefficient(k) * x
-                    + plan.outputCoefficient(k) * out
-                    + plan.noiseCoefficient(k) * freshNoise(i);
+            x = plan.sampleCoefficient(k) * x + b * out + plan.noiseCoefficient(k) * freshNoise(i);
             levels[i] = x;
         }
         return levels;
@@ -34,6 +38,11 @@ final class ToyModel {
 
     /// The level after each step; the loop of [SamplerPlan]'s description.
     static double[] sample(SamplerPlan plan, double start) {
+        return sample(plan, start, -1);
+    }
+
+    /// The same with the coefficient of the own output of step `mutated` off by 1e-5.
+    static double[] sample(SamplerPlan plan, double start, int mutated) {
         double[] levels = new double[plan.steps()];
         double[] history = new double[SamplerPlan.MAX_HISTORY];
         double saved = 0;
@@ -47,7 +56,7 @@ final class ToyModel {
                     + plan.savedCoefficient(i) * saved
                     + plan.noiseCoefficient(i) * freshNoise(i);
             for (int j = 0; j < history.length; j++) {
-                next += plan.historyCoefficient(i, j) * history[j];
+                next += (plan.historyCoefficient(i, j) + (i == mutated && j == 0 ? 1e-5 : 0)) * history[j];
             }
             if (plan.saves(i)) {
                 saved = x;

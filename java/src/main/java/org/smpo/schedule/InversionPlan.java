@@ -18,7 +18,7 @@ import java.util.Arrays;
 ///
 /// A row is a pair, or an image, as the caller likes; both images of a pair have the same t and so the same steps.
 /// Steps of all rows lie in flat arrays, row after row: row i's are `rowStart(i)` to `rowStart(i + 1)`, end excluded.
-/// Immutable, built once per window, a few microseconds per thousand steps.
+/// Immutable, built once per window at some ten microseconds per thousand steps.
 ///
 /// Source: objectives.md 1.2, 2 and 15; DDIMInverseScheduler of diffusers 0.20 and 0.22.
 public final class InversionPlan {

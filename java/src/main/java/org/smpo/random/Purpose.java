@@ -1,0 +1,43 @@
+package org.smpo.random;
+
+/// What a random number is for: the part of the Philox counter that keeps two uses at the same step and item apart.
+///
+/// The numbers are part of every run's reproducibility: a number once given is never changed or given again, and a new
+/// purpose takes the next free one. The native engine takes the same numbers as its `purpose` argument, in `[0, 256)`.
+public enum Purpose {
+    /// Training timestep of a pair. Step: the optimizer step; item: the pair's place in the step.
+    TIMESTEPS(1),
+    /// Order of the training pairs. Step: the epoch; item: 0.
+    DATA_ORDER(2),
+    /// Whether a pair's caption is replaced by the empty one. Step: the optimizer step; item: the pair.
+    CAPTION_DROPOUT(3),
+    /// The normal of the VAE posterior's sample. Step: the optimizer step; item: the image's row.
+    VAE_SAMPLE(4),
+    /// Forward noise of methods that do not invert. Step: the optimizer step; item: the pair, or the row.
+    FORWARD_NOISE(5),
+    /// Noise added between inversion steps (InPO). Step: the optimizer step; item: the row and inversion step.
+    INVERSION_NOISE(6),
+    /// The latents that sampling starts from. Item: the image.
+    INITIAL_LATENTS(7),
+    /// Noise added between sampling steps (DDIM with eta above 0). Step: the sampling step; item: the image.
+    SAMPLER_NOISE(8),
+    /// Place of a random crop. Step: the epoch; item: the image.
+    CROP(9),
+    /// Whether an image is mirrored. Step: the epoch; item: the image.
+    FLIP(10),
+    /// Resamples of an evaluation's confidence intervals. Item: the resample.
+    BOOTSTRAP(11),
+    /// Initial weights of new parameters (LoRA's down projections). Item: the parameter.
+    INITIAL_WEIGHTS(12);
+
+    private final int code;
+
+    Purpose(int code) {
+        this.code = code;
+    }
+
+    /// The number in the counter, in `[1, 256)`; 0 stays free for callers of the engine that name no purpose.
+    public int code() {
+        return code;
+    }
+}

@@ -1,0 +1,20 @@
+package org.smpo.schedule;
+
+/// The noise level that a sampler in sigma form ends at, by diffusers' `final_sigmas_type`.
+public enum FinalSigma {
+    /// No noise.
+    ZERO("zero"),
+    /// The level of training timestep 0.
+    SIGMA_MIN("sigma_min");
+
+    private final String configName;
+
+    FinalSigma(String configName) {
+        this.configName = configName;
+    }
+
+    /// The name in a `scheduler_config.json`.
+    public String configName() {
+        return configName;
+    }
+}

@@ -1,0 +1,72 @@
+package org.smpo.schedule;
+
+/// Runs plans on one number instead of latents, with a smooth function in the UNet's place: the twin of `toy` in
+/// tools/golden/schedule.py.
+final class ToyModel {
+    private ToyModel() {}
+
+    static double output(double x, double timestep) {
+        return 0.7 * Math.sin(1.3 * x + 0.002 * timestep) + 0.2 * x;
+    }
+
+    static double freshNoise(int step) {
+        return Math.cos(2.5 * step + 1.1);
+    }
+
+    /// The level after each step of a row.
+    static double[] invert(InversionPlan plan, int row, double x0) {
+        return invert(plan, row, x0, -1);
+    }
+
+    /// The same with the coefficient of the output at step `mutated` of the row off by 1e-5.
+    static double[] invert(InversionPlan plan, int row, double x0, int mutated) {
+        double[] levels = new double[plan.steps(row)];
+        double x = x0;
+        for (int i = 0; i < levels.length; i++) {
+            int k = plan.rowStart(row) + i;
+            double b = plan.outputCoefficient(k) + (i == mutated ? 1e-5 : 0);
+            double out = output(x, plan.timestep(k));
+            if (plan.averages(k)) {
+                double ahead = plan.sampleCoefficient(k) * x + b * out;
+                out = (out + output(ahead, plan.timestep(k))) / 2;
+            }
+            x = plan.sampleCoefficient(k) * x + b * out + plan.noiseCoefficient(k) * freshNoise(i);
+            levels[i] = x;
+        }
+        return levels;
+    }
+
+    /// The level after each step; the loop of [SamplerPlan]'s description.
+    static double[] sample(SamplerPlan plan, double start) {
+        return sample(plan, start, -1);
+    }
+
+    /// The same with the coefficient of the own output of step `mutated` off by 1e-5.
+    static double[] sample(SamplerPlan plan, double start, int mutated) {
+        double[] levels = new double[plan.steps()];
+        double[] history = new double[SamplerPlan.MAX_HISTORY];
+        double saved = 0;
+        double x = plan.initialNoiseScale() * start;
+        for (int i = 0; i < levels.length; i++) {
+            double out = output(plan.inputScale(i) * x, plan.timestep(i));
+            double[] before = history.clone();
+            System.arraycopy(before, 0, history, 1, history.length - 1);
+            history[0] = plan.historySampleCoefficient(i) * x + plan.historyOutputCoefficient(i) * out;
+            double next = plan.sampleCoefficient(i) * x
+                    + plan.savedCoefficient(i) * saved
+                    + plan.noiseCoefficient(i) * freshNoise(i);
+            for (int j = 0; j < history.length; j++) {
+                next += (plan.historyCoefficient(i, j) + (i == mutated && j == 0 ? 1e-5 : 0)) * history[j];
+            }
+            if (plan.saves(i)) {
+                saved = x;
+            }
+            if (!plan.keeps(i)) {
+                history = before;
+            }
+            x = next;
+            levels[i] = x;
+        }
+        return levels;
+    }
+}

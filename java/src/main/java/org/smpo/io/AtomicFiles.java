@@ -1,0 +1,359 @@
+package org.smpo.io;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.WritableByteChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// Files and folders that are either wholly there or not at all, whenever the process or the machine stops.
+///
+/// A file is written beside its target under a name of its own, fsynced, renamed onto the target, and the
+/// folder is fsynced: the target holds the old bytes or the new ones. A folder is written the same way;
+/// because no rename replaces a folder that is not empty, an old one is first renamed aside and deleted last.
+/// Stopped between those two renames, the target is absent until [#recover] puts the old folder back.
+///
+/// What a dead process leaves behind has names like `.weights.safetensors.4711-1763692800000-0.smpo-partial`
+/// (or `.smpo-replaced`) and is removed by [#recover]. A target that is a symbolic link is itself replaced,
+/// not what it points to.
+public final class AtomicFiles {
+    private static final Pattern LEFTOVER =
+            Pattern.compile("\\.(?<target>.+)\\.(?<pid>\\d+)-(?<start>\\d+)-\\d+\\.smpo-(?<kind>partial|replaced)");
+
+    /// Start times of one process as seen by two processes may differ by the clock's adjustment in between.
+    private static final long START_TOLERANCE_MILLIS = 5_000;
+
+    private static final AtomicLong SEQUENCE = new AtomicLong();
+
+    private AtomicFiles() {}
+
+    /// Writes a file's content.
+    @FunctionalInterface
+    public interface Content {
+        /// Writes all of it; `out` takes every buffer whole.
+        void writeTo(WritableByteChannel out) throws IOException;
+    }
+
+    /// Fills a folder.
+    @FunctionalInterface
+    public interface DirectoryContent {
+        /// Writes files and folders below `directory`, which exists and is empty.
+        void writeInto(Path directory) throws IOException;
+    }
+
+    /// How a partial file is opened; replaced in tests of a full disk.
+    interface Opener {
+        FileChannel open(Path partial) throws IOException;
+    }
+
+    static final Opener CREATE =
+            partial -> FileChannel.open(partial, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW);
+
+    /// A file being written. [#commit] makes it the target; closed before that, it is gone and the target as
+    /// it was.
+    public static final class Pending implements AutoCloseable {
+        /// The kernel's copies of heap buffers are as large as the buffer, and the JDK caches them: write in
+        /// pieces.
+        private static final int PIECE = 1 << 22;
+
+        private final Path target;
+        private final Path partial;
+        private final FileChannel channel;
+        private long written;
+        private boolean committed;
+
+        private Pending(Path target, Opener opener) throws IOException {
+            this.target = target.toAbsolutePath();
+            this.partial = beside(this.target, "partial");
+            try {
+                this.channel = opener.open(partial);
+            } catch (IOException e) {
+                throw failed(e);
+            }
+        }
+
+        /// Appends the buffer's remaining bytes.
+        ///
+        /// @throws IOException when they cannot be written, naming the target and the space left on its disk
+        public void write(ByteBuffer bytes) throws IOException {
+            try {
+                while (bytes.hasRemaining()) {
+                    ByteBuffer piece = bytes.slice(bytes.position(), Math.min(PIECE, bytes.remaining()));
+                    int count = channel.write(piece);
+                    bytes.position(bytes.position() + count);
+                    written += count;
+                }
+            } catch (IOException e) {
+                throw failed(e);
+            }
+        }
+
+        /// This file as a channel that takes every buffer whole. Closing it does nothing.
+        public WritableByteChannel channel() {
+            return new WritableByteChannel() {
+                @Override
+                public int write(ByteBuffer bytes) throws IOException {
+                    int count = bytes.remaining();
+                    Pending.this.write(bytes);
+                    return count;
+                }
+
+                @Override
+                public boolean isOpen() {
+                    return channel.isOpen();
+                }
+
+                @Override
+                public void close() {}
+            };
+        }
+
+        /// Makes everything written durable and puts it in the target's place.
+        ///
+        /// @throws IOException when that fails; the target is then as it was
+        public void commit() throws IOException {
+            try {
+                channel.force(true);
+                channel.close();
+                Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            } catch (IOException e) {
+                throw failed(e);
+            }
+            committed = true;
+            force(parent(target));
+        }
+
+        @Override
+        public void close() throws IOException {
+            channel.close();
+            if (!committed) {
+                Files.deleteIfExists(partial);
+            }
+        }
+
+        private IOException failed(IOException cause) {
+            String old =
+                    Files.exists(target, LinkOption.NOFOLLOW_LINKS) ? "the old file is untouched" : "no file was made";
+            return new IOException(
+                    target + ": not written after " + written + " bytes: " + cause.getMessage() + " (" + space(target)
+                            + "); " + old,
+                    cause);
+        }
+    }
+
+    /// Starts a file that takes `target`'s place when it is committed.
+    ///
+    /// @throws IOException when no file can be made beside the target
+    public static Pending begin(Path target) throws IOException {
+        return new Pending(target, CREATE);
+    }
+
+    static Pending begin(Path target, Opener opener) throws IOException {
+        return new Pending(target, opener);
+    }
+
+    /// Replaces or makes a file.
+    ///
+    /// @throws IOException when it cannot be written; the target is then as it was
+    public static void write(Path target, Content content) throws IOException {
+        try (Pending pending = begin(target)) {
+            content.writeTo(pending.channel());
+            pending.commit();
+        }
+    }
+
+    public static void write(Path target, byte[] bytes) throws IOException {
+        write(target, out -> out.write(ByteBuffer.wrap(bytes)));
+    }
+
+    /// Writes text as UTF-8.
+    public static void write(Path target, String text) throws IOException {
+        write(target, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /// Replaces or makes a folder with everything in it.
+    ///
+    /// @throws IOException when it cannot be written; the target is then as it was
+    public static void writeDirectory(Path target, DirectoryContent content) throws IOException {
+        Path absolute = target.toAbsolutePath();
+        Path partial = beside(absolute, "partial");
+        Files.createDirectory(partial);
+        try {
+            content.writeInto(partial);
+            forceTree(partial);
+            replaceDirectory(partial, absolute);
+        } finally {
+            deleteTree(partial);
+        }
+    }
+
+    private static void replaceDirectory(Path partial, Path target) throws IOException {
+        if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+            force(parent(target));
+            return;
+        }
+        if (!Files.isDirectory(target, LinkOption.NOFOLLOW_LINKS)) {
+            throw new IOException(target + ": expected a folder or nothing to replace, found a file");
+        }
+        Path aside = beside(target, "replaced");
+        Files.move(target, aside, StandardCopyOption.ATOMIC_MOVE);
+        try {
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
+            throw e;
+        }
+        // Only when the new name is durable may the old bytes go.
+        force(parent(target));
+        deleteTree(aside);
+    }
+
+    /// Puts a folder in order after a process died in it: restores a replaced folder whose successor never got
+    /// its name, and deletes partial files and folders. What a living process of this machine is writing
+    /// stays. On a file system shared between machines, hold a lock on the folder first.
+    ///
+    /// @return what was restored (under its restored name) or deleted
+    /// @throws IOException when the folder cannot be read or changed
+    public static List<Path> recover(Path directory) throws IOException {
+        List<Path> done = new ArrayList<>();
+        for (Path leftover : leftovers(directory)) {
+            Matcher name = LEFTOVER.matcher(leftover.getFileName().toString());
+            if (!name.matches() || alive(name)) {
+                continue;
+            }
+            Path target = leftover.resolveSibling(name.group("target"));
+            boolean restore = name.group("kind").equals("replaced") && !Files.exists(target, LinkOption.NOFOLLOW_LINKS);
+            if (restore) {
+                Files.move(leftover, target, StandardCopyOption.ATOMIC_MOVE);
+                done.add(target);
+            } else {
+                deleteTree(leftover);
+                done.add(leftover);
+            }
+        }
+        if (!done.isEmpty()) {
+            force(directory);
+        }
+        return done;
+    }
+
+    /// The partial and replaced files and folders in a folder, whoever left them, sorted by name.
+    public static List<Path> leftovers(Path directory) throws IOException {
+        List<Path> found = new ArrayList<>();
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
+            for (Path entry : entries) {
+                if (LEFTOVER.matcher(entry.getFileName().toString()).matches()) {
+                    found.add(entry);
+                }
+            }
+        }
+        found.sort(null);
+        return found;
+    }
+
+    /// Whether the process that named this leftover still runs.
+    private static boolean alive(Matcher name) {
+        try {
+            long pid = Long.parseLong(name.group("pid"));
+            long start = Long.parseLong(name.group("start"));
+            return ProcessHandle.of(pid)
+                    .filter(ProcessHandle::isAlive)
+                    .filter(process -> Math.abs(startMillis(process) - start) <= START_TOLERANCE_MILLIS)
+                    .isPresent();
+        } catch (NumberFormatException e) {
+            return false; // beyond 2^63: no process of ours wrote that
+        }
+    }
+
+    private static long startMillis(ProcessHandle process) {
+        return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
+    }
+
+    private static Path beside(Path target, String kind) {
+        ProcessHandle self = ProcessHandle.current();
+        return target.resolveSibling("." + target.getFileName() + "." + self.pid() + "-" + startMillis(self) + "-"
+                + SEQUENCE.getAndIncrement() + ".smpo-" + kind);
+    }
+
+    private static Path parent(Path absolute) {
+        return absolute.getParent();
+    }
+
+    private static String space(Path target) {
+        try {
+            return Files.getFileStore(parent(target)).getUsableSpace() + " bytes free on its disk";
+        } catch (IOException e) {
+            return "free space unknown";
+        }
+    }
+
+    /// Makes a file's bytes or a folder's names durable.
+    private static void force(Path path) throws IOException {
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+            channel.force(true);
+        }
+    }
+
+    private static void forceTree(Path root) throws IOException {
+        Files.walkFileTree(root, new SimpleFileVisitor<>() {
+            @Override
+            public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+                if (attributes.isRegularFile()) {
+                    force(file);
+                }
+                return FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult postVisitDirectory(Path directory, IOException failure) throws IOException {
+                if (failure != null) {
+                    throw failure;
+                }
+                force(directory);
+                return FileVisitResult.CONTINUE;
+            }
+        });
+    }
+
+    /// Deletes a file or a folder with all in it, if it is there; symbolic links are deleted, not followed.
+    private static void deleteTree(Path root) throws IOException {
+        try {
+            Files.walkFileTree(root, new SimpleFileVisitor<>() {
+                @Override
+                public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+                    Files.delete(file);
+                    return FileVisitResult.CONTINUE;
+                }
+
+                @Override
+                public FileVisitResult postVisitDirectory(Path directory, IOException failure) throws IOException {
+                    if (failure != null) {
+                        throw failure;
+                    }
+                    Files.delete(directory);
+                    return FileVisitResult.CONTINUE;
+                }
+            });
+        } catch (NoSuchFileException e) {
+            // Already gone: renamed into place, or another process cleaned up.
+            return;
+        }
+    }
+}

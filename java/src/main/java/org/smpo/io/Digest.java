@@ -1,0 +1,71 @@
+package org.smpo.io;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+
+/// A running SHA-256. One-shot forms for bytes, files and memory segments of any size.
+public final class Digest {
+    private static final int CHUNK = 1 << 20;
+
+    private final MessageDigest sha256;
+
+    public Digest() {
+        try {
+            sha256 = MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError("every JDK has SHA-256", e);
+        }
+    }
+
+    /// Adds the buffer's remaining bytes and consumes them.
+    public Digest update(ByteBuffer bytes) {
+        sha256.update(bytes);
+        return this;
+    }
+
+    /// Adds a segment's bytes.
+    public Digest update(MemorySegment bytes) {
+        // In chunks: a buffer over a segment ends at 2 GiB, and MessageDigest copies a direct one through a small
+        // array.
+        for (long from = 0; from < bytes.byteSize(); from += CHUNK) {
+            long length = Math.min(CHUNK, bytes.byteSize() - from);
+            sha256.update(bytes.asSlice(from, length).asByteBuffer());
+        }
+        return this;
+    }
+
+    /// The digest as 64 lower-case hexadecimal digits; starts anew.
+    public String hex() {
+        return HexFormat.of().formatHex(sha256.digest());
+    }
+
+    public static String sha256(byte[] bytes) {
+        return new Digest().update(ByteBuffer.wrap(bytes)).hex();
+    }
+
+    public static String sha256(MemorySegment bytes) {
+        return new Digest().update(bytes).hex();
+    }
+
+    /// Reads the file as a stream, so it may be of any size and on any file system.
+    ///
+    /// @throws IOException when it cannot be read
+    public static String sha256(Path file) throws IOException {
+        Digest digest = new Digest();
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            ByteBuffer buffer = ByteBuffer.allocate(CHUNK);
+            while (channel.read(buffer) >= 0) {
+                digest.update(buffer.flip());
+                buffer.clear();
+            }
+        }
+        return digest.hex();
+    }
+}

@@ -1,0 +1,154 @@
+package org.smpo.io;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/// One object of a JSON document, with the path to it. Getters say where and what when something else is there.
+public final class JsonObject {
+    private final String source;
+    private final String path;
+    private final Map<String, Object> fields;
+
+    JsonObject(String source, String path, Map<?, ?> fields) {
+        this.source = source;
+        this.path = path;
+        Map<String, Object> copy = new LinkedHashMap<>();
+        fields.forEach((key, value) -> copy.put((String) key, value));
+        this.fields = Collections.unmodifiableMap(copy);
+    }
+
+    /// Where the document came from, usually a file.
+    public String source() {
+        return source;
+    }
+
+    /// The path from the document's root, such as `$.text_encoder`.
+    public String path() {
+        return path;
+    }
+
+    /// Keys in the document's order.
+    public Set<String> keys() {
+        return fields.keySet();
+    }
+
+    /// Whether the key is there and its value is not null.
+    public boolean has(String key) {
+        return fields.get(key) != null;
+    }
+
+    /// The values as maps, lists, text, Long, Double, Boolean and null, in the document's order.
+    public Map<String, Object> asMap() {
+        return fields;
+    }
+
+    /// Text.
+    ///
+    /// @throws JsonException when the key is absent or its value is no text
+    public String string(String key) throws JsonException {
+        return as(String.class, "text", path + "." + key, fields.get(key));
+    }
+
+    /// An integer.
+    ///
+    /// @throws JsonException when the key is absent or its value is no integer
+    public long integer(String key) throws JsonException {
+        return as(Long.class, "an integer", path + "." + key, fields.get(key));
+    }
+
+    /// A number, integer or not.
+    ///
+    /// @throws JsonException when the key is absent or its value is no number
+    public double number(String key) throws JsonException {
+        return as(Number.class, "a number", path + "." + key, fields.get(key)).doubleValue();
+    }
+
+    /// True or false.
+    ///
+    /// @throws JsonException when the key is absent or its value is neither true nor false
+    public boolean bool(String key) throws JsonException {
+        return as(Boolean.class, "true or false", path + "." + key, fields.get(key));
+    }
+
+    /// An object.
+    ///
+    /// @throws JsonException when the key is absent or its value is no object
+    public JsonObject object(String key) throws JsonException {
+        return new JsonObject(source, path + "." + key, as(Map.class, "an object", path + "." + key, fields.get(key)));
+    }
+
+    /// A list of integers.
+    ///
+    /// @throws JsonException when the key is absent or its value is no list of integers
+    public List<Long> integers(String key) throws JsonException {
+        return list(key, Long.class, "an integer");
+    }
+
+    /// A list of numbers.
+    ///
+    /// @throws JsonException when the key is absent or its value is no list of numbers
+    public List<Double> numbers(String key) throws JsonException {
+        return list(key, Number.class, "a number").stream()
+                .map(Number::doubleValue)
+                .toList();
+    }
+
+    /// A list of text.
+    ///
+    /// @throws JsonException when the key is absent or its value is no list of text
+    public List<String> strings(String key) throws JsonException {
+        return list(key, String.class, "text");
+    }
+
+    /// A list of objects.
+    ///
+    /// @throws JsonException when the key is absent or its value is no list of objects
+    public List<JsonObject> objects(String key) throws JsonException {
+        List<JsonObject> objects = new ArrayList<>();
+        for (Map<?, ?> map : list(key, Map.class, "an object")) {
+            objects.add(new JsonObject(source, path + "." + key + "[" + objects.size() + "]", map));
+        }
+        return objects;
+    }
+
+    /// Refuses keys outside `known`.
+    ///
+    /// @throws JsonException naming the first such key and its value
+    public void rejectUnknown(Set<String> known) throws JsonException {
+        for (Map.Entry<String, Object> field : fields.entrySet()) {
+            if (!known.contains(field.getKey())) {
+                throw new JsonException(source + ": " + path + "." + field.getKey() + ": expected one of the keys "
+                        + known.stream().sorted().toList() + ", found this one with " + describe(field.getValue()));
+            }
+        }
+    }
+
+    private <T> List<T> list(String key, Class<T> type, String expected) throws JsonException {
+        List<T> typed = new ArrayList<>();
+        for (Object item : as(List.class, "a list", path + "." + key, fields.get(key))) {
+            typed.add(as(type, expected, path + "." + key + "[" + typed.size() + "]", item));
+        }
+        return Collections.unmodifiableList(typed);
+    }
+
+    private <T> T as(Class<T> type, String expected, String where, Object value) throws JsonException {
+        if (!type.isInstance(value)) {
+            throw new JsonException(source + ": " + where + ": expected " + expected + ", found " + describe(value));
+        }
+        return type.cast(value);
+    }
+
+    static String describe(Object value) {
+        return switch (value) {
+            case null -> "nothing";
+            case String text -> "\"" + (text.length() > 60 ? text.substring(0, 60) + "..." : text) + "\"";
+            case Map<?, ?> map -> "an object of " + map.size();
+            case List<?> list -> "a list of " + list.size();
+            default -> value.toString();
+        };
+    }
+}

@@ -1,0 +1,411 @@
+package org.smpo.io;
+
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/// Parses and checks the JSON header of a safetensors file.
+///
+/// The header has a fixed shape three levels deep, so this reads exactly that and nothing else, in one pass
+/// over the bytes: no tree, no recursion, and what is not allowed has no code that could accept it. It is
+/// stricter than the reference implementation in what no writer produces: duplicate keys, unknown keys beside
+/// dtype, shape and data_offsets, arrays instead of objects, `"__metadata__": null`, white space other than
+/// spaces around the header, and dimensions beyond 2^63 − 1 are errors.
+final class SafetensorsHeader {
+    private static final String METADATA = "__metadata__";
+    private static final int EXCERPT = 24;
+
+    private final Path file;
+    private final byte[] json;
+    private final long dataStart;
+    private int at;
+
+    private final Map<String, TensorEntry> byName = new HashMap<>();
+    private final Map<String, String> metadata = new LinkedHashMap<>();
+    private boolean metadataSeen;
+
+    private SafetensorsHeader(Path file, byte[] json, long dataStart) {
+        this.file = file;
+        this.json = json;
+        this.dataStart = dataStart;
+    }
+
+    /// @param entries in the order of their data
+    record Parsed(List<TensorEntry> entries, Map<String, TensorEntry> byName, Map<String, String> metadata) {}
+
+    /// @param file for messages
+    /// @param json the header's bytes
+    /// @param fileSize size of the whole file; the data takes what follows the header
+    static Parsed parse(Path file, byte[] json, long fileSize) throws SafetensorsException {
+        requireUtf8(file, json);
+        SafetensorsHeader header = new SafetensorsHeader(file, json, 8 + (long) json.length);
+        header.object();
+        return new Parsed(header.contiguous(fileSize), header.byName, header.metadata);
+    }
+
+    private static void requireUtf8(Path file, byte[] json) throws SafetensorsException {
+        boolean ascii = true;
+        for (byte b : json) {
+            ascii &= b >= 0;
+        }
+        if (ascii) {
+            return;
+        }
+        try {
+            StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(json));
+        } catch (CharacterCodingException e) {
+            throw new SafetensorsException(file, "header", "UTF-8", "bytes that are not (" + e.getMessage() + ")");
+        }
+    }
+
+    private void object() throws SafetensorsException {
+        if (json.length == 0 || json[0] != '{') {
+            throw error("header", "'{' as its first byte", here());
+        }
+        at = 1;
+        if (skipTo() == '}') {
+            at++;
+        } else {
+            do {
+                String name = string("a tensor's name");
+                expect(name, ':');
+                if (name.equals(METADATA)) {
+                    metadata();
+                } else {
+                    tensor(name);
+                }
+            } while (another("header", '}'));
+        }
+        for (int i = at; i < json.length; i++) {
+            if (json[i] != ' ') {
+                at = i;
+                throw error("header", "only spaces after the closing '}'", here());
+            }
+        }
+    }
+
+    private void metadata() throws SafetensorsException {
+        if (metadataSeen) {
+            throw error(METADATA, "once", "a second one");
+        }
+        metadataSeen = true;
+        expect(METADATA, '{');
+        if (skipTo() == '}') {
+            at++;
+            return;
+        }
+        do {
+            String key = string(METADATA + "'s key");
+            expect(METADATA + "." + key, ':');
+            String value = string(METADATA + "." + key);
+            if (metadata.put(key, value) != null) {
+                throw error(METADATA + "." + key, "once", "a second one");
+            }
+        } while (another(METADATA, '}'));
+    }
+
+    private void tensor(String name) throws SafetensorsException {
+        expect(name, '{');
+        DType dtype = null;
+        List<Long> shape = null;
+        long begin = -1;
+        long end = -1;
+        if (skipTo() == '}') {
+            throw error(name, "dtype, shape and data_offsets", "an empty object");
+        }
+        do {
+            String field = string(name + "'s key");
+            expect(name + "." + field, ':');
+            switch (field) {
+                case "dtype" -> {
+                    requireFirst(name, field, dtype == null);
+                    String code = string(name + ".dtype");
+                    dtype = DType.ofName(code);
+                    if (dtype == null) {
+                        throw error(name + ".dtype", "a known dtype such as F16", quoted(code));
+                    }
+                }
+                case "shape" -> {
+                    requireFirst(name, field, shape == null);
+                    shape = integers(name + ".shape");
+                }
+                case "data_offsets" -> {
+                    requireFirst(name, field, begin < 0);
+                    List<Long> offsets = integers(name + ".data_offsets");
+                    if (offsets.size() != 2 || offsets.get(0) > offsets.get(1)) {
+                        throw error(name + ".data_offsets", "[begin, end] with begin <= end", offsets.toString());
+                    }
+                    begin = offsets.get(0);
+                    end = offsets.get(1);
+                }
+                default -> throw error(name, "the keys dtype, shape and data_offsets", quoted(field));
+            }
+        } while (another(name, '}'));
+        if (dtype == null || shape == null || begin < 0) {
+            String missing = dtype == null ? "dtype" : shape == null ? "shape" : "data_offsets";
+            throw error(name, "the key " + missing, "none");
+        }
+        long bytes = bytes(name, dtype, shape);
+        if (bytes != end - begin) {
+            throw error(
+                    name + ".data_offsets",
+                    bytes + " bytes for " + dtype + " " + shape,
+                    "[" + begin + ", " + end + "], " + (end - begin) + " bytes");
+        }
+        // Beyond 2^63 - 1 only where the file ends long before; contiguous() compares ends without the sum.
+        TensorEntry entry = new TensorEntry(name, dtype, shape, begin, bytes);
+        if (byName.put(name, entry) != null) {
+            throw error(name, "once", "a second tensor of that name");
+        }
+    }
+
+    private void requireFirst(String name, String field, boolean first) throws SafetensorsException {
+        if (!first) {
+            throw error(name + "." + field, "once", "a second one");
+        }
+    }
+
+    private long bytes(String name, DType dtype, List<Long> shape) throws SafetensorsException {
+        try {
+            long elements = 1;
+            for (long dimension : shape) {
+                elements = Math.multiplyExact(elements, dimension);
+            }
+            return dtype.bytes(elements);
+        } catch (ArithmeticException e) {
+            throw error(
+                    name + ".shape",
+                    "a product that is a number of bytes below 2^60",
+                    shape + " of " + dtype + " (" + e.getMessage() + ")");
+        }
+    }
+
+    /// Sorts by data and checks that the tensors follow each other from 0 to the end of the file.
+    private List<TensorEntry> contiguous(long fileSize) throws SafetensorsException {
+        List<TensorEntry> sorted = new ArrayList<>(byName.values());
+        // Empty tensors may share an offset; their order is by name, so that equal headers list equally.
+        sorted.sort(Comparator.comparingLong(TensorEntry::offset)
+                .thenComparingLong(TensorEntry::length)
+                .thenComparing(TensorEntry::name));
+        long dataSize = fileSize - dataStart;
+        long expected = 0;
+        for (int i = 0; i < sorted.size(); i++) {
+            TensorEntry entry = sorted.get(i);
+            if (entry.offset() != expected) {
+                String what = entry.offset() < expected ? "an overlap" : "a hole";
+                throw error(
+                        entry.name() + ".data_offsets",
+                        "data from " + expected + " on, where the tensor before it ends",
+                        entry.offset() + ", " + what);
+            }
+            if (entry.length() > dataSize - expected) {
+                throw error(
+                        entry.name() + ".data_offsets",
+                        "data within the file's " + dataSize + " bytes of data",
+                        "[" + entry.offset() + ", " + (entry.offset() + entry.length()) + "]; is the file truncated?");
+            }
+            expected += entry.length();
+            TensorEntry placed = new TensorEntry(
+                    entry.name(), entry.dtype(), entry.shape(), dataStart + entry.offset(), entry.length());
+            sorted.set(i, placed);
+            byName.put(entry.name(), placed);
+        }
+        if (expected != dataSize) {
+            throw error("data", expected + " bytes, as the header says", dataSize + " bytes");
+        }
+        return List.copyOf(sorted);
+    }
+
+    // ---- the tokens of JSON that occur ----
+
+    /// Skips white space; returns the byte there, or −1 at the end.
+    private int skipTo() {
+        while (at < json.length) {
+            byte b = json[at];
+            if (b != ' ' && b != '\n' && b != '\t' && b != '\r') {
+                return b;
+            }
+            at++;
+        }
+        return -1;
+    }
+
+    private void expect(String key, char wanted) throws SafetensorsException {
+        if (skipTo() != wanted) {
+            throw error(key, "'" + wanted + "'", here());
+        }
+        at++;
+    }
+
+    /// After a member: true past a comma, false past `close`.
+    private boolean another(String key, char close) throws SafetensorsException {
+        int b = skipTo();
+        if (b != ',' && b != close) {
+            throw error(key, "',' or '" + close + "'", here());
+        }
+        at++;
+        return b == ',';
+    }
+
+    private List<Long> integers(String key) throws SafetensorsException {
+        expect(key, '[');
+        List<Long> values = new ArrayList<>(4);
+        if (skipTo() == ']') {
+            at++;
+            return values;
+        }
+        do {
+            values.add(integer(key));
+        } while (another(key, ']'));
+        return values;
+    }
+
+    /// A JSON number that is an integer in [0, 2^63): no sign, no leading zero, no fraction, no exponent.
+    private long integer(String key) throws SafetensorsException {
+        skipTo();
+        int start = at;
+        long value = 0;
+        while (at < json.length && json[at] >= '0' && json[at] <= '9') {
+            int digit = json[at] - '0';
+            if (value > (Long.MAX_VALUE - digit) / 10) {
+                at = start;
+                throw error(key, "integers below 2^63", here());
+            }
+            value = 10 * value + digit;
+            at++;
+        }
+        boolean fraction = at < json.length && (json[at] == '.' || json[at] == 'e' || json[at] == 'E');
+        if (at == start || (json[start] == '0' && at > start + 1) || fraction) {
+            at = start;
+            throw error(key, "integers >= 0", here());
+        }
+        return value;
+    }
+
+    /// A JSON string; its bytes are known to be UTF-8.
+    private String string(String key) throws SafetensorsException {
+        expect(key, '"');
+        int start = at;
+        while (at < json.length) {
+            byte b = json[at];
+            if (b == '"') {
+                String plain = new String(json, start, at - start, StandardCharsets.UTF_8);
+                at++;
+                return plain;
+            }
+            if (b == '\\') {
+                return escaped(key, start);
+            }
+            if (b >= 0 && b < ' ') {
+                throw error(key, "a string without control characters", here());
+            }
+            at++;
+        }
+        throw error(key, "'\"' at a string's end", here());
+    }
+
+    /// The rest of a string with escapes.
+    private String escaped(String key, int start) throws SafetensorsException {
+        StringBuilder text = new StringBuilder();
+        int run = start;
+        while (at < json.length) {
+            byte b = json[at];
+            if (b == '"') {
+                text.append(new String(json, run, at - run, StandardCharsets.UTF_8));
+                at++;
+                return text.toString();
+            }
+            if (b >= 0 && b < ' ') {
+                throw error(key, "a string without control characters", here());
+            }
+            if (b != '\\') {
+                at++;
+                continue;
+            }
+            text.append(new String(json, run, at - run, StandardCharsets.UTF_8));
+            int escape = at;
+            at++;
+            int code = at < json.length ? json[at++] : -1;
+            switch (code) {
+                case '"', '\\', '/' -> text.append((char) code);
+                case 'b' -> text.append('\b');
+                case 'f' -> text.append('\f');
+                case 'n' -> text.append('\n');
+                case 'r' -> text.append('\r');
+                case 't' -> text.append('\t');
+                case 'u' -> unicode(key, escape, text);
+                default -> {
+                    at = escape;
+                    throw error(key, "a JSON escape", here());
+                }
+            }
+            run = at;
+        }
+        throw error(key, "'\"' at a string's end", here());
+    }
+
+    /// After `\` and `u`: four hex digits, and for a high surrogate the low one in the same form.
+    private void unicode(String key, int escape, StringBuilder text) throws SafetensorsException {
+        int first = hex4();
+        if (first >= 0 && !Character.isSurrogate((char) first)) {
+            text.append((char) first);
+            return;
+        }
+        if (first >= 0 && Character.isHighSurrogate((char) first) && at + 1 < json.length) {
+            boolean second = json[at] == '\\' && json[at + 1] == 'u';
+            at += 2;
+            int low = second ? hex4() : -1;
+            if (low >= 0 && Character.isLowSurrogate((char) low)) {
+                text.append((char) first).append((char) low);
+                return;
+            }
+        }
+        at = escape;
+        throw error(key, "a \\u escape that is a character", here());
+    }
+
+    private int hex4() {
+        if (at > json.length - 4) {
+            return -1;
+        }
+        int value = 0;
+        for (int i = 0; i < 4; i++) {
+            int digit = Character.digit(json[at + i], 16);
+            if (digit < 0) {
+                return -1;
+            }
+            value = 16 * value + digit;
+        }
+        at += 4;
+        return value;
+    }
+
+    // ---- messages ----
+
+    private SafetensorsException error(String key, String expected, String found) {
+        return new SafetensorsException(file, key, expected, found);
+    }
+
+    private static String quoted(String text) {
+        return "\"" + (text.length() > EXCERPT ? text.substring(0, EXCERPT) + "..." : text) + "\"";
+    }
+
+    /// The bytes at the current position, for a message.
+    private String here() {
+        if (at >= json.length) {
+            return "the header's end at byte " + json.length;
+        }
+        StringBuilder text = new StringBuilder();
+        for (int i = at; i < Math.min(json.length, at + EXCERPT); i++) {
+            text.append(json[i] >= ' ' && json[i] < 0x7f ? (char) json[i] : '?');
+        }
+        return "`" + text + "` at byte " + at;
+    }
+}

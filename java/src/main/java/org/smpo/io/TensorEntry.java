@@ -1,0 +1,25 @@
+package org.smpo.io;
+
+import java.util.List;
+
+/// One tensor of a safetensors file.
+///
+/// @param name as in the header
+/// @param dtype element type
+/// @param shape dimensions, outermost first; empty for a scalar
+/// @param offset first byte, from the start of the file
+/// @param length bytes; shape product times element size
+public record TensorEntry(String name, DType dtype, List<Long> shape, long offset, long length) {
+    public TensorEntry {
+        shape = List.copyOf(shape);
+    }
+
+    /// Product of the dimensions; 1 for a scalar.
+    public long elements() {
+        long elements = 1;
+        for (long dimension : shape) {
+            elements *= dimension;
+        }
+        return elements;
+    }
+}

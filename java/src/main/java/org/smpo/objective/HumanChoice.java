@@ -1,0 +1,29 @@
+package org.smpo.objective;
+
+/// What people said about a pair of images.
+public enum HumanChoice {
+    /// Image 0 is better.
+    IMAGE_0,
+    /// Image 1 is better.
+    IMAGE_1,
+    /// Neither is.
+    TIE,
+    /// Nobody was asked.
+    UNKNOWN;
+
+    /// From Pick-a-Pic's `label_0`: 1 image 0, 0 image 1, ½ a tie.
+    ///
+    /// @throws IllegalArgumentException for any other number
+    public static HumanChoice ofLabel0(double label0) {
+        if (label0 == 1) {
+            return IMAGE_0;
+        }
+        if (label0 == 0) {
+            return IMAGE_1;
+        }
+        if (label0 == 0.5) {
+            return TIE;
+        }
+        throw Require.outside("human choice", "label_0", "0, 0.5 or 1", label0);
+    }
+}

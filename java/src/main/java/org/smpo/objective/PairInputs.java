@@ -1,0 +1,67 @@
+package org.smpo.objective;
+
+/// One pair as an [Objective] sees it: the errors, and what the objective's [Objective#inputs] names. Inputs
+/// it does not
+/// name are not read; one it names and that is missing is an error.
+///
+/// @param errors the four mean squared errors
+/// @param label p in [0, 1], or NaN when absent
+/// @param rewardMargin calibrated reward of the winner minus the loser's, or NaN when absent
+/// @param logitScale factor ≥ 0 on beta for this pair, such as a weight of its timestep; 1 as a rule
+/// @param meanGain the batch's mean gain (in mean-error units), or NaN when absent
+public record PairInputs(PairErrors errors, double label, double rewardMargin, double logitScale, double meanGain) {
+    /// @throws IllegalArgumentException when a given value is out of its range
+    public PairInputs {
+        if (errors == null) {
+            throw new IllegalArgumentException("pair inputs: errors: expected a value, got null");
+        }
+        if (!Double.isNaN(label)) {
+            Require.unit("pair inputs", "label", label);
+        }
+        if (!Double.isNaN(rewardMargin)) {
+            Require.finite("pair inputs", "reward margin", rewardMargin);
+        }
+        Require.nonNegative("pair inputs", "logit scale", logitScale);
+        if (!Double.isNaN(meanGain)) {
+            Require.nonNegative("pair inputs", "mean gain", meanGain);
+        }
+    }
+
+    /// The errors alone, at logit scale 1.
+    public static PairInputs of(PairErrors errors) {
+        return new PairInputs(errors, Double.NaN, Double.NaN, 1, Double.NaN);
+    }
+
+    public PairInputs withLabel(double p) {
+        return new PairInputs(errors, p, rewardMargin, logitScale, meanGain);
+    }
+
+    public PairInputs withRewardMargin(double margin) {
+        return new PairInputs(errors, label, margin, logitScale, meanGain);
+    }
+
+    public PairInputs withLogitScale(double scale) {
+        return new PairInputs(errors, label, rewardMargin, scale, meanGain);
+    }
+
+    public PairInputs withMeanGain(double gain) {
+        return new PairInputs(errors, label, rewardMargin, logitScale, gain);
+    }
+
+    /// The named input's value.
+    ///
+    /// @throws IllegalArgumentException naming the objective and the input when it is absent
+    double require(Objective objective, PairInput input) {
+        double value = switch (input) {
+            case LABEL -> label;
+            case REWARD_MARGIN -> rewardMargin;
+            case MEAN_GAIN -> meanGain;
+        };
+        if (Double.isNaN(value)) {
+            throw new IllegalArgumentException(objective.name() + ": "
+                    + input.name().toLowerCase(java.util.Locale.ROOT).replace('_', ' ')
+                    + ": expected a value, got none");
+        }
+        return value;
+    }
+}

@@ -1,0 +1,523 @@
+package org.smpo.objective;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.smpo.objective.Near.assertNear;
+
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.Test;
+
+final class ObjectiveTest {
+    /// The errors of the published golden numbers: Δ = −3e-4.
+    private static final PairErrors ERRORS = new PairErrors(0.1000, 0.1200, 0.1002, 0.1199);
+
+    private static final List<Objective> ALL = List.of(
+            Smpo.sd15(),
+            Smpo.sdxl(),
+            Dpo.sd15(),
+            Dpo.sdxl(),
+            new Dpo(5000, 1),
+            Inpo.sd15(),
+            Inpo.sdxl(),
+            Dmpo.sd15(),
+            Dmpo.sdxl(),
+            new Dmpo(2000, 0.5, 0.7),
+            new Ipo(5000, 0.5),
+            new Capo(1000),
+            new Capo(1000, 0.3),
+            Npo.sd15(),
+            Npo.sdxl(),
+            Kto.sd15(),
+            new Kto(1000, 1.33, 0.5),
+            Mapo.sdxl(),
+            new Sft());
+
+    private static PairInputs inputs(PairErrors errors, double label, double rewardMargin, double scale) {
+        return PairInputs.of(errors)
+                .withLabel(label)
+                .withRewardMargin(rewardMargin)
+                .withLogitScale(scale)
+                .withMeanGain(Kto.meanGain(List.of(errors)));
+    }
+
+    private static PairInputs with(PairInputs pair, double winner, double loser) {
+        PairErrors e = pair.errors();
+        return new PairInputs(
+                new PairErrors(winner, loser, e.referenceWinner(), e.referenceLoser()),
+                pair.label(),
+                pair.rewardMargin(),
+                pair.logitScale(),
+                pair.meanGain());
+    }
+
+    private static double centralWinner(Objective o, PairInputs pair, double h) {
+        PairErrors e = pair.errors();
+        return (o.loss(with(pair, e.winner() + h, e.loser())).value()
+                        - o.loss(with(pair, e.winner() - h, e.loser())).value())
+                / (2 * h);
+    }
+
+    private static double centralLoser(Objective o, PairInputs pair, double h) {
+        PairErrors e = pair.errors();
+        return (o.loss(with(pair, e.winner(), e.loser() + h)).value()
+                        - o.loss(with(pair, e.winner(), e.loser() - h)).value())
+                / (2 * h);
+    }
+
+    /// The table of the specification, to its printed digits: losses to 12 decimals; gradients to 6, which
+    /// were printed from central differences with step 1e-7 and are compared with the same differences here.
+    @Test
+    void reproducesThePrintedNumbers() {
+        record Row(Objective objective, double p, double margin, double loss, double winner, double loser) {}
+        List<Row> rows = List.of(
+                new Row(new Dpo(5000, 0.5), Double.NaN, 0, 0.386871006115, 802.053254, -802.053254),
+                new Row(new Dpo(5000, 1), Double.NaN, 0, 0.201413277983, 912.127639, -912.127639),
+                new Row(new Inpo(5000, 0.5, 0.1), Double.NaN, 0, 0.386871006115, 802.053254, -802.053254),
+                new Row(new Npo(5000, 0.5), Double.NaN, 0, 1.136871006115, -1697.946746, 1697.946746),
+                new Row(new Smpo(5000, 10, 0.5), 0.6, 0, 0.201413277983, 912.127639, -912.127639),
+                new Row(new Smpo(5000, 10, 0.5), 0.5, 0, 0.693147180560, 0, 0),
+                new Row(new Dmpo(2000, 0.5, 0.01), Double.NaN, 0, 1.283515484801, 1049.977746, -1049.977746),
+                new Row(new Kto(5000, 1, 1), Double.NaN, 0, 0.320821300825, 544.737477, -544.737477),
+                new Row(new Mapo(0.5, 1000, 0.1), Double.NaN, 0, 0.100735758372, 1.180210, -0.179600),
+                new Row(new Ipo(5000, 0.5), Double.NaN, 0, 0.0625, -1250, 1250),
+                new Row(new Capo(1000), Double.NaN, 0.2, 0.01, -200, 200));
+        // h² / 6 · max|f'''|, with f a logistic of slope at most 5000.
+        double truncation = 1e-14 / 6 * 0.125 * 5000.0 * 5000 * 5000;
+        for (Row row : rows) {
+            PairInputs pair = inputs(ERRORS, row.p, row.margin, 1);
+            PairLoss loss = row.objective.loss(pair);
+            String name = row.objective.toString();
+            assertThat(loss.value()).as(name).isCloseTo(row.loss, within(5.1e-13));
+            assertThat(centralWinner(row.objective, pair, 1e-7)).as(name).isCloseTo(row.winner, within(1e-6));
+            assertThat(centralLoser(row.objective, pair, 1e-7)).as(name).isCloseTo(row.loser, within(1e-6));
+            assertThat(loss.winnerGradient()).as(name).isCloseTo(row.winner, within(truncation + 6e-7));
+            assertThat(loss.loserGradient()).as(name).isCloseTo(row.loser, within(truncation + 6e-7));
+        }
+    }
+
+    @Test
+    void dmpoDerivativeInTheLogit() {
+        // Printed: u = .3, dL/du = −1.049977747073.
+        Dmpo dmpo = new Dmpo(2000, 0.5, 0.01);
+        PairLoss loss = dmpo.loss(PairInputs.of(ERRORS));
+        assertThat(loss.logit()).isCloseTo(0.3, within(1e-12));
+        assertThat(loss.winnerGradient() / -1000).isCloseTo(-1.049977747073, within(5.1e-13));
+    }
+
+    /// Every gradient of every objective on random pairs. A central difference with step h is off by f''' h² /
+    /// 6 plus rounding ulp · |f| / h; with slope k (f''' of order k³) the step 1e-3 / k leaves about 1e-7 of k.
+    @Test
+    void gradientsAreThoseOfTheValues() {
+        SplittableRandom random = new SplittableRandom(17);
+        for (Objective objective : ALL) {
+            for (int i = 0; i < 200; i++) {
+                PairInputs pair = randomPair(random);
+                check(objective, objective, pair);
+            }
+        }
+    }
+
+    /// The same check with a value whose coefficient is off by 1e-5 fails, for each objective that has a
+    /// coefficient.
+    @Test
+    void finiteDifferencesSeeAWrongCoefficient() {
+        for (Objective objective : ALL) {
+            if (objective instanceof Sft) {
+                continue;
+            }
+            assertThatThrownBy(() -> {
+                        SplittableRandom random = new SplittableRandom(17);
+                        for (int i = 0; i < 200; i++) {
+                            check(objective, GoldenPairLossTest.perturb(objective, 1 + 1e-5), randomPair(random));
+                        }
+                    })
+                    .as(objective.name())
+                    .isInstanceOf(AssertionError.class);
+        }
+    }
+
+    private static PairInputs randomPair(SplittableRandom random) {
+        double w = random.nextDouble(0.01, 1.5);
+        double l = random.nextDouble(0.01, 1.5);
+        double spread = Math.pow(10, random.nextDouble(-5, -2.5));
+        return inputs(
+                new PairErrors(w + spread * random.nextDouble(-1, 1), l + spread * random.nextDouble(-1, 1), w, l),
+                random.nextDouble(0.2, 0.9),
+                random.nextDouble(-1, 1),
+                random.nextDouble(0.2, 1.2));
+    }
+
+    private static void check(Objective gradientOf, Objective valueOf, PairInputs pair) {
+        double k = slope(gradientOf) * Math.max(1, pair.logitScale());
+        double h = 1e-3 / k;
+        double scale = gradientOf instanceof Mapo o ? o.weight() * k : k;
+        PairLoss loss = gradientOf.loss(pair);
+        assertNear("winner " + pair, centralWinner(valueOf, pair, h), loss.winnerGradient(), 1e-6, scale);
+        assertNear("loser " + pair, centralLoser(valueOf, pair, h), loss.loserGradient(), 1e-6, scale);
+    }
+
+    private static double slope(Objective objective) {
+        return switch (objective) {
+            case Smpo o -> o.kappa() * o.beta() * o.gamma();
+            case Mapo o -> o.temperature() * o.scale();
+            default -> Math.max(1, objective.strength());
+        };
+    }
+
+    /// Logits of ±1e4 and beyond: the right limits, no overflow, no NaN.
+    @Test
+    void extremeLogits() {
+        PairErrors good = new PairErrors(0, 4, 2, 2); // Δ = −4
+        PairErrors bad = new PairErrors(4, 0, 2, 2); // Δ = +4
+        PairLoss right = new Dpo(5000, 0.5).loss(PairInputs.of(good));
+        assertThat(right.logit()).isEqualTo(1e4);
+        assertThat(right.value()).isZero();
+        assertThat(right.winnerGradient()).isZero();
+        PairLoss wrong = new Dpo(5000, 0.5).loss(PairInputs.of(bad));
+        assertThat(wrong.value()).isEqualTo(1e4);
+        assertThat(wrong.winnerGradient()).isEqualTo(2500);
+        assertThat(wrong.loserGradient()).isEqualTo(-2500);
+
+        assertThat(new Npo(5000, 0.5).loss(PairInputs.of(good)).value()).isEqualTo(1e4);
+        assertThat(new Npo(5000, 0.5).loss(PairInputs.of(bad)).value()).isZero();
+
+        PairLoss smpo = new Smpo(5000, 1, 1).loss(PairInputs.of(bad).withLabel(0.75));
+        assertThat(smpo.value()).isEqualTo(1e4);
+
+        PairLoss dmpoRight = new Dmpo(5000, 0.5, 0.01).loss(PairInputs.of(good));
+        assertThat(dmpoRight.value()).isCloseTo(-Math.log1p(-0.01), within(1e-15));
+        assertThat(dmpoRight.winnerGradient()).isZero();
+        PairLoss dmpoWrong = new Dmpo(5000, 0.5, 0.01).loss(PairInputs.of(bad));
+        assertThat(dmpoWrong.value()).isCloseTo(-Math.log(0.01), within(1e-15));
+        assertThat(dmpoWrong.winnerGradient()).isZero();
+
+        PairLoss kto = new Kto(5000, 1, 1).loss(PairInputs.of(bad).withMeanGain(0));
+        assertThat(kto.value()).isEqualTo(1);
+        assertThat(kto.winnerGradient()).isZero();
+        assertThat(new Kto(5000, 1, 1).loss(PairInputs.of(good).withMeanGain(0)).value())
+                .isZero();
+
+        PairErrors huge = new PairErrors(0, 1e6, 1, 1); // φ(ℓ_l) underflows
+        PairLoss mapo = new Mapo(0.5, 1e4, 0.1).loss(PairInputs.of(huge));
+        assertThat(mapo.logit()).isEqualTo(1e4);
+        assertThat(mapo.value()).isZero();
+        assertThat(mapo.winnerGradient()).isEqualTo(1);
+        PairLoss mapoWrong = new Mapo(0.5, 1e4, 0.1).loss(PairInputs.of(new PairErrors(1e6, 0, 1, 1)));
+        assertThat(mapoWrong.value()).isEqualTo(1e6 + 0.1 * 1e4);
+        assertThat(mapoWrong.loserGradient()).isCloseTo(0.1 * 1e4 * 0.5 * -0.5, within(1e-10));
+
+        for (Objective objective : ALL) {
+            for (PairErrors errors : List.of(good, bad, huge, new PairErrors(0, 0, 0, 0))) {
+                PairLoss loss = objective.loss(inputs(errors, 0.7, 0.1, 1));
+                assertThat(List.of(loss.value(), loss.logit(), loss.winnerGradient(), loss.loserGradient()))
+                        .as("%s %s", objective, errors)
+                        .allMatch(Double::isFinite);
+            }
+        }
+    }
+
+    @Test
+    void anUndecidedPairHasNoGradient() {
+        PairLoss loss = Smpo.sdxl().loss(PairInputs.of(ERRORS).withLabel(0.5));
+        assertThat(loss.value()).isEqualTo(Math.log(2));
+        assertThat(loss.winnerGradient()).isEqualTo(0.0);
+        assertThat(loss.loserGradient()).isEqualTo(0.0);
+    }
+
+    @Test
+    void smpoWithFullConfidenceAndGammaOneIsDpo() {
+        PairInputs pair = PairInputs.of(ERRORS).withLabel(1);
+        assertThat(new Smpo(5000, 1, 0.5).loss(pair)).isEqualTo(new Dpo(5000, 0.5).loss(pair));
+    }
+
+    @Test
+    void npoIsDpoOfTheReversedPair() {
+        PairLoss npo = new Npo(5000, 0.5).loss(PairInputs.of(ERRORS));
+        PairLoss reversed = new Dpo(5000, 0.5).loss(PairInputs.of(new PairErrors(0.1200, 0.1000, 0.1199, 0.1002)));
+        assertThat(npo.value()).isCloseTo(reversed.value(), within(1e-15));
+        assertThat(npo.winnerGradient()).isCloseTo(reversed.loserGradient(), within(1e-9));
+        assertThat(npo.logit()).isCloseTo(-reversed.logit(), within(1e-12));
+    }
+
+    @Test
+    void logitScaleScalesBetaWhereThereIsOne() {
+        for (Objective objective : ALL) {
+            PairInputs doubled = inputs(ERRORS, 0.6, 0.1, 2);
+            PairInputs plain = inputs(ERRORS, 0.6, 0.1, 1);
+            Objective stronger = GoldenPairLossTest.perturb(objective, 2);
+            boolean hasBeta = objective.strength() > 0;
+            assertThat(objective.loss(doubled))
+                    .as(objective.name())
+                    .isEqualTo(hasBeta ? stronger.loss(plain) : objective.loss(plain));
+        }
+    }
+
+    @Test
+    void capoWeighsHighNoiseMore() {
+        Capo capo = new Capo(1000, 0);
+        assertThat(capo.logitScale(0.5)).isEqualTo(0.5);
+        assertThat(capo.logitScale(0.01)).isCloseTo(0.99, within(1e-15));
+        assertThat(capo.logitScale(0.99)).isCloseTo(0.01, within(1e-15));
+        assertThat(new Capo(1000).logitScale(0.3)).isEqualTo(1);
+        assertThat(Dpo.sdxl().logitScale(0.3)).isEqualTo(1);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> capo.logitScale(1))
+                .withMessage("capo: alpha_cumprod: expected a number in (0, 1), got 1.0");
+    }
+
+    @Test
+    void ktoOfAPairIsTheMeanOfItsImages() {
+        Kto kto = new Kto(2000, 1.3, 0.7);
+        double gain = Kto.meanGain(List.of(ERRORS, new PairErrors(0.2, 0.3, 0.4, 0.2)));
+        assertThat(gain).isCloseTo((0.0002 - 0.0001 + 0.2 - 0.1) / 4, within(1e-16));
+        Kto.ImageLoss winner = kto.imageLoss(0.1000, 0.1002, true, gain);
+        Kto.ImageLoss loser = kto.imageLoss(0.1200, 0.1199, false, gain);
+        PairLoss pair = kto.loss(PairInputs.of(ERRORS).withMeanGain(gain));
+        assertThat(pair.value()).isEqualTo((winner.value() + loser.value()) / 2);
+        assertThat(pair.winnerGradient()).isEqualTo(winner.gradient() / 2);
+        assertThat(pair.loserGradient()).isEqualTo(loser.gradient() / 2);
+        assertThat(Kto.meanGain(List.of(new PairErrors(1, 1, 0.5, 0.5))))
+                .as("never below 0")
+                .isZero();
+        assertThatIllegalArgumentException().isThrownBy(() -> Kto.meanGain(List.of()));
+    }
+
+    @Test
+    void bcrBudget() {
+        // Printed: DPO + λ = 1, δ = .1, with r_w := .0998 in the budget's term only.
+        Objective dpo = new Dpo(5000, 0.5);
+        PairLoss base = dpo.loss(PairInputs.of(ERRORS));
+        PairErrors worse = new PairErrors(0.1000, 0.1200, 0.0998, 0.1199);
+        PairLoss without = dpo.loss(PairInputs.of(worse));
+        PairLoss with = new BcrBudget(1, 0.1).loss(dpo, PairInputs.of(worse));
+        assertThat(base.value() + with.value() - without.value()).isCloseTo(0.786871006115, within(5.1e-13));
+        assertThat(base.winnerGradient() + with.winnerGradient() - without.winnerGradient())
+                .isCloseTo(3302.053254, within(2e-8 * 3302));
+        assertThat(with.loserGradient()).isEqualTo(without.loserGradient());
+        assertThat(with.logit()).isEqualTo(without.logit());
+        // Within the budget, and with an infinite one, nothing is added.
+        assertThat(new BcrBudget(1, 0.6).loss(dpo, PairInputs.of(worse))).isEqualTo(without);
+        assertThat(new BcrBudget(1, Double.POSITIVE_INFINITY).loss(dpo, PairInputs.of(worse)))
+                .isEqualTo(without);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new BcrBudget(1, 0).loss(Mapo.sdxl(), PairInputs.of(worse)))
+                .withMessage("bcr: objective: expected one with a reference, got mapo");
+    }
+
+    @Test
+    void dora() {
+        // Printed: losses (sp(−.3), sp(.8)), ratios (1.2, .7), λ = 1.
+        double[] losses = {Math.log1p(Math.exp(-0.3)), Math.log1p(Math.exp(0.8))};
+        double[] ratios = {1.2, 0.7};
+        Dora dora = Dora.published();
+        assertThat(dora.value(losses, ratios)).isCloseTo(0.745480901108, within(5.1e-13));
+        double[] factors = dora.factors(losses, ratios);
+        assertThat(factors[0]).isCloseTo(0.553728806240, within(5.1e-13));
+        assertThat(factors[1]).isCloseTo(0.376991529694, within(5.1e-13));
+
+        SplittableRandom random = new SplittableRandom(5);
+        for (double lambda : new double[] {0.1, 1, 7}) {
+            Dora any = new Dora(lambda);
+            double[] l = random.doubles(9, 0, 3).toArray();
+            double[] h = random.doubles(9, 0, 2).toArray();
+            double[] gradient = any.factors(l, h);
+            for (int i = 0; i < l.length; i++) {
+                double step = 1e-5;
+                double[] up = l.clone();
+                double[] down = l.clone();
+                up[i] += step;
+                down[i] -= step;
+                assertNear("factor", (any.value(up, h) - any.value(down, h)) / (2 * step), gradient[i], 1e-7, 1e-2);
+            }
+        }
+        // Exponents far beyond exp's range.
+        assertThat(new Dora(1e-3).value(new double[] {50, 10}, new double[] {1, 1}))
+                .isCloseTo(50 - 1e-3 * Math.log(2), within(1e-12));
+        assertThatIllegalArgumentException().isThrownBy(() -> dora.value(new double[0], new double[0]));
+        assertThatIllegalArgumentException().isThrownBy(() -> dora.value(new double[1], new double[2]));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> dora.factors(new double[] {Double.NaN}, new double[] {1}))
+                .withMessage("dora: loss 0: expected a finite number, got NaN");
+    }
+
+    @Test
+    void spo() {
+        // Printed: log ratios (.03, −.05) and (.3, −.3), which is clamped.
+        Spo spo = Spo.published();
+        assertThat(spo.loss(0.03, -0.05).value()).isCloseTo(0.371100665948, within(5.1e-13));
+        Spo.Loss clamped = spo.loss(0.3, -0.3);
+        assertThat(clamped.value()).isCloseTo(0.126130879913, within(5.1e-13));
+        assertThat(clamped.winnerGradient()).isZero();
+        assertThat(clamped.loserGradient()).isZero();
+        double h = 1e-6;
+        for (double[] ratios : new double[][] {{0.03, -0.05}, {-0.09, 0.2}, {0.5, 0.01}, {0, 0}}) {
+            Spo.Loss loss = spo.loss(ratios[0], ratios[1]);
+            double winner = (spo.loss(ratios[0] + h, ratios[1]).value()
+                            - spo.loss(ratios[0] - h, ratios[1]).value())
+                    / (2 * h);
+            double loser = (spo.loss(ratios[0], ratios[1] + h).value()
+                            - spo.loss(ratios[0], ratios[1] - h).value())
+                    / (2 * h);
+            assertNear("winner", loss.winnerGradient(), winner, 1e-8, 1);
+            assertNear("loser", loss.loserGradient(), loser, 1e-8, 1);
+        }
+        assertThat(new Spo(1e5, 0.1).loss(-1e4, 1e4).value()).isCloseTo(1e5 * Math.log(1.1 / 0.9), within(1e-9));
+        assertThat(Spo.lpo()).isEqualTo(new Spo(500, 0.1));
+    }
+
+    @Test
+    void sdpoSafeguard() {
+        // Printed: ‖g_A‖² = .0175, g_A·g_B = .035; λ(μ = .9) = .05, λ(μ = .2) = .4 (before ε).
+        double[] winner = {0.5 - 0.4, -0.2 + 0.1, 0.1 - 0.2, 0.3 - 0.1};
+        double[] loser = {0.6 - 0.2, 0.1 - 0.3, -0.1 - 0.1, 0.4 - 0.1};
+        double norm = 0;
+        double inner = 0;
+        for (int i = 0; i < 4; i++) {
+            norm += (2 * winner[i] / 4) * (2 * winner[i] / 4);
+            inner += (2 * winner[i] / 4) * (2 * loser[i] / 4);
+        }
+        assertThat(norm).isCloseTo(0.0175, within(1e-15));
+        assertThat(inner).isCloseTo(0.035, within(1e-15));
+        assertThat(new SdpoSafeguard(0.9).lambda(norm, inner)).isCloseTo(0.1 * 0.0175 / (0.035 + 1e-9), within(1e-15));
+        assertThat(new SdpoSafeguard(0.9).lambda(norm, inner)).isCloseTo(0.05, within(2e-9));
+        assertThat(new SdpoSafeguard(0.2).lambda(norm, inner)).isCloseTo(0.4, within(2e-8));
+        assertThat(new SdpoSafeguard(0).lambda(1, 0.5)).as("clamped").isEqualTo(1);
+        assertThat(new SdpoSafeguard(0.9).lambda(1, -0.5)).as("no conflict").isEqualTo(1);
+        assertThat(new SdpoSafeguard(0.9).lambda(0, 0)).isEqualTo(1);
+        PairLoss loss = Dpo.sd15().loss(PairInputs.of(ERRORS));
+        PairLoss safe = SdpoSafeguard.sd15().protect(loss, 0.25);
+        assertThat(safe.loserGradient()).isEqualTo(0.25 * loss.loserGradient());
+        assertThat(safe)
+                .isEqualTo(new PairLoss(loss.value(), loss.logit(), loss.winnerGradient(), safe.loserGradient()));
+    }
+
+    @Test
+    void publishedSettings() {
+        assertThat(Smpo.sd15()).isEqualTo(new Smpo(2000, 10, 0.5));
+        assertThat(Smpo.sdxl()).isEqualTo(new Smpo(5000, 10, 0.5));
+        assertThat(Inpo.sd15()).isEqualTo(new Inpo(2000, 0.5, 0.1));
+        assertThat(Inpo.sdxl()).isEqualTo(new Inpo(5000, 0.5, 0.1));
+        assertThat(Dpo.sd15()).isEqualTo(new Dpo(5000, 0.5));
+        assertThat(Dmpo.sd15()).isEqualTo(new Dmpo(2000, 0.5, 0.01));
+        assertThat(Dmpo.sdxl()).isEqualTo(new Dmpo(6000, 0.5, 0.01));
+        assertThat(Npo.sd15()).isEqualTo(new Npo(500, 1));
+        assertThat(Npo.sdxl()).isEqualTo(new Npo(2000, 0.5));
+        assertThat(Kto.sd15()).isEqualTo(new Kto(5000, 1, 1));
+        assertThat(Mapo.sdxl()).isEqualTo(new Mapo(0.5, 1000, 0.1));
+        assertThat(SdpoSafeguard.sdxl().mu()).isEqualTo(0.6);
+    }
+
+    @Test
+    void whatEachObjectiveNeeds() {
+        for (Objective objective : ALL) {
+            // Exactly the inputs that it names are required.
+            for (PairInput missing : PairInput.values()) {
+                PairInputs pair = inputs(ERRORS, 0.6, 0.1, 1);
+                PairInputs without = switch (missing) {
+                    case LABEL -> pair.withLabel(Double.NaN);
+                    case REWARD_MARGIN -> pair.withRewardMargin(Double.NaN);
+                    case MEAN_GAIN -> pair.withMeanGain(Double.NaN);
+                };
+                if (objective.inputs().contains(missing)) {
+                    assertThatIllegalArgumentException()
+                            .isThrownBy(() -> objective.loss(without))
+                            .withMessageStartingWith(objective.name() + ": ")
+                            .withMessageEndingWith("expected a value, got none");
+                } else {
+                    assertThat(objective.loss(without)).isEqualTo(objective.loss(pair));
+                }
+            }
+            // The reference matters exactly to those that need it.
+            PairErrors other = new PairErrors(0.1, 0.12, 0.2, 0.13);
+            boolean differs = !objective
+                    .loss(inputs(other, 0.6, 0.1, 1))
+                    .equals(objective.loss(inputs(new PairErrors(0.1, 0.12, 0.11, 0.13), 0.6, 0.1, 1)));
+            assertThat(differs).as(objective.name()).isEqualTo(objective.needsReference());
+            assertThat(objective.strength() > 0).isEqualTo(objective.needsReference());
+            assertThat(objective.inversionEta() > 0).isEqualTo(objective.noise() == NoiseSource.INVERSION_WITH_ETA);
+        }
+        assertThat(Smpo.sdxl().noise()).isEqualTo(NoiseSource.INVERSION);
+        assertThat(new Inpo(1, 1, 0).noise()).isEqualTo(NoiseSource.INVERSION);
+        assertThat(Smpo.sdxl().inputs()).isEqualTo(Set.of(PairInput.LABEL));
+        assertThat(new Kto(1, 1, 1).inputs()).isEqualTo(EnumSet.of(PairInput.MEAN_GAIN));
+    }
+
+    @Test
+    void specsCarryEveryCoefficient() {
+        for (Objective objective : ALL) {
+            Objective changed = GoldenPairLossTest.perturb(objective, 1.5);
+            if (!(objective instanceof Sft)) {
+                assertThat(changed.spec()).as(objective.name()).isNotEqualTo(objective.spec());
+            }
+            assertThat(objective.spec().beta() * objective.spec().kappa()).isEqualTo(objective.strength());
+        }
+        assertThat(Inpo.sd15().spec()).isEqualTo(new Dpo(2000, 0.5).spec());
+        assertThat(Smpo.sd15().spec().gamma()).isEqualTo(10);
+        assertThat(Dmpo.sd15().spec().alpha()).isEqualTo(0.01);
+        assertThat(new Ipo(1, 1, 0.25).spec().margin()).isEqualTo(0.25);
+        assertThat(new Kto(1, 0.3, 0.4).spec().desirableWeight()).isEqualTo(0.3);
+        assertThat(new Kto(1, 0.3, 0.4).spec().undesirableWeight()).isEqualTo(0.4);
+        PairLossSpec mapo = Mapo.sdxl().spec();
+        assertThat(List.of(mapo.mapoScale(), mapo.mapoTemperature(), mapo.mapoWeight()))
+                .containsExactly(0.5, 1000.0, 0.1);
+        PairLossSpec both = Smpo.sdxl().spec().with(new BcrBudget(0.5, 0.2)).with(SdpoSafeguard.sdxl());
+        assertThat(List.of(both.budgetWeight(), both.budget(), both.safeguardMu()))
+                .containsExactly(0.5, 0.2, 0.6);
+        assertThat(both.winnerSafeguard()).isTrue();
+        assertThat(both.gamma()).isEqualTo(10);
+        assertThat(Smpo.sdxl().spec().with(new BcrBudget(1, Double.POSITIVE_INFINITY)))
+                .isEqualTo(Smpo.sdxl().spec());
+        assertThatIllegalArgumentException().isThrownBy(() -> new Sft().spec().with(new BcrBudget(1, 0)));
+
+        List<Integer> codes = new ArrayList<>();
+        for (PairLossKind kind : PairLossKind.values()) {
+            codes.add(kind.code());
+        }
+        assertThat(codes).containsExactly(1, 2, 3, 4, 5, 6, 7, 8, 9);
+        assertThat(PairLossKind.valueOf("KTO").code()).isEqualTo(7);
+    }
+
+    @Test
+    void badParametersAreNamed() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Smpo(0, 10, 0.5))
+                .withMessage("smpo: beta: expected a finite number > 0, got 0.0");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Smpo(1, -1, 0.5))
+                .withMessage("smpo: gamma: expected a finite number > 0, got -1.0");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Smpo(1, 1, Double.NaN))
+                .withMessage("smpo: kappa: expected a finite number > 0, got NaN");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Dmpo(1, 1, 1))
+                .withMessage("dmpo: alpha: expected a number in [1e-6, 1 - 1e-6], got 1.0");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Dpo(Double.POSITIVE_INFINITY, 1))
+                .withMessageStartingWith("dpo: beta: ");
+        assertThatIllegalArgumentException().isThrownBy(() -> new Npo(-5, 1));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Inpo(1, 1, -0.1));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Ipo(1, 1, Double.NaN));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Capo(1, Double.NaN));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Kto(1, -1, 1));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Mapo(0, 1000, 0.1));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Spo(10, 1));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Dora(0));
+        assertThatIllegalArgumentException().isThrownBy(() -> new SdpoSafeguard(1.5));
+        assertThatIllegalArgumentException().isThrownBy(() -> new BcrBudget(1, Double.NaN));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new PairErrors(0.1, Double.NaN, 0.1, 0.1))
+                .withMessage("pair errors: loser: expected a finite number >= 0, got NaN");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> PairInputs.of(ERRORS).withLabel(1.1))
+                .withMessage("pair inputs: label: expected a number in [0, 1], got 1.1");
+        assertThatIllegalArgumentException().isThrownBy(() -> PairInputs.of(null));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> PairInputs.of(ERRORS).withLogitScale(-1));
+    }
+}

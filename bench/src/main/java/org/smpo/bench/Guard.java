@@ -33,7 +33,7 @@ final class Guard {
     private final PrintStream out;
 
     /// @param records the file of recorded figures, by machine
-    /// @param commands each starts one fork and prints one JSON object a line: {"path", "nanos", "ratio"}
+    /// @param commands each starts one fork and prints an object a line: `guard` (name), `ns`, `ratio`
     Guard(Machine machine, Path records, List<List<String>> commands, PrintStream out) {
         this.machine = machine;
         this.records = records;
@@ -87,11 +87,12 @@ final class Guard {
     }
 
     /// Measures and writes the figures as this machine's record.
-    void record() throws IOException, InterruptedException {
+    void writeRecord() throws IOException, InterruptedException {
         List<Verdict> verdicts = judge(measure(), Map.of());
         print(verdicts);
-        ObjectNode all =
-                Files.exists(records) ? (ObjectNode) JSON.readTree(Files.readString(records)) : JSON.createObjectNode();
+        ObjectNode all = Files.exists(records)
+                ? JSON.readValue(Files.readString(records), ObjectNode.class)
+                : JSON.createObjectNode();
         ObjectNode mine = JSON.createObjectNode();
         for (Verdict verdict : verdicts) mine.put(verdict.path(), round(verdict.ratio()));
         all.set(machine.key(), mine);
@@ -132,8 +133,8 @@ final class Guard {
                 if (!line.startsWith("{")) continue;
                 JsonNode node = JSON.readTree(line);
                 figures.add(new HotPath.Figure(
-                        node.get("path").asString(),
-                        node.get("nanos").asDouble(),
+                        node.get("guard").asString(),
+                        node.path("ns").asDouble(Double.NaN),
                         node.get("ratio").asDouble()));
             }
         }

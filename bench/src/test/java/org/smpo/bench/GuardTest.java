@@ -21,8 +21,7 @@ class GuardTest {
     private final ByteArrayOutputStream printed = new ByteArrayOutputStream();
 
     private Guard guard(double ratio) {
-        List<String> command =
-                List.of("printf", "%s\\n", "{\"path\": \"x\", \"nanos\": 10.0, \"ratio\": " + ratio + "}");
+        List<String> command = List.of("printf", "%s\\n", "{\"guard\": \"x\", \"ns\": 10.0, \"ratio\": " + ratio + "}");
         return new Guard(
                 MACHINE,
                 folder.resolve("guard.json"),
@@ -36,7 +35,7 @@ class GuardTest {
 
     @Test
     void aPathAsFastAsRecordedPasses() throws Exception {
-        guard(2.0).record();
+        guard(2.0).writeRecord();
         assertThat(guard(2.0).compare()).isTrue();
         assertThat(guard(2.25).compare()).isTrue();
         assertThat(guard(1.0).compare()).isTrue();
@@ -44,7 +43,7 @@ class GuardTest {
 
     @Test
     void aPathMoreThanFifteenPercentSlowerFails() throws Exception {
-        guard(2.0).record();
+        guard(2.0).writeRecord();
         assertThat(guard(2.32).compare()).isFalse();
         assertThat(output()).contains("SLOWER").contains("+16.0 %");
     }
@@ -65,7 +64,7 @@ class GuardTest {
     @Test
     void recordingOneMachineKeepsTheOthers() throws Exception {
         Files.writeString(folder.resolve("guard.json"), "{\"Other CPU\": {\"x\": 1.5}}");
-        guard(2.0).record();
+        guard(2.0).writeRecord();
         assertThat(Files.readString(folder.resolve("guard.json")))
                 .contains("Other CPU")
                 .contains("Test CPU");

@@ -1,0 +1,102 @@
+package org.smpo.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/// What `tools/bench` starts.
+@Command(name = "bench", mixinStandardHelpOptions = true)
+public final class Main {
+
+    private static final JsonMapper JSON = new JsonMapper();
+
+    private Main() {}
+
+    /// Starts a verb.
+    public static void main(String[] arguments) {
+        System.exit(new CommandLine(new Main()).execute(arguments));
+    }
+
+    @Command(name = "jmh", description = "Runs the JMH benches and appends a JSON object a result.")
+    int jmh(
+            @Option(names = "--results", required = true) Path results,
+            @Option(names = "--pattern", defaultValue = ".*") String pattern)
+            throws RunnerException, IOException {
+        Machine machine = Machine.current();
+        Collection<RunResult> runs = new Runner(new OptionsBuilder()
+                        .include(pattern)
+                        .shouldFailOnError(true)
+                        .build())
+                .run();
+        List<String> lines = new ArrayList<>();
+        for (RunResult run : runs) {
+            ObjectNode line = JSON.createObjectNode();
+            line.put("time", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+            line.put("commit", System.getenv().getOrDefault("SMPO_COMMIT", "unknown"));
+            line.put("bench", run.getParams().getBenchmark().replace("org.smpo.bench.", "jmh/"));
+            for (String key : run.getParams().getParamsKeys()) {
+                line.put(key, run.getParams().getParam(key));
+            }
+            line.put("score", run.getPrimaryResult().getScore());
+            line.put("error", run.getPrimaryResult().getScoreError());
+            line.put("unit", run.getPrimaryResult().getScoreUnit());
+            line.put("java", System.getProperty("java.vm.version"));
+            line.put("cpu", machine.key());
+            lines.add(JSON.writeValueAsString(line));
+        }
+        Files.write(results, lines, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        return 0;
+    }
+
+    @Command(name = "guard", description = "Compares the hot paths with their recorded figures.")
+    int guard(
+            @Option(names = "--records", required = true) Path records,
+            @Option(names = "--native", required = true) Path nativeBench,
+            @Option(names = "--record", description = "write this machine's figures instead of comparing")
+                    boolean record)
+            throws IOException, InterruptedException {
+        List<String> java = List.of(
+                ProcessHandle.current().info().command().orElse("java"),
+                "--enable-native-access=ALL-UNNAMED",
+                "-Dsmpo.library=" + System.getProperty("smpo.library"),
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName(),
+                "guard-fork");
+        List<String> program = List.of(nativeBench.toAbsolutePath().toString(), "--guard");
+        Guard guard = new Guard(Machine.current(), records, List.of(java, program), System.out);
+        if (record) {
+            guard.writeRecord();
+            return 0;
+        }
+        return guard.compare() ? 0 : 1;
+    }
+
+    @Command(name = "guard-fork", hidden = true, description = "One process of the guard.")
+    int guardFork() throws Exception {
+        for (HotPath path : HotPaths.all()) {
+            HotPath.Figure figure = path.measure();
+            ObjectNode line = JSON.createObjectNode();
+            line.put("guard", figure.name());
+            line.put("ns", figure.nanos());
+            line.put("ratio", figure.ratio());
+            System.out.println(JSON.writeValueAsString(line));
+        }
+        return 0;
+    }
+}

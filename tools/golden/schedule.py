@@ -1,6 +1,6 @@
 """Golden files for java/src/test/resources/org/smpo/schedule: diffusers' schedules, inverse DDIM and samplers.
 
-Made with Python 3.11, torch 2.11.0, numpy 2.x, diffusers 0.42.1. Run from anywhere: python schedule.py
+Made with Python 3.11, torch 2.11.0, numpy 2.4.6, diffusers 0.42.1. Run from anywhere: python schedule.py
 Nothing in the build or the tests runs this; they read what it wrote, and MANIFEST holds the digests.
 
 diffusers keeps its tables in float32. So that a disagreement shows a wrong formula and not a rounding, its own code is

@@ -1,6 +1,6 @@
-// The scalar stage of preference_loss.h for the fast versions, once for host and device. Every loss but MaPO, KTO and SFT
-// is a function of the logit u: `LogitLoss` gives it and its derivative, and the chain rule does the rest. Nothing here
-// overflows for finite arguments, and log(logistic(u)) is never formed.
+// The scalar stage of preference_loss.h for the fast versions, once for host and device. Every loss but MaPO, KTO and
+// SFT is a function of the logit u: `LogitLoss` gives it and its derivative, and the chain rule does the rest. Nothing
+// here overflows for finite arguments, and log(logistic(u)) is never formed.
 #ifndef SMPO_KERNELS_PAIR_LOSS_MATH_H_
 #define SMPO_KERNELS_PAIR_LOSS_MATH_H_
 

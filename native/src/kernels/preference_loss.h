@@ -5,7 +5,7 @@
 //
 // Stage 1, per row:   l[r] = mean over N of (prediction - target)^2    the policy's error
 //                     r[r] = mean over N of (reference - target)^2     the reference's error
-// Stage 2, per pair:  with k = kappa * beta * logit_scale and D = (l_w - l_l) - (r_w - r_l), sp = softplus, s = logistic
+// Stage 2, per pair:  k = kappa * beta * logit_scale, D = (l_w - l_l) - (r_w - r_l), sp = softplus, s = logistic
 //
 //   kind  logit u              loss of the pair                                 d/dl_w
 //   DPO   -kD                  sp(-u)                                           k s(-u)
@@ -35,10 +35,10 @@
 // 2411.05875 (BCR), 2511.03317 (winner safeguard), 2504.05831 (DoRA, by weights). Public code divides errors by N and
 // so does this kernel: beta is in units of the mean error.
 //
-// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance); stage 2 is f64 from those
-// errors, so that logit, loss and d_error inherit their difference times the loss's slope; d_prediction rounds three
-// times to f32 and once to its own type. |d_prediction - reference| <= kGradientTolerance * |reference| (+ half an ulp
-// of bf16) for equal d_error.
+// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance); stage 2 is f64 from
+// those errors, so that logit, loss and d_error inherit their difference times the loss's slope; d_prediction rounds
+// three times to f32 and once to its own type. |d_prediction - reference| <= kGradientTolerance * |reference| (+ half
+// an ulp of bf16) for equal d_error.
 //
 // Not a number and infinity are never hidden: one in any element that is read makes the loss of its pair, its two
 // gradients and loss_sum NaN, even where the loss would not depend on that row or would saturate.
@@ -68,7 +68,9 @@ enum class PairLossKind : int32_t {
 };
 
 /// MaPO and SFT look at the policy alone.
-SMPO_HOST_DEVICE constexpr bool has_reference(PairLossKind kind) { return kind != PairLossKind::kMapo && kind != PairLossKind::kSft; }
+SMPO_HOST_DEVICE constexpr bool has_reference(PairLossKind kind) {
+  return kind != PairLossKind::kMapo && kind != PairLossKind::kSft;
+}
 
 /// Where KTO's reference point z0 comes from.
 enum class KtoBaseline : int32_t {

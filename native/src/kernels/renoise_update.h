@@ -1,5 +1,5 @@
-// One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done, its
-// target; for a fixed batch of slots through which the rows of a window pass (continuous batching).
+// One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done,
+// its target; for a fixed batch of slots through which the rows of a window pass (continuous batching).
 //
 //   e  = e1                     or (e1 + e2) / 2 with kAverage
 //   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
@@ -11,16 +11,16 @@
 //
 // The coefficients are those of the inversion plan (DDIM inverse step from level i to level j, abar the cumulative
 // product of alphas): a = sqrt(abar_j / abar_i), b = sqrt(1 - abar_j) - a sqrt(1 - abar_i); with epsilon prediction
-// target_x = 1 / sqrt(1 - abar_t), target_x0 = -sqrt(abar_t) / sqrt(1 - abar_t). With v prediction the same update holds
-// with other numbers: x' stays linear in x and e, the target in x' and x0. A table of doubles, narrowed once.
+// target_x = 1 / sqrt(1 - abar_t), target_x0 = -sqrt(abar_t) / sqrt(1 - abar_t). With v prediction the same update
+// holds with other numbers: x' stays linear in x and e, the target in x' and x0. A table of doubles, narrowed once.
 //
-// One ReNoise step is two calls. First {updated_RN = null, unet_input_SN = buffer}: the guess x' goes to the UNet alone and
-// x stays. Then, with e2 = UNet(x'), {kAverage, updated_RN = latents_RN, unet_input_SN = buffer}.
+// One ReNoise step is two calls. First {updated_RN = null, unet_input_SN = buffer}: the guess x' goes to the UNet alone
+// and x stays. Then, with e2 = UNet(x'), {kAverage, updated_RN = latents_RN, unet_input_SN = buffer}.
 //
 // Tolerance against the reference (f64 from the same f32 coefficients): every operation rounds once to f32 and none is
 // contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|), and
-// the target's is kRenoiseTolerance * (|target_x| (the same sum) + |target_x0 * x0|); the bf16 copy rounds once more. The
-// CPU and CUDA versions give the same bits.
+// the target's is kRenoiseTolerance * (|target_x| (the same sum) + |target_x0 * x0|); the bf16 copy rounds once more.
+// The CPU and CUDA versions give the same bits.
 #ifndef SMPO_KERNELS_RENOISE_UPDATE_H_
 #define SMPO_KERNELS_RENOISE_UPDATE_H_
 

@@ -6,8 +6,8 @@
 
 #include "kernels/reference/elements.h"
 
-// The judge of the fast versions. It shares no formula with them: pair_loss_math.h chains derivatives through the logit,
-// this file writes value and derivatives of each loss separately, as the papers print them.
+// The judge of the fast versions. It shares no formula with them: pair_loss_math.h chains derivatives through the
+// logit, this file writes value and derivatives of each loss separately, as the papers print them.
 namespace smpo::kernels::reference {
 namespace {
 
@@ -20,10 +20,8 @@ PairValue dpo(double slope, const PairErrors& e) {
   // -log s(-slope [(l_w - r_w) - (l_l - r_l)])
   const double inside = (e.policy_winner - e.reference_winner) - (e.policy_loser - e.reference_loser);
   const double u = -slope * inside;
-  return {.logit = u,
-          .loss = minus_log_logistic(u),
-          .d_winner = slope * logistic(-u),
-          .d_loser = -slope * logistic(-u)};
+  return {
+      .logit = u, .loss = minus_log_logistic(u), .d_winner = slope * logistic(-u), .d_loser = -slope * logistic(-u)};
 }
 
 PairValue npo(double slope, const PairErrors& e) {
@@ -32,8 +30,7 @@ PairValue npo(double slope, const PairErrors& e) {
                                         .policy_loser = e.policy_winner,
                                         .reference_winner = e.reference_loser,
                                         .reference_loser = e.reference_winner});
-  return {
-      .logit = -swapped.logit, .loss = swapped.loss, .d_winner = swapped.d_loser, .d_loser = swapped.d_winner};
+  return {.logit = -swapped.logit, .loss = swapped.loss, .d_winner = swapped.d_loser, .d_loser = swapped.d_winner};
 }
 
 PairValue dmpo(double slope, double alpha, const PairErrors& e) {
@@ -66,8 +63,8 @@ KtoRow kto_row(const PairLoss& loss, double slope, double baseline, bool desirab
 }
 
 PairValue kto(const PairLoss& loss, double slope, const PairFactors& factors, const PairErrors& e) {
-  const KtoRow winner = kto_row(loss, slope, factors.kto_baseline, factors.winner_desirable, e.policy_winner,
-                                e.reference_winner);
+  const KtoRow winner =
+      kto_row(loss, slope, factors.kto_baseline, factors.winner_desirable, e.policy_winner, e.reference_winner);
   const KtoRow loser =
       kto_row(loss, slope, factors.kto_baseline, factors.loser_desirable, e.policy_loser, e.reference_loser);
   return {.logit = dpo(slope, e).logit,

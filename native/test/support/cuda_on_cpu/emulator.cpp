@@ -28,6 +28,12 @@ extern unsigned char __start_smpo_shared[] __attribute__((weak, visibility("hidd
 extern unsigned char __stop_smpo_shared[] __attribute__((weak, visibility("hidden")));
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+// Where in a kernel it happened, for UndefinedBehaviorSanitizer's reports too.
+extern "C" const char* __ubsan_default_options();
+extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1"; }
+#endif
+
 namespace smpo::kernels::cuda_on_cpu {
 namespace {
 
@@ -105,9 +111,11 @@ std::string ranges(const std::vector<int>& numbers) {
     while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) {
       ++end;
     }
-    text += (i == 0 ? "" : ", ") + std::to_string(numbers[i]);
+    text += i == 0 ? "" : ", ";
+    text += std::to_string(numbers[i]);
     if (end - i > 1) {
-      text += "-" + std::to_string(numbers[end - 1]);
+      text += '-';
+      text += std::to_string(numbers[end - 1]);
     }
     i = end;
   }

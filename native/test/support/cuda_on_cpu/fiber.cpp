@@ -12,7 +12,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#if defined(__x86_64__)
+#if !defined(SMPO_FIBER_UCONTEXT)
 // void smpo_fiber_switch(void** save, void* load): keeps what the System V ABI says a call preserves on the stack that
 // is left, and takes it from the stack that is entered. The floating-point control words are left alone: kernels do not
 // change them.
@@ -95,7 +95,7 @@ void Fiber::start(void (*body)(void*), void* argument) {
   argument_ = argument;
   running_ = true;
   own_fake_stack_ = nullptr;
-#if defined(__x86_64__)
+#if !defined(SMPO_FIBER_UCONTEXT)
   // As if smpo_fiber_first had called smpo_fiber_switch: six registers and the address to return to.
   uint64_t* top = reinterpret_cast<uint64_t*>(stack_ + kStackBytes);
   *--top = 0;
@@ -126,7 +126,7 @@ bool Fiber::resume() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(&caller_fake_stack_, stack_, kStackBytes);
 #endif
-#if defined(__x86_64__)
+#if !defined(SMPO_FIBER_UCONTEXT)
   smpo_fiber_switch(&caller_, own_);
 #else
   swapcontext(&caller_, &own_);
@@ -143,7 +143,7 @@ void Fiber::leave([[maybe_unused]] bool for_good) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(for_good ? nullptr : &own_fake_stack_, caller_stack_, caller_stack_bytes_);
 #endif
-#if defined(__x86_64__)
+#if !defined(SMPO_FIBER_UCONTEXT)
   smpo_fiber_switch(&own_, caller_);
 #else
   swapcontext(&own_, &caller_);

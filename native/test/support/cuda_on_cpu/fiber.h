@@ -3,13 +3,19 @@
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_FIBER_H_
 
 #include <cstddef>
-#if !defined(__x86_64__)
+
+// Where no switch is written by hand (or SMPO_FIBER_UCONTEXT=1 asks for it), the C library's is taken: the same, with a
+// system call for the signal mask at each switch.
+#if !defined(SMPO_FIBER_UCONTEXT) && !defined(__x86_64__)
+#define SMPO_FIBER_UCONTEXT 1
+#endif
+#if defined(SMPO_FIBER_UCONTEXT)
 #include <ucontext.h>
 #endif
 
 namespace smpo::kernels::cuda_on_cpu {
 
-/// One stack, on which functions are run one after another. Only the OS thread that made it may use it.
+/// One stack, on which functions are run one after another. A body runs on one OS thread from start to end.
 /// AddressSanitizer is told of every switch. A page below the stack is unmapped, so that an overflow faults instead of
 /// writing on.
 class Fiber {
@@ -41,7 +47,7 @@ class Fiber {
   void* argument_ = nullptr;
   bool running_ = false;  // the body was started and has not returned
 
-#if defined(__x86_64__)
+#if !defined(SMPO_FIBER_UCONTEXT)
   void* own_ = nullptr;  // stack pointers of the side that is not running
   void* caller_ = nullptr;
 #else

@@ -88,10 +88,10 @@ std::vector<Golden> golden_cases() {
   };
 }
 
-/// Losses were printed with twelve digits. Gradients are finite differences, good to eight: DPO's 2500 s(-.75) is
-/// printed as 802.053254, and 2500 times KTO's loss, which is s(-.75), as 802.053252. ExactGradients has the rest.
+/// Losses were printed with twelve digits. Gradients are finite differences, good to seven: with kappa 1 DPO's is
+/// printed as 912.127639, and 5000 s(-1.5) is 912.127619. ExactGradients holds them to nine.
 constexpr Tolerance kGoldenLoss{.absolute = 1e-9};
-constexpr Tolerance kGoldenGradient{.relative = 2e-8, .absolute = 5.1e-7};
+constexpr Tolerance kGoldenGradient{.relative = 3e-8, .absolute = 5.1e-7};
 
 using PairFunction = PairValue (*)(const PairLoss&, const PairErrors&, const PairFactors&);
 

@@ -19,12 +19,13 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 
-/// Who may import whom. The table is that of the design, with what tools/decisions added to it; packages that do not
-/// exist yet are in it, so that they begin within the rules.
+/// Who may import whom. The table is that of the design, with what tools/decisions added to it; packages that
+/// do not exist yet are in it, so that they begin within the rules.
 final class ArchitectureRules {
     static final String ROOT = "org.smpo";
 
-    /// Package -> the packages of this project that it may import, `random` left out: anything may import that.
+    /// Package -> the packages of this project that it may import, `random` left out: anything may import
+    /// that.
     static final Map<String, Set<String>> IMPORTS = table();
 
     /// Everything but the JDK is out of reach of these.

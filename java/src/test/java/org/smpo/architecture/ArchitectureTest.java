@@ -23,8 +23,9 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/// The product keeps the import rules, and each rule fails on a class that breaks it. The culprits are planted: small
-/// sources in the product's own package names, compiled into a folder of their own that nothing else sees.
+/// The product keeps the import rules, and each rule fails on a class that breaks it. The culprits are
+/// planted: small sources in the product's own package names, compiled into a folder of their own that
+/// nothing else sees.
 class ArchitectureTest {
     private static final JavaClasses PRODUCT = new ClassFileImporter()
             .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
@@ -51,8 +52,8 @@ class ArchitectureTest {
         assertThat(PRODUCT).hasSizeGreaterThan(40);
     }
 
-    /// Every pair of packages, in one compilation: what the table allows passes, everything else fails, and the report
-    /// names the culprit.
+    /// Every pair of packages, in one compilation: what the table allows passes, everything else fails, and
+    /// the report names the culprit.
     @Test
     void everyForbiddenImportFailsAndEveryAllowedOnePasses() throws IOException {
         Map<String, String> sources = new LinkedHashMap<>();

@@ -45,9 +45,13 @@ class GrowthTest {
     void engines() throws IOException {
         assertThat(growth(ENGINE_CYCLES, () -> {
                     try (Engine engine = Engine.open(EngineConfig.onCpu())) {
-                        // Left to the engine to close.
-                        engine.zeros(DType.F32, TENSOR_ELEMENTS);
+                        // Left to the engine to close, and not garbage until then.
+                        DeviceTensor tensor = engine.zeros(DType.F32, TENSOR_ELEMENTS);
                         engine.drainLog();
+                        engine.close();
+                        if (!tensor.isClosed()) {
+                            throw new AssertionError(tensor);
+                        }
                     }
                 }))
                 .isLessThan(BOUND);

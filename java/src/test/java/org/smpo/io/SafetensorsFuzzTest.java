@@ -175,7 +175,9 @@ final class SafetensorsFuzzTest {
             end--;
         }
         // The general parser reads -0 as the integer 0, which is not an unsigned integer.
-        if (!text.startsWith("{") || text.charAt(end - 1) != '}' || MINUS_ZERO.matcher(text).find()) {
+        if (!text.startsWith("{")
+                || text.charAt(end - 1) != '}'
+                || MINUS_ZERO.matcher(text).find()) {
             return null;
         }
         JsonNode root;

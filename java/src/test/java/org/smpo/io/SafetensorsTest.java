@@ -99,7 +99,8 @@ final class SafetensorsTest {
             boolean byPython = verdict.get("accepted").asBoolean();
             try (Safetensors file = Safetensors.open(path)) {
                 assertThat(byPython)
-                        .as("accepted here with %s, not by Python: %s", file.entries(), shown).isTrue();
+                        .as("accepted here with %s, not by Python: %s", file.entries(), shown)
+                        .isTrue();
                 accepted++;
             } catch (SafetensorsException e) {
                 assertThat(e.file()).isEqualTo(path.toString());

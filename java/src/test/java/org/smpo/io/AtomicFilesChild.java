@@ -2,8 +2,10 @@ package org.smpo.io;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 
 /// A process that replaces a file or a folder over and over until it is killed. Version n of the file is n
@@ -17,7 +19,18 @@ final class AtomicFilesChild {
         Path target = Path.of(args[1]);
         for (int version = 1; ; version++) {
             byte[] bytes = content(version);
-            if (args[0].equals("file")) {
+            if (args[0].equals("in place")) {
+                // What AtomicFiles is there to avoid; shows that the test would see it.
+                try (FileChannel out = FileChannel.open(
+                        target,
+                        StandardOpenOption.CREATE,
+                        StandardOpenOption.WRITE,
+                        StandardOpenOption.TRUNCATE_EXISTING)) {
+                    for (int from = 0; from < bytes.length; from += bytes.length / 1000) {
+                        out.write(ByteBuffer.wrap(bytes, from, bytes.length / 1000));
+                    }
+                }
+            } else if (args[0].equals("file")) {
                 AtomicFiles.write(target, out -> {
                     // In several pieces, so that a kill can fall between them.
                     for (int from = 0; from < bytes.length; from += bytes.length / 10) {

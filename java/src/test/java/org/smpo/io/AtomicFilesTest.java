@@ -184,6 +184,23 @@ final class AtomicFilesTest {
         }
     }
 
+    /// The same kills tear a file that is written in place, so the tests above can fail.
+    @Test
+    void theKillsTearAFileWrittenInPlace() throws Exception {
+        SplittableRandom random = new SplittableRandom(9);
+        Path target = folder.resolve("weights");
+        boolean torn = false;
+        for (int round = 0; round < 40 && !torn; round++) {
+            killAfter("in place", target, random.nextInt(5, 60));
+            try {
+                AtomicFilesChild.version(target);
+            } catch (AssertionError e) {
+                torn = true;
+            }
+        }
+        assertThat(torn).isTrue();
+    }
+
     /// Starts a child, waits for its first version, lets it run, kills it; returns the last version it
     /// reported.
     private int killAfter(String what, Path target, int millis) throws IOException, InterruptedException {

@@ -155,7 +155,7 @@ final class SafetensorsTest {
             4 | {"a":[]} | a: expected '{', found `[]}` at byte 5
             0 | {}x | header: expected only spaces after the closing '}', found `x` at byte 2
             0 | [] | header: expected '{' as its first byte, found `[]` at byte 0
-            0 | {"a | a tensor's name: expected '"' at a string's end, found the header's end at byte 3
+            0 | {"a | header: expected '"' at a string's end, found the header's end at byte 3
             """)
     void refusesWithFileKeyExpectedAndFound(int dataBytes, String header, String message) throws IOException {
         Path path = file(header, dataBytes);

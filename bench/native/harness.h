@@ -3,8 +3,9 @@
 //
 // Every case is measured in one process beside a calibration that does nothing but move memory or do arithmetic, in
 // turns (calibration, contender, contender, calibration, ...), so that a noisy or throttled machine slows both. What is
-// kept is the median of the turns, and the ratio to the calibration. Before anything is timed the contenders must
-// agree; when they do not, the program says where and exits with 1.
+// kept is the median of the turns, and the median ratio to the calibration. `share_of_copy` of a memory-bound case is
+// against a copy of as many bytes in the same turns (of 1 GiB at most), of others against a large copy at the start.
+// Before anything is timed the contenders must agree; when they do not, the program says where and exits with 1.
 #ifndef SMPO_BENCH_HARNESS_H_
 #define SMPO_BENCH_HARNESS_H_
 

@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kUsage =
     "usage: smpo_bench [options]\n"
     "  --family NAME   only this family; may be repeated\n"
-    "  --threads N     OpenMP threads (default: OpenMP's own)\n"
+    "  --threads N     OpenMP threads (default: OpenMP's own; with --guard 1)\n"
     "  --repeats N     turns per case; the median is reported (default 15)\n"
     "  --guard         only the guarded hot paths, as ratios to a calibration loop in this process\n"
     "  --list          names of the families\n"

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <numbers>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "kernels/pair_loss_math.h"
@@ -603,6 +606,93 @@ TEST(PreferenceLossCpu, MicroBatchesAddUpToTheWindow) {
     total += one.loss_sum[0];
   }
   EXPECT_EQ(total, all.loss_sum[0]);
+}
+
+// ---- beside torch's autograd in f64 (tools/golden/preference_loss.py)
+
+struct AutogradCase {
+  std::string name;
+  PairLoss loss;
+  std::vector<double> logit, value, sum, gradient;
+};
+
+std::vector<AutogradCase> read_autograd_cases() {
+  std::ifstream file(std::string(SMPO_SOURCE_DIR) + "/native/test/golden/preference_loss.txt");
+  EXPECT_TRUE(file) << "native/test/golden/preference_loss.txt cannot be read";
+  std::vector<AutogradCase> cases;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string what;
+    if (!(words >> what) || what == "#") continue;
+    if (what == "case") {
+      AutogradCase& c = cases.emplace_back();
+      words >> c.name >> c.loss.beta >> c.loss.budget_weight >> c.loss.safeguard_mu;
+      for (const PairLossKind kind : kAllKinds) {
+        if (c.name == test::name_of(kind)) c.loss.kind = kind;
+      }
+      EXPECT_EQ(c.name, test::name_of(c.loss.kind));
+      c.loss.budget = -0.5;
+      c.loss.winner_safeguard = c.loss.safeguard_mu >= 0;
+      c.loss.alpha = 0.0625;
+      c.loss.undesirable_weight = 1.5;
+      c.loss.mapo_temperature = 64;
+      c.loss.mapo_weight = 0.5;
+      continue;
+    }
+    AutogradCase& c = cases.back();
+    std::vector<double>& values = what == "logit"  ? c.logit
+                                  : what == "loss" ? c.value
+                                  : what == "sum"  ? c.sum
+                                                   : c.gradient;
+    for (double value; words >> value;) values.push_back(value);
+  }
+  return cases;
+}
+
+TEST(PreferenceLossGolden, LossesAndGradientsOfAutograd) {
+  const int64_t P = 2;
+  const int64_t N = 5;
+  const std::vector<AutogradCase> cases = read_autograd_cases();
+  ASSERT_EQ(cases.size(), 11u);
+  for (const AutogradCase& golden : cases) {
+    SCOPED_TRACE(testing::Message() << golden.name << ", budget_weight " << golden.loss.budget_weight << ", mu "
+                                    << golden.loss.safeguard_mu);
+    PreferenceLossCase c(P, N, golden.loss);
+    for (int64_t i = 0; i < 2 * P * N; ++i) {
+      const float target = static_cast<float>((i * 31 + 7) % 97 - 48) / 32;
+      const float reference = target + static_cast<float>((i * 57 + 11) % 61 - 30) / 64;
+      c.target.set(i, target);
+      c.reference.set(i, reference);
+      c.prediction.set(i, reference + static_cast<float>((i * 43 + 5) % 37 - 18) / 512);
+    }
+    c.label[0] = 0.625;
+    c.label[1] = 0.71875;
+    c.args.gradient_scale = 0.25;
+    c.weight[0] = 1;
+    c.weight[1] = 0.5;
+    double largest = 0;
+    for (const double g : golden.gradient) largest = std::max(largest, std::abs(g));
+    // Reference: f64, with a gradient stored in f32. Fast: errors near 0.1 to kRowErrorTolerance, times a slope of 25.
+    const auto expect = [&](double scalar, double gradient) {
+      for (size_t p = 0; p < 2; ++p) {
+        EXPECT_NEAR(c.logit[p], golden.logit[p], scalar);
+        EXPECT_NEAR(c.loss_of_pair[p], golden.value[p], scalar);
+      }
+      EXPECT_NEAR(c.loss_sum[0], golden.sum[0], scalar);
+      for (int64_t i = 0; i < 2 * P * N; ++i) {
+        EXPECT_NEAR(c.d_prediction.at(i), golden.gradient[static_cast<size_t>(i)], gradient * largest) << i;
+      }
+    };
+    c.run(run_reference);
+    expect(1e-12, 0x1p-24);
+    c.run(run_cpu);
+    expect(1e-5, 1e-5);
+    if (golden.loss.beta != 0) {
+      c.args.loss.beta *= 1 + 1e-5;
+      c.run(run_reference);
+      EXPECT_GT(std::abs(c.loss_sum[0] - golden.sum[0]), 1e-12) << "beta off by 1e-5 must show";
+    }
+  }
 }
 
 // ---- special values

@@ -12,6 +12,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /// `smpo doctor`: what the engine finds here, what is wrong with it, and what to do.
 @Command(
@@ -34,10 +35,12 @@ final class Doctor implements Callable<Integer> {
         Checkup checkup = Checkup.run();
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.println(JsonMapper.builder()
+            JsonMapper mapper = JsonMapper.builder()
                     .enable(SerializationFeature.INDENT_OUTPUT)
-                    .build()
-                    .writeValueAsString(checkup));
+                    .build();
+            ObjectNode object = mapper.createObjectNode().put("healthy", checkup.healthy());
+            object.setAll(mapper.<ObjectNode>valueToTree(checkup));
+            out.println(mapper.writeValueAsString(object));
         } else {
             print(checkup, out);
         }

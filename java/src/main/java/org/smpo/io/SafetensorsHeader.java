@@ -1,6 +1,9 @@
 package org.smpo.io;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -21,11 +24,16 @@ import java.util.Map;
 final class SafetensorsHeader {
     private static final String METADATA = "__metadata__";
     private static final int EXCERPT = 24;
+    private static final VarHandle LONGS = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
     private final Path file;
     private final byte[] json;
     private final long dataStart;
     private int at;
+
+    // Where the parser is, for messages: the tensor or part, and its field. Composed only when there is an error.
+    private String part = "header";
+    private String field = "";
 
     private final Map<String, TensorEntry> byName = new HashMap<>();
     private final Map<String, String> metadata = new LinkedHashMap<>();
@@ -51,11 +59,7 @@ final class SafetensorsHeader {
     }
 
     private static void requireUtf8(Path file, byte[] json) throws SafetensorsException {
-        boolean ascii = true;
-        for (byte b : json) {
-            ascii &= b >= 0;
-        }
-        if (ascii) {
+        if (isAscii(json)) {
             return;
         }
         try {
@@ -65,114 +69,132 @@ final class SafetensorsHeader {
         }
     }
 
+    private static boolean isAscii(byte[] bytes) {
+        long seen = 0;
+        int i = 0;
+        for (; i <= bytes.length - Long.BYTES; i += Long.BYTES) {
+            seen |= (long) LONGS.get(bytes, i);
+        }
+        for (; i < bytes.length; i++) {
+            seen |= bytes[i];
+        }
+        return (seen & 0x8080_8080_8080_8080L) == 0;
+    }
+
     private void object() throws SafetensorsException {
         if (json.length == 0 || json[0] != '{') {
-            throw error("header", "'{' as its first byte", here());
+            throw error("'{' as its first byte", here());
         }
         at = 1;
         if (skipTo() == '}') {
             at++;
         } else {
             do {
-                String name = string("a tensor's name");
-                expect(name, ':');
+                String name = string();
+                part = name;
+                expect(':');
                 if (name.equals(METADATA)) {
                     metadata();
                 } else {
                     tensor(name);
                 }
-            } while (another("header", '}'));
+                part = "header";
+            } while (another('}'));
         }
         for (int i = at; i < json.length; i++) {
             if (json[i] != ' ') {
                 at = i;
-                throw error("header", "only spaces after the closing '}'", here());
+                throw error("only spaces after the closing '}'", here());
             }
         }
     }
 
     private void metadata() throws SafetensorsException {
         if (metadataSeen) {
-            throw error(METADATA, "once", "a second one");
+            throw error("once", "a second one");
         }
         metadataSeen = true;
-        expect(METADATA, '{');
+        expect('{');
         if (skipTo() == '}') {
             at++;
             return;
         }
         do {
-            String key = string(METADATA + "'s key");
-            expect(METADATA + "." + key, ':');
-            String value = string(METADATA + "." + key);
-            if (metadata.put(key, value) != null) {
-                throw error(METADATA + "." + key, "once", "a second one");
+            String key = string();
+            field = key;
+            expect(':');
+            if (metadata.put(key, string()) != null) {
+                throw error("once", "a second one");
             }
-        } while (another(METADATA, '}'));
+            field = "";
+        } while (another('}'));
     }
 
     private void tensor(String name) throws SafetensorsException {
-        expect(name, '{');
+        expect('{');
         DType dtype = null;
         List<Long> shape = null;
         long begin = -1;
         long end = -1;
         if (skipTo() == '}') {
-            throw error(name, "dtype, shape and data_offsets", "an empty object");
+            throw error("dtype, shape and data_offsets", "an empty object");
         }
         do {
-            String field = string(name + "'s key");
-            expect(name + "." + field, ':');
-            switch (field) {
+            String key = string();
+            field = key;
+            expect(':');
+            switch (key) {
                 case "dtype" -> {
-                    requireFirst(name, field, dtype == null);
-                    String code = string(name + ".dtype");
+                    requireFirst(dtype == null);
+                    String code = string();
                     dtype = DType.ofName(code);
                     if (dtype == null) {
-                        throw error(name + ".dtype", "a known dtype such as F16", quoted(code));
+                        throw error("a known dtype such as F16", quoted(code));
                     }
                 }
                 case "shape" -> {
-                    requireFirst(name, field, shape == null);
-                    shape = integers(name + ".shape");
+                    requireFirst(shape == null);
+                    shape = integers();
                 }
                 case "data_offsets" -> {
-                    requireFirst(name, field, begin < 0);
-                    List<Long> offsets = integers(name + ".data_offsets");
+                    requireFirst(begin < 0);
+                    List<Long> offsets = integers();
                     if (offsets.size() != 2 || offsets.get(0) > offsets.get(1)) {
-                        throw error(name + ".data_offsets", "[begin, end] with begin <= end", offsets.toString());
+                        throw error("[begin, end] with begin <= end", offsets.toString());
                     }
                     begin = offsets.get(0);
                     end = offsets.get(1);
                 }
-                default -> throw error(name, "the keys dtype, shape and data_offsets", quoted(field));
+                default -> {
+                    field = "";
+                    throw error("the keys dtype, shape and data_offsets", quoted(key));
+                }
             }
-        } while (another(name, '}'));
+            field = "";
+        } while (another('}'));
         if (dtype == null || shape == null || begin < 0) {
             String missing = dtype == null ? "dtype" : shape == null ? "shape" : "data_offsets";
-            throw error(name, "the key " + missing, "none");
+            throw error("the key " + missing, "none");
         }
-        long bytes = bytes(name, dtype, shape);
+        long bytes = bytes(dtype, shape);
         if (bytes != end - begin) {
+            field = "data_offsets";
             throw error(
-                    name + ".data_offsets",
                     bytes + " bytes for " + dtype + " " + shape,
                     "[" + begin + ", " + end + "], " + (end - begin) + " bytes");
         }
-        // Beyond 2^63 - 1 only where the file ends long before; contiguous() compares ends without the sum.
-        TensorEntry entry = new TensorEntry(name, dtype, shape, begin, bytes);
-        if (byName.put(name, entry) != null) {
-            throw error(name, "once", "a second tensor of that name");
+        if (byName.put(name, new TensorEntry(name, dtype, shape, begin, bytes)) != null) {
+            throw error("once", "a second tensor of that name");
         }
     }
 
-    private void requireFirst(String name, String field, boolean first) throws SafetensorsException {
+    private void requireFirst(boolean first) throws SafetensorsException {
         if (!first) {
-            throw error(name + "." + field, "once", "a second one");
+            throw error("once", "a second one");
         }
     }
 
-    private long bytes(String name, DType dtype, List<Long> shape) throws SafetensorsException {
+    private long bytes(DType dtype, List<Long> shape) throws SafetensorsException {
         try {
             long elements = 1;
             for (long dimension : shape) {
@@ -180,8 +202,8 @@ final class SafetensorsHeader {
             }
             return dtype.bytes(elements);
         } catch (ArithmeticException e) {
+            field = "shape";
             throw error(
-                    name + ".shape",
                     "a product that is a number of bytes below 2^60",
                     shape + " of " + dtype + " (" + e.getMessage() + ")");
         }
@@ -200,14 +222,15 @@ final class SafetensorsHeader {
             TensorEntry entry = sorted.get(i);
             if (entry.offset() != expected) {
                 String what = entry.offset() < expected ? "an overlap" : "a hole";
+                part = entry.name();
+                field = "data_offsets";
                 throw error(
-                        entry.name() + ".data_offsets",
-                        "data from " + expected + " on, where the tensor before it ends",
-                        entry.offset() + ", " + what);
+                        "data from " + expected + " on, where the tensor before it ends", entry.offset() + ", " + what);
             }
             if (entry.length() > dataSize - expected) {
+                part = entry.name();
+                field = "data_offsets";
                 throw error(
-                        entry.name() + ".data_offsets",
                         "data within the file's " + dataSize + " bytes of data",
                         "[" + entry.offset() + ", " + (entry.offset() + entry.length()) + "]; is the file truncated?");
             }
@@ -218,7 +241,8 @@ final class SafetensorsHeader {
             byName.put(entry.name(), placed);
         }
         if (expected != dataSize) {
-            throw error("data", expected + " bytes, as the header says", dataSize + " bytes");
+            part = "data";
+            throw error(expected + " bytes, as the header says", dataSize + " bytes");
         }
         return List.copyOf(sorted);
     }
@@ -237,38 +261,38 @@ final class SafetensorsHeader {
         return -1;
     }
 
-    private void expect(String key, char wanted) throws SafetensorsException {
+    private void expect(char wanted) throws SafetensorsException {
         if (skipTo() != wanted) {
-            throw error(key, "'" + wanted + "'", here());
+            throw error("'" + wanted + "'", here());
         }
         at++;
     }
 
     /// After a member: true past a comma, false past `close`.
-    private boolean another(String key, char close) throws SafetensorsException {
+    private boolean another(char close) throws SafetensorsException {
         int b = skipTo();
         if (b != ',' && b != close) {
-            throw error(key, "',' or '" + close + "'", here());
+            throw error("',' or '" + close + "'", here());
         }
         at++;
         return b == ',';
     }
 
-    private List<Long> integers(String key) throws SafetensorsException {
-        expect(key, '[');
+    private List<Long> integers() throws SafetensorsException {
+        expect('[');
         List<Long> values = new ArrayList<>(4);
         if (skipTo() == ']') {
             at++;
             return values;
         }
         do {
-            values.add(integer(key));
-        } while (another(key, ']'));
+            values.add(integer());
+        } while (another(']'));
         return values;
     }
 
     /// A JSON number that is an integer in [0, 2^63): no sign, no leading zero, no fraction, no exponent.
-    private long integer(String key) throws SafetensorsException {
+    private long integer() throws SafetensorsException {
         skipTo();
         int start = at;
         long value = 0;
@@ -276,7 +300,7 @@ final class SafetensorsHeader {
             int digit = json[at] - '0';
             if (value > (Long.MAX_VALUE - digit) / 10) {
                 at = start;
-                throw error(key, "integers below 2^63", here());
+                throw error("integers below 2^63", here());
             }
             value = 10 * value + digit;
             at++;
@@ -284,14 +308,14 @@ final class SafetensorsHeader {
         boolean fraction = at < json.length && (json[at] == '.' || json[at] == 'e' || json[at] == 'E');
         if (at == start || (json[start] == '0' && at > start + 1) || fraction) {
             at = start;
-            throw error(key, "integers >= 0", here());
+            throw error("integers >= 0", here());
         }
         return value;
     }
 
     /// A JSON string; its bytes are known to be UTF-8.
-    private String string(String key) throws SafetensorsException {
-        expect(key, '"');
+    private String string() throws SafetensorsException {
+        expect('"');
         int start = at;
         while (at < json.length) {
             byte b = json[at];
@@ -301,18 +325,18 @@ final class SafetensorsHeader {
                 return plain;
             }
             if (b == '\\') {
-                return escaped(key, start);
+                return escaped(start);
             }
             if (b >= 0 && b < ' ') {
-                throw error(key, "a string without control characters", here());
+                throw error("a string without control characters", here());
             }
             at++;
         }
-        throw error(key, "'\"' at a string's end", here());
+        throw error("'\"' at a string's end", here());
     }
 
     /// The rest of a string with escapes.
-    private String escaped(String key, int start) throws SafetensorsException {
+    private String escaped(int start) throws SafetensorsException {
         StringBuilder text = new StringBuilder();
         int run = start;
         while (at < json.length) {
@@ -323,7 +347,7 @@ final class SafetensorsHeader {
                 return text.toString();
             }
             if (b >= 0 && b < ' ') {
-                throw error(key, "a string without control characters", here());
+                throw error("a string without control characters", here());
             }
             if (b != '\\') {
                 at++;
@@ -340,19 +364,19 @@ final class SafetensorsHeader {
                 case 'n' -> text.append('\n');
                 case 'r' -> text.append('\r');
                 case 't' -> text.append('\t');
-                case 'u' -> unicode(key, escape, text);
+                case 'u' -> unicode(escape, text);
                 default -> {
                     at = escape;
-                    throw error(key, "a JSON escape", here());
+                    throw error("a JSON escape", here());
                 }
             }
             run = at;
         }
-        throw error(key, "'\"' at a string's end", here());
+        throw error("'\"' at a string's end", here());
     }
 
     /// After `\` and `u`: four hex digits, and for a high surrogate the low one in the same form.
-    private void unicode(String key, int escape, StringBuilder text) throws SafetensorsException {
+    private void unicode(int escape, StringBuilder text) throws SafetensorsException {
         int first = hex4();
         if (first >= 0 && !Character.isSurrogate((char) first)) {
             text.append((char) first);
@@ -368,7 +392,7 @@ final class SafetensorsHeader {
             }
         }
         at = escape;
-        throw error(key, "a \\u escape that is a character", here());
+        throw error("a \\u escape that is a character", here());
     }
 
     private int hex4() {
@@ -389,8 +413,8 @@ final class SafetensorsHeader {
 
     // ---- messages ----
 
-    private SafetensorsException error(String key, String expected, String found) {
-        return new SafetensorsException(file, key, expected, found);
+    private SafetensorsException error(String expected, String found) {
+        return new SafetensorsException(file, field.isEmpty() ? part : part + "." + field, expected, found);
     }
 
     private static String quoted(String text) {

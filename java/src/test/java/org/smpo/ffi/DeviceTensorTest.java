@@ -125,10 +125,8 @@ class DeviceTensorTest {
         for (int i = 0; i < halves.length; i++) {
             halves[i] = (short) i;
         }
-        float[] fromF16 = engine.fromHost(DType.F16, MemorySegment.ofArray(halves), halves.length)
-                .toFloats();
-        float[] fromBf16 = engine.fromHost(DType.BF16, MemorySegment.ofArray(halves), halves.length)
-                .toFloats();
+        float[] fromF16 = floats(DType.F16, halves);
+        float[] fromBf16 = floats(DType.BF16, halves);
         for (int i = 0; i < halves.length; i++) {
             assertSameFloat(fromF16[i], Float.float16ToFloat(halves[i]), i);
             assertSameFloat(fromBf16[i], Float.intBitsToFloat(i << 16), i);
@@ -150,9 +148,12 @@ class DeviceTensorTest {
         }
         short[] toF16 = new short[floats.length];
         short[] toBf16 = new short[floats.length];
-        DeviceTensor tensor = engine.fromHost(floats, floats.length);
-        tensor.convert(DType.F16).copyToHost(MemorySegment.ofArray(toF16));
-        tensor.convert(DType.BF16).copyToHost(MemorySegment.ofArray(toBf16));
+        try (DeviceTensor tensor = engine.fromHost(floats, floats.length);
+                DeviceTensor f16 = tensor.convert(DType.F16);
+                DeviceTensor bf16 = tensor.convert(DType.BF16)) {
+            f16.copyToHost(MemorySegment.ofArray(toF16));
+            bf16.copyToHost(MemorySegment.ofArray(toBf16));
+        }
         for (int i = 0; i < floats.length; i++) {
             assertSameFloat(Float.float16ToFloat(toF16[i]), Float.float16ToFloat(Float.floatToFloat16(floats[i])), i);
             assertSameFloat(Float.intBitsToFloat(toBf16[i] << 16), roundedToBfloat16(floats[i]), i);
@@ -388,6 +389,12 @@ class DeviceTensorTest {
             short[] back = new short[bytes / 2];
             tensor.copyToHost(MemorySegment.ofArray(back));
             assertThat(MemorySegment.ofArray(back).get(JAVA_SHORT, 0)).isZero();
+        }
+    }
+
+    private float[] floats(DType dtype, short[] bits) {
+        try (DeviceTensor tensor = engine.fromHost(dtype, MemorySegment.ofArray(bits), bits.length)) {
+            return tensor.toFloats();
         }
     }
 

@@ -44,11 +44,13 @@ class GrowthTest {
     @Test
     void engines() throws IOException {
         assertThat(growth(ENGINE_CYCLES, () -> {
+                    DeviceTensor tensor;
                     try (Engine engine = Engine.open(EngineConfig.onCpu())) {
-                        // Left to the engine to close.
-                        engine.zeros(DType.F32, TENSOR_ELEMENTS);
+                        tensor = engine.zeros(DType.F32, TENSOR_ELEMENTS);
                         engine.drainLog();
                     }
+                    // Closed by its engine, and no garbage before that.
+                    assertThat(tensor.isClosed()).isTrue();
                 }))
                 .isLessThan(BOUND);
     }

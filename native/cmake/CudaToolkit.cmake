@@ -80,9 +80,11 @@ set_target_properties(smpo_c10_cuda_imported PROPERTIES IMPORTED_LOCATION ${SMPO
 add_library(smpo_torch_cuda INTERFACE)
 target_include_directories(smpo_torch_cuda SYSTEM INTERFACE ${smpo_cuda_library_headers})
 # torch_cuda's operators register themselves when it is loaded; no symbol of ours asks for it, so the linker must be told
-# to keep it. Its own companions (cuDNN, NCCL, ...) need not be on the machine that links.
+# to keep it.
 target_link_libraries(smpo_torch_cuda INTERFACE
   smpo_torch smpo_c10_cuda_imported smpo_cudart
   -Wl,--push-state,--no-as-needed,${SMPO_LIBTORCH}/lib/libtorch_cuda.so,--pop-state)
-target_link_options(smpo_torch_cuda INTERFACE -Wl,--allow-shlib-undefined)
+# torch_cuda's own companions (cuDNN, NCCL, ...) need not be on the machine that links, not even for the programs that
+# link libsmpo.so alone.
+add_link_options(-Wl,--allow-shlib-undefined)
 message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${SMPO_CUDA_TARGETS}: ${SMPO_CUDA_ROOT}")

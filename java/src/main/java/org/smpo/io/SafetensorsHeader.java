@@ -8,6 +8,8 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -24,25 +26,37 @@ import java.util.Map;
 final class SafetensorsHeader {
     private static final String METADATA = "__metadata__";
     private static final int EXCERPT = 24;
+    private static final String TRUNCATED = "; is the file truncated?";
+    private static final String[] FIELDS = {"dtype", "shape", "data_offsets"};
+    private static final byte[][] QUOTED_FIELDS = Arrays.stream(FIELDS)
+            .map(field -> ("\"" + field + "\"").getBytes(StandardCharsets.UTF_8))
+            .toArray(byte[][]::new);
     private static final VarHandle LONGS = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
     private final Path file;
     private final byte[] json;
     private final long dataStart;
+    private final long dataSize;
     private int at;
 
     // Where the parser is, for messages: the tensor or part, and its field. Composed only when there is an error.
     private String part = "header";
     private String field = "";
 
-    private final Map<String, TensorEntry> byName = new HashMap<>();
+    private final Map<String, TensorEntry> byName;
     private final Map<String, String> metadata = new LinkedHashMap<>();
     private boolean metadataSeen;
 
-    private SafetensorsHeader(Path file, byte[] json, long dataStart) {
+    // The list of integers read last.
+    private long[] numbers = new long[8];
+
+    private SafetensorsHeader(Path file, byte[] json, long fileSize) {
         this.file = file;
         this.json = json;
-        this.dataStart = dataStart;
+        this.dataStart = 8 + (long) json.length;
+        this.dataSize = fileSize - dataStart;
+        // A tensor takes some 100 bytes of header.
+        this.byName = HashMap.newHashMap(json.length / 100);
     }
 
     /// @param entries in the order of their data
@@ -53,9 +67,9 @@ final class SafetensorsHeader {
     /// @param fileSize size of the whole file; the data takes what follows the header
     static Parsed parse(Path file, byte[] json, long fileSize) throws SafetensorsException {
         requireUtf8(file, json);
-        SafetensorsHeader header = new SafetensorsHeader(file, json, 8 + (long) json.length);
+        SafetensorsHeader header = new SafetensorsHeader(file, json, fileSize);
         header.object();
-        return new Parsed(header.contiguous(fileSize), header.byName, header.metadata);
+        return new Parsed(header.contiguous(), header.byName, header.metadata);
     }
 
     private static void requireUtf8(Path file, byte[] json) throws SafetensorsException {
@@ -140,7 +154,7 @@ final class SafetensorsHeader {
             throw error("dtype, shape and data_offsets", "an empty object");
         }
         do {
-            String key = string();
+            String key = fieldName();
             field = key;
             expect(':');
             switch (key) {
@@ -154,16 +168,18 @@ final class SafetensorsHeader {
                 }
                 case "shape" -> {
                     requireFirst(shape == null);
-                    shape = integers();
+                    shape = numberList(integers());
                 }
                 case "data_offsets" -> {
                     requireFirst(begin < 0);
-                    List<Long> offsets = integers();
-                    if (offsets.size() != 2 || offsets.get(0) > offsets.get(1)) {
-                        throw error("[begin, end] with begin <= end", offsets.toString());
+                    int rank = integers();
+                    if (rank != 2 || numbers[0] > numbers[1]) {
+                        throw error(
+                                "[begin, end] with begin <= end",
+                                numberList(rank).toString());
                     }
-                    begin = offsets.get(0);
-                    end = offsets.get(1);
+                    begin = numbers[0];
+                    end = numbers[1];
                 }
                 default -> {
                     field = "";
@@ -183,7 +199,13 @@ final class SafetensorsHeader {
                     bytes + " bytes for " + dtype + " " + shape,
                     "[" + begin + ", " + end + "], " + (end - begin) + " bytes");
         }
-        if (byName.put(name, new TensorEntry(name, dtype, shape, begin, bytes)) != null) {
+        if (begin > dataSize) {
+            field = "data_offsets";
+            throw error(
+                    "data within the file's " + dataSize + " bytes of data",
+                    "[" + begin + ", " + end + "]" + TRUNCATED);
+        }
+        if (byName.put(name, new TensorEntry(name, dtype, shape, dataStart + begin, bytes)) != null) {
             throw error("once", "a second tensor of that name");
         }
     }
@@ -210,41 +232,36 @@ final class SafetensorsHeader {
     }
 
     /// Sorts by data and checks that the tensors follow each other from 0 to the end of the file.
-    private List<TensorEntry> contiguous(long fileSize) throws SafetensorsException {
+    private List<TensorEntry> contiguous() throws SafetensorsException {
         List<TensorEntry> sorted = new ArrayList<>(byName.values());
         // Empty tensors may share an offset; their order is by name, so that equal headers list equally.
         sorted.sort(Comparator.comparingLong(TensorEntry::offset)
                 .thenComparingLong(TensorEntry::length)
                 .thenComparing(TensorEntry::name));
-        long dataSize = fileSize - dataStart;
         long expected = 0;
-        for (int i = 0; i < sorted.size(); i++) {
-            TensorEntry entry = sorted.get(i);
-            if (entry.offset() != expected) {
-                String what = entry.offset() < expected ? "an overlap" : "a hole";
+        for (TensorEntry entry : sorted) {
+            long begin = entry.offset() - dataStart;
+            if (begin != expected) {
                 part = entry.name();
                 field = "data_offsets";
                 throw error(
-                        "data from " + expected + " on, where the tensor before it ends", entry.offset() + ", " + what);
+                        "data from " + expected + " on, where the tensor before it ends",
+                        begin + (begin < expected ? ", an overlap" : ", a hole"));
             }
             if (entry.length() > dataSize - expected) {
                 part = entry.name();
                 field = "data_offsets";
                 throw error(
                         "data within the file's " + dataSize + " bytes of data",
-                        "[" + entry.offset() + ", " + (entry.offset() + entry.length()) + "]; is the file truncated?");
+                        "[" + begin + ", " + (begin + entry.length()) + "]" + TRUNCATED);
             }
             expected += entry.length();
-            TensorEntry placed = new TensorEntry(
-                    entry.name(), entry.dtype(), entry.shape(), dataStart + entry.offset(), entry.length());
-            sorted.set(i, placed);
-            byName.put(entry.name(), placed);
         }
         if (expected != dataSize) {
             part = "data";
             throw error(expected + " bytes, as the header says", dataSize + " bytes");
         }
-        return List.copyOf(sorted);
+        return Collections.unmodifiableList(sorted);
     }
 
     // ---- the tokens of JSON that occur ----
@@ -278,17 +295,34 @@ final class SafetensorsHeader {
         return b == ',';
     }
 
-    private List<Long> integers() throws SafetensorsException {
+    /// Reads a list of integers into [#numbers]; returns how many.
+    private int integers() throws SafetensorsException {
         expect('[');
-        List<Long> values = new ArrayList<>(4);
         if (skipTo() == ']') {
             at++;
-            return values;
+            return 0;
         }
+        int count = 0;
         do {
-            values.add(integer());
+            if (count == numbers.length) {
+                numbers = Arrays.copyOf(numbers, 2 * count);
+            }
+            numbers[count++] = integer();
         } while (another(']'));
-        return values;
+        return count;
+    }
+
+    private List<Long> numberList(int count) {
+        return switch (count) {
+            case 0 -> List.of();
+            case 1 -> List.of(numbers[0]);
+            case 2 -> List.of(numbers[0], numbers[1]);
+            default -> {
+                Long[] boxed = new Long[count];
+                Arrays.setAll(boxed, i -> numbers[i]);
+                yield List.of(boxed);
+            }
+        };
     }
 
     /// A JSON number that is an integer in [0, 2^63): no sign, no leading zero, no fraction, no exponent.
@@ -313,25 +347,37 @@ final class SafetensorsHeader {
         return value;
     }
 
+    /// A string that is most often one of three.
+    private String fieldName() throws SafetensorsException {
+        skipTo();
+        for (int i = 0; i < FIELDS.length; i++) {
+            byte[] quoted = QUOTED_FIELDS[i];
+            int end = at + quoted.length;
+            if (end <= json.length && Arrays.equals(json, at, end, quoted, 0, quoted.length)) {
+                at = end;
+                return FIELDS[i];
+            }
+        }
+        return string();
+    }
+
     /// A JSON string; its bytes are known to be UTF-8.
     private String string() throws SafetensorsException {
         expect('"');
+        byte[] bytes = json;
         int start = at;
-        while (at < json.length) {
-            byte b = json[at];
+        for (int i = start; i < bytes.length; i++) {
+            byte b = bytes[i];
             if (b == '"') {
-                String plain = new String(json, start, at - start, StandardCharsets.UTF_8);
-                at++;
-                return plain;
+                at = i + 1;
+                return new String(bytes, start, i - start, StandardCharsets.UTF_8);
             }
-            if (b == '\\') {
+            if (b == '\\' || (b >= 0 && b < ' ')) {
+                at = i;
                 return escaped(start);
             }
-            if (b >= 0 && b < ' ') {
-                throw error("a string without control characters", here());
-            }
-            at++;
         }
+        at = bytes.length;
         throw error("'\"' at a string's end", here());
     }
 

@@ -118,11 +118,12 @@ void ArenaAllocator::deallocate(void* data) noexcept {
   Block* block = Block::of(data);
   ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
   if (block->state != kInUse) {
-    // The heap is damaged (a double free, or a write before the block): as in the C library, going on is worse.
-    std::fputs(block->state == kPooled ? "smpo: a tensor's memory was freed twice\n"
-                                       : "smpo: the header before a tensor's memory was overwritten\n",
+    // A double free, or a write before the block: a bug of ours or of a library's. The process is the JVM's, so the
+    // block is given up and said so; handing it out again is what must not happen.
+    std::fputs(block->state == kPooled ? "smpo: a tensor's memory was freed twice; left alone\n"
+                                       : "smpo: the header before a tensor's memory was overwritten; block lost\n",
                stderr);
-    std::abort();
+    return;
   }
   const size_t capacity = block->capacity;
   ASAN_POISON_MEMORY_REGION(data, capacity);

@@ -1,5 +1,6 @@
 package org.smpo.bench;
 
+import java.io.IOException;
 import java.util.List;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
@@ -9,18 +10,34 @@ import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSampler;
 import org.smpo.schedule.TimestepSpacing;
 
-/// The Java paths that the guard holds to their figures.
-final class HotPaths {
+/// The Java paths that the guard holds to their figures: those of the benches of the same names. Close it when done.
+final class HotPaths implements AutoCloseable {
 
-    private HotPaths() {}
+    private static final int PAIRS = 256;
 
-    static List<HotPath> all() {
+    private final DowncallBench downcall = new DowncallBench();
+    private final SafetensorsBench safetensors = new SafetensorsBench();
+
+    HotPaths() throws IOException {
+        downcall.open();
+        safetensors.prepare();
+    }
+
+    List<HotPath> all() {
         NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
-        int[] window = TimestepSampler.uniform(1, 0, schedule.trainTimesteps()).draw(0, 256);
+        int[] window = TimestepSampler.uniform(1, 0, schedule.trainTimesteps()).draw(0, PAIRS);
         Inversion exact = Inversion.of(Inversion.Semantics.EXACT, 10);
         Sampler pndm = new Sampler.Pndm(TimestepSpacing.LEADING, 1, false);
         return List.of(
-                new HotPath("java/inversion_plan/256", 40, () -> InversionPlan.of(schedule, exact, window)),
-                new HotPath("java/sampler_plan/pndm50", 400, () -> SamplerPlan.of(schedule, pndm, 50)));
+                new HotPath("java/downcall", 50_000, downcall::abiVersion),
+                new HotPath("java/inversion_plan/256", 20, () -> InversionPlan.of(schedule, exact, window)),
+                new HotPath("java/sampler_plan/pndm50", 200, () -> SamplerPlan.of(schedule, pndm, 50)),
+                new HotPath("java/safetensors_open/1700", 2, safetensors::open));
+    }
+
+    @Override
+    public void close() throws IOException {
+        downcall.close();
+        safetensors.cleanUp();
     }
 }

@@ -89,13 +89,15 @@ public final class Main {
 
     @Command(name = "guard-fork", hidden = true, description = "One process of the guard.")
     int guardFork() throws Exception {
-        for (HotPath path : HotPaths.all()) {
-            HotPath.Figure figure = path.measure();
-            ObjectNode line = JSON.createObjectNode();
-            line.put("guard", figure.name());
-            line.put("ns", figure.nanos());
-            line.put("ratio", figure.ratio());
-            System.out.println(JSON.writeValueAsString(line));
+        try (HotPaths paths = new HotPaths()) {
+            for (HotPath path : paths.all()) {
+                HotPath.Figure figure = path.measure();
+                ObjectNode line = JSON.createObjectNode();
+                line.put("guard", figure.name());
+                line.put("ns", figure.nanos());
+                line.put("ratio", figure.ratio());
+                System.out.println(JSON.writeValueAsString(line));
+            }
         }
         return 0;
     }

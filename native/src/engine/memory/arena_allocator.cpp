@@ -10,7 +10,7 @@
 
 #include "engine/error.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SMPO_SANITIZE
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))

@@ -282,13 +282,15 @@ public final class Engine extends Handle {
 
     /// The session's native handle for a call now, after closing what was leaked.
     private long enter() {
-        long session = id();
-        for (Long leaked = session().abandoned.poll();
-                leaked != null;
-                leaked = session().abandoned.poll()) {
-            Native.tensorClose(session, leaked, MemorySegment.NULL);
+        long id = id();
+        Session session = session();
+        if (session.leaked) {
+            session.leaked = false; // before the queue is emptied: what is added meanwhile sets it again
+            for (Long tensor = session.abandoned.poll(); tensor != null; tensor = session.abandoned.poll()) {
+                Native.tensorClose(id, tensor, MemorySegment.NULL);
+            }
         }
-        return session;
+        return id;
     }
 
     /// The native handle of a tensor that must be this engine's.

@@ -103,6 +103,9 @@ public abstract class Handle implements AutoCloseable {
         /// takes them from that thread only.
         final Queue<Long> abandoned = new ConcurrentLinkedQueue<>();
 
+        /// Set when something was put into `abandoned`: one read per call instead of a look into the queue.
+        volatile boolean leaked;
+
         volatile boolean closed;
     }
 
@@ -133,6 +136,7 @@ public abstract class Handle implements AutoCloseable {
                 LOG.log(System.Logger.Level.WARNING, "leak: " + name + " was never closed", opened);
             }
             session.abandoned.add(id);
+            session.leaked = true;
         }
     }
 }

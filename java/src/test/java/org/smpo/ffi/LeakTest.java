@@ -51,9 +51,7 @@ class LeakTest {
             assertThat(report.getMessage()).isEqualTo("leak: DeviceTensor f32[17, 3] on cpu was never closed");
             assertThat(report.getThrown().getStackTrace())
                     .anySatisfy(frame -> assertThat(frame.getMethodName()).isEqualTo("forget"));
-            long bytes = engine.statistics().hostBytesInUse();
             assertThat(engine.statistics().openTensors()).isZero();
-            assertThat(engine.statistics().hostBytesInUse()).isLessThanOrEqualTo(bytes);
         }
     }
 

@@ -11,7 +11,6 @@
 #ifndef SMPO_KERNELS_NORMAL_H_
 #define SMPO_KERNELS_NORMAL_H_
 
-#include <bit>
 #include <cstdint>
 
 #include "kernels/rounding.h"
@@ -35,9 +34,9 @@ SMPO_HOST_DEVICE float scaled_uniform(uint32_t bits) {
 SMPO_HOST_DEVICE float log_of_uniform(float v) {
   // v = m 2^e with m in [sqrt(1/2), sqrt(2)).
   constexpr int32_t kSqrtHalf = 0x3f3504f3;
-  const auto bits = std::bit_cast<int32_t>(v);
+  const auto bits = static_cast<int32_t>(bits_of(v));
   const int32_t exponent = (bits - kSqrtHalf) >> 23;
-  const float m = std::bit_cast<float>(static_cast<int32_t>(bits - (static_cast<uint32_t>(exponent) << 23)));
+  const float m = float_of(static_cast<uint32_t>(bits) - (static_cast<uint32_t>(exponent) << 23));
   const float e = static_cast<float>(exponent - 32);
   // ln(1 + f) = f - f^2 / 2 + f^3 P(f)
   const float f = rounded::subtract(m, 1.0f);
@@ -78,10 +77,9 @@ SMPO_HOST_DEVICE NormalPair normal_pair(uint32_t bits0, uint32_t bits1) {
 
   // Quarter turns swap the two and flip signs: cos is negative in quarters 1 and 2, sin in 2 and 3.
   const bool swap = (quarter & 1u) != 0;
-  const auto cos_bits = std::bit_cast<uint32_t>(swap ? s : c) ^ ((quarter + 1u) & 2u) << 30;
-  const auto sin_bits = std::bit_cast<uint32_t>(swap ? c : s) ^ (quarter & 2u) << 30;
-  return NormalPair{rounded::multiply(radius, std::bit_cast<float>(cos_bits)),
-                    rounded::multiply(radius, std::bit_cast<float>(sin_bits))};
+  const auto cos_bits = bits_of(swap ? s : c) ^ ((quarter + 1u) & 2u) << 30;
+  const auto sin_bits = bits_of(swap ? c : s) ^ (quarter & 2u) << 30;
+  return NormalPair{rounded::multiply(radius, float_of(cos_bits)), rounded::multiply(radius, float_of(sin_bits))};
 }
 
 }  // namespace smpo::kernels

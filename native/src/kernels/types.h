@@ -2,7 +2,6 @@
 #ifndef SMPO_KERNELS_TYPES_H_
 #define SMPO_KERNELS_TYPES_H_
 
-#include <bit>
 #include <cstdint>
 
 // A function of a shared header: compiled for host and device, and always inlined, so that on the CPU it takes the
@@ -23,17 +22,25 @@ struct BFloat16 {
   uint16_t bits;
 };
 
+/// A float's bits, and the float of some bits. (std::bit_cast is a host function to nvcc: without a flag that relaxes
+/// it, a kernel that calls it compiles with a warning, to nothing.)
+#if defined(__CUDA_ARCH__)
+SMPO_HOST_DEVICE uint32_t bits_of(float value) { return __float_as_uint(value); }
+SMPO_HOST_DEVICE float float_of(uint32_t bits) { return __uint_as_float(bits); }
+#else
+SMPO_HOST_DEVICE uint32_t bits_of(float value) { return __builtin_bit_cast(uint32_t, value); }
+SMPO_HOST_DEVICE float float_of(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+#endif
+
 /// Exact.
-SMPO_HOST_DEVICE float to_float(BFloat16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
-}
+SMPO_HOST_DEVICE float to_float(BFloat16 value) { return float_of(static_cast<uint32_t>(value.bits) << 16); }
 
 SMPO_HOST_DEVICE float to_float(float value) { return value; }
 
 /// Rounds to nearest, ties to even; overflow goes to infinity; every NaN becomes the quiet NaN of the same sign, so
 /// that rounding cannot carry a NaN's payload into infinity.
 SMPO_HOST_DEVICE BFloat16 to_bfloat16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = bits_of(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const uint32_t quiet_nan = ((bits >> 16) & 0x8000u) | 0x7fc0u;
   const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;

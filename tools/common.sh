@@ -40,7 +40,8 @@ build_native() {
     say "configuring $dir"
     local launcher=()
     command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-    cmake -S . -B "$dir" -G Ninja -DSMPO_LIBTORCH="$SMPO_LIBTORCH" "${launcher[@]}" "$@" >"$log" 2>&1 ||
+    cmake -S . -B "$dir" -G Ninja -DSMPO_LIBTORCH="$SMPO_LIBTORCH" -DSMPO_CUDA_ROOT="${SMPO_CUDA_ROOT:-}" \
+      "${launcher[@]}" "$@" >"$log" 2>&1 ||
       { cat "$log" >&2; die "CMake failed in $dir"; }
     echo "$wanted" >"$dir/.configured"
   fi

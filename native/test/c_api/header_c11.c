@@ -1,10 +1,9 @@
 /* smpo.h from C11: no other header before it, twice, and a round trip through the library. */
-#include "smpo.h"
-#include "smpo.h"
-
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "smpo.h"
 
 _Static_assert(sizeof(smpo_error) == 1024, "smpo_error is 1024 bytes");
 _Static_assert(sizeof(smpo_log_record) == 256, "smpo_log_record is 256 bytes");
@@ -18,13 +17,13 @@ _Static_assert(offsetof(smpo_error, size) == 0 && offsetof(smpo_library_info, si
                    offsetof(smpo_tensor_spec, size) == 0,
                "size comes first");
 
-#define CHECK(call)                                                                  \
-  do {                                                                               \
-    const smpo_status status = (call);                                               \
-    if (status != SMPO_OK) {                                                         \
+#define CHECK(call)                                                              \
+  do {                                                                           \
+    const smpo_status status = (call);                                           \
+    if (status != SMPO_OK) {                                                     \
       fprintf(stderr, "%s: status %d: %s\n", #call, (int)status, error.message); \
-      return 1;                                                                      \
-    }                                                                                \
+      return 1;                                                                  \
+    }                                                                            \
   } while (0)
 
 int main(void) {

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -197,21 +199,27 @@ TEST(CudaSamples, LaunchesFromSeveralHostThreads) {
   SMPO_NEEDS_DEVICE();
   const std::vector<float> x = whole_numbers<float>(2000, 17);
   std::vector<float> totals(4);
+  std::vector<std::string> problems(totals.size());
   std::vector<std::thread> threads;
-  for (float& total : totals) {
-    threads.emplace_back([&] {
-      const DeviceBuffer<float> x_device(x);
-      for (int again = 0; again < 5; ++again) {
-        DeviceBuffer<float> sums(3);
-        block_sums(x_device.data(), 2000, sums.data(), 3, 256);
-        const std::vector<float> result = sums.download();
-        total = std::accumulate(result.begin(), result.end(), 0.0f);
+  for (size_t i = 0; i < totals.size(); ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        const DeviceBuffer<float> x_device(x);
+        for (int again = 0; again < 5; ++again) {
+          DeviceBuffer<float> sums(3);
+          block_sums(x_device.data(), 2000, sums.data(), 3, 256);
+          const std::vector<float> result = sums.download();
+          totals[i] = std::accumulate(result.begin(), result.end(), 0.0f);
+        }
+      } catch (const std::exception& exception) {
+        problems[i] = exception.what();
       }
     });
   }
   for (std::thread& thread : threads) {
     thread.join();
   }
+  EXPECT_EQ(problems, std::vector<std::string>(4));
   EXPECT_EQ(totals, std::vector<float>(4, std::accumulate(x.begin(), x.end(), 0.0f)));
 }
 

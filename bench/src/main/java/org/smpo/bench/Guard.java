@@ -17,13 +17,14 @@ import tools.jackson.databind.node.ObjectNode;
 
 /// Holds the hot paths to their recorded figures. A figure is a ratio: the time of the path over the time of a
 /// calibration loop in the same process, the median of several processes. A path that is more than 15 % slower than
-/// recorded fails; because a neighbour on a shared machine can do that too, it must fail twice.
+/// recorded fails; because a neighbour on a shared machine can do that too, it must fail three times in a row.
 final class Guard {
 
     /// A ratio above the recorded one by more than this fails.
     static final double TOLERANCE = 0.15;
 
     static final int FORKS = 5;
+    static final int ATTEMPTS = 3;
 
     private static final JsonMapper JSON = new JsonMapper();
 
@@ -64,14 +65,14 @@ final class Guard {
                     + " tools/bench --guard --record writes them");
         }
         List<Verdict> verdicts = judge(measure(), recorded);
-        if (verdicts.stream().anyMatch(Verdict::failed)) {
-            out.println("guard: slower than recorded; measuring once more");
+        for (int attempt = 2; attempt <= ATTEMPTS && verdicts.stream().anyMatch(Verdict::failed); attempt++) {
+            out.println("guard: slower than recorded; measuring again (" + attempt + " of " + ATTEMPTS + ")");
             Map<String, Verdict> again = new TreeMap<>();
             for (Verdict verdict : judge(measure(), recorded)) again.put(verdict.path(), verdict);
             verdicts = verdicts.stream()
-                    .map(first -> {
-                        Verdict second = again.getOrDefault(first.path(), first);
-                        return second.ratio() < first.ratio() ? second : first;
+                    .map(before -> {
+                        Verdict now = again.getOrDefault(before.path(), before);
+                        return now.ratio() < before.ratio() ? now : before;
                     })
                     .toList();
         }

@@ -2,6 +2,7 @@
 #ifndef SMPO_TEST_TAPE_COMPARE_H_
 #define SMPO_TEST_TAPE_COMPARE_H_
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 

@@ -101,17 +101,17 @@ struct Net {
   }
 };
 
-struct Run {
+struct Pass {
   at::Tensor output;
   std::vector<at::Tensor> gradients;
 };
 
-Run run(Net& net, const at::Tensor& x, const at::Tensor& time_BC, const at::Tensor& d_y, bool checkpointed) {
+Pass run_net(Net& net, const at::Tensor& x, const at::Tensor& time_BC, const at::Tensor& d_y, bool checkpointed) {
   Tape tape;
   const Var in = tape.input(x), time = tape.input(time_BC);
   const Var y = net.forward(tape, in, time, checkpointed);
   tape.backward({{y, d_y}});
-  Run result{y.value, {tape.gradient(in), tape.gradient(time)}};
+  Pass result{y.value, {tape.gradient(in), tape.gradient(time)}};
   for (const Parameter* parameter : net.parameters()) {
     if (parameter->trainable()) {
       result.gradients.push_back(parameter->grad.clone());
@@ -134,8 +134,8 @@ TEST(Tape, CheckpointedSegmentsGiveTheSameBits) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     const Batch batch = Batch::make(2, dtype);
     Net kept = Net::make(dtype), recomputed = Net::make(dtype);
-    const Run a = run(kept, batch.x, batch.time, batch.d_y, false);
-    const Run b = run(recomputed, batch.x, batch.time, batch.d_y, true);
+    const Pass a = run_net(kept, batch.x, batch.time, batch.d_y, false);
+    const Pass b = run_net(recomputed, batch.x, batch.time, batch.d_y, true);
     EXPECT_TRUE(a.output.equal(b.output));
     ASSERT_EQ(a.gradients.size(), b.gradients.size());
     for (size_t i = 0; i < a.gradients.size(); ++i) {
@@ -148,7 +148,7 @@ TEST(Tape, CheckpointedSegmentsGiveTheSameBits) {
 TEST(Tape, NestedCheckpointsGiveTheSameBits) {
   const Batch batch = Batch::make(1, at::kFloat);
   Net plain = Net::make(at::kFloat), nested = Net::make(at::kFloat);
-  const Run a = run(plain, batch.x, batch.time, batch.d_y, false);
+  const Pass a = run_net(plain, batch.x, batch.time, batch.d_y, false);
   Tape tape;
   const Var x = tape.input(batch.x), time = tape.input(batch.time);
   const Var y = tape.checkpoint({x, time}, [&](Tape& t, std::span<const Var> in) {
@@ -165,8 +165,8 @@ TEST(Tape, NestedCheckpointsGiveTheSameBits) {
 TEST(Tape, RunsRepeatBitForBit) {
   const Batch batch = Batch::make(3, at::kFloat);
   Net first = Net::make(at::kFloat), second = Net::make(at::kFloat);
-  const Run a = run(first, batch.x, batch.time, batch.d_y, false);
-  const Run b = run(second, batch.x, batch.time, batch.d_y, false);
+  const Pass a = run_net(first, batch.x, batch.time, batch.d_y, false);
+  const Pass b = run_net(second, batch.x, batch.time, batch.d_y, false);
   for (size_t i = 0; i < a.gradients.size(); ++i) {
     EXPECT_TRUE(a.gradients[i].equal(b.gradients[i])) << "gradient " << i;
   }
@@ -175,10 +175,10 @@ TEST(Tape, RunsRepeatBitForBit) {
 TEST(Tape, TwoMicroBatchesAddUpToOne) {
   const Batch batch = Batch::make(4, at::kDouble);
   Net whole = Net::make(at::kDouble), parts = Net::make(at::kDouble);
-  run(whole, batch.x, batch.time, batch.d_y, false);
+  run_net(whole, batch.x, batch.time, batch.d_y, false);
   for (int64_t start : {0, 1}) {
     const int64_t length = start == 0 ? 1 : 3;
-    run(parts, batch.x.narrow(0, start, length), batch.time.narrow(0, start, length),
+    run_net(parts, batch.x.narrow(0, start, length), batch.time.narrow(0, start, length),
         batch.d_y.narrow(0, start, length), false);
   }
   const auto a = whole.parameters(), b = parts.parameters();
@@ -211,8 +211,8 @@ TEST(Tape, UnusedOutputsAndInputsGetNothing) {
 TEST(Tape, FrozenLayersHandGradientsOnAndKeepNone) {
   const Batch batch = Batch::make(2, at::kFloat);
   Net trained = Net::make(at::kFloat), frozen = Net::make(at::kFloat, /*lora=*/false, /*train_base=*/false);
-  const Run a = run(trained, batch.x, batch.time, batch.d_y, false);
-  const Run b = run(frozen, batch.x, batch.time, batch.d_y, false);
+  const Pass a = run_net(trained, batch.x, batch.time, batch.d_y, false);
+  const Pass b = run_net(frozen, batch.x, batch.time, batch.d_y, false);
   ASSERT_EQ(b.gradients.size(), 2u);
   EXPECT_TRUE(a.gradients[0].equal(b.gradients[0]));
   EXPECT_TRUE(a.gradients[1].equal(b.gradients[1]));
@@ -251,8 +251,8 @@ TEST(Tape, AdaptersTrainAloneAndCanBeOff) {
       layer->lora.reset();
     }
   }
-  const Run a = run(lora, batch.x, batch.time, batch.d_y, false);
-  const Run b = run(merged, batch.x, batch.time, batch.d_y, false);
+  const Pass a = run_net(lora, batch.x, batch.time, batch.d_y, false);
+  const Pass b = run_net(merged, batch.x, batch.time, batch.d_y, false);
   EXPECT_TRUE(matches(a.output, b.output, 1e-12));
   EXPECT_TRUE(matches(a.gradients[0], b.gradients[0], 1e-12));
   size_t i = 0;
@@ -333,7 +333,7 @@ TEST(Tape, WorksUnderInferenceMode) {
   const c10::InferenceMode guard;
   const Batch batch = Batch::make(2, at::kFloat);
   Net net = Net::make(at::kFloat);
-  const Run result = run(net, batch.x, batch.time, batch.d_y, true);
+  const Pass result = run_net(net, batch.x, batch.time, batch.d_y, true);
   EXPECT_GT(result.gradients[0].norm().item<double>(), 0);
 }
 

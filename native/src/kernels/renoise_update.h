@@ -53,7 +53,7 @@ struct RenoiseSlot {
 };
 
 struct RenoiseUpdateArgs {
-  int64_t slots = 0;     // S
+  int64_t slots = 0;     // S, at most 65535
   int64_t elements = 0;  // N >= 1
 
   /// One entry per slot. No two slots share a row.

@@ -52,11 +52,18 @@ void expect_fixed_order() {
   }
 }
 
-TEST(CudaDevice, BlockSumOfFloats) { expect_fixed_order<float>(); }
+TEST(CudaDevice, BlockSumOfFloats) {
+  SMPO_NEEDS_DEVICE();
+  expect_fixed_order<float>();
+}
 
-TEST(CudaDevice, BlockSumOfDoubles) { expect_fixed_order<double>(); }
+TEST(CudaDevice, BlockSumOfDoubles) {
+  SMPO_NEEDS_DEVICE();
+  expect_fixed_order<double>();
+}
 
 TEST(CudaDevice, WarpMaximum) {
+  SMPO_NEEDS_DEVICE();
   std::vector<float> x(96);
   for (size_t i = 0; i < x.size(); ++i) {
     x[i] = -1.0f - static_cast<float>(i * 37 % 96);
@@ -74,6 +81,7 @@ TEST(CudaDevice, WarpMaximum) {
 }
 
 TEST(CudaDevice, BFloat16RoundTripWithTails) {
+  SMPO_NEEDS_DEVICE();
   std::vector<float> x;
   for (int i = 0; i < 301; ++i) {
     x.push_back(std::sin(static_cast<float>(i)) * std::exp(static_cast<float>(i % 60 - 30)));

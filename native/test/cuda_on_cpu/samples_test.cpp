@@ -24,7 +24,8 @@ std::vector<T> whole_numbers(size_t count, int modulus) {
   return values;
 }
 
-TEST(CudaOnCpu, BlockSums) {
+TEST(CudaSamples, BlockSums) {
+  SMPO_NEEDS_DEVICE();
   for (const int threads : {32, 64, 96, 1024}) {
     for (const int64_t count : {0, 1, 31, 33, 1000, 4099}) {
       SCOPED_TRACE(testing::Message() << threads << " threads, " << count << " values");
@@ -40,7 +41,8 @@ TEST(CudaOnCpu, BlockSums) {
   }
 }
 
-TEST(CudaOnCpu, SumByLastBlock) {
+TEST(CudaSamples, SumByLastBlock) {
+  SMPO_NEEDS_DEVICE();
   const std::vector<float> x = whole_numbers<float>(5000, 11);
   for_every_schedule([&] {
     const DeviceBuffer<float> x_device(x);
@@ -55,7 +57,8 @@ TEST(CudaOnCpu, SumByLastBlock) {
   });
 }
 
-TEST(CudaOnCpu, Transpose) {
+TEST(CudaSamples, Transpose) {
+  SMPO_NEEDS_DEVICE();
   for (const auto& [rows, columns] : {std::pair{1, 1}, {32, 32}, {33, 65}, {70, 3}}) {
     const std::vector<float> x = whole_numbers<float>(static_cast<size_t>(rows * columns), 100003);
     for_every_schedule([&, rows = rows, columns = columns] {
@@ -72,7 +75,8 @@ TEST(CudaOnCpu, Transpose) {
   }
 }
 
-TEST(CudaOnCpu, Histogram) {
+TEST(CudaSamples, Histogram) {
+  SMPO_NEEDS_DEVICE();
   const std::vector<unsigned char> x = whole_numbers<unsigned char>(3001, 200);
   std::vector<unsigned> expected(256);
   for (const unsigned char value : x) {
@@ -86,7 +90,8 @@ TEST(CudaOnCpu, Histogram) {
   });
 }
 
-TEST(CudaOnCpu, WarpScan) {
+TEST(CudaSamples, WarpScan) {
+  SMPO_NEEDS_DEVICE();
   const std::vector<int> x = whole_numbers<int>(256, 1000);
   std::vector<int> expected(x);
   for (size_t i = 0; i < x.size(); ++i) {
@@ -100,7 +105,8 @@ TEST(CudaOnCpu, WarpScan) {
   });
 }
 
-TEST(CudaOnCpu, WarpVotes) {
+TEST(CudaSamples, WarpVotes) {
+  SMPO_NEEDS_DEVICE();
   std::vector<int> x = whole_numbers<int>(128, 5);
   std::fill(x.begin(), x.begin() + 32, 0);
   std::fill(x.begin() + 32, x.begin() + 64, 3);
@@ -126,7 +132,8 @@ TEST(CudaOnCpu, WarpVotes) {
   });
 }
 
-TEST(CudaOnCpu, CountingBarriers) {
+TEST(CudaSamples, CountingBarriers) {
+  SMPO_NEEDS_DEVICE();
   for_every_schedule([&] {
     const DeviceBuffer<int> x(std::vector<int>{1, 2, 3, 4, 5, 7, 0});
     DeviceBuffer<int> out(3);
@@ -135,7 +142,8 @@ TEST(CudaOnCpu, CountingBarriers) {
   });
 }
 
-TEST(CudaOnCpu, DynamicSharedAboveTheUnaskedLimit) {
+TEST(CudaSamples, DynamicSharedAboveTheUnaskedLimit) {
+  SMPO_NEEDS_DEVICE();
   const int count = 20011;  // 80 KB
   const std::vector<float> x = whole_numbers<float>(count, 100003);
   for_every_schedule([&] {
@@ -146,7 +154,8 @@ TEST(CudaOnCpu, DynamicSharedAboveTheUnaskedLimit) {
   });
 }
 
-TEST(CudaOnCpu, ThreeDimensionalGridAndBlock) {
+TEST(CudaSamples, ThreeDimensionalGridAndBlock) {
+  SMPO_NEEDS_DEVICE();
   std::vector<int> expected(5 * 3 * 2 * 7 * 3 * 3);
   std::iota(expected.begin(), expected.end(), 0);
   for_every_schedule([&] {
@@ -156,7 +165,8 @@ TEST(CudaOnCpu, ThreeDimensionalGridAndBlock) {
   });
 }
 
-TEST(CudaOnCpu, SpinLockMakesProgress) {
+TEST(CudaSamples, SpinLockMakesProgress) {
+  SMPO_NEEDS_DEVICE();
   for_every_schedule([&] {
     DeviceBuffer<unsigned> lock(std::vector<unsigned>{0});
     DeviceBuffer<int> out(std::vector<int>{0});
@@ -165,7 +175,8 @@ TEST(CudaOnCpu, SpinLockMakesProgress) {
   });
 }
 
-TEST(CudaOnCpu, UnwrittenSharedMemoryIsNaNInEveryBlock) {
+#if defined(SMPO_CUDA_ON_CPU)
+TEST(CudaSamples, UnwrittenSharedMemoryIsNaNInEveryBlock) {
   for (int again = 0; again < 2; ++again) {
     DeviceBuffer<float> fixed(64);
     DeviceBuffer<float> dynamic(64);
@@ -178,10 +189,12 @@ TEST(CudaOnCpu, UnwrittenSharedMemoryIsNaNInEveryBlock) {
     }
   }
 }
+#endif
 
-TEST(CudaOnCpu, AnEmptyGridLaunchesNothing) { number_threads(nullptr, dim3(0), dim3(32)); }
+TEST(CudaSamples, AnEmptyGridLaunchesNothing) { number_threads(nullptr, dim3(0), dim3(32)); }
 
-TEST(CudaOnCpu, LaunchesFromSeveralHostThreads) {
+TEST(CudaSamples, LaunchesFromSeveralHostThreads) {
+  SMPO_NEEDS_DEVICE();
   const std::vector<float> x = whole_numbers<float>(2000, 17);
   std::vector<float> totals(4);
   std::vector<std::thread> threads;

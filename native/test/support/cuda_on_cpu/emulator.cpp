@@ -12,7 +12,7 @@
 
 #include "cuda_on_cpu/fiber.h"
 #include "kernels/cuda/error.h"
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -28,7 +28,7 @@ extern unsigned char __start_smpo_shared[] __attribute__((weak, visibility("hidd
 extern unsigned char __stop_smpo_shared[] __attribute__((weak, visibility("hidden")));
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
 // Where in a kernel it happened, for UndefinedBehaviorSanitizer's reports too.
 extern "C" const char* __ubsan_default_options();
 extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1"; }
@@ -74,7 +74,9 @@ template <class T>
 void arrange(std::vector<T>& items, Order order, Random& random) {
   switch (order) {
     case Order::kForward:
-      std::sort(items.begin(), items.end());
+      if (!std::is_sorted(items.begin(), items.end())) {
+        std::sort(items.begin(), items.end());
+      }
       break;
     case Order::kReverse:
       std::sort(items.begin(), items.end(), std::greater<>());
@@ -100,7 +102,8 @@ std::string text_of(const std::source_location& at) {
 }
 
 bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 /// "0-31, 40": ascending numbers as ranges.
@@ -190,7 +193,7 @@ bool is_shuffle(Collective kind) {
 }
 
 std::string name_of_kernel(const void* kernel) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   char buffer[512] = {};
   // + 1: the symbolizer takes a return address and looks one byte before it.
   __sanitizer_symbolize_pc(const_cast<char*>(static_cast<const char*>(kernel)) + 1, "%f", buffer, sizeof(buffer));
@@ -228,7 +231,7 @@ class DynamicShared {
 
   void resize(size_t size) {
     size_ = size;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
     __asan_poison_memory_region(bytes_.get(), 2 * kRedZoneBytes + kMostSharedBytes);
     __asan_unpoison_memory_region(start_, size);
 #endif
@@ -262,6 +265,13 @@ struct Thread {
   int width = kWarp;
   // What the barrier or collective gives this thread.
   uint64_t result = 0;
+};
+
+struct Warp {
+  unsigned lanes = 0;    // that exist
+  unsigned waiting = 0;  // in a collective
+  unsigned exited = 0;
+  bool alike = true;  // all that wait ask for the same
 };
 
 class Machine {
@@ -308,6 +318,7 @@ class Machine {
   Random random_{0};
   // Of the block that runs.
   std::vector<Thread> threads_;
+  std::vector<Warp> warps_;
   std::vector<int> next_;  // ready for the next round
   int current_ = -1;       // the thread that runs, or -1
   int at_barrier_ = 0;
@@ -343,6 +354,12 @@ void Machine::run(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes
   gridDim = grid;
   blockDim = block;
   threads_.assign(size_t{block.x} * block.y * block.z, Thread{});
+  warps_.assign((threads_.size() + kWarp - 1) / kWarp, Warp{});
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    const unsigned t = static_cast<unsigned>(i);
+    threads_[i].index = {t % block.x, t / block.x % block.y, t / block.x / block.y};
+    warps_[i / kWarp].lanes |= 1u << i % kWarp;
+  }
   shared_.resize(shared_bytes);
 
   std::vector<uint64_t> blocks(uint64_t{grid.x} * grid.y * grid.z);
@@ -371,10 +388,12 @@ void Machine::run_block(uint64_t number) {
   const int count = static_cast<int>(threads_.size());
   next_.clear();
   for (int i = 0; i < count; ++i) {
-    const unsigned t = static_cast<unsigned>(i);
-    threads_[i] = Thread{};
-    threads_[i].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+    threads_[i].state = State::kReady;
+    threads_[i].fiber = nullptr;
     next_.push_back(i);
+  }
+  for (Warp& warp : warps_) {
+    warp.waiting = warp.exited = 0;
   }
   std::vector<int> round;
   while (exited_ < count) {
@@ -423,6 +442,7 @@ void Machine::step(int i) {
   }
   if (!unfinished) {
     thread.state = State::kExited;
+    warps_[i / kWarp].exited |= 1u << i % kWarp;
     ++exited_;
     free_fibers_.push_back(thread.fiber);
     thread.fiber = nullptr;
@@ -543,16 +563,40 @@ void Machine::release_barrier() {
 uint64_t Machine::warp_collective(Collective kind, unsigned mask, uint64_t value, int operand, int width,
                                   const std::source_location& at) {
   Thread& thread = threads_[current_];
-  const int warp = current_ / kWarp;
+  Warp& warp = warps_[current_ / kWarp];
   const int lane = current_ % kWarp;
-  const int lanes = std::min(kWarp, static_cast<int>(threads_.size()) - warp * kWarp);
   // A string only when it is needed: this frame may be dropped.
   const auto refuse = [&](const std::string& what) { fail_in_thread(name_of(kind) + (" at " + text_of(at)) + what); };
   if ((mask >> lane & 1u) == 0) {
     refuse(": mask " + hex(mask) + " does not name the calling lane " + std::to_string(lane));
   }
+  if (const unsigned missing = mask & ~warp.lanes; missing != 0) {
+    refuse(": mask " + hex(mask) + " names lane " + std::to_string(std::countr_zero(missing)) + " of a warp with " +
+           std::to_string(std::popcount(warp.lanes)) + " lanes");
+  }
+  if (const unsigned gone = mask & warp.exited; gone != 0) {
+    refuse(": mask " + hex(mask) + " names lane " + std::to_string(std::countr_zero(gone)) + ", which has exited");
+  }
   if (is_shuffle(kind) && (width <= 0 || width > kWarp || !std::has_single_bit(static_cast<unsigned>(width)))) {
     refuse(": width " + std::to_string(width) + " is not a power of two up to 32");
+  }
+  const auto alike = [&](const Thread& peer) {
+    return peer.mask == mask && peer.collective == kind && peer.width == width;
+  };
+  // Lanes that name one another must ask for the same. Groups of lanes with different masks are lawful, but rare: while
+  // all that wait are alike, comparing with one of them will do.
+  if (warp.waiting == 0) {
+    warp.alike = true;
+  } else if (!warp.alike || !alike(threads_[current_ - lane + std::countr_zero(warp.waiting)])) {
+    warp.alike = false;
+    for (int other = 0; other < kWarp; ++other) {
+      const Thread& peer = threads_[std::min(current_ - lane + other, static_cast<int>(threads_.size()) - 1)];
+      if ((warp.waiting >> other & 1u) != 0 && ((mask >> other | peer.mask >> lane) & 1u) != 0 && !alike(peer)) {
+        refuse(" with mask " + hex(mask) + ", width " + std::to_string(width) + ": lane " + std::to_string(other) +
+               " is in " + name_of(peer.collective) + " at " + text_of(peer.at) + " with mask " + hex(peer.mask) +
+               ", width " + std::to_string(peer.width));
+      }
+    }
   }
   thread.collective = kind;
   thread.mask = mask;
@@ -560,32 +604,10 @@ uint64_t Machine::warp_collective(Collective kind, unsigned mask, uint64_t value
   thread.operand = operand;
   thread.width = width;
   thread.at = at;
-
-  bool complete_now = true;
-  for (int other = 0; other < kWarp; ++other) {
-    if ((mask >> other & 1u) == 0 || other == lane) {
-      continue;
-    }
-    if (other >= lanes) {
-      refuse(": mask " + hex(mask) + " names lane " + std::to_string(other) + " of a warp with " +
-             std::to_string(lanes) + " lanes");
-    }
-    const Thread& peer = threads_[warp * kWarp + other];
-    if (peer.state == State::kExited) {
-      refuse(": mask " + hex(mask) + " names lane " + std::to_string(other) + ", which has exited");
-    }
-    if (peer.state != State::kInWarp) {
-      complete_now = false;
-      continue;
-    }
-    if (peer.mask != mask || peer.collective != kind || peer.width != width) {
-      refuse(" with mask " + hex(mask) + ", width " + std::to_string(width) + ": lane " + std::to_string(other) +
-             " is in " + name_of(peer.collective) + " at " + text_of(peer.at) + " with mask " + hex(peer.mask) +
-             ", width " + std::to_string(peer.width));
-    }
-  }
-  if (complete_now) {
-    complete(warp, mask);
+  warp.waiting |= 1u << lane;
+  if ((mask & ~warp.waiting) == 0) {
+    warp.waiting &= ~mask;
+    complete(current_ / kWarp, mask);
     thread.fiber->suspend();  // its turn comes again with the others
   } else {
     wait(State::kInWarp);

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <system_error>
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -79,14 +79,14 @@ Fiber::Fiber() {
 }
 
 Fiber::~Fiber() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __asan_unpoison_memory_region(stack_, kStackBytes);
 #endif
   munmap(mapping_, kStackBytes + page_bytes());
 }
 
 void Fiber::start(void (*body)(void*), void* argument) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   if (running_) {
     __asan_unpoison_memory_region(stack_, kStackBytes);  // red zones of the frames that are dropped
   }
@@ -123,7 +123,7 @@ void Fiber::start(void (*body)(void*), void* argument) {
 }
 
 bool Fiber::resume() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __sanitizer_start_switch_fiber(&caller_fake_stack_, stack_, kStackBytes);
 #endif
 #if !defined(SMPO_FIBER_UCONTEXT)
@@ -131,7 +131,7 @@ bool Fiber::resume() {
 #else
   swapcontext(&caller_, &own_);
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __sanitizer_finish_switch_fiber(caller_fake_stack_, nullptr, nullptr);
 #endif
   return running_;
@@ -140,7 +140,7 @@ bool Fiber::resume() {
 void Fiber::suspend() { leave(false); }
 
 void Fiber::leave([[maybe_unused]] bool for_good) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __sanitizer_start_switch_fiber(for_good ? nullptr : &own_fake_stack_, caller_stack_, caller_stack_bytes_);
 #endif
 #if !defined(SMPO_FIBER_UCONTEXT)
@@ -148,13 +148,13 @@ void Fiber::leave([[maybe_unused]] bool for_good) {
 #else
   swapcontext(&own_, &caller_);
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __sanitizer_finish_switch_fiber(own_fake_stack_, &caller_stack_, &caller_stack_bytes_);
 #endif
 }
 
 void Fiber::enter(Fiber* fiber) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SMPO_ASAN)
   __sanitizer_finish_switch_fiber(nullptr, &fiber->caller_stack_, &fiber->caller_stack_bytes_);
 #endif
   fiber->body_(fiber->argument_);

@@ -9,7 +9,7 @@
 // Backward, with h = (x - mean) rstd, d_z = d_y (s + z s (1 - s)) or d_y, g = d_z weight, means over a group:
 //   d_x = rstd (g - mean(g) - h mean(g h))
 //   d_weight += sum over samples and pixels of d_z h;  d_bias += sum of d_z
-// Backward reads x and computes z again: the forward pass keeps x and two numbers per group, nothing else.
+// The forward pass keeps x and two numbers per group, nothing else: backward computes z again.
 //
 // Order: sums of each channel over kPixelsPerChunk pixels in f32 (the variance around the chunk's own mean, so that a
 // large mean costs no digits), all else over chunks and channels in ascending order in f64. Equal inputs give equal
@@ -88,11 +88,14 @@ constexpr int64_t group_norm_silu_workspace_bytes(const GroupNormSiluArgs& args)
          static_cast<int64_t>(sizeof(float));
 }
 
-/// Two f64 sums per channel, two f32 sums per channel and chunk, and six coefficients per channel.
+/// Two f64 sums per channel, two f32 sums per channel and chunk, six coefficients per channel; and d_z in f32, where
+/// d_x is wanted and cannot hold it.
 constexpr int64_t group_norm_silu_backward_workspace_bytes(const GroupNormSiluBackwardArgs& args) {
+  const bool needs_d_z = args.d_x_BPC != nullptr && args.dtype != DType::kF32;
   return args.batch * args.channels *
          (2 * static_cast<int64_t>(sizeof(double)) +
-          (2 * group_norm_sum::chunks_of(args.pixels) + 6) * static_cast<int64_t>(sizeof(float)));
+          (2 * group_norm_sum::chunks_of(args.pixels) + 6 + (needs_d_z ? args.pixels : 0)) *
+              static_cast<int64_t>(sizeof(float)));
 }
 
 namespace reference {

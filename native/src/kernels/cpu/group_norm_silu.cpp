@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/elementary.h"
 
@@ -83,7 +84,7 @@ struct Apply {
 #pragma omp simd
       for (int64_t c = 0; c < C; ++c) {
         const float z = (to_float(x[c]) - mean_C[c]) * scale_C[c] + bias_C[c];
-        y[c] = from_float<T>(kSilu ? z * logistic(z) : z);
+        y[c] = from_float<T>(kSilu ? silu_and_slope(z).value : z);
       }
     }
   }
@@ -104,45 +105,66 @@ SMPO_HOST_DEVICE float slope_at(float z) {
   return kSilu ? silu_and_slope(z).slope : 1.0f;
 }
 
-/// Of one chunk, per channel: sums of d_z and of d_z h.
+/// Of one chunk, per channel: sums of d_z and of d_z h. d_z itself too, unless null; it may lie where d_y does.
 template <class T, bool kSilu>
 struct ChunkSums {
-  SMPO_INNER_LOOP void run(const T* d_y_PC, const T* x_PC, int64_t P, int64_t C, Coefficients k, float* sum_C,
-                           float* sum_h_C) {
+  SMPO_INNER_LOOP void run(const T* d_y_PC, const T* x_PC, int64_t P, int64_t C, Coefficients k, float* d_z_PC,
+                           float* sum_C, float* sum_h_C) {
     for (int64_t begin = 0; begin < C; begin += kTile) {
       const int64_t count = std::min(kTile, C - begin);
-      alignas(64) float sum[kTile] = {}, sum_h[kTile] = {};
-      for (int64_t p = 0; p < P; ++p) {
-        const T* x = x_PC + p * C + begin;
-        const T* d_y = d_y_PC + p * C + begin;
-#pragma omp simd
-        for (int64_t i = 0; i < count; ++i) {
-          const int64_t c = begin + i;
-          const float centred = to_float(x[i]) - k.mean_C[c];
-          const float d_z = to_float(d_y[i]) * slope_at<kSilu>(centred * k.scale_C[c] + k.bias_C[c]);
-          sum[i] += d_z;
-          sum_h[i] += d_z * (centred * k.rstd_C[c]);
-        }
+      if (count == kTile) {
+        tile(d_y_PC, x_PC, P, C, begin, kTile, k, d_z_PC, sum_C, sum_h_C);
+      } else {
+        tile(d_y_PC, x_PC, P, C, begin, count, k, d_z_PC, sum_C, sum_h_C);
       }
-      std::copy_n(sum, count, sum_C + begin);
-      std::copy_n(sum_h, count, sum_h_C + begin);
     }
+  }
+
+ private:
+  SMPO_INNER_LOOP void tile(const T* d_y_PC, const T* x_PC, int64_t P, int64_t C, int64_t begin, int64_t count,
+                            Coefficients k, float* d_z_PC, float* sum_C, float* sum_h_C) {
+    alignas(64) float sum[kTile] = {}, sum_h[kTile] = {}, d_z[kTile], h[kTile];
+    alignas(64) float mean[kTile], rstd[kTile], scale[kTile], bias[kTile];
+    std::copy_n(k.mean_C + begin, count, mean);
+    std::copy_n(k.rstd_C + begin, count, rstd);
+    std::copy_n(k.scale_C + begin, count, scale);
+    std::copy_n(k.bias_C + begin, count, bias);
+    for (int64_t p = 0; p < P; ++p) {
+      const T* x = x_PC + p * C + begin;
+      const T* d_y = d_y_PC + p * C + begin;
+      // Two loops: together they need more registers than there are.
+#pragma omp simd
+      for (int64_t c = 0; c < count; ++c) {
+        const float centred = to_float(x[c]) - mean[c];
+        d_z[c] = to_float(d_y[c]) * slope_at<kSilu>(centred * scale[c] + bias[c]);
+        h[c] = centred * rstd[c];
+      }
+#pragma omp simd
+      for (int64_t c = 0; c < count; ++c) {
+        sum[c] += d_z[c];
+        sum_h[c] += d_z[c] * h[c];
+      }
+      if (d_z_PC != nullptr) {
+        std::copy_n(d_z, count, d_z_PC + p * C + begin);
+      }
+    }
+    std::copy_n(sum, count, sum_C + begin);
+    std::copy_n(sum_h, count, sum_h_C + begin);
   }
 };
 
-template <class T, bool kSilu>
+/// From d_z, which may lie where d_x does.
+template <class T>
 struct InputGradient {
-  SMPO_INNER_LOOP void run(const T* d_y_PC, const T* x_PC, T* d_x_PC, int64_t P, int64_t C, Coefficients k) {
+  SMPO_INNER_LOOP void run(const float* d_z_PC, const T* x_PC, T* d_x_PC, int64_t P, int64_t C, Coefficients k) {
     for (int64_t p = 0; p < P; ++p) {
       const T* x = x_PC + p * C;
-      const T* d_y = d_y_PC + p * C;
+      const float* d_z = d_z_PC + p * C;
       T* d_x = d_x_PC + p * C;
 #pragma omp simd
       for (int64_t c = 0; c < C; ++c) {
-        const float centred = to_float(x[c]) - k.mean_C[c];
-        const float d_z = to_float(d_y[c]) * slope_at<kSilu>(centred * k.scale_C[c] + k.bias_C[c]);
-        const float h = centred * k.rstd_C[c];
-        d_x[c] = from_float<T>((d_z * k.scale_C[c] - k.mean_g_C[c]) - h * k.mean_gh_C[c]);
+        const float h = (to_float(x[c]) - k.mean_C[c]) * k.rstd_C[c];
+        d_x[c] = from_float<T>((d_z[c] * k.scale_C[c] - k.mean_g_C[c]) - h * k.mean_gh_C[c]);
       }
     }
   }
@@ -224,6 +246,14 @@ void backward(const GroupNormSiluBackwardArgs& args, InstructionSet set) {
   double* totals_B2C = static_cast<double*>(args.workspace);
   float* sums_BK2C = reinterpret_cast<float*>(totals_B2C + B * 2 * C);
   float* coefficients_B6C = sums_BK2C + B * K * 2 * C;
+  float* d_z = nullptr;
+  if (d_x != nullptr) {
+    if constexpr (std::is_same_v<T, float>) {
+      d_z = d_x;
+    } else {
+      d_z = coefficients_B6C + B * 6 * C;
+    }
+  }
   const auto coefficients = [&](int64_t b) {
     const float* own = coefficients_B6C + b * 6 * C;
     return Coefficients{own, own + C, own + 2 * C, own + 3 * C, own + 4 * C, own + 5 * C};
@@ -244,7 +274,8 @@ void backward(const GroupNormSiluBackwardArgs& args, InstructionSet set) {
       const int64_t b = task / K, k = task % K;
       const int64_t first = (b * P + k * kPixelsPerChunk) * C;
       float* own = sums_BK2C + task * 2 * C;
-      run_for<ChunkSums<T, kSilu>>(set, d_y + first, x + first, pixels_of(k, P), C, coefficients(b), own, own + C);
+      run_for<ChunkSums<T, kSilu>>(set, d_y + first, x + first, pixels_of(k, P), C, coefficients(b),
+                                   d_z == nullptr ? nullptr : d_z + first, own, own + C);
     }
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < B * G; ++task) {
@@ -273,7 +304,7 @@ void backward(const GroupNormSiluBackwardArgs& args, InstructionSet set) {
       for (int64_t task = 0; task < B * K; ++task) {
         const int64_t b = task / K, k = task % K;
         const int64_t first = (b * P + k * kPixelsPerChunk) * C;
-        run_for<InputGradient<T, kSilu>>(set, d_y + first, x + first, d_x + first, pixels_of(k, P), C, coefficients(b));
+        run_for<InputGradient<T>>(set, d_z + first, x + first, d_x + first, pixels_of(k, P), C, coefficients(b));
       }
     }
 #pragma omp for schedule(static) nowait

@@ -82,7 +82,7 @@ __global__ void apply(const T* x_BPC, const W* weight_C, const W* bias_C, const 
     const int64_t c = i % channels, group = i / (pixels * channels) * groups + c / width;
     const float scale = rstd_BG[group] * to_float(weight_C[c]);
     const float z = (to_float(x_BPC[i]) - mean_BG[group]) * scale + to_float(bias_C[c]);
-    y_BPC[i] = from_float<T>(kSilu ? z * logistic(z) : z);
+    y_BPC[i] = from_float<T>(kSilu ? silu_and_slope(z).value : z);
   }
 }
 

@@ -11,14 +11,13 @@ constexpr Convolution kPointwise{};
 void accumulate_weight(const Parameter& weight, const at::Tensor& d_y, const at::Tensor& x,
                        const Convolution& geometry) {
   if (weight.trainable()) {
-    accumulate_convolution_weight_gradient(weight.grad, d_y, x, geometry,
-                                           weight_gradient_method(x, d_y, weight.grad, geometry));
+    accumulate_convolution_weight_gradient(weight.grad, d_y, x, geometry, weight_gradient_method(d_y, weight.grad));
   }
 }
 
 at::Tensor input_gradient(const at::Tensor& d_y, at::IntArrayRef x_shape, const at::Tensor& weight,
                           const Convolution& geometry) {
-  return convolution_input_gradient(d_y, x_shape, weight, geometry, input_gradient_method(d_y, weight, geometry));
+  return convolution_input_gradient(d_y, x_shape, weight, geometry, input_gradient_method(d_y, weight));
 }
 
 }  // namespace

@@ -21,12 +21,10 @@ struct Convolution {
 
 enum class ConvolutionMethod { kLibrary, kGemm };
 
-/// The faster method, by device, dtype and sizes; each from measurements (bench/native/convolution_bench.cpp).
+/// The faster method, by device, dtype and sizes, as measured with bench/native/tape/ops_bench.cpp.
 ConvolutionMethod forward_method(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const Convolution& geometry);
-ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK,
-                                        const Convolution& geometry);
-ConvolutionMethod weight_gradient_method(const at::Tensor& x_BCHW, const at::Tensor& d_y_BDHW,
-                                         const at::Tensor& grad_DCKK, const Convolution& geometry);
+ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK);
+ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& grad_DCKK);
 
 /// x in any layout; the result is channels_last. `bias` may be undefined.
 at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const at::Tensor& bias_D,

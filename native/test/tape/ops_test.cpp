@@ -278,8 +278,9 @@ std::vector<OpCase> all_cases() {
 /// Shapes of the networks: too large for finite differences, large enough for the fast paths and their tails.
 std::vector<OpCase> large_cases() {
   std::vector<OpCase> cases;
-  cases.push_back(conv2d_case("conv3x3_by_gemm", {2, 272, 5, 7}, {{260, 272, 3, 3}, {260}}, 1, 1));
+  cases.push_back(conv2d_case("conv3x3_by_gemm", {1, 272, 3, 5}, {{260, 272, 3, 3}, {260}}, 1, 1));
   cases.push_back(conv2d_case("conv3x3_stride_2_by_gemm", {1, 257, 7, 5}, {{259, 257, 3, 3}, {259}}, 2, 1));
+  cases.push_back(conv2d_case("conv3x3_weights_by_gemm", {2, 67, 11, 9}, {{65, 67, 3, 3}, {65}}, 1, 1));
   cases.push_back(conv2d_case("conv3x3_odd", {3, 35, 9, 13}, {{37, 35, 3, 3}, {37}}, 1, 1));
   cases.push_back(linear_case("linear_large", {2, 61, 77}, {{83, 77}, {83}}));
   cases.push_back(group_norm_case("group_norm_silu_320", {2, 320, 17, 9}, 32, true));
@@ -455,6 +456,30 @@ struct Geometry {
   Shape x, weight;
   Convolution convolution;
 };
+
+TEST(Convolution, MethodsFollowTheSizes) {
+  const at::Tensor small_x = at::zeros({1, 1280, 8, 8}), large_x = at::zeros({1, 320, 64, 64});
+  const at::Tensor small_weight = at::zeros({1280, 1280, 3, 3}), large_weight = at::zeros({320, 320, 3, 3});
+  const Convolution same{.stride = 1, .padding = 1};
+  EXPECT_EQ(forward_method(small_x, small_weight, same), ConvolutionMethod::kGemm);
+  EXPECT_EQ(input_gradient_method(small_x, small_weight), ConvolutionMethod::kGemm);
+  EXPECT_EQ(forward_method(large_x, large_weight, same), ConvolutionMethod::kLibrary);
+  EXPECT_EQ(input_gradient_method(large_x, large_weight), ConvolutionMethod::kLibrary);
+  EXPECT_EQ(weight_gradient_method(large_x, large_weight), ConvolutionMethod::kGemm);
+  EXPECT_EQ(weight_gradient_method(large_x.to(at::kBFloat16), large_weight), ConvolutionMethod::kLibrary);
+  EXPECT_EQ(weight_gradient_method(small_x.to(at::kBFloat16), small_weight), ConvolutionMethod::kGemm);
+}
+
+TEST(Convolution, LargeWindowsAreLaidOutInParts) {
+  // 300 x 90 windows of 9 * 160 doubles: ten parts and a rest.
+  Samples samples(33);
+  const at::Tensor x = samples.normal({2, 160, 300, 90}), d_y = samples.normal({2, 3, 300, 90});
+  const Convolution same{.stride = 1, .padding = 1};
+  at::Tensor by_library = samples.normal({3, 160, 3, 3}), by_gemm = by_library.clone();
+  accumulate_convolution_weight_gradient(by_library, d_y, x, same, ConvolutionMethod::kLibrary);
+  accumulate_convolution_weight_gradient(by_gemm, d_y, x, same, ConvolutionMethod::kGemm);
+  EXPECT_TRUE(matches(by_gemm, by_library, 1e-12));
+}
 
 TEST(Convolution, MethodsAgree) {
   for (const Geometry& g :

@@ -39,8 +39,9 @@ public final class ContactSheet {
     ///     more than 2^28 pixels
     public static RgbImage draw(List<Cell> cells, int columns, int cellSide) {
         if (cells.isEmpty() || columns < 1 || cellSide < 16) {
-            throw new IllegalArgumentException("contact sheet: expected a picture, a column and 16 pixels at least, got "
-                    + cells.size() + ", " + columns + " and " + cellSide);
+            throw new IllegalArgumentException(
+                    "contact sheet: expected a picture, a column and 16 pixels at least, got " + cells.size() + ", "
+                            + columns + " and " + cellSide);
         }
         int width = 1;
         int height = 1;
@@ -60,14 +61,13 @@ public final class ContactSheet {
                     + height + " make " + pixels + " pixels, more than " + MAX_PIXELS
                     + ": choose smaller cells or several sheets");
         }
-        BufferedImage sheet = new BufferedImage(
-                across * stepX + MARGIN, down * stepY + MARGIN, BufferedImage.TYPE_INT_RGB);
+        BufferedImage sheet =
+                new BufferedImage(across * stepX + MARGIN, down * stepY + MARGIN, BufferedImage.TYPE_INT_RGB);
         Graphics2D graphics = sheet.createGraphics();
         try {
             graphics.setColor(Color.WHITE);
             graphics.fillRect(0, 0, sheet.getWidth(), sheet.getHeight());
-            graphics.setRenderingHint(
-                    RenderingHints.KEY_TEXT_ANTIALIASING, RenderingHints.VALUE_TEXT_ANTIALIAS_ON);
+            graphics.setRenderingHint(RenderingHints.KEY_TEXT_ANTIALIASING, RenderingHints.VALUE_TEXT_ANTIALIAS_ON);
             for (int i = 0; i < cells.size(); i++) {
                 int x = MARGIN + i % across * stepX;
                 int y = MARGIN + i / across * stepY;

@@ -40,6 +40,9 @@ class ClipTokenizerTest {
     private static final JsonMapper JSON = new JsonMapper();
     private static final int LENGTH = 77;
 
+    /// The id of the first merge: 256 bytes, and the same at a word's end, come before.
+    private static final int FIRST_MERGE = 512;
+
     @TempDir
     private Path folder;
 
@@ -61,15 +64,40 @@ class ClipTokenizerTest {
         assertThat(wrong("second.json", true)).isEmpty();
     }
 
-    /// The strings reach deep enough into the vocabulary for one merge, of another rank, to be seen.
+    /// Whichever merge is lost, of those whose token stands among the ids: the first, the last, and some between.
+    @Test
+    void aLostMergeIsNoticed() throws IOException {
+        List<String> lines = merges();
+        List<Integer> used = STRINGS.stream()
+                .flatMap(golden -> golden.first().stream())
+                .map(id -> id - FIRST_MERGE)
+                .filter(rank -> rank >= 0 && rank < lines.size())
+                .distinct()
+                .sorted()
+                .toList();
+        assertThat(used).hasSizeGreaterThan(900);
+        for (int i : new int[] {0, used.size() / 3, 2 * used.size() / 3, used.size() - 1}) {
+            List<String> fewer = new ArrayList<>(lines);
+            fewer.remove((int) used.get(i));
+            Files.write(folder.resolve("merges.txt"), fewer);
+            assertThat(wrong("first.json", false)).as(lines.get(used.get(i))).isNotEmpty();
+        }
+    }
+
+    /// A merge that is still there, but comes last.
     @ParameterizedTest
-    @ValueSource(ints = {0, 700, 1400})
-    void aMutatedMergeIsNoticed(int rank) throws IOException {
-        List<String> lines = new ArrayList<>(Files.readAllLines(folder.resolve("merges.txt")));
-        assertThat(lines.removeFirst()).isEqualTo("#version: 0.2");
+    @ValueSource(ints = {0, 700})
+    void aMergeOfAnotherRankIsNoticed(int rank) throws IOException {
+        List<String> lines = merges();
         lines.add(lines.remove(rank));
         Files.write(folder.resolve("merges.txt"), lines);
         assertThat(wrong("first.json", false)).isNotEmpty();
+    }
+
+    private List<String> merges() throws IOException {
+        List<String> lines = new ArrayList<>(Files.readAllLines(folder.resolve("merges.txt")));
+        assertThat(lines.removeFirst()).isEqualTo("#version: 0.2");
+        return lines;
     }
 
     @Test

@@ -33,8 +33,8 @@ public final class PromptFile {
     /// Reads a file.
     ///
     /// @return at least one prompt
-    /// @throws PromptFileException naming the line that is not UTF-8 or not such an object, or when there is no
-    prompt
+    /// @throws PromptFileException naming the line that is not UTF-8 or not such an object, or when
+    ///     there is no prompt
     /// @throws IOException when the file cannot be read
     public static List<Prompt> read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);

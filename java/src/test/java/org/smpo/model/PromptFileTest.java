@@ -51,10 +51,9 @@ class PromptFileTest {
 
     @Test
     void everyLineIsAnObject() throws IOException {
-        Path file = file(
-                "p.JSONL",
-                utf8("{\"prompt\": \"a\", \"negative_prompt\": \"b\", \"seed\": -7}\n\n"
-                        + "{\"prompt\": \"\", \"seed\": null}\r\n"));
+        String first = "{\"prompt\": \"a\", \"negative_prompt\": \"b\", \"seed\": -7}";
+        String second = "{\"prompt\": \"\", \"seed\": null}";
+        Path file = file("p.JSONL", utf8(first + "\n\n" + second + "\r\n"));
         assertThat(PromptFile.read(file))
                 .containsExactly(new Prompt("a", "b", OptionalLong.of(-7)), new Prompt("", "", OptionalLong.empty()));
     }

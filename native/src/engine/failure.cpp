@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "engine/error.h"
+#include "kernels/cuda/error.h"
 
 namespace smpo::engine {
 namespace {
@@ -34,6 +35,13 @@ void fill(Failure* failure, smpo_status status, int64_t detail, const char* mess
   failure->status = status;
   failure->detail = detail;
   copy_text(failure->message, sizeof failure->message, message);
+}
+
+void fill_device_error(Failure* failure, int64_t code, const char* message) noexcept {
+  const smpo_status status = code == kCudaMemoryAllocation  ? SMPO_OUT_OF_MEMORY
+                             : is_sticky_device_error(code) ? SMPO_DEVICE_FAULT
+                                                            : SMPO_INTERNAL;
+  fill(failure, status, code, message);
 }
 
 }  // namespace
@@ -77,11 +85,9 @@ Failure current_failure() noexcept {
   } catch (const c10::OutOfMemoryError& error) {
     fill(&failure, SMPO_OUT_OF_MEMORY, 0, error.what_without_backtrace());
   } catch (const c10::AcceleratorError& error) {
-    const int64_t code = error.get_error_code();
-    const smpo_status status = code == kCudaMemoryAllocation  ? SMPO_OUT_OF_MEMORY
-                               : is_sticky_device_error(code) ? SMPO_DEVICE_FAULT
-                                                              : SMPO_INTERNAL;
-    fill(&failure, status, code, error.what_without_backtrace());
+    fill_device_error(&failure, error.get_error_code(), error.what_without_backtrace());
+  } catch (const kernels::cuda::Error& error) {
+    fill_device_error(&failure, error.code(), error.what());
   } catch (const c10::Error& error) {
     fill(&failure, SMPO_INTERNAL, 0, error.what_without_backtrace());
   } catch (const std::bad_alloc&) {

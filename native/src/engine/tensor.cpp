@@ -9,9 +9,13 @@
 #include <cstring>
 
 #include "engine/error.h"
-#include "engine/noise.h"
 #include "engine/session.h"
 #include "engine/tensor_value.h"
+#include "kernels/philox_normal.h"
+
+#ifdef SMPO_CUDA
+#include <c10/cuda/CUDAStream.h>
+#endif
 
 namespace smpo::engine {
 namespace {
@@ -22,6 +26,7 @@ constexpr int64_t kValuesPerDraw = int64_t{1} << 20;
 
 constexpr int64_t kItemEnd = int64_t{1} << 56;
 constexpr uint32_t kPurposeEnd = 256;
+constexpr int64_t kMostRowElements = int64_t{1} << 34;  // the kernel's own limit
 
 at::ScalarType scalar_type(int32_t dtype) {
   switch (dtype) {
@@ -73,6 +78,17 @@ bool on_cpu(const Session& session) { return session.device().type() == SMPO_DEV
 // A view of the caller's memory. It must not outlive the call.
 at::Tensor view_of_host(const TensorSpec& spec, void* data) {
   return at::from_blob(data, sizes(spec), at::TensorOptions().dtype(scalar_type(spec.dtype())));
+}
+
+// `out` and `items` lie on the session's device.
+void draw([[maybe_unused]] const Session& session, const kernels::PhiloxNormalArgs& args) {
+#ifdef SMPO_CUDA
+  if (!on_cpu(session)) {
+    kernels::cuda::philox_normal(args, c10::cuda::getCurrentCUDAStream().stream());
+    return;
+  }
+#endif
+  kernels::cpu::philox_normal(args);
 }
 
 }  // namespace
@@ -152,22 +168,28 @@ void fill_normal(Session& session, Tensor& tensor, uint32_t purpose, uint32_t st
 
   const auto rows = static_cast<int64_t>(items.size());
   const int64_t elements = own.elements() / rows;
+  if (elements > kMostRowElements) {
+    fail(SMPO_UNSUPPORTED, "tensor: expected rows of at most ", kMostRowElements, " values, got ", elements);
+  }
+  // The kernel writes f32. Other types take what it writes to a scratch, a few rows at a time.
   const int64_t rows_per_draw = std::clamp<int64_t>(kValuesPerDraw / elements, 1, rows);
-  const bool direct = on_cpu(session) && own.dtype() == SMPO_F32;
+  const bool direct = own.dtype() == SMPO_F32;
   at::Tensor scratch;
-  if (!direct) scratch = at::empty({rows_per_draw, elements}, at::TensorOptions().dtype(at::kFloat));
+  if (!direct) scratch = at::empty({rows_per_draw, elements}, options(session, SMPO_F32));
   const at::Tensor target = tensor.value.view({rows, elements});
+  const auto items_tensor = at::from_blob(const_cast<int64_t*>(items.data()), {rows}, at::kLong);
+  const at::Tensor items_device = on_cpu(session) ? items_tensor : items_tensor.to(target.device());
   for (int64_t row = 0; row < rows; row += rows_per_draw) {
     if (row > 0) session.stop_if_cancelled();
     const int64_t count = std::min(rows_per_draw, rows - row);
     float* out = direct ? target.mutable_data_ptr<float>() + row * elements : scratch.mutable_data_ptr<float>();
-    draw_normal({.out = out,
-                 .rows = count,
-                 .elements = elements,
-                 .seed = session.seed(),
-                 .purpose = purpose,
-                 .step = step,
-                 .items = items.data() + row});
+    draw(session, {.out = out,
+                   .rows = count,
+                   .elements = elements,
+                   .seed = session.seed(),
+                   .purpose = purpose,
+                   .step = step,
+                   .items = items_device.const_data_ptr<int64_t>() + row});
     if (!direct) target.narrow(0, row, count).copy_(scratch.narrow(0, 0, count));
   }
 }

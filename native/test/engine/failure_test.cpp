@@ -10,6 +10,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "kernels/cuda/error.h"
 
 namespace smpo::engine {
 namespace {
@@ -52,6 +53,17 @@ TEST(Failure, OnlyAStickyDeviceErrorIsAFault) {
   EXPECT_EQ(with_code(1).status, SMPO_INTERNAL);        // invalid value
   EXPECT_EQ(with_code(1).detail, 1);
   EXPECT_EQ(with_code(98).status, SMPO_INTERNAL);  // invalid device function
+}
+
+TEST(Failure, AKernelsErrorIsJudgedLikeLibTorchs) {
+  const auto with_code = [](int code) {
+    return failure_of([code] { throw kernels::cuda::Error(code, "adamw: refused"); });
+  };
+  EXPECT_EQ(with_code(700).status, SMPO_DEVICE_FAULT);
+  EXPECT_EQ(with_code(700).detail, 700);
+  EXPECT_STREQ(with_code(700).message, "adamw: refused");
+  EXPECT_EQ(with_code(2).status, SMPO_OUT_OF_MEMORY);
+  EXPECT_EQ(with_code(1).status, SMPO_INTERNAL);
 }
 
 TEST(Failure, TextIsCutBetweenCharacters) {

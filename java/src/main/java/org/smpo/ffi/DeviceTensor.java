@@ -123,13 +123,13 @@ public final class DeviceTensor extends Handle {
     /// between rows.
     ///
     /// @param purpose what the numbers are for, 0 to 255: keeps streams apart
-    /// @param step training step or the like, 0 or more
+    /// @param step training step or the like, 0 to 2^32 - 1
     /// @param items one per row, 0 to 2^56 - 1: which pair or image the row belongs to
     /// @throws ShapeMismatchException when there is not one item per row
     /// @throws DTypeMismatchException when this is an integer tensor
     /// @throws InvalidArgumentException when a number is out of its range
     /// @throws CancelledException after [Engine#cancel()]; the values are then undefined
-    public void fillNormal(int purpose, int step, long... items) {
+    public void fillNormal(int purpose, long step, long... items) {
         engine.fillNormal(this, purpose, step, items);
     }
 

@@ -244,10 +244,10 @@ public final class Engine extends Handle {
         return created(dtype, tensor.shape());
     }
 
-    void fillNormal(DeviceTensor tensor, int purpose, int step, long[] items) {
+    void fillNormal(DeviceTensor tensor, int purpose, long step, long[] items) {
         Objects.requireNonNull(items, "items");
-        if (step < 0) {
-            throw new InvalidArgumentException("fillNormal: step: expected 0 or more, got " + step, 0);
+        if (step != Integer.toUnsignedLong((int) step)) {
+            throw new InvalidArgumentException("fillNormal: step: expected 0..4294967295, got " + step, 0);
         }
         long id = own(tensor);
         long session = enter();
@@ -255,7 +255,7 @@ public final class Engine extends Handle {
             MemorySegment source =
                     staging.take(items.length * JAVA_LONG.byteSize()).copyFrom(MemorySegment.ofArray(items));
             Errors.check(
-                    Native.tensorFillNormal(session, id, purpose, step, source, items.length, error.segment()),
+                    Native.tensorFillNormal(session, id, purpose, (int) step, source, items.length, error.segment()),
                     error,
                     "smpo_tensor_fill_normal");
         } finally {

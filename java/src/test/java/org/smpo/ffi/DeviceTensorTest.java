@@ -288,6 +288,7 @@ class DeviceTensorTest {
             () -> tensor.fillNormal(-1, 0, 0),
             () -> tensor.fillNormal(256, 0, 0),
             () -> tensor.fillNormal(0, -1, 0),
+            () -> tensor.fillNormal(0, 1L << 32, 0),
             () -> tensor.fillNormal(0, 0, -1),
             () -> tensor.fillNormal(0, 0, 1L << 56),
             () -> tensor.copyToHost(MemorySegment.ofArray(new float[1]).asReadOnly())

@@ -1,0 +1,80 @@
+package org.smpo.cli;
+
+import java.io.PrintWriter;
+import org.smpo.doctor.BuildInfo;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IExecutionExceptionHandler;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/// The `smpo` command. Exit codes: 0 done, 1 it failed, 2 it was asked wrongly.
+@Command(
+        name = "smpo",
+        description = "Preference tuning of diffusion models.",
+        mixinStandardHelpOptions = true,
+        versionProvider = Main.Version.class,
+        subcommands = {Doctor.class},
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},
+        commandListHeading = "%nCommands:%n",
+        footer = "%n'smpo COMMAND --help' says more about each.")
+public final class Main implements Runnable {
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Print the stack trace of a failure.")
+    private boolean debug;
+
+    private Main() {}
+
+    /// Runs the command line and ends the process with its exit code.
+    public static void main(String[] arguments) {
+        System.exit(commandLine().execute(arguments));
+    }
+
+    /// The whole command, ready to be executed; output goes to its writers.
+    static CommandLine commandLine() {
+        Main main = new Main();
+        CommandLine commandLine = new CommandLine(main);
+        commandLine.setExecutionExceptionHandler(main.failureHandler());
+        return commandLine;
+    }
+
+    /// Without a subcommand there is nothing to do.
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "Missing command");
+    }
+
+    private IExecutionExceptionHandler failureHandler() {
+        return (failure, command, parsed) -> report(failure, command.getErr(), command);
+    }
+
+    private int report(Exception failure, PrintWriter err, CommandLine command) {
+        String message = failure.getMessage();
+        String text = message == null || message.isBlank() ? failure.toString() : message;
+        err.println(command.getColorScheme().errorText("smpo: " + text));
+        if (debug) {
+            failure.printStackTrace(err);
+        } else {
+            err.println("smpo: --debug shows where");
+        }
+        err.flush();
+        return command.getCommandSpec().exitCodeOnExecutionException();
+    }
+
+    /// What `--version` prints: the Java side's release and commit, then the library's own.
+    static final class Version implements IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            BuildInfo build = BuildInfo.read();
+            return new String[] {"smpo " + build.version() + ", commit " + build.commit(), "library " + build.library()
+            };
+        }
+    }
+}

@@ -1,0 +1,170 @@
+package org.smpo.architecture;
+
+import static com.tngtech.archunit.base.DescribedPredicate.describe;
+import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+
+import com.tngtech.archunit.base.DescribedPredicate;
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.lang.ArchRule;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+
+/// Who may import whom. The table is that of the design, with what tools/decisions added to it; packages that
+/// do not exist yet are in it, so that they begin within the rules.
+final class ArchitectureRules {
+    static final String ROOT = "org.smpo";
+
+    /// Package -> the packages of this project that it may import, `random` left out: anything may import
+    /// that.
+    static final Map<String, Set<String>> IMPORTS = table();
+
+    /// Everything but the JDK is out of reach of these.
+    static final Set<String> JDK_ONLY = Set.of("random", "schedule", "objective", "ffi");
+
+    /// Pure mathematics: no files, no network, no foreign memory.
+    static final Set<String> PURE = Set.of("random", "schedule", "objective");
+
+    private static final String[] IO_PACKAGES = {"java.io..", "java.net..", "java.nio.."};
+
+    private ArchitectureRules() {}
+
+    private static Map<String, Set<String>> table() {
+        Map<String, Set<String>> imports = new LinkedHashMap<>();
+        imports.put("random", Set.of());
+        imports.put("schedule", Set.of());
+        imports.put("objective", Set.of());
+        imports.put("io", Set.of());
+        imports.put("report", Set.of());
+        imports.put("ffi", Set.of());
+        imports.put("doctor", Set.of("ffi"));
+        imports.put("data", Set.of("io", "objective"));
+        imports.put("model", Set.of("ffi", "io", "schedule", "objective"));
+        imports.put("cache", Set.of("io", "model", "data"));
+        imports.put("reward", Set.of("model", "data", "io"));
+        imports.put(
+                "train", Set.of("schedule", "objective", "io", "report", "ffi", "data", "model", "cache", "reward"));
+        imports.put("evaluate", Set.of("model", "reward", "data", "schedule", "report", "io"));
+        imports.put("recipe", Set.of("objective", "schedule", "io"));
+        Set<String> forCli = new LinkedHashSet<>(imports.keySet());
+        forCli.remove("ffi");
+        imports.put("cli", Set.copyOf(forCli));
+        return imports;
+    }
+
+    /// Whether classes of one package may use those of another.
+    static boolean allowed(String from, String to) {
+        return from.equals(to) || to.equals("random") || IMPORTS.get(from).contains(to);
+    }
+
+    static List<ArchRule> all() {
+        List<ArchRule> rules = new ArrayList<>();
+        rules.add(everyPackageIsInTheTable());
+        IMPORTS.keySet().forEach(name -> rules.add(importsOnlyWhatTheTableAllows(name)));
+        JDK_ONLY.forEach(name -> rules.add(usesTheJdkOnly(name)));
+        PURE.forEach(name -> rules.add(doesNoInputOrOutput(name)));
+        rules.add(foreignMemoryStaysAtTheBorder());
+        rules.add(onlyTheBindingLinks());
+        rules.add(theBindingIsHidden());
+        rules.add(noCycles());
+        return rules;
+    }
+
+    static ArchRule everyPackageIsInTheTable() {
+        String[] known = IMPORTS.keySet().stream().map(name -> packages(name)).toArray(String[]::new);
+        return classes()
+                .that()
+                .resideInAPackage(ROOT + "..")
+                .should()
+                .resideInAnyPackage(known)
+                .because("a new package needs a line in the import table");
+    }
+
+    static ArchRule importsOnlyWhatTheTableAllows(String name) {
+        String[] allowed = IMPORTS.keySet().stream()
+                .filter(to -> allowed(name, to))
+                .map(ArchitectureRules::packages)
+                .toArray(String[]::new);
+        DescribedPredicate<JavaClass> forbidden = resideInAPackage(ROOT + "..")
+                .and(not(resideInAnyPackage(allowed)))
+                .as("a package of this project that '" + name + "' may not import; it may import "
+                        + new TreeSet<>(IMPORTS.get(name)));
+        return noClasses()
+                .that()
+                .resideInAPackage(packages(name))
+                .should()
+                .dependOnClassesThat(forbidden)
+                .allowEmptyShould(true);
+    }
+
+    static ArchRule usesTheJdkOnly(String name) {
+        return classes()
+                .that()
+                .resideInAPackage(packages(name))
+                .should()
+                .onlyDependOnClassesThat(resideInAnyPackage("java..", packages(name), packages("random"))
+                        .or(describe("arrays of primitives", JavaClass::isPrimitive))
+                        .or(describe("arrays", JavaClass::isArray)))
+                .allowEmptyShould(true);
+    }
+
+    static ArchRule doesNoInputOrOutput(String name) {
+        return noClasses()
+                .that()
+                .resideInAPackage(packages(name))
+                .should()
+                .dependOnClassesThat(resideInAnyPackage(IO_PACKAGES)
+                        .and(not(describe(
+                                "java.io.Serializable", type -> type.getName().equals("java.io.Serializable")))))
+                .because("it is pure mathematics")
+                .allowEmptyShould(true);
+    }
+
+    static ArchRule foreignMemoryStaysAtTheBorder() {
+        return noClasses()
+                .that()
+                .resideOutsideOfPackages(packages("ffi"), packages("io"))
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage("java.lang.foreign..")
+                .because("ffi is the border and io maps files; everything else uses DeviceTensor and arrays");
+    }
+
+    static ArchRule onlyTheBindingLinks() {
+        return noClasses()
+                .that()
+                .doNotHaveFullyQualifiedName(ROOT + ".ffi.Native")
+                .and()
+                .doNotHaveFullyQualifiedName(ROOT + ".ffi.Abi")
+                .should()
+                .dependOnClassesThat()
+                .haveNameMatching("java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor).*")
+                .because("functions of the library are bound in ffi.Native, and the library is loaded in ffi.Abi");
+    }
+
+    static ArchRule theBindingIsHidden() {
+        return classes()
+                .that()
+                .haveFullyQualifiedName(ROOT + ".ffi.Native")
+                .should()
+                .bePackagePrivate()
+                .because("unchecked calls must not be reachable from outside ffi");
+    }
+
+    static ArchRule noCycles() {
+        return slices().matching(ROOT + ".(*)..").should().beFreeOfCycles();
+    }
+
+    private static String packages(String name) {
+        return ROOT + "." + name + "..";
+    }
+}

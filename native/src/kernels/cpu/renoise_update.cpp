@@ -1,0 +1,123 @@
+#include "kernels/renoise_update.h"
+
+#include <algorithm>
+
+namespace smpo::kernels::cpu {
+namespace {
+
+// One task. Small enough for x' to stay in the first cache between the loops below.
+constexpr int64_t kChunk = 2048;
+
+/// x' = a x + b e.
+template <class Prediction>
+struct StepChunk {
+  SMPO_INNER_LOOP void run(const float* x, const Prediction* first, float a, float b, int64_t count, float* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = a * x[i] + b * to_float(first[i]);
+    }
+  }
+};
+
+/// x' = a x + b (e1 + e2) / 2.
+template <class Prediction>
+struct AveragedStepChunk {
+  SMPO_INNER_LOOP void run(const float* x, const Prediction* first, const Prediction* second, float a, float b,
+                           int64_t count, float* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = a * x[i] + b * (0.5f * (to_float(first[i]) + to_float(second[i])));
+    }
+  }
+};
+
+struct AddScaledChunk {
+  SMPO_INNER_LOOP void run(float scale, const float* noise, int64_t count, float* x) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      x[i] += scale * noise[i];
+    }
+  }
+};
+
+struct CombineChunk {
+  SMPO_INNER_LOOP void run(float c, const float* x, float d, const float* clean, int64_t count, float* target) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      target[i] = c * x[i] + d * clean[i];
+    }
+  }
+};
+
+template <class T>
+struct ConvertChunk {
+  SMPO_INNER_LOOP void run(const float* x, int64_t count, T* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = from_float<T>(x[i]);
+    }
+  }
+};
+
+template <class Prediction>
+void step(const RenoiseUpdateArgs& args, const RenoiseSlot& slot, int64_t by_slot, int64_t by_row, int64_t count,
+          InstructionSet set, float* x) {
+  const float* latents = args.latents_RN + by_row;
+  const Prediction* first = static_cast<const Prediction*>(args.first_prediction_SN) + by_slot;
+  if (slot.flags & RenoiseSlot::kAverage) {
+    const Prediction* second = static_cast<const Prediction*>(args.second_prediction_SN) + by_slot;
+    run_for<AveragedStepChunk<Prediction>>(set, latents, first, second, slot.a, slot.b, count, x);
+  } else {
+    run_for<StepChunk<Prediction>>(set, latents, first, slot.a, slot.b, count, x);
+  }
+  if (slot.flags & RenoiseSlot::kNoise) {
+    run_for<AddScaledChunk>(set, slot.noise_scale, args.noise_SN + by_slot, count, x);
+  }
+}
+
+void update_chunk(const RenoiseUpdateArgs& args, int64_t s, int64_t begin, int64_t count, InstructionSet set) {
+  const RenoiseSlot& slot = args.slot_S[s];
+  if (slot.row < 0) {
+    return;
+  }
+  const int64_t by_slot = s * args.elements + begin;
+  const int64_t by_row = slot.row * args.elements + begin;
+
+  alignas(64) float x[kChunk];
+  if ((slot.flags & RenoiseSlot::kActive) == 0) {
+    std::copy_n(args.latents_RN + by_row, count, x);
+  } else if (args.prediction_dtype == DType::kF32) {
+    step<float>(args, slot, by_slot, by_row, count, set, x);
+  } else {
+    step<BFloat16>(args, slot, by_slot, by_row, count, set, x);
+  }
+
+  if (args.updated_RN != nullptr) {
+    std::copy_n(x, count, args.updated_RN + by_row);
+  }
+  if (args.unet_input_SN != nullptr) {
+    if (args.unet_input_dtype == DType::kF32) {
+      std::copy_n(x, count, static_cast<float*>(args.unet_input_SN) + by_slot);
+    } else {
+      run_for<ConvertChunk<BFloat16>>(set, static_cast<const float*>(x), count,
+                                      static_cast<BFloat16*>(args.unet_input_SN) + by_slot);
+    }
+  }
+  if (slot.flags & RenoiseSlot::kTarget) {
+    run_for<CombineChunk>(set, slot.target_x, static_cast<const float*>(x), slot.target_x0,
+                          args.clean_latents_RN + by_row, count, args.target_RN + by_row);
+  }
+}
+
+}  // namespace
+
+void renoise_update(const RenoiseUpdateArgs& args, InstructionSet set) {
+  const int64_t chunks = divide_up(args.elements, kChunk);
+#pragma omp parallel for schedule(static) if (args.slots * chunks > 1)
+  for (int64_t task = 0; task < args.slots * chunks; ++task) {
+    const int64_t begin = task % chunks * kChunk;
+    update_chunk(args, task / chunks, begin, std::min(kChunk, args.elements - begin), set);
+  }
+}
+
+}  // namespace smpo::kernels::cpu

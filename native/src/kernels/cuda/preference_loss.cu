@@ -1,0 +1,136 @@
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/row_sum.h"
+#include "kernels/pair_loss_math.h"
+#include "kernels/preference_loss.h"
+
+namespace smpo::kernels::cuda {
+namespace {
+
+constexpr int kPairThreads = 256;
+constexpr int kGradientThreads = 256;
+
+/// Where the sums of stage 1 lie in the workspace.
+struct Sums {
+  int64_t chunks;
+  double* policy_RC;
+  double* reference_RC;
+  double* product_PC;
+};
+
+Sums sums_of(const PreferenceLossArgs& args) {
+  Sums sums;
+  sums.chunks = row_sum::chunks_of(args.elements);
+  sums.policy_RC = static_cast<double*>(args.workspace);
+  sums.reference_RC = sums.policy_RC + 2 * args.pairs * sums.chunks;
+  sums.product_PC = args.reference_RN != nullptr ? sums.reference_RC + 2 * args.pairs * sums.chunks : sums.reference_RC;
+  return sums;
+}
+
+/// Stage 1: one block per row and chunk. The block of a loser also sums the inner product with its winner.
+template <class Prediction, class Reference, class Target>
+__global__ void sum_chunks(PreferenceLossArgs args, Sums sums) {
+  __shared__ double scratch[kRowSumThreads];
+  const int64_t N = args.elements;
+  const int64_t row = blockIdx.x / sums.chunks;
+  const int64_t chunk = blockIdx.x % sums.chunks;
+  const int64_t begin = chunk * row_sum::kChunk;
+  const int64_t count = N - begin;
+  const int64_t first = row * N + begin;
+  const Prediction* prediction = static_cast<const Prediction*>(args.prediction_RN);
+  const Target* target = static_cast<const Target*>(args.target_RN);
+
+  float differences[row_sum::kDepth];
+  load_differences(prediction + first, target + first, count, differences);
+  const double policy = chunk_sum(product_tree(differences, differences), scratch);
+  if (threadIdx.x == 0) {
+    sums.policy_RC[blockIdx.x] = policy;
+  }
+
+  if (args.reference_RN != nullptr) {
+    float reference_differences[row_sum::kDepth];
+    load_differences(static_cast<const Reference*>(args.reference_RN) + first, target + first, count,
+                     reference_differences);
+    const double reference = chunk_sum(product_tree(reference_differences, reference_differences), scratch);
+    if (threadIdx.x == 0) {
+      sums.reference_RC[blockIdx.x] = reference;
+    }
+  }
+
+  if (args.loss.winner_safeguard && row >= args.pairs) {
+    const int64_t pair = row - args.pairs;
+    float winner_differences[row_sum::kDepth];
+    load_differences(prediction + pair * N + begin, target + pair * N + begin, count, winner_differences);
+    const double product = chunk_sum(product_tree(winner_differences, differences), scratch);
+    if (threadIdx.x == 0) {
+      sums.product_PC[pair * sums.chunks + chunk] = product;
+    }
+  }
+}
+
+/// Stage 2: one block.
+__global__ void finish_pairs(PreferenceLossArgs args, Sums sums) {
+  __shared__ double baseline;
+  const int64_t P = args.pairs;
+  for (int64_t r = threadIdx.x; r < 2 * P; r += blockDim.x) {
+    args.error_4P[r] = mean_of(sums.policy_RC + r * sums.chunks, args.elements);
+    args.error_4P[2 * P + r] = args.reference_RN != nullptr
+                                   ? mean_of(sums.reference_RC + r * sums.chunks, args.elements)
+                                   : (args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    baseline = pair_loss_math::kto_baseline(args);
+  }
+  __syncthreads();
+  // The policy's sums have been read: their place takes each pair's part of loss_sum.
+  for (int64_t p = threadIdx.x; p < P; p += blockDim.x) {
+    const double mean_product =
+        args.loss.winner_safeguard ? mean_of(sums.product_PC + p * sums.chunks, args.elements) : 0.0;
+    sums.policy_RC[p] = pair_loss_math::finish_pair(args, p, mean_product, baseline);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    double total = 0.0;
+    for (int64_t p = 0; p < P; ++p) {
+      total += sums.policy_RC[p];
+    }
+    *args.loss_sum = total;
+  }
+}
+
+/// Stage 3: one block per row and chunk.
+template <class Prediction, class Target>
+__global__ void write_gradient(PreferenceLossArgs args, int64_t chunks) {
+  const int64_t N = args.elements;
+  const int64_t row = blockIdx.x / chunks;
+  const int64_t begin = blockIdx.x % chunks * row_sum::kChunk;
+  const int64_t end = begin + row_sum::kChunk < N ? begin + row_sum::kChunk : N;
+  const float factor = static_cast<float>(args.d_error_R[row] * 2.0 / static_cast<double>(N));
+  const Prediction* prediction = static_cast<const Prediction*>(args.prediction_RN) + row * N;
+  const Target* target = static_cast<const Target*>(args.target_RN) + row * N;
+  Prediction* out = static_cast<Prediction*>(args.d_prediction_RN) + row * N;
+  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
+    const float difference = rounded::subtract(to_float(prediction[i]), to_float(target[i]));
+    out[i] = from_float<Prediction>(rounded::multiply(factor, difference));
+  }
+}
+
+}  // namespace
+
+void preference_loss(const PreferenceLossArgs& args, Stream stream) {
+  const Sums sums = sums_of(args);
+  const auto blocks = static_cast<unsigned>(2 * args.pairs * sums.chunks);
+  with_dtype(args.prediction_dtype, [&]<class Prediction>(Prediction*) {
+    with_dtype(args.target_dtype, [&]<class Target>(Target*) {
+      with_dtype(args.reference_dtype, [&]<class Reference>(Reference*) {
+        launch(sum_chunks<Prediction, Reference, Target>, dim3(blocks), dim3(kRowSumThreads), 0, stream, args, sums);
+      });
+      launch(finish_pairs, dim3(1), dim3(kPairThreads), 0, stream, args, sums);
+      if (args.d_prediction_RN != nullptr) {
+        launch(write_gradient<Prediction, Target>, dim3(blocks), dim3(kGradientThreads), 0, stream, args, sums.chunks);
+      }
+    });
+  });
+}
+
+}  // namespace smpo::kernels::cuda

@@ -1,0 +1,226 @@
+// The scalar stage of preference_loss.h for the fast versions, once for host and device. Every loss but MaPO, KTO and
+// SFT is a function of the logit u: `LogitLoss` gives it and its derivative, and the chain rule does the rest. Nothing
+// here overflows for finite arguments, and log(logistic(u)) is never formed.
+#ifndef SMPO_KERNELS_PAIR_LOSS_MATH_H_
+#define SMPO_KERNELS_PAIR_LOSS_MATH_H_
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/preference_loss.h"
+#include "kernels/types.h"
+
+namespace smpo::kernels::pair_loss_math {
+
+/// log(1 + e^x), from the decaying exponential on both sides.
+SMPO_HOST_DEVICE double softplus(double x) { return (x > 0.0 ? x : 0.0) + std::log1p(std::exp(x > 0.0 ? -x : x)); }
+
+/// 1 / (1 + e^-x), with full relative precision in the lower tail.
+SMPO_HOST_DEVICE double logistic(double x) {
+  const double e = std::exp(x > 0.0 ? -x : x);
+  return (x > 0.0 ? 1.0 : e) / (1.0 + e);
+}
+
+/// Mean errors of a pair.
+struct Errors {
+  double policy_winner;
+  double policy_loser;
+  double reference_winner;
+  double reference_loser;
+};
+
+/// What the loss reads about the pair beside its errors.
+struct Factors {
+  double label;
+  double logit_scale;
+  double kto_baseline;
+  bool winner_desirable;
+  bool loser_desirable;
+};
+
+struct Outcome {
+  double logit;
+  double loss;
+  double d_winner;
+  double d_loser;
+};
+
+struct LogitLoss {
+  double loss;
+  double d_logit;
+};
+
+SMPO_HOST_DEVICE LogitLoss prefer(double u) { return {softplus(-u), -logistic(-u)}; }
+
+SMPO_HOST_DEVICE LogitLoss divergence(double u, double alpha) {
+  double q = 1.0 - alpha;
+  q = q < 1e-6 ? 1e-6 : q;
+  q = q > 1.0 - 1e-6 ? 1.0 - 1e-6 : q;
+  const double log_q = std::log(q);
+  const double log_not_q = std::log1p(-q);
+  const double p = logistic(u);
+  const double not_p = logistic(-u);
+  return {p * (-softplus(-u) - log_q) + not_p * (-softplus(u) - log_not_q), p * not_p * (u - (log_q - log_not_q))};
+}
+
+SMPO_HOST_DEVICE LogitLoss distance(double u, double aim) { return {(u - aim) * (u - aim), 2.0 * (u - aim)}; }
+
+SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, double u) {
+  switch (loss.kind) {
+    case PairLossKind::kDpo:
+    case PairLossKind::kSmpo:
+      return prefer(u);
+    case PairLossKind::kNpo: {
+      const LogitLoss reversed = prefer(-u);
+      return {reversed.loss, -reversed.d_logit};
+    }
+    case PairLossKind::kDmpo:
+      return divergence(u, loss.alpha);
+    case PairLossKind::kIpo:
+      return distance(u, loss.margin);
+    case PairLossKind::kCapo:
+      return distance(u, label);
+    case PairLossKind::kKto:
+    case PairLossKind::kMapo:
+    case PairLossKind::kSft:
+      break;
+  }
+  return {u - u, 0.0 * u};
+}
+
+/// f(x) = y / (e^y - 1), y = s x, and its derivative by x, from e^-y: an error is not negative, so nothing overflows.
+struct MapoScore {
+  double value;
+  double derivative;
+};
+
+SMPO_HOST_DEVICE MapoScore mapo_score(double s, double x) {
+  const double y = s * x;
+  // Below this the closed form of the derivative loses more digits to cancellation than the series lacks.
+  if (y < 0.02) {
+    const double y2 = y * y;
+    return {1.0 - y * (0.5 - y * (1.0 / 12.0 - y2 * (1.0 / 720.0 - y2 / 30240.0))),
+            s * (-0.5 + y * (1.0 / 6.0 - y2 * (1.0 / 180.0 - y2 / 5040.0)))};
+  }
+  const double e = std::exp(-y);
+  const double not_e = -std::expm1(-y);
+  return {y * e / not_e, s * e * (not_e - y) / (not_e * not_e)};
+}
+
+SMPO_HOST_DEVICE Outcome mapo(const PairLoss& loss, const Errors& errors) {
+  const MapoScore winner = mapo_score(loss.mapo_scale, errors.policy_winner);
+  const MapoScore loser = mapo_score(loss.mapo_scale, errors.policy_loser);
+  const double u = loss.mapo_temperature * (winner.value - loser.value);
+  const LogitLoss value = prefer(u);
+  const double d_score = loss.mapo_weight * loss.mapo_temperature * value.d_logit;
+  return {u, errors.policy_winner + loss.mapo_weight * value.loss, 1.0 + d_score * winner.derivative,
+          -d_score * loser.derivative};
+}
+
+/// lambda (1 - s(v)) = lambda s(-v) of one image.
+struct KtoValue {
+  double loss;
+  double d_error;
+};
+
+SMPO_HOST_DEVICE KtoValue kto(const PairLoss& loss, double slope, double advantage, bool desirable) {
+  const double signed_slope = desirable ? slope : -slope;
+  const double weight = desirable ? loss.desirable_weight : loss.undesirable_weight;
+  const double v = signed_slope * advantage;
+  return {weight * logistic(-v), weight * signed_slope * logistic(v) * logistic(-v)};
+}
+
+/// Stage 2 for one pair, without safeguard, weight and gradient_scale.
+SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, const Factors& factors) {
+  const double slope = loss.kappa * loss.beta * factors.logit_scale;
+  const double winner_advantage = errors.reference_winner - errors.policy_winner;
+  const double loser_advantage = errors.reference_loser - errors.policy_loser;
+
+  Outcome out;
+  if (loss.kind == PairLossKind::kSft) {
+    out = {0.0, errors.policy_winner, 1.0, 0.0};
+  } else if (loss.kind == PairLossKind::kMapo) {
+    out = mapo(loss, errors);
+  } else if (loss.kind == PairLossKind::kKto) {
+    const KtoValue winner = kto(loss, slope, winner_advantage - factors.kto_baseline, factors.winner_desirable);
+    const KtoValue loser = kto(loss, slope, loser_advantage - factors.kto_baseline, factors.loser_desirable);
+    out = {slope * (winner_advantage - loser_advantage), 0.5 * (winner.loss + loser.loss), 0.5 * winner.d_error,
+           0.5 * loser.d_error};
+  } else {
+    const double logit_slope =
+        loss.kind == PairLossKind::kSmpo ? slope * loss.gamma * (2.0 * factors.label - 1.0) : slope;
+    const double u = logit_slope * (winner_advantage - loser_advantage);
+    const LogitLoss value = loss_of_logit(loss, factors.label, u);
+    out = {u, value.loss, -logit_slope * value.d_logit, logit_slope * value.d_logit};
+  }
+
+  if (has_reference(loss.kind) && loss.budget_weight != 0.0) {
+    const double excess = -slope * winner_advantage - loss.budget;
+    if (excess > 0.0) {
+      out.loss += loss.budget_weight * excess;
+      out.d_winner += loss.budget_weight * slope;
+    }
+  }
+
+  // 0 for finite errors, NaN otherwise: a saturated loss must not hide an infinite error.
+  const double poison = 0.0 * errors.policy_winner + 0.0 * errors.policy_loser + 0.0 * errors.reference_winner +
+                        0.0 * errors.reference_loser;
+  out.loss += poison;
+  out.d_winner += poison;
+  out.d_loser += poison;
+  return out;
+}
+
+/// Factor of the loser's gradient. With d = prediction - target and g = 2 d / N: |g_w|^2 = 4 l_w / N, and g_w . g_l =
+/// 4 mean(d_w d_l) / N.
+SMPO_HOST_DEVICE double safeguard(double mu, double winner_error, double mean_product, int64_t elements) {
+  const double per_mean = 4.0 / static_cast<double>(elements);
+  const double inner_product = per_mean * mean_product;
+  if (!(inner_product > 0.0)) {
+    return 1.0;
+  }
+  const double factor = (1.0 - mu) * (per_mean * winner_error) / (inner_product + 1e-9);
+  return factor < 0.0 ? 0.0 : (factor > 1.0 ? 1.0 : factor);
+}
+
+/// Stage 2 of the pair p, from the errors in args.error_4P, `mean_product` (read with the safeguard alone) and the
+/// baseline of KTO. Writes everything about the pair, and returns its part of loss_sum.
+SMPO_HOST_DEVICE double finish_pair(const PreferenceLossArgs& args, int64_t p, double mean_product,
+                                    double kto_baseline) {
+  const int64_t P = args.pairs;
+  const Errors errors{args.error_4P[p], args.error_4P[P + p], args.error_4P[2 * P + p], args.error_4P[3 * P + p]};
+  const Factors factors{args.label_P != nullptr ? args.label_P[p] : 0.5,
+                        args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, kto_baseline,
+                        args.desirable_R == nullptr || args.desirable_R[p] != 0,
+                        args.desirable_R != nullptr && args.desirable_R[P + p] != 0};
+  const Outcome out = outcome(args.loss, errors, factors);
+  const double guard = args.loss.winner_safeguard
+                           ? safeguard(args.loss.safeguard_mu, errors.policy_winner, mean_product, args.elements)
+                           : 1.0;
+  const double scale = args.weight_P != nullptr ? args.gradient_scale * args.weight_P[p] : args.gradient_scale;
+  args.logit_P[p] = out.logit;
+  args.loss_P[p] = out.loss;
+  if (args.safeguard_P != nullptr) {
+    args.safeguard_P[p] = guard;
+  }
+  args.d_error_R[p] = scale * out.d_winner;
+  args.d_error_R[P + p] = scale * guard * out.d_loser;
+  return scale * out.loss;
+}
+
+/// KTO's reference point for this call.
+SMPO_HOST_DEVICE double kto_baseline(const PreferenceLossArgs& args) {
+  if (args.loss.kind != PairLossKind::kKto || args.loss.kto_baseline_source == KtoBaseline::kGiven) {
+    return args.loss.kto_baseline;
+  }
+  double sum = 0.0;
+  for (int64_t r = 0; r < 2 * args.pairs; ++r) {
+    sum += args.error_4P[2 * args.pairs + r] - args.error_4P[r];
+  }
+  const double mean = sum / static_cast<double>(2 * args.pairs);
+  return mean < 0.0 ? 0.0 : mean;  // NaN stays
+}
+
+}  // namespace smpo::kernels::pair_loss_math
+
+#endif  // SMPO_KERNELS_PAIR_LOSS_MATH_H_

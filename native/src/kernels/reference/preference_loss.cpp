@@ -1,0 +1,258 @@
+#include "kernels/preference_loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/reference/elements.h"
+
+// The judge of the fast versions. It shares no formula with them: pair_loss_math.h chains derivatives through the
+// logit, this file writes value and derivatives of each loss separately, as the papers print them.
+namespace smpo::kernels::reference {
+namespace {
+
+double logistic(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+// -log(logistic(x)). The one place where the printed form would overflow.
+double minus_log_logistic(double x) { return x < -30.0 ? -x + std::exp(x) : std::log1p(std::exp(-x)); }
+
+PairValue dpo(double slope, const PairErrors& e) {
+  // -log s(-slope [(l_w - r_w) - (l_l - r_l)])
+  const double inside = (e.policy_winner - e.reference_winner) - (e.policy_loser - e.reference_loser);
+  const double u = -slope * inside;
+  return {
+      .logit = u, .loss = minus_log_logistic(u), .d_winner = slope * logistic(-u), .d_loser = -slope * logistic(-u)};
+}
+
+PairValue npo(double slope, const PairErrors& e) {
+  // DPO of the swapped pair.
+  const PairValue swapped = dpo(slope, {.policy_winner = e.policy_loser,
+                                        .policy_loser = e.policy_winner,
+                                        .reference_winner = e.reference_loser,
+                                        .reference_loser = e.reference_winner});
+  return {.logit = -swapped.logit, .loss = swapped.loss, .d_winner = swapped.d_loser, .d_loser = swapped.d_winner};
+}
+
+PairValue dmpo(double slope, double alpha, const PairErrors& e) {
+  const double u = dpo(slope, e).logit;
+  const LogitValue value = dmpo_of_logit(u, alpha);
+  return {.logit = u, .loss = value.loss, .d_winner = -slope * value.d_logit, .d_loser = slope * value.d_logit};
+}
+
+// IPO and CaPO: the difference of the rewards k (r - l) shall equal `aim`.
+PairValue squared_distance(double slope, double aim, const PairErrors& e) {
+  const double winner_reward = slope * (e.reference_winner - e.policy_winner);
+  const double loser_reward = slope * (e.reference_loser - e.policy_loser);
+  const double miss = aim - (winner_reward - loser_reward);
+  return {.logit = winner_reward - loser_reward,
+          .loss = miss * miss,
+          .d_winner = 2.0 * miss * slope,
+          .d_loser = -2.0 * miss * slope};
+}
+
+// One image of KTO: lambda (1 - s(y k (g - z0))), g = r - l.
+struct KtoRow {
+  double loss;
+  double d_error;
+};
+KtoRow kto_row(const PairLoss& loss, double slope, double baseline, bool desirable, double error, double reference) {
+  const double weight = desirable ? loss.desirable_weight : loss.undesirable_weight;
+  const double y = desirable ? 1.0 : -1.0;
+  const double s = logistic(y * slope * ((reference - error) - baseline));
+  return {.loss = weight * (1.0 - s), .d_error = weight * y * slope * s * (1.0 - s)};
+}
+
+PairValue kto(const PairLoss& loss, double slope, const PairFactors& factors, const PairErrors& e) {
+  const KtoRow winner =
+      kto_row(loss, slope, factors.kto_baseline, factors.winner_desirable, e.policy_winner, e.reference_winner);
+  const KtoRow loser =
+      kto_row(loss, slope, factors.kto_baseline, factors.loser_desirable, e.policy_loser, e.reference_loser);
+  return {.logit = dpo(slope, e).logit,
+          .loss = (winner.loss + loser.loss) / 2.0,
+          .d_winner = winner.d_error / 2.0,
+          .d_loser = loser.d_error / 2.0};
+}
+
+// f(x) = s x / (e^(s x) - 1)
+double mapo_f(double s, double x) { return s * x == 0.0 ? 1.0 : s * x / std::expm1(s * x); }
+
+double mapo_df(double s, double x) {
+  const double y = s * x;
+  if (std::abs(y) < 1e-3) {
+    return s * (-1.0 / 2.0 + y / 6.0 - y * y * y / 180.0);
+  }
+  const double m = std::expm1(y);
+  return s * (m - y * std::exp(y)) / (m * m);
+}
+
+PairValue mapo(const PairLoss& loss, const PairErrors& e) {
+  const double s = loss.mapo_scale;
+  const double t = loss.mapo_temperature;
+  const double b = loss.mapo_weight;
+  const double z = t * (mapo_f(s, e.policy_winner) - mapo_f(s, e.policy_loser));
+  return {.logit = z,
+          .loss = e.policy_winner + b * minus_log_logistic(z),
+          .d_winner = 1.0 - b * t * logistic(-z) * mapo_df(s, e.policy_winner),
+          .d_loser = b * t * logistic(-z) * mapo_df(s, e.policy_loser)};
+}
+
+PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& errors, const PairFactors& factors) {
+  switch (loss.kind) {
+    case PairLossKind::kDpo:
+      return dpo(slope, errors);
+    case PairLossKind::kSmpo:
+      return dpo(slope * loss.gamma * (2.0 * factors.label - 1.0), errors);
+    case PairLossKind::kNpo:
+      return npo(slope, errors);
+    case PairLossKind::kDmpo:
+      return dmpo(slope, loss.alpha, errors);
+    case PairLossKind::kIpo:
+      return squared_distance(slope, loss.margin, errors);
+    case PairLossKind::kCapo:
+      return squared_distance(slope, factors.label, errors);
+    case PairLossKind::kKto:
+      return kto(loss, slope, factors, errors);
+    case PairLossKind::kMapo:
+      return mapo(loss, errors);
+    case PairLossKind::kSft:
+      return {.logit = 0.0, .loss = errors.policy_winner, .d_winner = 1.0, .d_loser = 0.0};
+  }
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  return {.logit = nan, .loss = nan, .d_winner = nan, .d_loser = nan};
+}
+
+}  // namespace
+
+LogitValue dmpo_of_logit(double logit, double alpha) {
+  const double q = std::clamp(1.0 - alpha, 1e-6, 1.0 - 1e-6);
+  const double log_p = -minus_log_logistic(logit);
+  const double log_not_p = -minus_log_logistic(-logit);
+  const double p = std::exp(log_p);
+  const double not_p = std::exp(log_not_p);
+  return {.loss = p * (log_p - std::log(q)) + not_p * (log_not_p - std::log(1.0 - q)),
+          .d_logit = p * not_p * (logit - std::log(q / (1.0 - q)))};
+}
+
+double safeguard_factor(double winner_norm_squared, double inner_product, double mu) {
+  if (!(inner_product > 0.0)) {
+    return 1.0;
+  }
+  return std::clamp((1.0 - mu) * winner_norm_squared / (inner_product + 1e-9), 0.0, 1.0);
+}
+
+PairValue pair_value(const PairLoss& loss, const PairErrors& errors, const PairFactors& factors) {
+  const double slope = loss.kappa * loss.beta * factors.logit_scale;
+  PairValue value = without_budget(loss, slope, errors, factors);
+  if (has_reference(loss.kind) && loss.budget_weight != 0.0) {
+    const double fall = slope * (errors.policy_winner - errors.reference_winner);
+    if (fall > loss.budget) {
+      value.loss += loss.budget_weight * (fall - loss.budget);
+      value.d_winner += loss.budget_weight * slope;
+    }
+  }
+  for (const double error :
+       {errors.policy_winner, errors.policy_loser, errors.reference_winner, errors.reference_loser}) {
+    if (!std::isfinite(error)) {
+      const double nan = std::numeric_limits<double>::quiet_NaN();
+      return {.logit = value.logit, .loss = nan, .d_winner = nan, .d_loser = nan};
+    }
+  }
+  return value;
+}
+
+void preference_loss(const PreferenceLossArgs& args) {
+  const int64_t P = args.pairs;
+  const int64_t N = args.elements;
+  const auto difference = [&](int64_t row, int64_t n) {
+    return load(args.prediction_RN, args.prediction_dtype, row * N + n) -
+           load(args.target_RN, args.target_dtype, row * N + n);
+  };
+
+  double* policy_R = args.error_4P;
+  double* reference_R = args.error_4P + 2 * P;
+  row_mean_squared_error({.rows = 2 * P,
+                          .elements = N,
+                          .prediction_RN = args.prediction_RN,
+                          .prediction_dtype = args.prediction_dtype,
+                          .target_RN = args.target_RN,
+                          .target_dtype = args.target_dtype,
+                          .error_R = policy_R});
+  if (args.reference_RN != nullptr) {
+    row_mean_squared_error({.rows = 2 * P,
+                            .elements = N,
+                            .prediction_RN = args.reference_RN,
+                            .prediction_dtype = args.reference_dtype,
+                            .target_RN = args.target_RN,
+                            .target_dtype = args.target_dtype,
+                            .error_R = reference_R});
+  } else {
+    for (int64_t r = 0; r < 2 * P; ++r) {
+      reference_R[r] = args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0;
+    }
+  }
+
+  double baseline = args.loss.kto_baseline;
+  if (args.loss.kind == PairLossKind::kKto && args.loss.kto_baseline_source == KtoBaseline::kMicroBatch) {
+    double sum = 0.0;
+    for (int64_t r = 0; r < 2 * P; ++r) {
+      sum += reference_R[r] - policy_R[r];
+    }
+    baseline = sum / static_cast<double>(2 * P);
+    if (baseline < 0.0) {
+      baseline = 0.0;
+    }
+  }
+
+  double total = 0.0;
+  for (int64_t p = 0; p < P; ++p) {
+    PairFactors factors;
+    factors.label = args.label_P != nullptr ? args.label_P[p] : 0.5;
+    factors.logit_scale = args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0;
+    factors.kto_baseline = baseline;
+    if (args.desirable_R != nullptr) {
+      factors.winner_desirable = args.desirable_R[p] != 0;
+      factors.loser_desirable = args.desirable_R[P + p] != 0;
+    }
+    const PairValue value = pair_value(args.loss,
+                                       {.policy_winner = policy_R[p],
+                                        .policy_loser = policy_R[P + p],
+                                        .reference_winner = reference_R[p],
+                                        .reference_loser = reference_R[P + p]},
+                                       factors);
+
+    double safeguard = 1.0;
+    if (args.loss.winner_safeguard) {
+      double norm_squared = 0.0;
+      double inner_product = 0.0;
+      for (int64_t n = 0; n < N; ++n) {
+        const double g_winner = 2.0 * difference(p, n) / static_cast<double>(N);
+        const double g_loser = 2.0 * difference(P + p, n) / static_cast<double>(N);
+        norm_squared += g_winner * g_winner;
+        inner_product += g_winner * g_loser;
+      }
+      safeguard = safeguard_factor(norm_squared, inner_product, args.loss.safeguard_mu);
+    }
+
+    const double scale = args.gradient_scale * (args.weight_P != nullptr ? args.weight_P[p] : 1.0);
+    args.logit_P[p] = value.logit;
+    args.loss_P[p] = value.loss;
+    if (args.safeguard_P != nullptr) {
+      args.safeguard_P[p] = safeguard;
+    }
+    args.d_error_R[p] = scale * value.d_winner;
+    args.d_error_R[P + p] = scale * safeguard * value.d_loser;
+    total += scale * value.loss;
+  }
+  *args.loss_sum = total;
+
+  if (args.d_prediction_RN != nullptr) {
+    for (int64_t r = 0; r < 2 * P; ++r) {
+      for (int64_t n = 0; n < N; ++n) {
+        store(args.d_prediction_RN, args.prediction_dtype, r * N + n,
+              args.d_error_R[r] * 2.0 * difference(r, n) / static_cast<double>(N));
+      }
+    }
+  }
+}
+
+}  // namespace smpo::kernels::reference

@@ -1,0 +1,103 @@
+// One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done,
+// its target; for a fixed batch of slots through which the rows of a window pass (continuous batching).
+//
+//   e  = e1                     or (e1 + e2) / 2 with kAverage
+//   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
+//   target = target_x x' + target_x0 x0                            with kTarget
+//
+// Shapes: S slots of the UNet's batch; R rows of the window; N elements of one latent. Slot s works on row slot[s].row.
+// Predictions, noise and the UNet's input lie by slot, [S,N]; latents, clean latents and targets by row, [R,N]. Tensors
+// are dense and row-major and need no alignment beyond that of their element.
+//
+// The coefficients are those of the inversion plan (DDIM inverse step from level i to level j, abar the cumulative
+// product of alphas): a = sqrt(abar_j / abar_i), b = sqrt(1 - abar_j) - a sqrt(1 - abar_i); with epsilon prediction
+// target_x = 1 / sqrt(1 - abar_t), target_x0 = -sqrt(abar_t) / sqrt(1 - abar_t). With v prediction the same update
+// holds with other numbers: x' stays linear in x and e, the target in x' and x0. A table of doubles, narrowed once.
+//
+// One ReNoise step is two calls. First {updated_RN = null, unet_input_SN = buffer}: the guess x' goes to the UNet alone
+// and x stays. Then, with e2 = UNet(x'), {kAverage, updated_RN = latents_RN, unet_input_SN = buffer}.
+//
+// Tolerance against the reference (f64 from the same f32 coefficients): every operation rounds once to f32 and none is
+// contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|), and
+// the target's is kRenoiseTolerance * (|target_x| (the same sum) + |target_x0 * x0|); the bf16 copy rounds once more.
+// The CPU and CUDA versions give the same bits.
+#ifndef SMPO_KERNELS_RENOISE_UPDATE_H_
+#define SMPO_KERNELS_RENOISE_UPDATE_H_
+
+#include <cstdint>
+
+#include "kernels/cpu/dispatch.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/types.h"
+
+namespace smpo::kernels {
+
+/// What a slot does in this step: one entry of a table in the memory of the device that runs the kernel.
+struct RenoiseSlot {
+  /// Bits of `flags`.
+  enum : uint32_t {
+    kActive = 1,   // x' as above; without it x' = x
+    kAverage = 2,  // e is the mean of both predictions
+    kNoise = 4,    // adds noise_scale * noise
+    kTarget = 8    // this was the row's last step: writes its target (of x' = x, if the slot is not active)
+  };
+
+  /// Row of the window; negative: the slot is empty, and nothing is read or written for it.
+  int32_t row = -1;
+  uint32_t flags = 0;
+  float a = 1.0f;
+  float b = 0.0f;
+  float noise_scale = 0.0f;
+  float target_x = 0.0f;
+  float target_x0 = 0.0f;
+};
+
+struct RenoiseUpdateArgs {
+  int64_t slots = 0;     // S, at most 65535
+  int64_t elements = 0;  // N >= 1
+
+  /// One entry per slot. No two slots share a row.
+  const RenoiseSlot* slot_S = nullptr;
+
+  /// x, f32, by row.
+  const float* latents_RN = nullptr;
+  /// Predictions by slot; the second is read where kAverage is set.
+  const void* first_prediction_SN = nullptr;
+  const void* second_prediction_SN = nullptr;
+  DType prediction_dtype = DType::kF32;
+  /// Standard normal numbers by slot; read where kNoise is set.
+  const float* noise_SN = nullptr;
+  /// Clean latents by row; read where kTarget is set.
+  const float* clean_latents_RN = nullptr;
+
+  /// Out: x' by row. May be latents_RN itself. Null: not written.
+  float* updated_RN = nullptr;
+  /// Out: x' by slot, in the dtype of the UNet. Null: not written.
+  void* unet_input_SN = nullptr;
+  DType unet_input_dtype = DType::kF32;
+  /// Out: targets by row, where kTarget is set.
+  float* target_RN = nullptr;
+};
+
+/// Roundings of the longest chain, to the target: sum, product, two sums, product, sum; and room for their products.
+inline constexpr double kRenoiseTolerance = 7.0 / 16777216.0;
+
+namespace reference {
+/// The definition, in f64, rounded at the end.
+void renoise_update(const RenoiseUpdateArgs& args);
+}  // namespace reference
+
+namespace cpu {
+/// One parallel region. The same bits for every instruction set and number of threads.
+void renoise_update(const RenoiseUpdateArgs& args, InstructionSet set = best_instruction_set());
+}  // namespace cpu
+
+namespace cuda {
+/// Every pointer, slot_S included, is device memory. One launch; its shape depends on S and N alone, so that a captured
+/// graph runs any plan.
+void renoise_update(const RenoiseUpdateArgs& args, Stream stream);
+}  // namespace cuda
+
+}  // namespace smpo::kernels
+
+#endif  // SMPO_KERNELS_RENOISE_UPDATE_H_

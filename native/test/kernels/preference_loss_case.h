@@ -1,0 +1,284 @@
+// Inputs, outputs and judge of preference_loss's tests, for the CPU's and the device's alike.
+// Shapes: P pairs, R = 2P rows (winners first), N elements.
+#ifndef SMPO_TEST_KERNELS_PREFERENCE_LOSS_CASE_H_
+#define SMPO_TEST_KERNELS_PREFERENCE_LOSS_CASE_H_
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <initializer_list>
+#include <vector>
+
+#include "kernels/preference_loss.h"
+#include "kernels/tensor.h"
+#include "support/samples.h"
+#include "support/tolerance.h"
+
+namespace smpo::test {
+
+using kernels::DType;
+using kernels::PairLoss;
+using kernels::PairLossKind;
+using kernels::PreferenceLossArgs;
+
+inline constexpr PairLossKind kAllKinds[] = {PairLossKind::kDpo,  PairLossKind::kSmpo, PairLossKind::kNpo,
+                                             PairLossKind::kDmpo, PairLossKind::kIpo,  PairLossKind::kCapo,
+                                             PairLossKind::kKto,  PairLossKind::kMapo, PairLossKind::kSft};
+
+inline const char* name_of(PairLossKind kind) {
+  switch (kind) {
+    case PairLossKind::kDpo:
+      return "DPO";
+    case PairLossKind::kSmpo:
+      return "SmPO";
+    case PairLossKind::kNpo:
+      return "NPO";
+    case PairLossKind::kDmpo:
+      return "DMPO";
+    case PairLossKind::kIpo:
+      return "IPO";
+    case PairLossKind::kCapo:
+      return "CaPO";
+    case PairLossKind::kKto:
+      return "KTO";
+    case PairLossKind::kMapo:
+      return "MaPO";
+    case PairLossKind::kSft:
+      return "SFT";
+  }
+  return "?";
+}
+
+struct PreferenceLossTypes {
+  DType prediction = DType::kF32;
+  DType reference = DType::kF32;
+  DType target = DType::kF32;
+};
+
+/// A policy near a reference near a target, as in training: errors near 0.1, logits of a few units at beta 100.
+struct PreferenceLossCase {
+  PreferenceLossCase(int64_t pairs, int64_t elements, const PairLoss& loss, PreferenceLossTypes types = {},
+                     uint32_t seed = 1)
+      : prediction(types.prediction, 2 * pairs * elements),
+        reference(types.reference, 2 * pairs * elements),
+        target(types.target, normal_floats(2 * pairs * elements, seed)),
+        d_prediction(types.prediction, 2 * pairs * elements),
+        reference_error(static_cast<size_t>(2 * pairs)),
+        label(static_cast<size_t>(pairs)),
+        logit_scale(static_cast<size_t>(pairs)),
+        weight(static_cast<size_t>(pairs)),
+        desirable(static_cast<size_t>(2 * pairs)),
+        error(static_cast<size_t>(4 * pairs)),
+        logit(static_cast<size_t>(pairs)),
+        loss_of_pair(static_cast<size_t>(pairs)),
+        safeguard(static_cast<size_t>(pairs)),
+        d_error(static_cast<size_t>(2 * pairs)),
+        loss_sum(1) {
+    const std::vector<float> reference_noise = normal_floats(2 * pairs * elements, seed + 1, 0.02f, 0.3f);
+    const std::vector<float> policy_noise = normal_floats(2 * pairs * elements, seed + 2, 0.0f, 0.05f);
+    for (int64_t i = 0; i < 2 * pairs * elements; ++i) {
+      const size_t at = static_cast<size_t>(i);
+      reference.set(i, static_cast<float>(target.at(i)) + reference_noise[at]);
+      prediction.set(i, static_cast<float>(reference.at(i)) + policy_noise[at]);
+    }
+    for (size_t p = 0; p < static_cast<size_t>(pairs); ++p) {
+      label[p] = 0.55 + 0.05 * static_cast<double>(p % 5);
+      logit_scale[p] = 1.0 + 0.25 * static_cast<double>(p % 3);
+      weight[p] = 1.0 / (1.0 + static_cast<double>(p));
+    }
+    for (size_t r = 0; r < desirable.size(); ++r) {
+      desirable[r] = r % 3 != 1 ? 1 : 0;
+      reference_error[r] = 0.1 + 0.001 * static_cast<double>(r);
+    }
+    args = {.pairs = pairs,
+            .elements = elements,
+            .loss = loss,
+            .prediction_RN = prediction.data(),
+            .prediction_dtype = types.prediction,
+            .reference_RN = reference.data(),
+            .reference_dtype = types.reference,
+            .target_RN = target.data(),
+            .target_dtype = types.target,
+            .label_P = label.data(),
+            .logit_scale_P = logit_scale.data(),
+            .weight_P = weight.data(),
+            .gradient_scale = 1.0 / static_cast<double>(pairs + 3),
+            .error_4P = error.data(),
+            .logit_P = logit.data(),
+            .loss_P = loss_of_pair.data(),
+            .safeguard_P = safeguard.data(),
+            .d_error_R = d_error.data(),
+            .loss_sum = loss_sum.data(),
+            .d_prediction_RN = d_prediction.data()};
+  }
+
+  void run(const std::function<void(const PreferenceLossArgs&)>& kernel) {
+    RedZone<unsigned char> workspace(static_cast<size_t>(preference_loss_workspace_bytes(args)));
+    args.workspace = workspace.data();
+    const bool in_place = args.d_prediction_RN == args.prediction_RN;
+    if (!in_place) prediction.freeze();
+    reference.freeze();
+    target.freeze();
+    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight}) input->freeze();
+    desirable.freeze();
+    kernel(args);
+    for (Tensor* input : {&prediction, &reference, &target}) input->make_writable();
+    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight}) input->make_writable();
+    desirable.make_writable();
+    for (const Tensor* tensor : std::initializer_list<const Tensor*>{&prediction, &reference, &target, &d_prediction}) {
+      EXPECT_TRUE(tensor->intact());
+    }
+    for (const RedZone<double>* output : std::initializer_list<const RedZone<double>*>{
+             &error, &logit, &loss_of_pair, &safeguard, &d_error, &loss_sum}) {
+      EXPECT_TRUE(output->intact());
+    }
+    EXPECT_TRUE(workspace.intact());
+  }
+
+  /// Every output, bit by bit.
+  std::vector<std::vector<unsigned char>> bits() const {
+    std::vector<std::vector<unsigned char>> all = {d_prediction.bits()};
+    for (const RedZone<double>* output : std::initializer_list<const RedZone<double>*>{
+             &error, &logit, &loss_of_pair, &safeguard, &d_error, &loss_sum}) {
+      const auto* first = reinterpret_cast<const unsigned char*>(output->data());
+      all.emplace_back(first, first + output->size() * sizeof(double));
+    }
+    return all;
+  }
+
+  Tensor prediction, reference, target, d_prediction;
+  RedZone<double> reference_error, label, logit_scale, weight;
+  RedZone<unsigned char> desirable;
+  RedZone<double> error, logit, loss_of_pair, safeguard, d_error, loss_sum;
+  PreferenceLossArgs args;
+};
+
+/// A loss with every add-on and with scalars that leave no formula saturated on the data above.
+inline PairLoss sample_loss(PairLossKind kind) {
+  PairLoss loss;
+  loss.kind = kind;
+  loss.beta = 100.0;
+  loss.kappa = kind == PairLossKind::kKto ? 1.0 : 0.5;
+  loss.gamma = 7.0;
+  loss.mapo_temperature = 50.0;
+  loss.undesirable_weight = 1.5;
+  loss.budget_weight = 0.3;
+  loss.budget = 0.05;
+  loss.winner_safeguard = true;
+  loss.safeguard_mu = 0.4;
+  return loss;
+}
+
+inline void expect_value(double value, double wanted, const Tolerance& tolerance, double sensitivity,
+                         const char* what) {
+  ASSERT_TRUE(tolerance.accepts(value, wanted)) << what << ": " << value << ", wanted " << wanted << " within "
+                                                << tolerance.absolute << " + " << tolerance.relative << " of it";
+  ASSERT_FALSE(tolerance.accepts(value + sensitivity * std::max(std::abs(value), 1e-3), wanted))
+      << what << ": the comparison is too loose";
+}
+
+/// Stage by stage, each from the outputs of the one before, so that every tolerance is that of its own arithmetic:
+/// errors against `judge`, which is the reference's run on the same inputs; then loss, logit and d_error against the
+/// reference's formulas at these errors; then d_prediction at these d_errors.
+inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCase& judge) {
+  const PreferenceLossArgs& args = c.args;
+  const int64_t P = args.pairs;
+  const int64_t N = args.elements;
+  const Tolerance error_tolerance{.relative = kernels::kRowErrorTolerance};
+  for (int64_t r = 0; r < 4 * P; ++r) {
+    const auto at = static_cast<size_t>(r);
+    if (judge.error[at] == 0.0) {
+      ASSERT_EQ(c.error[at], 0.0);
+    } else {
+      expect_value(c.error[at], judge.error[at], error_tolerance, 1e-6, "error");
+    }
+  }
+
+  // Some tens of operations in f64; cancellation in r - l costs up to the errors' share of the logit.
+  double largest = 0.0;
+  for (int64_t r = 0; r < 4 * P; ++r) largest = std::max(largest, c.error[static_cast<size_t>(r)]);
+  double baseline = args.loss.kto_baseline;
+  if (args.loss.kto_baseline_source == kernels::KtoBaseline::kMicroBatch) {
+    double sum = 0.0;
+    for (int64_t r = 0; r < 2 * P; ++r)
+      sum += c.error[static_cast<size_t>(2 * P + r)] - c.error[static_cast<size_t>(r)];
+    baseline = std::max(0.0, sum / static_cast<double>(2 * P));
+  }
+  double total = 0.0;
+  for (int64_t p = 0; p < P; ++p) {
+    const auto w = static_cast<size_t>(p);
+    const auto l = static_cast<size_t>(P + p);
+    kernels::reference::PairFactors factors;
+    factors.label = args.label_P != nullptr ? c.label[w] : 0.5;
+    factors.logit_scale = args.logit_scale_P != nullptr ? c.logit_scale[w] : 1.0;
+    factors.kto_baseline = baseline;
+    if (args.desirable_R != nullptr) {
+      factors.winner_desirable = c.desirable[w] != 0;
+      factors.loser_desirable = c.desirable[l] != 0;
+    }
+    const kernels::reference::PairValue wanted = kernels::reference::pair_value(
+        args.loss,
+        {c.error[w], c.error[l], c.error[w + 2 * static_cast<size_t>(P)], c.error[l + 2 * static_cast<size_t>(P)]},
+        factors);
+    const double slope = args.loss.kappa * args.loss.beta * factors.logit_scale *
+                         std::max(1.0, args.loss.kind == PairLossKind::kSmpo ? args.loss.gamma : 0.0);
+    const double rounding = 64 * 0x1p-53 * (1.0 + std::max(slope, args.loss.mapo_temperature) * largest);
+    const Tolerance scalar{.relative = rounding, .absolute = rounding};
+    expect_value(c.logit[w], wanted.logit, scalar, 1e-6, "logit");
+    expect_value(c.loss_of_pair[w], wanted.loss, scalar, 1e-6, "loss");
+
+    if (args.loss.winner_safeguard) {
+      // The products' sum is not of one sign: its error is relative to the sum of their absolute values.
+      double product = 0.0;
+      double absolute = 0.0;
+      double square = 0.0;
+      for (int64_t n = 0; n < N; ++n) {
+        const double d_w = c.prediction.at(p * N + n) - c.target.at(p * N + n);
+        const double d_l = c.prediction.at((P + p) * N + n) - c.target.at((P + p) * N + n);
+        product += d_w * d_l;
+        absolute += std::abs(d_w * d_l);
+        square += d_w * d_w;
+      }
+      const double scale = 4.0 / (static_cast<double>(N) * static_cast<double>(N));
+      const double exact =
+          kernels::reference::safeguard_factor(scale * square, scale * product, args.loss.safeguard_mu);
+      const double conditioning = product > 0.0 ? absolute / product : 1.0;
+      const Tolerance tolerance{.relative = 2 * kernels::kRowErrorTolerance * (1.0 + conditioning)};
+      if (std::abs(product) > 1e-5 * absolute) {  // else the sign itself is in doubt
+        ASSERT_TRUE(tolerance.accepts(c.safeguard[w], exact)) << "safeguard " << c.safeguard[w] << ", wanted " << exact;
+      }
+    } else {
+      ASSERT_EQ(c.safeguard[w], 1.0);
+    }
+
+    const double factor = args.gradient_scale * (args.weight_P != nullptr ? c.weight[w] : 1.0);
+    const double gradient_size = factor * std::max({slope, args.loss.mapo_temperature, 1.0});
+    const Tolerance gradient{.relative = rounding, .absolute = rounding * gradient_size};
+    expect_value(c.d_error[w], factor * wanted.d_winner, gradient, 1e-6, "winner's d_error");
+    expect_value(c.d_error[l], factor * c.safeguard[w] * wanted.d_loser, gradient, 1e-6, "loser's d_error");
+    total += factor * wanted.loss;
+  }
+  const Tolerance sum_tolerance{.relative = 1e-11, .absolute = 1e-11};
+  expect_value(c.loss_sum[0], total, sum_tolerance, 1e-6, "loss_sum");
+
+  if (args.d_prediction_RN == nullptr) return;
+  const bool bf16 = args.prediction_dtype == DType::kBF16;
+  const Tolerance write{.relative = kernels::kGradientTolerance + (bf16 ? unit_roundoff(DType::kBF16) : 0.0)};
+  const Tensor& written = args.d_prediction_RN == args.prediction_RN ? c.prediction : c.d_prediction;
+  for (int64_t r = 0; r < 2 * P; ++r) {
+    for (int64_t n = 0; n < N; ++n) {
+      const int64_t i = r * N + n;
+      const double wanted = c.d_error[static_cast<size_t>(r)] * 2.0 * (judge.prediction.at(i) - judge.target.at(i)) /
+                            static_cast<double>(N);
+      ASSERT_TRUE(write.accepts(written.at(i), wanted))
+          << "d_prediction of row " << r << " at " << n << ": " << written.at(i) << ", wanted " << wanted;
+      ASSERT_TRUE(wanted == 0.0 || !write.accepts(written.at(i) * (bf16 ? 1.02 : 1.000001), wanted))
+          << "the comparison is too loose";
+    }
+  }
+}
+
+}  // namespace smpo::test
+
+#endif  // SMPO_TEST_KERNELS_PREFERENCE_LOSS_CASE_H_

@@ -1,0 +1,145 @@
+// Inputs, outputs and judge of renoise_update's tests, for the CPU's and the device's alike.
+// Shapes: S slots, R rows, N elements.
+#ifndef SMPO_TEST_KERNELS_RENOISE_UPDATE_CASE_H_
+#define SMPO_TEST_KERNELS_RENOISE_UPDATE_CASE_H_
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <initializer_list>
+#include <vector>
+
+#include "kernels/renoise_update.h"
+#include "kernels/tensor.h"
+#include "support/samples.h"
+#include "support/tolerance.h"
+
+namespace smpo::test {
+
+using kernels::DType;
+using kernels::kRenoiseTolerance;
+using kernels::RenoiseSlot;
+using kernels::RenoiseUpdateArgs;
+
+/// Inputs of any values, and outputs, all between guard pages.
+struct RenoiseUpdateCase {
+  RenoiseUpdateCase(int64_t slots, int64_t rows, int64_t elements, DType prediction_dtype, DType input_dtype,
+                    uint32_t seed = 1)
+      : table(static_cast<size_t>(slots)),
+        latents(DType::kF32, normal_floats(rows * elements, seed)),
+        clean(DType::kF32, normal_floats(rows * elements, seed + 1)),
+        first(prediction_dtype, normal_floats(slots * elements, seed + 2)),
+        second(prediction_dtype, normal_floats(slots * elements, seed + 3)),
+        noise(DType::kF32, normal_floats(slots * elements, seed + 4)),
+        updated(DType::kF32, std::vector<float>(static_cast<size_t>(rows * elements), kUntouched)),
+        unet_input(input_dtype, std::vector<float>(static_cast<size_t>(slots * elements), kUntouched)),
+        target(DType::kF32, std::vector<float>(static_cast<size_t>(rows * elements), kUntouched)) {
+    for (size_t s = 0; s < table.size(); ++s) table[s] = RenoiseSlot{};
+    args = {.slots = slots,
+            .elements = elements,
+            .slot_S = table.data(),
+            .latents_RN = latents.floats(),
+            .first_prediction_SN = first.data(),
+            .second_prediction_SN = second.data(),
+            .prediction_dtype = prediction_dtype,
+            .noise_SN = noise.floats(),
+            .clean_latents_RN = clean.floats(),
+            .updated_RN = updated.floats(),
+            .unet_input_SN = unet_input.data(),
+            .unet_input_dtype = input_dtype,
+            .target_RN = target.floats()};
+  }
+
+  void run(const std::function<void(const RenoiseUpdateArgs&)>& kernel) {
+    const bool in_place = args.updated_RN == args.latents_RN;
+    table.freeze();
+    if (!in_place) latents.freeze();
+    for (Tensor* input : {&clean, &first, &second, &noise}) input->freeze();
+    kernel(args);
+    table.make_writable();
+    for (Tensor* input : {&latents, &clean, &first, &second, &noise}) input->make_writable();
+    for (const Tensor* tensor : std::initializer_list<const Tensor*>{&latents, &clean, &first, &second, &noise,
+                                                                     &updated, &unet_input, &target}) {
+      EXPECT_TRUE(tensor->intact());
+    }
+    EXPECT_TRUE(table.intact());
+  }
+
+  static constexpr float kUntouched = -77.0f;  // exact in bf16
+
+  RedZone<RenoiseSlot> table;
+  Tensor latents, clean, first, second, noise;
+  Tensor updated, unet_input, target;
+  RenoiseUpdateArgs args;
+};
+
+/// A table with every combination of flags, rows in another order than slots, and one empty slot.
+inline void fill_table(RenoiseUpdateCase& c, int64_t rows) {
+  const auto slots = static_cast<int64_t>(c.table.size());
+  for (int64_t s = 0; s < slots; ++s) {
+    RenoiseSlot& slot = c.table[static_cast<size_t>(s)];
+    slot.row = s == 2 ? -1 : static_cast<int32_t>(rows - 1 - s);
+    slot.flags = static_cast<uint32_t>(s * 7 + 5) % 16;
+    slot.a = 0.868001855f + 0.01f * static_cast<float>(s);
+    slot.b = 0.462021564f;
+    slot.noise_scale = 0.1f;
+    slot.target_x = 1.316f;
+    slot.target_x0 = -0.8555f;
+  }
+}
+
+/// |x'| and the target at one element, by sums of absolute values: the scale of their rounding errors.
+struct Magnitude {
+  double x = 0;
+  double target = 0;
+};
+inline Magnitude magnitude_of(const RenoiseUpdateCase& c, const RenoiseSlot& slot, int64_t by_slot, int64_t by_row) {
+  Magnitude m;
+  m.x = std::abs(c.latents.at(by_row));
+  if (slot.flags & RenoiseSlot::kActive) {
+    const double e = slot.flags & RenoiseSlot::kAverage
+                         ? (std::abs(c.first.at(by_slot)) + std::abs(c.second.at(by_slot))) / 2
+                         : std::abs(c.first.at(by_slot));
+    m.x = std::abs(slot.a) * m.x + std::abs(slot.b) * e;
+    if (slot.flags & RenoiseSlot::kNoise) m.x += std::abs(slot.noise_scale * c.noise.at(by_slot));
+  }
+  m.target = std::abs(slot.target_x) * m.x + std::abs(slot.target_x0 * c.clean.at(by_row));
+  return m;
+}
+
+inline void expect_element(double value, double wanted, double magnitude, DType stored = DType::kF32) {
+  const Tolerance tolerance{.relative = stored == DType::kBF16 ? unit_roundoff(stored) : 0.0,
+                            .absolute = kRenoiseTolerance * magnitude};
+  ASSERT_TRUE(tolerance.accepts(value, wanted)) << value << ", wanted " << wanted << " of magnitude " << magnitude;
+  const double sensitivity = stored == DType::kBF16 ? 2e-2 : 1e-6;
+  ASSERT_FALSE(tolerance.accepts(value + sensitivity * magnitude, wanted)) << "the comparison is too loose";
+}
+
+/// Everything that `c` holds against the outputs of the reference in `judge`.
+inline void expect_agreement(const RenoiseUpdateCase& c, const RenoiseUpdateCase& judge) {
+  const int64_t N = c.args.elements;
+  for (int64_t s = 0; s < c.args.slots; ++s) {
+    const RenoiseSlot& slot = c.table[static_cast<size_t>(s)];
+    for (int64_t n = 0; n < N; ++n) {
+      const int64_t by_slot = s * N + n;
+      if (slot.row < 0) {
+        ASSERT_EQ(c.unet_input.at(by_slot), RenoiseUpdateCase::kUntouched);
+        continue;
+      }
+      const int64_t by_row = slot.row * N + n;
+      const Magnitude magnitude = magnitude_of(judge, slot, by_slot, by_row);
+      expect_element(c.updated.at(by_row), judge.updated.at(by_row), magnitude.x);
+      expect_element(c.unet_input.at(by_slot), judge.updated.at(by_row), magnitude.x, c.args.unet_input_dtype);
+      if (slot.flags & RenoiseSlot::kTarget) {
+        expect_element(c.target.at(by_row), judge.target.at(by_row), magnitude.target);
+      } else {
+        ASSERT_EQ(c.target.at(by_row), RenoiseUpdateCase::kUntouched);
+      }
+    }
+  }
+}
+
+}  // namespace smpo::test
+
+#endif  // SMPO_TEST_KERNELS_RENOISE_UPDATE_CASE_H_

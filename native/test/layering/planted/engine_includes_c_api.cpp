@@ -1,0 +1,2 @@
+// An engine that reaches up into the border. Must not compile.
+#include "c_api/guard.h"

@@ -1,0 +1,2 @@
+// A kernel that sees LibTorch. Must not compile.
+#include <ATen/ATen.h>

@@ -176,9 +176,10 @@ final class ConfigReader {
     }
 
     private static boolean same(Object a, Object b) {
-        return a instanceof Number x && b instanceof Number y
-                ? x.doubleValue() == y.doubleValue()
-                : Objects.equals(a, b);
+        if (a instanceof Number x && b instanceof Number y) {
+            return x.doubleValue() == y.doubleValue();
+        }
+        return Objects.equals(a, b);
     }
 
     /// Keys that say nothing about what the model computes.

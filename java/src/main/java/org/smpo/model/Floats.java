@@ -71,9 +71,9 @@ final class Floats {
     private static short brain(double wide) {
         int bits = Float.floatToRawIntBits(toOdd(wide));
         if ((bits & 0x7fffffff) > 0x7f800000) {
-            return (short) (bits >> 16 | 0x40); // keeps a NaN one, whose payload may lie in the lower half
+            return (short) ((bits >> 16) | 0x40); // keeps a NaN one, whose payload may lie in the lower half
         }
-        return (short) (bits + 0x7fff + (bits >> 16 & 1) >> 16);
+        return (short) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
     }
 
     /// The float whose last bit says whether it is inexact.
@@ -93,33 +93,25 @@ final class Floats {
     /// The first element that is NaN or infinite, or −1.
     static int firstNonFinite(DType dtype, ByteBuffer from, int count) {
         from.order(ByteOrder.LITTLE_ENDIAN);
-        switch (dtype) {
-            case F16 -> {
-                return firstSaturated16(from, count, 0x7c00);
-            }
-            case BF16 -> {
-                return firstSaturated16(from, count, 0x7f80);
-            }
+        return switch (dtype) {
+            case F16 -> firstSaturated16(from, count, 0x7c00);
+            case BF16 -> firstSaturated16(from, count, 0x7f80);
             case F32 -> {
-                for (int i = 0; i < count; i++) {
-                    if ((from.getInt(4 * i) & 0x7f800000) == 0x7f800000) {
-                        return i;
-                    }
+                int i = 0;
+                while (i < count && (from.getInt(4 * i) & 0x7f800000) != 0x7f800000) {
+                    i++;
                 }
-                return -1;
+                yield i < count ? i : -1;
             }
             case F64 -> {
-                for (int i = 0; i < count; i++) {
-                    if (!Double.isFinite(from.getDouble(8 * i))) {
-                        return i;
-                    }
+                int i = 0;
+                while (i < count && Double.isFinite(from.getDouble(8 * i))) {
+                    i++;
                 }
-                return -1;
+                yield i < count ? i : -1;
             }
-            default -> {
-                return -1;
-            }
-        }
+            default -> -1;
+        };
     }
 
     private static int firstSaturated16(ByteBuffer from, int count, int exponent) {

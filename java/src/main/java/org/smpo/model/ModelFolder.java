@@ -222,10 +222,16 @@ public final class ModelFolder {
             for (Path file : files) {
                 String fileName = file.getFileName().toString();
                 if (!WEIGHT_FILE.matcher(fileName).matches() && !fileName.startsWith(".")) {
-                    copied.put(name + "/" + fileName, file);
+                    copied.put(name.isEmpty() ? fileName : name + "/" + fileName, file);
                 }
             }
         }
+    }
+
+    /// The UNet's config in a model's folder; no weights are opened.
+    public static UNetConfig unetConfig(Path folder) throws IOException {
+        Layout layout = layout(folder);
+        return (UNetConfig) layout.configs().get("unet").config();
     }
 
     private static ModelFiles openPipeline(Path folder, String variant, List<Safetensors> opened) throws IOException {
@@ -269,7 +275,7 @@ public final class ModelFolder {
         WeightFiles files = WeightFiles.find(folder, library, variant);
         Component component = component(folder, name, config, files, opened, ignored);
         Map<String, Path> copied = new TreeMap<>();
-        documentsOf(folder, name, copied);
+        documentsOf(folder, "", copied);
         return new ModelFiles(
                 folder,
                 className,
@@ -488,6 +494,7 @@ public final class ModelFolder {
         if (Files.exists(target)) {
             throw new ModelException(target, "folder", "nothing there yet", "something");
         }
+        requireTokenizers(model);
         AtomicFiles.writeDirectory(target, folder -> {
             for (Map.Entry<String, Path> document : model.documents().copied().entrySet()) {
                 Path file = folder.resolve(document.getKey());
@@ -501,15 +508,33 @@ public final class ModelFolder {
                 Json.write(file, document.getValue());
             }
             for (Component component : model.components().values()) {
-                Path directory = folder.resolve(component.name());
+                Path directory = model.family().isPresent() ? folder.resolve(component.name()) : folder;
                 Files.createDirectories(directory);
                 writeWeights(component, directory, options);
             }
         });
     }
 
+    /// A pipeline without its tokenizers does not load, and a checkpoint does not bring them.
+    private static void requireTokenizers(ModelFiles model) throws ModelException {
+        if (model.family().isEmpty()) {
+            return;
+        }
+        for (String encoder : model.family().get().textEncoders()) {
+            String name = encoder.replace("text_encoder", "tokenizer");
+            if (model.tokenizer(name).isEmpty()) {
+                throw new ModelException(
+                        model.path(),
+                        name,
+                        "vocab.json and merges.txt",
+                        "none: a checkpoint holds no tokenizer; name a "
+                                + "diffusers folder of the same family that has it (--config)");
+            }
+        }
+    }
+
     private static void writeDocument(String name, Path source, Path file, DType dtype) throws IOException {
-        if (dtype != null && name.endsWith("/config.json")) {
+        if (dtype != null && (name.equals("config.json") || name.endsWith("/config.json"))) {
             JsonObject config = Json.readObject(source);
             Map<String, Object> changed = new LinkedHashMap<>(config.asMap());
             changed.replace("torch_dtype", torchName(dtype));

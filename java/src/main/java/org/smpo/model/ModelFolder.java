@@ -104,7 +104,7 @@ public final class ModelFolder {
     }
 
     private static String found(Path path) {
-        return Files.exists(path) ? "a file" : "nothing";
+        return Files.isDirectory(path) ? "a folder" : Files.exists(path) ? "a file" : "nothing";
     }
 
     /// Configs and documents of a folder, whose weights may be elsewhere.
@@ -120,7 +120,7 @@ public final class ModelFolder {
     record ComponentConfig(String library, String className, ModelConfig config) {}
 
     static Layout layout(Path folder) throws IOException {
-        JsonObject index = Json.readObject(folder.resolve("model_index.json"));
+        JsonObject index = read(folder.resolve("model_index.json"));
         String pipeline = index.string("_class_name");
         if (!PIPELINES.contains(pipeline)) {
             throw new ModelException(
@@ -149,7 +149,7 @@ public final class ModelFolder {
             Path directory = inside(folder, name, index.source());
             documentsOf(directory, name, copied);
             if (name.equals("scheduler")) {
-                scheduler = Json.readObject(directory.resolve("scheduler_config.json"));
+                scheduler = read(directory.resolve("scheduler_config.json"));
             } else if (!WITHOUT_WEIGHTS.contains(name)) {
                 configs.put(name, new ComponentConfig(library, className, config(directory, className)));
             }
@@ -194,8 +194,15 @@ public final class ModelFolder {
         return family;
     }
 
+    private static JsonObject read(Path file) throws IOException {
+        if (!Files.isRegularFile(file)) {
+            throw new NoSuchFileException(file + ": expected a JSON file, found " + found(file));
+        }
+        return Json.readObject(file);
+    }
+
     static ModelConfig config(Path directory, String className) throws IOException {
-        JsonObject json = Json.readObject(directory.resolve("config.json"));
+        JsonObject json = read(directory.resolve("config.json"));
         return config(json, className);
     }
 

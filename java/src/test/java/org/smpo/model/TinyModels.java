@@ -17,7 +17,7 @@ import org.smpo.io.JsonObject;
 /// Models of the four families with the sizes of the tiny goldens, whose configs and parameters are diffusers'
 /// and
 /// transformers' own. Weights are numbers that differ from each other.
-final class TinyModels {
+public final class TinyModels {
     static final Path GOLDEN = Path.of(System.getProperty("smpo.root"), "native/test/golden");
 
     private TinyModels() {}
@@ -27,7 +27,7 @@ final class TinyModels {
     }
 
     /// A diffusers folder as diffusers lays it out.
-    static Path write(Path folder, Family family) throws IOException {
+    public static Path write(Path folder, Family family) throws IOException {
         BuiltIn builtIn = BuiltIn.of(family);
         Files.createDirectories(folder);
         Json.write(folder.resolve("model_index.json"), builtIn.index());

@@ -1,7 +1,6 @@
 package org.smpo.model;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -14,6 +13,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import org.smpo.io.DType;
 import org.smpo.io.Safetensors;
+import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
 /// LoRA files of sd-scripts (kohya), which the web UIs read: `lora_unet_<module>.lora_down.weight`,
@@ -246,7 +246,7 @@ public final class KohyaFile {
             throws IOException {
         Map<String, Weight> byName = new TreeMap<>();
         Set<String> exact = new HashSet<>();
-        List<org.smpo.io.SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
         for (Weight weight : weights) {
             byName.put(weight.name(), weight);
             declarations.add(weight.declaration(dtype));
@@ -256,7 +256,7 @@ public final class KohyaFile {
             exact.add(alpha.name());
             declarations.add(alpha.declaration(null));
         }
-        org.smpo.io.SafetensorsWriter.write(
+        SafetensorsWriter.write(
                 target,
                 declarations,
                 metadata,
@@ -272,7 +272,7 @@ public final class KohyaFile {
         } else {
             bytes.putDouble(value);
         }
-        return Weight.of(name, narrow ? DType.F32 : DType.F64, List.of(), MemorySegment.ofArray(bytes.array()));
+        return Weight.of(name, narrow ? DType.F32 : DType.F64, List.of(), bytes.array());
     }
 
     private static String name(Lora.Module module, boolean xl, LdmNames sgm) throws ModelException {

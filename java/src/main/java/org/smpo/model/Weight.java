@@ -1,12 +1,11 @@
 package org.smpo.model;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SegmentAllocator;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import org.smpo.io.ByteView;
 import org.smpo.io.DType;
 import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
@@ -15,16 +14,15 @@ import org.smpo.io.TensorEntry;
 /// One tensor of a model: where its bytes lie and how to put them together, read when asked for.
 ///
 /// A checkpoint may hold a tensor under another form than the model wants it: as some rows of a larger one, as
-/// several to be joined, transposed. All of that is a view: nothing is copied before [#segment] or [#writeTo].
+/// several to be joined, transposed. All of that is a view: nothing is copied before [#buffer] or [#writeTo].
 ///
 /// @param name of the parameter
 /// @param dtype as stored
 /// @param shape dimensions, outermost first
-/// @param pieces little-endian elements, row-major, joined along the first dimension; they die with their file
-/// @param transposed the single piece holds the transpose of this matrix
+/// @param data little-endian elements, row-major; it dies with its file
+/// @param transposed the data is the transpose of this matrix
 /// @param origin file and name in it, for messages
-public record Weight(
-        String name, DType dtype, List<Long> shape, List<MemorySegment> pieces, boolean transposed, String origin) {
+public record Weight(String name, DType dtype, List<Long> shape, ByteView data, boolean transposed, String origin) {
     private static final int CHUNK = 1 << 18;
 
     /// Takes bytes in order.
@@ -35,8 +33,7 @@ public record Weight(
 
     public Weight {
         shape = List.copyOf(shape);
-        pieces = List.copyOf(pieces);
-        long stored = pieces.stream().mapToLong(MemorySegment::byteSize).sum();
+        long stored = data.size();
         if (stored * 8 != ModelConfig.elements(shape) * dtype.bits()) {
             throw new IllegalArgumentException(
                     origin + ": " + dtype + " " + shape + " does not take " + stored + " bytes");
@@ -44,8 +41,8 @@ public record Weight(
     }
 
     /// A tensor in memory, little-endian and row-major.
-    public static Weight of(String name, DType dtype, List<Long> shape, MemorySegment bytes) {
-        return new Weight(name, dtype, shape, List.of(bytes), false, name);
+    public static Weight of(String name, DType dtype, List<Long> shape, byte[] bytes) {
+        return new Weight(name, dtype, shape, ByteView.of(bytes), false, name);
     }
 
     static Weight of(Safetensors file, TensorEntry entry) {
@@ -53,7 +50,7 @@ public record Weight(
                 entry.name(),
                 entry.dtype(),
                 entry.shape(),
-                List.of(file.segment(entry)),
+                ByteView.of(file, entry),
                 false,
                 file.path() + ": " + entry.name());
     }
@@ -69,30 +66,30 @@ public record Weight(
     }
 
     Weight named(String newName) {
-        return new Weight(newName, dtype, shape, pieces, transposed, origin);
+        return new Weight(newName, dtype, shape, data, transposed, origin);
     }
 
     /// The same elements in another shape.
     Weight reshaped(List<Long> newShape) {
-        return new Weight(name, dtype, newShape, pieces, transposed, origin);
+        return new Weight(name, dtype, newShape, data, transposed, origin);
     }
 
     /// Rows `from` to `from + count` along the first dimension.
     Weight rows(long from, long count) {
-        if (transposed || pieces.size() != 1) {
-            throw new IllegalStateException(origin + ": rows of a tensor that is itself a view");
+        if (transposed) {
+            throw new IllegalStateException(origin + ": rows of a transposed tensor");
         }
         long row = bytes() / shape.get(0);
         List<Long> part = new ArrayList<>(shape);
         part.set(0, count);
-        return new Weight(name, dtype, part, List.of(pieces.get(0).asSlice(from * row, count * row)), false, origin);
+        return new Weight(name, dtype, part, data.slice(from * row, count * row), false, origin);
     }
 
     /// Several joined along the first dimension.
     static Weight joined(String name, List<Weight> parts) throws ModelException {
         Weight first = parts.get(0);
         List<Long> shape = new ArrayList<>(first.shape);
-        List<MemorySegment> pieces = new ArrayList<>();
+        List<ByteView> data = new ArrayList<>();
         long rows = 0;
         for (Weight part : parts) {
             if (part.dtype != first.dtype || part.transposed) {
@@ -103,34 +100,32 @@ public record Weight(
                         part.dtype);
             }
             rows += part.shape.get(0);
-            pieces.addAll(part.pieces);
+            data.add(part.data);
         }
         shape.set(0, rows);
-        return new Weight(name, first.dtype, shape, pieces, false, first.origin);
+        return new Weight(name, first.dtype, shape, ByteView.joined(data), false, first.origin);
     }
 
     /// The matrix with rows and columns exchanged.
     Weight transpose() {
-        if (pieces.size() != 1 || shape.size() != 2) {
-            throw new IllegalStateException(origin + ": expected one matrix to transpose, got " + shape);
+        if (shape.size() != 2) {
+            throw new IllegalStateException(origin + ": expected a matrix to transpose, got " + shape);
         }
-        return new Weight(name, dtype, List.of(shape.get(1), shape.get(0)), pieces, !transposed, origin);
+        return new Weight(name, dtype, List.of(shape.get(1), shape.get(0)), data, !transposed, origin);
     }
 
     /// The whole tensor, little-endian and row-major: a view of the file where its bytes lie there in this
     /// form, else a
-    /// copy in memory from `allocator`.
-    public MemorySegment segment(SegmentAllocator allocator) throws IOException {
-        if (pieces.size() == 1 && !transposed) {
-            return pieces.get(0);
+    /// copy.
+    ///
+    /// @throws IllegalStateException when it has more bytes than a buffer can hold (2³¹ − 1)
+    public ByteBuffer buffer() throws IOException {
+        if (!transposed) {
+            return data.buffer();
         }
-        MemorySegment copy = allocator.allocate(bytes(), 64);
-        long[] at = {0};
-        forEachChunk((chunk, count) -> {
-            MemorySegment.copy(MemorySegment.ofBuffer(chunk), 0, copy, at[0], chunk.remaining());
-            at[0] += chunk.remaining();
-        });
-        return copy;
+        ByteBuffer copy = ByteBuffer.allocate(Math.toIntExact(bytes())).order(ByteOrder.LITTLE_ENDIAN);
+        forEachChunk((chunk, count) -> copy.put(chunk));
+        return copy.flip();
     }
 
     /// Declares this tensor for a file to be written.
@@ -212,46 +207,28 @@ public record Weight(
         void accept(ByteBuffer chunk, int elements) throws IOException;
     }
 
-    /// Hands out the stored bytes in order, at most [#CHUNK] elements at a time; the buffer is reused.
+    /// Hands out the elements in order, at most [#CHUNK] at a time; the buffer is reused.
     private void forEachChunk(ChunkConsumer consumer) throws IOException {
         int width = Math.max(1, dtype.bits() / 8);
         byte[] array = new byte[(int) Math.min((long) CHUNK * width, Math.max(bytes(), 1))];
-        MemorySegment chunk = MemorySegment.ofArray(array);
-        if (transposed) {
-            forEachTransposedChunk(array, width, consumer);
-            return;
-        }
-        // Pieces are whole rows, so an element never spans two of them.
-        for (MemorySegment piece : pieces) {
-            for (long from = 0; from < piece.byteSize(); from += array.length) {
-                int length = (int) Math.min(array.length, piece.byteSize() - from);
-                MemorySegment.copy(piece, from, chunk, 0, length);
-                consumer.accept(buffer(array, length), (int) (length * 8L / dtype.bits()));
+        for (long from = 0; from < data.size(); from += array.length) {
+            int length = (int) Math.min(array.length, data.size() - from);
+            if (transposed) {
+                copyTransposed(from / width, array, length, width);
+            } else {
+                data.copyTo(from, array, 0, length);
             }
+            ByteBuffer chunk = ByteBuffer.wrap(array, 0, length).order(ByteOrder.LITTLE_ENDIAN);
+            consumer.accept(chunk, (int) (length * 8L / dtype.bits()));
         }
     }
 
-    private void forEachTransposedChunk(byte[] array, int width, ChunkConsumer consumer) throws IOException {
-        MemorySegment chunk = MemorySegment.ofArray(array);
+    private void copyTransposed(long firstElement, byte[] array, int length, int width) {
         long rows = shape.get(0);
         long columns = shape.get(1);
-        int filled = 0;
-        for (long i = 0; i < rows; i++) {
-            for (long j = 0; j < columns; j++) {
-                MemorySegment.copy(pieces.get(0), (j * rows + i) * width, chunk, filled, width);
-                filled += width;
-                if (filled == array.length) {
-                    consumer.accept(buffer(array, filled), filled / width);
-                    filled = 0;
-                }
-            }
+        for (int at = 0; at < length; at += width) {
+            long element = firstElement + at / width;
+            data.copyTo((element % columns * rows + element / columns) * width, array, at, width);
         }
-        if (filled > 0) {
-            consumer.accept(buffer(array, filled), filled / width);
-        }
-    }
-
-    private static ByteBuffer buffer(byte[] array, int length) {
-        return ByteBuffer.wrap(array, 0, length).order(ByteOrder.LITTLE_ENDIAN);
     }
 }

@@ -107,8 +107,7 @@ final class LoraTest {
             assertThat(file.form()).isEqualTo(LoraFile.Form.KOHYA);
             assertSame(file.lora(), lora);
             assertThat(file.lora().family()).contains(family);
-            PeftFile.write(
-                    new Lora(file.lora().modules(), Map.of("run", "7")), again, null);
+            PeftFile.write(new Lora(file.lora().modules(), Map.of("run", "7")), again, null);
         }
         assertThat(again).hasSameBinaryContentAs(peft);
 

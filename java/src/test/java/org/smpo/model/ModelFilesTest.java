@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -170,8 +169,7 @@ final class ModelFilesTest {
         Path checkpoint = temporary.resolve("model.safetensors");
         List<Weight> weights = new ArrayList<>();
         String tower = "cond_stage_model.model.";
-        try (ModelFiles model = ModelFolder.open(in);
-                Arena arena = Arena.ofConfined()) {
+        try (ModelFiles model = ModelFolder.open(in)) {
             SingleFile.write(model, checkpoint, null, Map.of());
             try (Safetensors file = Safetensors.open(checkpoint)) {
                 for (TensorEntry entry : file.entries()) {
@@ -179,9 +177,7 @@ final class ModelFilesTest {
                             entry.name(),
                             entry.dtype(),
                             entry.shape(),
-                            arena.allocate(Math.max(entry.length(), 1))
-                                    .asSlice(0, entry.length())
-                                    .copyFrom(file.segment(entry))));
+                            file.segment(entry).toArray(java.lang.foreign.ValueLayout.JAVA_BYTE)));
                 }
             }
             for (Weight weight : List.copyOf(weights)) {

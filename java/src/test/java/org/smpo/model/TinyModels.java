@@ -1,7 +1,6 @@
 package org.smpo.model;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -78,6 +77,6 @@ public final class TinyModels {
             state = state * 1664525 + 1013904223;
             bytes.putFloat(4 * i, state * 0x1p-31f);
         }
-        return Weight.of(name, DType.F32, shape, MemorySegment.ofArray(bytes.array()));
+        return Weight.of(name, DType.F32, shape, bytes.array());
     }
 }

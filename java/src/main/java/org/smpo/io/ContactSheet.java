@@ -13,7 +13,8 @@ import java.util.List;
 /// Pictures in a grid on white, each with its caption below.
 ///
 /// Drawn with AWT, without a display. A machine without any font (a bare container) gets the pictures without
-/// captions: [#canWrite] tells.
+/// captions: [#canWrite] tells. AWT keeps a list of the machine's fonts in `~/.java/fonts`, written when the first
+/// caption is measured; the JDK has no switch for that.
 public final class ContactSheet {
     private static final int MARGIN = 8;
     private static final int CAPTION_LINES = 2;

@@ -1,0 +1,49 @@
+// A convolution and its two gradients: values without a tape. Groups and dilation are 1.
+//
+// Two methods. kLibrary is ATen's (oneDNN on the CPU, cuDNN on the GPU). kGemm lays the windows of the picture out as
+// rows of a matrix and multiplies: oneDNN reorders the weights at every call, which for a small picture with many
+// channels costs more than the convolution itself.
+#ifndef SMPO_TAPE_CONVOLUTION_H_
+#define SMPO_TAPE_CONVOLUTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "tape/ops.h"
+
+namespace smpo::tape {
+
+struct Convolution {
+  int64_t stride = 1;
+  Padding padding = {};
+};
+
+enum class ConvolutionMethod { kLibrary, kGemm };
+
+/// The faster method, by device, dtype and sizes; each from measurements (bench/native/convolution_bench.cpp).
+ConvolutionMethod forward_method(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const Convolution& geometry);
+ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK,
+                                        const Convolution& geometry);
+ConvolutionMethod weight_gradient_method(const at::Tensor& x_BCHW, const at::Tensor& d_y_BDHW,
+                                         const at::Tensor& grad_DCKK, const Convolution& geometry);
+
+/// x in any layout; the result is channels_last. `bias` may be undefined.
+at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const at::Tensor& bias_D,
+                    const Convolution& geometry, ConvolutionMethod method);
+
+/// d loss / d x, of shape `x_shape`, channels_last.
+at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRef x_shape,
+                                      const at::Tensor& weight_DCKK, const Convolution& geometry,
+                                      ConvolutionMethod method);
+
+/// grad += d loss / d weight.
+void accumulate_convolution_weight_gradient(at::Tensor grad_DCKK, const at::Tensor& d_y_BDHW, const at::Tensor& x_BCHW,
+                                            const Convolution& geometry, ConvolutionMethod method);
+
+/// [B,C,H,W] channels_last as [BHW,C], sharing the memory.
+at::Tensor pixels(const at::Tensor& x_BCHW);
+
+}  // namespace smpo::tape
+
+#endif  // SMPO_TAPE_CONVOLUTION_H_

@@ -1,0 +1,72 @@
+#include <ATen/ops/mm.h>
+
+#include "tape/check.h"
+#include "tape/matmul.h"
+#include "tape/ops.h"
+
+namespace smpo::tape {
+namespace {
+
+/// [D,C,1,1] as [D,C].
+at::Tensor matrix_of(const at::Tensor& weight) { return weight.dim() == 2 ? weight : weight.flatten(1); }
+
+}  // namespace
+
+Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& options) {
+  const at::Tensor weight_DC = matrix_of(layer.weight.value);
+  const Lora* lora = tape.adapter(layer);
+  check(x.size(-1) == weight_DC.size(1), "linear", layer.weight.name, ": input ", x.value.sizes(), ", weight ",
+        layer.weight.value.sizes());
+  std::vector<int64_t> shape = x.value.sizes().vec();
+  shape.back() = weight_DC.size(0);
+
+  const at::Tensor x_MC = as_matrix(x.value);
+  at::Tensor y_MD = matmul_bias(x_MC, weight_DC, layer.bias.value);
+  at::Tensor low_MR;
+  if (lora != nullptr) {
+    low_MR = at::mm(x_MC, matrix_of(lora->down.value).t()).mul_(lora->scale);
+    y_MD.addmm_(low_MR, matrix_of(lora->up.value).t());
+  }
+  at::Tensor y = y_MD.view(shape);
+  if (options.residual.defined()) {
+    check(options.residual.value.sizes() == y.sizes(), "linear", layer.weight.name, ": residual ",
+          options.residual.value.sizes(), ", result ", y.sizes());
+    y.add_(options.residual.value);
+  }
+
+  const bool tracked = tape.tracks({x, options.residual});
+  if (!tracked && !tape.trains(layer)) {
+    return {std::move(y)};
+  }
+  // A frozen layer needs only its weight to hand the gradient on.
+  const bool keep_input = layer.weight.trainable() || (lora != nullptr && lora->trainable());
+  return tape.record(std::move(y), [&layer, lora, x_node = x.node, residual_node = options.residual.node,
+                                    x_shape = x.value.sizes().vec(), x_MC = keep_input ? x_MC : at::Tensor(),
+                                    low_MR](Tape& t, const at::Tensor& d_y) {
+    t.accumulate(residual_node, d_y);
+    const at::Tensor d_y_MD = as_matrix(d_y);
+    accumulate_columns(layer.bias, d_y_MD);
+    if (layer.weight.trainable()) {
+      accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, x_MC);
+    }
+    at::Tensor d_low_MR;
+    if (lora != nullptr) {
+      if (lora->up.trainable()) {
+        accumulate_outer(matrix_of(lora->up.grad), d_y_MD, low_MR);
+      }
+      d_low_MR = at::mm(d_y_MD, matrix_of(lora->up.value)).mul_(lora->scale);
+      if (lora->down.trainable()) {
+        accumulate_outer(matrix_of(lora->down.grad), d_low_MR, x_MC);
+      }
+    }
+    if (x_node >= 0) {
+      at::Tensor d_x_MC = at::mm(d_y_MD, matrix_of(layer.weight.value));
+      if (lora != nullptr) {
+        d_x_MC.addmm_(d_low_MR, matrix_of(lora->down.value));
+      }
+      t.accumulate(x_node, d_x_MC.view(x_shape));
+    }
+  });
+}
+
+}  // namespace smpo::tape

@@ -177,7 +177,7 @@ void Weights::zero_gradients() {
 void Weights::require_written(bool adapters) const {
   constexpr size_t kShown = 5;
   std::vector<std::string_view> missing;
-  for (const ParameterGroup* group : {&base_, adapters ? adapters_.get() : nullptr}) {
+  for (const ParameterGroup* group : {&base_, adapters ? this->adapters() : nullptr}) {
     if (group == nullptr) continue;
     for (const ParameterGroup::Entry& entry : group->entries()) {
       if (!entry.written) missing.push_back(entry.name);

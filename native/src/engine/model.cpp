@@ -75,7 +75,7 @@ at::Tensor require_f32(const at::Tensor& value, const char* name) {
 
 at::Tensor value_of(const std::shared_ptr<Tensor>& tensor) { return tensor == nullptr ? at::Tensor() : tensor->value; }
 
-UNet::Inputs unet_inputs(const UNet& unet, const UNetTensors& inputs) {
+UNet::Inputs inputs_of(const UNet& unet, const UNetTensors& inputs) {
   return unet_inputs(unet, value_of(inputs.sample), value_of(inputs.timesteps), value_of(inputs.encoder_hidden_states),
                      value_of(inputs.text_embeds), value_of(inputs.time_ids));
 }
@@ -195,12 +195,12 @@ at::Tensor unet_prediction(const Model& model, const UNet::Inputs& inputs) {
 }
 
 std::shared_ptr<Tensor> unet_forward(const Model& model, const UNetTensors& inputs) {
-  return hold(unet_prediction(model, unet_inputs(require_unet(model), inputs)));
+  return hold(unet_prediction(model, inputs_of(require_unet(model), inputs)));
 }
 
 UNetGradients unet_backward(Model& model, const UNetTensors& tensors, const Tensor& cotangent, bool wants_d_sample) {
   const UNet& unet = require_unet(model);
-  UNet::Inputs inputs = unet_inputs(unet, tensors);
+  UNet::Inputs inputs = inputs_of(unet, tensors);
   unet.check_inputs(inputs);
   // Before the work, not after it.
   std::vector<int64_t> shape = inputs.sample_BCHW.value.sizes().vec();

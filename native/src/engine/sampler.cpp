@@ -182,8 +182,8 @@ std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOption
                   side(prompt.text_embeds, negative.text_embeds, "text_embeds"),
                   side(prompt.time_ids, negative.time_ids, "time_ids"));
   network.check_inputs(conditions);
-  conditions.sample_BCHW = {};
-  conditions.timesteps_B = {};
+  conditions.sample_BCHW = tape::Var();
+  conditions.timesteps_B = at::Tensor();
   const double scale = options.initial_noise_scale;
   return std::make_shared<Sampler>(Sampler{.unet = std::move(unet),
                                            .options = std::move(options),

@@ -165,7 +165,7 @@ void blend(at::Tensor& tile, const at::Tensor& before, int64_t dim, int64_t exte
   const at::Tensor weight = at::arange(extent, tile.options().dtype(wide)).div_(extent).view(shape);
   const at::Tensor from = before.narrow(dim, before.size(dim) - extent, extent).to(wide);
   at::Tensor into = tile.narrow(dim, 0, extent);
-  into.copy_(from.mul(1 - weight).add_(into.to(wide).mul(weight)));
+  into.copy_(from.mul(weight.neg().add_(1)).add_(into.to(wide).mul(weight)));
 }
 
 /// `part` on tiles of `x`, tile_in by tile_in, that give tile_out by tile_out. Two rows of tiles are held at a time.

@@ -22,14 +22,19 @@ constexpr double kTransformerGroupNormEps = 1e-6;
 constexpr double kLayerNormEps = 1e-5;
 
 template <typename... Parts>
-[[noreturn]] void refuse(const Parts&... parts) {
+std::string text(const Parts&... parts) {
   std::ostringstream message;
   (message << ... << parts);
-  throw std::invalid_argument(std::move(message).str());
+  return std::move(message).str();
+}
+
+template <typename... Parts>
+[[noreturn]] void refuse(const Parts&... parts) {
+  throw std::invalid_argument(text(parts...));
 }
 
 std::string dot(const std::string& prefix, const char* name, int64_t index) {
-  return prefix + "." + name + "." + std::to_string(index);
+  return text(prefix, ".", name, ".", index);
 }
 
 void check_spec(const UNetSpec& spec) {
@@ -50,7 +55,7 @@ void check_spec(const UNetSpec& spec) {
   };
   for (size_t i = 0; i < spec.levels.size(); ++i) {
     const UNetLevel& level = spec.levels[i];
-    const std::string at = "[" + std::to_string(i) + "]";
+    const std::string at = text("[", i, "]");
     positive(level.channels, "block_out_channels" + at);
     positive(level.layers, "layers_per_block" + at);
     groups(level.channels, "block_out_channels" + at);
@@ -255,7 +260,7 @@ struct UNet::DownBlock {
   const Layer* downsampler = nullptr;
 
   DownBlock(Weights& w, const UNetSpec& spec, size_t i) {
-    const std::string name = "down_blocks." + std::to_string(i);
+    const std::string name = text("down_blocks.", i);
     const UNetLevel& level = spec.levels[i];
     const int64_t in = spec.levels[i == 0 ? 0 : i - 1].channels;
     for (int64_t j = 0; j < level.layers; ++j) {
@@ -306,7 +311,7 @@ struct UNet::UpBlock {
 
   /// Block i of the way up is at level n - 1 - i.
   UpBlock(Weights& w, const UNetSpec& spec, size_t i) {
-    const std::string name = "up_blocks." + std::to_string(i);
+    const std::string name = text("up_blocks.", i);
     const size_t at = spec.levels.size() - 1 - i;
     const UNetLevel& level = spec.levels[at];
     const int64_t below = spec.levels[i == 0 ? at : at + 1].channels;
@@ -360,7 +365,7 @@ UNet::UNet(const UNetSpec& spec, const WeightOptions& options) : spec_(spec), we
 UNet::~UNet() = default;
 
 Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
-  check(inputs);
+  check_inputs(inputs);
   weights_.require_written(/*adapters=*/tape.adapters());
   const at::ScalarType dtype = weights_.options().precision;
 
@@ -370,8 +375,8 @@ Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
   Var emb_BE = (*time_embedding_)(tape, time_embedding(inputs.timesteps_B, sinusoids, dtype));
   if (spec_.text_time()) {
     sinusoids.channels = spec_.addition_time_embed_dim;
-    const at::Tensor sizes_BC =
-        time_embedding(inputs.time_ids_BK.flatten(), sinusoids, dtype).view({inputs.time_ids_BK.size(0), -1});
+    const Var sizes_BC =
+        reshape(tape, time_embedding(inputs.time_ids_BK.flatten(), sinusoids, dtype), {inputs.time_ids_BK.size(0), -1});
     emb_BE = (*add_embedding_)(tape, concat(tape, {inputs.text_embeds_BE, sizes_BC}), emb_BE);
   }
   const Conditions conditions{.silu_emb_BE = silu(tape, emb_BE),
@@ -387,17 +392,13 @@ Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
   return conv2d(tape, x_BCHW, *conv_out_, {.padding = 1});
 }
 
-void UNet::check(const Inputs& inputs) const {
+void UNet::check_inputs(const Inputs& inputs) const {
   const at::ScalarType dtype = weights_.options().precision;
   const auto require = [](bool condition, const char* name, const std::string& expected, const at::Tensor& got) {
     if (condition) return;
     if (!got.defined()) refuse(name, ": expected ", expected, ", got none");
-    refuse(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type()));
-  };
-  const auto text = [](auto... parts) {
-    std::ostringstream out;
-    (out << ... << parts);
-    return std::move(out).str();
+    throw ShapeMismatch(
+        text(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type())));
   };
   const std::string of = text(" of ", at::toString(dtype));
 
@@ -432,9 +433,9 @@ void UNet::check(const Inputs& inputs) const {
           "time_ids", text("[", batch, ",K] of Float"), time_ids);
   const int64_t width = text_embeds.size(1) + time_ids.size(1) * spec_.addition_time_embed_dim;
   if (width != spec_.projection_class_embeddings_input_dim) {
-    refuse("text_embeds, time_ids: expected widths E and K with E + ", spec_.addition_time_embed_dim,
-           " K = ", spec_.projection_class_embeddings_input_dim, ", got ", text_embeds.size(1), " and ",
-           time_ids.size(1));
+    throw ShapeMismatch(text("text_embeds, time_ids: expected widths E and K with E + ", spec_.addition_time_embed_dim,
+                             " K = ", spec_.projection_class_embeddings_input_dim, ", got ", text_embeds.size(1),
+                             " and ", time_ids.size(1)));
   }
 }
 

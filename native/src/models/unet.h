@@ -77,9 +77,12 @@ class UNet final {
   };
 
   /// The prediction [B,out_channels,H,W]. `checkpointing`: each layer (a resnet and its transformer) keeps its inputs
-  /// alone, and runs again in backward. Throws std::invalid_argument for inputs that do not fit and for parameters that
-  /// were never written.
+  /// alone, and runs again in backward. Throws ShapeMismatch or std::invalid_argument for inputs that do not fit, and
+  /// std::invalid_argument for parameters that were never written.
   tape::Var forward(tape::Tape& tape, const Inputs& inputs, bool checkpointing = false) const;
+
+  /// Throws ShapeMismatch or std::invalid_argument as `forward` would.
+  void check_inputs(const Inputs& inputs) const;
 
   const UNetSpec& spec() const { return spec_; }
   Weights& weights() { return weights_; }
@@ -94,8 +97,6 @@ class UNet final {
   struct TimeEmbedding;
 
  private:
-  void check(const Inputs& inputs) const;
-
   UNetSpec spec_;
   Weights weights_;
   const tape::Layer* conv_in_;

@@ -148,7 +148,9 @@ void Weights::write(std::string_view name, const at::Tensor& value) {
   // The one place that changes an entry; `existing` is const for the readers.
   auto& entry = const_cast<ParameterGroup::Entry&>(existing(name));
   if (value.sizes() != at::IntArrayRef(entry.shape)) {
-    refuse(name, ": expected shape ", at::IntArrayRef(entry.shape), ", got ", value.sizes());
+    std::ostringstream message;
+    message << name << ": expected shape " << at::IntArrayRef(entry.shape) << ", got " << value.sizes();
+    throw ShapeMismatch(message.str());
   }
   if (!at::isFloatingType(value.scalar_type())) {
     refuse(name, ": expected a float dtype, got ", at::toString(value.scalar_type()));

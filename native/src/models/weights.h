@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,6 +30,12 @@
 #include "tape/weights.h"
 
 namespace smpo::models {
+
+/// A tensor whose shape is not that of its parameter or input.
+class ShapeMismatch final : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
 
 struct WeightOptions {
   /// Of the compute copy, and so of the activations: f32 or bf16 (f64: for tests, master and gradient alike).

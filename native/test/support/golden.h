@@ -41,7 +41,8 @@ inline std::map<std::string, at::Tensor> read_safetensors(const std::string& pat
   if (header_size > bytes.size() - sizeof header_size) throw std::runtime_error(path + ": the header is cut");
   const std::string_view data = std::string_view(bytes).substr(sizeof header_size + header_size);
   std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, entry] : Json::parse(std::string_view(bytes).substr(8, header_size)).object()) {
+  const Json header = Json::parse(std::string_view(bytes).substr(sizeof header_size, header_size));
+  for (const auto& [name, entry] : header.object()) {
     if (name == "__metadata__") continue;
     const std::string& dtype = entry["dtype"].string();
     const auto type = dtype == "F32"   ? at::kFloat

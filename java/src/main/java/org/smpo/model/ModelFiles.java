@@ -1,0 +1,157 @@
+package org.smpo.model;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Safetensors;
+import org.smpo.schedule.NoiseSchedule;
+
+/// The open files of a model, whatever their form. Weights stay in memory-mapped files: closing this ends them.
+public final class ModelFiles implements AutoCloseable {
+    /// What a folder has beside weights: `model_index.json`, configs, tokenizers.
+    ///
+    /// @param copied path within the folder, and the file that it comes from
+    /// @param made path within the folder, and its content
+    record Documents(Map<String, Path> copied, Map<String, JsonObject> made) {
+        Documents {
+            copied = Collections.unmodifiableMap(new LinkedHashMap<>(copied));
+            made = Collections.unmodifiableMap(new LinkedHashMap<>(made));
+        }
+    }
+
+    private final Path path;
+    private final String pipelineClass;
+    private final Family family;
+    private final Map<String, Component> components;
+    private final JsonObject scheduler;
+    private final Documents documents;
+    private final List<String> ignored;
+    private final List<Safetensors> files;
+
+    ModelFiles(
+            Path path,
+            String pipelineClass,
+            Family family,
+            Map<String, Component> components,
+            JsonObject scheduler,
+            Documents documents,
+            List<String> ignored,
+            List<Safetensors> files) {
+        this.path = path;
+        this.pipelineClass = pipelineClass;
+        this.family = family;
+        this.components = Collections.unmodifiableMap(new LinkedHashMap<>(components));
+        this.scheduler = scheduler;
+        this.documents = documents;
+        this.ignored = List.copyOf(ignored);
+        this.files = List.copyOf(files);
+    }
+
+    /// Opens a diffusers folder, a folder of one component, or a single-file checkpoint.
+    ///
+    /// @throws ModelException when it is none of these, or not one that we support
+    /// @throws IOException when it cannot be read
+    public static ModelFiles open(Path path) throws IOException {
+        return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
+    }
+
+    /// The folder or file.
+    public Path path() {
+        return path;
+    }
+
+    /// The diffusers pipeline, or the component's class where there is only one component.
+    public String pipelineClass() {
+        return pipelineClass;
+    }
+
+    /// Empty where there is only one component.
+    public Optional<Family> family() {
+        return Optional.ofNullable(family);
+    }
+
+    /// By name, in the order of `model_index.json`.
+    public Map<String, Component> components() {
+        return components;
+    }
+
+    /// The component of that name.
+    ///
+    /// @throws ModelException when there is none
+    public Component component(String name) throws ModelException {
+        Component component = components.get(name);
+        if (component == null) {
+            throw new ModelException(path, name, "a component of that name", "none among " + components.keySet());
+        }
+        return component;
+    }
+
+    public UNetConfig unet() throws ModelException {
+        return (UNetConfig) component("unet").config();
+    }
+
+    public VaeConfig vae() throws ModelException {
+        return (VaeConfig) component("vae").config();
+    }
+
+    /// The schedule that the model was trained with.
+    ///
+    /// @throws ModelException when there is none, or one that we do not support, naming key and value
+    public NoiseSchedule schedule() throws ModelException {
+        if (scheduler == null) {
+            throw new ModelException(path, "scheduler", "a scheduler_config.json", "none");
+        }
+        try {
+            return NoiseSchedule.fromConfig(scheduler.asMap());
+        } catch (IllegalArgumentException e) {
+            throw new ModelException(scheduler.source() + ": " + e.getMessage());
+        }
+    }
+
+    /// The scheduler's config as it was read; empty for one component.
+    public Optional<JsonObject> schedulerConfig() {
+        return Optional.ofNullable(scheduler);
+    }
+
+    /// The folder of a tokenizer (`tokenizer`, `tokenizer_2`), with vocab.json and merges.txt or a
+    /// tokenizer.json.
+    /// Empty where the model came without.
+    public Optional<Path> tokenizer(String name) {
+        return Set.of("vocab.json", "tokenizer.json").stream()
+                .map(file -> documents.copied().get(name + "/" + file))
+                .filter(java.util.Objects::nonNull)
+                .map(Path::getParent)
+                .findFirst();
+    }
+
+    /// Tensors of the files that are no parameters, such as position ids or averaged weights.
+    public List<String> ignored() {
+        return ignored;
+    }
+
+    Documents documents() {
+        return documents;
+    }
+
+    /// Every file that holds weights.
+    public List<Path> weightFiles() {
+        return files.stream().map(Safetensors::path).toList();
+    }
+
+    @Override
+    public void close() {
+        files.forEach(Safetensors::close);
+    }
+
+    /// Closes what was opened before a failure.
+    static void closeAll(List<Safetensors> files) {
+        new ArrayList<>(files).forEach(Safetensors::close);
+    }
+}

@@ -1,0 +1,115 @@
+package org.smpo.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.model.Family;
+import org.smpo.model.TinyModels;
+import picocli.CommandLine;
+
+/// `smpo inspect` and `smpo convert` as a user runs them.
+final class ModelFilesCommandTest {
+    @TempDir
+    private Path temporary;
+
+    private record Outcome(int code, String out, String err) {}
+
+    private static Outcome smpo(Object... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+        int code =
+                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    @Test
+    void inspectSaysWhatAFolderHolds() throws IOException {
+        Path model = TinyModels.write(temporary.resolve("model"), Family.SDXL);
+        Outcome outcome = smpo("inspect", model, "--json", "--resolution", "64x128", "--batch", "2");
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        JsonObject report = Json.parseObject("inspect", outcome.out());
+        assertThat(report.string("class")).isEqualTo("StableDiffusionXLPipeline");
+        JsonObject unet = report.object("components").object("unet");
+        assertThat(unet.string("class")).isEqualTo("UNet2DConditionModel");
+        assertThat(unet.object("dtypes").integer("F32")).isEqualTo(unet.integer("parameters"));
+        assertThat(unet.integer("bytes")).isEqualTo(4 * unet.integer("parameters"));
+        assertThat(unet.string("sha256")).hasSize(64);
+        assertThat(report.object("memory").integer("height")).isEqualTo(64);
+        assertThat(report.object("memory").integer("train_state_bytes")).isEqualTo(20 * unet.integer("parameters"));
+
+        Outcome text = smpo("inspect", model, "--no-digests");
+        assertThat(text.code()).isZero();
+        assertThat(text.out())
+                .contains("StableDiffusionXLPipeline", "text_encoder_2".replace('_', ' '), "generate", "train lora");
+    }
+
+    @Test
+    void convertGoesToACheckpointAndBack() throws IOException {
+        Path model = TinyModels.write(temporary.resolve("model"), Family.SD2);
+        Path checkpoint = temporary.resolve("model.safetensors");
+        Path back = temporary.resolve("back");
+        assertThat(smpo("convert", model, checkpoint, "--to", "single-file").code())
+                .isZero();
+        Outcome outcome = smpo("convert", checkpoint, back, "--to", "diffusers", "--config", model);
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        String weights = "unet/diffusion_pytorch_model.safetensors";
+        assertThat(back.resolve(weights)).hasSameBinaryContentAs(model.resolve(weights));
+        assertThat(smpo("inspect", checkpoint, "--config", model).code()).isZero();
+
+        Path half = temporary.resolve("half");
+        assertThat(smpo("convert", model, half, "--to", "diffusers", "--dtype", "fp16", "--variant", "fp16")
+                        .code())
+                .isZero();
+        assertThat(half.resolve("unet/diffusion_pytorch_model.fp16.safetensors"))
+                .exists();
+        assertThat(Files.size(half.resolve("unet/diffusion_pytorch_model.fp16.safetensors")))
+                .isLessThan(Files.size(model.resolve(weights)) * 6 / 10);
+    }
+
+    @Test
+    void wrongUsageEndsWithTwoAndBrokenModelsWithOne() throws IOException {
+        Path model = TinyModels.write(temporary.resolve("model"), Family.SD1);
+        Path out = temporary.resolve("out");
+        Object[][] wrong = {
+            {"inspect", temporary.resolve("nothing")},
+            {"inspect", model, "--resolution", "100"},
+            {"inspect", model, "--batch", "0"},
+            {"convert", temporary.resolve("nothing"), out, "--to", "diffusers"},
+            {"convert", model, model, "--to", "diffusers"},
+            {"convert", model, out},
+            {"convert", model, out, "--to", "onnx"},
+            {"convert", model, out, "--to", "kohya"},
+            {"convert", model, out, "--to", "diffusers", "--dtype", "int8"},
+            {"convert", model, out, "--to", "single-file", "--variant", "fp16"},
+            {"convert", model, temporary.resolve("no/such/folder"), "--to", "diffusers"}
+        };
+        for (Object[] arguments : wrong) {
+            Outcome outcome = smpo(arguments);
+            assertThat(outcome.code())
+                    .as(Arrays.toString(arguments) + outcome.err())
+                    .isEqualTo(2);
+            assertThat(outcome.err()).isNotBlank().doesNotContain("\tat ");
+        }
+        // A checkpoint alone has no tokenizer; this one is besides not of the published size.
+        Path checkpoint = temporary.resolve("model.safetensors");
+        smpo("convert", model, checkpoint, "--to", "single-file");
+        Outcome unfit = smpo("convert", checkpoint, out, "--to", "diffusers");
+        assertThat(unfit.code()).isEqualTo(1);
+        assertThat(unfit.err()).contains("--config").doesNotContain("\tat ");
+        Files.delete(model.resolve("unet/config.json"));
+        Outcome broken = smpo("inspect", model);
+        assertThat(broken.code()).isEqualTo(1);
+        assertThat(broken.err()).contains("unet/config.json");
+        assertThat(out).doesNotExist();
+    }
+}

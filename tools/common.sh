@@ -14,7 +14,7 @@ help_of() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
 # The commit of the sources, as the build stamps it.
 commit() {
   local id
-  id=$(git rev-parse --short=12 HEAD 2>/dev/null) || { echo unknown; return; }
+  id=$(git rev-parse HEAD 2>/dev/null) || { echo unknown; return; }
   git diff --quiet HEAD -- 2>/dev/null || id+=-dirty
   echo "$id"
 }

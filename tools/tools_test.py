@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Tests of the scripts beside it: downloads that are cut off or damaged, and machines on which something is missing."""
+
+import hashlib
+import http.server
+import io
+import os
+import subprocess
+import tempfile
+import threading
+import unittest
+import zipfile
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def wheel_bytes():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("thing/lib/data.bin", bytes(range(256)) * 12000)
+        archive.writestr("thing/doc/unwanted.txt", "not asked for")
+    return buffer.getvalue()
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A package index with one wheel. `cut` makes the first replies end early; `corrupt` changes a byte."""
+
+    wheel, name, cut, corrupt, ranges = b"", "", 0, False, []
+
+    def do_GET(self):
+        if self.path == "/thing/":
+            body = f'<a href="/files/{self.name}#sha256=0">{self.name}</a>'.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        body = self.wheel if not Index.corrupt else self.wheel[:-1] + b"?"
+        start = 0
+        if wanted := self.headers.get("Range"):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        Index.ranges.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        end = len(body)
+        if Index.cut:
+            Index.cut -= 1
+            end = start + (len(body) - start) // 2
+        self.wfile.write(body[start:end])
+
+    def log_message(self, *arguments):
+        pass
+
+
+class FetchWheels(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = Path(self.folder.name)
+        Index.wheel, Index.name = wheel_bytes(), "thing-1.0-py3-none-any.whl"
+        Index.cut, Index.corrupt, Index.ranges = 0, False, []
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.pins = self.root / "pins.txt"
+        self.pins.write_text(f"{Index.name} {hashlib.sha256(Index.wheel).hexdigest()} thing/lib\n")
+        self.into = self.root / "into"
+
+    def tearDown(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.folder.cleanup()
+
+    def fetch(self):
+        environment = dict(os.environ, HOME=str(self.root), PIP_INDEX_URL=f"http://127.0.0.1:{self.server.server_port}")
+        environment.pop("PIP_EXTRA_INDEX_URL", None)
+        environment["no_proxy"] = "127.0.0.1"
+        command = [TOOLS / "fetch-wheels", "--pins", self.pins, "--into", self.into]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+    def test_unpacks_what_is_asked_for_and_does_nothing_twice(self):
+        self.assertEqual(self.fetch().returncode, 0)
+        self.assertEqual((self.into / "thing/lib/data.bin").stat().st_size, 256 * 12000)
+        self.assertFalse((self.into / "thing/doc").exists())
+        self.assertEqual(self.fetch().returncode, 0)
+        self.assertEqual(len(Index.ranges), 1)
+
+    def test_goes_on_where_a_cut_download_stopped(self):
+        Index.cut = 2
+        result = self.fetch()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(len(Index.ranges), 3)
+        self.assertEqual(Index.ranges[0], 0)
+        self.assertLess(0, Index.ranges[1])
+        self.assertLess(Index.ranges[1], Index.ranges[2])
+        self.assertEqual((self.into / "thing/lib/data.bin").read_bytes(), bytes(range(256)) * 12000)
+
+    def test_refuses_a_wrong_digest_and_keeps_nothing_of_it(self):
+        Index.corrupt = True
+        result = self.fetch()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("expected sha256", result.stderr)
+        self.assertFalse(self.into.exists())
+        Index.corrupt = False
+        self.assertEqual(self.fetch().returncode, 0)
+
+    def test_fetches_again_what_was_damaged_in_the_cache(self):
+        self.assertEqual(self.fetch().returncode, 0)
+        cached = self.root / ".cache/smpo/wheels" / Index.name
+        cached.write_bytes(b"damaged")
+        (self.into / ".pins").unlink()
+        self.assertEqual(self.fetch().returncode, 0)
+        self.assertEqual(len(Index.ranges), 2)
+
+    def test_names_a_wheel_that_the_index_does_not_have(self):
+        self.pins.write_text(f"thing-2.0-py3-none-any.whl {'0' * 64}\n")
+        result = self.fetch()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("does not list thing-2.0-py3-none-any.whl", result.stderr)
+
+    def test_says_which_line_of_the_pins_is_wrong(self):
+        self.pins.write_text("# fine\nthing-1.0-py3-none-any.whl short\n")
+        result = self.fetch()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("pins.txt:2: expected", result.stderr)
+
+
+class Setup(unittest.TestCase):
+    def run_without(self, *missing, **environment):
+        with tempfile.TemporaryDirectory() as folder:
+            for directory in os.environ["PATH"].split(os.pathsep):
+                for program in Path(directory).iterdir() if Path(directory).is_dir() else ():
+                    link = Path(folder) / program.name
+                    if program.name not in missing and not link.exists() and not link.is_symlink():
+                        link.symlink_to(program)
+            return subprocess.run(
+                [TOOLS / "setup"], env=dict(os.environ, PATH=folder, **environment), capture_output=True, text=True
+            )
+
+    def test_names_each_missing_program_with_its_package(self):
+        result = self.run_without("ninja", "mvn")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"ninja .*ninja-build")
+        self.assertRegex(result.stderr, r"Maven 3.8 or later \(mvn\) .*maven")
+        self.assertNotIn("cmake", result.stderr)
+
+    def test_refuses_a_libtorch_that_is_none(self):
+        result = self.run_without(SMPO_LIBTORCH="/nowhere")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("SMPO_LIBTORCH=/nowhere", result.stderr)
+
+    def test_an_unknown_argument_is_a_usage_error(self):
+        for tool in ("setup", "check", "format", "bench", "gpu-check"):
+            result = subprocess.run([TOOLS / tool, "--no-such"], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 2, tool)
+            self.assertIn("--help", result.stderr)
+
+    def test_every_tool_has_help(self):
+        for tool in ("setup", "check", "format", "lint", "bench", "gpu-check", "cuda-toolkit", "fetch-wheels"):
+            result = subprocess.run([TOOLS / tool, "--help"], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, tool)
+            self.assertIn(tool, result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

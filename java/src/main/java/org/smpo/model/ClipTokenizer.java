@@ -210,17 +210,11 @@ public final class ClipTokenizer implements AutoCloseable {
         private static final Map<String, String> OPTIONS =
                 Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false");
         private static final Path FOLDER = Path.of(System.getProperty("user.home"), ".cache", "smpo", "djl");
-        private static final Throwable FAILURE = loadQuietly();
 
         private Library() {}
 
         static HuggingFaceTokenizer load(Path folder, String definition) throws IOException {
-            if (FAILURE != null) {
-                throw new TokenizerException(
-                        "the tokenizer's native library does not load (it is unpacked into " + FOLDER + "): "
-                                + FAILURE.getMessage(),
-                        FAILURE);
-            }
+            ready();
             byte[] json = definition.getBytes(StandardCharsets.UTF_8);
             try {
                 return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), OPTIONS);
@@ -229,7 +223,8 @@ public final class ClipTokenizer implements AutoCloseable {
             }
         }
 
-        private static Throwable loadQuietly() {
+        /// Loads the library; after the first call, only says again whether that went well.
+        private static synchronized void ready() throws TokenizerException {
             // Read at every use, so it stays.
             setIfAbsent("OPT_OUT_TRACKING", "true");
             Map<String, String> scoped = new LinkedHashMap<>();
@@ -248,9 +243,11 @@ public final class ClipTokenizer implements AutoCloseable {
                     }
                 });
                 LibUtils.checkStatus();
-                return null;
             } catch (IOException | EngineException | LinkageError | AssertionError e) {
-                return e;
+                throw new TokenizerException(
+                        "the tokenizer's native library does not load (it is unpacked into " + FOLDER + "): "
+                                + e.getMessage(),
+                        e);
             } finally {
                 set.forEach(System::clearProperty);
             }

@@ -40,11 +40,14 @@ class ClipTokenizerTest {
     private static final JsonMapper JSON = new JsonMapper();
     private static final int LENGTH = 77;
 
+    /// The id of the first merge: 256 bytes, and the same at a word's end, come before.
+    private static final int FIRST_MERGE = 512;
+
     @TempDir
     private Path folder;
 
     /// One line of strings.jsonl.gz.
-    private record Golden(String kind, String text, int[] first, int[] second) {}
+    private record Golden(String kind, String text, List<Integer> first, List<Integer> second) {}
 
     private static final List<Golden> STRINGS = strings();
 
@@ -61,15 +64,40 @@ class ClipTokenizerTest {
         assertThat(wrong("second.json", true)).isEmpty();
     }
 
-    /// The strings reach deep enough into the vocabulary for one merge, of another rank, to be seen.
+    /// Whichever merge is lost, of those whose token stands among the ids: the first, the last, and some between.
+    @Test
+    void aLostMergeIsNoticed() throws IOException {
+        List<String> lines = merges();
+        List<Integer> used = STRINGS.stream()
+                .flatMap(golden -> golden.first().stream())
+                .map(id -> id - FIRST_MERGE)
+                .filter(rank -> rank >= 0 && rank < lines.size())
+                .distinct()
+                .sorted()
+                .toList();
+        assertThat(used).hasSizeGreaterThan(900);
+        for (int i : new int[] {0, used.size() / 3, 2 * used.size() / 3, used.size() - 1}) {
+            List<String> fewer = new ArrayList<>(lines);
+            fewer.remove((int) used.get(i));
+            Files.write(folder.resolve("merges.txt"), fewer);
+            assertThat(wrong("first.json", false)).as(lines.get(used.get(i))).isNotEmpty();
+        }
+    }
+
+    /// A merge that is still there, but comes last.
     @ParameterizedTest
-    @ValueSource(ints = {0, 700, 1400})
-    void aMutatedMergeIsNoticed(int rank) throws IOException {
-        List<String> lines = new ArrayList<>(Files.readAllLines(folder.resolve("merges.txt")));
-        assertThat(lines.removeFirst()).isEqualTo("#version: 0.2");
+    @ValueSource(ints = {0, 700})
+    void aMergeOfAnotherRankIsNoticed(int rank) throws IOException {
+        List<String> lines = merges();
         lines.add(lines.remove(rank));
         Files.write(folder.resolve("merges.txt"), lines);
         assertThat(wrong("first.json", false)).isNotEmpty();
+    }
+
+    private List<String> merges() throws IOException {
+        List<String> lines = new ArrayList<>(Files.readAllLines(folder.resolve("merges.txt")));
+        assertThat(lines.removeFirst()).isEqualTo("#version: 0.2");
+        return lines;
     }
 
     @Test
@@ -87,13 +115,13 @@ class ClipTokenizerTest {
                     tokenizer.encode(STRINGS.stream().map(Golden::text).toList());
             for (int i = 0; i < rows.size(); i++) {
                 Golden golden = STRINGS.get(i);
-                int[] want = second ? golden.second() : golden.first();
+                List<Integer> want = second ? golden.second() : golden.first();
                 if (!Arrays.equals(rows.get(i).ids(), padded(want, tokenizer.padId()))
-                        || rows.get(i).count() != want.length) {
+                        || rows.get(i).count() != want.size()) {
                     wrong.putIfAbsent(
                             golden.kind(),
                             JSON.writeValueAsString(golden.text()) + " -> "
-                                    + Arrays.toString(rows.get(i).ids()) + ", not " + Arrays.toString(want));
+                                    + Arrays.toString(rows.get(i).ids()) + ", not " + want);
                 }
             }
         }
@@ -140,7 +168,8 @@ class ClipTokenizerTest {
         new String(bytes("merges.txt"), StandardCharsets.UTF_8)
                 .lines()
                 .skip(1)
-                .forEach(line -> merges.addArray().add(line.split(" ")[0]).add(line.split(" ")[1]));
+                .map(line -> line.split(" ", 2))
+                .forEach(pair -> merges.addArray().add(pair[0]).add(pair[1]));
     }
 
     @Test
@@ -239,9 +268,9 @@ class ClipTokenizerTest {
                 .doesNotContainKeys("ai.djl.offline", "ENGINE_CACHE_DIR", "jna.tmpdir", "slf4j.internal.verbosity");
     }
 
-    private static int[] padded(int[] ids, int pad) {
-        int[] row = Arrays.copyOf(ids, LENGTH);
-        Arrays.fill(row, ids.length, LENGTH, pad);
+    private static int[] padded(List<Integer> ids, int pad) {
+        int[] row = new int[LENGTH];
+        Arrays.setAll(row, i -> i < ids.size() ? ids.get(i) : pad);
         return row;
     }
 
@@ -249,9 +278,11 @@ class ClipTokenizerTest {
         List<Golden> strings = new ArrayList<>();
         try (InputStream stream =
                 new GZIPInputStream(ClipTokenizerTest.class.getResourceAsStream("tokenizer/strings.jsonl.gz"))) {
-            for (String line : new String(stream.readAllBytes(), StandardCharsets.UTF_8).split("\n")) {
+            for (String line : new String(stream.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .toList()) {
                 JsonNode row = JSON.readTree(line);
-                int[] first = ints(row.get(3));
+                List<Integer> first = ints(row.get(3));
                 strings.add(new Golden(
                         row.get(0).asString(),
                         row.get(1).asString().repeat(row.get(2).asInt()),
@@ -264,9 +295,9 @@ class ClipTokenizerTest {
         return strings;
     }
 
-    private static int[] ints(JsonNode array) {
-        int[] ints = new int[array.size()];
-        Arrays.setAll(ints, i -> array.get(i).asInt());
+    private static List<Integer> ints(JsonNode array) {
+        List<Integer> ints = new ArrayList<>();
+        array.forEach(id -> ints.add(id.asInt()));
         return ints;
     }
 

@@ -1,0 +1,123 @@
+package org.smpo.io;
+
+import java.awt.image.BufferedImage;
+import java.util.Arrays;
+
+/// A picture of 8 bits per channel: red, green, blue, row by row from the top.
+public final class RgbImage {
+    static final int CHANNELS = 3;
+
+    private static final float MAX = 255f;
+
+    private final int width;
+    private final int height;
+    private final byte[] rgb;
+
+    private RgbImage(int width, int height, byte[] rgb) {
+        this.width = width;
+        this.height = height;
+        this.rgb = rgb;
+    }
+
+    /// A picture of these bytes, [height, width, 3], which are copied.
+    ///
+    /// @throws IllegalArgumentException when their number is not 3 height width, or a side is not positive
+    public static RgbImage of(int width, int height, byte[] rgb) {
+        requireLength(width, height, rgb.length);
+        return new RgbImage(width, height, rgb.clone());
+    }
+
+    /// The picture that diffusers' `VaeImageProcessor` makes of what the VAE decoded: x / 2 + 0.5, clamped to 0..1,
+    /// times 255, rounded half to even, every step in float32.
+    ///
+    /// @param chw pixels, about -1 to 1, [3, height, width]
+    /// @throws IllegalArgumentException when their number is not 3 height width, or one of them is not a number:
+    ///     diffusers draws a black pixel there and goes on
+    public static RgbImage ofDecoded(float[] chw, int height, int width) {
+        requireLength(width, height, chw.length);
+        int plane = height * width;
+        byte[] rgb = new byte[CHANNELS * plane];
+        for (int channel = 0; channel < CHANNELS; channel++) {
+            for (int pixel = 0; pixel < plane; pixel++) {
+                float x = chw[channel * plane + pixel];
+                if (Float.isNaN(x)) {
+                    throw new IllegalArgumentException("expected pixels, found NaN in channel " + channel + ", row "
+                            + pixel / width + ", column " + pixel % width
+                            + ": the VAE overflowed; decode in float32 or with a VAE made for half precision");
+                }
+                float unit = Math.clamp(x * 0.5f + 0.5f, 0f, 1f);
+                rgb[CHANNELS * pixel + channel] = (byte) (int) Math.rint(unit * MAX);
+            }
+        }
+        return new RgbImage(width, height, rgb);
+    }
+
+    /// A picture of what AWT drew or read; transparency is dropped.
+    static RgbImage of(BufferedImage image) {
+        int width = image.getWidth();
+        int height = image.getHeight();
+        byte[] rgb = new byte[CHANNELS * width * height];
+        int[] row = new int[width];
+        for (int y = 0; y < height; y++) {
+            image.getRGB(0, y, width, 1, row, 0, width);
+            for (int x = 0; x < width; x++) {
+                int at = CHANNELS * (y * width + x);
+                rgb[at] = (byte) (row[x] >> 16);
+                rgb[at + 1] = (byte) (row[x] >> 8);
+                rgb[at + 2] = (byte) row[x];
+            }
+        }
+        return new RgbImage(width, height, rgb);
+    }
+
+    BufferedImage toBufferedImage() {
+        BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
+        int[] row = new int[width];
+        for (int y = 0; y < height; y++) {
+            for (int x = 0; x < width; x++) {
+                int at = CHANNELS * (y * width + x);
+                row[x] = (rgb[at] & 0xff) << 16 | (rgb[at + 1] & 0xff) << 8 | (rgb[at + 2] & 0xff);
+            }
+            image.setRGB(0, y, width, 1, row, 0, width);
+        }
+        return image;
+    }
+
+    public int width() {
+        return width;
+    }
+
+    public int height() {
+        return height;
+    }
+
+    /// A copy of the bytes, [height, width, 3].
+    public byte[] rgb() {
+        return rgb.clone();
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof RgbImage image
+                && image.width == width
+                && image.height == height
+                && Arrays.equals(image.rgb, rgb);
+    }
+
+    @Override
+    public int hashCode() {
+        return 31 * (31 * width + height) + Arrays.hashCode(rgb);
+    }
+
+    @Override
+    public String toString() {
+        return "RgbImage " + width + "x" + height;
+    }
+
+    private static void requireLength(int width, int height, int length) {
+        if (width < 1 || height < 1 || length != (long) CHANNELS * width * height) {
+            throw new IllegalArgumentException("expected " + CHANNELS + " x " + height + " x " + width
+                    + " values of a picture with positive sides, got " + length);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+package org.smpo.model;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CoderResult;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalLong;
+import java.util.Set;
+import org.smpo.io.Json;
+import org.smpo.io.JsonException;
+import org.smpo.io.JsonObject;
+
+/// Prompts in a file: UTF-8 text with one on each line, or, where the name ends in `.jsonl`, one JSON object on each
+/// line with `prompt` and, optionally, `negative_prompt` and `seed`.
+///
+/// Blank lines are skipped, and so is a byte order mark. Lines end in `\n` or `\r\n`. The prompt is the line as it
+/// is, spaces included.
+public final class PromptFile {
+    private static final String PROMPT = "prompt";
+    private static final String NEGATIVE = "negative_prompt";
+    private static final String SEED = "seed";
+
+    private PromptFile() {}
+
+    /// Reads a file.
+    ///
+    /// @return at least one prompt
+    /// @throws PromptFileException naming the line that is not UTF-8 or not such an object, or when
+    ///     there is no prompt
+    /// @throws IOException when the file cannot be read
+    public static List<Prompt> read(Path file) throws IOException {
+        byte[] bytes = Files.readAllBytes(file);
+        boolean json = file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".jsonl");
+        List<Prompt> prompts = new ArrayList<>();
+        int number = 0;
+        int begin = afterMark(file, bytes);
+        while (begin < bytes.length) {
+            int end = begin;
+            while (end < bytes.length && bytes[end] != '\n') {
+                end++;
+            }
+            number++;
+            String line = decode(file, number, ByteBuffer.wrap(bytes, begin, end - begin));
+            if (!line.isBlank()) {
+                prompts.add(json ? parse(file + ": line " + number, line) : Prompt.of(line));
+            }
+            begin = end + 1;
+        }
+        if (prompts.isEmpty()) {
+            throw new PromptFileException(file + ": expected a prompt, found none in " + number + " lines");
+        }
+        return Collections.unmodifiableList(prompts);
+    }
+
+    private static int afterMark(Path file, byte[] bytes) throws PromptFileException {
+        if (begins(bytes, 0xef, 0xbb, 0xbf)) {
+            return 3;
+        }
+        if (begins(bytes, 0xff, 0xfe) || begins(bytes, 0xfe, 0xff)) {
+            throw new PromptFileException(file + ": line 1: expected UTF-8, found UTF-16: save the file as UTF-8");
+        }
+        return 0;
+    }
+
+    private static boolean begins(byte[] bytes, int... mark) {
+        if (bytes.length < mark.length) {
+            return false;
+        }
+        for (int i = 0; i < mark.length; i++) {
+            if ((bytes[i] & 0xff) != mark[i]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static String decode(Path file, int number, ByteBuffer line) throws PromptFileException {
+        int begin = line.position();
+        CharBuffer text = CharBuffer.allocate(line.remaining());
+        // A decoder reports what it cannot decode, unless it is told otherwise.
+        CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();
+        CoderResult result = decoder.decode(line, text, true);
+        if (result.isError()) {
+            throw new PromptFileException(String.format(
+                    "%s: line %d, byte %d: expected UTF-8, found the byte 0x%02x: save the file as UTF-8",
+                    file, number, line.position() - begin + 1, line.get(line.position())));
+        }
+        String decoded = text.flip().toString();
+        return decoded.endsWith("\r") ? decoded.substring(0, decoded.length() - 1) : decoded;
+    }
+
+    private static Prompt parse(String where, String line) throws PromptFileException {
+        try {
+            JsonObject object = Json.parseObject(where, line);
+            object.rejectUnknown(Set.of(PROMPT, NEGATIVE, SEED));
+            return new Prompt(
+                    object.string(PROMPT),
+                    object.has(NEGATIVE) ? object.string(NEGATIVE) : "",
+                    object.has(SEED) ? OptionalLong.of(object.integer(SEED)) : OptionalLong.empty());
+        } catch (JsonException e) {
+            throw new PromptFileException(e.getMessage(), e);
+        }
+    }
+}

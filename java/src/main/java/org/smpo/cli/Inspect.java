@@ -218,7 +218,7 @@ final class Inspect implements Callable<Integer> {
 
     private static void print(PrintWriter out, String indent, Map<?, ?> report) {
         report.forEach((key, value) -> {
-            String name = indent + key.toString().replace("_bytes", "").replace('_', ' ');
+            String name = indent + key.toString().replaceFirst("_bytes$", "");
             if (value instanceof Map<?, ?> map) {
                 out.println(name);
                 print(out, indent + "  ", map);

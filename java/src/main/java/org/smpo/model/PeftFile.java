@@ -226,10 +226,10 @@ public final class PeftFile {
         Map<String, Object> alphas = new TreeMap<>();
         for (Lora.Module module : modules) {
             if (module.rank() != rank) {
-                ranks.put(module.path(), module.rank());
+                ranks.put(configName(module), module.rank());
             }
             if (module.alpha() != alpha) {
-                alphas.put(module.path(), number(module.alpha()));
+                alphas.put(configName(module), number(module.alpha()));
             }
         }
         config.put(component + ".r", rank);
@@ -239,7 +239,14 @@ public final class PeftFile {
         config.put(component + ".use_rslora", stabilized);
         config.put(
                 component + ".target_modules",
-                modules.stream().map(Lora.Module::path).toList());
+                modules.stream().map(PeftFile::configName).toList());
+    }
+
+    /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a CLIPTextModel's,
+    /// so this
+    /// is the form that matches in all versions.
+    private static String configName(Lora.Module module) {
+        return module.path().replaceFirst("^text_model\\.", "");
     }
 
     /// PEFT declares alpha an integer and usually holds one.

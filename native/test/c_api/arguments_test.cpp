@@ -575,7 +575,11 @@ const std::vector<Function>& functions() {
              return smpo_model_read_gradient(a.session, a.model, a.name, a.parameter_spec_pointer, a.data, a.bytes, e);
            },
        .cases = joined({parameter_cases(),
-                        {out_of_range("a frozen parameter", [](Arguments& a) { a.name = "conv_norm_out.bias"; },
+                        {out_of_range("a frozen parameter",
+[](Arguments& a) {
+ a.name = "conv_norm_out.bias";
+ a.parameter_spec = spec_of(SMPO_F32, {8});
+ },
                                       "conv_norm_out.bias: the parameter is frozen and has no gradient")}}),
        .session = true,
        .model = true},

@@ -312,17 +312,17 @@ std::vector<Case> unet_input_cases() {
 
 // Of a model's options.
 std::vector<Case> option_cases() {
-  return joined({{null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; })},
-                 wrong_size("options", [](Arguments& a) { return &a.options.size; }),
-                 {out_of_range(
-                      "precision f16", [](Arguments& a) { a.options.precision = SMPO_F16; },
-                      "options.precision: expected 1..2, got 3"),
-                  out_of_range(
-                      "trainable 2", [](Arguments& a) { a.options.trainable = 2; },
-                      "options.trainable: expected 0..1, got 2"),
-                  out_of_range(
-                      "checkpointing 2", [](Arguments& a) { a.options.checkpointing = 2; },
-                      "options.checkpointing: expected 0..1, got 2")}});
+  return joined(
+      {{null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; })},
+       wrong_size("options", [](Arguments& a) { return &a.options.size; }),
+       {out_of_range(
+            "precision f16", [](Arguments& a) { a.options.precision = SMPO_F16; },
+            "options.precision: expected 1..2, got 3"),
+        out_of_range(
+            "trainable 2", [](Arguments& a) { a.options.trainable = 2; }, "options.trainable: expected 0..1, got 2"),
+        out_of_range(
+            "checkpointing 2", [](Arguments& a) { a.options.checkpointing = 2; },
+            "options.checkpointing: expected 0..1, got 2")}});
 }
 
 // Of what an encoder is given, whichever of its models and inputs a function takes.
@@ -330,7 +330,8 @@ std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* n
   const std::string argument = name;
   return {{"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
            argument + ": expected a tensor handle, got the null handle"},
-          {"an input of another shape", [input](Arguments& a) {
+          {"an input of another shape",
+           [input](Arguments& a) {
              a.encoders.*input = input == &EncoderWorld::ids ? a.encoders.flat_ids : a.encoders.flat;
            },
            SMPO_SHAPE_MISMATCH, argument + ": expected [B,"},
@@ -341,16 +342,16 @@ std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* n
 // The spec and the model of a tower.
 template <typename Spec>
 std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::* spec) {
-  return joined({{null_pointer("spec", [=](Arguments& a) { a.*pointer = nullptr; }),
-                  null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
-                 wrong_size("spec", [=](Arguments& a) { return &(a.*spec).size; }),
-                 {out_of_range(
-                      "activation 3", [=](Arguments& a) { (a.*spec).activation = 3; },
-                      "spec.activation: expected 1..2, got 3"),
-                  out_of_range(
-                      "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
-                      "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
-                 option_cases()});
+  return joined(
+      {{null_pointer("spec", [=](Arguments& a) { a.*pointer = nullptr; }),
+        null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+       wrong_size("spec", [=](Arguments& a) { return &(a.*spec).size; }),
+       {out_of_range(
+            "activation 3", [=](Arguments& a) { (a.*spec).activation = 3; }, "spec.activation: expected 1..2, got 3"),
+        out_of_range(
+            "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
+            "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
+       option_cases()});
 }
 
 const std::vector<Function>& functions() {
@@ -1017,13 +1018,12 @@ TEST_F(ArgumentsTest, ModelHandles) {
   EXPECT_OK(smpo_model_close(session, closed, &error));
   const smpo_model foreign = open_unet(other_session_, f32_options());
   const auto refused = [this](const char* name, smpo_model handle, const char* message) {
-    expect_refused_everywhere(
-        &Function::model, {name,
-                            [=](Arguments& a) {
-                              a.model = a.bare_model = handle;
-                              a.encoders.vae = a.encoders.text = a.encoders.vision = handle;
-                            },
-                            SMPO_INVALID_HANDLE, message});
+    expect_refused_everywhere(&Function::model, {name,
+                                                 [=](Arguments& a) {
+                                                   a.model = a.bare_model = handle;
+                                                   a.encoders.vae = a.encoders.text = a.encoders.vision = handle;
+                                                 },
+                                                 SMPO_INVALID_HANDLE, message});
   };
   refused("null", 0, "model: expected a model handle, got the null handle");
   refused("closed", closed, "model: the model handle is closed");

@@ -246,7 +246,7 @@ smpo_status smpo_tensor_close(smpo_session session, smpo_tensor tensor, smpo_err
 
 typedef uint64_t smpo_model; /* a network with its weights; 0 is never a valid handle */
 
-enum { SMPO_MODEL_UNET = 1 };
+enum { SMPO_MODEL_UNET = 1, SMPO_MODEL_VAE = 2, SMPO_MODEL_CLIP_TEXT = 3, SMPO_MODEL_CLIP_VISION = 4 };
 
 enum { SMPO_MAX_LEVELS = 8, SMPO_MAX_LORA_MODULES = 65536 };
 
@@ -367,6 +367,86 @@ smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo
  * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL: not wanted. */
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
+
+/* ---- encoders: AutoencoderKL, CLIP ------------------------------------------------------------------------------- */
+
+enum { SMPO_ACTIVATION_GELU = 1, SMPO_ACTIVATION_QUICK_GELU = 2 };
+
+/* AutoencoderKL as diffusers' config.json has it; block_out_channels finest first, entries from `levels` on are 0. */
+typedef struct smpo_vae_spec {
+  uint32_t size;
+  int32_t in_channels;
+  int32_t out_channels;
+  int32_t latent_channels;
+  int32_t levels; /* 1..SMPO_MAX_LEVELS; a latent stands for 2^(levels-1) pixels along each side */
+  int32_t block_out_channels[8];
+  int32_t layers_per_block;
+  int32_t norm_num_groups;
+  int32_t use_quant_conv;
+  int32_t use_post_quant_conv;
+  int32_t mid_block_attention; /* mid_block_add_attention */
+} smpo_vae_spec;               /* 72 bytes */
+
+/* CLIPTextModel, CLIPTextModelWithProjection as transformers' config.json has it. */
+typedef struct smpo_clip_text_spec {
+  uint32_t size;
+  int32_t vocab_size;
+  int32_t max_position_embeddings;
+  int32_t hidden_size;
+  int32_t intermediate_size;
+  int32_t attention_heads;
+  int32_t layers;
+  int32_t activation;     /* SMPO_ACTIVATION_* */
+  int32_t projection_dim; /* 0: no projection */
+  int32_t eos_token_id;   /* the pooled token is the first with this id; 2 (old configs): with the largest */
+  double layer_norm_eps;
+} smpo_clip_text_spec; /* 48 bytes */
+
+/* CLIPVisionModelWithProjection as transformers' config.json has it. */
+typedef struct smpo_clip_vision_spec {
+  uint32_t size;
+  int32_t image_size;
+  int32_t patch_size;
+  int32_t channels;
+  int32_t hidden_size;
+  int32_t intermediate_size;
+  int32_t attention_heads;
+  int32_t layers;
+  int32_t activation;     /* SMPO_ACTIVATION_* */
+  int32_t projection_dim; /* 0: no projection */
+  double layer_norm_eps;
+} smpo_clip_vision_spec; /* 48 bytes */
+
+/* Models whose weights are all still to be written. SMPO_INVALID_ARGUMENT names the field that makes no network. */
+smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec *spec, const smpo_model_options *options,
+                          smpo_model *model, smpo_error *error);
+smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec *spec,
+                                const smpo_model_options *options, smpo_model *model, smpo_error *error);
+smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec *spec,
+                                  const smpo_model_options *options, smpo_model *model, smpo_error *error);
+
+/* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance, the
+ * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down.
+ * `tile`: 0, the picture at once; else pixels along each side of a tile, a multiple of 4 * 2^(levels-1). Tiles overlap by
+ * a quarter and fade into one another, as diffusers' do with tile = sample_size of the config. */
+smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
+                            smpo_tensor *mean, smpo_tensor *logvar, smpo_error *error);
+
+/* Pixels [B,out_channels,H,W] f32 of latents [B,latent_channels,h,w] of any floating dtype, not scaled. `tile`: as in
+ * smpo_vae_encode, in pixels. */
+smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor latents, int32_t tile,
+                            smpo_tensor *pixels, smpo_error *error);
+
+/* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, through the final norm where `final_norm` is 1.
+ * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, of the end token after the last layer and the
+ * final norm, whatever skip; NULL: not wanted. `ids`: [B,S] i32 or i64. */
+smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
+                                  int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
+
+/* `embeds`: [B,projection_dim] (without projection [B,hidden_size]) f32, not normalized. `pixel_values`:
+ * [B,channels,image_size,image_size] of any floating dtype. */
+smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo_tensor pixel_values,
+                                    smpo_tensor *embeds, smpo_error *error);
 
 /* ---- sampler ---------------------------------------------------------------------------------------------------- */
 

@@ -3,10 +3,12 @@
 #include <vector>
 
 #include "c_api/guard.h"
+#include "c_api/model_options.h"
 #include "c_api/unet_tensors.h"
 #include "engine/model.h"
 #include "engine/session.h"
 
+using smpo::c_api::check_options;
 using smpo::c_api::decode;
 using smpo::c_api::guarded;
 using smpo::c_api::require_bytes;
@@ -49,20 +51,13 @@ void check(const smpo_unet_spec* spec) {
   }
 }
 
-void check(const smpo_model_options* options) {
-  require_struct(options, "options");
-  require_range(options->precision, SMPO_F32, SMPO_BF16, "options.precision");
-  require_range(options->trainable, 0, 1, "options.trainable");
-  require_range(options->checkpointing, 0, 1, "options.checkpointing");
-}
-
 }  // namespace
 
 SMPO_EXPORT smpo_status smpo_unet_open(smpo_session session, const smpo_unet_spec* spec,
                                        const smpo_model_options* options, smpo_model* model, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     check(spec);
-    check(options);
+    check_options(options);
     require_pointer(model, "model");
     *model = s.adopt(smpo::engine::open_unet(s, *spec, *options));
   });

@@ -97,7 +97,7 @@ smpo_model_info describe(const Model& model) {
   const Weights& weights = model.weights();
   smpo_model_info info{};
   info.size = sizeof info;
-  info.kind = SMPO_MODEL_UNET;
+  info.kind = SMPO_MODEL_UNET + static_cast<int32_t>(model.network.index());
   info.precision = dtype_of(weights.options().precision);
   info.trainable = weights.options().trainable ? 1 : 0;
   info.parameter_count = static_cast<uint32_t>(weights.size());

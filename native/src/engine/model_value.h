@@ -7,7 +7,10 @@
 #include <utility>
 #include <variant>
 
+#include "models/clip_text.h"
+#include "models/clip_vision.h"
 #include "models/unet.h"
+#include "models/vae.h"
 #include "models/weights.h"
 #include "smpo.h"
 #include "tape/tape.h"
@@ -15,8 +18,10 @@
 namespace smpo::engine {
 
 struct Model {
-  // Architectures share no base class: what they have in common is their weights.
-  std::variant<std::unique_ptr<models::UNet>> network;
+  // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
+  std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
+               std::unique_ptr<models::ClipVision>>
+      network;
   bool checkpointing = false;
 
   models::Weights& weights() const {

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <utility>
 
+#include "models/weights.h"
+
 namespace smpo::models {
 
 /// The parts, one after another.
@@ -33,11 +35,13 @@ inline void check_size(int64_t value, std::string_view field) {
   if (value < 1 || value > kMost) refuse(field, ": expected 1..", kMost, ", got ", value);
 }
 
-/// A tensor given to a model: throws "NAME: expected EXPECTED, got ..." unless `fits`.
+/// A tensor given to a model: throws ShapeMismatch "NAME: expected EXPECTED, got ..." unless `fits`; where there is no
+/// tensor at all, std::invalid_argument.
 inline void check_input(bool fits, std::string_view name, std::string_view expected, const at::Tensor& got) {
   if (fits) return;
   if (!got.defined()) refuse(name, ": expected ", expected, ", got none");
-  refuse(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type()));
+  throw ShapeMismatch(
+      text(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type())));
 }
 
 }  // namespace smpo::models

@@ -11,8 +11,6 @@ namespace smpo::models {
 using tape::Tape;
 using tape::Var;
 
-namespace {
-
 void check_spec(const ClipEncoderSpec& spec) {
   check_size(spec.hidden_size, "hidden_size");
   check_size(spec.intermediate_size, "intermediate_size");
@@ -27,8 +25,6 @@ void check_spec(const ClipEncoderSpec& spec) {
     refuse("hidden_act: expected gelu or quick_gelu, got number ", static_cast<int>(spec.activation));
   }
 }
-
-}  // namespace
 
 ClipEncoder::Layer::Layer(Weights& w, const ClipEncoderSpec& spec, const std::string& name)
     : layer_norm1(w.norm(name + ".layer_norm1", spec.hidden_size)),
@@ -53,7 +49,6 @@ Var ClipEncoder::Layer::operator()(Tape& tape, const Var& x_BSC, const ClipEncod
 }
 
 ClipEncoder::ClipEncoder(Weights& weights, const ClipEncoderSpec& spec, const std::string& name) : spec_(spec) {
-  check_spec(spec);
   for (int64_t i = 0; i < spec.layers; ++i) layers_.emplace_back(weights, spec, text(name, ".layers.", i));
 }
 

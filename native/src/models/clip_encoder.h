@@ -31,10 +31,12 @@ struct ClipEncoderSpec {
   double layer_norm_eps = 1e-5;
 };
 
+/// Throws std::invalid_argument that names the field where the spec makes no network.
+void check_spec(const ClipEncoderSpec& spec);
+
 class ClipEncoder final {
  public:
-  /// Declares `name`.layers.0 and on. Throws std::invalid_argument that names the field where the spec makes no
-  /// network.
+  /// Declares `name`.layers.0 and on, of a spec that has been checked.
   ClipEncoder(Weights& weights, const ClipEncoderSpec& spec, const std::string& name);
 
   struct Options {

@@ -16,6 +16,7 @@ using tape::Var;
 namespace {
 
 void check_spec(const ClipTextSpec& spec) {
+  check_spec(spec.encoder);
   check_size(spec.vocab_size, "vocab_size");
   check_size(spec.max_position_embeddings, "max_position_embeddings");
   if (spec.projection_dim != 0) check_size(spec.projection_dim, "projection_dim");

@@ -14,6 +14,7 @@ using tape::Var;
 namespace {
 
 void check_spec(const ClipVisionSpec& spec) {
+  check_spec(spec.encoder);
   check_size(spec.image_size, "image_size");
   check_size(spec.patch_size, "patch_size");
   check_size(spec.channels, "num_channels");

@@ -302,9 +302,9 @@ Var Vae::decode(Tape& tape, const Var& latents_BLHW, bool checkpointing) const {
   return pixels(tape, latents_BLHW, checkpointing);
 }
 
-Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile) const {
+Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile, bool adapters) const {
   check_tile(tile);
-  Tape tape = Tape::inference();
+  Tape tape = Tape::inference(adapters);
   if (pixels_BCHW.defined() && pixels_BCHW.dim() == 4 && pixels_BCHW.size(2) <= tile && pixels_BCHW.size(3) <= tile) {
     return encode(tape, pixels_BCHW);
   }
@@ -313,21 +313,22 @@ Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile) co
   for (const int64_t dim : {2, 3}) {
     const int64_t rest = (pixels_BCHW.size(dim) - 1) % step + 1;
     if (rest < spec_.factor()) {
-      refuse("pixels: ", pixels_BCHW.sizes(), " leaves a last tile of ", rest, " pixels, but a latent takes ",
-             spec_.factor(), "; expected sizes that are multiples of ", spec_.factor());
+      throw ShapeMismatch(text("pixels: ", pixels_BCHW.sizes(), " leaves a last tile of ", rest,
+                               " pixels, but a latent takes ", spec_.factor(),
+                               "; expected sizes that are multiples of ", spec_.factor()));
     }
   }
-  weights_.require_written();
+  weights_.require_written(adapters);
   return posterior(tape, in_tiles(pixels_BCHW, tile, tile / spec_.factor(), [&](const at::Tensor& part) {
                      return moments(tape, part, /*checkpointing=*/false).value;
                    }));
 }
 
-at::Tensor Vae::decode_tiled(const at::Tensor& latents_BLHW, int64_t tile) const {
+at::Tensor Vae::decode_tiled(const at::Tensor& latents_BLHW, int64_t tile, bool adapters) const {
   check_tile(tile);
   check_latents(latents_BLHW);
-  weights_.require_written();
-  Tape tape = Tape::inference();
+  weights_.require_written(adapters);
+  Tape tape = Tape::inference(adapters);
   const auto part = [&](const at::Tensor& latents) { return pixels(tape, latents, /*checkpointing=*/false).value; };
   const int64_t latent_tile = tile / spec_.factor();
   if (latents_BLHW.size(2) <= latent_tile && latents_BLHW.size(3) <= latent_tile) return part(latents_BLHW);

@@ -60,8 +60,8 @@ class Vae final {
   /// Each tile has its own norms and attention, so the result differs from the whole's. A picture no larger than a tile
   /// runs whole. Forward only. `tile` is a multiple of 4 factor(), so that tiles meet where they should; throws
   /// std::invalid_argument for another, and where the last tile of a picture would be narrower than a latent.
-  Posterior encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile) const;
-  at::Tensor decode_tiled(const at::Tensor& latents_BLHW, int64_t tile) const;
+  Posterior encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile, bool adapters = true) const;
+  at::Tensor decode_tiled(const at::Tensor& latents_BLHW, int64_t tile, bool adapters = true) const;
 
   const VaeSpec& spec() const { return spec_; }
   Weights& weights() { return weights_; }

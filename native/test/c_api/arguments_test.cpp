@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "c_api/border.h"
+#include "c_api/tiny_encoders.h"
 #include "c_api/tiny_unet.h"
 
 namespace smpo::test {
@@ -93,6 +94,17 @@ struct Arguments {
   uint32_t index = 0;
   uint32_t steps = 1;
 
+  EncoderWorld encoders;
+  smpo_vae_spec vae_spec = tiny_vae_spec();
+  smpo_clip_text_spec text_spec = tiny_text_spec();
+  smpo_clip_vision_spec vision_spec = tiny_vision_spec();
+  int32_t tile = 0;
+  int32_t skip = 1;
+  int32_t final_norm = 0;
+
+  const smpo_vae_spec* vae_spec_pointer = &vae_spec;
+  const smpo_clip_text_spec* text_spec_pointer = &text_spec;
+  const smpo_clip_vision_spec* vision_spec_pointer = &vision_spec;
   const smpo_unet_spec* unet_spec_pointer = &unet_spec;
   const smpo_model_options* options_pointer = &options;
   const smpo_lora_spec* lora_pointer = &lora;
@@ -140,8 +152,9 @@ struct World {
   smpo_sampler sampler = 0;
   smpo_unet_inputs inputs{};
   smpo_tensor cotangent = 0;
+  EncoderWorld encoders;
 
-  explicit World(smpo_session session) {
+  explicit World(smpo_session session) : encoders(session) {
     const auto spec = spec_of(SMPO_F32, {2, 4});
     EXPECT_EQ(smpo_tensor_zeros(session, &spec, &tensor, nullptr), SMPO_OK);
     model = open_unet(session, f32_options());
@@ -168,6 +181,7 @@ struct World {
     a.sampler = sampler;
     a.inputs = inputs;
     a.cotangent = cotangent;
+    a.encoders = encoders;
     a.lora.rank = 2;
     a.lora.alpha = 2;
     a.lora.module_count = 2;
@@ -294,6 +308,50 @@ std::vector<Case> unet_input_cases() {
          "timesteps: expected [2] of Float, got [2, 4]"},
         {"text of another width", [](Arguments& a) { a.inputs.encoder_hidden_states = a.inputs.sample; },
          SMPO_SHAPE_MISMATCH, "encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"}}});
+}
+
+// Of a model's options.
+std::vector<Case> option_cases() {
+  return joined(
+      {{null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; })},
+       wrong_size("options", [](Arguments& a) { return &a.options.size; }),
+       {out_of_range(
+            "precision f16", [](Arguments& a) { a.options.precision = SMPO_F16; },
+            "options.precision: expected 1..2, got 3"),
+        out_of_range(
+            "trainable 2", [](Arguments& a) { a.options.trainable = 2; }, "options.trainable: expected 0..1, got 2"),
+        out_of_range(
+            "checkpointing 2", [](Arguments& a) { a.options.checkpointing = 2; },
+            "options.checkpointing: expected 0..1, got 2")}});
+}
+
+// Of what an encoder is given, whichever of its models and inputs a function takes.
+std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* name) {
+  const std::string argument = name;
+  return {{"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
+           argument + ": expected a tensor handle, got the null handle"},
+          {"an input of another shape",
+           [input](Arguments& a) {
+             a.encoders.*input = input == &EncoderWorld::ids ? a.encoders.flat_ids : a.encoders.flat;
+           },
+           SMPO_SHAPE_MISMATCH, argument + ": expected [B,"},
+          {"a UNet", [](Arguments& a) { a.encoders.vae = a.encoders.text = a.encoders.vision = a.model; },
+           SMPO_INVALID_HANDLE, "got a model of another kind"}};
+}
+
+// The spec and the model of a tower.
+template <typename Spec>
+std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::* spec) {
+  return joined(
+      {{null_pointer("spec", [=](Arguments& a) { a.*pointer = nullptr; }),
+        null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+       wrong_size("spec", [=](Arguments& a) { return &(a.*spec).size; }),
+       {out_of_range(
+            "activation 3", [=](Arguments& a) { (a.*spec).activation = 3; }, "spec.activation: expected 1..2, got 3"),
+        out_of_range(
+            "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
+            "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
+       option_cases()});
 }
 
 const std::vector<Function>& functions() {
@@ -462,10 +520,8 @@ const std::vector<Function>& functions() {
            },
        .cases = joined(
            {{null_pointer("spec", [](Arguments& a) { a.unet_spec_pointer = nullptr; }),
-             null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; }),
              null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
             wrong_size("spec", [](Arguments& a) { return &a.unet_spec.size; }),
-            wrong_size("options", [](Arguments& a) { return &a.options.size; }),
             {out_of_range("levels 0", [](Arguments& a) { a.unet_spec.levels = 0; }, "spec.levels: expected 1..8, got 0"),
              out_of_range("levels 9", [](Arguments& a) { a.unet_spec.levels = 9; }, "spec.levels: expected 1..8, got 9"),
              out_of_range("entry after the levels", [](Arguments& a) { a.unet_spec.attention_heads[7] = 1; },
@@ -477,13 +533,8 @@ const std::vector<Function>& functions() {
              out_of_range("flip_sin_to_cos -1", [](Arguments& a) { a.unet_spec.flip_sin_to_cos = -1; },
                           "spec.flip_sin_to_cos: expected 0..1, got -1"),
              out_of_range("channels 6", [](Arguments& a) { a.unet_spec.block_out_channels[1] = 6; },
-                          "block_out_channels[1]: expected a multiple of norm_num_groups (4), got 6"),
-             out_of_range("precision f16", [](Arguments& a) { a.options.precision = SMPO_F16; },
-                          "options.precision: expected 1..2, got 3"),
-             out_of_range("trainable 2", [](Arguments& a) { a.options.trainable = 2; },
-                          "options.trainable: expected 0..1, got 2"),
-             out_of_range("checkpointing 2", [](Arguments& a) { a.options.checkpointing = 2; },
-                          "options.checkpointing: expected 0..1, got 2")}}),
+                          "block_out_channels[1]: expected a multiple of norm_num_groups (4), got 6")},
+            option_cases()}),
        .session = true},
       {.name = "smpo_model_describe",
        .call = [](Arguments& a, smpo_error* e) { return smpo_model_describe(a.session, a.model, a.model_info, e); },
@@ -602,6 +653,101 @@ const std::vector<Function>& functions() {
        .session = true,
        .model = true,
        .optional_pointers = 1},
+      {.name = "smpo_vae_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_open(a.session, a.vae_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("spec", [](Arguments& a) { a.vae_spec_pointer = nullptr; }),
+             null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+            wrong_size("spec", [](Arguments& a) { return &a.vae_spec.size; }),
+            {out_of_range("levels 0", [](Arguments& a) { a.vae_spec.levels = 0; }, "spec.levels: expected 1..8, got 0"),
+             out_of_range("levels 9", [](Arguments& a) { a.vae_spec.levels = 9; }, "spec.levels: expected 1..8, got 9"),
+             out_of_range("entry after the levels", [](Arguments& a) { a.vae_spec.block_out_channels[7] = 1; },
+                          "spec.block_out_channels: expected 0 in entries from the levels (2) on, got 1 at 7"),
+             out_of_range("use_quant_conv 2", [](Arguments& a) { a.vae_spec.use_quant_conv = 2; },
+                          "spec.use_quant_conv: expected 0..1, got 2"),
+             out_of_range("use_post_quant_conv 2", [](Arguments& a) { a.vae_spec.use_post_quant_conv = 2; },
+                          "spec.use_post_quant_conv: expected 0..1, got 2"),
+             out_of_range("mid_block_attention -1", [](Arguments& a) { a.vae_spec.mid_block_attention = -1; },
+                          "spec.mid_block_attention: expected 0..1, got -1"),
+             out_of_range("channels 3", [](Arguments& a) { a.vae_spec.block_out_channels[1] = 3; },
+                          "block_out_channels[1]: expected a multiple of norm_num_groups (2), got 3")},
+            option_cases()}),
+       .session = true},
+      {.name = "smpo_clip_text_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_text_open(a.session, a.text_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined({tower_cases(&Arguments::text_spec_pointer, &Arguments::text_spec),
+                        {out_of_range("end token 20", [](Arguments& a) { a.text_spec.eos_token_id = 20; },
+                                      "eos_token_id: expected 0..19, got 20")}}),
+       .session = true},
+      {.name = "smpo_clip_vision_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_vision_open(a.session, a.vision_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined({tower_cases(&Arguments::vision_spec_pointer, &Arguments::vision_spec),
+                        {out_of_range("patch 5", [](Arguments& a) { a.vision_spec.patch_size = 5; },
+                                      "patch_size: expected at most image_size (4), got 5")}}),
+       .session = true},
+      {.name = "smpo_vae_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_encode(a.session, a.encoders.vae, a.encoders.pixels, a.tile, a.tensor_out,
+                                    a.second_tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::pixels, "pixels"),
+                        {null_pointer("mean", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         null_pointer("logvar", [](Arguments& a) { a.second_tensor_out = nullptr; }),
+                         out_of_range("tile 12", [](Arguments& a) { a.tile = 12; },
+                                      "tile: expected a multiple of 8 pixels, got 12"),
+                         out_of_range("tile -8", [](Arguments& a) { a.tile = -8; },
+                                      "tile: expected a multiple of 8 pixels, got -8"),
+                         {"integers", [](Arguments& a) { a.encoders.pixels = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+                          "pixels: expected a floating type, got i32"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_vae_decode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_decode(a.session, a.encoders.vae, a.encoders.latents, a.tile, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::latents, "latents"),
+                        {null_pointer("pixels", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         out_of_range("tile 1", [](Arguments& a) { a.tile = 1; },
+                                      "tile: expected a multiple of 8 pixels, got 1")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_clip_text_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_text_encode(a.session, a.encoders.text, a.encoders.ids, a.skip, a.final_norm,
+                                          a.tensor_out, a.second_tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::ids, "ids"),
+                        {null_pointer("hidden", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         out_of_range("skip 3", [](Arguments& a) { a.skip = 3; }, "skip: expected 0..2"),
+                         out_of_range("skip -1", [](Arguments& a) { a.skip = -1; }, "skip: expected 0..2"),
+                         out_of_range("final_norm 2", [](Arguments& a) { a.final_norm = 2; },
+                                      "final_norm: expected 0..1, got 2"),
+                         {"floats", [](Arguments& a) { a.encoders.ids = a.encoders.pixels; }, SMPO_DTYPE_MISMATCH,
+                          "ids: expected i32 or i64, got f32"}}}),
+       .session = true,
+       .model = true,
+       .optional_pointers = 1},
+      {.name = "smpo_clip_vision_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_vision_encode(a.session, a.encoders.vision, a.encoders.pixel_values, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::pixel_values, "pixel_values"),
+                        {null_pointer("embeds", [](Arguments& a) { a.tensor_out = nullptr; })}}),
+       .session = true,
+       .model = true},
       {.name = "smpo_sampler_open",
        .call =
            [](Arguments& a, smpo_error* e) {
@@ -872,8 +1018,12 @@ TEST_F(ArgumentsTest, ModelHandles) {
   EXPECT_OK(smpo_model_close(session, closed, &error));
   const smpo_model foreign = open_unet(other_session_, f32_options());
   const auto refused = [this](const char* name, smpo_model handle, const char* message) {
-    expect_refused_everywhere(
-        &Function::model, {name, [=](Arguments& a) { a.model = a.bare_model = handle; }, SMPO_INVALID_HANDLE, message});
+    expect_refused_everywhere(&Function::model, {name,
+                                                 [=](Arguments& a) {
+                                                   a.model = a.bare_model = handle;
+                                                   a.encoders.vae = a.encoders.text = a.encoders.vision = handle;
+                                                 },
+                                                 SMPO_INVALID_HANDLE, message});
   };
   refused("null", 0, "model: expected a model handle, got the null handle");
   refused("closed", closed, "model: the model handle is closed");

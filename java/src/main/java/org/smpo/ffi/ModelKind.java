@@ -3,7 +3,13 @@ package org.smpo.ffi;
 /// What a [NativeModel] is. Values are the header's.
 public enum ModelKind {
     /// `UNet2DConditionModel`.
-    UNET(1);
+    UNET(1),
+    /// `AutoencoderKL`.
+    VAE(2),
+    /// `CLIPTextModel`, with or without projection.
+    CLIP_TEXT(3),
+    /// `CLIPVisionModelWithProjection`.
+    CLIP_VISION(4);
 
     private final int code;
 

@@ -247,6 +247,48 @@ final class Native {
             JAVA_LONG.withName("negative_time_ids"),
             ADDRESS.withName("items"));
 
+    static final StructLayout VAE_SPEC = struct(
+            "smpo_vae_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("in_channels"),
+            JAVA_INT.withName("out_channels"),
+            JAVA_INT.withName("latent_channels"),
+            JAVA_INT.withName("levels"),
+            array("block_out_channels", 8, JAVA_INT),
+            JAVA_INT.withName("layers_per_block"),
+            JAVA_INT.withName("norm_num_groups"),
+            JAVA_INT.withName("use_quant_conv"),
+            JAVA_INT.withName("use_post_quant_conv"),
+            JAVA_INT.withName("mid_block_attention"));
+
+    static final StructLayout CLIP_TEXT_SPEC = struct(
+            "smpo_clip_text_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("vocab_size"),
+            JAVA_INT.withName("max_position_embeddings"),
+            JAVA_INT.withName("hidden_size"),
+            JAVA_INT.withName("intermediate_size"),
+            JAVA_INT.withName("attention_heads"),
+            JAVA_INT.withName("layers"),
+            JAVA_INT.withName("activation"),
+            JAVA_INT.withName("projection_dim"),
+            JAVA_INT.withName("eos_token_id"),
+            JAVA_DOUBLE.withName("layer_norm_eps"));
+
+    static final StructLayout CLIP_VISION_SPEC = struct(
+            "smpo_clip_vision_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("image_size"),
+            JAVA_INT.withName("patch_size"),
+            JAVA_INT.withName("channels"),
+            JAVA_INT.withName("hidden_size"),
+            JAVA_INT.withName("intermediate_size"),
+            JAVA_INT.withName("attention_heads"),
+            JAVA_INT.withName("layers"),
+            JAVA_INT.withName("activation"),
+            JAVA_INT.withName("projection_dim"),
+            JAVA_DOUBLE.withName("layer_norm_eps"));
+
     // ---- library and machine ----
 
     private static final MethodHandle ABI_VERSION_OF = bind("smpo_abi_version", ADDRESS, ADDRESS);
@@ -696,6 +738,102 @@ final class Native {
     static int samplerClose(long session, long sampler, MemorySegment error) {
         try {
             return (int) SAMPLER_CLOSE.invokeExact(session, sampler, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- encoders: AutoencoderKL, CLIP ----
+
+    private static final MethodHandle VAE_OPEN = bind("smpo_vae_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int vaeOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) VAE_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_TEXT_OPEN =
+            bind("smpo_clip_text_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipTextOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) CLIP_TEXT_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_VISION_OPEN =
+            bind("smpo_clip_vision_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipVisionOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) CLIP_VISION_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle VAE_ENCODE =
+            bind("smpo_vae_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
+
+    static int vaeEncode(
+            long session,
+            long model,
+            long pixels,
+            int tile,
+            MemorySegment mean,
+            MemorySegment logvar,
+            MemorySegment error) {
+        try {
+            return (int) VAE_ENCODE.invokeExact(session, model, pixels, tile, mean, logvar, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle VAE_DECODE =
+            bind("smpo_vae_decode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int vaeDecode(long session, long model, long latents, int tile, MemorySegment pixels, MemorySegment error) {
+        try {
+            return (int) VAE_DECODE.invokeExact(session, model, latents, tile, pixels, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_TEXT_ENCODE = bind(
+            "smpo_clip_text_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipTextEncode(
+            long session,
+            long model,
+            long ids,
+            int skip,
+            int finalNorm,
+            MemorySegment hidden,
+            MemorySegment pooled,
+            MemorySegment error) {
+        try {
+            return (int) CLIP_TEXT_ENCODE.invokeExact(session, model, ids, skip, finalNorm, hidden, pooled, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_VISION_ENCODE =
+            bind("smpo_clip_vision_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int clipVisionEncode(long session, long model, long pixelValues, MemorySegment embeds, MemorySegment error) {
+        try {
+            return (int) CLIP_VISION_ENCODE.invokeExact(session, model, pixelValues, embeds, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

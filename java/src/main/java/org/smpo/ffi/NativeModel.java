@@ -5,11 +5,13 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
 import java.nio.Buffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.function.Consumer;
 
 /// A network with its weights on an engine's device.
 ///
@@ -37,23 +39,67 @@ public final class NativeModel extends Handle {
     /// @throws InvalidArgumentException naming the field that makes no network
     /// @throws EngineOutOfMemoryException when it does not fit
     public static NativeModel openUNet(Engine engine, UNetSpec spec, ModelOptions options) {
-        Objects.requireNonNull(spec, "spec");
+        return open(engine, ModelKind.UNET, Native.UNET_SPEC, spec::write, options, Native::unetOpen, "smpo_unet_open");
+    }
+
+    /// An `AutoencoderKL`, likewise.
+    public static NativeModel openVae(Engine engine, VaeSpec spec, ModelOptions options) {
+        return open(engine, ModelKind.VAE, Native.VAE_SPEC, spec::write, options, Native::vaeOpen, "smpo_vae_open");
+    }
+
+    /// CLIP's text tower, likewise.
+    public static NativeModel openClipText(Engine engine, ClipTextSpec spec, ModelOptions options) {
+        return open(
+                engine,
+                ModelKind.CLIP_TEXT,
+                Native.CLIP_TEXT_SPEC,
+                spec::write,
+                options,
+                Native::clipTextOpen,
+                "smpo_clip_text_open");
+    }
+
+    /// CLIP's vision tower, likewise.
+    public static NativeModel openClipVision(Engine engine, ClipVisionSpec spec, ModelOptions options) {
+        return open(
+                engine,
+                ModelKind.CLIP_VISION,
+                Native.CLIP_VISION_SPEC,
+                spec::write,
+                options,
+                Native::clipVisionOpen,
+                "smpo_clip_vision_open");
+    }
+
+    @FunctionalInterface
+    private interface Opener {
+        int open(long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error);
+    }
+
+    private static NativeModel open(
+            Engine engine,
+            ModelKind kind,
+            StructLayout layout,
+            Consumer<Struct> spec,
+            ModelOptions options,
+            Opener opener,
+            String function) {
         long session = engine.enter();
-        // Opening fills hundreds of megabytes: an arena for the call costs nothing beside it.
+        // Opening may fill gigabytes: an arena for the call costs nothing beside it.
         try (Arena arena = Arena.ofConfined()) {
-            Struct architecture = Struct.allocate(Native.UNET_SPEC, arena);
-            spec.write(architecture);
+            Struct architecture = Struct.allocate(layout, arena);
+            spec.accept(architecture);
             Errors.check(
-                    Native.unetOpen(
+                    opener.open(
                             session,
                             architecture.segment(),
                             options(arena, options),
                             engine.result(),
                             engine.error().segment()),
                     engine.error(),
-                    "smpo_unet_open");
+                    function);
         }
-        return opened(engine, ModelKind.UNET);
+        return new NativeModel(engine, engine.result().get(JAVA_LONG, 0), kind);
     }
 
     private static MemorySegment options(Arena arena, ModelOptions options) {
@@ -63,10 +109,6 @@ public final class NativeModel extends Handle {
         struct.set("trainable", options.trainable() ? 1 : 0);
         struct.set("checkpointing", options.checkpointing() ? 1 : 0);
         return struct.segment();
-    }
-
-    private static NativeModel opened(Engine engine, ModelKind kind) {
-        return new NativeModel(engine, engine.result().get(JAVA_LONG, 0), kind);
     }
 
     /// The engine that it belongs to.
@@ -282,6 +324,97 @@ public final class NativeModel extends Handle {
                 engine.error(),
                 "smpo_unet_backward");
         return new UNetGradients(engine.adopt(0), wantSampleGradient ? engine.adopt(1) : null);
+    }
+
+    /// A VAE's posterior of pictures.
+    ///
+    /// @param pixels `[B,in_channels,H,W]` in [-1, 1]
+    /// @param tile 0: the picture at once; else pixels along each side of a tile, a multiple of 4 times the pixels
+    ///     that a latent stands for. Tiles overlap by a quarter and fade into one another
+    /// @return the caller's to close
+    public Posterior encode(DeviceTensor pixels, int tile) {
+        long id = id();
+        long session = engine.enter();
+        MemorySegment mean = engine.result();
+        Errors.check(
+                Native.vaeEncode(
+                        session,
+                        id,
+                        engine.own(pixels),
+                        tile,
+                        mean,
+                        mean.asSlice(Long.BYTES),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_vae_encode");
+        return new Posterior(engine.adopt(0), engine.adopt(1));
+    }
+
+    /// A VAE's pictures of latents.
+    ///
+    /// @param latents `[B,latent_channels,h,w]`, not scaled
+    /// @param tile in pixels, as in [#encode]
+    /// @return `[B,out_channels,H,W]` F32, the caller's to close
+    public DeviceTensor decode(DeviceTensor latents, int tile) {
+        long id = id();
+        long session = engine.enter();
+        Errors.check(
+                Native.vaeDecode(
+                        session,
+                        id,
+                        engine.own(latents),
+                        tile,
+                        engine.result(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_vae_decode");
+        return engine.adopt(0);
+    }
+
+    /// What CLIP's text tower says about tokens.
+    ///
+    /// @param ids `[B,S]` I32 or I64
+    /// @param skip layers that are left out at the end
+    /// @param finalNorm whether the hidden states pass through the final norm
+    /// @param wantPooled whether the pooled output is wanted, which is of the last layer whatever `skip`
+    /// @return the caller's to close
+    public EncodedText encodeText(DeviceTensor ids, int skip, boolean finalNorm, boolean wantPooled) {
+        long id = id();
+        long session = engine.enter();
+        MemorySegment hidden = engine.result();
+        Errors.check(
+                Native.clipTextEncode(
+                        session,
+                        id,
+                        engine.own(ids),
+                        skip,
+                        finalNorm ? 1 : 0,
+                        hidden,
+                        wantPooled ? hidden.asSlice(Long.BYTES) : MemorySegment.NULL,
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_clip_text_encode");
+        return new EncodedText(engine.adopt(0), wantPooled ? engine.adopt(1) : null);
+    }
+
+    /// What CLIP's vision tower says about pictures.
+    ///
+    /// @param pixelValues `[B,channels,image_size,image_size]`
+    /// @return `[B,projection_dim]`, without projection `[B,hidden_size]`, F32, not normalized;
+    ///     the caller's to close
+    public DeviceTensor encodeImage(DeviceTensor pixelValues) {
+        long id = id();
+        long session = engine.enter();
+        Errors.check(
+                Native.clipVisionEncode(
+                        session,
+                        id,
+                        engine.own(pixelValues),
+                        engine.result(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_clip_vision_encode");
+        return engine.adopt(0);
     }
 
     @Override

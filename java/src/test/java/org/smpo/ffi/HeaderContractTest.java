@@ -255,6 +255,9 @@ class HeaderContractTest {
         for (ModelKind kind : ModelKind.values()) {
             constants.put("SMPO_MODEL_" + kind, (long) kind.code());
         }
+        for (ClipActivation activation : ClipActivation.values()) {
+            constants.put("SMPO_ACTIVATION_" + activation, (long) activation.code());
+        }
         for (Status status : Status.values()) {
             constants.put("SMPO_" + status, (long) status.code());
         }

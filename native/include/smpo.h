@@ -242,6 +242,274 @@ smpo_status smpo_tensor_fill_normal(smpo_session session, smpo_tensor tensor, ui
 
 smpo_status smpo_tensor_close(smpo_session session, smpo_tensor tensor, smpo_error *error);
 
+/* ---- models ----------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_model; /* a network with its weights; 0 is never a valid handle */
+
+enum { SMPO_MODEL_UNET = 1, SMPO_MODEL_VAE = 2, SMPO_MODEL_CLIP_TEXT = 3, SMPO_MODEL_CLIP_VISION = 4 };
+
+enum { SMPO_MAX_LEVELS = 8, SMPO_MAX_LORA_MODULES = 65536 };
+
+typedef struct smpo_model_options {
+  uint32_t size;
+  int32_t precision;     /* SMPO_F32 or SMPO_BF16: of the weights that compute and of the activations */
+  int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 masters under bf16 weights */
+  int32_t checkpointing; /* 1: backward runs each layer again instead of keeping its activations; the same bits */
+} smpo_model_options;
+
+/* UNet2DConditionModel as diffusers' config.json has it. Arrays by level, finest (first down block) first, but for
+ * up_attention, which is in the order of up_block_types; entries from `levels` on are 0. */
+typedef struct smpo_unet_spec {
+  uint32_t size;
+  int32_t in_channels;
+  int32_t out_channels;
+  int32_t levels;                 /* 1..SMPO_MAX_LEVELS */
+  int32_t block_out_channels[8];
+  int32_t down_attention[8];      /* 1: CrossAttnDownBlock2D, 0: DownBlock2D */
+  int32_t up_attention[8];        /* 1: CrossAttnUpBlock2D, 0: UpBlock2D */
+  int32_t layers_per_block[8];
+  int32_t transformer_layers[8];  /* transformer_layers_per_block */
+  int32_t attention_heads[8];     /* number of heads: what configs call attention_head_dim */
+  int32_t cross_attention_dim;
+  int32_t use_linear_projection;
+  int32_t norm_num_groups;
+  int32_t flip_sin_to_cos;
+  int32_t addition_time_embed_dim; /* 0: no addition embedding; else text_time */
+  int32_t projection_class_embeddings_input_dim;
+  double norm_eps;
+  double freq_shift;
+} smpo_unet_spec; /* 248 bytes */
+
+typedef struct smpo_model_info {
+  uint32_t size;
+  int32_t kind;      /* SMPO_MODEL_* */
+  int32_t precision; /* SMPO_F32 or SMPO_BF16 */
+  int32_t trainable;
+  uint32_t parameter_count; /* those of adapters included */
+  uint32_t written_count;
+  uint64_t elements; /* of all parameters */
+  uint64_t bytes;    /* of weights, masters and gradients */
+} smpo_model_info;
+
+typedef struct smpo_parameter_info {
+  uint32_t size;
+  int32_t dtype; /* of what smpo_model_read_parameter reads without rounding */
+  int32_t rank;
+  int32_t trainable;
+  int64_t shape[8];
+  int32_t written;
+  int32_t reserved;
+  char name[192]; /* as in a diffusers checkpoint; an adapter's: MODULE.lora_A.weight, MODULE.lora_B.weight */
+} smpo_parameter_info; /* 280 bytes */
+
+typedef struct smpo_lora_spec {
+  uint32_t size;
+  int32_t rank;          /* 1.. */
+  double alpha;          /* y += scale * alpha / rank * B(A(x)) */
+  uint32_t module_count; /* 1..SMPO_MAX_LORA_MODULES */
+  uint32_t reserved;     /* 0 */
+  const char *const *modules; /* names of linear and convolution layers */
+} smpo_lora_spec;
+
+typedef struct smpo_unet_inputs {
+  uint32_t size;
+  uint32_t reserved;                 /* 0 */
+  smpo_tensor sample;                /* [B,in_channels,h,w], any h and w */
+  smpo_tensor timesteps;             /* [B] f32: any numbers, fractions and negative ones too */
+  smpo_tensor encoder_hidden_states; /* [B,S,cross_attention_dim] */
+  smpo_tensor text_embeds;           /* [B,E] with text_time, else 0 */
+  smpo_tensor time_ids;              /* [B,K] f32 with text_time, else 0 */
+} smpo_unet_inputs;
+
+/* A UNet whose weights are all still to be written. SMPO_INVALID_ARGUMENT names the field that makes no network. */
+smpo_status smpo_unet_open(smpo_session session, const smpo_unet_spec *spec, const smpo_model_options *options,
+                           smpo_model *model, smpo_error *error);
+
+smpo_status smpo_model_describe(smpo_session session, smpo_model model, smpo_model_info *info, smpo_error *error);
+
+/* Parameter `index` in 0..parameter_count-1: the model's own first, then those of its adapters. */
+smpo_status smpo_model_parameter(smpo_session session, smpo_model model, uint32_t index, smpo_parameter_info *info,
+                                 smpo_error *error);
+
+/* Row-major host data of any floating dtype, rounded to nearest even. SMPO_INVALID_ARGUMENT for an unknown name,
+ * SMPO_SHAPE_MISMATCH with both shapes, SMPO_NON_FINITE with the index of the first such value; then nothing changes. */
+smpo_status smpo_model_write_parameter(smpo_session session, smpo_model model, const char *name,
+                                       const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
+                                       smpo_error *error);
+
+/* Copies the parameter, row-major, to host memory of any floating dtype. The spec must have its shape. */
+smpo_status smpo_model_read_parameter(smpo_session session, smpo_model model, const char *name,
+                                      const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
+
+/* Likewise the sum of its gradients since they were last zero. SMPO_INVALID_ARGUMENT when it does not train. */
+smpo_status smpo_model_read_gradient(smpo_session session, smpo_model model, const char *name,
+                                     const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
+
+smpo_status smpo_model_zero_gradients(smpo_session session, smpo_model model, smpo_error *error);
+
+/* Puts low-rank adapters on layers of a model that is not trainable; they train, it stays frozen. Every A is to be
+ * written; every B is zero. A model has one set of adapters at a time. */
+smpo_status smpo_model_add_lora(smpo_session session, smpo_model model, const smpo_lora_spec *spec, smpo_error *error);
+
+/* 1 at first. 0 turns the adapters off: the same handle then computes the model underneath. */
+smpo_status smpo_model_set_lora_scale(smpo_session session, smpo_model model, double scale, smpo_error *error);
+
+/* Adds weight * alpha / rank * B A to the model's weights and removes the adapters. */
+smpo_status smpo_model_merge_lora(smpo_session session, smpo_model model, double weight, smpo_error *error);
+
+smpo_status smpo_model_close(smpo_session session, smpo_model model, smpo_error *error);
+
+/* The prediction [B,out_channels,h,w], f32. Inputs of any floating dtype; timesteps and time_ids f32. */
+smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
+                              smpo_tensor *output, smpo_error *error);
+
+/* Forward, then backward of sum(output * cotangent): gradients are added to those of the parameters that train.
+ * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL: not wanted. */
+smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
+                               smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
+
+/* ---- encoders: AutoencoderKL, CLIP ------------------------------------------------------------------------------- */
+
+enum { SMPO_ACTIVATION_GELU = 1, SMPO_ACTIVATION_QUICK_GELU = 2 };
+
+/* AutoencoderKL as diffusers' config.json has it; block_out_channels finest first, entries from `levels` on are 0. */
+typedef struct smpo_vae_spec {
+  uint32_t size;
+  int32_t in_channels;
+  int32_t out_channels;
+  int32_t latent_channels;
+  int32_t levels; /* 1..SMPO_MAX_LEVELS; a latent stands for 2^(levels-1) pixels along each side */
+  int32_t block_out_channels[8];
+  int32_t layers_per_block;
+  int32_t norm_num_groups;
+  int32_t use_quant_conv;
+  int32_t use_post_quant_conv;
+  int32_t mid_block_attention; /* mid_block_add_attention */
+} smpo_vae_spec;               /* 72 bytes */
+
+/* CLIPTextModel, CLIPTextModelWithProjection as transformers' config.json has it. */
+typedef struct smpo_clip_text_spec {
+  uint32_t size;
+  int32_t vocab_size;
+  int32_t max_position_embeddings;
+  int32_t hidden_size;
+  int32_t intermediate_size;
+  int32_t attention_heads;
+  int32_t layers;
+  int32_t activation;     /* SMPO_ACTIVATION_* */
+  int32_t projection_dim; /* 0: no projection */
+  int32_t eos_token_id;   /* the pooled token is the first with this id; 2 (old configs): with the largest */
+  double layer_norm_eps;
+} smpo_clip_text_spec; /* 48 bytes */
+
+/* CLIPVisionModelWithProjection as transformers' config.json has it. */
+typedef struct smpo_clip_vision_spec {
+  uint32_t size;
+  int32_t image_size;
+  int32_t patch_size;
+  int32_t channels;
+  int32_t hidden_size;
+  int32_t intermediate_size;
+  int32_t attention_heads;
+  int32_t layers;
+  int32_t activation;     /* SMPO_ACTIVATION_* */
+  int32_t projection_dim; /* 0: no projection */
+  double layer_norm_eps;
+} smpo_clip_vision_spec; /* 48 bytes */
+
+/* Models whose weights are all still to be written. SMPO_INVALID_ARGUMENT names the field that makes no network. */
+smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec *spec, const smpo_model_options *options,
+                          smpo_model *model, smpo_error *error);
+smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec *spec,
+                                const smpo_model_options *options, smpo_model *model, smpo_error *error);
+smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec *spec,
+                                  const smpo_model_options *options, smpo_model *model, smpo_error *error);
+
+/* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance, the
+ * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down.
+ * `tile`: 0, the picture at once; else pixels along each side of a tile, a multiple of 4 * 2^(levels-1). Tiles overlap by
+ * a quarter and fade into one another, as diffusers' do with tile = sample_size of the config. */
+smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
+                            smpo_tensor *mean, smpo_tensor *logvar, smpo_error *error);
+
+/* Pixels [B,out_channels,H,W] f32 of latents [B,latent_channels,h,w] of any floating dtype, not scaled. `tile`: as in
+ * smpo_vae_encode, in pixels. */
+smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor latents, int32_t tile,
+                            smpo_tensor *pixels, smpo_error *error);
+
+/* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, through the final norm where `final_norm` is 1.
+ * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, of the end token after the last layer and the
+ * final norm, whatever skip; NULL: not wanted. `ids`: [B,S] i32 or i64. */
+smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
+                                  int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
+
+/* `embeds`: [B,projection_dim] (without projection [B,hidden_size]) f32, not normalized. `pixel_values`:
+ * [B,channels,image_size,image_size] of any floating dtype. */
+smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo_tensor pixel_values,
+                                    smpo_tensor *embeds, smpo_error *error);
+
+/* ---- sampler ---------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_sampler; /* a sampling run; 0 is never a valid handle */
+
+enum { SMPO_SAMPLER_MAX_HISTORY = 4, SMPO_SAMPLER_MAX_STEPS = 100000 };
+
+/* One UNet evaluation of a linear multistep rule over latents x, saved latents s and history h:
+ *   out  = UNet(input_scale x, timestep), guided
+ *   h[0] = history_sample x + history_output out          (earlier entries move to h[1], h[2], h[3])
+ *   x'   = sample x + saved s + sum over j of history[j] h[j] + noise N(0,1)
+ *   saves: s = x;  not keeps: h[0] is taken out of the history again;  x = x' */
+typedef struct smpo_sampler_row {
+  uint32_t size;
+  int32_t saves;
+  int32_t keeps;
+  int32_t reserved; /* 0 */
+  double timestep;
+  double input_scale;
+  double history_sample;
+  double history_output;
+  double sample;
+  double saved; /* 0 before a row that saves */
+  double noise;
+  double history[4]; /* 0 for entries that do not exist yet */
+} smpo_sampler_row; /* 104 bytes */
+
+typedef struct smpo_sampler_plan {
+  uint32_t size;
+  uint32_t steps; /* number of rows, 1..SMPO_SAMPLER_MAX_STEPS */
+  double initial_noise_scale;
+  const smpo_sampler_row *rows;
+} smpo_sampler_plan;
+
+typedef struct smpo_sampler_inputs {
+  uint32_t size;
+  uint32_t reserved;             /* 0 */
+  double guidance_scale;         /* 1: none, and the negative inputs are 0 */
+  double guidance_rescale;       /* 0..1: Lin et al., "Common Diffusion Noise Schedules", section 3.4; 0: none */
+  smpo_tensor noise;             /* [B,in_channels,h,w]: standard normal, the start before initial_noise_scale */
+  smpo_tensor encoder_hidden_states;          /* [B,S,D] */
+  smpo_tensor text_embeds;                    /* [B,E] with text_time, else 0 */
+  smpo_tensor time_ids;                       /* [B,K] f32 with text_time, else 0 */
+  smpo_tensor negative_encoder_hidden_states; /* of the same shapes */
+  smpo_tensor negative_text_embeds;
+  smpo_tensor negative_time_ids;
+  const int64_t *items; /* B of them, in [0, 2^56): whose the noise of each row is; NULL if no row of the plan has any */
+} smpo_sampler_inputs;
+
+/* Starts a run. The sampler keeps what it needs: the handles of its model and tensors may be closed. Noise is drawn
+ * with purpose 8, step the row's index, and `items`, as smpo_tensor_fill_normal numbers them. */
+smpo_status smpo_sampler_open(smpo_session session, smpo_model model, const smpo_sampler_plan *plan,
+                              const smpo_sampler_inputs *inputs, smpo_sampler *sampler, smpo_error *error);
+
+/* Takes the next `steps` rows, at most as many as are left. Can be cancelled between rows; the sampler then stands
+ * after the last whole one and can go on. */
+smpo_status smpo_sampler_step(smpo_session session, smpo_sampler sampler, uint32_t steps, smpo_error *error);
+
+/* A new tensor with the latents as they stand, [B,in_channels,h,w] f32. */
+smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smpo_tensor *latents, smpo_error *error);
+
+smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,11 +3,14 @@
     python tools/golden/vae_clip.py      writes native/test/golden/{vae, clip}/{NAME.json, NAME.safetensors, SHA256SUMS}
 
 Pinned: torch 2.11.0. Weights and inputs come from synthetic.py by name; float32. A text model's inputs are the token ids in
-its JSON. Results: vae: caseK.mean, caseK.logvar of the encoder's posterior, caseK.decoded; text: caseK.last_hidden_state,
-caseK.penultimate (hidden_states[-2]), caseK.pooled, and caseK.text_embeds where there is a projection; vision:
-caseK.image_embeds, caseK.last_hidden_state.
+its JSON. Results: vae: caseK.mean, caseK.logvar of the encoder's posterior, caseK.decoded, and, where the case says
+tiled, the same by tiles of the config's sample_size: caseK.tiled_mean, .tiled_logvar, .tiled_decoded; text:
+caseK.last_hidden_state, caseK.penultimate (hidden_states[-2]), caseK.pooled, and caseK.text_embeds where there is a
+projection; vision: caseK.image_embeds, caseK.last_hidden_state. A case's "bf16_error" is the relative L2 error of the same
+model in bfloat16 per result, as the peer to beat.
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -49,7 +52,12 @@ VAES = {
         sample_size=32,
     ),
 }
-VAE_CASES = [dict(batch=1, height=64, width=64), dict(batch=2, height=40, width=72)]
+VAE_CASES = [
+    dict(batch=1, height=64, width=64),
+    dict(batch=2, height=40, width=72, tiled=True),
+    # Odd on several levels.
+    dict(batch=1, height=27, width=46),
+]
 
 TEXTS = {
     # OpenAI's ViT-L tower: quick_gelu, pooled at the end token found as the largest id (eos_token_id 2 in old configs).
@@ -106,19 +114,49 @@ def inputs(k, **shapes):
     return [torch.from_numpy(synthetic.normal_like(f"case{k}.{name}", shape)) for name, shape in shapes.items()]
 
 
+def described(case, results, bf16_results):
+    """The case with the error of each bfloat16 result against its float32 one."""
+    errors = {n: float((bf16_results[n].double() - r.double()).norm() / r.double().norm()) for n, r in results.items()}
+    return dict(case, bf16_error={n: float(f"{e:.3g}") for n, e in errors.items()})
+
+
+def run_vae(model, pixels, latents, tiled):
+    posterior = model.encode(pixels).latent_dist
+    results = dict(mean=posterior.mean, logvar=posterior.logvar, decoded=model.decode(latents).sample)
+    if tiled:
+        model.enable_tiling()
+        posterior = model.encode(pixels).latent_dist
+        results.update(tiled_mean=posterior.mean, tiled_logvar=posterior.logvar)
+        results.update(tiled_decoded=model.decode(latents).sample)
+        model.disable_tiling()
+    return results
+
+
 @torch.no_grad()
 def vae(name, config):
     model = synthetic.fill(AutoencoderKL(**config)).eval()
+    bf16_model = copy.deepcopy(model).bfloat16()
     scale = 2 ** (len(config["block_out_channels"]) - 1)
-    tensors = {}
+    cases, tensors = [], {}
     for k, case in enumerate(VAE_CASES):
         b, h, w = case["batch"], case["height"], case["width"]
         pixels, latents = inputs(k, pixels=[b, 3, h, w], latents=[b, 4, h // scale, w // scale])
-        posterior = model.encode(pixels).latent_dist
-        tensors[f"case{k}.mean"], tensors[f"case{k}.logvar"] = posterior.mean, posterior.logvar
-        tensors[f"case{k}.decoded"] = model.decode(latents).sample
+        tiled = case.get("tiled", False)
+        results = run_vae(model, pixels, latents, tiled)
+        cases.append(described(case, results, run_vae(bf16_model, pixels.bfloat16(), latents.bfloat16(), tiled)))
+        tensors.update({f"case{k}.{n}": r for n, r in results.items()})
     shown = {k: v for k, v in model.config.items() if not k.startswith("_")}
-    write(OUT / "vae", name, model, dict(shown, _class_name="AutoencoderKL"), VAE_CASES, tensors)
+    write(OUT / "vae", name, model, dict(shown, _class_name="AutoencoderKL"), cases, tensors)
+
+
+def run_text(model, ids, projection):
+    output = model(ids, output_hidden_states=True)
+    results = dict(last_hidden_state=output.last_hidden_state, penultimate=output.hidden_states[-2])
+    if projection:
+        results["text_embeds"] = output.text_embeds
+    else:
+        results["pooled"] = output.pooler_output
+    return results
 
 
 @torch.no_grad()
@@ -127,6 +165,7 @@ def text(name, config):
     projection = config.pop("with_projection", False)
     kind = CLIPTextModelWithProjection if projection else CLIPTextModel
     model = synthetic.fill(kind(CLIPTextConfig(**config)), text_name).eval()
+    bf16_model = copy.deepcopy(model).bfloat16()
     end = 998
     cases, tensors = [], {}
     for k, lengths in enumerate([[77], [5, 77, 2]]):
@@ -136,29 +175,28 @@ def text(name, config):
             ids = [997] + words[1 : length - 1] + [end]
             # Padding with the end token, as the first tokenizer of every pipeline does; row 0 of case 1 pads with 0.
             rows.append(ids + [0 if (k, r) == (1, 0) else end] * (77 - len(ids)))
-        output = model(torch.tensor(rows), output_hidden_states=True)
-        tensors[f"case{k}.last_hidden_state"] = output.last_hidden_state
-        tensors[f"case{k}.penultimate"] = output.hidden_states[-2]
-        if projection:
-            tensors[f"case{k}.text_embeds"] = output.text_embeds
-        else:
-            tensors[f"case{k}.pooled"] = output.pooler_output
-        cases.append(dict(ids=rows))
-    described = dict(config, architectures=[kind.__name__])
-    write(OUT / "clip", name, model, described, cases, tensors, text_name)
+        results = run_text(model, torch.tensor(rows), projection)
+        cases.append(described(dict(ids=rows), results, run_text(bf16_model, torch.tensor(rows), projection)))
+        tensors.update({f"case{k}.{n}": r for n, r in results.items()})
+    write(OUT / "clip", name, model, dict(config, architectures=[kind.__name__]), cases, tensors, text_name)
+
+
+def run_vision(model, pixels):
+    output = model(pixels)
+    return dict(image_embeds=output.image_embeds, last_hidden_state=output.last_hidden_state)
 
 
 @torch.no_grad()
 def vision(name, config):
     config = dict(VISION_COMMON, **config)
     model = synthetic.fill(CLIPVisionModelWithProjection(CLIPVisionConfig(**config))).eval()
+    bf16_model = copy.deepcopy(model).bfloat16()
     cases, tensors = [], {}
     for k, batch in enumerate([1, 3]):
         (pixels,) = inputs(k, pixel_values=[batch, 3, config["image_size"], config["image_size"]])
-        output = model(pixels)
-        tensors[f"case{k}.image_embeds"] = output.image_embeds
-        tensors[f"case{k}.last_hidden_state"] = output.last_hidden_state
-        cases.append(dict(batch=batch))
+        results = run_vision(model, pixels)
+        cases.append(described(dict(batch=batch), results, run_vision(bf16_model, pixels.bfloat16())))
+        tensors.update({f"case{k}.{n}": r for n, r in results.items()})
     write(OUT / "clip", name, model, dict(config, architectures=["CLIPVisionModelWithProjection"]), cases, tensors)
 
 

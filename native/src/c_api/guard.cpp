@@ -17,6 +17,13 @@ smpo_status report(const char* function, const engine::Failure& failure, smpo_er
   return failure.status;
 }
 
+void require_bytes(const engine::TensorSpec& spec, uint64_t bytes) {
+  if (bytes != static_cast<uint64_t>(spec.bytes())) {
+    engine::fail(SMPO_SHAPE_MISMATCH, "bytes: expected ", spec.bytes(), " for ", engine::shape_text(spec.shape()),
+                 " of ", engine::dtype_name(spec.dtype()), ", got ", bytes);
+  }
+}
+
 engine::TensorSpec decode(const smpo_tensor_spec* spec) {
   require_struct(spec, "spec");
   require_range(spec->rank, 0, SMPO_MAX_RANK, "spec.rank");

@@ -91,6 +91,9 @@ inline void require_range(int64_t value, int64_t least, int64_t most, const char
   }
 }
 
+// SMPO_SHAPE_MISMATCH unless `bytes` is the spec's size.
+void require_bytes(const engine::TensorSpec& spec, uint64_t bytes);
+
 // Checks a caller's spec in full and decodes it.
 engine::TensorSpec decode(const smpo_tensor_spec* spec);
 

@@ -5,23 +5,12 @@
 
 using smpo::c_api::decode;
 using smpo::c_api::guarded;
+using smpo::c_api::require_bytes;
 using smpo::c_api::require_memory;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_struct;
 using smpo::engine::Session;
 using smpo::engine::TensorSpec;
-
-namespace {
-
-void require_bytes(const TensorSpec& spec, uint64_t bytes) {
-  if (bytes != static_cast<uint64_t>(spec.bytes())) {
-    smpo::engine::fail(SMPO_SHAPE_MISMATCH, "bytes: expected ", spec.bytes(), " for ",
-                       smpo::engine::shape_text(spec.shape()), " of ", smpo::engine::dtype_name(spec.dtype()), ", got ",
-                       bytes);
-  }
-}
-
-}  // namespace
 
 SMPO_EXPORT smpo_status smpo_tensor_zeros(smpo_session session, const smpo_tensor_spec* spec, smpo_tensor* tensor,
                                           smpo_error* error) {

@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "kernels/cuda/error.h"
+#include "models/weights.h"
 
 namespace smpo::engine {
 namespace {
@@ -92,6 +93,8 @@ Failure current_failure() noexcept {
     fill(&failure, SMPO_INTERNAL, 0, error.what_without_backtrace());
   } catch (const std::bad_alloc&) {
     fill(&failure, SMPO_OUT_OF_MEMORY, 0, "host memory: an allocation failed");
+  } catch (const models::ShapeMismatch& error) {
+    fill(&failure, SMPO_SHAPE_MISMATCH, 0, error.what());
   } catch (const std::invalid_argument& error) {
     fill(&failure, SMPO_INVALID_ARGUMENT, 0, error.what());
   } catch (const std::exception& error) {

@@ -14,7 +14,20 @@ uint64_t encode(HandleKind kind, uint32_t generation, uint32_t slot) {
   return static_cast<uint64_t>(kind) << kKindShift | static_cast<uint64_t>(generation) << kGenerationShift | slot;
 }
 
-const char* name(HandleKind kind) { return kind == HandleKind::kSession ? "session" : "tensor"; }
+// Null for what is no kind.
+const char* name(HandleKind kind) {
+  switch (kind) {
+    case HandleKind::kSession:
+      return "session";
+    case HandleKind::kTensor:
+      return "tensor";
+    case HandleKind::kModel:
+      return "model";
+    case HandleKind::kSampler:
+      return "sampler";
+  }
+  return nullptr;
+}
 
 }  // namespace
 
@@ -42,7 +55,7 @@ const HandleTable::Entry& HandleTable::checked(uint64_t handle, HandleKind kind,
   const auto generation = static_cast<uint32_t>(handle >> kGenerationShift) & kLastGeneration;
   const auto slot = static_cast<uint32_t>(handle);
   if (handle == 0) fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got the null handle");
-  if (found_kind != HandleKind::kSession && found_kind != HandleKind::kTensor) {
+  if (name(found_kind) == nullptr) {
     fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got ", handle,
          ", which is no handle of this library");
   }

@@ -243,9 +243,29 @@ uint64_t Session::adopt(std::shared_ptr<Tensor> tensor) {
   return handle;
 }
 
-std::shared_ptr<Tensor> Session::tensor(uint64_t handle) const {
-  return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, "tensor"));
+uint64_t Session::adopt(std::shared_ptr<Model> model) {
+  return handles().open(HandleKind::kModel, handle_, std::move(model));
 }
+
+uint64_t Session::adopt(std::shared_ptr<Sampler> sampler) {
+  return handles().open(HandleKind::kSampler, handle_, std::move(sampler));
+}
+
+std::shared_ptr<Tensor> Session::tensor(uint64_t handle, const char* argument) const {
+  return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, argument));
+}
+
+std::shared_ptr<Model> Session::model(uint64_t handle) const {
+  return std::static_pointer_cast<Model>(handles().resolve(handle, HandleKind::kModel, handle_, "model"));
+}
+
+std::shared_ptr<Sampler> Session::sampler(uint64_t handle) const {
+  return std::static_pointer_cast<Sampler>(handles().resolve(handle, HandleKind::kSampler, handle_, "sampler"));
+}
+
+void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind::kModel, handle_, "model"); }
+
+void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
 
 void Session::close_tensor(uint64_t handle) {
   handles().close(handle, HandleKind::kTensor, handle_, "tensor");

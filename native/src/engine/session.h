@@ -12,10 +12,13 @@
 #include "engine/device.h"
 #include "engine/failure.h"
 #include "engine/function_ref.h"
+#include "engine/handle_table.h"
 #include "smpo.h"
 
 namespace smpo::engine {
 
+struct Model;
+struct Sampler;
 struct Tensor;
 
 struct SessionConfig {
@@ -74,9 +77,15 @@ class Session final {
   uint32_t drain_log(std::span<smpo_log_record> records);
 
   uint64_t adopt(std::shared_ptr<Tensor> tensor);
-  // Throw Error(SMPO_INVALID_HANDLE).
-  std::shared_ptr<Tensor> tensor(uint64_t handle) const;
+  uint64_t adopt(std::shared_ptr<Model> model);
+  uint64_t adopt(std::shared_ptr<Sampler> sampler);
+  // Throw Error(SMPO_INVALID_HANDLE), whose message begins with the argument's name.
+  std::shared_ptr<Tensor> tensor(uint64_t handle, const char* argument = "tensor") const;
+  std::shared_ptr<Model> model(uint64_t handle) const;
+  std::shared_ptr<Sampler> sampler(uint64_t handle) const;
   void close_tensor(uint64_t handle);
+  void close_model(uint64_t handle);
+  void close_sampler(uint64_t handle);
 
   Device& device() { return device_; }
   const Device& device() const { return device_; }

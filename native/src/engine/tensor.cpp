@@ -11,6 +11,7 @@
 #include "engine/error.h"
 #include "engine/session.h"
 #include "engine/tensor_value.h"
+#include "engine/torch_tensor.h"
 #include "kernels/philox_normal.h"
 
 #ifdef SMPO_CUDA
@@ -27,6 +28,27 @@ constexpr int64_t kValuesPerDraw = int64_t{1} << 20;
 constexpr int64_t kItemEnd = int64_t{1} << 56;
 constexpr uint32_t kPurposeEnd = 256;
 constexpr int64_t kMostRowElements = int64_t{1} << 34;  // the kernel's own limit
+
+at::IntArrayRef sizes(const TensorSpec& spec) { return {spec.shape().data(), spec.shape().size()}; }
+
+at::TensorOptions options(const Session& session, int32_t dtype) {
+  return at::TensorOptions().dtype(scalar_type(dtype)).device(torch_device(session));
+}
+
+bool on_cpu(const Session& session) { return session.device().type() == SMPO_DEVICE_CPU; }
+
+// `out` and `items` lie on the session's device.
+void draw([[maybe_unused]] const Session& session, const kernels::PhiloxNormalArgs& args) {
+#ifdef SMPO_CUDA
+  if (!on_cpu(session)) {
+    kernels::cuda::philox_normal(args, c10::cuda::getCurrentCUDAStream().stream());
+    return;
+  }
+#endif
+  kernels::cpu::philox_normal(args);
+}
+
+}  // namespace
 
 at::ScalarType scalar_type(int32_t dtype) {
   switch (dtype) {
@@ -62,36 +84,19 @@ int32_t dtype_of(at::ScalarType type) {
   }
 }
 
-at::IntArrayRef sizes(const TensorSpec& spec) { return {spec.shape().data(), spec.shape().size()}; }
-
-at::TensorOptions options(const Session& session, int32_t dtype) {
+at::Device torch_device(const Session& session) {
   const Device& device = session.device();
-  const auto type = device.type() == SMPO_DEVICE_CPU ? c10::DeviceType::CPU : c10::DeviceType::CUDA;
-  const auto index = static_cast<c10::DeviceIndex>(device.type() == SMPO_DEVICE_CPU ? -1 : device.index());
-  return at::TensorOptions().dtype(scalar_type(dtype)).device(type, index);
+  if (device.type() == SMPO_DEVICE_CPU) return at::Device(at::kCPU);
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index()));
 }
 
-std::shared_ptr<Tensor> hold(at::Tensor value) { return std::make_shared<Tensor>(Tensor{std::move(value)}); }
+std::shared_ptr<Tensor> hold(at::Tensor value) {
+  return std::make_shared<Tensor>(Tensor{value.contiguous(at::MemoryFormat::Contiguous)});
+}
 
-bool on_cpu(const Session& session) { return session.device().type() == SMPO_DEVICE_CPU; }
-
-// A view of the caller's memory. It must not outlive the call.
 at::Tensor view_of_host(const TensorSpec& spec, void* data) {
   return at::from_blob(data, sizes(spec), at::TensorOptions().dtype(scalar_type(spec.dtype())));
 }
-
-// `out` and `items` lie on the session's device.
-void draw([[maybe_unused]] const Session& session, const kernels::PhiloxNormalArgs& args) {
-#ifdef SMPO_CUDA
-  if (!on_cpu(session)) {
-    kernels::cuda::philox_normal(args, c10::cuda::getCurrentCUDAStream().stream());
-    return;
-  }
-#endif
-  kernels::cpu::philox_normal(args);
-}
-
-}  // namespace
 
 std::shared_ptr<Tensor> zeros(Session& session, const TensorSpec& spec) {
   return hold(at::zeros(sizes(spec), options(session, spec.dtype())));

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "c_api/border.h"
+#include "c_api/tiny_encoders.h"
+#include "c_api/tiny_unet.h"
 
 namespace smpo::test {
 namespace {
@@ -34,6 +36,11 @@ struct Outputs {
   smpo_tensor tensor;
   smpo_tensor_spec spec;
   float data[8];
+  smpo_model model;
+  smpo_model_info model_info;
+  smpo_parameter_info parameter_info;
+  smpo_tensor second_tensor;
+  smpo_sampler sampler;
 };
 
 // One call's arguments, good until a case spoils one. A function reads those that it has.
@@ -70,6 +77,48 @@ struct Arguments {
   int32_t kind = SMPO_RAISE_NOTHING;
   smpo_status status = SMPO_INTERNAL;
 
+  smpo_model model = 0;       // with an adapter of rank 1 on conv_in, and every weight written
+  smpo_model bare_model = 0;  // without adapters, and no weight written
+  smpo_sampler sampler = 0;
+  smpo_unet_spec unet_spec = tiny_unet_spec();
+  smpo_model_options options = f32_options();
+  smpo_lora_spec lora = sized<smpo_lora_spec>();
+  const char* modules[2] = {"conv_in", "conv_out"};
+  smpo_unet_inputs inputs = sized<smpo_unet_inputs>();
+  smpo_tensor cotangent = 0;
+  smpo_sampler_row rows[2] = {ddim_row(500, 0.9, -0.1), ddim_row(100, 0.8, -0.2)};
+  smpo_sampler_plan plan = sized<smpo_sampler_plan>();
+  smpo_sampler_inputs sampler_inputs = sized<smpo_sampler_inputs>();
+  smpo_tensor_spec parameter_spec = spec_of(SMPO_F32, {8, 1, 1, 1});
+  double scale = 0.5;
+  uint32_t index = 0;
+  uint32_t steps = 1;
+
+  EncoderWorld encoders;
+  smpo_vae_spec vae_spec = tiny_vae_spec();
+  smpo_clip_text_spec text_spec = tiny_text_spec();
+  smpo_clip_vision_spec vision_spec = tiny_vision_spec();
+  int32_t tile = 0;
+  int32_t skip = 1;
+  int32_t final_norm = 0;
+
+  const smpo_vae_spec* vae_spec_pointer = &vae_spec;
+  const smpo_clip_text_spec* text_spec_pointer = &text_spec;
+  const smpo_clip_vision_spec* vision_spec_pointer = &vision_spec;
+  const smpo_unet_spec* unet_spec_pointer = &unet_spec;
+  const smpo_model_options* options_pointer = &options;
+  const smpo_lora_spec* lora_pointer = &lora;
+  const smpo_unet_inputs* inputs_pointer = &inputs;
+  const smpo_sampler_plan* plan_pointer = &plan;
+  const smpo_sampler_inputs* sampler_inputs_pointer = &sampler_inputs;
+  const smpo_tensor_spec* parameter_spec_pointer = &parameter_spec;
+  const char* name = "conv_in.lora_B.weight";
+  smpo_model* model_out = nullptr;
+  smpo_model_info* model_info = nullptr;
+  smpo_parameter_info* parameter_info = nullptr;
+  smpo_tensor* second_tensor_out = nullptr;
+  smpo_sampler* sampler_out = nullptr;
+
   Arguments() = default;
   Arguments(const Arguments&) = delete;
   Arguments& operator=(const Arguments&) = delete;
@@ -90,6 +139,60 @@ struct Function {
   bool session = false;
   bool tensor = false;
   bool spec = false;
+  bool model = false;
+  bool sampler = false;
+  int optional_pointers = 0;  // that may be null
+};
+
+// What the calls of one session work on.
+struct World {
+  smpo_tensor tensor = 0;
+  smpo_model model = 0;
+  smpo_model bare_model = 0;
+  smpo_sampler sampler = 0;
+  smpo_unet_inputs inputs{};
+  smpo_tensor cotangent = 0;
+  EncoderWorld encoders;
+
+  explicit World(smpo_session session) : encoders(session) {
+    const auto spec = spec_of(SMPO_F32, {2, 4});
+    EXPECT_EQ(smpo_tensor_zeros(session, &spec, &tensor, nullptr), SMPO_OK);
+    model = open_unet(session, f32_options());
+    bare_model = open_unet(session, f32_options());
+    const char* modules[] = {"conv_in"};
+    auto lora = sized<smpo_lora_spec>();
+    lora.rank = 1;
+    lora.alpha = 2;
+    lora.module_count = 1;
+    lora.modules = modules;
+    EXPECT_EQ(smpo_model_add_lora(session, model, &lora, nullptr), SMPO_OK);
+    write_missing(session, model);
+    inputs = tiny_inputs(session);
+    cotangent = some_tensor(session, {2, 4, 6, 5}, 7);
+    Arguments a;
+    use_in(a);
+    EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, &sampler, nullptr), SMPO_OK);
+  }
+
+  void use_in(Arguments& a) const {
+    a.tensor = tensor;
+    a.model = model;
+    a.bare_model = bare_model;
+    a.sampler = sampler;
+    a.inputs = inputs;
+    a.cotangent = cotangent;
+    a.encoders = encoders;
+    a.lora.rank = 2;
+    a.lora.alpha = 2;
+    a.lora.module_count = 2;
+    a.lora.modules = a.modules;
+    a.plan.steps = 2;
+    a.plan.initial_noise_scale = 1;
+    a.plan.rows = a.rows;
+    a.sampler_inputs.guidance_scale = 1;
+    a.sampler_inputs.noise = inputs.sample;
+    a.sampler_inputs.encoder_hidden_states = inputs.encoder_hidden_states;
+  }
 };
 
 Case null_pointer(const char* argument, std::function<void(Arguments&)> spoil) {
@@ -167,6 +270,88 @@ std::vector<Case> spec_cases() {
                "size that overflows", [](Arguments& a) { a.spec.shape[0] = INT64_MAX; },
                "shape: expected at most 9223372036854775807 bytes"),
        }});
+}
+
+// Of a parameter's name and host memory.
+std::vector<Case> parameter_cases() {
+  return joined(
+      {{null_pointer("name", [](Arguments& a) { a.name = nullptr; }),
+        null_pointer("spec", [](Arguments& a) { a.parameter_spec_pointer = nullptr; }),
+        null_pointer("data", [](Arguments& a) { a.data = nullptr; })},
+       wrong_size("spec", [](Arguments& a) { return &a.parameter_spec.size; }),
+       {out_of_range(
+            "an unknown name", [](Arguments& a) { a.name = "conv"; }, "name: the model has no parameter conv"),
+        {"one byte more", [](Arguments& a) { ++a.bytes; }, SMPO_SHAPE_MISMATCH, "bytes: expected 32"},
+        {"another shape", [](Arguments& a) { a.parameter_spec = spec_of(SMPO_F32, {2, 4}); }, SMPO_SHAPE_MISMATCH,
+         "conv_in.lora_B.weight: expected shape [8,1,1,1], got [2,4]"},
+        {"an integer type", [](Arguments& a) { a.parameter_spec.dtype = SMPO_I32; }, SMPO_DTYPE_MISMATCH,
+         "conv_in.lora_B.weight: expected a floating type, got i32"}}});
+}
+
+std::vector<Case> unet_input_cases() {
+  return joined(
+      {{null_pointer("inputs", [](Arguments& a) { a.inputs_pointer = nullptr; })},
+       wrong_size("inputs", [](Arguments& a) { return &a.inputs.size; }),
+       {out_of_range(
+            "reserved 1", [](Arguments& a) { a.inputs.reserved = 1; }, "inputs.reserved: expected 0..0, got 1"),
+        out_of_range(
+            "missing weights", [](Arguments& a) { a.model = a.bare_model; },
+            "parameters were never written: conv_in.weight"),
+        out_of_range(
+            "a tensor too many", [](Arguments& a) { a.inputs.time_ids = a.tensor; },
+            "time_ids: expected none, since the UNet has no text_time embedding"),
+        {"no sample", [](Arguments& a) { a.inputs.sample = 0; }, SMPO_INVALID_HANDLE,
+         "inputs.sample: expected a tensor handle, got the null handle"},
+        {"a sample of another shape", [](Arguments& a) { a.inputs.sample = a.inputs.encoder_hidden_states; },
+         SMPO_SHAPE_MISMATCH, "sample: expected [B,4,h,w] of Float, got [2, 7, 6]"},
+        {"timesteps of another shape", [](Arguments& a) { a.inputs.timesteps = a.tensor; }, SMPO_SHAPE_MISMATCH,
+         "timesteps: expected [2] of Float, got [2, 4]"},
+        {"text of another width", [](Arguments& a) { a.inputs.encoder_hidden_states = a.inputs.sample; },
+         SMPO_SHAPE_MISMATCH, "encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"}}});
+}
+
+// Of a model's options.
+std::vector<Case> option_cases() {
+  return joined(
+      {{null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; })},
+       wrong_size("options", [](Arguments& a) { return &a.options.size; }),
+       {out_of_range(
+            "precision f16", [](Arguments& a) { a.options.precision = SMPO_F16; },
+            "options.precision: expected 1..2, got 3"),
+        out_of_range(
+            "trainable 2", [](Arguments& a) { a.options.trainable = 2; }, "options.trainable: expected 0..1, got 2"),
+        out_of_range(
+            "checkpointing 2", [](Arguments& a) { a.options.checkpointing = 2; },
+            "options.checkpointing: expected 0..1, got 2")}});
+}
+
+// Of what an encoder is given, whichever of its models and inputs a function takes.
+std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* name) {
+  const std::string argument = name;
+  return {{"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
+           argument + ": expected a tensor handle, got the null handle"},
+          {"an input of another shape",
+           [input](Arguments& a) {
+             a.encoders.*input = input == &EncoderWorld::ids ? a.encoders.flat_ids : a.encoders.flat;
+           },
+           SMPO_SHAPE_MISMATCH, argument + ": expected [B,"},
+          {"a UNet", [](Arguments& a) { a.encoders.vae = a.encoders.text = a.encoders.vision = a.model; },
+           SMPO_INVALID_HANDLE, "got a model of another kind"}};
+}
+
+// The spec and the model of a tower.
+template <typename Spec>
+std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::* spec) {
+  return joined(
+      {{null_pointer("spec", [=](Arguments& a) { a.*pointer = nullptr; }),
+        null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+       wrong_size("spec", [=](Arguments& a) { return &(a.*spec).size; }),
+       {out_of_range(
+            "activation 3", [=](Arguments& a) { (a.*spec).activation = 3; }, "spec.activation: expected 1..2, got 3"),
+        out_of_range(
+            "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
+            "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
+       option_cases()});
 }
 
 const std::vector<Function>& functions() {
@@ -328,6 +513,295 @@ const std::vector<Function>& functions() {
        .cases = {},
        .session = true,
        .tensor = true},
+      {.name = "smpo_unet_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_unet_open(a.session, a.unet_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("spec", [](Arguments& a) { a.unet_spec_pointer = nullptr; }),
+             null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+            wrong_size("spec", [](Arguments& a) { return &a.unet_spec.size; }),
+            {out_of_range("levels 0", [](Arguments& a) { a.unet_spec.levels = 0; }, "spec.levels: expected 1..8, got 0"),
+             out_of_range("levels 9", [](Arguments& a) { a.unet_spec.levels = 9; }, "spec.levels: expected 1..8, got 9"),
+             out_of_range("entry after the levels", [](Arguments& a) { a.unet_spec.attention_heads[7] = 1; },
+                          "spec.attention_heads: expected 0 in entries from the levels (2) on, got 1 at 7"),
+             out_of_range("flag 2", [](Arguments& a) { a.unet_spec.down_attention[1] = 2; },
+                          "spec.down_attention[1]: expected 0..1, got 2"),
+             out_of_range("use_linear_projection 2", [](Arguments& a) { a.unet_spec.use_linear_projection = 2; },
+                          "spec.use_linear_projection: expected 0..1, got 2"),
+             out_of_range("flip_sin_to_cos -1", [](Arguments& a) { a.unet_spec.flip_sin_to_cos = -1; },
+                          "spec.flip_sin_to_cos: expected 0..1, got -1"),
+             out_of_range("channels 6", [](Arguments& a) { a.unet_spec.block_out_channels[1] = 6; },
+                          "block_out_channels[1]: expected a multiple of norm_num_groups (4), got 6")},
+            option_cases()}),
+       .session = true},
+      {.name = "smpo_model_describe",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_model_describe(a.session, a.model, a.model_info, e); },
+       .cases = joined({{null_pointer("info", [](Arguments& a) { a.model_info = nullptr; })},
+                        wrong_size("info", [](Arguments& a) { return &a.model_info->size; })}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_parameter",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_model_parameter(a.session, a.model, a.index, a.parameter_info, e);
+           },
+       .cases = joined({{null_pointer("info", [](Arguments& a) { a.parameter_info = nullptr; })},
+                        wrong_size("info", [](Arguments& a) { return &a.parameter_info->size; }),
+                        {out_of_range("index too large", [](Arguments& a) { a.index = 100000; }, "index: expected 0..")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_write_parameter",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_model_write_parameter(a.session, a.model, a.name, a.parameter_spec_pointer, a.data, a.bytes, e);
+           },
+       .cases = joined({parameter_cases(),
+                        {{"a value that is not finite", [](Arguments& a) { a.data[5] = NAN; }, SMPO_NON_FINITE,
+                          "conv_in.lora_B.weight: expected finite values, got nan at element 5"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_read_parameter",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_model_read_parameter(a.session, a.model, a.name, a.parameter_spec_pointer, a.data, a.bytes, e);
+           },
+       .cases = parameter_cases(),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_read_gradient",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_model_read_gradient(a.session, a.model, a.name, a.parameter_spec_pointer, a.data, a.bytes, e);
+           },
+       .cases = joined({parameter_cases(),
+                        {out_of_range("a frozen parameter",
+[](Arguments& a) {
+ a.name = "conv_norm_out.bias";
+ a.parameter_spec = spec_of(SMPO_F32, {8});
+ },
+                                      "conv_norm_out.bias: the parameter is frozen and has no gradient")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_zero_gradients",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_model_zero_gradients(a.session, a.model, e); },
+       .cases = {},
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_add_lora",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_model_add_lora(a.session, a.bare_model, a.lora_pointer, e); },
+       .cases = joined(
+           {{null_pointer("spec", [](Arguments& a) { a.lora_pointer = nullptr; })},
+            wrong_size("spec", [](Arguments& a) { return &a.lora.size; }),
+            {out_of_range("rank 0", [](Arguments& a) { a.lora.rank = 0; }, "spec.rank: expected 1.."),
+             out_of_range("no modules", [](Arguments& a) { a.lora.module_count = 0; }, "spec.module_count: expected 1.."),
+             out_of_range("reserved 1", [](Arguments& a) { a.lora.reserved = 1; }, "spec.reserved: expected 0..0, got 1"),
+             out_of_range("modules null", [](Arguments& a) { a.lora.modules = nullptr; },
+                          "spec.modules: expected a pointer"),
+             out_of_range("a module null", [](Arguments& a) { a.modules[1] = nullptr; },
+                          "spec.modules[1]: expected a name, got null"),
+             out_of_range("alpha nan", [](Arguments& a) { a.lora.alpha = NAN; },
+                          "spec.alpha: expected a finite number, got nan"),
+             out_of_range("an unknown module", [](Arguments& a) { a.modules[1] = "conv_none"; },
+                          "lora.modules: the model has no layer conv_none"),
+             out_of_range("adapters twice", [](Arguments& a) { a.bare_model = a.model; },
+                          "lora: the model has adapters already")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_set_lora_scale",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_model_set_lora_scale(a.session, a.model, a.scale, e); },
+       .cases = {out_of_range("scale nan", [](Arguments& a) { a.scale = NAN; }, "scale: expected a finite number"),
+                 out_of_range("no adapters", [](Arguments& a) { a.model = a.bare_model; },
+                              "lora: the model has no adapters")},
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_merge_lora",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_model_merge_lora(a.session, a.model, a.scale, e); },
+       .cases = {out_of_range("weight nan", [](Arguments& a) { a.scale = NAN; }, "weight: expected a finite number"),
+                 out_of_range("no adapters", [](Arguments& a) { a.model = a.bare_model; },
+                              "lora: the model has no adapters")},
+       .session = true,
+       .model = true},
+      {.name = "smpo_model_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_model_close(a.session, a.model, e); },
+       .cases = {},
+       .session = true,
+       .model = true},
+      {.name = "smpo_unet_forward",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_unet_forward(a.session, a.model, a.inputs_pointer, a.tensor_out, e);
+           },
+       .cases = joined({unet_input_cases(), {null_pointer("output", [](Arguments& a) { a.tensor_out = nullptr; })}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_unet_backward",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_unet_backward(a.session, a.model, a.inputs_pointer, a.cotangent, a.tensor_out,
+                                       a.second_tensor_out, e);
+           },
+       .cases = joined({unet_input_cases(),
+                        {null_pointer("output", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         {"no cotangent", [](Arguments& a) { a.cotangent = 0; }, SMPO_INVALID_HANDLE,
+                          "cotangent: expected a tensor handle, got the null handle"},
+                         {"a cotangent of another shape", [](Arguments& a) { a.cotangent = a.tensor; },
+                          SMPO_SHAPE_MISMATCH, "cotangent: expected [2,4,6,5], got [2,4]"}}}),
+       .session = true,
+       .model = true,
+       .optional_pointers = 1},
+      {.name = "smpo_vae_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_open(a.session, a.vae_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("spec", [](Arguments& a) { a.vae_spec_pointer = nullptr; }),
+             null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+            wrong_size("spec", [](Arguments& a) { return &a.vae_spec.size; }),
+            {out_of_range("levels 0", [](Arguments& a) { a.vae_spec.levels = 0; }, "spec.levels: expected 1..8, got 0"),
+             out_of_range("levels 9", [](Arguments& a) { a.vae_spec.levels = 9; }, "spec.levels: expected 1..8, got 9"),
+             out_of_range("entry after the levels", [](Arguments& a) { a.vae_spec.block_out_channels[7] = 1; },
+                          "spec.block_out_channels: expected 0 in entries from the levels (2) on, got 1 at 7"),
+             out_of_range("use_quant_conv 2", [](Arguments& a) { a.vae_spec.use_quant_conv = 2; },
+                          "spec.use_quant_conv: expected 0..1, got 2"),
+             out_of_range("use_post_quant_conv 2", [](Arguments& a) { a.vae_spec.use_post_quant_conv = 2; },
+                          "spec.use_post_quant_conv: expected 0..1, got 2"),
+             out_of_range("mid_block_attention -1", [](Arguments& a) { a.vae_spec.mid_block_attention = -1; },
+                          "spec.mid_block_attention: expected 0..1, got -1"),
+             out_of_range("channels 3", [](Arguments& a) { a.vae_spec.block_out_channels[1] = 3; },
+                          "block_out_channels[1]: expected a multiple of norm_num_groups (2), got 3")},
+            option_cases()}),
+       .session = true},
+      {.name = "smpo_clip_text_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_text_open(a.session, a.text_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined({tower_cases(&Arguments::text_spec_pointer, &Arguments::text_spec),
+                        {out_of_range("end token 20", [](Arguments& a) { a.text_spec.eos_token_id = 20; },
+                                      "eos_token_id: expected 0..19, got 20")}}),
+       .session = true},
+      {.name = "smpo_clip_vision_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_vision_open(a.session, a.vision_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined({tower_cases(&Arguments::vision_spec_pointer, &Arguments::vision_spec),
+                        {out_of_range("patch 5", [](Arguments& a) { a.vision_spec.patch_size = 5; },
+                                      "patch_size: expected at most image_size (4), got 5")}}),
+       .session = true},
+      {.name = "smpo_vae_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_encode(a.session, a.encoders.vae, a.encoders.pixels, a.tile, a.tensor_out,
+                                    a.second_tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::pixels, "pixels"),
+                        {null_pointer("mean", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         null_pointer("logvar", [](Arguments& a) { a.second_tensor_out = nullptr; }),
+                         out_of_range("tile 12", [](Arguments& a) { a.tile = 12; },
+                                      "tile: expected a multiple of 8 pixels, got 12"),
+                         out_of_range("tile -8", [](Arguments& a) { a.tile = -8; },
+                                      "tile: expected a multiple of 8 pixels, got -8"),
+                         {"integers", [](Arguments& a) { a.encoders.pixels = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+                          "pixels: expected a floating type, got i32"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_vae_decode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_decode(a.session, a.encoders.vae, a.encoders.latents, a.tile, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::latents, "latents"),
+                        {null_pointer("pixels", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         out_of_range("tile 1", [](Arguments& a) { a.tile = 1; },
+                                      "tile: expected a multiple of 8 pixels, got 1")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_clip_text_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_text_encode(a.session, a.encoders.text, a.encoders.ids, a.skip, a.final_norm,
+                                          a.tensor_out, a.second_tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::ids, "ids"),
+                        {null_pointer("hidden", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         out_of_range("skip 3", [](Arguments& a) { a.skip = 3; }, "skip: expected 0..2"),
+                         out_of_range("skip -1", [](Arguments& a) { a.skip = -1; }, "skip: expected 0..2"),
+                         out_of_range("final_norm 2", [](Arguments& a) { a.final_norm = 2; },
+                                      "final_norm: expected 0..1, got 2"),
+                         {"floats", [](Arguments& a) { a.encoders.ids = a.encoders.pixels; }, SMPO_DTYPE_MISMATCH,
+                          "ids: expected i32 or i64, got f32"}}}),
+       .session = true,
+       .model = true,
+       .optional_pointers = 1},
+      {.name = "smpo_clip_vision_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_vision_encode(a.session, a.encoders.vision, a.encoders.pixel_values, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::pixel_values, "pixel_values"),
+                        {null_pointer("embeds", [](Arguments& a) { a.tensor_out = nullptr; })}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_sampler_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_open(a.session, a.model, a.plan_pointer, a.sampler_inputs_pointer, a.sampler_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("plan", [](Arguments& a) { a.plan_pointer = nullptr; }),
+             null_pointer("inputs", [](Arguments& a) { a.sampler_inputs_pointer = nullptr; }),
+             null_pointer("sampler", [](Arguments& a) { a.sampler_out = nullptr; })},
+            wrong_size("plan", [](Arguments& a) { return &a.plan.size; }),
+            wrong_size("inputs", [](Arguments& a) { return &a.sampler_inputs.size; }),
+            {out_of_range("no rows", [](Arguments& a) { a.plan.steps = 0; }, "plan.steps: expected 1..100000, got 0"),
+             out_of_range("rows null", [](Arguments& a) { a.plan.rows = nullptr; }, "plan.rows: expected a pointer"),
+             out_of_range("row size", [](Arguments& a) { a.rows[1].size = 0; }, "plan.rows[1].size: expected 104, got 0"),
+             out_of_range("a coefficient nan", [](Arguments& a) { a.rows[1].history[2] = NAN; },
+                          "plan.rows[1].history[2]: expected a finite number, got nan"),
+             out_of_range("history that does not exist", [](Arguments& a) { a.rows[0].history[1] = 1; },
+                          "plan.rows[0].history[1]: expected 0, since only 1 entries exist then, got 1"),
+             out_of_range("saved before it is", [](Arguments& a) { a.rows[1].saved = 1; },
+                          "plan.rows[1].saved: expected 0, since no row before it saves, got 1"),
+             out_of_range("noise of nobody", [](Arguments& a) { a.rows[1].noise = 1; }, "inputs.items: expected items"),
+             out_of_range("reserved 1", [](Arguments& a) { a.sampler_inputs.reserved = 1; },
+                          "inputs.reserved: expected 0..0, got 1"),
+             out_of_range("guidance nan", [](Arguments& a) { a.sampler_inputs.guidance_scale = NAN; },
+                          "inputs.guidance_scale: expected a finite number"),
+             out_of_range("rescale without guidance", [](Arguments& a) { a.sampler_inputs.guidance_rescale = 0.5; },
+                          "inputs.guidance_rescale: expected 0 without guidance, got 0.5"),
+             out_of_range("negative without guidance",
+                          [](Arguments& a) {
+                            a.sampler_inputs.negative_encoder_hidden_states = a.inputs.encoder_hidden_states;
+                          },
+                          "inputs: expected no negative tensors"),
+             {"guidance without negative", [](Arguments& a) { a.sampler_inputs.guidance_scale = 7.5; },
+              SMPO_INVALID_HANDLE, "inputs.negative_encoder_hidden_states: expected a tensor handle, got the null"},
+             {"noise of another shape", [](Arguments& a) { a.sampler_inputs.noise = a.tensor; }, SMPO_SHAPE_MISMATCH,
+              "sample: expected [B,4,h,w] of Float, got [2, 4]"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_sampler_step",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_sampler_step(a.session, a.sampler, a.steps, e); },
+       .cases = {out_of_range("more than are left", [](Arguments& a) { a.steps = 3; },
+                              "steps: expected at most the 2 that are left, got 3")},
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_latents",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_sampler_latents(a.session, a.sampler, a.tensor_out, e); },
+       .cases = {null_pointer("latents", [](Arguments& a) { a.tensor_out = nullptr; })},
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_sampler_close(a.session, a.sampler, e); },
+       .cases = {},
+       .session = true,
+       .sampler = true},
   };
   return all;
 }
@@ -336,7 +810,6 @@ class ArgumentsTest : public BorderTest {
  protected:
   ArgumentsTest() {
     const auto spec = spec_of(SMPO_F32, {2, 4});
-    tensor_ = zeros(spec);
     closed_tensor_ = zeros(spec);
     EXPECT_OK(smpo_tensor_close(session, closed_tensor_, &error));
     EXPECT_OK(smpo_session_open(&config, &other_session_, &error));
@@ -359,8 +832,16 @@ class ArgumentsTest : public BorderTest {
     outputs_.statistics.size = sizeof outputs_.statistics;
     for (smpo_log_record& record : outputs_.records) record.size = sizeof record;
     outputs_.spec.size = sizeof outputs_.spec;
+    outputs_.model_info.size = sizeof outputs_.model_info;
+    outputs_.parameter_info.size = sizeof outputs_.parameter_info;
+    std::fill_n(outputs_.data, 8, 0.25f);
     a.session = session;
-    a.tensor = tensor_;
+    world_.use_in(a);
+    a.model_out = &outputs_.model;
+    a.model_info = &outputs_.model_info;
+    a.parameter_info = &outputs_.parameter_info;
+    a.second_tensor_out = &outputs_.second_tensor;
+    a.sampler_out = &outputs_.sampler;
     a.version = &outputs_.version;
     a.text = outputs_.text;
     a.library = &outputs_.library;
@@ -382,7 +863,7 @@ class ArgumentsTest : public BorderTest {
     Arguments arguments;
     fill(arguments);
     spoiled.spoil(arguments);
-    const Outputs before = outputs_;
+    const Outputs before = outputs_;  // after the spoiling, which may be of an output's content
     auto told = sized<smpo_error>();
     smpo_status status = SMPO_OK;
     const auto call = [&] { status = function.call(arguments, &told); };
@@ -410,7 +891,8 @@ class ArgumentsTest : public BorderTest {
   }
 
   Outputs outputs_{};
-  smpo_tensor tensor_ = 0;
+  World world_{session};
+  smpo_tensor tensor_ = world_.tensor;
   smpo_tensor closed_tensor_ = 0;
   smpo_tensor foreign_tensor_ = 0;
   smpo_session other_session_ = 0;
@@ -419,7 +901,7 @@ class ArgumentsTest : public BorderTest {
 };
 
 // The parameters of a function, as the header has them.
-std::vector<std::string> parameters_of(const std::string& name) {
+std::vector<std::string> header_parameters_of(const std::string& name) {
   std::ifstream in(SMPO_HEADER);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   std::smatch found;
@@ -450,21 +932,28 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     int structs = 0;
     bool session = false;
     bool tensor = false;
-    const std::vector<std::string> parameters = parameters_of(function.name);
+    bool model = false;
+    bool sampler = false;
+    const std::vector<std::string> parameters = header_parameters_of(function.name);
     ASSERT_TRUE(parameters.back().ends_with("*error")) << parameters.back();
     for (size_t i = 0; i + 1 < parameters.size(); ++i) {
       const std::string& parameter = parameters[i];
       const bool pointer = parameter.find('*') != std::string::npos;
       if (pointer) ++pointers;
-      const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ");
+      const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ") ||
+                          parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ");
       if (pointer && !handle && parameter.find("smpo_") != std::string::npos) ++structs;
       session = session || (!pointer && parameter == "smpo_session session");
       tensor = tensor || (!pointer && parameter == "smpo_tensor tensor");
+      model = model || (!pointer && parameter == "smpo_model model");
+      sampler = sampler || (!pointer && parameter == "smpo_sampler sampler");
     }
-    EXPECT_EQ(starting_with("null "), pointers);
+    EXPECT_EQ(starting_with("null ") + function.optional_pointers, pointers);
     EXPECT_EQ(starting_with("size 0 of "), structs);
     EXPECT_EQ(function.session, session);
     EXPECT_EQ(function.tensor, tensor);
+    EXPECT_EQ(function.model, model);
+    EXPECT_EQ(function.sampler, sampler);
   }
 }
 
@@ -474,14 +963,12 @@ TEST_F(ArgumentsTest, GoodOnesAreTaken) {
     SCOPED_TRACE(function.name);
     // A session and tensor of the call's own: some functions close what they are given.
     smpo_session own_session = 0;
-    smpo_tensor own_tensor = 0;
-    const auto spec = spec_of(SMPO_F32, {2, 4});
     ASSERT_OK(smpo_session_open(&config, &own_session, &error));
-    ASSERT_OK(smpo_tensor_zeros(own_session, &spec, &own_tensor, &error));
+    const World own(own_session);
     Arguments arguments;
     fill(arguments);
     arguments.session = own_session;
-    arguments.tensor = own_tensor;
+    own.use_in(arguments);
     std::strcpy(error.message, "untouched");
     EXPECT_OK(function.call(arguments, &error));
     EXPECT_STREQ(error.message, "untouched");
@@ -524,6 +1011,37 @@ TEST_F(ArgumentsTest, TensorHandles) {
   refused("of another session", foreign_tensor_, "tensor: the tensor handle belongs to another session");
   refused("noise", UINT64_MAX, "which is no handle of this library");
   refused("a slot that was never used", tensor_ + 1'000'000, "which was never handed out");
+}
+
+TEST_F(ArgumentsTest, ModelHandles) {
+  smpo_model closed = open_unet(session, f32_options());
+  EXPECT_OK(smpo_model_close(session, closed, &error));
+  const smpo_model foreign = open_unet(other_session_, f32_options());
+  const auto refused = [this](const char* name, smpo_model handle, const char* message) {
+    expect_refused_everywhere(&Function::model, {name,
+                                                 [=](Arguments& a) {
+                                                   a.model = a.bare_model = handle;
+                                                   a.encoders.vae = a.encoders.text = a.encoders.vision = handle;
+                                                 },
+                                                 SMPO_INVALID_HANDLE, message});
+  };
+  refused("null", 0, "model: expected a model handle, got the null handle");
+  refused("closed", closed, "model: the model handle is closed");
+  refused("a tensor", tensor_, "model: expected a model handle, got a tensor handle");
+  refused("a sampler", world_.sampler, "model: expected a model handle, got a sampler handle");
+  refused("of another session", foreign, "model: the model handle belongs to another session");
+  refused("noise", UINT64_MAX, "which is no handle of this library");
+}
+
+TEST_F(ArgumentsTest, SamplerHandles) {
+  const auto refused = [this](const char* name, smpo_sampler handle, const char* message) {
+    expect_refused_everywhere(&Function::sampler,
+                              {name, [=](Arguments& a) { a.sampler = handle; }, SMPO_INVALID_HANDLE, message});
+  };
+  refused("null", 0, "sampler: expected a sampler handle, got the null handle");
+  refused("a model", world_.model, "sampler: expected a sampler handle, got a model handle");
+  EXPECT_OK(smpo_sampler_close(session, world_.sampler, &error));
+  refused("closed", world_.sampler, "sampler: the sampler handle is closed");
 }
 
 TEST_F(ArgumentsTest, HandlesClosedTwice) {

@@ -9,6 +9,12 @@ _Static_assert(sizeof(smpo_error) == 1024, "smpo_error is 1024 bytes");
 _Static_assert(sizeof(smpo_log_record) == 256, "smpo_log_record is 256 bytes");
 _Static_assert(sizeof(smpo_tensor_spec) == 16 + 8 * SMPO_MAX_RANK, "smpo_tensor_spec has no padding");
 _Static_assert(sizeof(smpo_session_config) == 40, "smpo_session_config has no padding");
+_Static_assert(sizeof(smpo_unet_spec) == 248 && sizeof(smpo_parameter_info) == 280 && sizeof(smpo_sampler_row) == 104 &&
+                   sizeof(smpo_model_info) == 40 && sizeof(smpo_lora_spec) == 32 && sizeof(smpo_unet_inputs) == 48 &&
+                   sizeof(smpo_sampler_plan) == 24 && sizeof(smpo_sampler_inputs) == 88 &&
+                   sizeof(smpo_vae_spec) == 72 && sizeof(smpo_clip_text_spec) == 48 &&
+                   sizeof(smpo_clip_vision_spec) == 48,
+               "the structs of models, encoders and samplers have no padding");
 _Static_assert(sizeof(smpo_status) == 4 && sizeof(smpo_session) == 8 && sizeof(smpo_tensor) == 8, "widths");
 _Static_assert(offsetof(smpo_error, size) == 0 && offsetof(smpo_library_info, size) == 0 &&
                    offsetof(smpo_cpu_info, size) == 0 && offsetof(smpo_cuda_info, size) == 0 &&

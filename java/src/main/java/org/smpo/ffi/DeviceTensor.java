@@ -18,7 +18,8 @@ public final class DeviceTensor extends Handle {
                 engine.session(),
                 id,
                 "DeviceTensor " + dtype.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape) + " on "
-                        + engine.config().device());
+                        + engine.config().device(),
+                Native::tensorClose);
         this.engine = engine;
         this.dtype = dtype;
         this.shape = shape;
@@ -135,6 +136,6 @@ public final class DeviceTensor extends Handle {
 
     @Override
     void release(long id) {
-        engine.close(id);
+        engine.close(Native::tensorClose, id, "smpo_tensor_close");
     }
 }

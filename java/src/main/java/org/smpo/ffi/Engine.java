@@ -6,6 +6,8 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -13,12 +15,15 @@ import java.util.Objects;
 /// A session with the native engine on one device: makes tensors, and everything else that computes.
 ///
 /// Belongs to the platform thread that opened it, and to it alone; only [#cancel()] and [#isClosed()] may be
-/// called from others. Closing it closes every tensor of it.
+/// called from others. Closing it closes every tensor, model and sampler of it.
 ///
 /// Every method throws an [InvalidHandleException] once the engine is closed, a [NotOwnerThreadException] on
 /// another thread and, after a [DeviceFaultException], a [PoisonedSessionException]; that is not repeated below.
 public final class Engine extends Handle {
     private static final int LOG_BATCH = 64;
+    private static final int RESULTS = 2;
+    private static final int LONGEST_NAME = 1023;
+    private static final int SHOWN_NAME = 80;
     private static final long SPEC_DTYPE = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("dtype"));
     private static final long SPEC_RANK = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("rank"));
     private static final long SPEC_SHAPE = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("shape"));
@@ -29,16 +34,20 @@ public final class Engine extends Handle {
     private final Struct error;
     private final MemorySegment spec;
     private final MemorySegment result;
+    private final MemorySegment name;
+    private final Struct unetInputs;
     private final Staging staging = new Staging();
     private final EngineConfig config;
 
     private Engine(EngineConfig config, Arena arena, Struct error, long id) {
-        super(new Session(), id, "Engine on " + config.device());
+        super(new Session(), id, "Engine on " + config.device(), null);
         this.config = config;
         this.arena = arena;
         this.error = error;
         this.spec = Struct.allocate(Native.TENSOR_SPEC, arena).segment();
-        this.result = arena.allocate(JAVA_LONG);
+        this.result = arena.allocate(JAVA_LONG, RESULTS);
+        this.name = arena.allocate(LONGEST_NAME + 1L);
+        this.unetInputs = Struct.allocate(Native.UNET_INPUTS, arena);
     }
 
     /// Opens a session that belongs to the calling thread.
@@ -136,9 +145,7 @@ public final class Engine extends Handle {
     /// Counters of this session and of the memory pools.
     public EngineStatistics statistics() {
         long session = enter();
-        Struct statistics = Struct.allocate(
-                Native.SESSION_STATISTICS,
-                (bytes, alignment) -> staging.take(bytes).fill((byte) 0));
+        Struct statistics = scratch(Native.SESSION_STATISTICS);
         Errors.check(
                 Native.sessionDescribe(session, statistics.segment(), error.segment()), error, "smpo_session_describe");
         return EngineStatistics.read(statistics);
@@ -263,12 +270,75 @@ public final class Engine extends Handle {
         }
     }
 
-    void close(long tensor) {
-        int status = Native.tensorClose(enter(), tensor, error.segment());
-        // A poisoned session frees its tensors when it is closed. That is no failure of the caller who cleans up.
+    void close(Closer closer, long id, String function) {
+        int status = closer.close(enter(), id, error.segment());
+        // A poisoned session frees what it has when it is closed. That is no failure of the caller who cleans up.
         if (status != Status.SESSION_POISONED.code()) {
-            Errors.check(status, error, "smpo_tensor_close");
+            Errors.check(status, error, function);
         }
+    }
+
+    // ---- scratch memory and checks for what computes on this engine: models, samplers ----
+
+    /// The error struct of every call of this session.
+    Struct error() {
+        return error;
+    }
+
+    /// Where calls leave the handles they make: room for two.
+    MemorySegment result() {
+        return result;
+    }
+
+    Staging staging() {
+        return staging;
+    }
+
+    /// A struct for one call, zeroed but for its size; valid until the staging memory is used again.
+    Struct scratch(StructLayout layout) {
+        return Struct.allocate(layout, (bytes, alignment) -> staging.take(bytes).fill((byte) 0));
+    }
+
+    /// The text as a C string, until the next call of this method.
+    ///
+    /// @throws InvalidArgumentException when it is longer than any name, or holds a zero
+    MemorySegment name(String text) {
+        Objects.requireNonNull(text, "name");
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        if (bytes.length > LONGEST_NAME || text.indexOf(0) >= 0) {
+            throw new InvalidArgumentException(
+                    "name: expected at most " + LONGEST_NAME + " bytes and no zero among them, got " + bytes.length
+                            + " bytes: " + text.substring(0, Math.min(text.length(), SHOWN_NAME)),
+                    0);
+        }
+        name.setString(0, text);
+        return name;
+    }
+
+    /// The inputs as the border takes them, until the next call of this method.
+    MemorySegment inputs(UNetInputs inputs) {
+        unetInputs.set("sample", own(inputs.sample()));
+        unetInputs.set("timesteps", own(inputs.timesteps()));
+        unetInputs.set("encoder_hidden_states", own(inputs.encoderHiddenStates()));
+        unetInputs.set("text_embeds", ownOrNone(inputs.textEmbeds()));
+        unetInputs.set("time_ids", ownOrNone(inputs.timeIds()));
+        return unetInputs.segment();
+    }
+
+    /// The tensor that a call left in entry `index` of [#result()].
+    DeviceTensor adopt(int index) {
+        long id = result.getAtIndex(JAVA_LONG, index);
+        Struct described = new Struct(Native.TENSOR_SPEC, spec);
+        Errors.check(Native.tensorDescribe(id(), id, spec, error.segment()), error, "smpo_tensor_describe");
+        long[] shape = described.getLongs("shape", described.getInt("rank")).stream()
+                .mapToLong(Long::longValue)
+                .toArray();
+        return new DeviceTensor(this, id, DType.of(described.getInt("dtype")), shape);
+    }
+
+    /// The native handle of a tensor that must be this engine's, or 0 for null.
+    long ownOrNone(DeviceTensor tensor) {
+        return tensor == null ? 0 : own(tensor);
     }
 
     @Override
@@ -281,20 +351,20 @@ public final class Engine extends Handle {
     }
 
     /// The session's native handle for a call now, after closing what was leaked.
-    private long enter() {
+    long enter() {
         long id = id();
         Session session = session();
         if (session.leaked) {
             session.leaked = false; // before the queue is emptied: what is added meanwhile sets it again
-            for (Long tensor = session.abandoned.poll(); tensor != null; tensor = session.abandoned.poll()) {
-                Native.tensorClose(id, tensor, MemorySegment.NULL);
+            for (Abandoned lost = session.abandoned.poll(); lost != null; lost = session.abandoned.poll()) {
+                lost.closer().close(id, lost.id(), MemorySegment.NULL);
             }
         }
         return id;
     }
 
     /// The native handle of a tensor that must be this engine's.
-    private long own(DeviceTensor tensor) {
+    long own(DeviceTensor tensor) {
         if (tensor.engine() != this) {
             throw new InvalidHandleException(tensor + ": belongs to another engine than this " + this, 0);
         }
@@ -305,7 +375,7 @@ public final class Engine extends Handle {
         return new DeviceTensor(this, result.get(JAVA_LONG, 0), dtype, shape.clone());
     }
 
-    private MemorySegment spec(DType dtype, long[] shape) {
+    MemorySegment spec(DType dtype, long[] shape) {
         Objects.requireNonNull(dtype, "dtype");
         Objects.requireNonNull(shape, "shape");
         if (shape.length > Native.MAX_RANK) {
@@ -323,7 +393,7 @@ public final class Engine extends Handle {
     /// Whether the library may touch this memory itself: not the heap's, which moves, and not a mapped file's,
     /// whose pages are gone when another process truncates it (a bus error inside the library, an exception in
     /// Java).
-    private static boolean readableInPlace(MemorySegment data) {
+    static boolean readableInPlace(MemorySegment data) {
         return data.isNative() && !data.isMapped();
     }
 }

@@ -1,5 +1,6 @@
 package org.smpo.ffi;
 
+import java.lang.foreign.MemorySegment;
 import java.lang.ref.Cleaner;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -29,9 +30,10 @@ public abstract class Handle implements AutoCloseable {
     /// @param session the engine that the handle belongs to
     /// @param id the native handle, open
     /// @param name for messages: what it is, in a few words
-    Handle(Session session, long id, String name) {
+    /// @param closer the function that frees it when it was leaked; null for an engine, which its owner closes
+    Handle(Session session, long id, String name, Closer closer) {
         this.session = session;
-        this.claim = new Claim(session, id, name, REPORT_LEAKS ? new Throwable("opened here") : null);
+        this.claim = new Claim(session, id, name, closer, REPORT_LEAKS ? new Throwable("opened here") : null);
         this.cleanable = CLEANER.register(this, claim);
     }
 
@@ -95,13 +97,21 @@ public abstract class Handle implements AutoCloseable {
         }
     }
 
+    /// The function of the border that closes handles of one kind.
+    @FunctionalInterface
+    interface Closer {
+        int close(long session, long id, MemorySegment error);
+    }
+
+    /// A native handle whose owner is garbage.
+    record Abandoned(Closer closer, long id) {}
+
     /// What an engine and its tensors share: who owns them, whether all are closed, and what was leaked.
     static final class Session {
         final Thread owner = Thread.currentThread();
 
-        /// Native handles of tensors that became garbage unclosed, for the owner to close: the native library
-        /// takes them from that thread only.
-        final Queue<Long> abandoned = new ConcurrentLinkedQueue<>();
+        /// What became garbage unclosed, for the owner to close: the native library takes it from that thread only.
+        final Queue<Abandoned> abandoned = new ConcurrentLinkedQueue<>();
 
         /// Set when something was put into `abandoned`: one read per call instead of a look into the queue.
         volatile boolean leaked;
@@ -114,13 +124,15 @@ public abstract class Handle implements AutoCloseable {
         private final Session session;
         private final long id;
         private final String name;
+        private final Closer closer;
         private final Throwable opened;
         private volatile boolean closed;
 
-        Claim(Session session, long id, String name, Throwable opened) {
+        Claim(Session session, long id, String name, Closer closer, Throwable opened) {
             this.session = session;
             this.id = id;
             this.name = name;
+            this.closer = closer;
             this.opened = opened;
         }
 
@@ -135,8 +147,10 @@ public abstract class Handle implements AutoCloseable {
             if (opened != null) {
                 LOG.log(System.Logger.Level.WARNING, "leak: " + name + " was never closed", opened);
             }
-            session.abandoned.add(id);
-            session.leaked = true;
+            if (closer != null) {
+                session.abandoned.add(new Abandoned(closer, id));
+                session.leaked = true;
+            }
         }
     }
 }

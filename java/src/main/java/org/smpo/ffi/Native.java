@@ -2,6 +2,7 @@ package org.smpo.ffi;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -31,6 +32,18 @@ final class Native {
 
     /// Entries of `smpo_tensor_spec.shape`.
     static final int MAX_RANK = 8;
+
+    /// Entries of the arrays by level in `smpo_unet_spec`.
+    static final int MAX_LEVELS = 8;
+
+    /// Most modules of one set of adapters.
+    static final int MAX_LORA_MODULES = 65536;
+
+    /// Entries of `smpo_sampler_row.history`.
+    static final int SAMPLER_MAX_HISTORY = 4;
+
+    /// Most rows of a plan.
+    static final int SAMPLER_MAX_STEPS = 100000;
 
     private static final Map<String, FunctionDescriptor> FUNCTIONS = new LinkedHashMap<>();
     private static final Map<String, StructLayout> STRUCTS = new LinkedHashMap<>();
@@ -127,6 +140,154 @@ final class Native {
             JAVA_INT.withName("rank"),
             JAVA_INT.withName("reserved"),
             MemoryLayout.sequenceLayout(MAX_RANK, JAVA_LONG).withName("shape"));
+
+    static final StructLayout MODEL_OPTIONS = struct(
+            "smpo_model_options",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("precision"),
+            JAVA_INT.withName("trainable"),
+            JAVA_INT.withName("checkpointing"));
+
+    static final StructLayout UNET_SPEC = struct(
+            "smpo_unet_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("in_channels"),
+            JAVA_INT.withName("out_channels"),
+            JAVA_INT.withName("levels"),
+            array("block_out_channels", 8, JAVA_INT),
+            array("down_attention", 8, JAVA_INT),
+            array("up_attention", 8, JAVA_INT),
+            array("layers_per_block", 8, JAVA_INT),
+            array("transformer_layers", 8, JAVA_INT),
+            array("attention_heads", 8, JAVA_INT),
+            JAVA_INT.withName("cross_attention_dim"),
+            JAVA_INT.withName("use_linear_projection"),
+            JAVA_INT.withName("norm_num_groups"),
+            JAVA_INT.withName("flip_sin_to_cos"),
+            JAVA_INT.withName("addition_time_embed_dim"),
+            JAVA_INT.withName("projection_class_embeddings_input_dim"),
+            JAVA_DOUBLE.withName("norm_eps"),
+            JAVA_DOUBLE.withName("freq_shift"));
+
+    static final StructLayout MODEL_INFO = struct(
+            "smpo_model_info",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("kind"),
+            JAVA_INT.withName("precision"),
+            JAVA_INT.withName("trainable"),
+            JAVA_INT.withName("parameter_count"),
+            JAVA_INT.withName("written_count"),
+            JAVA_LONG.withName("elements"),
+            JAVA_LONG.withName("bytes"));
+
+    static final StructLayout PARAMETER_INFO = struct(
+            "smpo_parameter_info",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("dtype"),
+            JAVA_INT.withName("rank"),
+            JAVA_INT.withName("trainable"),
+            array("shape", 8, JAVA_LONG),
+            JAVA_INT.withName("written"),
+            JAVA_INT.withName("reserved"),
+            text("name", 192));
+
+    static final StructLayout LORA_SPEC = struct(
+            "smpo_lora_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("rank"),
+            JAVA_DOUBLE.withName("alpha"),
+            JAVA_INT.withName("module_count"),
+            JAVA_INT.withName("reserved"),
+            ADDRESS.withName("modules"));
+
+    static final StructLayout UNET_INPUTS = struct(
+            "smpo_unet_inputs",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("reserved"),
+            JAVA_LONG.withName("sample"),
+            JAVA_LONG.withName("timesteps"),
+            JAVA_LONG.withName("encoder_hidden_states"),
+            JAVA_LONG.withName("text_embeds"),
+            JAVA_LONG.withName("time_ids"));
+
+    static final StructLayout SAMPLER_ROW = struct(
+            "smpo_sampler_row",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("saves"),
+            JAVA_INT.withName("keeps"),
+            JAVA_INT.withName("reserved"),
+            JAVA_DOUBLE.withName("timestep"),
+            JAVA_DOUBLE.withName("input_scale"),
+            JAVA_DOUBLE.withName("history_sample"),
+            JAVA_DOUBLE.withName("history_output"),
+            JAVA_DOUBLE.withName("sample"),
+            JAVA_DOUBLE.withName("saved"),
+            JAVA_DOUBLE.withName("noise"),
+            array("history", 4, JAVA_DOUBLE));
+
+    static final StructLayout SAMPLER_PLAN = struct(
+            "smpo_sampler_plan",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("steps"),
+            JAVA_DOUBLE.withName("initial_noise_scale"),
+            ADDRESS.withName("rows"));
+
+    static final StructLayout SAMPLER_INPUTS = struct(
+            "smpo_sampler_inputs",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("reserved"),
+            JAVA_DOUBLE.withName("guidance_scale"),
+            JAVA_DOUBLE.withName("guidance_rescale"),
+            JAVA_LONG.withName("noise"),
+            JAVA_LONG.withName("encoder_hidden_states"),
+            JAVA_LONG.withName("text_embeds"),
+            JAVA_LONG.withName("time_ids"),
+            JAVA_LONG.withName("negative_encoder_hidden_states"),
+            JAVA_LONG.withName("negative_text_embeds"),
+            JAVA_LONG.withName("negative_time_ids"),
+            ADDRESS.withName("items"));
+
+    static final StructLayout VAE_SPEC = struct(
+            "smpo_vae_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("in_channels"),
+            JAVA_INT.withName("out_channels"),
+            JAVA_INT.withName("latent_channels"),
+            JAVA_INT.withName("levels"),
+            array("block_out_channels", 8, JAVA_INT),
+            JAVA_INT.withName("layers_per_block"),
+            JAVA_INT.withName("norm_num_groups"),
+            JAVA_INT.withName("use_quant_conv"),
+            JAVA_INT.withName("use_post_quant_conv"),
+            JAVA_INT.withName("mid_block_attention"));
+
+    static final StructLayout CLIP_TEXT_SPEC = struct(
+            "smpo_clip_text_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("vocab_size"),
+            JAVA_INT.withName("max_position_embeddings"),
+            JAVA_INT.withName("hidden_size"),
+            JAVA_INT.withName("intermediate_size"),
+            JAVA_INT.withName("attention_heads"),
+            JAVA_INT.withName("layers"),
+            JAVA_INT.withName("activation"),
+            JAVA_INT.withName("projection_dim"),
+            JAVA_INT.withName("eos_token_id"),
+            JAVA_DOUBLE.withName("layer_norm_eps"));
+
+    static final StructLayout CLIP_VISION_SPEC = struct(
+            "smpo_clip_vision_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("image_size"),
+            JAVA_INT.withName("patch_size"),
+            JAVA_INT.withName("channels"),
+            JAVA_INT.withName("hidden_size"),
+            JAVA_INT.withName("intermediate_size"),
+            JAVA_INT.withName("attention_heads"),
+            JAVA_INT.withName("layers"),
+            JAVA_INT.withName("activation"),
+            JAVA_INT.withName("projection_dim"),
+            JAVA_DOUBLE.withName("layer_norm_eps"));
 
     // ---- library and machine ----
 
@@ -360,6 +521,324 @@ final class Native {
         }
     }
 
+    // ---- models ----
+
+    private static final MethodHandle UNET_OPEN = bind("smpo_unet_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int unetOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) UNET_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_DESCRIBE =
+            bind("smpo_model_describe", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int modelDescribe(long session, long model, MemorySegment info, MemorySegment error) {
+        try {
+            return (int) MODEL_DESCRIBE.invokeExact(session, model, info, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_PARAMETER =
+            bind("smpo_model_parameter", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int modelParameter(long session, long model, int index, MemorySegment info, MemorySegment error) {
+        try {
+            return (int) MODEL_PARAMETER.invokeExact(session, model, index, info, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_WRITE_PARAMETER =
+            bind("smpo_model_write_parameter", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS);
+
+    static int modelWriteParameter(
+            long session,
+            long model,
+            MemorySegment name,
+            MemorySegment spec,
+            MemorySegment data,
+            long bytes,
+            MemorySegment error) {
+        try {
+            return (int) MODEL_WRITE_PARAMETER.invokeExact(session, model, name, spec, data, bytes, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_READ_PARAMETER =
+            bind("smpo_model_read_parameter", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS);
+
+    static int modelReadParameter(
+            long session,
+            long model,
+            MemorySegment name,
+            MemorySegment spec,
+            MemorySegment data,
+            long bytes,
+            MemorySegment error) {
+        try {
+            return (int) MODEL_READ_PARAMETER.invokeExact(session, model, name, spec, data, bytes, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_READ_GRADIENT =
+            bind("smpo_model_read_gradient", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS);
+
+    static int modelReadGradient(
+            long session,
+            long model,
+            MemorySegment name,
+            MemorySegment spec,
+            MemorySegment data,
+            long bytes,
+            MemorySegment error) {
+        try {
+            return (int) MODEL_READ_GRADIENT.invokeExact(session, model, name, spec, data, bytes, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_ZERO_GRADIENTS =
+            bind("smpo_model_zero_gradients", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int modelZeroGradients(long session, long model, MemorySegment error) {
+        try {
+            return (int) MODEL_ZERO_GRADIENTS.invokeExact(session, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_ADD_LORA =
+            bind("smpo_model_add_lora", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int modelAddLora(long session, long model, MemorySegment spec, MemorySegment error) {
+        try {
+            return (int) MODEL_ADD_LORA.invokeExact(session, model, spec, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_SET_LORA_SCALE =
+            bind("smpo_model_set_lora_scale", JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, ADDRESS);
+
+    static int modelSetLoraScale(long session, long model, double scale, MemorySegment error) {
+        try {
+            return (int) MODEL_SET_LORA_SCALE.invokeExact(session, model, scale, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_MERGE_LORA =
+            bind("smpo_model_merge_lora", JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, ADDRESS);
+
+    static int modelMergeLora(long session, long model, double weight, MemorySegment error) {
+        try {
+            return (int) MODEL_MERGE_LORA.invokeExact(session, model, weight, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle MODEL_CLOSE = bind("smpo_model_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int modelClose(long session, long model, MemorySegment error) {
+        try {
+            return (int) MODEL_CLOSE.invokeExact(session, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle UNET_FORWARD =
+            bind("smpo_unet_forward", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int unetForward(long session, long model, MemorySegment inputs, MemorySegment output, MemorySegment error) {
+        try {
+            return (int) UNET_FORWARD.invokeExact(session, model, inputs, output, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle UNET_BACKWARD =
+            bind("smpo_unet_backward", JAVA_LONG, JAVA_LONG, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int unetBackward(
+            long session,
+            long model,
+            MemorySegment inputs,
+            long cotangent,
+            MemorySegment output,
+            MemorySegment dSample,
+            MemorySegment error) {
+        try {
+            return (int) UNET_BACKWARD.invokeExact(session, model, inputs, cotangent, output, dSample, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- sampler ----
+
+    private static final MethodHandle SAMPLER_OPEN =
+            bind("smpo_sampler_open", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int samplerOpen(
+            long session,
+            long model,
+            MemorySegment plan,
+            MemorySegment inputs,
+            MemorySegment sampler,
+            MemorySegment error) {
+        try {
+            return (int) SAMPLER_OPEN.invokeExact(session, model, plan, inputs, sampler, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_STEP = bind("smpo_sampler_step", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS);
+
+    static int samplerStep(long session, long sampler, int steps, MemorySegment error) {
+        try {
+            return (int) SAMPLER_STEP.invokeExact(session, sampler, steps, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_LATENTS =
+            bind("smpo_sampler_latents", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int samplerLatents(long session, long sampler, MemorySegment latents, MemorySegment error) {
+        try {
+            return (int) SAMPLER_LATENTS.invokeExact(session, sampler, latents, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_CLOSE = bind("smpo_sampler_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int samplerClose(long session, long sampler, MemorySegment error) {
+        try {
+            return (int) SAMPLER_CLOSE.invokeExact(session, sampler, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- encoders: AutoencoderKL, CLIP ----
+
+    private static final MethodHandle VAE_OPEN = bind("smpo_vae_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int vaeOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) VAE_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_TEXT_OPEN =
+            bind("smpo_clip_text_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipTextOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) CLIP_TEXT_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_VISION_OPEN =
+            bind("smpo_clip_vision_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipVisionOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) CLIP_VISION_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle VAE_ENCODE =
+            bind("smpo_vae_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
+
+    static int vaeEncode(
+            long session,
+            long model,
+            long pixels,
+            int tile,
+            MemorySegment mean,
+            MemorySegment logvar,
+            MemorySegment error) {
+        try {
+            return (int) VAE_ENCODE.invokeExact(session, model, pixels, tile, mean, logvar, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle VAE_DECODE =
+            bind("smpo_vae_decode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int vaeDecode(long session, long model, long latents, int tile, MemorySegment pixels, MemorySegment error) {
+        try {
+            return (int) VAE_DECODE.invokeExact(session, model, latents, tile, pixels, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_TEXT_ENCODE = bind(
+            "smpo_clip_text_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
+
+    static int clipTextEncode(
+            long session,
+            long model,
+            long ids,
+            int skip,
+            int finalNorm,
+            MemorySegment hidden,
+            MemorySegment pooled,
+            MemorySegment error) {
+        try {
+            return (int) CLIP_TEXT_ENCODE.invokeExact(session, model, ids, skip, finalNorm, hidden, pooled, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_VISION_ENCODE =
+            bind("smpo_clip_vision_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int clipVisionEncode(long session, long model, long pixelValues, MemorySegment embeds, MemorySegment error) {
+        try {
+            return (int) CLIP_VISION_ENCODE.invokeExact(session, model, pixelValues, embeds, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
     private Native() {}
 
     /// Every function bound here, by C name, in the order of this file.
@@ -376,6 +855,10 @@ final class Native {
         StructLayout layout = MemoryLayout.structLayout(fields).withName(name);
         STRUCTS.put(name, layout);
         return layout;
+    }
+
+    private static SequenceLayout array(String name, long count, ValueLayout element) {
+        return MemoryLayout.sequenceLayout(count, element).withName(name);
     }
 
     private static SequenceLayout text(String name, long bytes) {

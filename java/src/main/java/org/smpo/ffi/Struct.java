@@ -1,5 +1,7 @@
 package org.smpo.ffi;
 
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -7,7 +9,11 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SegmentAllocator;
+import java.lang.foreign.SequenceLayout;
 import java.lang.foreign.StructLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
 
 /// A C struct of the border in off-heap memory, read and written by field name.
 ///
@@ -47,6 +53,45 @@ record Struct(StructLayout layout, MemorySegment segment) {
 
     void set(String field, long value) {
         segment.set(JAVA_LONG, offset(field, JAVA_LONG.byteSize()), value);
+    }
+
+    void set(String field, double value) {
+        segment.set(JAVA_DOUBLE, offset(field, JAVA_DOUBLE.byteSize()), value);
+    }
+
+    void set(String field, MemorySegment address) {
+        segment.set(ADDRESS, offset(field, ADDRESS.byteSize()), address);
+    }
+
+    /// The integers of an array field that has at least as many entries; the rest stay as they are.
+    void set(String field, List<Integer> values) {
+        for (int i = 0; i < values.size(); i++) {
+            segment.set(JAVA_INT, element(field, i, JAVA_INT.byteSize()), values.get(i));
+        }
+    }
+
+    /// One entry of an array of doubles.
+    void set(String field, int index, double value) {
+        segment.set(JAVA_DOUBLE, element(field, index, JAVA_DOUBLE.byteSize()), value);
+    }
+
+    /// The first `count` entries of an array of 64-bit integers.
+    List<Long> getLongs(String field, int count) {
+        List<Long> values = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            values.add(segment.get(JAVA_LONG, element(field, i, JAVA_LONG.byteSize())));
+        }
+        return values;
+    }
+
+    private long element(String field, int index, long width) {
+        PathElement path = PathElement.groupElement(field);
+        if (!(layout.select(path) instanceof SequenceLayout array)
+                || array.elementLayout().byteSize() != width) {
+            throw new IllegalArgumentException(
+                    "field " + field + " of " + layout + " is no array of " + width + "-byte elements");
+        }
+        return layout.byteOffset(path) + Objects.checkIndex(index, array.elementCount()) * width;
     }
 
     private long offset(String field, long width) {

@@ -23,6 +23,7 @@ record Header(Map<String, List<Type>> functions, Map<String, List<Field>> struct
         POINTER(8),
         INT32(4),
         INT64(8),
+        DOUBLE(8),
         CHAR(1);
 
         final int bytes;
@@ -42,7 +43,8 @@ record Header(Map<String, List<Type>> functions, Map<String, List<Field>> struct
     private static final Pattern CONSTANT = Pattern.compile("(\\w+) = (-?\\d+)");
     private static final Pattern FUNCTION = Pattern.compile("smpo_status (\\w+)\\(([^)]*)\\);");
     private static final Pattern PARAMETER = Pattern.compile("(const )?(\\w+) (\\*?)(\\w+)");
-    private static final Pattern FIELD = Pattern.compile("(\\w+) (\\w+)(?:\\[(\\d+)])?");
+    private static final Pattern FIELD =
+            Pattern.compile("(?:const )?(\\w+) ((?:\\*(?:const )?)*)(\\w+)(?:\\[(\\d+)])?");
 
     static Header parse(String text) {
         String code = COMMENT.matcher(text).replaceAll("");
@@ -51,6 +53,7 @@ record Header(Map<String, List<Type>> functions, Map<String, List<Field>> struct
                 "uint32_t", Type.INT32,
                 "int64_t", Type.INT64,
                 "uint64_t", Type.INT64,
+                "double", Type.DOUBLE,
                 "char", Type.CHAR));
         Matcher typedef = TYPEDEF.matcher(code);
         while (typedef.find()) {
@@ -100,10 +103,10 @@ record Header(Map<String, List<Type>> functions, Map<String, List<Field>> struct
                 continue;
             }
             Matcher field = matched(FIELD, item.strip().replaceAll("\\s+", " "));
-            Type type = scalar(scalars, field.group(1));
-            int count = field.group(3) == null ? 1 : Integer.parseInt(field.group(3));
+            Type type = field.group(2).isEmpty() ? scalar(scalars, field.group(1)) : Type.POINTER;
+            int count = field.group(4) == null ? 1 : Integer.parseInt(field.group(4));
             offset = roundUp(offset, type.bytes);
-            fields.add(new Field(field.group(2), type, count, offset));
+            fields.add(new Field(field.group(3), type, count, offset));
             offset += (long) type.bytes * count;
         }
         return fields;

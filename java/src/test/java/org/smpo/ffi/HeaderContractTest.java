@@ -238,6 +238,7 @@ class HeaderContractTest {
             case AddressLayout address -> Header.Type.POINTER;
             case ValueLayout.OfInt number -> Header.Type.INT32;
             case ValueLayout.OfLong number -> Header.Type.INT64;
+            case ValueLayout.OfDouble number -> Header.Type.DOUBLE;
             case ValueLayout.OfByte character -> Header.Type.CHAR;
             default -> throw new AssertionError("a layout that the border does not use: " + layout);
         };
@@ -247,6 +248,16 @@ class HeaderContractTest {
         Map<String, Long> constants = new LinkedHashMap<>();
         constants.put("SMPO_ABI_VERSION", (long) Native.ABI_VERSION);
         constants.put("SMPO_MAX_RANK", (long) Native.MAX_RANK);
+        constants.put("SMPO_MAX_LEVELS", (long) Native.MAX_LEVELS);
+        constants.put("SMPO_MAX_LORA_MODULES", (long) Native.MAX_LORA_MODULES);
+        constants.put("SMPO_SAMPLER_MAX_HISTORY", (long) Native.SAMPLER_MAX_HISTORY);
+        constants.put("SMPO_SAMPLER_MAX_STEPS", (long) Native.SAMPLER_MAX_STEPS);
+        for (ModelKind kind : ModelKind.values()) {
+            constants.put("SMPO_MODEL_" + kind, (long) kind.code());
+        }
+        for (ClipActivation activation : ClipActivation.values()) {
+            constants.put("SMPO_ACTIVATION_" + activation, (long) activation.code());
+        }
         for (Status status : Status.values()) {
             constants.put("SMPO_" + status, (long) status.code());
         }

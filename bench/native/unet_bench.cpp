@@ -1,0 +1,234 @@
+// smpo_unet_bench MODEL [--dtype f32|bf16] [--batch N] [--size N] [--tokens N] [--backward] [--checkpointing]
+//                 [--threads N] [--repeats N]
+//
+// A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
+// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd21 or sdxl. One JSON line on stdout: median and
+// least seconds of the repeats (a first run that warms up is not counted), and the process's peak resident memory.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "smpo.h"
+
+namespace {
+
+template <typename Struct>
+Struct sized() {
+  Struct value{};
+  value.size = sizeof value;
+  return value;
+}
+
+smpo_error error = sized<smpo_error>();
+
+void check(smpo_status status) {
+  if (status != SMPO_OK) throw std::runtime_error(error.message);
+}
+
+smpo_unet_spec spec_of(const std::string& model) {
+  auto spec = sized<smpo_unet_spec>();
+  spec.in_channels = spec.out_channels = 4;
+  spec.flip_sin_to_cos = 1;
+  spec.norm_eps = 1e-5;
+  const auto levels = [&spec](const std::vector<int>& channels, const std::vector<int>& heads,
+                              const std::vector<int>& depth, const std::vector<int>& attention) {
+    spec.levels = static_cast<int32_t>(channels.size());
+    for (int32_t i = 0; i < spec.levels; ++i) {
+      spec.block_out_channels[i] = channels[i];
+      spec.attention_heads[i] = heads[i];
+      spec.transformer_layers[i] = depth[i];
+      spec.down_attention[i] = attention[i];
+      spec.up_attention[spec.levels - 1 - i] = attention[i];
+      spec.layers_per_block[i] = 2;
+    }
+  };
+  spec.norm_num_groups = 32;
+  if (model == "tiny") {
+    levels({16, 24, 32, 32}, {2, 2, 2, 2}, {1, 1, 1, 1}, {1, 1, 1, 0});
+    spec.cross_attention_dim = 20;
+    spec.norm_num_groups = 8;
+  } else if (model == "sd15") {
+    levels({320, 640, 1280, 1280}, {8, 8, 8, 8}, {1, 1, 1, 1}, {1, 1, 1, 0});
+    spec.cross_attention_dim = 768;
+  } else if (model == "sd21") {
+    levels({320, 640, 1280, 1280}, {5, 10, 20, 20}, {1, 1, 1, 1}, {1, 1, 1, 0});
+    spec.cross_attention_dim = 1024;
+    spec.use_linear_projection = 1;
+  } else if (model == "sdxl") {
+    levels({320, 640, 1280}, {5, 10, 20}, {1, 2, 10}, {0, 1, 1});
+    spec.cross_attention_dim = 2048;
+    spec.use_linear_projection = 1;
+    spec.addition_time_embed_dim = 256;
+    spec.projection_class_embeddings_input_dim = 1280 + 6 * 256;
+  } else {
+    throw std::runtime_error("MODEL: expected tiny, sd15, sd21 or sdxl, got " + model);
+  }
+  return spec;
+}
+
+struct Options {
+  std::string model;
+  int32_t dtype = SMPO_F32;
+  int64_t batch = 1, size = 64, tokens = 77;
+  bool backward = false, checkpointing = false;
+  int32_t threads = 0;
+  int repeats = 5;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    const auto value = [&] {
+      if (i + 1 >= argc) throw std::runtime_error(name + ": expected a value");
+      return std::string(argv[++i]);
+    };
+    const auto number = [&] {
+      const int parsed = std::stoi(value());
+      if (parsed < 0) throw std::runtime_error(name + ": expected 0 or more");
+      return parsed;
+    };
+    if (name == "--dtype") {
+      const std::string dtype = value();
+      if (dtype != "f32" && dtype != "bf16") throw std::runtime_error("--dtype: expected f32 or bf16, got " + dtype);
+      options.dtype = dtype == "bf16" ? SMPO_BF16 : SMPO_F32;
+    } else if (name == "--batch") {
+      options.batch = number();
+    } else if (name == "--size") {
+      options.size = number();
+    } else if (name == "--tokens") {
+      options.tokens = number();
+    } else if (name == "--backward") {
+      options.backward = true;
+    } else if (name == "--checkpointing") {
+      options.checkpointing = true;
+    } else if (name == "--threads") {
+      options.threads = number();
+    } else if (name == "--repeats") {
+      options.repeats = std::max(number(), 1);
+    } else if (options.model.empty() && !name.starts_with("-")) {
+      options.model = name;
+    } else {
+      throw std::runtime_error("unknown argument " + name);
+    }
+  }
+  return options;
+}
+
+/// Numbers of about unit variance, times `scale`, around `mean`: quick to make, with no pattern that matters.
+std::vector<float> numbers(uint64_t count, float scale, float mean) {
+  static std::minstd_rand generator(1);
+  std::vector<float> values(count);
+  for (float& value : values) {
+    value = mean + scale * 1.7320508f * (static_cast<float>(generator()) * (2.0f / 2147483647.0f) - 1.0f);
+  }
+  return values;
+}
+
+smpo_tensor tensor_of(smpo_session session, const std::vector<int64_t>& shape, float scale, float mean) {
+  auto spec = sized<smpo_tensor_spec>();
+  spec.dtype = SMPO_F32;
+  uint64_t elements = 1;
+  for (const int64_t size : shape) {
+    spec.shape[spec.rank++] = size;
+    elements *= static_cast<uint64_t>(size);
+  }
+  const std::vector<float> values = numbers(elements, scale, mean);
+  smpo_tensor tensor = 0;
+  check(smpo_tensor_from_host(session, &spec, values.data(), values.size() * sizeof(float), &tensor, &error));
+  return tensor;
+}
+
+void write_weights(smpo_session session, smpo_model model) {
+  auto info = sized<smpo_model_info>();
+  check(smpo_model_describe(session, model, &info, &error));
+  for (uint32_t i = 0; i < info.parameter_count; ++i) {
+    auto parameter = sized<smpo_parameter_info>();
+    check(smpo_model_parameter(session, model, i, &parameter, &error));
+    auto spec = sized<smpo_tensor_spec>();
+    spec.dtype = SMPO_F32;
+    spec.rank = parameter.rank;
+    uint64_t elements = 1;
+    for (int32_t d = 0; d < parameter.rank; ++d) elements *= static_cast<uint64_t>(spec.shape[d] = parameter.shape[d]);
+    const bool gain = parameter.rank == 1 && std::string(parameter.name).ends_with(".weight");
+    const auto fan_in = static_cast<float>(elements / static_cast<uint64_t>(parameter.shape[0]));
+    const float scale = parameter.rank == 1 ? 0.05f : 1 / std::sqrt(fan_in);
+    const std::vector<float> values = numbers(elements, scale, gain ? 1.0f : 0.0f);
+    check(smpo_model_write_parameter(session, model, parameter.name, &spec, values.data(),
+                                     values.size() * sizeof(float), &error));
+  }
+}
+
+void run(const Options& options) {
+  auto config = sized<smpo_session_config>();
+  config.threads = options.threads;
+  config.log_capacity = 64;
+  smpo_session session = 0;
+  check(smpo_session_open(&config, &session, &error));
+  const smpo_unet_spec spec = spec_of(options.model);
+  auto model_options = sized<smpo_model_options>();
+  model_options.precision = options.dtype;
+  model_options.trainable = options.backward ? 1 : 0;
+  model_options.checkpointing = options.checkpointing ? 1 : 0;
+  smpo_model model = 0;
+  check(smpo_unet_open(session, &spec, &model_options, &model, &error));
+  write_weights(session, model);
+
+  auto inputs = sized<smpo_unet_inputs>();
+  inputs.sample = tensor_of(session, {options.batch, 4, options.size, options.size}, 1, 0);
+  inputs.timesteps = tensor_of(session, {options.batch}, 100, 500);
+  inputs.encoder_hidden_states = tensor_of(session, {options.batch, options.tokens, spec.cross_attention_dim}, 1, 0);
+  if (spec.addition_time_embed_dim > 0) {
+    inputs.text_embeds = tensor_of(session, {options.batch, 1280}, 1, 0);
+    inputs.time_ids = tensor_of(session, {options.batch, 6}, 100, 512);
+  }
+  const smpo_tensor cotangent = tensor_of(session, {options.batch, 4, options.size, options.size}, 1, 0);
+
+  std::vector<double> seconds;
+  for (int i = 0; i <= options.repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    smpo_tensor output = 0;
+    if (options.backward) {
+      check(smpo_unet_backward(session, model, &inputs, cotangent, &output, nullptr, &error));
+    } else {
+      check(smpo_unet_forward(session, model, &inputs, &output, &error));
+    }
+    if (i > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    check(smpo_tensor_close(session, output, &error));
+  }
+  std::sort(seconds.begin(), seconds.end());
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  auto info = sized<smpo_model_info>();
+  check(smpo_model_describe(session, model, &info, &error));
+  std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
+              R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
+              "\n",
+              options.model.c_str(), options.backward ? "forward+backward" : "forward",
+              options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
+              static_cast<long long>(options.size), options.checkpointing ? "true" : "false",
+              static_cast<unsigned long long>(info.elements), seconds[seconds.size() / 2], seconds.front(),
+              seconds.size(), static_cast<long long>(usage.ru_maxrss) * 1024);
+  check(smpo_session_close(session, &error));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(parse(argc, argv));
+    return EXIT_SUCCESS;
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "smpo_unet_bench: %s\n", failure.what());
+    return EXIT_FAILURE;
+  }
+}

@@ -1,0 +1,20 @@
+package org.smpo.ffi;
+
+import java.util.List;
+
+/// Low-rank adapters on layers of a model: `y += scale * alpha / rank * B(A(x))`.
+///
+/// @param rank 1 or more
+/// @param alpha see above
+/// @param modules names of linear and convolution layers
+public record LoraSpec(int rank, double alpha, List<String> modules) {
+
+    /// @throws InvalidArgumentException when there are no modules, or more than the library takes
+    public LoraSpec {
+        modules = List.copyOf(modules);
+        if (modules.isEmpty() || modules.size() > Native.MAX_LORA_MODULES) {
+            throw new InvalidArgumentException(
+                    "LoraSpec: modules: expected 1 to " + Native.MAX_LORA_MODULES + ", got " + modules.size(), 0);
+        }
+    }
+}

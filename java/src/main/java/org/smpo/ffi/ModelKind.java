@@ -1,0 +1,32 @@
+package org.smpo.ffi;
+
+/// What a [NativeModel] is. Values are the header's.
+public enum ModelKind {
+    /// `UNet2DConditionModel`.
+    UNET(1),
+    /// `AutoencoderKL`.
+    VAE(2),
+    /// `CLIPTextModel`, with or without projection.
+    CLIP_TEXT(3),
+    /// `CLIPVisionModelWithProjection`.
+    CLIP_VISION(4);
+
+    private final int code;
+
+    ModelKind(int code) {
+        this.code = code;
+    }
+
+    int code() {
+        return code;
+    }
+
+    static ModelKind of(int code) {
+        for (ModelKind kind : values()) {
+            if (kind.code == code) {
+                return kind;
+            }
+        }
+        throw new AssertionError("unknown kind of model " + code + " from the native library");
+    }
+}

@@ -1,0 +1,132 @@
+package org.smpo.ffi;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Objects;
+
+/// A sampling run: latents on their way from noise to pictures. Belongs to the engine's thread.
+///
+/// Noise that the table draws on the way is numbered as [DeviceTensor#fillNormal] does it, with purpose 8, the row's
+/// index as the step, and the items of the inputs: it does not depend on the batch.
+public final class NativeSampler extends Handle {
+    private final Engine engine;
+    private final int steps;
+
+    private NativeSampler(Engine engine, long id, int steps) {
+        super(
+                engine.session(),
+                id,
+                "NativeSampler of " + steps + " steps on " + engine.config().device(),
+                Native::samplerClose);
+        this.engine = engine;
+        this.steps = steps;
+    }
+
+    /// Starts a run. It keeps what it needs: the model and the tensors may be closed.
+    ///
+    /// @throws ShapeMismatchException naming the input that does not fit
+    /// @throws InvalidArgumentException when a number is out of its range
+    public static NativeSampler open(NativeModel unet, SamplerTable table, SamplerInputs inputs) {
+        Engine engine = unet.engine();
+        Objects.requireNonNull(table, "table");
+        Objects.requireNonNull(inputs, "inputs");
+        long model = unet.id();
+        long session = engine.enter();
+        // A run takes seconds: an arena for opening it costs nothing beside it.
+        try (Arena arena = Arena.ofConfined()) {
+            List<SamplerTable.Row> rows = table.rows();
+            long stride = Native.SAMPLER_ROW.byteSize();
+            MemorySegment values = arena.allocate(Native.SAMPLER_ROW, rows.size());
+            for (int i = 0; i < rows.size(); i++) {
+                rows.get(i).write(new Struct(Native.SAMPLER_ROW, values.asSlice(i * stride, stride)));
+            }
+            Struct plan = Struct.allocate(Native.SAMPLER_PLAN, arena);
+            plan.set("steps", rows.size());
+            plan.set("initial_noise_scale", table.initialNoiseScale());
+            plan.set("rows", values);
+            Errors.check(
+                    Native.samplerOpen(
+                            session,
+                            model,
+                            plan.segment(),
+                            inputs(engine, arena, inputs),
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_open");
+            return new NativeSampler(engine, engine.result().get(JAVA_LONG, 0), rows.size());
+        }
+    }
+
+    private static MemorySegment inputs(Engine engine, Arena arena, SamplerInputs inputs) {
+        Struct struct = Struct.allocate(Native.SAMPLER_INPUTS, arena);
+        struct.set("guidance_scale", inputs.guidanceScale());
+        struct.set("guidance_rescale", inputs.guidanceRescale());
+        struct.set("noise", engine.own(inputs.noise()));
+        SamplerInputs.Condition condition = inputs.condition();
+        struct.set("encoder_hidden_states", engine.own(condition.encoderHiddenStates()));
+        struct.set("text_embeds", engine.ownOrNone(condition.textEmbeds()));
+        struct.set("time_ids", engine.ownOrNone(condition.timeIds()));
+        SamplerInputs.Condition negative = inputs.negative();
+        if (negative != null) {
+            struct.set("negative_encoder_hidden_states", engine.own(negative.encoderHiddenStates()));
+            struct.set("negative_text_embeds", engine.ownOrNone(negative.textEmbeds()));
+            struct.set("negative_time_ids", engine.ownOrNone(negative.timeIds()));
+        }
+        if (inputs.items() != null) {
+            // The library reads one item for each row of the batch.
+            long batch = inputs.noise().shape().length == 0 ? 0 : inputs.noise().shape()[0];
+            if (inputs.items().size() != batch) {
+                throw new ShapeMismatchException(
+                        "SamplerInputs: items: expected one per row of the noise (" + batch + "), got "
+                                + inputs.items().size(),
+                        0);
+            }
+            MemorySegment items = arena.allocate(JAVA_LONG, batch);
+            for (int i = 0; i < batch; i++) {
+                items.setAtIndex(JAVA_LONG, i, inputs.items().get(i));
+            }
+            struct.set("items", items);
+        }
+        return struct.segment();
+    }
+
+    /// UNet evaluations of the whole run.
+    public int steps() {
+        return steps;
+    }
+
+    /// Takes the next rows of the table. Can be cancelled between rows; the run then stands after the last whole one
+    /// and can go on.
+    ///
+    /// @param count 1 to as many as are left
+    /// @throws CancelledException after [Engine#cancel()]
+    public void step(int count) {
+        long id = id();
+        Errors.check(
+                Native.samplerStep(engine.enter(), id, count, engine.error().segment()),
+                engine.error(),
+                "smpo_sampler_step");
+    }
+
+    /// The latents as they stand.
+    ///
+    /// @return `[B,in_channels,h,w]` F32, the caller's to close
+    public DeviceTensor latents() {
+        long id = id();
+        Errors.check(
+                Native.samplerLatents(
+                        engine.enter(), id, engine.result(), engine.error().segment()),
+                engine.error(),
+                "smpo_sampler_latents");
+        return engine.adopt(0);
+    }
+
+    @Override
+    void release(long id) {
+        engine.close(Native::samplerClose, id, "smpo_sampler_close");
+    }
+}

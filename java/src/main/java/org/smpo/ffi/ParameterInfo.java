@@ -1,0 +1,32 @@
+package org.smpo.ffi;
+
+import java.util.List;
+
+/// One parameter of a model.
+///
+/// @param name as in a diffusers checkpoint; an adapter's: `MODULE.lora_A.weight`, `MODULE.lora_B.weight`
+/// @param dtype in which it is read without rounding
+/// @param shape sizes, outermost first
+/// @param trainable whether it has a gradient
+/// @param written whether it has been given values
+public record ParameterInfo(String name, DType dtype, List<Long> shape, boolean trainable, boolean written) {
+
+    /// Keeps a copy of the shape.
+    public ParameterInfo {
+        shape = List.copyOf(shape);
+    }
+
+    /// Number of elements.
+    public long elements() {
+        return shape.stream().mapToLong(Long::longValue).reduce(1, Math::multiplyExact);
+    }
+
+    static ParameterInfo read(Struct info) {
+        return new ParameterInfo(
+                info.getString("name"),
+                DType.of(info.getInt("dtype")),
+                info.getLongs("shape", info.getInt("rank")),
+                info.getInt("trainable") != 0,
+                info.getInt("written") != 0);
+    }
+}

@@ -1,0 +1,119 @@
+#include <utility>
+
+#include "c_api/guard.h"
+#include "c_api/model_options.h"
+#include "engine/encoder.h"
+#include "engine/model.h"
+#include "engine/session.h"
+
+using smpo::c_api::check_options;
+using smpo::c_api::guarded;
+using smpo::c_api::require_pointer;
+using smpo::c_api::require_range;
+using smpo::c_api::require_struct;
+using smpo::engine::fail;
+using smpo::engine::Session;
+
+namespace {
+
+void check(const smpo_vae_spec* spec) {
+  require_struct(spec, "spec");
+  require_range(spec->levels, 1, SMPO_MAX_LEVELS, "spec.levels");
+  require_range(spec->use_quant_conv, 0, 1, "spec.use_quant_conv");
+  require_range(spec->use_post_quant_conv, 0, 1, "spec.use_post_quant_conv");
+  require_range(spec->mid_block_attention, 0, 1, "spec.mid_block_attention");
+  for (int32_t i = spec->levels; i < SMPO_MAX_LEVELS; ++i) {
+    if (spec->block_out_channels[i] != 0) {
+      fail(SMPO_INVALID_ARGUMENT, "spec.block_out_channels: expected 0 in entries from the levels (", spec->levels,
+           ") on, got ", spec->block_out_channels[i], " at ", i);
+    }
+  }
+}
+
+template <typename ClipSpec>
+void check(const ClipSpec* spec) {
+  require_struct(spec, "spec");
+  require_range(spec->activation, SMPO_ACTIVATION_GELU, SMPO_ACTIVATION_QUICK_GELU, "spec.activation");
+}
+
+}  // namespace
+
+SMPO_EXPORT smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec* spec,
+                                      const smpo_model_options* options, smpo_model* model, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    check(spec);
+    check_options(options);
+    require_pointer(model, "model");
+    *model = s.adopt(smpo::engine::open_vae(s, *spec, *options));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec* spec,
+                                            const smpo_model_options* options, smpo_model* model, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    check(spec);
+    check_options(options);
+    require_pointer(model, "model");
+    *model = s.adopt(smpo::engine::open_clip_text(s, *spec, *options));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec* spec,
+                                              const smpo_model_options* options, smpo_model* model, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    check(spec);
+    check_options(options);
+    require_pointer(model, "model");
+    *model = s.adopt(smpo::engine::open_clip_vision(s, *spec, *options));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
+                                        smpo_tensor* mean, smpo_tensor* logvar, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto vae = s.model(model);
+    const auto input = s.tensor(pixels, "pixels");
+    require_pointer(mean, "mean");
+    require_pointer(logvar, "logvar");
+    smpo::engine::Posterior posterior = smpo::engine::vae_encode(*vae, *input, tile);
+    const smpo_tensor mean_handle = s.adopt(std::move(posterior.mean));
+    *logvar = s.adopt(std::move(posterior.logvar));
+    *mean = mean_handle;
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor latents, int32_t tile,
+                                        smpo_tensor* pixels, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto vae = s.model(model);
+    const auto input = s.tensor(latents, "latents");
+    require_pointer(pixels, "pixels");
+    *pixels = s.adopt(smpo::engine::vae_decode(*vae, *input, tile));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
+                                              int32_t final_norm, smpo_tensor* hidden, smpo_tensor* pooled,
+                                              smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto tower = s.model(model);
+    const auto input = s.tensor(ids, "ids");
+    require_range(final_norm, 0, 1, "final_norm");
+    require_pointer(hidden, "hidden");
+    smpo::engine::TextEncoding encoding =
+        smpo::engine::clip_text_encode(*tower, *input, skip, final_norm == 1, pooled != nullptr);
+    const smpo_tensor hidden_handle = s.adopt(std::move(encoding.hidden));
+    if (pooled != nullptr) *pooled = s.adopt(std::move(encoding.pooled));
+    *hidden = hidden_handle;
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo_tensor pixel_values,
+                                                smpo_tensor* embeds, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto tower = s.model(model);
+    const auto input = s.tensor(pixel_values, "pixel_values");
+    require_pointer(embeds, "embeds");
+    *embeds = s.adopt(smpo::engine::clip_vision_encode(*tower, *input));
+  });
+}

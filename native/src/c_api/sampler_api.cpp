@@ -1,0 +1,100 @@
+#include <cmath>
+#include <vector>
+
+#include "c_api/guard.h"
+#include "c_api/unet_tensors.h"
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "engine/tensor.h"
+
+using smpo::c_api::guarded;
+using smpo::c_api::optional_tensor;
+using smpo::c_api::require_pointer;
+using smpo::c_api::require_range;
+using smpo::c_api::require_struct;
+using smpo::engine::fail;
+using smpo::engine::SamplerOptions;
+using smpo::engine::Session;
+using smpo::engine::UNetTensors;
+
+namespace {
+
+void decode(const smpo_sampler_plan* plan, SamplerOptions& options) {
+  require_struct(plan, "plan");
+  require_range(plan->steps, 1, SMPO_SAMPLER_MAX_STEPS, "plan.steps");
+  require_pointer(plan->rows, "plan.rows");
+  for (uint32_t i = 0; i < plan->steps; ++i) {
+    const smpo_sampler_row& row = plan->rows[i];
+    if (row.size != sizeof row) {
+      fail(SMPO_INVALID_ARGUMENT, "plan.rows[", i, "].size: expected ", sizeof row, ", got ", row.size);
+    }
+    require_range(row.saves, 0, 1, "plan.rows.saves");
+    require_range(row.keeps, 0, 1, "plan.rows.keeps");
+    require_range(row.reserved, 0, 0, "plan.rows.reserved");
+  }
+  options.initial_noise_scale = plan->initial_noise_scale;
+  options.rows.assign(plan->rows, plan->rows + plan->steps);
+}
+
+}  // namespace
+
+SMPO_EXPORT smpo_status smpo_sampler_open(smpo_session session, smpo_model model, const smpo_sampler_plan* plan,
+                                          const smpo_sampler_inputs* inputs, smpo_sampler* sampler, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    auto unet = s.model(model);
+    SamplerOptions options;
+    decode(plan, options);
+    require_struct(inputs, "inputs");
+    require_range(inputs->reserved, 0, 0, "inputs.reserved");
+    require_pointer(sampler, "sampler");
+    options.guidance_scale = inputs->guidance_scale;
+    options.guidance_rescale = inputs->guidance_rescale;
+    if (!std::isfinite(inputs->guidance_scale)) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.guidance_scale: expected a finite number, got ", inputs->guidance_scale);
+    }
+    const bool guided = inputs->guidance_scale != 1.0;
+    if (!(inputs->guidance_rescale >= 0 && inputs->guidance_rescale <= (guided ? 1 : 0))) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.guidance_rescale: expected ", guided ? "0..1" : "0 without guidance",
+           ", got ", inputs->guidance_rescale);
+    }
+    const UNetTensors prompt{
+        .sample = s.tensor(inputs->noise, "inputs.noise"),
+        .timesteps = nullptr,
+        .encoder_hidden_states = s.tensor(inputs->encoder_hidden_states, "inputs.encoder_hidden_states"),
+        .text_embeds = optional_tensor(s, inputs->text_embeds, "inputs.text_embeds"),
+        .time_ids = optional_tensor(s, inputs->time_ids, "inputs.time_ids")};
+    UNetTensors negative;
+    if (guided) {
+      negative.encoder_hidden_states =
+          s.tensor(inputs->negative_encoder_hidden_states, "inputs.negative_encoder_hidden_states");
+      negative.text_embeds = optional_tensor(s, inputs->negative_text_embeds, "inputs.negative_text_embeds");
+      negative.time_ids = optional_tensor(s, inputs->negative_time_ids, "inputs.negative_time_ids");
+    } else if (inputs->negative_encoder_hidden_states != 0 || inputs->negative_text_embeds != 0 ||
+               inputs->negative_time_ids != 0) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs: expected no negative tensors, since guidance_scale is 1");
+    }
+    if (inputs->items != nullptr) {
+      const auto spec = smpo::engine::describe(*prompt.sample);
+      if (!spec.shape().empty()) options.items.assign(inputs->items, inputs->items + spec.shape()[0]);
+    }
+    *sampler = s.adopt(smpo::engine::open_sampler(std::move(unet), std::move(options), prompt, negative));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_step(smpo_session session, smpo_sampler sampler, uint32_t steps,
+                                          smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) { smpo::engine::step(s, *s.sampler(sampler), steps); });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smpo_tensor* latents,
+                                             smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_pointer(latents, "latents");
+    *latents = s.adopt(smpo::engine::latents(*run));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) { s.close_sampler(sampler); });
+}

@@ -1,0 +1,136 @@
+#include "engine/encoder.h"
+
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/model_value.h"
+#include "engine/session.h"
+#include "engine/torch_tensor.h"
+
+namespace smpo::engine {
+
+using models::ClipActivation;
+using models::ClipText;
+using models::ClipVision;
+using models::Vae;
+
+namespace {
+
+models::WeightOptions weight_options(const Session& session, const smpo_model_options& options) {
+  return {.precision = scalar_type(options.precision),
+          .trainable = options.trainable == 1,
+          .device = torch_device(session)};
+}
+
+template <typename Network, typename Spec>
+std::shared_ptr<Model> open(const Session& session, const Spec& spec, const smpo_model_options& options) {
+  auto model = std::make_shared<Model>();
+  model->network = std::make_unique<Network>(spec, weight_options(session, options));
+  model->checkpointing = options.checkpointing == 1;
+  return model;
+}
+
+// What the two towers' structs have in common.
+template <typename Spec>
+models::ClipEncoderSpec encoder_of(const Spec& spec) {
+  return {.hidden_size = spec.hidden_size,
+          .intermediate_size = spec.intermediate_size,
+          .attention_heads = spec.attention_heads,
+          .layers = spec.layers,
+          .activation = spec.activation == SMPO_ACTIVATION_GELU ? ClipActivation::kGelu : ClipActivation::kQuickGelu,
+          .layer_norm_eps = spec.layer_norm_eps};
+}
+
+template <typename Network>
+const Network& require(const Model& model, const char* expected) {
+  const auto* network = std::get_if<std::unique_ptr<Network>>(&model.network);
+  if (network == nullptr) fail(SMPO_INVALID_HANDLE, "model: expected ", expected, ", got a model of another kind");
+  return **network;
+}
+
+// In the precision of a model.
+at::Tensor activation(const Tensor& tensor, const models::Weights& weights, const char* name) {
+  if (!at::isFloatingType(tensor.value.scalar_type())) {
+    fail(SMPO_DTYPE_MISMATCH, name, ": expected a floating type, got ",
+         dtype_name(dtype_of(tensor.value.scalar_type())));
+  }
+  return tensor.value.to(weights.options().precision);
+}
+
+std::shared_ptr<Tensor> result(const at::Tensor& value) { return hold(value.to(at::kFloat)); }
+
+}  // namespace
+
+std::shared_ptr<Model> open_vae(Session& session, const smpo_vae_spec& spec, const smpo_model_options& options) {
+  return open<Vae>(session,
+                   models::VaeSpec{.in_channels = spec.in_channels,
+                                   .out_channels = spec.out_channels,
+                                   .latent_channels = spec.latent_channels,
+                                   .block_out_channels = std::vector<int64_t>(spec.block_out_channels,
+                                                                              spec.block_out_channels + spec.levels),
+                                   .layers_per_block = spec.layers_per_block,
+                                   .norm_num_groups = spec.norm_num_groups,
+                                   .use_quant_conv = spec.use_quant_conv == 1,
+                                   .use_post_quant_conv = spec.use_post_quant_conv == 1,
+                                   .mid_block_attention = spec.mid_block_attention == 1},
+                   options);
+}
+
+std::shared_ptr<Model> open_clip_text(Session& session, const smpo_clip_text_spec& spec,
+                                      const smpo_model_options& options) {
+  return open<ClipText>(session,
+                        models::ClipTextSpec{.vocab_size = spec.vocab_size,
+                                             .max_position_embeddings = spec.max_position_embeddings,
+                                             .encoder = encoder_of(spec),
+                                             .projection_dim = spec.projection_dim,
+                                             .eos_token_id = spec.eos_token_id},
+                        options);
+}
+
+std::shared_ptr<Model> open_clip_vision(Session& session, const smpo_clip_vision_spec& spec,
+                                        const smpo_model_options& options) {
+  return open<ClipVision>(session,
+                          models::ClipVisionSpec{.image_size = spec.image_size,
+                                                 .patch_size = spec.patch_size,
+                                                 .channels = spec.channels,
+                                                 .encoder = encoder_of(spec),
+                                                 .projection_dim = spec.projection_dim},
+                          options);
+}
+
+Posterior vae_encode(const Model& model, const Tensor& pixels, int64_t tile) {
+  const auto& vae = require<Vae>(model, "a VAE");
+  const at::Tensor value = activation(pixels, vae.weights(), "pixels");
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  const Vae::Posterior posterior =
+      tile == 0 ? vae.encode(tape, value) : vae.encode_tiled(value, tile, model.uses_adapters());
+  return {.mean = result(posterior.mean_BLHW.value), .logvar = result(posterior.logvar_BLHW.value)};
+}
+
+std::shared_ptr<Tensor> vae_decode(const Model& model, const Tensor& latents, int64_t tile) {
+  const auto& vae = require<Vae>(model, "a VAE");
+  const at::Tensor value = activation(latents, vae.weights(), "latents");
+  if (tile != 0) return result(vae.decode_tiled(value, tile, model.uses_adapters()));
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  return result(vae.decode(tape, value).value);
+}
+
+TextEncoding clip_text_encode(const Model& model, const Tensor& ids, int64_t skip, bool final_norm, bool wants_pooled) {
+  const auto& tower = require<ClipText>(model, "a CLIP text tower");
+  const at::ScalarType type = ids.value.scalar_type();
+  if (type != at::kInt && type != at::kLong) {
+    fail(SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got ", dtype_name(dtype_of(type)));
+  }
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  const ClipText::Output output =
+      tower.encode(tape, ids.value, {.skip = skip, .final_norm = final_norm, .pooled = wants_pooled});
+  return {.hidden = result(output.hidden_BSC.value), .pooled = wants_pooled ? result(output.pooled_BP.value) : nullptr};
+}
+
+std::shared_ptr<Tensor> clip_vision_encode(const Model& model, const Tensor& pixel_values) {
+  const auto& tower = require<ClipVision>(model, "a CLIP vision tower");
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  return result(tower.encode(tape, activation(pixel_values, tower.weights(), "pixel_values")).embeds_BP.value);
+}
+
+}  // namespace smpo::engine

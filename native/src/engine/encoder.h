@@ -1,0 +1,42 @@
+#ifndef SMPO_ENGINE_ENCODER_H_
+#define SMPO_ENGINE_ENCODER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "smpo.h"
+
+namespace smpo::engine {
+
+class Session;
+struct Model;
+struct Tensor;
+
+// The VAE and CLIP's towers. The structs are those of smpo.h, with sizes, flags and unused entries already checked. All
+// of these throw Error as smpo.h says of the functions of the same name.
+
+std::shared_ptr<Model> open_vae(Session& session, const smpo_vae_spec& spec, const smpo_model_options& options);
+std::shared_ptr<Model> open_clip_text(Session& session, const smpo_clip_text_spec& spec,
+                                      const smpo_model_options& options);
+std::shared_ptr<Model> open_clip_vision(Session& session, const smpo_clip_vision_spec& spec,
+                                        const smpo_model_options& options);
+
+struct Posterior {
+  std::shared_ptr<Tensor> mean;
+  std::shared_ptr<Tensor> logvar;
+};
+// `tile`: 0 for the whole at once.
+Posterior vae_encode(const Model& model, const Tensor& pixels, int64_t tile);
+std::shared_ptr<Tensor> vae_decode(const Model& model, const Tensor& latents, int64_t tile);
+
+struct TextEncoding {
+  std::shared_ptr<Tensor> hidden;
+  std::shared_ptr<Tensor> pooled;  // null unless asked for
+};
+TextEncoding clip_text_encode(const Model& model, const Tensor& ids, int64_t skip, bool final_norm, bool wants_pooled);
+
+std::shared_ptr<Tensor> clip_vision_encode(const Model& model, const Tensor& pixel_values);
+
+}  // namespace smpo::engine
+
+#endif  // SMPO_ENGINE_ENCODER_H_

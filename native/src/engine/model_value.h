@@ -1,0 +1,47 @@
+#ifndef SMPO_ENGINE_MODEL_VALUE_H_
+#define SMPO_ENGINE_MODEL_VALUE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "models/clip_text.h"
+#include "models/clip_vision.h"
+#include "models/unet.h"
+#include "models/vae.h"
+#include "models/weights.h"
+#include "smpo.h"
+#include "tape/tape.h"
+
+namespace smpo::engine {
+
+struct Model {
+  // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
+  std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
+               std::unique_ptr<models::ClipVision>>
+      network;
+  bool checkpointing = false;
+
+  models::Weights& weights() const {
+    return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);
+  }
+  // Adapters whose scale is 0 take no part.
+  bool uses_adapters() const { return weights().adapters() != nullptr && weights().lora_scale() != 0; }
+};
+
+// The model as a UNet. Throws Error(SMPO_INVALID_HANDLE) when it is something else.
+models::UNet& require_unet(const Model& model);
+
+// Inputs as a UNet takes them, of any floating dtype; the caller has checked nothing yet. Throws Error.
+models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sample, const at::Tensor& timesteps,
+                                 const at::Tensor& encoder_hidden_states, const at::Tensor& text_embeds,
+                                 const at::Tensor& time_ids);
+
+// The prediction in f32. Throws Error.
+at::Tensor unet_prediction(const Model& model, const models::UNet::Inputs& inputs);
+
+}  // namespace smpo::engine
+
+#endif  // SMPO_ENGINE_MODEL_VALUE_H_

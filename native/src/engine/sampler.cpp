@@ -1,0 +1,205 @@
+#include "engine/sampler.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/std.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+#include <deque>
+#include <utility>
+
+#include "engine/error.h"
+#include "engine/model_value.h"
+#include "engine/session.h"
+#include "engine/tensor.h"
+#include "engine/torch_tensor.h"
+
+// Legend: B images, C channels, H W latent picture.
+namespace smpo::engine {
+
+struct Sampler {
+  std::shared_ptr<Model> unet;
+  SamplerOptions options;
+  // With guidance the negative side's B rows, then the prompt's; sample and timesteps are set at every step.
+  models::UNet::Inputs conditions;
+
+  size_t next = 0;
+  at::Tensor latents_BCHW;  // f32
+  at::Tensor saved_BCHW = {};
+  std::deque<at::Tensor> history = {};  // latest first
+
+  bool guided() const { return options.guidance_scale != 1.0; }
+};
+
+namespace {
+
+// Of the random numbers that are drawn between steps; org.smpo.random.Purpose has the same number.
+constexpr uint32_t kSamplerNoise = 8;
+
+// The plan reads only what is there when its turn comes.
+void check_rows(const SamplerOptions& options) {
+  if (!std::isfinite(options.initial_noise_scale)) {
+    fail(SMPO_INVALID_ARGUMENT, "plan.initial_noise_scale: expected a finite number, got ",
+         options.initial_noise_scale);
+  }
+  size_t entries = 0;
+  bool saved = false;
+  for (size_t i = 0; i < options.rows.size(); ++i) {
+    const smpo_sampler_row& row = options.rows[i];
+    const std::pair<const char*, double> numbers[] = {{"timestep", row.timestep},
+                                                      {"input_scale", row.input_scale},
+                                                      {"history_sample", row.history_sample},
+                                                      {"history_output", row.history_output},
+                                                      {"sample", row.sample},
+                                                      {"saved", row.saved},
+                                                      {"noise", row.noise},
+                                                      {"history[0]", row.history[0]},
+                                                      {"history[1]", row.history[1]},
+                                                      {"history[2]", row.history[2]},
+                                                      {"history[3]", row.history[3]}};
+    for (const auto& [name, number] : numbers) {
+      if (!std::isfinite(number)) {
+        fail(SMPO_INVALID_ARGUMENT, "plan.rows[", i, "].", name, ": expected a finite number, got ", number);
+      }
+    }
+    for (size_t back = entries + 1; back < SMPO_SAMPLER_MAX_HISTORY; ++back) {
+      if (row.history[back] != 0) {
+        fail(SMPO_INVALID_ARGUMENT, "plan.rows[", i, "].history[", back, "]: expected 0, since only ", entries + 1,
+             " entries exist then, got ", row.history[back]);
+      }
+    }
+    if (row.saved != 0 && !saved) {
+      fail(SMPO_INVALID_ARGUMENT, "plan.rows[", i, "].saved: expected 0, since no row before it saves, got ",
+           row.saved);
+    }
+    if (row.noise != 0 && options.items.empty()) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.items: expected items, since plan.rows[", i, "].noise is ", row.noise,
+           ", got null");
+    }
+    if (row.keeps == 1) ++entries;
+    if (row.saves == 1) saved = true;
+  }
+}
+
+at::Tensor joined(const at::Tensor& negative, const at::Tensor& positive, const char* name) {
+  if (negative.defined() != positive.defined()) {
+    fail(SMPO_INVALID_ARGUMENT, "inputs.negative_", name, ": expected ", positive.defined() ? "a tensor" : "none",
+         " as for inputs.", name);
+  }
+  if (!positive.defined()) return positive;
+  if (negative.sizes() != positive.sizes()) {
+    const auto text = [](const at::Tensor& t) { return shape_text({t.sizes().data(), t.sizes().size()}); };
+    fail(SMPO_SHAPE_MISMATCH, "inputs.negative_", name, ": expected ", text(positive), ", got ", text(negative));
+  }
+  return at::cat({negative, positive});
+}
+
+at::Tensor guided_prediction(const Sampler& sampler, const at::Tensor& prediction) {
+  const std::vector<at::Tensor> sides = prediction.chunk(2);
+  const at::Tensor& negative = sides[0];
+  const at::Tensor& positive = sides[1];
+  at::Tensor guided = negative.add(positive.sub(negative).mul_(sampler.options.guidance_scale));
+  const double rescale = sampler.options.guidance_rescale;
+  if (rescale == 0) return guided;
+  // Guidance widens the spread of a prediction, which over-exposes the picture: go back towards the prompt side's.
+  const auto spread = [](const at::Tensor& x_BCHW) { return at::std(x_BCHW, {1, 2, 3}, /*unbiased=*/true, true); };
+  const at::Tensor rescaled = guided.mul(spread(positive).div(spread(guided)));
+  return rescaled.mul_(rescale).add_(guided, 1.0 - rescale);
+}
+
+at::Tensor predict(const Sampler& sampler, const smpo_sampler_row& row) {
+  const at::Tensor sample = sampler.latents_BCHW.mul(row.input_scale);
+  const at::Tensor both = sampler.guided() ? at::cat({sample, sample}) : sample;
+  models::UNet::Inputs inputs = sampler.conditions;
+  inputs.sample_BCHW = both.to(require_unet(*sampler.unet).weights().options().precision);
+  inputs.timesteps_B = at::full({both.size(0)}, row.timestep, sample.options());
+  const at::Tensor prediction = unet_prediction(*sampler.unet, inputs);
+  return sampler.guided() ? guided_prediction(sampler, prediction) : prediction;
+}
+
+// The sampler changes when all has been computed: a step that throws leaves it as it was.
+void take_row(Session& session, Sampler& sampler) {
+  const smpo_sampler_row& row = sampler.options.rows[sampler.next];
+  const at::Tensor& x = sampler.latents_BCHW;
+  at::Tensor entry = predict(sampler, row);
+  if (row.history_sample != 0 || row.history_output != 1) {
+    entry = x.mul(row.history_sample).add_(entry, row.history_output);
+  }
+  std::deque<at::Tensor> history = sampler.history;
+  history.push_front(std::move(entry));
+
+  at::Tensor next = x.mul(row.sample);
+  if (row.saved != 0) next.add_(sampler.saved_BCHW, row.saved);
+  for (size_t back = 0; back < SMPO_SAMPLER_MAX_HISTORY; ++back) {
+    if (row.history[back] != 0) next.add_(history[back], row.history[back]);
+  }
+  if (row.noise != 0) {
+    Tensor noise{at::empty_like(x)};
+    fill_normal(session, noise, kSamplerNoise, static_cast<uint32_t>(sampler.next), sampler.options.items);
+    next.add_(noise.value, row.noise);
+  }
+
+  if (row.keeps == 0) {
+    history.pop_front();
+  } else if (history.size() > SMPO_SAMPLER_MAX_HISTORY) {
+    history.pop_back();
+  }
+  sampler.history = std::move(history);
+  if (row.saves == 1) sampler.saved_BCHW = x;
+  sampler.latents_BCHW = std::move(next);
+  ++sampler.next;
+}
+
+}  // namespace
+
+std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOptions options, const UNetTensors& prompt,
+                                      const UNetTensors& negative) {
+  const models::UNet& network = require_unet(*unet);
+  if (network.spec().in_channels != network.spec().out_channels) {
+    fail(SMPO_UNSUPPORTED, "model: expected a UNet that predicts what it is given, got ", network.spec().in_channels,
+         " channels in and ", network.spec().out_channels, " out");
+  }
+  check_rows(options);
+  const bool guided = options.guidance_scale != 1.0;
+  const auto value = [](const std::shared_ptr<Tensor>& tensor) {
+    return tensor == nullptr ? at::Tensor() : tensor->value;
+  };
+  const auto side = [&](const std::shared_ptr<Tensor>& own, const std::shared_ptr<Tensor>& other, const char* name) {
+    return guided ? joined(value(other), value(own), name) : value(own);
+  };
+  const at::Tensor& noise = prompt.sample->value;
+  const int64_t batch = noise.dim() > 0 ? noise.size(0) : 0;
+  if (!options.items.empty() && static_cast<int64_t>(options.items.size()) != batch) {
+    fail(SMPO_INTERNAL, "sampler: ", options.items.size(), " items for ", batch, " images");
+  }
+  const at::Tensor sample = guided ? at::cat({noise, noise}) : noise;
+  const int64_t rows = sample.dim() > 0 ? sample.size(0) : 0;
+  models::UNet::Inputs conditions =
+      unet_inputs(network, sample, at::zeros({rows}, noise.options().dtype(at::kFloat)),
+                  side(prompt.encoder_hidden_states, negative.encoder_hidden_states, "encoder_hidden_states"),
+                  side(prompt.text_embeds, negative.text_embeds, "text_embeds"),
+                  side(prompt.time_ids, negative.time_ids, "time_ids"));
+  network.check_inputs(conditions);
+  conditions.sample_BCHW = tape::Var();
+  conditions.timesteps_B = at::Tensor();
+  const double scale = options.initial_noise_scale;
+  return std::make_shared<Sampler>(Sampler{.unet = std::move(unet),
+                                           .options = std::move(options),
+                                           .conditions = std::move(conditions),
+                                           .latents_BCHW = noise.to(at::kFloat).mul(scale)});
+}
+
+void step(Session& session, Sampler& sampler, uint32_t steps) {
+  const size_t left = sampler.options.rows.size() - sampler.next;
+  if (steps > left) fail(SMPO_INVALID_ARGUMENT, "steps: expected at most the ", left, " that are left, got ", steps);
+  for (uint32_t i = 0; i < steps; ++i) {
+    session.stop_if_cancelled();
+    take_row(session, sampler);
+  }
+}
+
+std::shared_ptr<Tensor> latents(const Sampler& sampler) { return hold(sampler.latents_BCHW.clone()); }
+
+}  // namespace smpo::engine

@@ -1,0 +1,63 @@
+// CLIP's vision tower: the picture half of CLIP-shaped reward models (PickScore, HPS and the aesthetic predictor).
+#ifndef SMPO_MODELS_CLIP_VISION_H_
+#define SMPO_MODELS_CLIP_VISION_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "models/clip_encoder.h"
+#include "models/weights.h"
+#include "tape/tape.h"
+
+namespace smpo::models {
+
+/// What transformers' config.json of a CLIPVisionModelWithProjection says.
+struct ClipVisionSpec {
+  int64_t image_size = 224;
+  int64_t patch_size = 32;
+  int64_t channels = 3;
+  ClipEncoderSpec encoder = {};
+  /// 0: no projection (CLIPVisionModel).
+  int64_t projection_dim = 512;
+
+  /// Tokens per picture: the class token, then whole patches row by row.
+  int64_t tokens() const { return 1 + (image_size / patch_size) * (image_size / patch_size); }
+};
+
+class ClipVision final {
+ public:
+  /// Throws std::invalid_argument that names the field where the spec makes no network.
+  ClipVision(const ClipVisionSpec& spec, const WeightOptions& options);
+
+  struct Output {
+    /// After the last layer, before any norm: [B,tokens,hidden_size].
+    tape::Var hidden_BSC;
+    /// The class token after post_layernorm and projection: [B,projection_dim], or [B,hidden_size] without. Of no
+    /// particular length.
+    tape::Var embeds_BP;
+  };
+  /// `pixel_values`: [B,channels,image_size,image_size] in the model's precision, normalized by the processor's mean
+  /// and deviation. `checkpointing`: each layer keeps its input alone, and runs again in backward. Throws
+  /// std::invalid_argument for another shape or dtype and for parameters never written.
+  Output encode(tape::Tape& tape, const tape::Var& pixel_values_BCHW, bool checkpointing = false) const;
+
+  const ClipVisionSpec& spec() const { return spec_; }
+  Weights& weights() { return weights_; }
+  const Weights& weights() const { return weights_; }
+
+ private:
+  ClipVisionSpec spec_;
+  Weights weights_;
+  const tape::Parameter* class_embedding_;
+  const tape::Layer* patch_embedding_;
+  const tape::Parameter* position_embedding_;
+  const tape::Layer* pre_layernorm_;
+  std::unique_ptr<ClipEncoder> encoder_;
+  const tape::Layer* post_layernorm_;
+  /// Null without projection.
+  const tape::Layer* visual_projection_ = nullptr;
+};
+
+}  // namespace smpo::models
+
+#endif  // SMPO_MODELS_CLIP_VISION_H_

@@ -1,0 +1,442 @@
+#include "models/unet.h"
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "tape/ops.h"
+
+// Legend: B batch, C channels, H W latent picture, S = H W its tokens, T tokens of the text, D width of the text,
+// E width of the time embedding.
+namespace smpo::models {
+
+using tape::Layer;
+using tape::Tape;
+using tape::Var;
+
+namespace {
+
+// Constants of diffusers' Transformer2DModel and BasicTransformerBlock, not in the config.
+constexpr double kTransformerGroupNormEps = 1e-6;
+constexpr double kLayerNormEps = 1e-5;
+
+template <typename... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  return std::move(message).str();
+}
+
+template <typename... Parts>
+[[noreturn]] void refuse(const Parts&... parts) {
+  throw std::invalid_argument(text(parts...));
+}
+
+std::string dot(const std::string& prefix, const char* name, int64_t index) {
+  return text(prefix, ".", name, ".", index);
+}
+
+void check_spec(const UNetSpec& spec) {
+  const auto positive = [](int64_t value, const std::string& field) {
+    constexpr int64_t kMost = 1 << 20;
+    if (value < 1 || value > kMost) refuse(field, ": expected 1..", kMost, ", got ", value);
+  };
+  positive(spec.in_channels, "in_channels");
+  positive(spec.out_channels, "out_channels");
+  positive(spec.cross_attention_dim, "cross_attention_dim");
+  positive(spec.norm_num_groups, "norm_num_groups");
+  if (!(spec.norm_eps > 0)) refuse("norm_eps: expected more than 0, got ", spec.norm_eps);
+  if (spec.levels.empty()) refuse("block_out_channels: expected at least one level");
+  const auto groups = [&](int64_t channels, const std::string& what) {
+    if (channels % spec.norm_num_groups != 0) {
+      refuse(what, ": expected a multiple of norm_num_groups (", spec.norm_num_groups, "), got ", channels);
+    }
+  };
+  for (size_t i = 0; i < spec.levels.size(); ++i) {
+    const UNetLevel& level = spec.levels[i];
+    const std::string at = text("[", i, "]");
+    positive(level.channels, "block_out_channels" + at);
+    positive(level.layers, "layers_per_block" + at);
+    groups(level.channels, "block_out_channels" + at);
+    const bool deepest = i + 1 == spec.levels.size();
+    if (level.down_attention || level.up_attention || deepest) {
+      positive(level.transformer_layers, "transformer_layers_per_block" + at);
+      positive(level.heads, "attention_head_dim" + at);
+      if (level.channels % level.heads != 0) {
+        refuse("attention_head_dim", at, ": expected a number of heads that divides ", level.channels,
+               " channels, got ", level.heads);
+      }
+    }
+  }
+  if (spec.levels[0].channels % 2 != 0) {
+    refuse("block_out_channels[0]: expected an even number for the time embedding, got ", spec.levels[0].channels);
+  }
+  if (spec.addition_time_embed_dim < 0 || spec.addition_time_embed_dim % 2 != 0) {
+    refuse("addition_time_embed_dim: expected an even number, got ", spec.addition_time_embed_dim);
+  }
+  if (spec.text_time()) positive(spec.projection_class_embeddings_input_dim, "projection_class_embeddings_input_dim");
+}
+
+}  // namespace
+
+// ---- time: sinusoids, then two linear layers
+
+struct UNet::TimeEmbedding {
+  const Layer& linear_1;
+  const Layer& linear_2;
+
+  TimeEmbedding(Weights& w, const std::string& name, int64_t in, int64_t out)
+      : linear_1(w.linear(name + ".linear_1", in, out)), linear_2(w.linear(name + ".linear_2", out, out)) {}
+
+  Var operator()(Tape& tape, const Var& x_BC, const Var& residual_BE = {}) const {
+    const Var hidden_BE = silu(tape, linear(tape, x_BC, linear_1));
+    return linear(tape, hidden_BE, linear_2, {.residual = residual_BE});
+  }
+};
+
+// ---- resnet: two convolutions around the time embedding, and the way past them
+
+struct UNet::Resnet {
+  const Layer& norm1;
+  const Layer& conv1;
+  const Layer& time_emb_proj;
+  const Layer& norm2;
+  const Layer& conv2;
+  const Layer* conv_shortcut;
+  int64_t groups;
+  double eps;
+
+  Resnet(Weights& w, const UNetSpec& spec, const std::string& name, int64_t in, int64_t out)
+      : norm1(w.norm(name + ".norm1", in)),
+        conv1(w.conv2d(name + ".conv1", in, out, 3)),
+        time_emb_proj(w.linear(name + ".time_emb_proj", 4 * spec.levels[0].channels, out)),
+        norm2(w.norm(name + ".norm2", out)),
+        conv2(w.conv2d(name + ".conv2", out, out, 3)),
+        conv_shortcut(in == out ? nullptr : &w.conv2d(name + ".conv_shortcut", in, out, 1)),
+        groups(spec.norm_num_groups),
+        eps(spec.norm_eps) {
+    if (in % groups != 0) {
+      refuse(name, ": expected input channels that are a multiple of norm_num_groups (", groups, "), got ", in);
+    }
+  }
+
+  /// `silu_emb_BE`: the activated time embedding, which all resnets share.
+  Var operator()(Tape& tape, const Var& x_BCHW, const Var& silu_emb_BE) const {
+    const Var time_BC = linear(tape, silu_emb_BE, time_emb_proj);
+    Var h = group_norm_silu(tape, x_BCHW, norm1, groups, eps);
+    h = conv2d(tape, h, conv1, {.padding = 1, .sample_bias = time_BC});
+    h = group_norm_silu(tape, h, norm2, groups, eps);
+    const Var shortcut = conv_shortcut == nullptr ? x_BCHW : conv2d(tape, x_BCHW, *conv_shortcut);
+    return conv2d(tape, h, conv2, {.padding = 1, .residual = shortcut});
+  }
+};
+
+// ---- transformer: the picture's tokens attend to themselves and to the text
+
+namespace {
+
+struct Attention {
+  const Layer& to_q;
+  const Layer& to_k;
+  const Layer& to_v;
+  const Layer& to_out;
+  int64_t heads;
+
+  Attention(Weights& w, const std::string& name, int64_t channels, int64_t context_channels, int64_t head_count)
+      : to_q(w.linear(name + ".to_q", channels, channels, /*bias=*/false)),
+        to_k(w.linear(name + ".to_k", context_channels, channels, /*bias=*/false)),
+        to_v(w.linear(name + ".to_v", context_channels, channels, /*bias=*/false)),
+        to_out(w.linear(name + ".to_out.0", channels, channels)),
+        heads(head_count) {}
+
+  Var operator()(Tape& tape, const Var& x_BSC, const Var& context_BTD, const Var& residual_BSC) const {
+    const Var q_BSC = linear(tape, x_BSC, to_q);
+    const Var k_BTC = linear(tape, context_BTD, to_k);
+    const Var v_BTC = linear(tape, context_BTD, to_v);
+    const Var y_BSC = attention(tape, q_BSC, k_BTC, v_BTC, {.heads = heads});
+    return linear(tape, y_BSC, to_out, {.residual = residual_BSC});
+  }
+};
+
+/// diffusers' BasicTransformerBlock.
+struct TransformerBlock {
+  const Layer& norm1;
+  Attention attn1;
+  const Layer& norm2;
+  Attention attn2;
+  const Layer& norm3;
+  const Layer& ff_in;
+  const Layer& ff_out;
+
+  TransformerBlock(Weights& w, const std::string& name, int64_t channels, int64_t context_channels, int64_t heads)
+      : norm1(w.norm(name + ".norm1", channels)),
+        attn1(w, name + ".attn1", channels, channels, heads),
+        norm2(w.norm(name + ".norm2", channels)),
+        attn2(w, name + ".attn2", channels, context_channels, heads),
+        norm3(w.norm(name + ".norm3", channels)),
+        ff_in(w.linear(name + ".ff.net.0.proj", channels, 8 * channels)),
+        ff_out(w.linear(name + ".ff.net.2", 4 * channels, channels)) {}
+
+  Var operator()(Tape& tape, Var x_BSC, const Var& text_BTD) const {
+    const Var self_BSC = layer_norm(tape, x_BSC, norm1, kLayerNormEps);
+    x_BSC = attn1(tape, self_BSC, self_BSC, x_BSC);
+    x_BSC = attn2(tape, layer_norm(tape, x_BSC, norm2, kLayerNormEps), text_BTD, x_BSC);
+    const Var hidden = geglu(tape, linear(tape, layer_norm(tape, x_BSC, norm3, kLayerNormEps), ff_in));
+    return linear(tape, hidden, ff_out, {.residual = x_BSC});
+  }
+};
+
+}  // namespace
+
+/// diffusers' Transformer2DModel. A 1x1 convolution and a linear layer are the same map; they differ in the shape of
+/// their weight alone, so that one path serves both projections.
+struct UNet::Transformer {
+  const Layer& norm;
+  const Layer& proj_in;
+  std::vector<TransformerBlock> blocks;
+  const Layer* proj_out;
+  int64_t groups;
+
+  Transformer(Weights& w, const UNetSpec& spec, const UNetLevel& level, const std::string& name)
+      : norm(w.norm(name + ".norm", level.channels)),
+        proj_in(projection(w, spec, name + ".proj_in", level.channels)),
+        groups(spec.norm_num_groups) {
+    for (int64_t i = 0; i < level.transformer_layers; ++i) {
+      blocks.emplace_back(w, dot(name, "transformer_blocks", i), level.channels, spec.cross_attention_dim, level.heads);
+    }
+    proj_out = &projection(w, spec, name + ".proj_out", level.channels);
+  }
+
+  Var operator()(Tape& tape, const Var& x_BCHW, const Var& text_BTD) const {
+    const int64_t height = x_BCHW.size(2), width = x_BCHW.size(3);
+    const Var past_BSC = tokens(tape, x_BCHW);
+    Var h = tokens(tape, group_norm(tape, x_BCHW, norm, groups, kTransformerGroupNormEps));
+    h = linear(tape, h, proj_in);
+    for (const TransformerBlock& block : blocks) h = block(tape, h, text_BTD);
+    h = linear(tape, h, *proj_out, {.residual = past_BSC});
+    return picture(tape, h, height, width);
+  }
+
+ private:
+  static const Layer& projection(Weights& w, const UNetSpec& spec, const std::string& name, int64_t channels) {
+    return spec.use_linear_projection ? w.linear(name, channels, channels) : w.conv2d(name, channels, channels, 1);
+  }
+};
+
+// ---- blocks
+
+namespace {
+
+/// What every layer sees besides the picture.
+struct Conditions {
+  Var silu_emb_BE;
+  Var text_BTD;
+  bool checkpointing;
+};
+
+/// A resnet and, where it has one, its transformer. `x` is joined with `skip` (if any) first.
+Var run_layer(Tape& tape, const UNet::Resnet& resnet, const UNet::Transformer* transformer, const Var& x_BCHW,
+              const Var& skip_BCHW, const Conditions& conditions) {
+  const bool has_skip = skip_BCHW.defined();
+  const auto layer = [&resnet, transformer, has_skip](Tape& t, std::span<const Var> in) -> std::vector<Var> {
+    Var h = resnet(t, has_skip ? concat(t, {in[0], in[3]}) : in[0], in[1]);
+    if (transformer != nullptr) h = (*transformer)(t, h, in[2]);
+    return {h};
+  };
+  std::vector<Var> inputs = {x_BCHW, conditions.silu_emb_BE, conditions.text_BTD};
+  if (has_skip) inputs.push_back(skip_BCHW);
+  if (conditions.checkpointing) return tape.checkpoint(std::move(inputs), layer)[0];
+  return layer(tape, inputs)[0];
+}
+
+}  // namespace
+
+struct UNet::DownBlock {
+  std::vector<Resnet> resnets;
+  /// As many as resnets, or none.
+  std::vector<Transformer> attentions;
+  /// Null at the deepest level.
+  const Layer* downsampler = nullptr;
+
+  DownBlock(Weights& w, const UNetSpec& spec, size_t i) {
+    const std::string name = text("down_blocks.", i);
+    const UNetLevel& level = spec.levels[i];
+    const int64_t in = spec.levels[i == 0 ? 0 : i - 1].channels;
+    for (int64_t j = 0; j < level.layers; ++j) {
+      resnets.emplace_back(w, spec, dot(name, "resnets", j), j == 0 ? in : level.channels, level.channels);
+      if (level.down_attention) attentions.emplace_back(w, spec, level, dot(name, "attentions", j));
+    }
+    if (i + 1 < spec.levels.size()) {
+      downsampler = &w.conv2d(name + ".downsamplers.0.conv", level.channels, level.channels, 3);
+    }
+  }
+
+  /// Every picture on the way joins `skips`, for the way up.
+  Var operator()(Tape& tape, Var x_BCHW, const Conditions& conditions, std::vector<Var>& skips) const {
+    for (size_t j = 0; j < resnets.size(); ++j) {
+      const Transformer* transformer = attentions.empty() ? nullptr : &attentions[j];
+      x_BCHW = run_layer(tape, resnets[j], transformer, x_BCHW, {}, conditions);
+      skips.push_back(x_BCHW);
+    }
+    if (downsampler != nullptr) {
+      x_BCHW = conv2d(tape, x_BCHW, *downsampler, {.stride = 2, .padding = 1});
+      skips.push_back(x_BCHW);
+    }
+    return x_BCHW;
+  }
+};
+
+struct UNet::MidBlock {
+  Resnet first;
+  Transformer attention;
+  Resnet second;
+
+  MidBlock(Weights& w, const UNetSpec& spec)
+      : first(w, spec, "mid_block.resnets.0", spec.levels.back().channels, spec.levels.back().channels),
+        attention(w, spec, spec.levels.back(), "mid_block.attentions.0"),
+        second(w, spec, "mid_block.resnets.1", spec.levels.back().channels, spec.levels.back().channels) {}
+
+  Var operator()(Tape& tape, const Var& x_BCHW, const Conditions& conditions) const {
+    const Var h = run_layer(tape, first, &attention, x_BCHW, {}, conditions);
+    return run_layer(tape, second, nullptr, h, {}, conditions);
+  }
+};
+
+struct UNet::UpBlock {
+  std::vector<Resnet> resnets;
+  std::vector<Transformer> attentions;
+  /// Null at the finest level.
+  const Layer* upsampler = nullptr;
+
+  /// Block i of the way up is at level n - 1 - i.
+  UpBlock(Weights& w, const UNetSpec& spec, size_t i) {
+    const std::string name = text("up_blocks.", i);
+    const size_t at = spec.levels.size() - 1 - i;
+    const UNetLevel& level = spec.levels[at];
+    const int64_t below = spec.levels[i == 0 ? at : at + 1].channels;
+    // The last skip is what entered this level on the way down.
+    const int64_t entered = spec.levels[at == 0 ? 0 : at - 1].channels;
+    for (int64_t j = 0; j <= level.layers; ++j) {
+      const int64_t skip = j == level.layers ? entered : level.channels;
+      resnets.emplace_back(w, spec, dot(name, "resnets", j), (j == 0 ? below : level.channels) + skip, level.channels);
+      if (level.up_attention) attentions.emplace_back(w, spec, level, dot(name, "attentions", j));
+    }
+    if (at > 0) upsampler = &w.conv2d(name + ".upsamplers.0.conv", level.channels, level.channels, 3);
+  }
+
+  /// Takes as many `skips` as it has resnets, latest first.
+  Var operator()(Tape& tape, Var x_BCHW, const Conditions& conditions, std::vector<Var>& skips) const {
+    for (size_t j = 0; j < resnets.size(); ++j) {
+      const Var skip_BCHW = std::move(skips.back());
+      skips.pop_back();
+      const Transformer* transformer = attentions.empty() ? nullptr : &attentions[j];
+      x_BCHW = run_layer(tape, resnets[j], transformer, x_BCHW, skip_BCHW, conditions);
+    }
+    if (upsampler != nullptr) {
+      // To the size of the next skip: twice this one, or one less where the way down met an odd size.
+      const Var& next = skips.back();
+      x_BCHW = upsample_nearest(tape, x_BCHW, next.size(2), next.size(3));
+      x_BCHW = conv2d(tape, x_BCHW, *upsampler, {.padding = 1});
+    }
+    return x_BCHW;
+  }
+};
+
+// ---- the whole
+
+UNet::UNet(const UNetSpec& spec, const WeightOptions& options) : spec_(spec), weights_(options) {
+  check_spec(spec);
+  const int64_t channels = spec.levels[0].channels;
+  conv_in_ = &weights_.conv2d("conv_in", spec.in_channels, channels, 3);
+  time_embedding_ = std::make_unique<TimeEmbedding>(weights_, "time_embedding", channels, 4 * channels);
+  if (spec.text_time()) {
+    add_embedding_ = std::make_unique<TimeEmbedding>(weights_, "add_embedding",
+                                                     spec.projection_class_embeddings_input_dim, 4 * channels);
+  }
+  for (size_t i = 0; i < spec.levels.size(); ++i) down_blocks_.emplace_back(weights_, spec, i);
+  mid_block_ = std::make_unique<MidBlock>(weights_, spec);
+  for (size_t i = 0; i < spec.levels.size(); ++i) up_blocks_.emplace_back(weights_, spec, i);
+  conv_norm_out_ = &weights_.norm("conv_norm_out", channels);
+  conv_out_ = &weights_.conv2d("conv_out", channels, spec.out_channels, 3);
+  weights_.allocate();
+}
+
+UNet::~UNet() = default;
+
+Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
+  check_inputs(inputs);
+  weights_.require_written(/*adapters=*/tape.adapters());
+  const at::ScalarType dtype = weights_.options().precision;
+
+  tape::TimeEmbeddingOptions sinusoids{.channels = spec_.levels[0].channels,
+                                       .flip_sin_to_cos = spec_.flip_sin_to_cos,
+                                       .frequency_shift = spec_.freq_shift};
+  Var emb_BE = (*time_embedding_)(tape, time_embedding(inputs.timesteps_B, sinusoids, dtype));
+  if (spec_.text_time()) {
+    sinusoids.channels = spec_.addition_time_embed_dim;
+    const Var sizes_BC =
+        reshape(tape, time_embedding(inputs.time_ids_BK.flatten(), sinusoids, dtype), {inputs.time_ids_BK.size(0), -1});
+    emb_BE = (*add_embedding_)(tape, concat(tape, {inputs.text_embeds_BE, sizes_BC}), emb_BE);
+  }
+  const Conditions conditions{.silu_emb_BE = silu(tape, emb_BE),
+                              .text_BTD = inputs.encoder_hidden_states_BTD,
+                              .checkpointing = checkpointing && tape.recording()};
+
+  Var x_BCHW = conv2d(tape, inputs.sample_BCHW, *conv_in_, {.padding = 1});
+  std::vector<Var> skips = {x_BCHW};
+  for (const DownBlock& block : down_blocks_) x_BCHW = block(tape, x_BCHW, conditions, skips);
+  x_BCHW = (*mid_block_)(tape, x_BCHW, conditions);
+  for (const UpBlock& block : up_blocks_) x_BCHW = block(tape, x_BCHW, conditions, skips);
+  x_BCHW = group_norm_silu(tape, x_BCHW, *conv_norm_out_, spec_.norm_num_groups, spec_.norm_eps);
+  return conv2d(tape, x_BCHW, *conv_out_, {.padding = 1});
+}
+
+void UNet::check_inputs(const Inputs& inputs) const {
+  const at::ScalarType dtype = weights_.options().precision;
+  const auto require = [](bool condition, const char* name, const std::string& expected, const at::Tensor& got) {
+    if (condition) return;
+    if (!got.defined()) refuse(name, ": expected ", expected, ", got none");
+    throw ShapeMismatch(
+        text(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type())));
+  };
+  const std::string of = text(" of ", at::toString(dtype));
+
+  const at::Tensor& sample = inputs.sample_BCHW.value;
+  require(sample.defined() && sample.dim() == 4 && sample.size(0) > 0 && sample.size(1) == spec_.in_channels &&
+              sample.size(2) > 0 && sample.size(3) > 0 && sample.scalar_type() == dtype,
+          "sample", text("[B,", spec_.in_channels, ",h,w]", of), sample);
+  const int64_t batch = sample.size(0);
+
+  const at::Tensor& timesteps = inputs.timesteps_B;
+  require(timesteps.defined() && timesteps.dim() == 1 && timesteps.size(0) == batch &&
+              (timesteps.scalar_type() == at::kFloat || timesteps.scalar_type() == at::kDouble),
+          "timesteps", text("[", batch, "] of Float"), timesteps);
+
+  const at::Tensor& states = inputs.encoder_hidden_states_BTD.value;
+  require(states.defined() && states.dim() == 3 && states.size(0) == batch && states.size(1) > 0 &&
+              states.size(2) == spec_.cross_attention_dim && states.scalar_type() == dtype,
+          "encoder_hidden_states", text("[", batch, ",S,", spec_.cross_attention_dim, "]", of), states);
+
+  const at::Tensor& text_embeds = inputs.text_embeds_BE.value;
+  const at::Tensor& time_ids = inputs.time_ids_BK;
+  if (!spec_.text_time()) {
+    if (text_embeds.defined()) refuse("text_embeds: expected none, since the UNet has no text_time embedding");
+    if (time_ids.defined()) refuse("time_ids: expected none, since the UNet has no text_time embedding");
+    return;
+  }
+  require(text_embeds.defined() && text_embeds.dim() == 2 && text_embeds.size(0) == batch &&
+              text_embeds.scalar_type() == dtype,
+          "text_embeds", text("[", batch, ",E]", of), text_embeds);
+  require(time_ids.defined() && time_ids.dim() == 2 && time_ids.size(0) == batch &&
+              (time_ids.scalar_type() == at::kFloat || time_ids.scalar_type() == at::kDouble),
+          "time_ids", text("[", batch, ",K] of Float"), time_ids);
+  const int64_t width = text_embeds.size(1) + time_ids.size(1) * spec_.addition_time_embed_dim;
+  if (width != spec_.projection_class_embeddings_input_dim) {
+    throw ShapeMismatch(text("text_embeds, time_ids: expected widths E and K with E + ", spec_.addition_time_embed_dim,
+                             " K = ", spec_.projection_class_embeddings_input_dim, ", got ", text_embeds.size(1),
+                             " and ", time_ids.size(1)));
+  }
+}
+
+}  // namespace smpo::models

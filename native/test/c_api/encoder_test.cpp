@@ -1,0 +1,108 @@
+// The VAE and CLIP's towers across the border: kinds, shapes, tiles, what is optional. That the numbers are right is
+// for the tests of the models.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "c_api/border.h"
+#include "c_api/tiny_encoders.h"
+
+namespace smpo::test {
+namespace {
+
+class EncoderTest : public BorderTest {
+ protected:
+  std::vector<int64_t> shape_of(smpo_tensor tensor) {
+    auto spec = sized<smpo_tensor_spec>();
+    EXPECT_OK(smpo_tensor_describe(session, tensor, &spec, &error));
+    EXPECT_EQ(spec.dtype, SMPO_F32);
+    return {spec.shape, spec.shape + spec.rank};
+  }
+  double distance(smpo_tensor a, smpo_tensor b) {
+    const std::vector<float> x = to_host<float>(a), y = to_host<float>(b);
+    EXPECT_EQ(x.size(), y.size());
+    double squares = 0, norm = 0;
+    for (size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
+      squares += std::pow(static_cast<double>(x[i]) - y[i], 2);
+      norm += std::pow(static_cast<double>(y[i]), 2);
+    }
+    EXPECT_GT(norm, 0);
+    return std::sqrt(squares / norm);
+  }
+};
+
+using Shape = std::vector<int64_t>;
+
+TEST_F(EncoderTest, ModelsSayWhatTheyAre) {
+  const EncoderWorld world(session);
+  const auto kind = [&](smpo_model model) {
+    auto info = sized<smpo_model_info>();
+    EXPECT_OK(smpo_model_describe(session, model, &info, &error));
+    return info.kind;
+  };
+  EXPECT_EQ(kind(open_unet(session, f32_options())), SMPO_MODEL_UNET);
+  EXPECT_EQ(kind(world.vae), SMPO_MODEL_VAE);
+  EXPECT_EQ(kind(world.text), SMPO_MODEL_CLIP_TEXT);
+  EXPECT_EQ(kind(world.vision), SMPO_MODEL_CLIP_VISION);
+}
+
+TEST_F(EncoderTest, VaeWholeAndInTiles) {
+  const EncoderWorld world(session);
+  smpo_tensor mean = 0, logvar = 0, tiled_mean = 0, tiled_logvar = 0, decoded = 0, tiled = 0, one_tile = 0;
+  EXPECT_OK(smpo_vae_encode(session, world.vae, world.pixels, 0, &mean, &logvar, &error));
+  EXPECT_OK(smpo_vae_encode(session, world.vae, world.pixels, 8, &tiled_mean, &tiled_logvar, &error));
+  EXPECT_OK(smpo_vae_decode(session, world.vae, world.latents, 0, &decoded, &error));
+  EXPECT_OK(smpo_vae_decode(session, world.vae, world.latents, 8, &tiled, &error));
+  EXPECT_OK(smpo_vae_decode(session, world.vae, world.latents, 16, &one_tile, &error));
+  for (const smpo_tensor latents : {mean, logvar, tiled_mean, tiled_logvar}) {
+    EXPECT_EQ(shape_of(latents), (Shape{1, 2, 6, 5}));
+  }
+  for (const smpo_tensor pixels : {decoded, tiled, one_tile}) EXPECT_EQ(shape_of(pixels), (Shape{1, 3, 12, 10}));
+  EXPECT_EQ(to_host<float>(one_tile), to_host<float>(decoded));
+  EXPECT_NE(to_host<float>(tiled), to_host<float>(decoded));
+  EXPECT_NE(to_host<float>(tiled_mean), to_host<float>(mean));
+  EXPECT_NE(to_host<float>(logvar), to_host<float>(mean));
+}
+
+TEST_F(EncoderTest, TextHasItsHiddenStateAndItsPooledToken) {
+  const EncoderWorld world(session);
+  smpo_tensor hidden = 0, pooled = 0, alone = 0, last = 0, last_pooled = 0;
+  EXPECT_OK(smpo_clip_text_encode(session, world.text, world.ids, 1, 0, &hidden, &pooled, &error));
+  EXPECT_OK(smpo_clip_text_encode(session, world.text, world.ids, 1, 0, &alone, nullptr, &error));
+  EXPECT_OK(smpo_clip_text_encode(session, world.text, world.ids, 0, 1, &last, &last_pooled, &error));
+  EXPECT_EQ(shape_of(hidden), (Shape{2, 5, 4}));
+  EXPECT_EQ(shape_of(pooled), (Shape{2, 3}));
+  EXPECT_EQ(to_host<float>(alone), to_host<float>(hidden));
+  EXPECT_EQ(to_host<float>(last_pooled), to_host<float>(pooled));
+  EXPECT_NE(to_host<float>(last), to_host<float>(hidden));
+  // A row without end token has no pooled output, but a hidden state.
+  const smpo_tensor endless = id_tensor(session, {1, 3}, {1, 2, 3});
+  EXPECT_OK(smpo_clip_text_encode(session, world.text, endless, 0, 1, &last, nullptr, &error));
+  EXPECT_EQ(smpo_clip_text_encode(session, world.text, endless, 0, 1, &last, &pooled, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_STREQ(error.message, "smpo_clip_text_encode: ids[0]: expected the end token 19, got a row without");
+}
+
+TEST_F(EncoderTest, InBf16AsInF32ButForItsRounding) {
+  const EncoderWorld wide(session), narrow(session, SMPO_BF16);
+  const auto outputs = [&](const EncoderWorld& world) {
+    std::vector<smpo_tensor> all(6);
+    EXPECT_OK(smpo_vae_encode(session, world.vae, world.pixels, 0, &all[0], &all[1], &error));
+    EXPECT_OK(smpo_vae_decode(session, world.vae, world.latents, 8, &all[2], &error));
+    EXPECT_OK(smpo_clip_text_encode(session, world.text, world.ids, 0, 1, &all[3], &all[4], &error));
+    EXPECT_OK(smpo_clip_vision_encode(session, world.vision, world.pixel_values, &all[5], &error));
+    return all;
+  };
+  const std::vector<smpo_tensor> expected = outputs(wide), got = outputs(narrow);
+  EXPECT_EQ(shape_of(got[5]), (Shape{2, 3}));
+  for (size_t i = 0; i < got.size(); ++i) {
+    // The same network, not another: these tiny weights amplify roundings, and how far bf16 may err is for the tests of
+    // the models, beside the peers' own bf16.
+    EXPECT_LT(distance(got[i], expected[i]), 0.25) << i;
+    EXPECT_GT(distance(got[i], expected[i]), 0x1p-14) << i << ": no rounding at all: is this bf16?";
+  }
+}
+
+}  // namespace
+}  // namespace smpo::test

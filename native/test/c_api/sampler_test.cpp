@@ -1,0 +1,236 @@
+// The sampler's loop against the same rule written out over smpo_unet_forward.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "c_api/border.h"
+#include "c_api/tiny_unet.h"
+
+namespace smpo::test {
+namespace {
+
+constexpr int64_t kPixels = 6 * 5, kChannels = 4, kImage = kChannels * kPixels;
+
+class SamplerTest : public BorderTest {
+ protected:
+  SamplerTest() {
+    write_missing(session, model_);
+    inputs_.guidance_scale = 1;
+    inputs_.noise = some_tensor(session, {2, kChannels, 6, 5}, 21);
+    inputs_.encoder_hidden_states = some_tensor(session, {2, 7, 6}, 22);
+    negative_ = some_tensor(session, {2, 7, 6}, 23);
+    items_[0] = 17;
+    items_[1] = (int64_t{1} << 40) + 5;
+  }
+
+  void guide(double scale, double rescale) {
+    inputs_.guidance_scale = scale;
+    inputs_.guidance_rescale = rescale;
+    inputs_.negative_encoder_hidden_states = negative_;
+  }
+
+  smpo_sampler open(const std::vector<smpo_sampler_row>& rows) {
+    auto plan = sized<smpo_sampler_plan>();
+    plan.steps = static_cast<uint32_t>(rows.size());
+    plan.initial_noise_scale = 1.5;
+    plan.rows = rows.data();
+    smpo_sampler sampler = 0;
+    EXPECT_OK(smpo_sampler_open(session, model_, &plan, &inputs_, &sampler, &error));
+    return sampler;
+  }
+  std::vector<float> latents(smpo_sampler sampler) {
+    smpo_tensor tensor = 0;
+    EXPECT_OK(smpo_sampler_latents(session, sampler, &tensor, &error));
+    return to_host<float>(tensor);
+  }
+  std::vector<float> run(const std::vector<smpo_sampler_row>& rows) {
+    const smpo_sampler sampler = open(rows);
+    EXPECT_OK(smpo_sampler_step(session, sampler, static_cast<uint32_t>(rows.size()), &error));
+    return latents(sampler);
+  }
+
+  std::vector<double> predict(const std::vector<double>& x, double timestep, smpo_tensor states) {
+    auto inputs = sized<smpo_unet_inputs>();
+    inputs.sample = from_host(spec_of(SMPO_F32, {2, kChannels, 6, 5}), std::vector<float>(x.begin(), x.end()));
+    inputs.timesteps = from_host(spec_of(SMPO_F32, {2}), std::vector<float>(2, static_cast<float>(timestep)));
+    inputs.encoder_hidden_states = states;
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_unet_forward(session, model_, &inputs, &output, &error));
+    const std::vector<float> values = to_host<float>(output);
+    return {values.begin(), values.end()};
+  }
+
+  static double deviation(const std::vector<double>& x, int64_t image) {
+    double mean = 0, square = 0;
+    for (int64_t i = 0; i < kImage; ++i) mean += x[image * kImage + i] / kImage;
+    for (int64_t i = 0; i < kImage; ++i) square += std::pow(x[image * kImage + i] - mean, 2);
+    return std::sqrt(square / (kImage - 1));
+  }
+
+  std::vector<double> guided(const std::vector<double>& x, double timestep) {
+    const std::vector<double> positive = predict(x, timestep, inputs_.encoder_hidden_states);
+    if (inputs_.guidance_scale == 1) return positive;
+    const std::vector<double> negative = predict(x, timestep, negative_);
+    std::vector<double> result(positive.size());
+    for (size_t i = 0; i < result.size(); ++i) {
+      result[i] = negative[i] + inputs_.guidance_scale * (positive[i] - negative[i]);
+    }
+    const double rescale = inputs_.guidance_rescale;
+    for (int64_t image = 0; image < 2; ++image) {
+      const double factor = rescale * deviation(positive, image) / deviation(result, image) + 1 - rescale;
+      for (int64_t i = 0; i < kImage; ++i) result[image * kImage + i] *= factor;
+    }
+    return result;
+  }
+
+  // The rule of smpo.h in double.
+  std::vector<double> expected(const std::vector<smpo_sampler_row>& rows) {
+    const std::vector<float> noise = to_host<float>(inputs_.noise);
+    std::vector<double> x(noise.begin(), noise.end()), saved(x.size());
+    for (double& value : x) value *= 1.5;
+    std::deque<std::vector<double>> history;
+    for (size_t step = 0; step < rows.size(); ++step) {
+      const smpo_sampler_row& row = rows[step];
+      std::vector<double> scaled = x;
+      for (double& value : scaled) value *= row.input_scale;
+      std::vector<double> entry = guided(scaled, row.timestep);
+      for (size_t i = 0; i < x.size(); ++i) entry[i] = row.history_sample * x[i] + row.history_output * entry[i];
+      history.push_front(entry);
+      std::vector<double> next(x.size());
+      std::vector<float> drawn(x.size());
+      if (row.noise != 0) {
+        const smpo_tensor tensor = zeros(spec_of(SMPO_F32, {2, kChannels, 6, 5}));
+        EXPECT_OK(smpo_tensor_fill_normal(session, tensor, 8, static_cast<uint32_t>(step), items_, 2, &error));
+        drawn = to_host<float>(tensor);
+      }
+      for (size_t i = 0; i < x.size(); ++i) {
+        next[i] = row.sample * x[i] + row.saved * saved[i] + row.noise * drawn[i];
+        for (size_t j = 0; j < 4 && j < history.size(); ++j) next[i] += row.history[j] * history[j][i];
+      }
+      if (row.saves == 1) saved = x;
+      if (row.keeps == 0) history.pop_front();
+      x = next;
+    }
+    return x;
+  }
+
+  /// Relative L2 error within what f32 leaves after a few steps, and shown to notice a change of that order.
+  void expect_close(const std::vector<float>& values, const std::vector<double>& wanted) {
+    ASSERT_EQ(values.size(), wanted.size());
+    constexpr double kTolerance = 1e-5;
+    const auto error_of = [&wanted](const std::vector<float>& v) {
+      double error2 = 0, norm2 = 0;
+      for (size_t i = 0; i < v.size(); ++i) {
+        error2 += std::pow(v[i] - wanted[i], 2);
+        norm2 += std::pow(wanted[i], 2);
+      }
+      return std::sqrt(error2 / norm2);
+    };
+    EXPECT_LT(error_of(values), kTolerance);
+    std::vector<float> mutated = values;
+    for (float& value : mutated) value *= 1 + 3e-5f;
+    EXPECT_GT(error_of(mutated), kTolerance);
+  }
+
+  smpo_model model_ = open_unet(session, f32_options());
+  smpo_sampler_inputs inputs_ = sized<smpo_sampler_inputs>();
+  smpo_tensor negative_ = 0;
+  int64_t items_[2] = {};
+};
+
+std::vector<smpo_sampler_row> ddim() {
+  return {ddim_row(981, 1.02, -0.3), ddim_row(500.5, 1.05, -0.4), ddim_row(17, 0.97, -0.1)};
+}
+
+/// Every column in use, and more entries of history than are kept.
+std::vector<smpo_sampler_row> everything() {
+  std::vector<smpo_sampler_row> rows;
+  for (int i = 0; i < 7; ++i) {
+    smpo_sampler_row row = ddim_row(900 - 130.25 * i, 0.9 + 0.01 * i, 0.2);
+    row.input_scale = 1 / std::sqrt(1.0 + i);
+    row.history_sample = 0.1 * i;
+    row.history_output = 1 - 0.2 * i;
+    for (int back = 1; back <= std::min(i - 1, 3); ++back) row.history[back] = 0.15 / back;
+    row.saves = i == 0 || i == 4;
+    row.saved = i == 0 ? 0 : 0.05 * i;
+    row.keeps = i != 1 && i != 5;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+TEST_F(SamplerTest, FollowsThePlan) { expect_close(run(ddim()), expected(ddim())); }
+
+TEST_F(SamplerTest, FollowsEveryColumn) { expect_close(run(everything()), expected(everything())); }
+
+TEST_F(SamplerTest, GuidesAndRescales) {
+  guide(7.5, 0);
+  const std::vector<float> plain = run(ddim());
+  expect_close(plain, expected(ddim()));
+  guide(7.5, 0.7);
+  const std::vector<float> rescaled = run(ddim());
+  expect_close(rescaled, expected(ddim()));
+  EXPECT_NE(plain, rescaled);
+}
+
+TEST_F(SamplerTest, GuidanceOfEqualSidesIsNone) {
+  const std::vector<float> single = run(ddim());
+  guide(3, 0.5);
+  inputs_.negative_encoder_hidden_states = inputs_.encoder_hidden_states;
+  expect_close(run(ddim()), std::vector<double>(single.begin(), single.end()));
+}
+
+TEST_F(SamplerTest, NoiseIsTheItems) {
+  inputs_.items = items_;
+  std::vector<smpo_sampler_row> rows = ddim();
+  rows[0].noise = 0.3;
+  rows[1].noise = 0.2;
+  const std::vector<float> together = run(rows);
+  expect_close(together, expected(rows));
+  // The second image alone: the same noise, since it is the item's and not the row's.
+  const std::vector<float> noise = to_host<float>(inputs_.noise),
+                           states = to_host<float>(inputs_.encoder_hidden_states);
+  inputs_.noise =
+      from_host(spec_of(SMPO_F32, {1, kChannels, 6, 5}), std::vector<float>(noise.begin() + kImage, noise.end()));
+  inputs_.encoder_hidden_states =
+      from_host(spec_of(SMPO_F32, {1, 7, 6}), std::vector<float>(states.begin() + 42, states.end()));
+  inputs_.items = items_ + 1;
+  const std::vector<float> alone = run(rows);
+  expect_close(alone, std::vector<double>(together.begin() + kImage, together.end()));
+}
+
+TEST_F(SamplerTest, StepsMayBeTakenInParts) {
+  const smpo_sampler sampler = open(everything());
+  for (const uint32_t steps : {1u, 0u, 4u, 2u}) EXPECT_OK(smpo_sampler_step(session, sampler, steps, &error));
+  EXPECT_EQ(latents(sampler), run(everything()));
+  EXPECT_EQ(smpo_sampler_step(session, sampler, 1, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_STREQ(error.message, "smpo_sampler_step: steps: expected at most the 0 that are left, got 1");
+}
+
+TEST_F(SamplerTest, ACancelledRunGoesOn) {
+  const smpo_sampler sampler = open(ddim());
+  EXPECT_OK(smpo_sampler_step(session, sampler, 1, &error));
+  const std::vector<float> before = latents(sampler);
+  std::thread([this] { smpo_session_cancel(session, nullptr); }).join();
+  EXPECT_EQ(smpo_sampler_step(session, sampler, 2, &error), SMPO_CANCELLED);
+  EXPECT_EQ(latents(sampler), before);
+  EXPECT_OK(smpo_sampler_step(session, sampler, 2, &error));
+  EXPECT_EQ(latents(sampler), run(ddim()));
+}
+
+TEST_F(SamplerTest, KeepsWhatItNeeds) {
+  const std::vector<float> wanted = run(ddim());
+  const smpo_sampler sampler = open(ddim());
+  EXPECT_OK(smpo_tensor_close(session, inputs_.noise, &error));
+  EXPECT_OK(smpo_tensor_close(session, inputs_.encoder_hidden_states, &error));
+  EXPECT_OK(smpo_model_close(session, model_, &error));
+  EXPECT_OK(smpo_sampler_step(session, sampler, 3, &error));
+  EXPECT_EQ(latents(sampler), wanted);
+  EXPECT_OK(smpo_sampler_close(session, sampler, &error));
+}
+
+}  // namespace
+}  // namespace smpo::test

@@ -1,0 +1,271 @@
+// AutoencoderKL against diffusers' own outputs, whole and in tiles, and what must hold between its ways of running.
+#include "models/vae.h"
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "models/encoder_case.h"
+
+namespace smpo::models::test {
+namespace {
+
+using smpo::test::Golden;
+using smpo::test::Json;
+using smpo::test::synthetic_input;
+using tape::Tape;
+using tape::Var;
+using tape::test::matches;
+using tape::test::relative_error;
+
+VaeSpec spec_of(const Json& config) {
+  return {.in_channels = config["in_channels"].integer(),
+          .out_channels = config["out_channels"].integer(),
+          .latent_channels = config["latent_channels"].integer(),
+          .block_out_channels = config["block_out_channels"].integers(),
+          .layers_per_block = config["layers_per_block"].integer(),
+          .norm_num_groups = config["norm_num_groups"].integer(),
+          .use_quant_conv = config["use_quant_conv"].boolean(),
+          .use_post_quant_conv = config["use_post_quant_conv"].boolean(),
+          .mid_block_attention = config["mid_block_add_attention"].boolean()};
+}
+
+std::unique_ptr<Vae> golden_vae(const Golden& golden, const WeightOptions& options = {}) {
+  return golden_encoder<Vae>(golden, spec_of(golden.json["config"]), options);
+}
+
+struct Inputs {
+  at::Tensor pixels;
+  at::Tensor latents;
+};
+
+Inputs inputs_of(const Golden& golden, size_t k, int64_t factor, at::ScalarType precision = at::kFloat) {
+  const Json& c = golden.json["cases"].array().at(k);
+  const int64_t batch = c["batch"].integer(), height = c["height"].integer(), width = c["width"].integer();
+  const std::string at = "case" + std::to_string(k);
+  return {synthetic_input(at + ".pixels", {batch, 3, height, width}).to(precision),
+          synthetic_input(at + ".latents", {batch, 4, height / factor, width / factor}).to(precision)};
+}
+
+Vae::Posterior encode(const Vae& vae, const at::Tensor& pixels) {
+  const c10::InferenceMode mode;
+  Tape tape = Tape::inference();
+  return vae.encode(tape, pixels);
+}
+
+at::Tensor decode(const Vae& vae, const at::Tensor& latents) {
+  const c10::InferenceMode mode;
+  Tape tape = Tape::inference();
+  return vae.decode(tape, latents).value;
+}
+
+class VaeFamily : public ::testing::TestWithParam<const char*> {
+ protected:
+  const Golden golden{"vae", GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Vae, VaeFamily, ::testing::Values("f8", "f2"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+TEST_P(VaeFamily, HasExactlyTheParametersOfDiffusers) {
+  EXPECT_TRUE(has_the_parameters_of(golden, Vae(spec_of(golden.json["config"]), {})));
+}
+
+void expect_agreement(const Golden& golden, at::ScalarType precision) {
+  const auto vae = golden_vae(golden, {.precision = precision});
+  const int64_t sample_size = golden.json["config"]["sample_size"].integer();
+  for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
+    SCOPED_TRACE(k);
+    const Inputs inputs = inputs_of(golden, k, vae->spec().factor(), precision);
+    const Vae::Posterior posterior = encode(*vae, inputs.pixels);
+    expect_golden(golden, k, "mean", posterior.mean_BLHW.value);
+    expect_golden(golden, k, "logvar", posterior.logvar_BLHW.value);
+    expect_golden(golden, k, "decoded", decode(*vae, inputs.latents));
+    if (!golden.json["cases"].array()[k].has("tiled")) continue;
+    const c10::InferenceMode mode;
+    const Vae::Posterior tiled = vae->encode_tiled(inputs.pixels, sample_size);
+    expect_golden(golden, k, "tiled_mean", tiled.mean_BLHW.value);
+    expect_golden(golden, k, "tiled_logvar", tiled.logvar_BLHW.value);
+    expect_golden(golden, k, "tiled_decoded", vae->decode_tiled(inputs.latents, sample_size));
+  }
+}
+
+TEST_P(VaeFamily, AgreesWithDiffusers) { expect_agreement(golden, at::kFloat); }
+
+TEST_P(VaeFamily, InBf16ErrsNoMoreThanDiffusers) { expect_agreement(golden, at::kBFloat16); }
+
+TEST_P(VaeFamily, AWeightThatChangesIsNoticed) {
+  const Inputs inputs = inputs_of(golden, 0, spec_of(golden.json["config"]).factor());
+  for (const std::string part : {"encoder", "decoder"}) {
+    const auto vae = golden_vae(golden);
+    // One element of a layer in the middle, by a tenth of its own scale.
+    const std::string name = part + ".mid_block.attentions.0.to_v.weight";
+    at::Tensor weight = vae->weights().read(name);
+    weight[3][5] += 0.1 * weight.std().item<double>();
+    vae->weights().write(name, weight);
+    const double error = part == "encoder"
+                             ? relative_error(encode(*vae, inputs.pixels).mean_BLHW.value, golden.tensor("case0.mean"))
+                             : relative_error(decode(*vae, inputs.latents), golden.tensor("case0.decoded"));
+    EXPECT_GT(error, kEncoderTolerance) << part;
+  }
+}
+
+TEST_P(VaeFamily, APictureNoLargerThanATileRunsWhole) {
+  const auto vae = golden_vae(golden);
+  const c10::InferenceMode mode;
+  // 40 by 72 in a tile that is just large enough, then in one that is not.
+  const Inputs inputs = inputs_of(golden, 1, vae->spec().factor());
+  const int64_t unit = 4 * vae->spec().factor();
+  const int64_t enough = (72 + unit - 1) / unit * unit;
+  const at::Tensor whole = decode(*vae, inputs.latents);
+  const Vae::Posterior posterior = encode(*vae, inputs.pixels);
+  EXPECT_TRUE(same_values(vae->decode_tiled(inputs.latents, enough), whole));
+  EXPECT_TRUE(same_values(vae->encode_tiled(inputs.pixels, enough).mean_BLHW.value, posterior.mean_BLHW.value));
+  EXPECT_TRUE(same_values(vae->encode_tiled(inputs.pixels, enough).logvar_BLHW.value, posterior.logvar_BLHW.value));
+  const at::Tensor tiled = vae->decode_tiled(inputs.latents, unit);
+  EXPECT_EQ(tiled.sizes(), whole.sizes());
+  EXPECT_FALSE(same_values(tiled, whole));
+}
+
+TEST_P(VaeFamily, LogvarStaysWithinItsBounds) {
+  const auto vae = golden_vae(golden);
+  at::Tensor bias = vae->weights().read("quant_conv.bias");
+  bias[4] = 1e4f;
+  bias[5] = -1e4f;
+  vae->weights().write("quant_conv.bias", bias);
+  const Vae::Posterior posterior = encode(*vae, inputs_of(golden, 2, vae->spec().factor()).pixels);
+  const at::Tensor logvar = posterior.logvar_BLHW.value;
+  EXPECT_TRUE(logvar.select(1, 0).eq(20).all().item<bool>());
+  EXPECT_TRUE(logvar.select(1, 1).eq(-30).all().item<bool>());
+  // The other two, and the mean, are as they were.
+  EXPECT_TRUE(matches(logvar.slice(1, 2), golden.tensor("case2.logvar").slice(1, 2), kEncoderTolerance));
+  EXPECT_TRUE(matches(posterior.mean_BLHW.value, golden.tensor("case2.mean"), kEncoderTolerance));
+}
+
+TEST_P(VaeFamily, CheckpointingAndRecordingChangeNoBit) {
+  const auto vae = golden_vae(golden, {.trainable = true});
+  const Inputs inputs = inputs_of(golden, 2, vae->spec().factor());
+  std::vector<at::Tensor> runs[2];
+  for (const bool checkpointing : {false, true}) {
+    const c10::InferenceMode mode;
+    vae->weights().zero_gradients();
+    Tape tape;
+    const Var latents = tape.input(inputs.latents), pixels = tape.input(inputs.pixels);
+    const Var decoded = vae->decode(tape, latents, checkpointing);
+    const Vae::Posterior posterior = vae->encode(tape, pixels, checkpointing);
+    tape.backward({{decoded, synthetic_input("cotangent", decoded.value.sizes())},
+                   {posterior.mean_BLHW, at::ones(posterior.mean_BLHW.value.sizes())},
+                   {posterior.logvar_BLHW, at::ones(posterior.mean_BLHW.value.sizes())}});
+    runs[checkpointing] = {decoded.value,          posterior.mean_BLHW.value, posterior.logvar_BLHW.value,
+                           tape.gradient(latents), tape.gradient(pixels),     vae->weights().base().gradient().clone()};
+  }
+  runs[0][0] = decode(*vae, inputs.latents);
+  for (size_t i = 0; i < runs[0].size(); ++i) EXPECT_TRUE(same_values(runs[0][i], runs[1][i])) << i;
+}
+
+// The bounds of logvar included: one of its channels lies beyond, and no gradient comes through.
+TEST(VaeGradient, IsTheSlopeOfTheLoss) {
+  const Golden golden("vae", "f2");
+  const auto vae = golden_vae(golden, {.precision = at::kDouble, .trainable = true});
+  at::Tensor bias = vae->weights().read("quant_conv.bias");
+  bias[4] = 1e3;
+  vae->weights().write("quant_conv.bias", bias);
+  const c10::InferenceMode mode;
+
+  const at::Tensor latents = synthetic_input("latents", {1, 4, 4, 3}).to(at::kDouble);
+  const at::Tensor d_decoded = synthetic_input("d_decoded", {1, 3, 8, 6}).to(at::kDouble);
+  {
+    Tape tape;
+    const Var input = tape.input(latents);
+    tape.backward({{vae->decode(tape, input), d_decoded}});
+    expect_slope(vae->weights(), latents, tape.gradient(input),
+                 [&](const at::Tensor& x) { return decode(*vae, x).mul(d_decoded).sum().item<double>(); });
+  }
+
+  const at::Tensor pixels = synthetic_input("pixels", {1, 3, 9, 6}).to(at::kDouble);
+  const at::Tensor d_mean = synthetic_input("d_mean", {1, 4, 4, 3}).to(at::kDouble);
+  const at::Tensor d_logvar = synthetic_input("d_logvar", {1, 4, 4, 3}).to(at::kDouble);
+  vae->weights().zero_gradients();
+  Tape tape;
+  const Var input = tape.input(pixels);
+  const Vae::Posterior posterior = vae->encode(tape, input);
+  tape.backward({{posterior.mean_BLHW, d_mean}, {posterior.logvar_BLHW, d_logvar}});
+  expect_slope(vae->weights(), pixels, tape.gradient(input), [&](const at::Tensor& x) {
+    const Vae::Posterior at_x = encode(*vae, x);
+    return (at_x.mean_BLHW.value.mul(d_mean) + at_x.logvar_BLHW.value.mul(d_logvar)).sum().item<double>();
+  });
+}
+
+TEST(VaeSpec, PartsThatAConfigLeavesOutHaveNoParameters) {
+  const Golden golden("vae", "f2");
+  VaeSpec spec = spec_of(golden.json["config"]);
+  spec.use_quant_conv = spec.use_post_quant_conv = spec.mid_block_attention = false;
+  Vae vae(spec, {});
+  for (size_t i = 0; i < vae.weights().size(); ++i) {
+    const std::string& name = vae.weights().entry(i).name;
+    EXPECT_EQ(name.find("quant"), std::string::npos) << name;
+    EXPECT_EQ(name.find("attentions"), std::string::npos) << name;
+    vae.weights().write(name, smpo::test::synthetic_parameter(name, vae.weights().entry(i).shape));
+  }
+  const Inputs inputs = inputs_of(golden, 0, spec.factor());
+  EXPECT_EQ(encode(vae, inputs.pixels).logvar_BLHW.value.sizes(), inputs.latents.sizes());
+  EXPECT_EQ(decode(vae, inputs.latents).sizes(), inputs.pixels.sizes());
+}
+
+TEST(VaeSpec, FieldsThatMakeNoNetworkAreNamed) {
+  const Golden golden("vae", "f8");
+  const auto refused = [&](const std::function<void(VaeSpec&)>& spoil) {
+    VaeSpec spec = spec_of(golden.json["config"]);
+    spoil(spec);
+    return refusal([&] { const Vae vae(spec, {}); });
+  };
+  EXPECT_EQ(refused([](VaeSpec&) {}), "(nothing thrown)");
+  EXPECT_EQ(refused([](VaeSpec& s) { s.block_out_channels[2] = 20; }),
+            "block_out_channels[2]: expected a multiple of norm_num_groups (8), got 20");
+  EXPECT_EQ(refused([](VaeSpec& s) { s.block_out_channels.clear(); }),
+            "block_out_channels: expected 1..16 levels, got 0");
+  EXPECT_EQ(refused([](VaeSpec& s) { s.latent_channels = 0; }), "latent_channels: expected 1..1048576, got 0");
+  EXPECT_EQ(refused([](VaeSpec& s) { s.layers_per_block = -1; }), "layers_per_block: expected 1..1048576, got -1");
+}
+
+TEST(VaeInputs, ThatDoNotFitAreNamed) {
+  const Golden golden("vae", "f8");
+  const auto vae = golden_vae(golden);
+  const auto encoded = [&](at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+    return refusal([&] { encode(*vae, at::zeros(shape, dtype)); });
+  };
+  EXPECT_EQ(encoded({1, 3, 8, 15}), "(nothing thrown)");
+  EXPECT_EQ(encoded({1, 3, 7, 16}),
+            "pixels: expected [B,3,H,W] of Float with H, W at least 8, got [1, 3, 7, 16] of Float");
+  EXPECT_EQ(encoded({1, 4, 8, 8}),
+            "pixels: expected [B,3,H,W] of Float with H, W at least 8, got [1, 4, 8, 8] of Float");
+  EXPECT_EQ(encoded({1, 3, 8, 8}, at::kBFloat16),
+            "pixels: expected [B,3,H,W] of Float with H, W at least 8, got [1, 3, 8, 8] of BFloat16");
+  EXPECT_EQ(refusal([&] { encode(*vae, {}); }), "pixels: expected [B,3,H,W] of Float with H, W at least 8, got none");
+  EXPECT_EQ(refusal([&] { decode(*vae, at::zeros({1, 3, 4, 4})); }),
+            "latents: expected [B,4,h,w] of Float, got [1, 3, 4, 4] of Float");
+  EXPECT_EQ(refusal([&] { decode(*vae, at::zeros({4, 4, 4})); }),
+            "latents: expected [B,4,h,w] of Float, got [4, 4, 4] of Float");
+
+  EXPECT_EQ(refusal([&] { vae->decode_tiled(at::zeros({1, 4, 9, 9}), 40); }),
+            "tile: expected a multiple of 32 pixels, got 40");
+  EXPECT_EQ(refusal([&] { vae->encode_tiled(at::zeros({1, 3, 64, 64}), 0); }),
+            "tile: expected a multiple of 32 pixels, got 0");
+  EXPECT_EQ(refusal([&] { vae->encode_tiled(at::zeros({1, 3, 64, 101}), 64); }),
+            "pixels: [1, 3, 64, 101] leaves a last tile of 5 pixels, but a latent takes 8; expected sizes that are "
+            "multiples of 8");
+  EXPECT_EQ(refusal([&] { vae->encode_tiled(at::zeros({1, 4, 80, 80}), 64); }),
+            "pixels: expected [B,3,H,W] of Float with H, W at least 8, got [1, 4, 80, 80] of Float");
+
+  const Vae empty(vae->spec(), {});
+  const std::string missing = refusal([&] { decode(empty, at::zeros({1, 4, 4, 4})); });
+  EXPECT_EQ(missing.substr(0, missing.find(',')), "model: " + std::to_string(empty.weights().size()) + " of " +
+                                                      std::to_string(empty.weights().size()) +
+                                                      " parameters were never written: encoder.conv_in.weight");
+}
+
+}  // namespace
+}  // namespace smpo::models::test

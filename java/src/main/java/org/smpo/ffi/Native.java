@@ -693,56 +693,6 @@ final class Native {
         }
     }
 
-    // ---- sampler ----
-
-    private static final MethodHandle SAMPLER_OPEN =
-            bind("smpo_sampler_open", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
-
-    static int samplerOpen(
-            long session,
-            long model,
-            MemorySegment plan,
-            MemorySegment inputs,
-            MemorySegment sampler,
-            MemorySegment error) {
-        try {
-            return (int) SAMPLER_OPEN.invokeExact(session, model, plan, inputs, sampler, error);
-        } catch (Throwable e) {
-            throw rethrown(e);
-        }
-    }
-
-    private static final MethodHandle SAMPLER_STEP = bind("smpo_sampler_step", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS);
-
-    static int samplerStep(long session, long sampler, int steps, MemorySegment error) {
-        try {
-            return (int) SAMPLER_STEP.invokeExact(session, sampler, steps, error);
-        } catch (Throwable e) {
-            throw rethrown(e);
-        }
-    }
-
-    private static final MethodHandle SAMPLER_LATENTS =
-            bind("smpo_sampler_latents", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
-
-    static int samplerLatents(long session, long sampler, MemorySegment latents, MemorySegment error) {
-        try {
-            return (int) SAMPLER_LATENTS.invokeExact(session, sampler, latents, error);
-        } catch (Throwable e) {
-            throw rethrown(e);
-        }
-    }
-
-    private static final MethodHandle SAMPLER_CLOSE = bind("smpo_sampler_close", JAVA_LONG, JAVA_LONG, ADDRESS);
-
-    static int samplerClose(long session, long sampler, MemorySegment error) {
-        try {
-            return (int) SAMPLER_CLOSE.invokeExact(session, sampler, error);
-        } catch (Throwable e) {
-            throw rethrown(e);
-        }
-    }
-
     // ---- encoders: AutoencoderKL, CLIP ----
 
     private static final MethodHandle VAE_OPEN = bind("smpo_vae_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
@@ -834,6 +784,56 @@ final class Native {
     static int clipVisionEncode(long session, long model, long pixelValues, MemorySegment embeds, MemorySegment error) {
         try {
             return (int) CLIP_VISION_ENCODE.invokeExact(session, model, pixelValues, embeds, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- sampler ----
+
+    private static final MethodHandle SAMPLER_OPEN =
+            bind("smpo_sampler_open", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int samplerOpen(
+            long session,
+            long model,
+            MemorySegment plan,
+            MemorySegment inputs,
+            MemorySegment sampler,
+            MemorySegment error) {
+        try {
+            return (int) SAMPLER_OPEN.invokeExact(session, model, plan, inputs, sampler, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_STEP = bind("smpo_sampler_step", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS);
+
+    static int samplerStep(long session, long sampler, int steps, MemorySegment error) {
+        try {
+            return (int) SAMPLER_STEP.invokeExact(session, sampler, steps, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_LATENTS =
+            bind("smpo_sampler_latents", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int samplerLatents(long session, long sampler, MemorySegment latents, MemorySegment error) {
+        try {
+            return (int) SAMPLER_LATENTS.invokeExact(session, sampler, latents, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_CLOSE = bind("smpo_sampler_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int samplerClose(long session, long sampler, MemorySegment error) {
+        try {
+            return (int) SAMPLER_CLOSE.invokeExact(session, sampler, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

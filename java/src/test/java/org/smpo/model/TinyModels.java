@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -78,5 +79,44 @@ public final class TinyModels {
             bytes.putFloat(4 * i, state * 0x1p-31f);
         }
         return Weight.of(name, DType.F32, shape, bytes.array());
+    }
+
+    /// A small Stable Diffusion 1 that can be run: a real vocabulary, a text tower as wide as the UNet's attention
+    /// takes, and weights with which nothing explodes.
+    public static Path writeRunnable(Path folder) throws IOException {
+        write(folder, Family.SD1);
+        Path vocabulary = Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo/model/tokenizer");
+        for (String file : List.of("vocab.json", "merges.txt")) {
+            Files.copy(
+                    vocabulary.resolve(file), folder.resolve("tokenizer/" + file), StandardCopyOption.REPLACE_EXISTING);
+        }
+        Map<String, Object> text =
+                new LinkedHashMap<>(golden("clip/vit_l").object("config").asMap());
+        text.put("vocab_size", 3314L);
+        text.put("hidden_size", 20L);
+        text.put("projection_dim", 20L);
+        text.put("num_attention_heads", 4L);
+        calm(folder.resolve("text_encoder"), Json.parseObject("config", Json.canonical(text)), "CLIPTextModel");
+        calm(folder.resolve("unet"), golden("unet/sd1").object("config"), "UNet2DConditionModel");
+        calm(folder.resolve("vae"), golden("vae/f8").object("config"), "AutoencoderKL");
+        return folder;
+    }
+
+    private static void calm(Path folder, JsonObject config, String className) throws IOException {
+        Json.write(folder.resolve("config.json"), config);
+        List<Weight> weights = new ArrayList<>();
+        ModelFolder.config(config, className).parameters().forEach((name, shape) -> {
+            boolean gain = shape.size() == 1 && name.endsWith(".weight");
+            byte[] values = new byte[Math.toIntExact(Float.BYTES * ModelConfig.elements(shape))];
+            weight(name, shape).data().copyTo(0, values, 0, values.length);
+            ByteBuffer bytes = ByteBuffer.wrap(values).order(ByteOrder.LITTLE_ENDIAN);
+            for (int at = 0; at < bytes.capacity(); at += Float.BYTES) {
+                float value = bytes.getFloat(at);
+                bytes.putFloat(at, gain ? 1 + 0.1f * value : 0.1f * value);
+            }
+            weights.add(Weight.of(name, DType.F32, shape, bytes.array()));
+        });
+        String stem = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
+        ModelFolder.writeFile(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
     }
 }

@@ -25,6 +25,8 @@ const char* name(HandleKind kind) {
       return "model";
     case HandleKind::kSampler:
       return "sampler";
+    case HandleKind::kWindow:
+      return "window";
   }
   return nullptr;
 }

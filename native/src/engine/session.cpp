@@ -251,21 +251,31 @@ uint64_t Session::adopt(std::shared_ptr<Sampler> sampler) {
   return handles().open(HandleKind::kSampler, handle_, std::move(sampler));
 }
 
+uint64_t Session::adopt(std::shared_ptr<Window> window) {
+  return handles().open(HandleKind::kWindow, handle_, std::move(window));
+}
+
 std::shared_ptr<Tensor> Session::tensor(uint64_t handle, const char* argument) const {
   return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, argument));
 }
 
-std::shared_ptr<Model> Session::model(uint64_t handle) const {
-  return std::static_pointer_cast<Model>(handles().resolve(handle, HandleKind::kModel, handle_, "model"));
+std::shared_ptr<Model> Session::model(uint64_t handle, const char* argument) const {
+  return std::static_pointer_cast<Model>(handles().resolve(handle, HandleKind::kModel, handle_, argument));
 }
 
 std::shared_ptr<Sampler> Session::sampler(uint64_t handle) const {
   return std::static_pointer_cast<Sampler>(handles().resolve(handle, HandleKind::kSampler, handle_, "sampler"));
 }
 
+std::shared_ptr<Window> Session::window(uint64_t handle) const {
+  return std::static_pointer_cast<Window>(handles().resolve(handle, HandleKind::kWindow, handle_, "window"));
+}
+
 void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind::kModel, handle_, "model"); }
 
 void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
+
+void Session::close_window(uint64_t handle) { handles().close(handle, HandleKind::kWindow, handle_, "window"); }
 
 void Session::close_tensor(uint64_t handle) {
   handles().close(handle, HandleKind::kTensor, handle_, "tensor");

@@ -36,6 +36,22 @@ public record Device(Type type, int index) {
         return new Device(Type.CUDA, index);
     }
 
+    /// The device of a name that people give: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+    ///
+    /// @throws IllegalArgumentException for any other name
+    public static Device parse(String name) {
+        if (name.equals("cpu")) {
+            return CPU;
+        }
+        if (name.equals("cuda")) {
+            return cuda(0);
+        }
+        if (name.matches("cuda:\\d{1,4}")) {
+            return cuda(Integer.parseInt(name.substring("cuda:".length())));
+        }
+        throw new IllegalArgumentException("device: expected cpu, cuda or cuda:N, got " + name);
+    }
+
     /// "cpu" or "cuda:0".
     @Override
     public String toString() {

@@ -45,6 +45,12 @@ final class Native {
     /// Most rows of a plan.
     static final int SAMPLER_MAX_STEPS = 100000;
 
+    /// Most pairs of a window.
+    static final int MAX_WINDOW_PAIRS = 65536;
+
+    /// Most inversion steps of one image.
+    static final int MAX_INVERSION_STEPS = 4096;
+
     private static final Map<String, FunctionDescriptor> FUNCTIONS = new LinkedHashMap<>();
     private static final Map<String, StructLayout> STRUCTS = new LinkedHashMap<>();
     private static final Linker LINKER = Linker.nativeLinker();
@@ -246,6 +252,90 @@ final class Native {
             JAVA_LONG.withName("negative_text_embeds"),
             JAVA_LONG.withName("negative_time_ids"),
             ADDRESS.withName("items"));
+
+    static final StructLayout WINDOW_INPUTS = struct(
+            "smpo_window_inputs",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("pairs"),
+            JAVA_INT.withName("step"),
+            JAVA_INT.withName("keep_predictions"),
+            JAVA_LONG.withName("latents"),
+            JAVA_LONG.withName("encoder_hidden_states"),
+            JAVA_LONG.withName("text_embeds"),
+            JAVA_LONG.withName("time_ids"),
+            ADDRESS.withName("timesteps"),
+            ADDRESS.withName("items"));
+
+    static final StructLayout FORWARD_NOISE = struct(
+            "smpo_forward_noise",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("per_image"),
+            ADDRESS.withName("sample"),
+            ADDRESS.withName("noise"),
+            ADDRESS.withName("target_sample"),
+            ADDRESS.withName("target_noise"));
+
+    static final StructLayout INVERSION_PLAN = struct(
+            "smpo_inversion_plan",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("slots"),
+            ADDRESS.withName("row_start"),
+            ADDRESS.withName("timestep"),
+            ADDRESS.withName("sample"),
+            ADDRESS.withName("output"),
+            ADDRESS.withName("noise"),
+            ADDRESS.withName("averages"),
+            ADDRESS.withName("target_sample"),
+            ADDRESS.withName("target_clean"));
+
+    static final StructLayout INVERSION_REPORT = struct(
+            "smpo_inversion_report",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("batches"),
+            JAVA_LONG.withName("evaluations"),
+            JAVA_DOUBLE.withName("seconds"),
+            JAVA_DOUBLE.withName("unet_seconds"));
+
+    static final StructLayout PAIR_LOSS = struct(
+            "smpo_pair_loss",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("kind"),
+            JAVA_DOUBLE.withName("beta"),
+            JAVA_DOUBLE.withName("kappa"),
+            JAVA_DOUBLE.withName("gamma"),
+            JAVA_DOUBLE.withName("alpha"),
+            JAVA_DOUBLE.withName("margin"),
+            JAVA_DOUBLE.withName("mapo_scale"),
+            JAVA_DOUBLE.withName("mapo_temperature"),
+            JAVA_DOUBLE.withName("mapo_weight"),
+            JAVA_DOUBLE.withName("desirable_weight"),
+            JAVA_DOUBLE.withName("undesirable_weight"),
+            JAVA_DOUBLE.withName("kto_baseline"),
+            JAVA_INT.withName("kto_baseline_given"),
+            JAVA_INT.withName("winner_safeguard"),
+            JAVA_DOUBLE.withName("safeguard_mu"),
+            JAVA_DOUBLE.withName("budget_weight"),
+            JAVA_DOUBLE.withName("budget"));
+
+    static final StructLayout PAIR_BATCH = struct(
+            "smpo_pair_batch",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("first_pair"),
+            JAVA_INT.withName("pairs"),
+            JAVA_INT.withName("backward"),
+            JAVA_DOUBLE.withName("gradient_scale"),
+            ADDRESS.withName("label"),
+            ADDRESS.withName("logit_scale"),
+            ADDRESS.withName("weight"));
+
+    static final StructLayout WINDOW_RESULTS = struct(
+            "smpo_window_results",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("pairs"),
+            ADDRESS.withName("errors"),
+            ADDRESS.withName("logits"),
+            ADDRESS.withName("losses"),
+            JAVA_DOUBLE.withName("loss_sum"));
 
     static final StructLayout VAE_SPEC = struct(
             "smpo_vae_spec",
@@ -834,6 +924,119 @@ final class Native {
     static int samplerClose(long session, long sampler, MemorySegment error) {
         try {
             return (int) SAMPLER_CLOSE.invokeExact(session, sampler, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- preference training: a window of pairs ----
+
+    private static final MethodHandle POSTERIOR_SAMPLE = bind(
+            "smpo_posterior_sample",
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_DOUBLE,
+            JAVA_INT,
+            ADDRESS,
+            JAVA_LONG,
+            ADDRESS,
+            ADDRESS);
+
+    static int posteriorSample(
+            long session,
+            long mean,
+            long logvar,
+            double scale,
+            int step,
+            MemorySegment items,
+            long count,
+            MemorySegment latents,
+            MemorySegment error) {
+        try {
+            return (int) POSTERIOR_SAMPLE.invokeExact(session, mean, logvar, scale, step, items, count, latents, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_OPEN = bind("smpo_window_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int windowOpen(long session, MemorySegment inputs, MemorySegment window, MemorySegment error) {
+        try {
+            return (int) WINDOW_OPEN.invokeExact(session, inputs, window, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_ADD_NOISE =
+            bind("smpo_window_add_noise", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int windowAddNoise(long session, long window, MemorySegment noise, MemorySegment error) {
+        try {
+            return (int) WINDOW_ADD_NOISE.invokeExact(session, window, noise, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_INVERT =
+            bind("smpo_window_invert", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int windowInvert(
+            long session, long window, long model, MemorySegment plan, MemorySegment report, MemorySegment error) {
+        try {
+            return (int) WINDOW_INVERT.invokeExact(session, window, model, plan, report, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_ACCUMULATE =
+            bind("smpo_window_accumulate", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int windowAccumulate(
+            long session,
+            long window,
+            long policy,
+            long reference,
+            MemorySegment loss,
+            MemorySegment batch,
+            MemorySegment error) {
+        try {
+            return (int) WINDOW_ACCUMULATE.invokeExact(session, window, policy, reference, loss, batch, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_READ = bind("smpo_window_read", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int windowRead(long session, long window, MemorySegment results, MemorySegment error) {
+        try {
+            return (int) WINDOW_READ.invokeExact(session, window, results, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_TENSOR =
+            bind("smpo_window_tensor", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int windowTensor(long session, long window, int which, MemorySegment tensor, MemorySegment error) {
+        try {
+            return (int) WINDOW_TENSOR.invokeExact(session, window, which, tensor, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle WINDOW_CLOSE = bind("smpo_window_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int windowClose(long session, long window, MemorySegment error) {
+        try {
+            return (int) WINDOW_CLOSE.invokeExact(session, window, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

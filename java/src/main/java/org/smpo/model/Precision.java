@@ -14,7 +14,7 @@ public enum Precision {
     }
 
     /// Of tensors on the device.
-    DType dtype() {
+    public DType dtype() {
         return dtype;
     }
 }

@@ -82,7 +82,8 @@ public final class TextToImage implements AutoCloseable {
     /// @throws IllegalArgumentException for an unknown device
     /// @throws IOException when a file cannot be read
     public static TextToImage open(Path path, String device, Precision precision, int threads) throws IOException {
-        EngineConfig config = EngineConfig.onCpu().withDevice(device(device)).withThreads(threads);
+        EngineConfig config =
+                EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
         try (ModelFiles files = ModelFiles.open(path)) {
             Engine engine = Engine.open(config);
             try {
@@ -108,19 +109,6 @@ public final class TextToImage implements AutoCloseable {
             opened.close();
             throw e;
         }
-    }
-
-    private static Device device(String name) {
-        if (name.equals("cpu")) {
-            return Device.CPU;
-        }
-        if (name.equals("cuda")) {
-            return Device.cuda(0);
-        }
-        if (name.matches("cuda:\\d{1,4}")) {
-            return Device.cuda(Integer.parseInt(name.substring("cuda:".length())));
-        }
-        throw new IllegalArgumentException("device: expected cpu, cuda or cuda:N, got " + name);
     }
 
     private void load(ModelFiles files, Precision precision) throws IOException {

@@ -1,0 +1,36 @@
+package org.smpo.ffi;
+
+/// DDIM inversion of a window's images as numbers, as `org.smpo.schedule.InversionPlan` computes them: the steps of
+/// image r are `rowStart[r]` to `rowStart[r + 1]`, end excluded.
+///
+/// @param slots images in one UNet evaluation, 1 to 65535
+/// @param timestep of every step, as are the next four
+/// @param targetSample of every image
+/// @param targetClean of every image
+@SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
+public record InversionTable(
+        int slots,
+        int[] rowStart,
+        double[] timestep,
+        double[] sample,
+        double[] output,
+        double[] noise,
+        boolean[] averages,
+        double[] targetSample,
+        double[] targetClean) {
+
+    /// @throws InvalidArgumentException when lengths do not fit one another
+    public InversionTable {
+        int rows = targetSample.length;
+        int steps = timestep.length;
+        if (rowStart.length != rows + 1 || targetClean.length != rows || rowStart[rows] != steps) {
+            throw new InvalidArgumentException(
+                    "InversionTable: rowStart: expected " + (rows + 1) + " entries up to " + steps + ", got "
+                            + rowStart.length + " up to " + rowStart[rowStart.length - 1],
+                    0);
+        }
+        if (sample.length != steps || output.length != steps || noise.length != steps || averages.length != steps) {
+            throw new InvalidArgumentException("InversionTable: expected " + steps + " numbers of every kind", 0);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+package org.smpo.io;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/// A tensor of floats in memory, row-major, and small files of them by name: batches, latents, embeddings. Weights,
+/// which may be large, stay in their files instead ([Safetensors]).
+public final class FloatTensor {
+    private final List<Long> shape;
+    private final float[] values;
+
+    private FloatTensor(List<Long> shape, float[] values) {
+        this.shape = List.copyOf(shape);
+        this.values = values;
+    }
+
+    /// A tensor over these values, which are not copied.
+    ///
+    /// @throws IllegalArgumentException when their number is not the shape's
+    public static FloatTensor of(float[] values, long... shape) {
+        long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
+        if (elements != values.length) {
+            throw new IllegalArgumentException("tensor of shape " + Arrays.toString(shape) + ": expected " + elements
+                    + " values, got " + values.length);
+        }
+        return new FloatTensor(Arrays.stream(shape).boxed().toList(), values);
+    }
+
+    /// Sizes, outermost first.
+    public List<Long> shape() {
+        return shape;
+    }
+
+    /// The sizes as an array.
+    public long[] sizes() {
+        return shape.stream().mapToLong(Long::longValue).toArray();
+    }
+
+    /// The values themselves, not a copy.
+    public float[] values() {
+        return values;
+    }
+
+    /// Reads every tensor of a file, in the file's order. Narrower floating types widen, F64 and integers are rounded
+    /// to the nearest float.
+    ///
+    /// @throws SafetensorsException when the file is damaged or holds a type that is no number
+    /// @throws IOException when it cannot be read
+    public static Map<String, FloatTensor> readAll(Path path) throws IOException {
+        Map<String, FloatTensor> all = new LinkedHashMap<>();
+        try (Safetensors file = Safetensors.open(path)) {
+            for (TensorEntry entry : file.entries()) {
+                byte[] bytes = new byte[Math.toIntExact(entry.length())];
+                ByteView.of(file, entry).copyTo(0, bytes, 0, bytes.length);
+                all.put(entry.name(), new FloatTensor(entry.shape(), floats(path, entry, bytes)));
+            }
+        }
+        return all;
+    }
+
+    private static float[] floats(Path path, TensorEntry entry, byte[] bytes) throws SafetensorsException {
+        ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        float[] values =
+                new float[Math.toIntExact(8L * bytes.length / entry.dtype().bits())];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = switch (entry.dtype()) {
+                case F32 -> buffer.getFloat();
+                case F16 -> Float.float16ToFloat(buffer.getShort());
+                case BF16 -> Float.intBitsToFloat(buffer.getShort() << 16);
+                case F64 -> (float) buffer.getDouble();
+                case I32 -> buffer.getInt();
+                case I64 -> buffer.getLong();
+                default ->
+                    throw new SafetensorsException(
+                            path,
+                            entry.name(),
+                            "F16, BF16, F32, F64, I32 or I64",
+                            entry.dtype().name());
+            };
+        }
+        return values;
+    }
+
+    /// Writes tensors as F32, atomically.
+    ///
+    /// @param metadata text under text, may be empty
+    /// @throws IOException when the file cannot be written; an old one is then untouched
+    public static void writeAll(Path path, Map<String, FloatTensor> tensors, Map<String, String> metadata)
+            throws IOException {
+        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+        tensors.forEach(
+                (name, tensor) -> declarations.add(new SafetensorsWriter.Declaration(name, DType.F32, tensor.shape)));
+        SafetensorsWriter.write(path, declarations, metadata, (entry, out) -> {
+            float[] values = tensors.get(entry.name()).values;
+            ByteBuffer bytes =
+                    ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+            bytes.asFloatBuffer().put(values);
+            out.write(entry.name(), bytes);
+        });
+    }
+}

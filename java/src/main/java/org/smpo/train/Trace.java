@@ -1,0 +1,238 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.smpo.ffi.Device;
+import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.PairWindow;
+import org.smpo.ffi.ParameterInfo;
+import org.smpo.ffi.WindowResults;
+import org.smpo.io.FloatTensor;
+import org.smpo.io.Json;
+import org.smpo.model.Component;
+import org.smpo.model.ModelException;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.Precision;
+import org.smpo.model.UNet;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairInput;
+import org.smpo.schedule.Inversion;
+import org.smpo.schedule.NoiseSchedule;
+
+/// One [PreferenceStep] with every intermediate, for people who compare implementations.
+///
+/// | batch | |
+/// |---|---|
+/// | `latents_w`, `latents_l` | `[P,4,h,w]`: clean, scaled |
+/// | `prompt_embeds` | `[P,S,D]` |
+/// | `timesteps` | `[P]` |
+/// | `p` | `[P]`: smoothed label, where the objective reads one |
+/// | `pooled`, `time_ids` | `[P,E]`, `[P,6]`: SDXL only |
+///
+/// The result has, for each pair J, `noised_w.J`, `noised_l.J`, `target_w.J`, `target_l.J`, `pred_w.J`, `pred_l.J`,
+/// `ref_pred_w.J`, `ref_pred_l.J` `[4,h,w]` and `errors.J` `[4]` = (policy winner, policy loser, reference winner,
+/// reference loser); `loss` `[]`, the mean over pairs; and `grad.PARAMETER` of every parameter of the policy.
+public final class Trace {
+    private Trace() {}
+
+    /// How the step is taken.
+    ///
+    /// @param inversion not read by objectives that add forward noise
+    /// @param device `cpu`, `cuda` or `cuda:N`
+    /// @param threads CPU threads; 0: one per physical core
+    /// @param microBatch pairs at a time; 0: all
+    /// @param slots images inverted at a time; 0: all
+    public record Settings(
+            Objective objective,
+            Inversion inversion,
+            String device,
+            Precision precision,
+            int threads,
+            long seed,
+            int microBatch,
+            int slots) {}
+
+    /// Runs the step.
+    ///
+    /// @param model whose UNet is the reference, and whose schedule is used
+    /// @param policy a UNet's folder, or a model's; null: the reference's weights
+    /// @param batch the tensors above
+    /// @throws IllegalArgumentException naming the tensor of the batch that is missing or does not fit
+    public static Map<String, FloatTensor> run(
+            Path model, Path policy, Map<String, FloatTensor> batch, Settings settings) throws IOException {
+        EngineConfig config = EngineConfig.onCpu()
+                .withDevice(Device.parse(settings.device()))
+                .withThreads(settings.threads())
+                .withSeed(settings.seed());
+        try (ModelFiles files = openUnet(model);
+                ModelFiles policyFiles = openUnet(policy == null ? model : policy);
+                Engine engine = Engine.open(config);
+                UNet trained = UNet.load(
+                        engine,
+                        unet(policyFiles),
+                        new ModelOptions(settings.precision().dtype(), true, false));
+                UNet reference = settings.objective().needsReference()
+                        ? UNet.load(
+                                engine,
+                                unet(files),
+                                ModelOptions.frozen(settings.precision().dtype()))
+                        : null;
+                PairLatents pairs = pairs(engine, batch, settings.objective())) {
+            NoiseSchedule schedule = schedule(model, files);
+            PreferenceStep step = new PreferenceStep(
+                    engine,
+                    schedule,
+                    settings.objective(),
+                    settings.objective().spec(),
+                    settings.inversion(),
+                    settings.slots() == 0 ? 2 * pairs.pairs() : settings.slots());
+            try (PairWindow window = step.open(pairs, 0, true)) {
+                WindowResults results = step.run(
+                                window,
+                                pairs,
+                                new Networks(trained.network(), reference == null ? null : reference.network(), null),
+                                settings.microBatch() == 0 ? pairs.pairs() : settings.microBatch(),
+                                pairs.pairs(),
+                                true)
+                        .pairs();
+                return collect(window, results, trained, reference != null);
+            }
+        }
+    }
+
+    /// A pipeline's UNet alone where it has a folder of its own: the rest of the pipeline need not be there.
+    private static ModelFiles openUnet(Path path) throws IOException {
+        Path folder = path.resolve("unet");
+        return ModelFiles.open(Files.isDirectory(folder) ? folder : path);
+    }
+
+    private static NoiseSchedule schedule(Path model, ModelFiles files) throws IOException {
+        Path config = model.resolve("scheduler").resolve("scheduler_config.json");
+        return Files.isRegularFile(config)
+                ? NoiseSchedule.fromConfig(Json.readObject(config).asMap())
+                : files.schedule();
+    }
+
+    private static Component unet(ModelFiles files) throws ModelException {
+        return files.components().size() == 1
+                ? files.components().values().iterator().next()
+                : files.component("unet");
+    }
+
+    private static PairLatents pairs(Engine engine, Map<String, FloatTensor> batch, Objective objective) {
+        FloatTensor winners = tensor(batch, "latents_w", 4, -1);
+        long pairs = winners.sizes()[0];
+        FloatTensor losers = tensor(batch, "latents_l", 4, pairs);
+        if (!losers.shape().equals(winners.shape())) {
+            throw new IllegalArgumentException(
+                    "batch: latents_l: expected shape " + winners.shape() + " as latents_w, got " + losers.shape());
+        }
+        FloatTensor prompts = tensor(batch, "prompt_embeds", 3, pairs);
+        FloatTensor timesteps = tensor(batch, "timesteps", 1, pairs);
+        boolean reads = objective.inputs().contains(PairInput.LABEL);
+        FloatTensor labels = reads ? tensor(batch, "p", 1, pairs) : null;
+        FloatTensor pooled = batch.containsKey("pooled") ? tensor(batch, "pooled", 2, pairs) : null;
+        FloatTensor timeIds = batch.containsKey("time_ids") ? tensor(batch, "time_ids", 2, pairs) : null;
+        long[] items = new long[Math.toIntExact(2 * pairs)];
+        Arrays.setAll(items, i -> i < pairs ? 2L * i : 2L * (i - pairs) + 1);
+        long[] shape = winners.sizes();
+        shape[0] = 2 * pairs;
+        return new PairLatents(
+                engine.fromHost(joined(winners.values(), losers.values()), shape),
+                engine.fromHost(prompts.values(), prompts.sizes()),
+                pooled == null ? null : engine.fromHost(pooled.values(), pooled.sizes()),
+                timeIds == null
+                        ? null
+                        : engine.fromHost(joined(timeIds.values(), timeIds.values()), 2 * pairs, timeIds.sizes()[1]),
+                integers(timesteps.values()),
+                labels == null ? null : doubles(labels.values()),
+                items);
+    }
+
+    private static FloatTensor tensor(Map<String, FloatTensor> batch, String name, int rank, long pairs) {
+        FloatTensor tensor = batch.get(name);
+        if (tensor == null) {
+            throw new IllegalArgumentException("batch: expected a tensor " + name + ", found " + batch.keySet());
+        }
+        List<Long> shape = tensor.shape();
+        if (shape.size() != rank || shape.get(0) < 1 || (pairs >= 0 && shape.get(0) != pairs)) {
+            throw new IllegalArgumentException("batch: " + name + ": expected " + rank + " dimensions, the first of "
+                    + (pairs < 0 ? "at least 1" : pairs) + ", got " + shape);
+        }
+        return tensor;
+    }
+
+    private static Map<String, FloatTensor> collect(
+            PairWindow window, WindowResults results, UNet trained, boolean hasReference) {
+        Map<String, FloatTensor> out = new LinkedHashMap<>();
+        split(out, window, PairWindow.Part.NOISED, "noised");
+        split(out, window, PairWindow.Part.TARGET, "target");
+        split(out, window, PairWindow.Part.PREDICTION, "pred");
+        if (hasReference) {
+            split(out, window, PairWindow.Part.REFERENCE_PREDICTION, "ref_pred");
+        }
+        for (int pair = 0; pair < window.pairs(); pair++) {
+            float[] errors = {
+                (float) results.policyWinner()[pair],
+                (float) results.policyLoser()[pair],
+                (float) results.referenceWinner()[pair],
+                (float) results.referenceLoser()[pair]
+            };
+            out.put("errors." + pair, FloatTensor.of(errors, 4));
+        }
+        out.put("loss", FloatTensor.of(new float[] {(float) results.lossSum()}));
+        for (ParameterInfo parameter : trained.network().parameters()) {
+            long[] shape = parameter.shape().stream().mapToLong(Long::longValue).toArray();
+            out.put("grad." + parameter.name(), FloatTensor.of(trained.network().readGradient(parameter), shape));
+        }
+        return out;
+    }
+
+    private static void split(Map<String, FloatTensor> out, PairWindow window, PairWindow.Part part, String name) {
+        try (DeviceTensor tensor = window.tensor(part)) {
+            float[] values = tensor.toFloats();
+            long[] shape = Arrays.copyOfRange(tensor.shape(), 1, 4);
+            int size = values.length / (2 * window.pairs());
+            for (int pair = 0; pair < window.pairs(); pair++) {
+                int loser = window.pairs() + pair;
+                out.put(
+                        name + "_w." + pair,
+                        FloatTensor.of(Arrays.copyOfRange(values, pair * size, (pair + 1) * size), shape));
+                out.put(
+                        name + "_l." + pair,
+                        FloatTensor.of(Arrays.copyOfRange(values, loser * size, (loser + 1) * size), shape));
+            }
+        }
+    }
+
+    private static float[] joined(float[] first, float[] second) {
+        float[] all = Arrays.copyOf(first, first.length + second.length);
+        System.arraycopy(second, 0, all, first.length, second.length);
+        return all;
+    }
+
+    private static int[] integers(float[] values) {
+        int[] all = new int[values.length];
+        for (int i = 0; i < values.length; i++) {
+            all[i] = (int) values[i];
+            if (all[i] != values[i]) {
+                throw new IllegalArgumentException("batch: timesteps: expected whole numbers, got " + values[i]);
+            }
+        }
+        return all;
+    }
+
+    private static double[] doubles(float[] values) {
+        double[] all = new double[values.length];
+        Arrays.setAll(all, i -> values[i]);
+        return all;
+    }
+}

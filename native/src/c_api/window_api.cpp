@@ -1,0 +1,185 @@
+#include <cmath>
+#include <initializer_list>
+#include <utility>
+
+#include "c_api/guard.h"
+#include "c_api/unet_tensors.h"
+#include "engine/session.h"
+#include "engine/tensor.h"
+#include "engine/window.h"
+
+using smpo::c_api::guarded;
+using smpo::c_api::optional_tensor;
+using smpo::c_api::require_pointer;
+using smpo::c_api::require_range;
+using smpo::c_api::require_struct;
+using smpo::engine::fail;
+using smpo::engine::Session;
+using smpo::engine::UNetTensors;
+using smpo::engine::WindowOptions;
+
+namespace {
+
+void require_finite(std::initializer_list<std::pair<const char*, double>> numbers) {
+  for (const auto& [name, number] : numbers) {
+    if (!std::isfinite(number)) fail(SMPO_INVALID_ARGUMENT, name, ": expected a finite number, got ", number);
+  }
+}
+
+void require_by_pair(const double* values, uint32_t pairs, const char* name) {
+  for (uint32_t i = 0; values != nullptr && i < pairs; ++i) {
+    if (!std::isfinite(values[i])) {
+      fail(SMPO_INVALID_ARGUMENT, name, "[", i, "]: expected a finite number, got ", values[i]);
+    }
+  }
+}
+
+void check(const smpo_pair_loss* loss) {
+  require_struct(loss, "loss");
+  require_range(loss->kind, SMPO_PAIR_LOSS_DPO, SMPO_PAIR_LOSS_SFT, "loss.kind");
+  require_range(loss->kto_baseline_given, 0, 1, "loss.kto_baseline_given");
+  require_range(loss->winner_safeguard, 0, 1, "loss.winner_safeguard");
+  require_finite({{"loss.beta", loss->beta},
+                  {"loss.kappa", loss->kappa},
+                  {"loss.gamma", loss->gamma},
+                  {"loss.alpha", loss->alpha},
+                  {"loss.margin", loss->margin},
+                  {"loss.mapo_scale", loss->mapo_scale},
+                  {"loss.mapo_temperature", loss->mapo_temperature},
+                  {"loss.mapo_weight", loss->mapo_weight},
+                  {"loss.desirable_weight", loss->desirable_weight},
+                  {"loss.undesirable_weight", loss->undesirable_weight},
+                  {"loss.kto_baseline", loss->kto_baseline},
+                  {"loss.safeguard_mu", loss->safeguard_mu},
+                  {"loss.budget_weight", loss->budget_weight},
+                  {"loss.budget", loss->budget}});
+}
+
+void check(const smpo_pair_batch* batch, const smpo_pair_loss& loss, int64_t window_pairs) {
+  require_struct(batch, "batch");
+  require_range(batch->first_pair, 0, window_pairs - 1, "batch.first_pair");
+  require_range(batch->pairs, 1, window_pairs - batch->first_pair, "batch.pairs");
+  require_range(batch->backward, 0, 1, "batch.backward");
+  require_finite({{"batch.gradient_scale", batch->gradient_scale}});
+  if (loss.kind == SMPO_PAIR_LOSS_SMPO || loss.kind == SMPO_PAIR_LOSS_CAPO)
+    require_pointer(batch->label, "batch.label");
+  require_by_pair(batch->label, batch->pairs, "batch.label");
+  require_by_pair(batch->logit_scale, batch->pairs, "batch.logit_scale");
+  require_by_pair(batch->weight, batch->pairs, "batch.weight");
+}
+
+}  // namespace
+
+SMPO_EXPORT smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_tensor logvar, double scale,
+                                              uint32_t step, const int64_t* items, uint64_t count, smpo_tensor* latents,
+                                              smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto mean_tensor = s.tensor(mean, "mean");
+    const auto logvar_tensor = s.tensor(logvar, "logvar");
+    smpo::c_api::require_memory(items, count * sizeof(int64_t), "items");
+    require_pointer(latents, "latents");
+    *latents = s.adopt(smpo::engine::posterior_sample(s, *mean_tensor, *logvar_tensor, scale, step, {items, count}));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_open(smpo_session session, const smpo_window_inputs* inputs, smpo_window* window,
+                                         smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    require_struct(inputs, "inputs");
+    require_range(inputs->pairs, 1, SMPO_MAX_WINDOW_PAIRS, "inputs.pairs");
+    require_range(inputs->keep_predictions, 0, 1, "inputs.keep_predictions");
+    require_pointer(inputs->timesteps, "inputs.timesteps");
+    require_pointer(inputs->items, "inputs.items");
+    require_pointer(window, "window");
+    const size_t rows = 2 * static_cast<size_t>(inputs->pairs);
+    WindowOptions options{.pairs = inputs->pairs,
+                          .step = inputs->step,
+                          .keep_predictions = inputs->keep_predictions == 1,
+                          .timesteps = {inputs->timesteps, inputs->timesteps + rows},
+                          .items = {inputs->items, inputs->items + rows}};
+    const UNetTensors tensors{
+        .sample = s.tensor(inputs->latents, "inputs.latents"),
+        .timesteps = nullptr,
+        .encoder_hidden_states = s.tensor(inputs->encoder_hidden_states, "inputs.encoder_hidden_states"),
+        .text_embeds = optional_tensor(s, inputs->text_embeds, "inputs.text_embeds"),
+        .time_ids = optional_tensor(s, inputs->time_ids, "inputs.time_ids")};
+    *window = s.adopt(smpo::engine::open_window(std::move(options), tensors));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_add_noise(smpo_session session, smpo_window window, const smpo_forward_noise* noise,
+                                              smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.window(window);
+    require_struct(noise, "noise");
+    require_range(noise->per_image, 0, 1, "noise.per_image");
+    require_pointer(noise->sample, "noise.sample");
+    require_pointer(noise->noise, "noise.noise");
+    require_pointer(noise->target_sample, "noise.target_sample");
+    require_pointer(noise->target_noise, "noise.target_noise");
+    smpo::engine::add_noise(s, *pairs, *noise);
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_invert(smpo_session session, smpo_window window, smpo_model model,
+                                           const smpo_inversion_plan* plan, smpo_inversion_report* report,
+                                           smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.window(window);
+    const auto unet = s.model(model);
+    require_struct(plan, "plan");
+    require_range(plan->slots, 1, 65535, "plan.slots");
+    require_pointer(plan->row_start, "plan.row_start");
+    require_pointer(plan->timestep, "plan.timestep");
+    require_pointer(plan->sample, "plan.sample");
+    require_pointer(plan->output, "plan.output");
+    require_pointer(plan->noise, "plan.noise");
+    require_pointer(plan->averages, "plan.averages");
+    require_pointer(plan->target_sample, "plan.target_sample");
+    require_pointer(plan->target_clean, "plan.target_clean");
+    if (report != nullptr) require_struct(report, "report");
+    const smpo_inversion_report result = smpo::engine::invert(s, *pairs, *unet, *plan);
+    if (report != nullptr) *report = result;
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_accumulate(smpo_session session, smpo_window window, smpo_model policy,
+                                               smpo_model reference, const smpo_pair_loss* loss,
+                                               const smpo_pair_batch* batch, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.window(window);
+    const auto trained = s.model(policy, "policy");
+    const auto frozen = reference == 0 ? nullptr : s.model(reference, "reference");
+    check(loss);
+    check(batch, *loss, smpo::engine::rows(*pairs) / 2);
+    smpo::engine::accumulate(*pairs, *trained, frozen.get(), *loss, *batch);
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_read(smpo_session session, smpo_window window, smpo_window_results* results,
+                                         smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.window(window);
+    require_struct(results, "results");
+    const int64_t own = smpo::engine::rows(*pairs) / 2;
+    require_range(results->pairs, own, own, "results.pairs");
+    require_pointer(results->errors, "results.errors");
+    require_pointer(results->logits, "results.logits");
+    require_pointer(results->losses, "results.losses");
+    smpo::engine::read(s, *pairs, *results);
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_tensor(smpo_session session, smpo_window window, int32_t which, smpo_tensor* tensor,
+                                           smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.window(window);
+    require_range(which, SMPO_WINDOW_NOISED, SMPO_WINDOW_REFERENCE_PREDICTION, "which");
+    require_pointer(tensor, "tensor");
+    *tensor = s.adopt(smpo::engine::window_tensor(*pairs, which));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_window_close(smpo_session session, smpo_window window, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) { s.close_window(window); });
+}

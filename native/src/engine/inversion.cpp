@@ -1,0 +1,354 @@
+// DDIM inversion of a window's images through a fixed number of slots: each image has steps of its own, and as soon as
+// one is done the next takes its slot, so that the UNet's batch stays full until the last few.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/model_value.h"
+#include "engine/session.h"
+#include "engine/tensor.h"
+#include "engine/torch_tensor.h"
+#include "engine/window.h"
+#include "engine/window_value.h"
+#include "kernels/renoise_update.h"
+
+#ifdef SMPO_CUDA
+#include <c10/cuda/CUDAStream.h>
+#endif
+
+// Legend: R images of the window, S slots in use, N elements of a latent.
+namespace smpo::engine {
+namespace {
+
+using kernels::RenoiseSlot;
+
+// Of the random numbers; org.smpo.random.Purpose has the same number.
+constexpr uint32_t kInversionNoise = 6;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// An image on its way: its next step, and whether that step's first prediction is there already.
+struct Place {
+  int64_t row = 0;
+  int32_t step = 0;
+  bool second = false;
+};
+
+void check(const Window& window, const smpo_inversion_plan& plan) {
+  const int32_t* start = plan.row_start;
+  if (start[0] != 0) fail(SMPO_INVALID_ARGUMENT, "plan.row_start[0]: expected 0, got ", start[0]);
+  for (int64_t row = 0; row < window.rows(); ++row) {
+    const int64_t steps = int64_t{start[row + 1]} - start[row];
+    if (steps < 0 || steps > SMPO_MAX_INVERSION_STEPS) {
+      fail(SMPO_INVALID_ARGUMENT, "plan.row_start[", row + 1, "]: expected ", start[row], " to ",
+           int64_t{start[row]} + SMPO_MAX_INVERSION_STEPS, ", got ", start[row + 1]);
+    }
+  }
+  const auto finite = [](const char* name, const double* values, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (!std::isfinite(values[i])) {
+        fail(SMPO_INVALID_ARGUMENT, "plan.", name, "[", i, "]: expected a finite number, got ", values[i]);
+      }
+    }
+  };
+  const int64_t steps = start[window.rows()];
+  finite("timestep", plan.timestep, steps);
+  finite("sample", plan.sample, steps);
+  finite("output", plan.output, steps);
+  finite("noise", plan.noise, steps);
+  finite("target_sample", plan.target_sample, window.rows());
+  finite("target_clean", plan.target_clean, window.rows());
+}
+
+class Run final {
+ public:
+  Run(Session& session, const Window& window, const Model& model, const smpo_inversion_plan& plan)
+      : session_(session), window_(window), model_(model), plan_(plan) {
+    latents_RN_ = window.latents_RCHW.clone();
+    target_RN_ = at::empty_like(latents_RN_);
+  }
+
+  void run() {
+    std::vector<int64_t> waiting = start();
+    const size_t slots = std::min<size_t>(plan_.slots, waiting.size());
+    // Taken from the back: the longest come first, so that few are left to run alone at the end.
+    while (places_.size() < slots) admit(waiting);
+    while (!places_.empty()) {
+      session_.stop_if_cancelled();
+      if (changed_) gather();
+      predict();
+      take(waiting);
+    }
+  }
+
+  at::Tensor latents() const { return latents_RN_; }
+  at::Tensor target() const { return target_RN_; }
+  smpo_inversion_report report() const {
+    smpo_inversion_report report{};
+    report.size = sizeof report;
+    report.batches = batches_;
+    report.evaluations = evaluations_;
+    report.unet_seconds = unet_seconds_;
+    return report;
+  }
+
+ private:
+  int32_t first_step(int64_t row) const { return plan_.row_start[row]; }
+  int32_t last_step(int64_t row) const { return plan_.row_start[row + 1] - 1; }
+
+  // Writes the targets of images without a step and returns the others, those of most evaluations last.
+  std::vector<int64_t> start() {
+    std::vector<int64_t> waiting;
+    std::vector<RenoiseSlot> still;
+    std::vector<int64_t> evaluations(static_cast<size_t>(window_.rows()));
+    for (int64_t row = 0; row < window_.rows(); ++row) {
+      if (last_step(row) < first_step(row)) {
+        still.push_back(target_slot(row, RenoiseSlot{.row = static_cast<int32_t>(row)}));
+        continue;
+      }
+      for (int32_t k = first_step(row); k <= last_step(row); ++k) {
+        evaluations[static_cast<size_t>(row)] += plan_.averages[k] == 0 ? 1 : 2;
+      }
+      waiting.push_back(row);
+    }
+    // In pieces: the kernel takes at most 65535 slots.
+    for (size_t first = 0; first < still.size(); first += 65535) {
+      const size_t count = std::min<size_t>(65535, still.size() - first);
+      update(std::vector<RenoiseSlot>(still.begin() + static_cast<std::ptrdiff_t>(first),
+                                      still.begin() + static_cast<std::ptrdiff_t>(first + count)),
+             {}, {}, {}, /*writes_latents=*/true, /*writes_input=*/false);
+    }
+    std::ranges::reverse(waiting);
+    std::ranges::stable_sort(waiting, [&evaluations](int64_t a, int64_t b) {
+      return evaluations[static_cast<size_t>(a)] < evaluations[static_cast<size_t>(b)];
+    });
+    return waiting;
+  }
+
+  void admit(std::vector<int64_t>& waiting) {
+    places_.push_back({.row = waiting.back(), .step = first_step(waiting.back())});
+    waiting.pop_back();
+    changed_ = true;
+  }
+
+  // What belongs to the slots' images, after an image came or went: conditions, and the latents that the UNet sees.
+  void gather() {
+    const auto slots = static_cast<int64_t>(places_.size());
+    std::vector<int64_t> images, pairs;
+    for (const Place& place : places_) {
+      images.push_back(place.row);
+      pairs.push_back(place.row % window_.pairs());
+    }
+    const auto index = [&](std::vector<int64_t>& values) {
+      return at::from_blob(values.data(), {slots}, at::kLong)
+          .to(latents_RN_.device(), at::kLong, /*non_blocking=*/false, /*copy=*/true);
+    };
+    const at::Tensor pair_index = index(pairs);
+    const auto of = [](const at::Tensor& all, const at::Tensor& which) {
+      return all.defined() ? all.index_select(0, which) : at::Tensor();
+    };
+    const models::UNet& unet = require_unet(model_);
+    const at::Tensor image_index = index(images);
+    inputs_ =
+        unet_inputs(unet, latents_RN_.index_select(0, image_index), at::empty({slots}, window_.latents_RCHW.options()),
+                    of(window_.encoder_hidden_states_WSD, pair_index), of(window_.text_embeds_WE, pair_index),
+                    of(window_.time_ids_RK, image_index));
+    // A slot in the middle of a step sees its guess, which an earlier batch left at the slot's old place.
+    at::Tensor sample = inputs_.sample_BCHW.value.clone(at::MemoryFormat::Contiguous);
+    at::Tensor first = at::empty_like(sample);
+    for (int64_t slot = 0; slot < slots; ++slot) {
+      if (!places_[static_cast<size_t>(slot)].second) continue;
+      const int64_t from = came_from_[static_cast<size_t>(slot)];
+      sample[slot].copy_(input_SN_[from]);
+      first[slot].copy_(first_SN_[from]);
+    }
+    input_SN_ = std::move(sample);
+    first_SN_ = std::move(first);
+    unet.check_inputs(inputs_);
+    changed_ = false;
+  }
+
+  void predict() {
+    std::vector<float> t;
+    for (const Place& place : places_) t.push_back(static_cast<float>(plan_.timestep[place.step]));
+    inputs_.timesteps_B = at::from_blob(t.data(), {static_cast<int64_t>(t.size())}, at::kFloat)
+                              .to(latents_RN_.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    inputs_.sample_BCHW = tape::Var(input_SN_);
+    const Clock::time_point start = Clock::now();
+    tape::Tape tape = tape::Tape::inference(model_.uses_adapters());
+    prediction_SN_ = require_unet(model_).forward(tape, inputs_).value.contiguous();
+    unet_seconds_ += seconds_since(start);
+    ++batches_;
+    evaluations_ += places_.size();
+  }
+
+  // Every slot's half step with the prediction that has just been made.
+  void take(std::vector<int64_t>& waiting) {
+    const size_t slots = places_.size();
+    const auto averages = [this](const Place& place) { return plan_.averages[place.step] != 0; };
+    const auto guesses = [&](const Place& place) { return averages(place) && !place.second; };
+    std::vector<RenoiseSlot> guess(slots), whole(slots);
+    bool any_guess = false, any_whole = false, any_noise = false;
+    for (size_t slot = 0; slot < slots; ++slot) {
+      const Place& place = places_[slot];
+      const int32_t k = place.step;
+      RenoiseSlot step{.row = static_cast<int32_t>(place.row),
+                       .flags = RenoiseSlot::kActive,
+                       .a = static_cast<float>(plan_.sample[k]),
+                       .b = static_cast<float>(plan_.output[k])};
+      if (guesses(place)) {
+        guess[slot] = step;
+        any_guess = true;
+        continue;
+      }
+      if (place.second) step.flags |= RenoiseSlot::kAverage;
+      if (plan_.noise[k] != 0) {
+        step.flags |= RenoiseSlot::kNoise;
+        step.noise_scale = static_cast<float>(plan_.noise[k]);
+        any_noise = true;
+      }
+      whole[slot] = k == last_step(place.row) ? target_slot(place.row, step) : step;
+      any_whole = true;
+    }
+
+    // First predictions, where each slot keeps its own until the second is there.
+    if (std::ranges::none_of(places_, &Place::second)) {
+      first_SN_ = prediction_SN_;
+    } else {
+      for (size_t slot = 0; slot < slots; ++slot) {
+        if (places_[slot].second) continue;
+        first_SN_[static_cast<int64_t>(slot)].copy_(prediction_SN_[static_cast<int64_t>(slot)]);
+      }
+    }
+    at::Tensor next_input_SN = at::empty_like(input_SN_);
+    std::swap(input_SN_, next_input_SN);
+    if (any_guess) update(guess, first_SN_, prediction_SN_, {}, /*writes_latents=*/false, /*writes_input=*/true);
+    if (any_whole) {
+      update(whole, first_SN_, prediction_SN_, any_noise ? noise() : at::Tensor(), /*writes_latents=*/true,
+             /*writes_input=*/true);
+    }
+
+    std::vector<Place> next;
+    came_from_.clear();
+    for (size_t slot = 0; slot < slots; ++slot) {
+      Place place = places_[slot];
+      if (guesses(place)) {
+        place.second = true;
+      } else {
+        place.second = false;
+        if (place.step++ == last_step(place.row)) {
+          changed_ = true;
+          continue;
+        }
+      }
+      next.push_back(place);
+      came_from_.push_back(static_cast<int64_t>(slot));
+    }
+    places_ = std::move(next);
+    while (places_.size() < slots && !waiting.empty()) {
+      admit(waiting);
+      came_from_.push_back(-1);
+    }
+  }
+
+  at::Tensor noise() {
+    std::vector<int64_t> items;
+    for (const Place& place : places_) {
+      const int64_t item = window_.options.items[static_cast<size_t>(place.row)];
+      items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.step - first_step(place.row)));
+    }
+    std::vector<int64_t> shape = latents_RN_.sizes().vec();
+    shape[0] = static_cast<int64_t>(items.size());
+    Tensor drawn{at::empty(shape, latents_RN_.options())};
+    fill_normal(session_, drawn, kInversionNoise, window_.options.step, items);
+    return drawn.value;
+  }
+
+  RenoiseSlot target_slot(int64_t row, RenoiseSlot slot) const {
+    slot.flags |= RenoiseSlot::kTarget;
+    slot.target_x = static_cast<float>(plan_.target_sample[row]);
+    slot.target_x0 = static_cast<float>(plan_.target_clean[row]);
+    return slot;
+  }
+
+  void update(const std::vector<RenoiseSlot>& slots, const at::Tensor& first, const at::Tensor& second,
+              const at::Tensor& noise, bool writes_latents, bool writes_input) {
+    const auto data = [](const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; };
+    const auto dtype = [](const at::Tensor& x) {
+      return x.defined() && x.scalar_type() == at::kBFloat16 ? kernels::DType::kBF16 : kernels::DType::kF32;
+    };
+    kernels::RenoiseUpdateArgs args{.slots = static_cast<int64_t>(slots.size()),
+                                    .elements = window_.elements(),
+                                    .slot_S = slots.data(),
+                                    .latents_RN = latents_RN_.const_data_ptr<float>(),
+                                    .first_prediction_SN = data(first),
+                                    .second_prediction_SN = data(second),
+                                    .prediction_dtype = dtype(first),
+                                    .noise_SN = noise.defined() ? noise.const_data_ptr<float>() : nullptr,
+                                    .clean_latents_RN = window_.latents_RCHW.const_data_ptr<float>(),
+                                    .updated_RN = writes_latents ? latents_RN_.mutable_data_ptr<float>() : nullptr,
+                                    .unet_input_SN = writes_input ? input_SN_.mutable_data_ptr() : nullptr,
+                                    .unet_input_dtype = dtype(input_SN_),
+                                    .target_RN = target_RN_.mutable_data_ptr<float>()};
+#ifdef SMPO_CUDA
+    if (!window_.on_cpu()) {
+      const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
+      const at::Tensor table =
+          at::from_blob(const_cast<RenoiseSlot*>(slots.data()), {bytes}, at::kByte).to(latents_RN_.device());
+      args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
+      kernels::cuda::renoise_update(args, c10::cuda::getCurrentCUDAStream().stream());
+      return;
+    }
+#endif
+    kernels::cpu::renoise_update(args);
+  }
+
+  Session& session_;
+  const Window& window_;
+  const Model& model_;
+  const smpo_inversion_plan& plan_;
+
+  at::Tensor latents_RN_, target_RN_;
+  std::vector<Place> places_;
+  // Of each place in the batch before; -1 for an image that has just come.
+  std::vector<int64_t> came_from_;
+  bool changed_ = true;
+  models::UNet::Inputs inputs_;
+  at::Tensor input_SN_, first_SN_, prediction_SN_;
+
+  uint32_t batches_ = 0;
+  uint64_t evaluations_ = 0;
+  double unet_seconds_ = 0;
+};
+
+}  // namespace
+
+smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan) {
+  const models::UNet& network = require_unet(model);
+  if (network.spec().in_channels != network.spec().out_channels) {
+    fail(SMPO_UNSUPPORTED, "model: expected a UNet that predicts what it is given, got ", network.spec().in_channels,
+         " channels in and ", network.spec().out_channels, " out");
+  }
+  check(window, plan);
+  const Clock::time_point start = Clock::now();
+  Run run(session, window, model, plan);
+  run.run();
+  window.noised_RCHW = run.latents();
+  window.target_RCHW = run.target();
+  smpo_inversion_report report = run.report();
+  report.seconds = seconds_since(start);
+  return report;
+}
+
+}  // namespace smpo::engine

@@ -251,6 +251,10 @@ uint64_t Session::adopt(std::shared_ptr<Sampler> sampler) {
   return handles().open(HandleKind::kSampler, handle_, std::move(sampler));
 }
 
+uint64_t Session::adopt(std::shared_ptr<Optimizer> optimizer) {
+  return handles().open(HandleKind::kOptimizer, handle_, std::move(optimizer));
+}
+
 std::shared_ptr<Tensor> Session::tensor(uint64_t handle, const char* argument) const {
   return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, argument));
 }
@@ -263,9 +267,17 @@ std::shared_ptr<Sampler> Session::sampler(uint64_t handle) const {
   return std::static_pointer_cast<Sampler>(handles().resolve(handle, HandleKind::kSampler, handle_, "sampler"));
 }
 
+std::shared_ptr<Optimizer> Session::optimizer(uint64_t handle) const {
+  return std::static_pointer_cast<Optimizer>(handles().resolve(handle, HandleKind::kOptimizer, handle_, "optimizer"));
+}
+
 void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind::kModel, handle_, "model"); }
 
 void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
+
+void Session::close_optimizer(uint64_t handle) {
+  handles().close(handle, HandleKind::kOptimizer, handle_, "optimizer");
+}
 
 void Session::close_tensor(uint64_t handle) {
   handles().close(handle, HandleKind::kTensor, handle_, "tensor");

@@ -40,6 +40,10 @@ record Struct(StructLayout layout, MemorySegment segment) {
         return segment.get(JAVA_LONG, offset(field, JAVA_LONG.byteSize()));
     }
 
+    double getDouble(String field) {
+        return segment.get(JAVA_DOUBLE, offset(field, JAVA_DOUBLE.byteSize()));
+    }
+
     /// The text of a `char[]` field up to its zero byte, UTF-8.
     String getString(String field) {
         PathElement path = PathElement.groupElement(field);

@@ -252,6 +252,8 @@ class HeaderContractTest {
         constants.put("SMPO_MAX_LORA_MODULES", (long) Native.MAX_LORA_MODULES);
         constants.put("SMPO_SAMPLER_MAX_HISTORY", (long) Native.SAMPLER_MAX_HISTORY);
         constants.put("SMPO_SAMPLER_MAX_STEPS", (long) Native.SAMPLER_MAX_STEPS);
+        constants.put("SMPO_OPTIMIZER_ADAMW", (long) Native.OPTIMIZER_ADAMW);
+        constants.put("SMPO_OPTIMIZER_ADAFACTOR", (long) Native.OPTIMIZER_ADAFACTOR);
         for (ModelKind kind : ModelKind.values()) {
             constants.put("SMPO_MODEL_" + kind, (long) kind.code());
         }

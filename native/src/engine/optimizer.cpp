@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -55,6 +56,7 @@ struct Optimizer {
   at::Tensor ema = {};  // undefined without
 
   std::vector<State> states = {};
+  std::unordered_map<std::string, size_t> state_of_name = {};
 
   // Where the kernels run: a GradNormResult, and what summing takes.
   at::Tensor norm = {};
@@ -99,17 +101,22 @@ void check_options(const smpo_optimizer_options& options) {
   }
 }
 
-// Views of the flat buffer for every parameter, and their names.
+void add_state(Optimizer& optimizer, std::string name, at::Tensor value, bool negative) {
+  optimizer.state_of_name.emplace(name, optimizer.states.size());
+  optimizer.states.push_back({std::move(name), std::move(value), negative});
+}
+
+// Views of the flat buffer for every parameter.
 void add_states(Optimizer& optimizer, const char* kind, const at::Tensor& flat, bool negative) {
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
-    optimizer.states.push_back({std::string(kind) + "." + entry.name, ParameterGroup::view(flat, entry), negative});
+    add_state(optimizer, std::string(kind) + "." + entry.name, ParameterGroup::view(flat, entry), negative);
   }
 }
 
 const State& existing(const Optimizer& optimizer, std::string_view name) {
-  const auto found = std::ranges::find(optimizer.states, name, &State::name);
-  if (found == optimizer.states.end()) fail(SMPO_INVALID_ARGUMENT, "name: the optimizer has no state ", name);
-  return *found;
+  const auto found = optimizer.state_of_name.find(std::string(name));
+  if (found == optimizer.state_of_name.end()) fail(SMPO_INVALID_ARGUMENT, "name: the optimizer has no state ", name);
+  return optimizer.states[found->second];
 }
 
 void require_host_spec(const State& state, const TensorSpec& spec) {

@@ -32,8 +32,7 @@ public final class NativeOptimizer extends Handle {
     /// cannot be merged meanwhile.
     ///
     /// @throws InvalidArgumentException when nothing trains, a parameter was never written, the model has an
-    optimizer,
-    ///     or a number is out of its range
+    ///     optimizer, or a number is out of its range
     /// @throws EngineOutOfMemoryException when the state does not fit
     public static NativeOptimizer open(NativeModel model, OptimizerOptions options) {
         Engine engine = model.engine();

@@ -7,7 +7,7 @@ package org.smpo.ffi;
 /// @param steps updates made, this one included
 /// @param gradNorm Euclidean norm of all gradients as they were
 /// @param clipCoefficient what gradients were multiplied by: `min(1, maxGradNorm / (gradNorm + 1e-6))`; 0 if not
-/// applied
+///     applied
 /// @param learningRate the given one, or that of Adafactor's relative step
 public record StepOutcome(
         boolean finite, boolean applied, long steps, double gradNorm, double clipCoefficient, double learningRate) {

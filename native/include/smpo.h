@@ -662,6 +662,103 @@ smpo_status smpo_window_tensor(smpo_session session, smpo_window window, int32_t
                                smpo_error *error);
 
 smpo_status smpo_window_close(smpo_session session, smpo_window window, smpo_error *error);
+/* ---- optimizer -------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_optimizer; /* an update rule with its state for one model; 0 is never a valid handle */
+
+enum {
+  SMPO_OPTIMIZER_ADAMW = 1,    /* as torch.optim.AdamW */
+  SMPO_OPTIMIZER_ADAFACTOR = 2 /* as transformers.optimization.Adafactor */
+};
+
+typedef struct smpo_optimizer_options {
+  uint32_t size;
+  int32_t kind;          /* SMPO_OPTIMIZER_* */
+  double beta1;          /* in [0,1). Adafactor: 0 keeps no first moment */
+  double beta2;          /* AdamW: in [0,1); Adafactor: 0 */
+  double eps;            /* above 0. AdamW: beside the root of the second moment; Adafactor: beside the square */
+  double weight_decay;   /* 0 or more, decoupled: times the learning rate */
+  double ema_decay;      /* in [0,1): ema += (1 - ema_decay) (weight - ema) after every update; 0: no EMA */
+  /* Adafactor's own; 0 for AdamW. */
+  double parameter_eps;  /* above 0: least root mean square of a parameter for scale_parameter */
+  double clip_threshold; /* above 0: largest root mean square of a parameter's update before the learning rate */
+  double decay_rate;     /* below 0: the second moment keeps 1 - step^decay_rate */
+  int32_t scale_parameter; /* 1: the learning rate is times the parameter's root mean square */
+  int32_t relative_step;   /* 1: the learning rate is min(1e-2, step^-0.5), and that of every step is 0 */
+  int32_t warmup_init;     /* 1, with relative_step only: min(1e-6 step, step^-0.5) */
+  int32_t reserved;        /* 0 */
+} smpo_optimizer_options;  /* 88 bytes */
+
+typedef struct smpo_optimizer_info {
+  uint32_t size;
+  int32_t kind;         /* SMPO_OPTIMIZER_* */
+  uint32_t state_count; /* tensors that a checkpoint needs, besides the number of steps */
+  uint32_t reserved;
+  int64_t steps;        /* updates made */
+  uint64_t bytes;       /* of the state */
+} smpo_optimizer_info;
+
+/* NAME.PARAMETER, where NAME is exp_avg or exp_avg_sq, Adafactor's exp_avg_sq_row and exp_avg_sq_col, or ema. */
+typedef struct smpo_state_info {
+  uint32_t size;
+  int32_t rank;
+  int64_t shape[8];
+  char name[216];
+} smpo_state_info; /* 288 bytes */
+
+typedef struct smpo_step_outcome {
+  uint32_t size;
+  int32_t finite;   /* 1: every gradient is finite, and so is their norm as an f32 */
+  int32_t applied;  /* 1: weights and state have changed, and gradients are zero; 0 where finite is 0 */
+  int32_t reserved;
+  int64_t steps;            /* updates made, this one included */
+  double grad_norm;         /* of all gradients as they were */
+  double clip_coefficient;  /* min(1, max_grad_norm / (grad_norm + 1e-6)): what gradients were multiplied by; or 0 */
+  double learning_rate;     /* the given one, or relative_step's */
+} smpo_step_outcome; /* 48 bytes */
+
+/* An optimizer of the parameters that train: the adapters, else the model's own. Its moments are zero and its EMA is the
+ * weights as they stand, which must all be written. It keeps its model: the handle may be closed. A model has one
+ * optimizer at a time, and its adapters cannot be merged meanwhile. SMPO_INVALID_ARGUMENT when nothing trains. */
+smpo_status smpo_optimizer_open(smpo_session session, smpo_model model, const smpo_optimizer_options *options,
+                                smpo_optimizer *optimizer, smpo_error *error);
+
+/* One update from the sum of the gradients: clips it to `max_grad_norm` (infinity: never), updates weights, state and
+ * EMA, and makes gradients zero. When the gradients are not finite nothing changes at all, and SMPO_OK comes back with
+ * outcome->finite 0. */
+smpo_status smpo_optimizer_step(smpo_session session, smpo_optimizer optimizer, double learning_rate,
+                                double max_grad_norm, smpo_step_outcome *outcome, smpo_error *error);
+
+/* The first parameter whose gradient has a value that is not finite; empty when there is none. capacity >= 192. */
+smpo_status smpo_optimizer_find_non_finite(smpo_session session, smpo_optimizer optimizer, char *name,
+                                           uint32_t capacity, smpo_error *error);
+
+smpo_status smpo_optimizer_describe(smpo_session session, smpo_optimizer optimizer, smpo_optimizer_info *info,
+                                    smpo_error *error);
+
+/* State tensor `index` in 0..state_count-1. */
+smpo_status smpo_optimizer_state(smpo_session session, smpo_optimizer optimizer, uint32_t index, smpo_state_info *info,
+                                 smpo_error *error);
+
+/* Copies a state tensor to host memory, f32 and row-major. SMPO_INVALID_ARGUMENT for an unknown name. */
+smpo_status smpo_optimizer_read_state(smpo_session session, smpo_optimizer optimizer, const char *name,
+                                      const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
+
+/* And back: with the number of steps, that of a run continued bit for bit. SMPO_NON_FINITE with the index of the first
+ * such value, SMPO_INVALID_ARGUMENT for a negative one in a second moment; then nothing changes. */
+smpo_status smpo_optimizer_write_state(smpo_session session, smpo_optimizer optimizer, const char *name,
+                                       const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
+                                       smpo_error *error);
+
+/* Updates made before: the next one is number `steps` + 1. In [0, 2^53). */
+smpo_status smpo_optimizer_set_steps(smpo_session session, smpo_optimizer optimizer, int64_t steps, smpo_error *error);
+
+/* Writes the EMA into another model's parameters of the same names and shapes; its others stay as they are.
+ * SMPO_INVALID_ARGUMENT without an EMA. */
+smpo_status smpo_optimizer_copy_ema(smpo_session session, smpo_optimizer optimizer, smpo_model model,
+                                    smpo_error *error);
+
+smpo_status smpo_optimizer_close(smpo_session session, smpo_optimizer optimizer, smpo_error *error);
 
 #ifdef __cplusplus
 }

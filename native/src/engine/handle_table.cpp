@@ -1,5 +1,6 @@
 #include "engine/handle_table.h"
 
+#include <string>
 #include <utility>
 
 #include "engine/error.h"
@@ -27,9 +28,14 @@ const char* name(HandleKind kind) {
       return "sampler";
     case HandleKind::kWindow:
       return "window";
+    case HandleKind::kOptimizer:
+      return "optimizer";
   }
   return nullptr;
 }
+
+// "a tensor", "an optimizer"
+std::string one(HandleKind kind) { return std::string(kind == HandleKind::kOptimizer ? "an " : "a ") + name(kind); }
 
 }  // namespace
 
@@ -56,20 +62,20 @@ const HandleTable::Entry& HandleTable::checked(uint64_t handle, HandleKind kind,
   const auto found_kind = static_cast<HandleKind>(handle >> kKindShift);
   const auto generation = static_cast<uint32_t>(handle >> kGenerationShift) & kLastGeneration;
   const auto slot = static_cast<uint32_t>(handle);
-  if (handle == 0) fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got the null handle");
+  if (handle == 0) fail(SMPO_INVALID_HANDLE, argument, ": expected ", one(kind), " handle, got the null handle");
   if (name(found_kind) == nullptr) {
-    fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got ", handle,
+    fail(SMPO_INVALID_HANDLE, argument, ": expected ", one(kind), " handle, got ", handle,
          ", which is no handle of this library");
   }
   if (found_kind != kind) {
-    fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got a ", name(found_kind), " handle");
+    fail(SMPO_INVALID_HANDLE, argument, ": expected ", one(kind), " handle, got ", one(found_kind), " handle");
   }
   const auto never_issued = [&] {
     if (slot >= entries_.size() || generation == 0 || generation > entries_[slot].generation) return true;
     return generation == entries_[slot].generation && entries_[slot].object == nullptr;
   };
   if (never_issued()) {
-    fail(SMPO_INVALID_HANDLE, argument, ": expected a ", name(kind), " handle, got ", handle,
+    fail(SMPO_INVALID_HANDLE, argument, ": expected ", one(kind), " handle, got ", handle,
          ", which was never handed out");
   }
   const Entry& entry = entries_[slot];

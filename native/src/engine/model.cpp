@@ -167,6 +167,9 @@ void set_lora_scale(Model& model, double scale) {
 
 void merge_lora(Model& model, double weight) {
   if (!std::isfinite(weight)) fail(SMPO_INVALID_ARGUMENT, "weight: expected a finite number, got ", weight);
+  if (!model.optimizer.expired()) {
+    fail(SMPO_INVALID_ARGUMENT, "model: expected adapters that no optimizer holds: close the optimizer first");
+  }
   model.weights().merge_lora(weight);
 }
 

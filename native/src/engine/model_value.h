@@ -17,12 +17,16 @@
 
 namespace smpo::engine {
 
+struct Optimizer;
+
 struct Model {
   // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
   std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
                std::unique_ptr<models::ClipVision>>
       network;
   bool checkpointing = false;
+  // The one that is open on it, if any.
+  std::weak_ptr<const Optimizer> optimizer = {};
 
   models::Weights& weights() const {
     return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);

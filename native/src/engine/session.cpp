@@ -255,6 +255,10 @@ uint64_t Session::adopt(std::shared_ptr<Window> window) {
   return handles().open(HandleKind::kWindow, handle_, std::move(window));
 }
 
+uint64_t Session::adopt(std::shared_ptr<Optimizer> optimizer) {
+  return handles().open(HandleKind::kOptimizer, handle_, std::move(optimizer));
+}
+
 std::shared_ptr<Tensor> Session::tensor(uint64_t handle, const char* argument) const {
   return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, argument));
 }
@@ -271,11 +275,19 @@ std::shared_ptr<Window> Session::window(uint64_t handle) const {
   return std::static_pointer_cast<Window>(handles().resolve(handle, HandleKind::kWindow, handle_, "window"));
 }
 
+std::shared_ptr<Optimizer> Session::optimizer(uint64_t handle) const {
+  return std::static_pointer_cast<Optimizer>(handles().resolve(handle, HandleKind::kOptimizer, handle_, "optimizer"));
+}
+
 void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind::kModel, handle_, "model"); }
 
 void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
 
 void Session::close_window(uint64_t handle) { handles().close(handle, HandleKind::kWindow, handle_, "window"); }
+
+void Session::close_optimizer(uint64_t handle) {
+  handles().close(handle, HandleKind::kOptimizer, handle_, "optimizer");
+}
 
 void Session::close_tensor(uint64_t handle) {
   handles().close(handle, HandleKind::kTensor, handle_, "tensor");

@@ -19,18 +19,18 @@ template <typename... Parts>
   throw std::invalid_argument(std::move(message).str());
 }
 
-/// Row-major, but for pictures' filters: [out,in,kh,kw] lies as [out,kh,kw,in].
-at::Tensor view_of(const at::Tensor& flat, const ParameterGroup::Entry& entry) {
+}  // namespace
+
+// ---- one set of buffers
+
+// Row-major, but for pictures' filters: [out,in,kh,kw] lies as [out,kh,kw,in].
+at::Tensor ParameterGroup::view(const at::Tensor& flat, const Entry& entry) {
   const std::vector<int64_t>& shape = entry.shape;
   if (shape.size() != 4) return flat.narrow(0, entry.offset, entry.elements).view(shape);
   return flat.narrow(0, entry.offset, entry.elements)
       .view({shape[0], shape[2], shape[3], shape[1]})
       .permute({0, 3, 1, 2});
 }
-
-}  // namespace
-
-// ---- one set of buffers
 
 void ParameterGroup::declare(tape::Parameter* parameter, std::string name, std::vector<int64_t> shape) {
   if (compute_.defined()) throw std::logic_error("weights: " + name + " is declared after allocate()");
@@ -59,9 +59,9 @@ void ParameterGroup::allocate(const WeightOptions& options) {
   }
   if (options.trainable) gradient_ = at::zeros({end_}, memory.dtype(wide));
   for (Entry& entry : entries_) {
-    entry.parameter->value = view_of(compute_, entry);
-    entry.master = view_of(master_.defined() ? master_ : compute_, entry);
-    if (options.trainable) entry.parameter->grad = view_of(gradient_, entry);
+    entry.parameter->value = view(compute_, entry);
+    entry.master = view(master_.defined() ? master_ : compute_, entry);
+    if (options.trainable) entry.parameter->grad = view(gradient_, entry);
   }
 }
 

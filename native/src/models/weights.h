@@ -66,6 +66,8 @@ class ParameterGroup final {
   void declare(tape::Parameter* parameter, std::string name, std::vector<int64_t> shape);
   /// Makes the buffers, filled with zeros, and the views.
   void allocate(const WeightOptions& options);
+  /// The entry's part of a flat buffer that is laid out as these are: an optimizer's state.
+  static at::Tensor view(const at::Tensor& flat, const Entry& entry);
   /// The compute copy becomes the rounded master. Nothing to do where they share memory or there is no master.
   void refresh_compute_copy();
 

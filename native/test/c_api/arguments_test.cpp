@@ -41,6 +41,11 @@ struct Outputs {
   smpo_parameter_info parameter_info;
   smpo_tensor second_tensor;
   smpo_sampler sampler;
+  smpo_optimizer optimizer;
+  smpo_optimizer_info optimizer_info;
+  smpo_state_info state_info;
+  smpo_step_outcome outcome;
+  char long_text[192];
 };
 
 // One call's arguments, good until a case spoils one. A function reads those that it has.
@@ -80,6 +85,7 @@ struct Arguments {
   smpo_model model = 0;       // with an adapter of rank 1 on conv_in, and every weight written
   smpo_model bare_model = 0;  // without adapters, and no weight written
   smpo_sampler sampler = 0;
+  smpo_optimizer optimizer = 0;  // of another model with such an adapter
   smpo_unet_spec unet_spec = tiny_unet_spec();
   smpo_model_options options = f32_options();
   smpo_lora_spec lora = sized<smpo_lora_spec>();
@@ -93,6 +99,12 @@ struct Arguments {
   double scale = 0.5;
   uint32_t index = 0;
   uint32_t steps = 1;
+  smpo_optimizer_options optimizer_options = adamw_options();
+  double learning_rate = 1e-3;
+  double max_grad_norm = 1;
+  int64_t steps_before = 7;
+  const char* state_name = "exp_avg_sq.conv_in.lora_B.weight";
+  uint32_t name_capacity = 192;
 
   EncoderWorld encoders;
   smpo_vae_spec vae_spec = tiny_vae_spec();
@@ -118,6 +130,12 @@ struct Arguments {
   smpo_parameter_info* parameter_info = nullptr;
   smpo_tensor* second_tensor_out = nullptr;
   smpo_sampler* sampler_out = nullptr;
+  const smpo_optimizer_options* optimizer_options_pointer = &optimizer_options;
+  smpo_optimizer* optimizer_out = nullptr;
+  smpo_optimizer_info* optimizer_info = nullptr;
+  smpo_state_info* state_info = nullptr;
+  smpo_step_outcome* outcome = nullptr;
+  char* long_text = nullptr;
 
   Arguments() = default;
   Arguments(const Arguments&) = delete;
@@ -141,6 +159,7 @@ struct Function {
   bool spec = false;
   bool model = false;
   bool sampler = false;
+  bool optimizer = false;
   int optional_pointers = 0;  // that may be null
 };
 
@@ -150,6 +169,7 @@ struct World {
   smpo_model model = 0;
   smpo_model bare_model = 0;
   smpo_sampler sampler = 0;
+  smpo_optimizer optimizer = 0;
   smpo_unet_inputs inputs{};
   smpo_tensor cotangent = 0;
   EncoderWorld encoders;
@@ -157,7 +177,6 @@ struct World {
   explicit World(smpo_session session) : encoders(session) {
     const auto spec = spec_of(SMPO_F32, {2, 4});
     EXPECT_EQ(smpo_tensor_zeros(session, &spec, &tensor, nullptr), SMPO_OK);
-    model = open_unet(session, f32_options());
     bare_model = open_unet(session, f32_options());
     const char* modules[] = {"conv_in"};
     auto lora = sized<smpo_lora_spec>();
@@ -165,13 +184,18 @@ struct World {
     lora.alpha = 2;
     lora.module_count = 1;
     lora.modules = modules;
-    EXPECT_EQ(smpo_model_add_lora(session, model, &lora, nullptr), SMPO_OK);
-    write_missing(session, model);
+    smpo_model trained_model = 0;
+    for (smpo_model* adapted : {&model, &trained_model}) {
+      *adapted = open_unet(session, f32_options());
+      EXPECT_EQ(smpo_model_add_lora(session, *adapted, &lora, nullptr), SMPO_OK);
+      write_missing(session, *adapted);
+    }
     inputs = tiny_inputs(session);
     cotangent = some_tensor(session, {2, 4, 6, 5}, 7);
     Arguments a;
     use_in(a);
     EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, &sampler, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_optimizer_open(session, trained_model, &a.optimizer_options, &optimizer, nullptr), SMPO_OK);
   }
 
   void use_in(Arguments& a) const {
@@ -179,6 +203,7 @@ struct World {
     a.model = model;
     a.bare_model = bare_model;
     a.sampler = sampler;
+    a.optimizer = optimizer;
     a.inputs = inputs;
     a.cotangent = cotangent;
     a.encoders = encoders;
@@ -352,6 +377,55 @@ std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::
             "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
             "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
        option_cases()});
+}
+
+// Of a state's name and host memory.
+std::vector<Case> state_cases() {
+  return joined({{null_pointer("name", [](Arguments& a) { a.state_name = nullptr; }),
+                  null_pointer("spec", [](Arguments& a) { a.parameter_spec_pointer = nullptr; }),
+                  null_pointer("data", [](Arguments& a) { a.data = nullptr; })},
+                 wrong_size("spec", [](Arguments& a) { return &a.parameter_spec.size; }),
+                 {out_of_range(
+                      "an unknown name", [](Arguments& a) { a.state_name = "exp_avg.conv"; },
+                      "name: the optimizer has no state exp_avg.conv"),
+                  {"one byte more", [](Arguments& a) { ++a.bytes; }, SMPO_SHAPE_MISMATCH, "bytes: expected 32"},
+                  {"another shape", [](Arguments& a) { a.parameter_spec = spec_of(SMPO_F32, {2, 4}); },
+                   SMPO_SHAPE_MISMATCH, "exp_avg_sq.conv_in.lora_B.weight: expected shape [8,1,1,1], got [2,4]"},
+                  {"another type",
+                   [](Arguments& a) {
+                     a.parameter_spec.dtype = SMPO_BF16;
+                     a.bytes = 16;
+                   },
+                   SMPO_DTYPE_MISMATCH, "exp_avg_sq.conv_in.lora_B.weight: expected f32, got bf16"}}});
+}
+
+std::vector<Case> optimizer_option_cases() {
+  const auto number = [](double smpo_optimizer_options::* field, double value, const char* message) {
+    return out_of_range(message, [=](Arguments& a) { a.optimizer_options.*field = value; }, message);
+  };
+  const auto flag = [](int32_t smpo_optimizer_options::* field, int32_t value, const char* message) {
+    return out_of_range(message, [=](Arguments& a) { a.optimizer_options.*field = value; }, message);
+  };
+  using Options = smpo_optimizer_options;
+  return {flag(&Options::kind, 0, "options.kind: expected 1..2, got 0"),
+          flag(&Options::kind, 3, "options.kind: expected 1..2, got 3"),
+          flag(&Options::scale_parameter, 2, "options.scale_parameter: expected 0..1, got 2"),
+          flag(&Options::relative_step, -1, "options.relative_step: expected 0..1, got -1"),
+          flag(&Options::warmup_init, 2, "options.warmup_init: expected 0..1, got 2"),
+          flag(&Options::reserved, 1, "options.reserved: expected 0..0, got 1"),
+          number(&Options::beta1, 1, "options.beta1: expected a number in [0,1), got 1"),
+          number(&Options::beta2, -0.5, "options.beta2: expected a number in [0,1), got -0.5"),
+          number(&Options::beta2, NAN, "options.beta2: expected a number in [0,1), got nan"),
+          number(&Options::eps, 0, "options.eps: expected an f32 above 0, got 0"),
+          number(&Options::eps, 1e-50, "options.eps: expected an f32 above 0, got 1e-50"),
+          number(&Options::weight_decay, -1, "options.weight_decay: expected a finite number of at least 0, got -1"),
+          number(&Options::ema_decay, 1, "options.ema_decay: expected a number in [0,1), got 1"),
+          number(&Options::parameter_eps, 1, "options.parameter_eps: expected 0, as AdamW has none, got 1"),
+          number(&Options::clip_threshold, 1, "options.clip_threshold: expected 0, as AdamW has none, got 1"),
+          number(&Options::decay_rate, -1, "options.decay_rate: expected 0, as AdamW has none, got -1"),
+          flag(&Options::scale_parameter, 1, "options.scale_parameter: expected 0, as AdamW has none, got 1"),
+          flag(&Options::relative_step, 1, "options.relative_step: expected 0, as AdamW has none, got 1"),
+          flag(&Options::warmup_init, 1, "options.warmup_init: expected 0, as AdamW has none, got 1")};
 }
 
 const std::vector<Function>& functions() {
@@ -802,6 +876,111 @@ const std::vector<Function>& functions() {
        .cases = {},
        .session = true,
        .sampler = true},
+      {.name = "smpo_optimizer_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_open(a.session, a.model, a.optimizer_options_pointer, a.optimizer_out, e);
+           },
+       .cases = joined({{null_pointer("options", [](Arguments& a) { a.optimizer_options_pointer = nullptr; }),
+                         null_pointer("optimizer", [](Arguments& a) { a.optimizer_out = nullptr; })},
+                        wrong_size("options", [](Arguments& a) { return &a.optimizer_options.size; }),
+                        optimizer_option_cases(),
+                        {out_of_range("missing weights", [](Arguments& a) { a.model = a.bare_model; },
+                                      "model: expected one that trains or has adapters")}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_optimizer_step",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_step(a.session, a.optimizer, a.learning_rate, a.max_grad_norm, a.outcome, e);
+           },
+       .cases = joined({{null_pointer("outcome", [](Arguments& a) { a.outcome = nullptr; })},
+                        wrong_size("outcome", [](Arguments& a) { return &a.outcome->size; }),
+                        {out_of_range("learning_rate nan", [](Arguments& a) { a.learning_rate = NAN; },
+                                      "learning_rate: expected a finite f32 of at least 0, got nan"),
+                         out_of_range("learning_rate infinite", [](Arguments& a) { a.learning_rate = INFINITY; },
+                                      "learning_rate: expected a finite f32 of at least 0, got inf"),
+                         out_of_range("learning_rate -1", [](Arguments& a) { a.learning_rate = -1; },
+                                      "learning_rate: expected a finite f32 of at least 0, got -1"),
+                         out_of_range("max_grad_norm 0", [](Arguments& a) { a.max_grad_norm = 0; },
+                                      "max_grad_norm: expected a number above 0, got 0"),
+                         out_of_range("max_grad_norm nan", [](Arguments& a) { a.max_grad_norm = NAN; },
+                                      "max_grad_norm: expected a number above 0, got nan")}}),
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_find_non_finite",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_find_non_finite(a.session, a.optimizer, a.long_text, a.name_capacity, e);
+           },
+       .cases = {null_pointer("name", [](Arguments& a) { a.long_text = nullptr; }),
+                 out_of_range("capacity 191", [](Arguments& a) { a.name_capacity = 191; },
+                              "capacity: expected at least 192, got 191")},
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_describe",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_describe(a.session, a.optimizer, a.optimizer_info, e);
+           },
+       .cases = joined({{null_pointer("info", [](Arguments& a) { a.optimizer_info = nullptr; })},
+                        wrong_size("info", [](Arguments& a) { return &a.optimizer_info->size; })}),
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_state",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_state(a.session, a.optimizer, a.index, a.state_info, e);
+           },
+       .cases = joined({{null_pointer("info", [](Arguments& a) { a.state_info = nullptr; })},
+                        wrong_size("info", [](Arguments& a) { return &a.state_info->size; }),
+                        {out_of_range("one too many", [](Arguments& a) { a.index = 6; }, "index: expected 0..5, got 6")}}),
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_read_state",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_read_state(a.session, a.optimizer, a.state_name, a.parameter_spec_pointer, a.data,
+                                              a.bytes, e);
+           },
+       .cases = state_cases(),
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_write_state",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_write_state(a.session, a.optimizer, a.state_name, a.parameter_spec_pointer, a.data,
+                                               a.bytes, e);
+           },
+       .cases = joined({state_cases(),
+                        {{"a NaN", [](Arguments& a) { a.data[6] = NAN; }, SMPO_NON_FINITE,
+                          "exp_avg_sq.conv_in.lora_B.weight: expected finite values, got nan at element 6"},
+                         out_of_range("a negative second moment", [](Arguments& a) { a.data[5] = -1; },
+                                      "expected values of at least 0, got -1 at element 5")}}),
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_set_steps",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_optimizer_set_steps(a.session, a.optimizer, a.steps_before, e);
+           },
+       .cases = {out_of_range("steps -1", [](Arguments& a) { a.steps_before = -1; }, "steps: expected 0..9007199254740991, got -1"),
+                 out_of_range("steps 2^53", [](Arguments& a) { a.steps_before = int64_t{1} << 53; }, "steps: expected 0..")},
+       .session = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_copy_ema",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_optimizer_copy_ema(a.session, a.optimizer, a.model, e); },
+       .cases = {out_of_range("a model without the parameters", [](Arguments& a) { a.model = a.bare_model; },
+                              "model: expected a parameter conv_in.lora_A.weight, it has none")},
+       .session = true,
+       .model = true,
+       .optimizer = true},
+      {.name = "smpo_optimizer_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_optimizer_close(a.session, a.optimizer, e); },
+       .cases = {},
+       .session = true,
+       .optimizer = true},
   };
   return all;
 }
@@ -834,6 +1013,9 @@ class ArgumentsTest : public BorderTest {
     outputs_.spec.size = sizeof outputs_.spec;
     outputs_.model_info.size = sizeof outputs_.model_info;
     outputs_.parameter_info.size = sizeof outputs_.parameter_info;
+    outputs_.optimizer_info.size = sizeof outputs_.optimizer_info;
+    outputs_.state_info.size = sizeof outputs_.state_info;
+    outputs_.outcome.size = sizeof outputs_.outcome;
     std::fill_n(outputs_.data, 8, 0.25f);
     a.session = session;
     world_.use_in(a);
@@ -842,6 +1024,11 @@ class ArgumentsTest : public BorderTest {
     a.parameter_info = &outputs_.parameter_info;
     a.second_tensor_out = &outputs_.second_tensor;
     a.sampler_out = &outputs_.sampler;
+    a.optimizer_out = &outputs_.optimizer;
+    a.optimizer_info = &outputs_.optimizer_info;
+    a.state_info = &outputs_.state_info;
+    a.outcome = &outputs_.outcome;
+    a.long_text = outputs_.long_text;
     a.version = &outputs_.version;
     a.text = outputs_.text;
     a.library = &outputs_.library;
@@ -934,6 +1121,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     bool tensor = false;
     bool model = false;
     bool sampler = false;
+    bool optimizer = false;
     const std::vector<std::string> parameters = header_parameters_of(function.name);
     ASSERT_TRUE(parameters.back().ends_with("*error")) << parameters.back();
     for (size_t i = 0; i + 1 < parameters.size(); ++i) {
@@ -941,12 +1129,14 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
       const bool pointer = parameter.find('*') != std::string::npos;
       if (pointer) ++pointers;
       const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ") ||
-                          parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ");
+                          parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ") ||
+                          parameter.starts_with("smpo_optimizer ");
       if (pointer && !handle && parameter.find("smpo_") != std::string::npos) ++structs;
       session = session || (!pointer && parameter == "smpo_session session");
       tensor = tensor || (!pointer && parameter == "smpo_tensor tensor");
       model = model || (!pointer && parameter == "smpo_model model");
       sampler = sampler || (!pointer && parameter == "smpo_sampler sampler");
+      optimizer = optimizer || (!pointer && parameter == "smpo_optimizer optimizer");
     }
     EXPECT_EQ(starting_with("null ") + function.optional_pointers, pointers);
     EXPECT_EQ(starting_with("size 0 of "), structs);
@@ -954,6 +1144,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     EXPECT_EQ(function.tensor, tensor);
     EXPECT_EQ(function.model, model);
     EXPECT_EQ(function.sampler, sampler);
+    EXPECT_EQ(function.optimizer, optimizer);
   }
 }
 
@@ -1042,6 +1233,17 @@ TEST_F(ArgumentsTest, SamplerHandles) {
   refused("a model", world_.model, "sampler: expected a sampler handle, got a model handle");
   EXPECT_OK(smpo_sampler_close(session, world_.sampler, &error));
   refused("closed", world_.sampler, "sampler: the sampler handle is closed");
+}
+
+TEST_F(ArgumentsTest, OptimizerHandles) {
+  const auto refused = [this](const char* name, smpo_optimizer handle, const char* message) {
+    expect_refused_everywhere(&Function::optimizer,
+                              {name, [=](Arguments& a) { a.optimizer = handle; }, SMPO_INVALID_HANDLE, message});
+  };
+  refused("null", 0, "optimizer: expected an optimizer handle, got the null handle");
+  refused("a model", world_.model, "optimizer: expected an optimizer handle, got a model handle");
+  EXPECT_OK(smpo_optimizer_close(session, world_.optimizer, &error));
+  refused("closed", world_.optimizer, "optimizer: the optimizer handle is closed");
 }
 
 TEST_F(ArgumentsTest, HandlesClosedTwice) {

@@ -107,6 +107,17 @@ inline smpo_unet_inputs tiny_inputs(smpo_session session, int64_t batch = 2) {
   return inputs;
 }
 
+inline smpo_optimizer_options adamw_options() {
+  auto options = sized<smpo_optimizer_options>();
+  options.kind = SMPO_OPTIMIZER_ADAMW;
+  options.beta1 = 0.9;
+  options.beta2 = 0.999;
+  options.eps = 1e-8;
+  options.weight_decay = 1e-2;
+  options.ema_decay = 0.9;
+  return options;
+}
+
 inline smpo_sampler_row ddim_row(double timestep, double sample, double output) {
   auto row = sized<smpo_sampler_row>();
   row.keeps = 1;

@@ -15,7 +15,7 @@ import java.util.Objects;
 /// A session with the native engine on one device: makes tensors, and everything else that computes.
 ///
 /// Belongs to the platform thread that opened it, and to it alone; only [#cancel()] and [#isClosed()] may be
-/// called from others. Closing it closes every tensor, model and sampler of it.
+/// called from others. Closing it closes every tensor, model, sampler and optimizer of it.
 ///
 /// Every method throws an [InvalidHandleException] once the engine is closed, a [NotOwnerThreadException] on
 /// another thread and, after a [DeviceFaultException], a [PoisonedSessionException]; that is not repeated below.
@@ -278,7 +278,7 @@ public final class Engine extends Handle {
         }
     }
 
-    // ---- scratch memory and checks for what computes on this engine: models, samplers ----
+    // ---- scratch memory and checks for what computes on this engine: models, samplers, optimizers ----
 
     /// The error struct of every call of this session.
     Struct error() {

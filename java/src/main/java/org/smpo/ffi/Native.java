@@ -51,6 +51,12 @@ final class Native {
     /// Most inversion steps of one image.
     static final int MAX_INVERSION_STEPS = 4096;
 
+    /// `smpo_optimizer_options.kind` of [OptimizerOptions.AdamW].
+    static final int OPTIMIZER_ADAMW = 1;
+
+    /// Likewise of [OptimizerOptions.Adafactor].
+    static final int OPTIMIZER_ADAFACTOR = 2;
+
     private static final Map<String, FunctionDescriptor> FUNCTIONS = new LinkedHashMap<>();
     private static final Map<String, StructLayout> STRUCTS = new LinkedHashMap<>();
     private static final Linker LINKER = Linker.nativeLinker();
@@ -336,6 +342,50 @@ final class Native {
             ADDRESS.withName("logits"),
             ADDRESS.withName("losses"),
             JAVA_DOUBLE.withName("loss_sum"));
+
+    static final StructLayout OPTIMIZER_OPTIONS = struct(
+            "smpo_optimizer_options",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("kind"),
+            JAVA_DOUBLE.withName("beta1"),
+            JAVA_DOUBLE.withName("beta2"),
+            JAVA_DOUBLE.withName("eps"),
+            JAVA_DOUBLE.withName("weight_decay"),
+            JAVA_DOUBLE.withName("ema_decay"),
+            JAVA_DOUBLE.withName("parameter_eps"),
+            JAVA_DOUBLE.withName("clip_threshold"),
+            JAVA_DOUBLE.withName("decay_rate"),
+            JAVA_INT.withName("scale_parameter"),
+            JAVA_INT.withName("relative_step"),
+            JAVA_INT.withName("warmup_init"),
+            JAVA_INT.withName("reserved"));
+
+    static final StructLayout OPTIMIZER_INFO = struct(
+            "smpo_optimizer_info",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("kind"),
+            JAVA_INT.withName("state_count"),
+            JAVA_INT.withName("reserved"),
+            JAVA_LONG.withName("steps"),
+            JAVA_LONG.withName("bytes"));
+
+    static final StructLayout STATE_INFO = struct(
+            "smpo_state_info",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("rank"),
+            array("shape", 8, JAVA_LONG),
+            text("name", 216));
+
+    static final StructLayout STEP_OUTCOME = struct(
+            "smpo_step_outcome",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("finite"),
+            JAVA_INT.withName("applied"),
+            JAVA_INT.withName("reserved"),
+            JAVA_LONG.withName("steps"),
+            JAVA_DOUBLE.withName("grad_norm"),
+            JAVA_DOUBLE.withName("clip_coefficient"),
+            JAVA_DOUBLE.withName("learning_rate"));
 
     static final StructLayout VAE_SPEC = struct(
             "smpo_vae_spec",
@@ -1037,6 +1087,139 @@ final class Native {
     static int windowClose(long session, long window, MemorySegment error) {
         try {
             return (int) WINDOW_CLOSE.invokeExact(session, window, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- optimizer ----
+
+    private static final MethodHandle OPTIMIZER_OPEN =
+            bind("smpo_optimizer_open", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int optimizerOpen(
+            long session, long model, MemorySegment options, MemorySegment optimizer, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_OPEN.invokeExact(session, model, options, optimizer, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_STEP =
+            bind("smpo_optimizer_step", JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_DOUBLE, ADDRESS, ADDRESS);
+
+    static int optimizerStep(
+            long session,
+            long optimizer,
+            double learningRate,
+            double maxGradNorm,
+            MemorySegment outcome,
+            MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_STEP.invokeExact(session, optimizer, learningRate, maxGradNorm, outcome, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_FIND_NON_FINITE =
+            bind("smpo_optimizer_find_non_finite", JAVA_LONG, JAVA_LONG, ADDRESS, JAVA_INT, ADDRESS);
+
+    static int optimizerFindNonFinite(
+            long session, long optimizer, MemorySegment name, int capacity, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_FIND_NON_FINITE.invokeExact(session, optimizer, name, capacity, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_DESCRIBE =
+            bind("smpo_optimizer_describe", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int optimizerDescribe(long session, long optimizer, MemorySegment info, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_DESCRIBE.invokeExact(session, optimizer, info, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_STATE =
+            bind("smpo_optimizer_state", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int optimizerState(long session, long optimizer, int index, MemorySegment info, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_STATE.invokeExact(session, optimizer, index, info, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_READ_STATE =
+            bind("smpo_optimizer_read_state", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS);
+
+    static int optimizerReadState(
+            long session,
+            long optimizer,
+            MemorySegment name,
+            MemorySegment spec,
+            MemorySegment data,
+            long bytes,
+            MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_READ_STATE.invokeExact(session, optimizer, name, spec, data, bytes, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_WRITE_STATE =
+            bind("smpo_optimizer_write_state", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS);
+
+    static int optimizerWriteState(
+            long session,
+            long optimizer,
+            MemorySegment name,
+            MemorySegment spec,
+            MemorySegment data,
+            long bytes,
+            MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_WRITE_STATE.invokeExact(session, optimizer, name, spec, data, bytes, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_SET_STEPS =
+            bind("smpo_optimizer_set_steps", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int optimizerSetSteps(long session, long optimizer, long steps, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_SET_STEPS.invokeExact(session, optimizer, steps, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_COPY_EMA =
+            bind("smpo_optimizer_copy_ema", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int optimizerCopyEma(long session, long optimizer, long model, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_COPY_EMA.invokeExact(session, optimizer, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle OPTIMIZER_CLOSE = bind("smpo_optimizer_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int optimizerClose(long session, long optimizer, MemorySegment error) {
+        try {
+            return (int) OPTIMIZER_CLOSE.invokeExact(session, optimizer, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

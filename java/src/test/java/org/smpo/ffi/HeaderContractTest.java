@@ -260,6 +260,8 @@ class HeaderContractTest {
         for (PairWindow.Part part : PairWindow.Part.values()) {
             constants.put("SMPO_WINDOW_" + part, (long) part.code());
         }
+        constants.put("SMPO_OPTIMIZER_ADAMW", (long) Native.OPTIMIZER_ADAMW);
+        constants.put("SMPO_OPTIMIZER_ADAFACTOR", (long) Native.OPTIMIZER_ADAFACTOR);
         for (ModelKind kind : ModelKind.values()) {
             constants.put("SMPO_MODEL_" + kind, (long) kind.code());
         }

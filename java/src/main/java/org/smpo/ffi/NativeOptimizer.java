@@ -1,0 +1,249 @@
+package org.smpo.ffi;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+
+/// An update rule with its state for the parameters of one model that train. Belongs to the engine's thread.
+///
+/// Its state and the number of steps are what a checkpoint keeps beside the weights: given back to an optimizer that
+/// was opened alike, on a model with the same weights, they continue the run bit for bit.
+public final class NativeOptimizer extends Handle {
+    private static final int LONGEST_PARAMETER = 192;
+
+    private final Engine engine;
+
+    private NativeOptimizer(Engine engine, long id, String rule) {
+        super(
+                engine.session(),
+                id,
+                "NativeOptimizer " + rule + " on " + engine.config().device(),
+                Native::optimizerClose);
+        this.engine = engine;
+    }
+
+    /// An optimizer of the model's adapters, else of its own parameters. Moments are zero; the EMA is the weights as
+    /// they stand. It keeps the model, which may be closed. A model has one optimizer at a time, and its adapters
+    /// cannot be merged meanwhile.
+    ///
+    /// @throws InvalidArgumentException when nothing trains, a parameter was never written, the model has an
+    ///     optimizer, or a number is out of its range
+    /// @throws EngineOutOfMemoryException when the state does not fit
+    public static NativeOptimizer open(NativeModel model, OptimizerOptions options) {
+        Engine engine = model.engine();
+        Objects.requireNonNull(options, "options");
+        long id = model.id();
+        long session = engine.enter();
+        Struct struct = engine.scratch(Native.OPTIMIZER_OPTIONS);
+        options.write(struct);
+        Errors.check(
+                Native.optimizerOpen(
+                        session,
+                        id,
+                        struct.segment(),
+                        engine.result(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_open");
+        String rule = options.rule().getClass().getSimpleName().toLowerCase(Locale.ROOT);
+        return new NativeOptimizer(engine, engine.result().get(JAVA_LONG, 0), rule);
+    }
+
+    /// One update from the sum of the gradients, which are zero after it. When they are not finite nothing changes at
+    /// all, and the outcome says so; [#findNonFinite()] then names a culprit.
+    ///
+    /// @param learningRate 0 or more
+    /// @param maxGradNorm above 0: the norm that gradients are clipped to; infinity never clips
+    /// @throws InvalidArgumentException when one of the two is out of its range
+    public StepOutcome step(double learningRate, double maxGradNorm) {
+        long id = id();
+        long session = engine.enter();
+        Struct outcome = engine.scratch(Native.STEP_OUTCOME);
+        Errors.check(
+                Native.optimizerStep(
+                        session,
+                        id,
+                        learningRate,
+                        maxGradNorm,
+                        outcome.segment(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_step");
+        return StepOutcome.read(outcome);
+    }
+
+    /// The first parameter whose gradient has a value that is not finite.
+    public Optional<String> findNonFinite() {
+        long id = id();
+        long session = engine.enter();
+        MemorySegment name = engine.staging().take(LONGEST_PARAMETER);
+        Errors.check(
+                Native.optimizerFindNonFinite(
+                        session, id, name, LONGEST_PARAMETER, engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_find_non_finite");
+        return Optional.of(name.getString(0)).filter(found -> !found.isEmpty());
+    }
+
+    /// Updates made.
+    public long steps() {
+        return info().getLong("steps");
+    }
+
+    /// Says how many updates were made before: the next one is the one after.
+    ///
+    /// @param steps 0 or more
+    public void setSteps(long steps) {
+        long id = id();
+        Errors.check(
+                Native.optimizerSetSteps(
+                        engine.enter(), id, steps, engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_set_steps");
+    }
+
+    /// Bytes of the state on the device.
+    public long bytes() {
+        return info().getLong("bytes");
+    }
+
+    /// Every tensor of the state, in the order of the parameters for each kind.
+    public List<StateInfo> states() {
+        int count = info().getInt("state_count");
+        long id = id();
+        long session = engine.enter();
+        List<StateInfo> states = new ArrayList<>(count);
+        for (int i = 0; i < count; i++) {
+            Struct info = engine.scratch(Native.STATE_INFO);
+            Errors.check(
+                    Native.optimizerState(
+                            session, id, i, info.segment(), engine.error().segment()),
+                    engine.error(),
+                    "smpo_optimizer_state");
+            states.add(StateInfo.read(info));
+        }
+        return states;
+    }
+
+    /// Copies a tensor of the state to `data`: F32, row-major.
+    ///
+    /// @param data writable, exactly as many bytes as the shape needs
+    public void read(StateInfo state, MemorySegment data) {
+        Objects.requireNonNull(data, "data");
+        if (data.isReadOnly()) {
+            throw new InvalidArgumentException("read: data: expected writable memory, got a read-only segment", 0);
+        }
+        long id = id();
+        long session = engine.enter();
+        MemorySegment name = engine.name(state.name());
+        MemorySegment spec = spec(state);
+        boolean inPlace = Engine.readableInPlace(data);
+        try {
+            MemorySegment target = inPlace ? data : engine.staging().take(data.byteSize());
+            Errors.check(
+                    Native.optimizerReadState(
+                            session,
+                            id,
+                            name,
+                            spec,
+                            target,
+                            target.byteSize(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_optimizer_read_state");
+            if (!inPlace) {
+                data.copyFrom(target);
+            }
+        } finally {
+            engine.staging().settle();
+        }
+    }
+
+    /// A tensor of the state.
+    ///
+    /// @throws InvalidArgumentException for an unknown name, or when an array cannot hold the values
+    public float[] read(StateInfo state) {
+        if (state.elements() > Integer.MAX_VALUE - 8) {
+            throw new InvalidArgumentException(state.name() + ": has more elements than a Java array can hold", 0);
+        }
+        float[] values = new float[(int) state.elements()];
+        read(state, MemorySegment.ofArray(values));
+        return values;
+    }
+
+    /// Gives a tensor of the state its values.
+    ///
+    /// @param data F32, row-major, little-endian, exactly as many bytes as the shape needs
+    /// @throws InvalidArgumentException for an unknown name, or a second moment with a negative value
+    /// @throws ShapeMismatchException with both shapes
+    /// @throws NonFiniteException with the index of the first value that is NaN or infinite
+    public void write(StateInfo state, MemorySegment data) {
+        Objects.requireNonNull(data, "data");
+        long id = id();
+        long session = engine.enter();
+        MemorySegment name = engine.name(state.name());
+        MemorySegment spec = spec(state);
+        try {
+            MemorySegment source = Engine.readableInPlace(data)
+                    ? data
+                    : engine.staging().take(data.byteSize()).copyFrom(data);
+            Errors.check(
+                    Native.optimizerWriteState(
+                            session,
+                            id,
+                            name,
+                            spec,
+                            source,
+                            source.byteSize(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_optimizer_write_state");
+        } finally {
+            engine.staging().settle();
+        }
+    }
+
+    /// Writes the EMA into another model's parameters of the same names and shapes; its others stay as they are.
+    ///
+    /// @throws InvalidArgumentException without an EMA, or for a model that lacks a parameter
+    /// @throws ShapeMismatchException naming the parameter that has another shape
+    public void copyEma(NativeModel target) {
+        if (target.engine() != engine) {
+            throw new InvalidHandleException(target + ": belongs to another engine than this " + this, 0);
+        }
+        long model = target.id();
+        long id = id();
+        Errors.check(
+                Native.optimizerCopyEma(
+                        engine.enter(), id, model, engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_copy_ema");
+    }
+
+    @Override
+    void release(long id) {
+        engine.close(Native::optimizerClose, id, "smpo_optimizer_close");
+    }
+
+    private Struct info() {
+        long id = id();
+        long session = engine.enter();
+        Struct info = engine.scratch(Native.OPTIMIZER_INFO);
+        Errors.check(
+                Native.optimizerDescribe(
+                        session, id, info.segment(), engine.error().segment()),
+                engine.error(),
+                "smpo_optimizer_describe");
+        return info;
+    }
+
+    private MemorySegment spec(StateInfo state) {
+        return engine.spec(
+                DType.F32, state.shape().stream().mapToLong(Long::longValue).toArray());
+    }
+}

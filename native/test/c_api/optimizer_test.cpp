@@ -1,0 +1,428 @@
+// The optimizer through the border: one update against its rule written out in double, gradients clipped as
+// torch.nn.utils.clip_grad_norm_ does, for f32 and bf16 weights and for adapters; a run continued from its state.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "c_api/border.h"
+#include "c_api/tiny_unet.h"
+
+namespace smpo::test {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr double kU = 0x1p-24;  // unit roundoff of f32
+
+using Values = std::map<std::string, std::vector<float>>;
+using Exact = std::map<std::string, std::vector<double>>;
+
+Exact widened(const Values& values) {
+  Exact wide;
+  for (const auto& [name, list] : values) wide[name].assign(list.begin(), list.end());
+  return wide;
+}
+
+// Largest |got - wanted| over what is allowed, everywhere: at most 1 when all is well.
+double excess(const Values& got, const Exact& wanted, const Exact& allowed) {
+  double worst = 0;
+  for (const auto& [name, list] : got) {
+    for (size_t i = 0; i < list.size(); ++i) {
+      const double difference = std::abs(static_cast<double>(list[i]) - wanted.at(name)[i]);
+      if (difference > 0) worst = std::max(worst, difference / allowed.at(name)[i]);
+    }
+  }
+  return worst;
+}
+
+// And the comparison is shown to notice a change of three times what it allows.
+void expect_close(const Values& got, const Exact& wanted, const Exact& allowed) {
+  ASSERT_EQ(got.size(), wanted.size());
+  EXPECT_LE(excess(got, wanted, allowed), 1);
+  for (const auto& [name, list] : allowed) {
+    // Where something may differ at all: an adapter's A has no gradient while B is zero.
+    const auto most = std::ranges::max_element(list);
+    if (*most == 0) continue;
+    Exact mutated = wanted;
+    mutated.at(name)[static_cast<size_t>(most - list.begin())] += 3 * *most;
+    EXPECT_GT(excess(got, mutated, allowed), 1);
+    return;
+  }
+  ADD_FAILURE() << "nothing may differ";
+}
+
+class OptimizerTest : public BorderTest {
+ protected:
+  smpo_model trainable(int32_t precision) {
+    auto options = f32_options();
+    options.precision = precision;
+    options.trainable = 1;
+    const smpo_model model = open_unet(session, options);
+    write_missing(session, model);
+    return model;
+  }
+
+  smpo_model frozen(int32_t precision) {
+    auto options = f32_options();
+    options.precision = precision;
+    const smpo_model model = open_unet(session, options);
+    write_missing(session, model);
+    return model;
+  }
+
+  smpo_model adapted(int32_t precision) {
+    const smpo_model model = frozen(precision);
+    const char* modules[] = {"conv_in", "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "conv_out"};
+    auto lora = sized<smpo_lora_spec>();
+    lora.rank = 2;
+    lora.alpha = 4;
+    lora.module_count = 3;
+    lora.modules = modules;
+    EXPECT_OK(smpo_model_add_lora(session, model, &lora, &error));
+    write_missing(session, model);
+    return model;
+  }
+
+  smpo_optimizer open(smpo_model model, const smpo_optimizer_options& options) {
+    smpo_optimizer optimizer = 0;
+    EXPECT_OK(smpo_optimizer_open(session, model, &options, &optimizer, &error));
+    return optimizer;
+  }
+
+  smpo_step_outcome step(smpo_optimizer optimizer, double learning_rate, double max_grad_norm) {
+    auto outcome = sized<smpo_step_outcome>();
+    EXPECT_OK(smpo_optimizer_step(session, optimizer, learning_rate, max_grad_norm, &outcome, &error));
+    return outcome;
+  }
+
+  // Gradients that differ from step to step.
+  void differentiate(smpo_model model, uint64_t salt) {
+    auto inputs = sized<smpo_unet_inputs>();
+    inputs.sample = some_tensor(session, {2, 4, 6, 5}, 100 + salt);
+    inputs.timesteps = some_tensor(session, {2}, 200 + salt);
+    inputs.encoder_hidden_states = some_tensor(session, {2, 7, 6}, 300 + salt);
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_unet_backward(session, model, &inputs, some_tensor(session, {2, 4, 6, 5}, 400 + salt), &output,
+                                 nullptr, &error));
+  }
+
+  Values weights(smpo_model model, bool of_trained_only = true) {
+    Values values;
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      if (of_trained_only && parameter.trainable == 0) continue;
+      const auto spec = host_spec_of(parameter);
+      std::vector<float>& list = values[parameter.name];
+      list.resize(elements_of(spec));
+      EXPECT_OK(smpo_model_read_parameter(session, model, parameter.name, &spec, list.data(), list.size() * 4, &error));
+    }
+    return values;
+  }
+
+  // Those that train.
+  void copy_weights(smpo_model from, smpo_model to) {
+    const Values values = weights(from);
+    for (const smpo_parameter_info& parameter : parameters_of(session, from)) {
+      if (parameter.trainable == 0) continue;
+      const auto spec = host_spec_of(parameter);
+      const std::vector<float>& list = values.at(parameter.name);
+      EXPECT_OK(smpo_model_write_parameter(session, to, parameter.name, &spec, list.data(), list.size() * 4, &error));
+    }
+  }
+
+  Values gradients(smpo_model model) {
+    Values values;
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      if (parameter.trainable == 0) continue;
+      const auto spec = host_spec_of(parameter);
+      std::vector<float>& list = values[parameter.name];
+      list.resize(elements_of(spec));
+      EXPECT_OK(smpo_model_read_gradient(session, model, parameter.name, &spec, list.data(), list.size() * 4, &error));
+    }
+    return values;
+  }
+
+  struct NamedState {
+    std::string name;
+    smpo_tensor_spec spec;
+    std::vector<float> values;
+  };
+  std::vector<NamedState> states(smpo_optimizer optimizer) {
+    auto info = sized<smpo_optimizer_info>();
+    EXPECT_OK(smpo_optimizer_describe(session, optimizer, &info, &error));
+    std::vector<NamedState> all;
+    for (uint32_t i = 0; i < info.state_count; ++i) {
+      auto state = sized<smpo_state_info>();
+      EXPECT_OK(smpo_optimizer_state(session, optimizer, i, &state, &error));
+      auto spec = sized<smpo_tensor_spec>();
+      spec.dtype = SMPO_F32;
+      spec.rank = state.rank;
+      std::copy_n(state.shape, state.rank, spec.shape);
+      std::vector<float> values(elements_of(spec));
+      EXPECT_OK(
+          smpo_optimizer_read_state(session, optimizer, state.name, &spec, values.data(), values.size() * 4, &error));
+      all.push_back({state.name, spec, values});
+    }
+    return all;
+  }
+
+  // Those of one kind, by the parameter's name.
+  Values state(smpo_optimizer optimizer, const std::string& kind) {
+    Values values;
+    for (const NamedState& named : states(optimizer)) {
+      if (named.name.starts_with(kind + ".")) values[named.name.substr(kind.size() + 1)] = named.values;
+    }
+    return values;
+  }
+
+  // Three steps of AdamW, the second one clipped, each from the numbers that the library held before it.
+  void expect_adamw(smpo_model model) {
+    auto options = adamw_options();
+    options.weight_decay = 0.1;
+    const smpo_optimizer optimizer = open(model, options);
+    EXPECT_EQ(widened(state(optimizer, "ema")), widened(weights(model)));
+    for (int number = 1; number <= 3; ++number) {
+      SCOPED_TRACE(number);
+      differentiate(model, static_cast<uint64_t>(number));
+      const Values gradient = gradients(model);
+      const Values m = state(optimizer, "exp_avg"), v = state(optimizer, "exp_avg_sq"), ema = state(optimizer, "ema");
+      const Values before = weights(model);
+
+      double square = 0;
+      double elements = 0;
+      for (const auto& [name, list] : gradient) {
+        for (const float g : list) square += static_cast<double>(g) * g;
+        elements += static_cast<double>(list.size());
+      }
+      const double norm = std::sqrt(square);
+      const double max_norm = number == 2 ? norm / 3 : kNever;
+      const double clip = std::min(1.0, max_norm / (norm + 1e-6));
+
+      const double lr = 1e-2 / number;
+      const smpo_step_outcome outcome = step(optimizer, lr, max_norm);
+      EXPECT_EQ(outcome.finite, 1);
+      EXPECT_EQ(outcome.applied, 1);
+      EXPECT_EQ(outcome.steps, number);
+      EXPECT_NEAR(outcome.grad_norm, norm, norm * (elements + 200) * 0x1p-53);
+      EXPECT_NEAR(outcome.clip_coefficient, clip, clip * 1.5 * kU);
+      EXPECT_EQ(outcome.learning_rate, lr);
+
+      Exact wanted_p, wanted_m, wanted_v, wanted_ema, allow_p, allow_m, allow_v, allow_ema;
+      const double bias1 = 1 - std::pow(options.beta1, number), bias2 = 1 - std::pow(options.beta2, number);
+      for (const auto& [name, list] : gradient) {
+        for (size_t i = 0; i < list.size(); ++i) {
+          const double g = clip * list[i];
+          const double p = before.at(name)[i];
+          const double wm = options.beta1 * m.at(name)[i] + (1 - options.beta1) * g;
+          const double wv = options.beta2 * v.at(name)[i] + (1 - options.beta2) * g * g;
+          const double denominator = std::sqrt(wv / bias2) + options.eps;
+          const double update = lr * wm / bias1 / denominator;
+          const double wp = (1 - lr * options.weight_decay) * p - update;
+          const double wema = ema.at(name)[i] + (1 - options.ema_decay) * (wp - ema.at(name)[i]);
+          // The bounds of kernels/adamw.h and ema_update.h, and the clip coefficient's own rounding.
+          const double am = 7 * kU * (std::abs(m.at(name)[i]) + std::abs(g));
+          const double ap = kU * (3 * std::abs(p) + 14 * std::abs(update)) + lr / bias1 / denominator * am;
+          wanted_m[name].push_back(wm);
+          allow_m[name].push_back(am);
+          wanted_v[name].push_back(wv);
+          allow_v[name].push_back(8 * kU * wv + 1e-37);
+          wanted_p[name].push_back(wp);
+          allow_p[name].push_back(ap);
+          wanted_ema[name].push_back(wema);
+          allow_ema[name].push_back(kU * (std::abs(wema) + 3 * std::abs(wp - ema.at(name)[i])) + ap);
+        }
+      }
+      expect_close(weights(model), wanted_p, allow_p);
+      expect_close(state(optimizer, "exp_avg"), wanted_m, allow_m);
+      expect_close(state(optimizer, "exp_avg_sq"), wanted_v, allow_v);
+      expect_close(state(optimizer, "ema"), wanted_ema, allow_ema);
+      for (const auto& [name, list] : gradients(model)) EXPECT_EQ(list, std::vector<float>(list.size())) << name;
+    }
+  }
+
+  std::vector<float> predict(smpo_model model) {
+    const auto inputs = tiny_inputs(session);
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_unet_forward(session, model, &inputs, &output, &error));
+    return to_host<float>(output);
+  }
+
+  void train(smpo_model model, smpo_optimizer optimizer, int from, int to) {
+    for (int number = from; number <= to; ++number) {
+      differentiate(model, static_cast<uint64_t>(number));
+      EXPECT_EQ(step(optimizer, 1e-3, number % 2 == 0 ? 1.0 : kNever).applied, 1);
+    }
+  }
+
+  // Ten steps at once, and five, a new optimizer on a new model, and five more: the same bits everywhere.
+  void expect_resumable(const smpo_optimizer_options& options, const std::function<smpo_model()>& make) {
+    const smpo_model whole = make();
+    const smpo_optimizer whole_optimizer = open(whole, options);
+    train(whole, whole_optimizer, 1, 10);
+
+    const smpo_model first = make();
+    const smpo_optimizer first_optimizer = open(first, options);
+    train(first, first_optimizer, 1, 5);
+    const smpo_model second = make();
+    const smpo_optimizer second_optimizer = open(second, options);
+    for (const smpo_parameter_info& parameter : parameters_of(session, second)) {
+      if (parameter.trainable == 0) continue;
+      const auto spec = host_spec_of(parameter);
+      const std::vector<float> values = weights(first).at(parameter.name);
+      EXPECT_OK(
+          smpo_model_write_parameter(session, second, parameter.name, &spec, values.data(), values.size() * 4, &error));
+    }
+    for (const NamedState& named : states(first_optimizer)) {
+      EXPECT_OK(smpo_optimizer_write_state(session, second_optimizer, named.name.c_str(), &named.spec,
+                                           named.values.data(), named.values.size() * 4, &error));
+    }
+    EXPECT_OK(smpo_optimizer_set_steps(session, second_optimizer, 5, &error));
+    train(second, second_optimizer, 6, 10);
+
+    EXPECT_EQ(weights(second), weights(whole));
+    EXPECT_EQ(predict(second), predict(whole));
+    const auto wanted = states(whole_optimizer), got = states(second_optimizer);
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].values, wanted[i].values) << got[i].name;
+    EXPECT_NE(weights(first), weights(whole));  // five steps are not ten
+  }
+};
+
+TEST_F(OptimizerTest, AdamWFollowsItsRule) { expect_adamw(trainable(SMPO_F32)); }
+
+TEST_F(OptimizerTest, AdamWUpdatesTheMasterOfABf16Model) {
+  const smpo_model model = trainable(SMPO_BF16);
+  const std::vector<float> before = predict(model);
+  expect_adamw(model);
+  // What computes is the rounded master.
+  const smpo_model twin = frozen(SMPO_BF16);
+  copy_weights(model, twin);
+  EXPECT_EQ(predict(model), predict(twin));
+  EXPECT_NE(predict(model), before);
+}
+
+TEST_F(OptimizerTest, AdamWTrainsAdaptersAndNothingElse) {
+  for (const int32_t precision : {SMPO_F32, SMPO_BF16}) {
+    const smpo_model model = adapted(precision);
+    Values base = weights(model, /*of_trained_only=*/false);
+    const size_t all = base.size();
+    EXPECT_EQ(weights(model).size(), 6u);
+    expect_adamw(model);
+    size_t moved = 0;
+    for (const auto& [name, list] : weights(model, /*of_trained_only=*/false)) moved += list != base.at(name) ? 1 : 0;
+    EXPECT_EQ(moved, 6u);
+    EXPECT_EQ(weights(model, false).size(), all);
+  }
+}
+
+TEST_F(OptimizerTest, AGradientThatIsNotFiniteChangesNothing) {
+  const smpo_model model = trainable(SMPO_BF16);
+  const smpo_optimizer optimizer = open(model, adamw_options());
+  train(model, optimizer, 1, 2);
+  const Values before = weights(model);
+  const auto state_before = states(optimizer);
+  const std::vector<float> prediction = predict(model);
+
+  auto inputs = tiny_inputs(session);
+  std::vector<float> cotangent(2 * 4 * 6 * 5, 1.0f);
+  cotangent[17] = std::numeric_limits<float>::infinity();
+  smpo_tensor output = 0;
+  EXPECT_OK(smpo_unet_backward(session, model, &inputs, from_host(spec_of(SMPO_F32, {2, 4, 6, 5}), cotangent), &output,
+                               nullptr, &error));
+  const smpo_step_outcome outcome = step(optimizer, 1e-3, 1);
+  EXPECT_EQ(outcome.finite, 0);
+  EXPECT_EQ(outcome.applied, 0);
+  EXPECT_EQ(outcome.steps, 2);
+  EXPECT_FALSE(std::isfinite(outcome.grad_norm));
+  EXPECT_EQ(outcome.clip_coefficient, 0);
+  EXPECT_EQ(weights(model), before);
+  EXPECT_EQ(predict(model), prediction);
+  const auto state_after = states(optimizer);
+  for (size_t i = 0; i < state_after.size(); ++i) EXPECT_EQ(state_after[i].values, state_before[i].values);
+
+  // The gradients are still there, and the first culprit in the order of the parameters has a name.
+  std::string wanted;
+  const Values left = gradients(model);
+  for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+    for (const float g : left.at(parameter.name)) {
+      if (wanted.empty() && !std::isfinite(g)) wanted = parameter.name;
+    }
+  }
+  char name[192] = "?";
+  EXPECT_OK(smpo_optimizer_find_non_finite(session, optimizer, name, sizeof name, &error));
+  EXPECT_FALSE(wanted.empty());
+  EXPECT_EQ(name, wanted);
+  EXPECT_OK(smpo_model_zero_gradients(session, model, &error));
+  EXPECT_OK(smpo_optimizer_find_non_finite(session, optimizer, name, sizeof name, &error));
+  EXPECT_STREQ(name, "");
+  train(model, optimizer, 3, 3);
+  EXPECT_NE(weights(model), before);
+}
+
+TEST_F(OptimizerTest, AdamWContinuesBitForBit) {
+  expect_resumable(adamw_options(), [this] { return trainable(SMPO_F32); });
+  expect_resumable(adamw_options(), [this] { return trainable(SMPO_BF16); });
+  expect_resumable(adamw_options(), [this] { return adapted(SMPO_BF16); });
+}
+
+TEST_F(OptimizerTest, TheAverageIsCopiedToAnotherModel) {
+  const smpo_model model = trainable(SMPO_F32);
+  const smpo_optimizer optimizer = open(model, adamw_options());
+  train(model, optimizer, 1, 3);
+  const smpo_model average = frozen(SMPO_F32);
+  EXPECT_OK(smpo_optimizer_copy_ema(session, optimizer, average, &error));
+  EXPECT_EQ(weights(average, /*of_trained_only=*/false), state(optimizer, "ema"));
+  EXPECT_NE(weights(model), state(optimizer, "ema"));
+
+  EXPECT_EQ(smpo_optimizer_copy_ema(session, optimizer, model, &error), SMPO_INVALID_ARGUMENT);
+  auto without = adamw_options();
+  without.ema_decay = 0;
+  EXPECT_EQ(smpo_optimizer_copy_ema(session, open(trainable(SMPO_F32), without), average, &error),
+            SMPO_INVALID_ARGUMENT);
+  EXPECT_STREQ(error.message,
+               "smpo_optimizer_copy_ema: optimizer: expected one with an EMA, got one whose options.ema_decay is 0");
+}
+
+TEST_F(OptimizerTest, TheAverageOfAdaptersGoesToAdapters) {
+  const smpo_model model = adapted(SMPO_F32);
+  const smpo_optimizer optimizer = open(model, adamw_options());
+  train(model, optimizer, 1, 2);
+  const smpo_model average = adapted(SMPO_F32);
+  EXPECT_OK(smpo_optimizer_copy_ema(session, optimizer, average, &error));
+  EXPECT_EQ(weights(average), state(optimizer, "ema"));
+}
+
+TEST_F(OptimizerTest, HoldsItsModelAndItsAdapters) {
+  const smpo_model model = adapted(SMPO_F32);
+  smpo_optimizer optimizer = open(model, adamw_options());
+  EXPECT_EQ(smpo_model_merge_lora(session, model, 1, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_STREQ(error.message,
+               "smpo_model_merge_lora: model: expected adapters that no optimizer holds: close the optimizer first");
+  const auto options = adamw_options();
+  smpo_optimizer second = 0;
+  EXPECT_EQ(smpo_optimizer_open(session, model, &options, &second, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_OK(smpo_optimizer_close(session, optimizer, &error));
+  optimizer = open(model, options);
+  train(model, optimizer, 1, 1);
+  EXPECT_OK(smpo_model_close(session, model, &error));
+  EXPECT_EQ(step(optimizer, 1e-3, kNever).applied, 1);
+  EXPECT_OK(smpo_optimizer_close(session, optimizer, &error));
+}
+
+TEST_F(OptimizerTest, WantsSomethingToTrain) {
+  smpo_optimizer optimizer = 0;
+  const auto options = adamw_options();
+  EXPECT_EQ(smpo_optimizer_open(session, frozen(SMPO_F32), &options, &optimizer, &error), SMPO_INVALID_ARGUMENT);
+  auto trainable_options = f32_options();
+  trainable_options.trainable = 1;
+  const smpo_model empty = open_unet(session, trainable_options);
+  EXPECT_EQ(smpo_optimizer_open(session, empty, &options, &optimizer, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(error.message).find("parameters were never written"), std::string::npos) << error.message;
+}
+
+}  // namespace
+}  // namespace smpo::test

@@ -1,0 +1,23 @@
+package org.smpo.recipe;
+
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+
+/// The loss and the implicit accuracy on held-out pairs during a run.
+///
+/// @param every steps between two; absent: never
+/// @param pairs the first so many of those held out; absent: all of them
+public record EvaluateRecipe(OptionalLong every, OptionalInt pairs) {
+    /// @throws IllegalArgumentException naming the key whose value is out of range
+    public EvaluateRecipe {
+        every.ifPresent(steps -> Check.atLeast(1, "every", steps));
+        if (pairs.isPresent()) {
+            Check.atLeast(1, "pairs", pairs.getAsInt());
+        }
+    }
+
+    static EvaluateRecipe read(Section in) throws RecipeException {
+        return in.build(() -> new EvaluateRecipe(
+                in.integerOrNone("every", OptionalLong.empty()), in.smallOrAuto("pairs", OptionalInt.empty())));
+    }
+}

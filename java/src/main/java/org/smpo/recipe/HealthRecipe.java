@@ -1,0 +1,42 @@
+package org.smpo.recipe;
+
+/// When a run warns of its own course, and whether it then goes on. All are judged on means over a window of
+/// steps.
+///
+/// @param stop whether the first warning ends the run, after a checkpoint
+/// @param window steps, 1 or more
+/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a
+///     share of the reference's, > 0
+/// @param saturatedLogit size of a logit at which a pair no longer teaches anything, > 0
+/// @param saturatedFraction share of such pairs that is too many, from 0 to 1
+/// @param undecidedMargin size of γ(2p − 1) below which a pair counts as undecided, 0 or more
+/// @param undecidedFraction share of such pairs that is too many, from 0 to 1
+public record HealthRecipe(
+        boolean stop,
+        int window,
+        double winnerDegradation,
+        double saturatedLogit,
+        double saturatedFraction,
+        double undecidedMargin,
+        double undecidedFraction) {
+    /// @throws IllegalArgumentException naming the key whose value is out of range
+    public HealthRecipe {
+        Check.atLeast(1, "window", window);
+        Check.positive("winner_degradation", winnerDegradation);
+        Check.positive("saturated_logit", saturatedLogit);
+        Check.unit("saturated_fraction", saturatedFraction);
+        Check.notNegative("undecided_margin", undecidedMargin);
+        Check.unit("undecided_fraction", undecidedFraction);
+    }
+
+    static HealthRecipe read(Section in) throws RecipeException {
+        return in.build(() -> new HealthRecipe(
+                in.flag("stop", false),
+                in.small("window", 20),
+                in.number("winner_degradation", 0.05),
+                in.number("saturated_logit", 6),
+                in.number("saturated_fraction", 0.5),
+                in.number("undecided_margin", 0.1),
+                in.number("undecided_fraction", 0.5)));
+    }
+}

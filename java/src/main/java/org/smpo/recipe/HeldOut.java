@@ -1,0 +1,52 @@
+package org.smpo.recipe;
+
+/// How many pairs are kept from training, for evaluation.
+public sealed interface HeldOut extends Written {
+    /// A number of pairs.
+    ///
+    /// @param pairs of the data, 0 or more
+    record Count(long pairs) implements HeldOut {
+        public Count {
+            Check.atLeast(0, "held_out", pairs);
+        }
+
+        @Override
+        public Object written() {
+            return pairs;
+        }
+    }
+
+    /// A share of the pairs.
+    ///
+    /// @param share of the data's pairs, between 0 and 1, both excluded
+    record Share(double share) implements HeldOut {
+        public Share {
+            Check.that(share > 0 && share < 1, "held_out", "a share between 0 and 1", share);
+        }
+
+        @Override
+        public Object written() {
+            return share;
+        }
+    }
+
+    /// How many of `pairs` that is, rounded down; a share of anything is one pair at least.
+    ///
+    /// @throws IllegalArgumentException when none would be left to train on
+    default long of(long pairs) {
+        long kept = switch (this) {
+            case Count count -> count.pairs();
+            case Share share -> Math.max(1, (long) (share.share() * pairs));
+        };
+        if (kept >= pairs) {
+            throw new IllegalArgumentException("data.held_out: expected fewer than the data's " + pairs
+                    + " pairs, so that some are left to train on, got " + kept);
+        }
+        return kept;
+    }
+
+    /// Whether any pair is kept.
+    default boolean isAny() {
+        return !(this instanceof Count count && count.pairs() == 0);
+    }
+}

@@ -1,0 +1,65 @@
+package org.smpo.recipe;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import org.smpo.objective.SmoothedLabel;
+
+/// Which image of a pair is the winner, and how surely.
+///
+/// @param winner who decides
+/// @param scores a file that `smpo score` wrote; absent: the scores that the data bring along, if any
+/// @param range of the scores
+/// @param temperature of the smoothed label, > 0; 1 as published
+/// @param probability that the winner is the better image, the same for all pairs, from above ½ to 1; absent:
+///     from the scores, where the objective asks for it
+public record LabelRecipe(
+        Winner winner, Optional<Path> scores, ScoreRange range, double temperature, OptionalDouble probability) {
+    /// Who decides.
+    public enum Winner {
+        /// The label of the data.
+        HUMAN,
+        /// The higher score.
+        REWARD
+    }
+
+    /// @throws IllegalArgumentException naming the key whose value is out of range
+    public LabelRecipe {
+        Check.positive("temperature", temperature);
+        if (probability.isPresent()) {
+            double p = probability.getAsDouble();
+            Check.that(p > 0.5 && p <= 1, "probability", "a number above 0.5, up to 1", p);
+            Check.agreement(
+                    winner == Winner.HUMAN && scores.isEmpty(),
+                    "probability",
+                    "a fixed probability leaves scores no say; set labels.winner to human and labels.scores to none, "
+                            + "or labels.probability to none");
+        }
+    }
+
+    static LabelRecipe read(Section in) throws RecipeException {
+        return in.build(() -> new LabelRecipe(
+                in.choice("winner", Winner.class, Winner.HUMAN),
+                in.pathOrNone("scores"),
+                in.scoreRange("range", new ScoreRange.Published()),
+                in.number("temperature", 1),
+                in.numberOrNone("probability", OptionalDouble.empty())));
+    }
+
+    /// The label as a function of two scores.
+    ///
+    /// @param all the scores of all images of the data; read for [ScoreRange.OfData] only
+    /// @throws IllegalArgumentException when the range is the data's and they have no two different finite
+    ///     scores
+    public SmoothedLabel smoothed(double[] all) {
+        SmoothedLabel.WinnerBy by =
+                winner == Winner.HUMAN ? SmoothedLabel.WinnerBy.HUMAN : SmoothedLabel.WinnerBy.REWARD;
+        return switch (range) {
+            case ScoreRange.Published() ->
+                new SmoothedLabel(SmoothedLabel.PICKSCORE_MINIMUM, SmoothedLabel.PICKSCORE_MAXIMUM, temperature, by);
+            case ScoreRange.OfData() -> SmoothedLabel.ofRange(all, temperature, by);
+            case ScoreRange.Between(double minimum, double maximum) ->
+                new SmoothedLabel(minimum, maximum, temperature, by);
+        };
+    }
+}

@@ -1,0 +1,69 @@
+package org.smpo.recipe;
+
+import java.util.List;
+
+/// Which modules of the UNet get adapters: by the ends of their names, as PEFT's `target_modules` does.
+public sealed interface LoraTargets extends Written {
+    /// Sets that have a name.
+    enum Preset implements LoraTargets {
+        /// The four projections of every attention, which diffusers' scripts adapt.
+        ATTENTION("attention"),
+        /// Those and both linear layers of the feed-forward blocks.
+        ATTENTION_AND_FEED_FORWARD("attention+ff");
+
+        private final String word;
+
+        Preset(String word) {
+            this.word = word;
+        }
+
+        /// As a recipe has it.
+        public String word() {
+            return word;
+        }
+
+        @Override
+        public List<String> names() {
+            return switch (this) {
+                case ATTENTION -> List.of("to_k", "to_out.0", "to_q", "to_v");
+                case ATTENTION_AND_FEED_FORWARD ->
+                    List.of("ff.net.0.proj", "ff.net.2", "to_k", "to_out.0", "to_q", "to_v");
+            };
+        }
+
+        @Override
+        public Object written() {
+            return new ResolvedText.Word(word);
+        }
+    }
+
+    /// Modules of one's own choice.
+    ///
+    /// @param names one or more
+    record Modules(List<String> names) implements LoraTargets {
+        public Modules {
+            names = List.copyOf(names);
+            Check.that(!names.isEmpty(), "targets", "at least one name", "none");
+            for (String name : names) {
+                Check.that(
+                        name.matches("[A-Za-z0-9_]+(\\.[A-Za-z0-9_]+)*"),
+                        "targets",
+                        "names of modules or their ends, such as attn2.to_k",
+                        "\"" + name + "\"");
+            }
+        }
+
+        @Override
+        public Object written() {
+            return names;
+        }
+    }
+
+    /// Module names, or their ends after a dot.
+    List<String> names();
+
+    /// Whether a module, such as `mid_block.attentions.0.transformer_blocks.0.attn1.to_q`, gets one.
+    default boolean selects(String module) {
+        return names().stream().anyMatch(name -> module.equals(name) || module.endsWith("." + name));
+    }
+}

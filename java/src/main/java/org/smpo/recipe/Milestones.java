@@ -1,0 +1,43 @@
+package org.smpo.recipe;
+
+import java.util.List;
+
+/// The steps whose checkpoints are kept for good.
+public sealed interface Milestones extends Written {
+    /// Named steps.
+    ///
+    /// @param steps 1 or more each; none: no milestones
+    record At(List<Long> steps) implements Milestones {
+        public At {
+            steps = List.copyOf(steps);
+            steps.forEach(step -> Check.atLeast(1, "milestones", step));
+        }
+
+        @Override
+        public Object written() {
+            return steps.isEmpty() ? new ResolvedText.Word(Section.NONE) : steps;
+        }
+    }
+
+    /// Steps at a regular distance.
+    ///
+    /// @param steps between two, 1 or more
+    record Every(long steps) implements Milestones {
+        public Every {
+            Check.atLeast(1, "milestones", steps);
+        }
+
+        @Override
+        public Object written() {
+            return steps;
+        }
+    }
+
+    /// Whether the state after so many steps is one.
+    default boolean contains(long step) {
+        return switch (this) {
+            case At at -> at.steps().contains(step);
+            case Every every -> step > 0 && step % every.steps() == 0;
+        };
+    }
+}

@@ -1,0 +1,371 @@
+package org.smpo.recipe;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.smpo.io.Digest;
+import org.smpo.objective.NoiseSource;
+import org.smpo.objective.PairInput;
+import org.smpo.schedule.Inversion;
+
+/// A run's whole configuration.
+///
+/// A file may begin with `base: NAME`, the name of a built-in recipe, and then says only what differs;
+/// `--set` goes over both. A mapping that names another method, optimizer, kind of weights or distribution of
+/// timesteps than the one below it replaces that one whole. Unknown keys, values of another type and values
+/// out of range are errors that say where, what was expected, and what was found. Paths are relative to the
+/// working directory.
+///
+/// [#resolved] is the recipe with every default in it; it reads back as an equal recipe.
+///
+/// @param model a diffusers folder or a checkpoint: where the policy begins
+/// @param output the run's folder
+/// @param seed of everything random in the run
+/// @param data pairs and what is done to them
+/// @param labels winners and probabilities
+/// @param objective the loss
+/// @param inversion how latents are noised; present exactly when the objective inverts
+/// @param timesteps that are drawn
+/// @param train the optimization
+/// @param optimizer its rule
+/// @param learningRate of every step; absent exactly when Adafactor chooses it by the step alone
+/// @param checkpoint when the state is saved
+/// @param evaluate on held-out pairs
+/// @param samples pictures during the run
+/// @param export files of the tuned model
+/// @param health warnings
+public record Recipe(
+        Path model,
+        Path output,
+        long seed,
+        DataRecipe data,
+        LabelRecipe labels,
+        ObjectiveRecipe objective,
+        Optional<InversionRecipe> inversion,
+        TimestepRecipe timesteps,
+        TrainRecipe train,
+        OptimizerRecipe optimizer,
+        Optional<LearningRateRecipe> learningRate,
+        CheckpointRecipe checkpoint,
+        EvaluateRecipe evaluate,
+        SamplesRecipe samples,
+        ExportRecipe export,
+        HealthRecipe health) {
+    /// The sections that are of one of several kinds, and the key that says which.
+    static final Map<String, String> KINDS = Map.of(
+            "objective", ObjectiveRecipe.KIND,
+            "timesteps", TimestepRecipe.KIND,
+            "train.weights", WeightsRecipe.KIND,
+            "optimizer", OptimizerRecipe.KIND);
+
+    private static final List<String> BUILT_IN = List.of(
+            "smpo-sd15",
+            "smpo-sd15-lora",
+            "smpo-sdxl",
+            "smpo-sdxl-lora",
+            "smpo-small",
+            "dpo-sd15",
+            "dpo-sd15-lora",
+            "inpo-sd15",
+            "inpo-sd15-lora");
+
+    private static final String BASE = "base";
+
+    /// Checks what the sections say together.
+    ///
+    /// @throws IllegalArgumentException naming a key, and what to do
+    public Recipe {
+        checkOutput(model, output);
+        checkInversion(objective, inversion, train);
+        checkLabels(objective, labels);
+        checkReference(objective, inversion, train);
+        checkLearningRate(optimizer, learningRate);
+        checkEvaluation(data, evaluate);
+        checkExport(train, export);
+    }
+
+    private static void checkOutput(Path model, Path output) {
+        Check.agreement(
+                !output.toAbsolutePath()
+                        .normalize()
+                        .startsWith(model.toAbsolutePath().normalize()),
+                "output",
+                "the run's folder must not lie in the model (" + model + "), which is only read; choose another");
+    }
+
+    private static void checkInversion(
+            ObjectiveRecipe objective, Optional<InversionRecipe> inversion, TrainRecipe train) {
+        String name = objective.loss().name();
+        NoiseSource noise = objective.loss().noise();
+        boolean inverts = noise == NoiseSource.INVERSION || noise == NoiseSource.INVERSION_WITH_ETA;
+        Check.agreement(
+                !inverts || inversion.isPresent(),
+                "inversion",
+                name + " noises latents by inversion and none is configured; add an inversion section, such as "
+                        + "inversion: {semantics: exact, steps: 5}");
+        Check.agreement(
+                inverts || inversion.isEmpty(),
+                "inversion",
+                name + " noises latents by forward diffusion; set inversion to none (Diffusion-DPO on inverted latents "
+                        + "is objective.method inpo with eta 0)");
+        Check.agreement(
+                inversion.isEmpty()
+                        || inversion.get().network() != InversionRecipe.Network.EMA
+                        || train.ema().isPresent(),
+                "inversion.network",
+                "ema needs a running mean of the weights; set train.ema to its decay, such as 0.9999, or this to "
+                        + "policy");
+    }
+
+    private static void checkLabels(ObjectiveRecipe objective, LabelRecipe labels) {
+        Set<PairInput> inputs = objective.loss().inputs();
+        Check.agreement(
+                labels.probability().isEmpty() || inputs.contains(PairInput.LABEL),
+                "labels.probability",
+                objective.loss().name() + " takes no probability; set labels.probability to none");
+    }
+
+    private static void checkReference(
+            ObjectiveRecipe objective, Optional<InversionRecipe> inversion, TrainRecipe train) {
+        boolean inverts = inversion.isPresent() && inversion.get().network() == InversionRecipe.Network.REFERENCE;
+        Check.agreement(
+                train.reference().isEmpty() || objective.loss().needsReference() || inverts,
+                "train.reference",
+                objective.loss().name() + " has no reference; set train.reference to none");
+    }
+
+    private static void checkLearningRate(OptimizerRecipe optimizer, Optional<LearningRateRecipe> learningRate) {
+        boolean relative = optimizer instanceof OptimizerRecipe.Adafactor adafactor && adafactor.relativeStep();
+        Check.agreement(
+                relative || learningRate.isPresent(),
+                "learning_rate",
+                "expected a learning rate, such as learning_rate: {value: 1e-5}, found none");
+        Check.agreement(
+                !relative || learningRate.isEmpty(),
+                "learning_rate",
+                "adafactor with relative_step chooses the rate by the step alone; set learning_rate to none, or "
+                        + "optimizer.relative_step to false");
+    }
+
+    private static void checkEvaluation(DataRecipe data, EvaluateRecipe evaluate) {
+        Check.agreement(
+                evaluate.every().isEmpty() || data.heldOut().isAny(),
+                "evaluate.every",
+                "no pairs are held out to evaluate; set data.held_out to a number of pairs, such as 100, or this to "
+                        + "none");
+        Check.agreement(
+                !(data.heldOut() instanceof HeldOut.Count(long held))
+                        || evaluate.every().isEmpty()
+                        || evaluate.pairs().orElse(0) <= held,
+                "evaluate.pairs",
+                "more than the pairs held out; raise data.held_out, or set this to auto for all of them");
+    }
+
+    private static void checkExport(TrainRecipe train, ExportRecipe export) {
+        Optional<ExportRecipe.Format> lora =
+                export.formats().stream().filter(ExportRecipe.Format::isLora).findFirst();
+        Check.agreement(
+                lora.isEmpty() || train.weights() instanceof WeightsRecipe.Lora,
+                "export.formats",
+                lora.map(Section::word).orElse("") + " needs adapters, and all weights are trained; set train.weights "
+                        + "to lora, or choose diffusers or single_file");
+    }
+
+    /// Reads a file, or a built-in recipe when there is no such file and one of that name.
+    ///
+    /// @param overrides `KEY=VALUE` each, the value in YAML, later ones over earlier ones
+    /// @throws RecipeException when it is no valid recipe
+    /// @throws IOException when it cannot be read
+    public static Recipe read(Path file, List<String> overrides) throws IOException {
+        String name = file.toString();
+        if (!Files.exists(file)) {
+            if (BUILT_IN.contains(name)) {
+                return builtIn(name, overrides);
+            }
+            throw new RecipeException(name + ": expected a file or one of the built-in recipes ("
+                    + String.join(", ", BUILT_IN) + "), found neither" + Suggestion.nearest(name, BUILT_IN));
+        }
+        byte[] bytes = Files.readAllBytes(file);
+        String yaml;
+        try {
+            yaml = StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
+        } catch (CharacterCodingException e) {
+            throw new RecipeException(name + ": expected UTF-8, found bytes that are not", e);
+        }
+        return parse(name, yaml, overrides);
+    }
+
+    /// Reads text.
+    ///
+    /// @param source named in messages
+    /// @param overrides `KEY=VALUE` each, the value in YAML, later ones over earlier ones
+    /// @throws RecipeException when it is no valid recipe
+    public static Recipe parse(String source, String yaml, List<String> overrides) throws RecipeException {
+        Node node = withBase(Node.parse(source, yaml, true), new LinkedHashSet<>());
+        for (String override : overrides) {
+            Node over = Node.override("--set", override);
+            if (over instanceof Node.Fields fields && fields.fields().containsKey(BASE)) {
+                throw new RecipeException("--set base: name the base in the recipe's first line instead");
+            }
+            node = node.merge(over, "");
+        }
+        if (!(node instanceof Node.Fields fields)) {
+            throw new RecipeException(node.where() + ": expected keys with values, found " + node.describe());
+        }
+        return read(new Section(fields, ""));
+    }
+
+    /// One of the recipes that come with the program, with the paths of its model, data and output as
+    /// placeholders in the working directory.
+    ///
+    /// @throws IllegalArgumentException when there is none of that name
+    public static Recipe builtIn(String name) {
+        try {
+            return builtIn(name, List.of());
+        } catch (RecipeException e) {
+            throw new AssertionError("a built-in recipe is valid", e);
+        }
+    }
+
+    /// One of the recipes that come with the program, with overrides.
+    ///
+    /// @throws RecipeException when an override is not valid
+    /// @throws IllegalArgumentException when there is none of that name
+    public static Recipe builtIn(String name, List<String> overrides) throws RecipeException {
+        return parse(sourceOf(name), builtInText(name), overrides);
+    }
+
+    /// Names of the recipes that come with the program.
+    public static List<String> builtInNames() {
+        return BUILT_IN;
+    }
+
+    /// A built-in recipe as it was written, with its comments.
+    ///
+    /// @throws IllegalArgumentException when there is none of that name
+    public static String builtInText(String name) {
+        if (!BUILT_IN.contains(name)) {
+            throw new IllegalArgumentException("expected one of the built-in recipes (" + String.join(", ", BUILT_IN)
+                    + "), got " + name + Suggestion.nearest(name, BUILT_IN));
+        }
+        try (InputStream stream = Recipe.class.getResourceAsStream(name + ".yaml")) {
+            return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static String sourceOf(String builtIn) {
+        return builtIn + " (built in)";
+    }
+
+    private static Node withBase(Node node, Set<String> above) throws RecipeException {
+        if (!(node instanceof Node.Fields fields) || !fields.fields().containsKey(BASE)) {
+            return node;
+        }
+        Node.Field base = fields.fields().get(BASE);
+        if (!(base.value() instanceof Node.Scalar name) || !BUILT_IN.contains(name.text())) {
+            String found = base.value().describe();
+            String nearest = base.value() instanceof Node.Scalar text ? Suggestion.nearest(text.text(), BUILT_IN) : "";
+            throw new RecipeException(base.where() + ": base: expected one of the built-in recipes ("
+                    + String.join(", ", BUILT_IN) + "), found " + found + nearest);
+        }
+        if (!above.add(name.text())) {
+            throw new RecipeException(base.where() + ": base: " + name.text() + " is its own base");
+        }
+        String below = sourceOf(name.text());
+        return withBase(Node.parse(below, builtInText(name.text()), true), above)
+                .merge(fields.without(BASE), "");
+    }
+
+    private static Recipe read(Section in) throws RecipeException {
+        return in.build(() -> {
+            Path model = in.path("model");
+            Path output = in.path("output");
+            long seed = in.integer("seed", 0);
+            DataRecipe data = DataRecipe.read(in.section("data"));
+            LabelRecipe labels = LabelRecipe.read(in.section("labels"));
+            ObjectiveRecipe objective = ObjectiveRecipe.read(in.kinds("objective", ObjectiveRecipe.KIND));
+            Optional<Section> inversion = in.sectionOrNone("inversion");
+            TimestepRecipe timesteps = TimestepRecipe.read(in.kinds("timesteps", TimestepRecipe.KIND));
+            TrainRecipe train = TrainRecipe.read(in.section("train"));
+            OptimizerRecipe optimizer = OptimizerRecipe.read(in.kinds("optimizer", OptimizerRecipe.KIND));
+            Optional<Section> learningRate = in.sectionOrNone("learning_rate");
+            return new Recipe(
+                    model,
+                    output,
+                    seed,
+                    data,
+                    labels,
+                    objective,
+                    inversion.isEmpty() ? Optional.empty() : Optional.of(InversionRecipe.read(inversion.get())),
+                    timesteps,
+                    train,
+                    optimizer,
+                    learningRate.isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(LearningRateRecipe.read(learningRate.get())),
+                    CheckpointRecipe.read(in.section("checkpoint")),
+                    EvaluateRecipe.read(in.section("evaluate")),
+                    SamplesRecipe.read(in.section("samples")),
+                    ExportRecipe.read(in.section("export")),
+                    HealthRecipe.read(in.section("health")));
+        });
+    }
+
+    /// Every key that a built-in recipe has once its defaults are filled in, such as `train.steps`.
+    static Set<String> knownKeys() {
+        Set<String> keys = new LinkedHashSet<>();
+        for (String name : BUILT_IN) {
+            try {
+                collect(Node.parse(name, builtIn(name).resolved(), false), "", keys);
+            } catch (RecipeException e) {
+                throw new AssertionError("a resolved recipe reads back", e);
+            }
+        }
+        return keys;
+    }
+
+    private static void collect(Node node, String path, Set<String> keys) {
+        if (node instanceof Node.Fields fields) {
+            fields.fields().forEach((key, field) -> {
+                String full = path.isEmpty() ? key : path + "." + key;
+                keys.add(full);
+                collect(field.value(), full, keys);
+            });
+        }
+    }
+
+    /// How latents are noised, with the objective's eta; empty when they are by forward diffusion.
+    public Optional<Inversion> inversionSchedule() {
+        return inversion.map(recipe -> recipe.inversion(objective.loss().inversionEta()));
+    }
+
+    /// The learning rate of a step, from 0; 0 for Adafactor with `relative_step`, which does not read it.
+    public double learningRateAt(long step) {
+        return learningRate.map(rate -> rate.at(step, train.steps())).orElse(0.0);
+    }
+
+    /// The whole recipe as YAML, every default explicit, in the order of the records.
+    public String resolved() {
+        return ResolvedText.of(this);
+    }
+
+    /// SHA-256 of [#resolved], as 64 hexadecimal digits.
+    public String digest() {
+        return Digest.sha256(resolved().getBytes(StandardCharsets.UTF_8));
+    }
+}

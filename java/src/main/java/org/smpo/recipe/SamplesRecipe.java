@@ -1,0 +1,51 @@
+package org.smpo.recipe;
+
+import java.util.List;
+import java.util.OptionalLong;
+
+/// Pictures made during a run: every prompt with every seed, the same each time.
+///
+/// @param prompts what to draw
+/// @param every steps between two sets; absent: none are made
+/// @param seeds of the noise that sampling starts from
+/// @param steps of the sampler
+/// @param guidanceScale of classifier-free guidance; 1: none
+/// @param sampler the rule
+public record SamplesRecipe(
+        List<String> prompts, OptionalLong every, List<Long> seeds, int steps, double guidanceScale, Sampler sampler) {
+    /// The rules, by the names that `smpo generate` knows.
+    public enum Sampler {
+        DDIM,
+        EULER,
+        DPMPP_2M,
+        PNDM
+    }
+
+    /// @throws IllegalArgumentException naming the key whose value is out of range
+    public SamplesRecipe {
+        prompts = List.copyOf(prompts);
+        seeds = List.copyOf(seeds);
+        every.ifPresent(interval -> Check.atLeast(1, "every", interval));
+        Check.agreement(
+                every.isEmpty() || !prompts.isEmpty(),
+                "prompts",
+                "pictures every " + every.orElse(0) + " steps need a prompt; add one, or set samples.every to none");
+        Check.that(!seeds.isEmpty(), "seeds", "at least one seed", "none");
+        Check.atLeast(1, "steps", steps);
+        Check.that(
+                guidanceScale >= 1 && guidanceScale < Double.POSITIVE_INFINITY,
+                "guidance_scale",
+                "a number of 1 or more",
+                guidanceScale);
+    }
+
+    static SamplesRecipe read(Section in) throws RecipeException {
+        return in.build(() -> new SamplesRecipe(
+                in.texts("prompts", List.of()),
+                in.integerOrNone("every", OptionalLong.empty()),
+                in.integers("seeds", List.of(0L)),
+                in.small("steps", 20),
+                in.number("guidance_scale", 7.5),
+                in.choice("sampler", Sampler.class, Sampler.DDIM)));
+    }
+}

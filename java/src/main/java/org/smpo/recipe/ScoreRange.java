@@ -1,0 +1,44 @@
+package org.smpo.recipe;
+
+import java.util.List;
+
+/// The range of a reward model's scores, which a smoothed label maps to 0..1.
+public sealed interface ScoreRange extends Written {
+    String PUBLISHED = "published";
+    String DATA = "data";
+
+    /// PickScore's over Pick-a-Pic v2, as the authors of SmPO-Diffusion have it in their code.
+    record Published() implements ScoreRange {
+        @Override
+        public Object written() {
+            return new ResolvedText.Word(PUBLISHED);
+        }
+    }
+
+    /// The least and the greatest score of the data at hand.
+    record OfData() implements ScoreRange {
+        @Override
+        public Object written() {
+            return new ResolvedText.Word(DATA);
+        }
+    }
+
+    /// A range of one's own.
+    ///
+    /// @param minimum finite
+    /// @param maximum finite, greater
+    record Between(double minimum, double maximum) implements ScoreRange {
+        public Between {
+            Check.that(
+                    Double.isFinite(minimum) && Double.isFinite(maximum) && maximum > minimum,
+                    "range",
+                    "[minimum, maximum] with a maximum above the minimum",
+                    "[" + minimum + ", " + maximum + "]");
+        }
+
+        @Override
+        public Object written() {
+            return List.of(minimum, maximum);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+package org.smpo.recipe;
+
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+
+/// What a person may have meant by a key that there is not.
+final class Suggestion {
+    private Suggestion() {}
+
+    /// The end of a message about an unknown key: a key of the same section that is spelt much the same, else
+    /// the same key of another section, else the keys that there are.
+    static String of(String key, String path, Collection<String> known) {
+        String prefix = path.isEmpty() ? "" : path + ".";
+        String nearest = nearest(key, known);
+        if (!nearest.isEmpty()) {
+            return nearest.replace("did you mean ", "did you mean " + prefix);
+        }
+        List<String> elsewhere = Recipe.knownKeys().stream()
+                .filter(other -> other.equals(key) || other.endsWith("." + key))
+                .limit(3)
+                .toList();
+        if (!elsewhere.isEmpty()) {
+            return "; did you mean " + Section.oneOf(elsewhere) + "?";
+        }
+        return "; known here: " + String.join(", ", known);
+    }
+
+    /// `; did you mean KEY?`, or nothing when none is near.
+    static String nearest(String key, Collection<String> known) {
+        return known.stream()
+                .filter(other -> isNear(key, other))
+                .min(Comparator.comparingInt(other -> distance(key, other)))
+                .map(other -> "; did you mean " + other + "?")
+                .orElse("");
+    }
+
+    /// Whether one is a plausible slip of the pen for the other: a third of its letters at most.
+    static boolean isNear(String a, String b) {
+        return distance(a, b) <= Math.max(1, Math.max(a.length(), b.length()) / 3);
+    }
+
+    /// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment distance).
+    static int distance(String a, String b) {
+        int[][] d = new int[a.length() + 1][b.length() + 1];
+        for (int i = 0; i <= a.length(); i++) {
+            for (int j = 0; j <= b.length(); j++) {
+                if (i == 0 || j == 0) {
+                    d[i][j] = i + j;
+                    continue;
+                }
+                int replaced = d[i - 1][j - 1] + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+                d[i][j] = Math.min(replaced, 1 + Math.min(d[i - 1][j], d[i][j - 1]));
+                boolean swapped =
+                        i > 1 && j > 1 && a.charAt(i - 1) == b.charAt(j - 2) && a.charAt(i - 2) == b.charAt(j - 1);
+                if (swapped) {
+                    d[i][j] = Math.min(d[i][j], 1 + d[i - 2][j - 2]);
+                }
+            }
+        }
+        return d[a.length()][b.length()];
+    }
+}

@@ -1,0 +1,531 @@
+package org.smpo.recipe;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.smpo.objective.BcrBudget;
+import org.smpo.objective.Dpo;
+import org.smpo.objective.Inpo;
+import org.smpo.objective.PairLossKind;
+import org.smpo.objective.SdpoSafeguard;
+import org.smpo.objective.Sft;
+import org.smpo.objective.Smpo;
+import org.smpo.schedule.Inversion;
+import org.smpo.schedule.TimestepSpacing;
+
+/// Recipes are read strictly, written whole, and come back equal.
+class RecipeTest {
+    private static final String SMALLEST = """
+            model: m
+            output: o
+            data: {paths: d}
+            objective: {method: dpo, beta: 5000}
+            train: {steps: 10, pairs_per_step: 4}
+            learning_rate: {value: 1e-5}
+            """;
+
+    @TempDir
+    private Path folder;
+
+    private static Recipe parse(String yaml, String... overrides) throws RecipeException {
+        return Recipe.parse("run.yaml", yaml, List.of(overrides));
+    }
+
+    private static void assertRefused(String yaml, List<String> overrides, String... parts) {
+        assertThatThrownBy(() -> Recipe.parse("run.yaml", yaml, overrides))
+                .as(yaml + overrides)
+                .isInstanceOf(RecipeException.class)
+                .message()
+                .contains(parts);
+    }
+
+    static List<String> builtIns() {
+        return Recipe.builtInNames();
+    }
+
+    @ParameterizedTest
+    @MethodSource("builtIns")
+    void aBuiltInRecipeIsValidAndReadsBackEqual(String name) throws RecipeException {
+        Recipe recipe = Recipe.builtIn(name);
+        Recipe again = parse(recipe.resolved());
+        assertThat(again).isEqualTo(recipe);
+        assertThat(again.resolved()).isEqualTo(recipe.resolved());
+        assertThat(again.digest()).isEqualTo(recipe.digest()).matches("[0-9a-f]{64}");
+        assertThat(Recipe.builtInText(name)).startsWith("#");
+    }
+
+    /// objectives of the published runs, number by number.
+    @Test
+    void thePublishedRecipesHaveThePublishedNumbers() {
+        Recipe sd15 = Recipe.builtIn("smpo-sd15");
+        assertThat(sd15.objective().loss()).isEqualTo(Smpo.sd15());
+        assertThat(sd15.inversionSchedule())
+                .contains(new Inversion(
+                        Inversion.Semantics.V020, 5, TimestepSpacing.LEADING, Inversion.Renoise.EVERY_STEP, 0));
+        assertThat(sd15.train().pairsPerStep()).isEqualTo(1024);
+        assertThat(sd15.train().steps()).isEqualTo(200);
+        assertThat(sd15.optimizer()).isEqualTo(new OptimizerRecipe.AdamW(0.9, 0.999, 1e-8, 1e-2));
+        assertThat(sd15.learningRateAt(0)).isZero();
+        assertThat(sd15.learningRateAt(50)).isEqualTo(0.5 * 1.024e-5);
+        assertThat(sd15.learningRateAt(100)).isEqualTo(1.024e-5);
+        assertThat(sd15.learningRateAt(199)).isEqualTo(1.024e-5);
+        assertThat(sd15.labels().smoothed(new double[0])).isEqualTo(org.smpo.objective.SmoothedLabel.pickScore());
+
+        Recipe sdxl = Recipe.builtIn("smpo-sdxl");
+        assertThat(sdxl.objective().loss()).isEqualTo(Smpo.sdxl());
+        assertThat(sdxl.inversion().orElseThrow().steps()).isEqualTo(10);
+        assertThat(sdxl.data().resolution()).isEqualTo(1024);
+        assertThat(sdxl.optimizer())
+                .isEqualTo(new OptimizerRecipe.Adafactor(
+                        1e-30, 1e-3, 1, -0.8, OptionalDouble.empty(), 1e-2, false, false, false));
+        assertThat(sdxl.train().maxGradNorm()).hasValue(1);
+
+        Recipe dpo = Recipe.builtIn("dpo-sd15");
+        assertThat(dpo.objective().loss()).isEqualTo(Dpo.sd15());
+        assertThat(dpo.inversion()).isEmpty();
+        assertThat(dpo.learningRateAt(500)).isEqualTo(2.048e-5);
+
+        Recipe inpo = Recipe.builtIn("inpo-sd15");
+        assertThat(inpo.objective().loss()).isEqualTo(Inpo.sd15());
+        assertThat(inpo.inversionSchedule().orElseThrow().eta()).isEqualTo(0.1);
+    }
+
+    @Test
+    void everyDefaultIsWritten() throws RecipeException {
+        assertThat(parse(SMALLEST).resolved()).isEqualTo("""
+                model: m
+                output: o
+                seed: 0
+                data:
+                  paths: [d]
+                  resolution: 512
+                  crop: centre
+                  flip: true
+                  shared_augmentation: false
+                  caption_dropout: 0.2
+                  held_out: 0
+                  max_bad_fraction: 0.01
+                  decode_threads: auto
+                labels:
+                  winner: human
+                  scores: none
+                  range: published
+                  temperature: 1
+                  probability: none
+                objective:
+                  method: dpo
+                  beta: 5000
+                  kappa: 0.5
+                  bcr: none
+                  safeguard: none
+                inversion: none
+                timesteps:
+                  distribution: uniform
+                  low: 0
+                  end: 1000
+                train:
+                  steps: 10
+                  pairs_per_step: 4
+                  micro_batch: auto
+                  precision: fp32
+                  device: cpu
+                  threads: auto
+                  weights:
+                    type: full
+                  gradient_checkpointing: false
+                  max_grad_norm: 1
+                  ema: none
+                  reference: none
+                optimizer:
+                  name: adamw
+                  beta1: 0.9
+                  beta2: 0.999
+                  eps: 1.0e-8
+                  weight_decay: 0.01
+                learning_rate:
+                  value: 1.0e-5
+                  schedule: constant
+                  warmup_steps: 0
+                  cycles: 0.5
+                checkpoint:
+                  every: 50
+                  keep: 2
+                  milestones: none
+                evaluate:
+                  every: none
+                  pairs: auto
+                samples:
+                  prompts: []
+                  every: none
+                  seeds: [0]
+                  steps: 20
+                  guidance_scale: 7.5
+                  sampler: ddim
+                export:
+                  formats: [diffusers]
+                health:
+                  stop: false
+                  window: 20
+                  winner_degradation: 0.05
+                  saturated_logit: 6
+                  saturated_fraction: 0.5
+                  undecided_margin: 0.1
+                  undecided_fraction: 0.5
+                """);
+    }
+
+    /// A component that the writer or the reader forgot comes back as its default; none of these is one.
+    @Test
+    void nothingButDefaultsIsLost() throws RecipeException {
+        Recipe unusual = new Recipe(
+                Path.of("some model"),
+                Path.of("none"),
+                -7,
+                new DataRecipe(
+                        List.of(Path.of("auto"), Path.of("a: b, [c] #d.parquet")),
+                        64,
+                        DataRecipe.Crop.RANDOM,
+                        false,
+                        true,
+                        1 / 3.0,
+                        new HeldOut.Share(0.25),
+                        1,
+                        OptionalInt.of(3)),
+                new LabelRecipe(
+                        LabelRecipe.Winner.REWARD,
+                        Optional.of(Path.of("none")),
+                        new ScoreRange.Between(-1, 2.5e-7),
+                        0.5,
+                        OptionalDouble.empty()),
+                new ObjectiveRecipe(
+                        new Smpo(Math.PI, 3, 1),
+                        Optional.of(new BcrBudget(1.5, 0.25)),
+                        Optional.of(new SdpoSafeguard(0.75))),
+                Optional.of(new InversionRecipe(
+                        Inversion.Semantics.V022,
+                        7,
+                        Inversion.Renoise.LAST_STEP,
+                        TimestepSpacing.TRAILING,
+                        InversionRecipe.Network.EMA,
+                        OptionalInt.of(9))),
+                new TimestepRecipe.Weighted(List.of(0.0, 1.0, 0.125)),
+                new TrainRecipe(
+                        3_000_000_000L,
+                        10,
+                        OptionalInt.of(3),
+                        TrainRecipe.Precision.BF16,
+                        "cuda:1",
+                        OptionalInt.of(2),
+                        new WeightsRecipe.Lora(4, 8.5, new LoraTargets.Modules(List.of("to_q", "ff.net.2"))),
+                        true,
+                        OptionalDouble.empty(),
+                        OptionalDouble.of(0.999),
+                        Optional.of(Path.of("2024"))),
+                new OptimizerRecipe.Adafactor(1e-20, 1e-2, 2, -0.5, OptionalDouble.of(0.9), 0.1, true, true, true),
+                Optional.empty(),
+                new CheckpointRecipe(OptionalLong.of(11), 5, new Milestones.At(List.of(3L, 20L))),
+                new EvaluateRecipe(OptionalLong.of(12), OptionalInt.of(13)),
+                new SamplesRecipe(
+                        List.of(
+                                "none",
+                                "true",
+                                "a \"quoted\\\" cat\n\t\u00e9 \u2028 \ud83d\ude00 # no comment",
+                                " ",
+                                ""),
+                        OptionalLong.of(14),
+                        List.of(-1L, Long.MAX_VALUE),
+                        15,
+                        1,
+                        SamplesRecipe.Sampler.PNDM),
+                new ExportRecipe(List.of(ExportRecipe.Format.LORA_KOHYA, ExportRecipe.Format.SINGLE_FILE)),
+                new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75));
+        assertThat(parse(unusual.resolved())).as(unusual.resolved()).isEqualTo(unusual);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "optimizer=adafactor",
+                "timesteps={distribution: spaced, low: 249, stride: 250, count: 4}",
+                "checkpoint.milestones=5",
+                "checkpoint.every=none",
+                "train.weights={type: lora, targets: attention+ff}",
+                "labels.range=data",
+                "objective={method: dmpo, beta: 2000}",
+                "objective={method: ipo, beta: 2000, margin: -1}",
+                "objective={method: npo, beta: 500, kappa: 1}",
+                "objective={method: kto, beta: 5000}",
+                "objective=mapo",
+                "objective={method: capo, beta: 1, bias: 2}",
+                "objective=sft"
+            })
+    void everyKindReadsBackEqual(String override) throws RecipeException {
+        Recipe recipe = parse(SMALLEST, override);
+        assertThat(recipe).isNotEqualTo(parse(SMALLEST));
+        assertThat(parse(recipe.resolved())).isEqualTo(recipe);
+        assertThat(recipe.digest()).isNotEqualTo(parse(SMALLEST).digest());
+    }
+
+    /// Every key of a whole recipe, misspelt where it stands, is found, located and corrected.
+    @Test
+    void everyMisspeltKeyIsFound() throws RecipeException {
+        String whole = Recipe.builtIn("smpo-sdxl-lora").resolved();
+        List<String> lines = whole.lines().toList();
+        for (int i = 0; i < lines.size(); i++) {
+            String line = lines.get(i);
+            String key = line.strip().substring(0, line.strip().indexOf(':'));
+            String misspelt = key.length() < 3
+                    ? key + "_"
+                    : key.substring(0, 1) + key.charAt(2) + key.charAt(1) + key.substring(3);
+            if (misspelt.equals(key)) {
+                misspelt = key + "s";
+            }
+            List<String> changed = new java.util.ArrayList<>(lines);
+            changed.set(i, line.replaceFirst(key, misspelt));
+            assertRefused(
+                    String.join("\n", changed),
+                    List.of(),
+                    "run.yaml: line " + (i + 1) + ": ",
+                    misspelt + ": unknown key; did you mean",
+                    key + "?");
+        }
+    }
+
+    /// Every value of a whole recipe, replaced by a mapping, is refused at its own line.
+    @Test
+    void everyWrongTypeIsFound() throws RecipeException {
+        List<String> lines = Recipe.builtIn("smpo-sdxl-lora").resolved().lines().toList();
+        int tried = 0;
+        for (int i = 0; i < lines.size(); i++) {
+            String line = lines.get(i);
+            if (line.endsWith(":")) {
+                continue;
+            }
+            List<String> changed = new java.util.ArrayList<>(lines);
+            changed.set(i, line.substring(0, line.indexOf(':')) + ": {surprise: 1}");
+            assertRefused(String.join("\n", changed), List.of(), "run.yaml: line " + (i + 1) + ": ");
+            tried++;
+        }
+        assertThat(tried).isGreaterThan(60);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '"',
+            value = {
+                "train.stepz=5|--set train.stepz: train.stepz: unknown key; did you mean train.steps?",
+                "train.learning_rate=1|train.learning_rate: unknown key; did you mean learning_rate?",
+                "trian.steps=5|trian: unknown key; did you mean train?",
+                "train.steps=many|train.steps: expected an integer, found 'many'",
+                "train.steps='5'|train.steps: expected an integer, found '5'",
+                "train.steps=5.0|train.steps: expected an integer, found 5.0",
+                "train.steps=0|train.steps: expected an integer of 1 or more, got 0",
+                "train.steps=99999999999999999999|train.steps: expected an integer within 64 bits",
+                "train.pairs_per_step=3000000000|an integer within 32 bits",
+                "train.micro_batch=5|train.micro_batch: expected auto, or at most train.pairs_per_step (4), got 5",
+                "train.device=gpu|train.device: expected cpu, cuda or cuda:N, got gpu",
+                "train.precision=fp16|train.precision: expected fp32 or bf16, found 'fp16'",
+                "train.ema=1|train.ema: expected a number from 0 to below 1, got 1.0",
+                "train.max_grad_norm=.inf|train.max_grad_norm: expected none or a number that is finite, found .inf",
+                "train.reference=|--set train.reference: expected a value after =, found nothing",
+                "train.reference=null|expected a value after =",
+                "train..steps=5|expected keys separated by single dots",
+                "train.steps|expected KEY=VALUE, such as train.steps=100",
+                "data.caption_dropout=2|data.caption_dropout: expected a number from 0 to 1, got 2.0",
+                "data.resolution=500|data.resolution: expected a positive multiple of 8, got 500",
+                "data.held_out=-1|data.held_out",
+                "data.held_out=1.5|a share between 0 and 1",
+                "data.paths=[]|data.paths: expected at least one path",
+                "data.paths=[5]|data.paths[0]: expected a path (text that looks like a number needs quotes), found 5",
+                "data.flip=yes|data.flip: expected true or false, found 'yes'",
+                "objective.method=dpoo|objective.method: expected smpo, dpo, inpo,",
+                "objective.method=smpo|objective.beta: expected a number, found no such key",
+                "objective.beta=-1|dpo: beta: expected a finite number > 0, got -1.0",
+                "optimizer.beta1=1|optimizer.beta1: expected a number from 0 to below 1, got 1.0",
+                "optimizer={name: adafactor, warmup_init: true}|optimizer.relative_step to true",
+                "optimizer={name: adafactor, relative_step: true}|set learning_rate to none",
+                "learning_rate=none|expected a learning rate",
+                "learning_rate.warmup_steps=5|set learning_rate.schedule to constant_with_warmup",
+                "inversion.steps=5|set inversion to none",
+                "labels.probability=0.7|dpo takes no probability",
+                "labels={winner: reward, probability: 0.7}|set labels.winner to human",
+                "labels.range=[1, 0]|labels.range: expected [minimum, maximum]",
+                "labels.range=[1]|published, data or [minimum, maximum]",
+                "evaluate.every=5|set data.held_out to a number of pairs",
+                "samples.every=5|samples.prompts: pictures every 5 steps need a prompt",
+                "export.formats=[lora_peft]|export.formats: lora_peft needs adapters",
+                "export.formats=[diffusers, diffusers]|each format once",
+                "export.formats=[safetensors]|export.formats[0]: expected diffusers, single_file",
+                "objective=sft|",
+                "timesteps.end=0|timesteps.end: expected an integer above low (0), got 0",
+                "health.window=0|health.window: expected an integer of 1 or more, got 0",
+                "checkpoint.milestones=[0]|checkpoint.milestones: expected an integer of 1 or more, got 0",
+                "base=smpo-sd15|name the base in the recipe's first line",
+                "train.weights.rank=4|train.weights.rank: unknown key",
+            })
+    void aBadOverrideIsRefused(String override, String message) throws RecipeException {
+        if (message == null) {
+            assertThat(parse(SMALLEST, override).objective().loss()).isEqualTo(new Sft());
+            return;
+        }
+        assertRefused(SMALLEST, List.of(override), "--set", message.replace('\'', '"'));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "inversion=none|smpo noises latents by inversion and none is configured",
+                "inversion.network=ema|inversion.network: ema needs a running mean of the weights; set train.ema",
+                "inversion.spacing=linspace|inversion.spacing: expected leading or trailing, got linspace",
+                "inversion.slots=0|inversion.slots",
+                "objective={method: sft}|sft noises latents by forward diffusion; set inversion to none",
+                "output=stable-diffusion-v1-5/runs|must not lie in the model",
+            })
+    void whatDoesNotGoTogetherIsRefused(String override, String message) {
+        assertThatThrownBy(() -> Recipe.builtIn("smpo-sd15", List.of(override)))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining(message);
+    }
+
+    @Test
+    void aReferenceWithoutUseIsRefused() {
+        assertRefused(SMALLEST, List.of("objective=sft", "train.reference=other"), "sft has no reference");
+        assertRefused(
+                SMALLEST,
+                List.of("objective=sft", "objective.bcr={lambda: 1, delta: 0}"),
+                "sft has none",
+                "bcr to none");
+        assertRefused(SMALLEST, List.of("objective=sft", "objective.safeguard={mu: 1}"), "loser's gradient");
+    }
+
+    @Test
+    void problemsNameTheirLine() {
+        assertRefused(SMALLEST + "train: {}\n", List.of(), "run.yaml: line 7: ", "train");
+        assertRefused(SMALLEST + "seed: *x\n", List.of(), "run.yaml: line 7: ");
+        assertRefused(SMALLEST + "seed: &x 5\n", List.of(), "run.yaml: line 7: anchors, aliases and tags");
+        assertRefused(SMALLEST + "seed: !!str 5\n", List.of(), "run.yaml: line 7: anchors, aliases and tags");
+        assertRefused(SMALLEST + "---\nseed: 5\n", List.of(), "expected the end, found a second document");
+        assertRefused(SMALLEST + "seed: [5\n", List.of(), "run.yaml: line ", "not YAML: expected ',' or ']'");
+        assertRefused(SMALLEST + "\tseed: 5\n", List.of(), "run.yaml: line 7: not YAML: ");
+        assertRefused("", List.of(), "expected keys with values, found nothing");
+        assertRefused("- 5\n", List.of(), "run.yaml: line 1: expected keys with values, found a list of 1");
+        assertRefused("model: m\n", List.of(), "output: expected a path, found no such key");
+        assertRefused("model: m\noutptu: o\n", List.of(), "line 2: outptu: unknown key; did you mean output?");
+        assertRefused("base: smpo-sd51\n", List.of(), "line 1: base: expected one of", "did you mean smpo-sd15?");
+    }
+
+    @Test
+    void aBaseIsLaidUnderAndSetOver() throws RecipeException {
+        Recipe recipe = parse("base: smpo-sd15\nmodel: mine\ntrain:\n  steps: 5\n", "train.steps=7", "seed=3");
+        Recipe base = Recipe.builtIn("smpo-sd15");
+        assertThat(recipe.model()).isEqualTo(Path.of("mine"));
+        assertThat(recipe.train().steps()).isEqualTo(7);
+        assertThat(recipe.seed()).isEqualTo(3);
+        assertThat(recipe.train().pairsPerStep()).isEqualTo(1024);
+        assertThat(recipe.objective()).isEqualTo(base.objective());
+        assertThat(recipe).isEqualTo(Recipe.builtIn("smpo-sd15", List.of("model=mine", "train.steps=7", "seed=3")));
+    }
+
+    /// Keys of one method must not leak into another.
+    @Test
+    void anotherMethodBeginsAfresh() throws RecipeException {
+        Recipe recipe = parse("base: smpo-sd15\nobjective: {method: dpo, beta: 7}\ninversion: none\n");
+        assertThat(recipe.objective())
+                .isEqualTo(new ObjectiveRecipe(new Dpo(7, 0.5), Optional.empty(), Optional.empty()));
+        Recipe same = parse("base: smpo-sd15\nobjective: {method: smpo, gamma: 3}\n");
+        assertThat(same.objective().loss()).isEqualTo(new Smpo(2000, 3, 0.5));
+        Recipe later = parse("base: smpo-sd15-lora\n", "train.weights=full", "export.formats=[diffusers]");
+        assertThat(later.train().weights()).isEqualTo(new WeightsRecipe.Full());
+        assertThat(parse("base: smpo-sd15-lora\n", "train.weights.rank=2")
+                        .train()
+                        .weights())
+                .isEqualTo(new WeightsRecipe.Lora(2, 16, LoraTargets.Preset.ATTENTION));
+    }
+
+    @Test
+    void theSpecHasTheAdditions() throws RecipeException {
+        Recipe recipe = parse(SMALLEST, "objective.bcr={lambda: 1.5, delta: 2}", "objective.safeguard={mu: 0.5}");
+        assertThat(recipe.objective().spec().kind()).isEqualTo(PairLossKind.DPO);
+        assertThat(recipe.objective().spec().budgetWeight()).isEqualTo(1.5);
+        assertThat(recipe.objective().spec().budget()).isEqualTo(2);
+        assertThat(recipe.objective().spec().safeguardMu()).isEqualTo(0.5);
+        assertThat(parse(recipe.resolved())).isEqualTo(recipe);
+    }
+
+    @Test
+    void aFileIsReadAndAMissingOneExplained() throws IOException {
+        Path file = Files.writeString(folder.resolve("run.yaml"), SMALLEST);
+        assertThat(Recipe.read(file, List.of("seed=5")).seed()).isEqualTo(5);
+        assertThat(Recipe.read(Path.of("smpo-small"), List.of())).isEqualTo(Recipe.builtIn("smpo-small"));
+        assertThatThrownBy(() -> Recipe.read(Path.of("smpo-smal"), List.of()))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining("found neither; did you mean smpo-small?");
+        Files.write(file, new byte[] {'a', ':', ' ', (byte) 0xff});
+        assertThatThrownBy(() -> Recipe.read(file, List.of()))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining("expected UTF-8");
+    }
+
+    @Test
+    void constructorsObjectInTheSameWords() {
+        assertThatThrownBy(() -> new Milestones.Every(0))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("milestones: expected an integer of 1 or more, got 0");
+    }
+
+    @Test
+    void dueCheckpoints() {
+        CheckpointRecipe recipe = new CheckpointRecipe(OptionalLong.of(10), 1, new Milestones.At(List.of(3L)));
+        assertThat(Arrays.stream(new long[] {0, 3, 9, 10, 11, 20, 25})
+                        .filter(step -> recipe.isDue(step, 25))
+                        .toArray())
+                .containsExactly(3, 10, 20, 25);
+        assertThat(new Milestones.Every(4).contains(8)).isTrue();
+        assertThat(new Milestones.Every(4).contains(0)).isFalse();
+    }
+
+    @Test
+    void heldOutPairsLeaveSome() {
+        assertThat(new HeldOut.Share(0.1).of(55)).isEqualTo(5);
+        assertThat(new HeldOut.Share(0.01).of(5)).isEqualTo(1);
+        assertThat(new HeldOut.Count(5).of(6)).isEqualTo(5);
+        assertThatThrownBy(() -> new HeldOut.Count(5).of(5)).hasMessageContaining("some are left to train on");
+    }
+
+    @Test
+    void adaptersGoWhereTheNameEnds() {
+        String q = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+        assertThat(LoraTargets.Preset.ATTENTION.selects(q)).isTrue();
+        assertThat(LoraTargets.Preset.ATTENTION.selects(q + "x")).isFalse();
+        assertThat(LoraTargets.Preset.ATTENTION.selects("a.auto_q")).isFalse();
+        assertThat(LoraTargets.Preset.ATTENTION.selects("a.ff.net.2")).isFalse();
+        assertThat(LoraTargets.Preset.ATTENTION_AND_FEED_FORWARD.selects("a.ff.net.2"))
+                .isTrue();
+        assertThat(new LoraTargets.Modules(List.of("attn2.to_q")).selects(q)).isFalse();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"steps, steps, 0", "stesp, steps, 1", "step, steps, 1", "'', abc, 3", "kitten, sitting, 3", "ca, abc, 3"
+    })
+    void distances(String a, String b, int distance) {
+        assertThat(Suggestion.distance(a, b)).isEqualTo(distance);
+        assertThat(Suggestion.distance(b, a)).isEqualTo(distance);
+    }
+}

@@ -3,6 +3,7 @@ package org.smpo.ffi;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.MemorySegment;
+import java.nio.Buffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -206,6 +207,11 @@ public final class NativeOptimizer extends Handle {
         } finally {
             engine.staging().settle();
         }
+    }
+
+    /// Likewise from a buffer, position to limit, which it leaves as it is.
+    public void write(StateInfo state, Buffer data) {
+        write(state, MemorySegment.ofBuffer(data));
     }
 
     /// Writes the EMA into another model's parameters of the same names and shapes; its others stay as they are.

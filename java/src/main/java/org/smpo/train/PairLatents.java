@@ -3,8 +3,8 @@ package org.smpo.train;
 import java.util.Arrays;
 import org.smpo.ffi.DeviceTensor;
 
-/// A window of W pairs as the UNet takes them, and what the objective is told about each. Images are in rows: row p is
-/// the winner of pair p, row W + p its loser. Closing it closes the tensors.
+/// A window of W pairs as the UNet takes them, and what the objective is told about each. Images are in rows: row p
+/// is the winner of pair p, row W + p its loser. Closing it closes the tensors.
 ///
 /// @param latents `[2W,C,h,w]` F32: clean, scaled
 /// @param encoderHiddenStates `[W,S,D]`: the prompt of both images of a pair

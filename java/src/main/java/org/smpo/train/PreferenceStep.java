@@ -20,14 +20,15 @@ import org.smpo.schedule.NoiseSchedule;
 /// The method: from a window of clean pairs to the gradient of its loss.
 ///
 /// ```
-/// latents, prompts, t, p  ->  noised latents and targets   by inversion with the policy, or by forward noise
+/// latents, prompts, t, p  ->  noised latents and targets   by inversion with the policy, or by forward
+/// noise
 ///                         ->  errors of policy and reference, in micro-batches
 ///                         ->  loss of each pair, gradient added to the policy's
 /// ```
 ///
-/// The policy does not change inside a window, so each phase runs over all of it: the inversion at a batch size of its
-/// own, the gradients in micro-batches that add up. Neither changes the result beyond the rounding of sums. Belongs to
-/// the engine's thread.
+/// The policy does not change inside a window, so each phase runs over all of it: the inversion at a batch size of
+/// its own, the gradients in micro-batches that add up. Neither changes the result beyond the rounding of sums.
+/// Belongs to the engine's thread.
 public final class PreferenceStep {
     private final Engine engine;
     private final NoiseSchedule schedule;

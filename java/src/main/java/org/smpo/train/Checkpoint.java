@@ -1,0 +1,271 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.LongPredicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.NativeOptimizer;
+import org.smpo.ffi.ParameterInfo;
+import org.smpo.ffi.StateInfo;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.ByteView;
+import org.smpo.io.DType;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Safetensors;
+import org.smpo.io.SafetensorsWriter;
+import org.smpo.io.TensorEntry;
+
+/// A folder that holds what it takes to go on with a run bit for bit: trained weights (f32 masters), the
+/// optimizer's state, and the trainer's own. Data order and random numbers are functions of the step, so there is
+/// no state of theirs.
+///
+/// It is written beside its place, fsynced and renamed: it is whole or not there. `manifest.json` has the digest of
+/// every file, and nothing is used before it is verified.
+public final class Checkpoint {
+    /// Trained weights, by the names of a diffusers checkpoint.
+    public static final String POLICY = "policy.safetensors";
+
+    private static final String OPTIMIZER = "optimizer.safetensors";
+    private static final String STATE = "state.json";
+    private static final String MANIFEST = "manifest.json";
+    private static final Pattern NAME = Pattern.compile("step-(\\d{6,18})");
+
+    private final Path folder;
+    private final long step;
+
+    private Checkpoint(Path folder, long step) {
+        this.folder = folder;
+        this.step = step;
+    }
+
+    /// Name of a step's folder.
+    static String name(long step) {
+        return String.format(java.util.Locale.ROOT, "step-%06d", step);
+    }
+
+    /// Where it is.
+    public Path folder() {
+        return folder;
+    }
+
+    /// Optimizer steps made before it was written.
+    public long step() {
+        return step;
+    }
+
+    /// The trained weights' file.
+    public Path policy() {
+        return folder.resolve(POLICY);
+    }
+
+    /// Writes the state after `step` steps.
+    ///
+    /// @param state of the trainer: JSON values by name
+    /// @throws IOException when it cannot be written, a full disk for one; there is then no new checkpoint, and
+    ///     older ones are as they were
+    public static Checkpoint write(
+            Path checkpoints, long step, NativeModel policy, NativeOptimizer optimizer, Map<String, Object> state)
+            throws IOException {
+        Files.createDirectories(checkpoints);
+        Path target = checkpoints.resolve(name(step));
+        AtomicFiles.writeDirectory(target, folder -> {
+            writePolicy(folder.resolve(POLICY), policy);
+            writeOptimizer(folder.resolve(OPTIMIZER), optimizer);
+            Map<String, Object> all = new LinkedHashMap<>(state);
+            all.put("step", step);
+            all.put("optimizer_steps", optimizer.steps());
+            Json.write(folder.resolve(STATE), all);
+            Map<String, Object> manifest = new LinkedHashMap<>();
+            for (String file : List.of(POLICY, OPTIMIZER, STATE)) {
+                manifest.put(
+                        file,
+                        Map.of(
+                                "bytes",
+                                Files.size(folder.resolve(file)),
+                                "sha256",
+                                Digest.sha256(folder.resolve(file))));
+            }
+            Json.write(folder.resolve(MANIFEST), manifest);
+        });
+        return new Checkpoint(target, step);
+    }
+
+    private static void writePolicy(Path file, NativeModel policy) throws IOException {
+        Map<String, ParameterInfo> trained = new LinkedHashMap<>();
+        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+        for (ParameterInfo parameter : policy.parameters()) {
+            if (parameter.trainable()) {
+                trained.put(parameter.name(), parameter);
+                declarations.add(new SafetensorsWriter.Declaration(parameter.name(), DType.F32, parameter.shape()));
+            }
+        }
+        SafetensorsWriter.write(
+                file,
+                declarations,
+                Map.of("format", "pt"),
+                (entry, out) -> out.write(entry.name(), bytes(policy.read(trained.get(entry.name())))));
+    }
+
+    private static void writeOptimizer(Path file, NativeOptimizer optimizer) throws IOException {
+        Map<String, StateInfo> states = new LinkedHashMap<>();
+        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+        for (StateInfo state : optimizer.states()) {
+            states.put(state.name(), state);
+            declarations.add(new SafetensorsWriter.Declaration(state.name(), DType.F32, state.shape()));
+        }
+        SafetensorsWriter.write(
+                file,
+                declarations,
+                Map.of(),
+                (entry, out) -> out.write(entry.name(), bytes(optimizer.read(states.get(entry.name())))));
+    }
+
+    private static ByteBuffer bytes(float[] values) {
+        ByteBuffer bytes =
+                ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asFloatBuffer().put(values);
+        return bytes;
+    }
+
+    /// Checkpoints of a run, oldest first; not verified.
+    public static List<Checkpoint> all(Path checkpoints) throws IOException {
+        if (!Files.isDirectory(checkpoints)) {
+            return List.of();
+        }
+        List<Checkpoint> found = new ArrayList<>();
+        try (Stream<Path> folders = Files.list(checkpoints)) {
+            folders.forEach(folder -> {
+                Matcher matcher = NAME.matcher(folder.getFileName().toString());
+                if (matcher.matches() && Files.isDirectory(folder)) {
+                    found.add(new Checkpoint(folder, Long.parseLong(matcher.group(1))));
+                }
+            });
+        }
+        found.sort(Comparator.comparingLong(Checkpoint::step));
+        return found;
+    }
+
+    /// The newest checkpoint that verifies; those that do not are named in `damaged`, with the reason.
+    public static Optional<Checkpoint> newest(Path checkpoints, List<String> damaged) throws IOException {
+        if (Files.isDirectory(checkpoints)) {
+            AtomicFiles.recover(checkpoints);
+        }
+        for (Checkpoint checkpoint : all(checkpoints).reversed()) {
+            try {
+                checkpoint.verify();
+                return Optional.of(checkpoint);
+            } catch (IOException e) {
+                damaged.add(e.getMessage());
+            }
+        }
+        return Optional.empty();
+    }
+
+    /// Compares every file with the manifest.
+    ///
+    /// @throws IOException naming the file that is missing or differs
+    public void verify() throws IOException {
+        JsonObject manifest = Json.readObject(folder.resolve(MANIFEST));
+        for (String file : List.of(POLICY, OPTIMIZER, STATE)) {
+            Path path = folder.resolve(file);
+            JsonObject entry = manifest.object(file);
+            if (!Files.isRegularFile(path)) {
+                throw new IOException(path + ": expected a file, as " + MANIFEST + " says, found none");
+            }
+            String sha256 = Digest.sha256(path);
+            if (!sha256.equals(entry.string("sha256"))) {
+                throw new IOException(
+                        path + ": damaged: expected SHA-256 " + entry.string("sha256") + ", found " + sha256);
+            }
+        }
+    }
+
+    /// Puts weights and optimizer back to where they were.
+    ///
+    /// @return the trainer's own state
+    /// @throws IOException when a tensor is missing or does not fit: the checkpoint is another model's
+    public JsonObject restore(NativeModel policy, NativeOptimizer optimizer) throws IOException {
+        try (Safetensors file = Safetensors.open(policy())) {
+            Map<String, TensorEntry> stored = entries(file);
+            for (ParameterInfo parameter : policy.parameters()) {
+                if (parameter.trainable()) {
+                    TensorEntry entry = take(stored, file, parameter.name(), parameter.shape());
+                    policy.write(
+                            parameter.name(),
+                            org.smpo.ffi.DType.F32,
+                            parameter.shape(),
+                            ByteView.of(file, entry).buffer());
+                }
+            }
+            requireNone(stored, file);
+        }
+        try (Safetensors file = Safetensors.open(folder.resolve(OPTIMIZER))) {
+            Map<String, TensorEntry> stored = entries(file);
+            for (StateInfo state : optimizer.states()) {
+                TensorEntry entry = take(stored, file, state.name(), state.shape());
+                optimizer.write(state, ByteView.of(file, entry).buffer());
+            }
+            requireNone(stored, file);
+        }
+        JsonObject state = Json.readObject(folder.resolve(STATE));
+        optimizer.setSteps(state.integer("optimizer_steps"));
+        return state;
+    }
+
+    private static Map<String, TensorEntry> entries(Safetensors file) {
+        Map<String, TensorEntry> all = new HashMap<>();
+        file.entries().forEach(entry -> all.put(entry.name(), entry));
+        return all;
+    }
+
+    private static TensorEntry take(Map<String, TensorEntry> stored, Safetensors file, String name, List<Long> shape)
+            throws IOException {
+        TensorEntry entry = stored.remove(name);
+        if (entry == null || !entry.shape().equals(shape) || entry.dtype() != DType.F32) {
+            throw new IOException(file.path() + ": " + name + ": expected F32 " + shape + ", found "
+                    + (entry == null ? "none" : entry.dtype() + " " + entry.shape())
+                    + "; the recipe trains other weights than the checkpoint has");
+        }
+        return entry;
+    }
+
+    private static void requireNone(Map<String, TensorEntry> left, Safetensors file) throws IOException {
+        if (!left.isEmpty()) {
+            throw new IOException(file.path() + ": expected no tensor " + new TreeMap<>(left).firstKey() + " and "
+                    + (left.size() - 1) + " others; the recipe trains other weights than the checkpoint has");
+        }
+    }
+
+    /// Deletes all but the newest `keep` and the milestones.
+    static void prune(Path checkpoints, int keep, LongPredicate milestone) throws IOException {
+        List<Checkpoint> all = all(checkpoints);
+        for (Checkpoint old : all.subList(0, Math.max(0, all.size() - keep))) {
+            if (!milestone.test(old.step())) {
+                // The manifest first: what is left of a folder half deleted does not verify.
+                Files.deleteIfExists(old.folder.resolve(MANIFEST));
+                try (Stream<Path> files = Files.list(old.folder)) {
+                    for (Path file : files.toList()) {
+                        Files.delete(file);
+                    }
+                }
+                Files.delete(old.folder);
+            }
+        }
+    }
+}

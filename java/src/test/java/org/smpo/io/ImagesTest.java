@@ -137,7 +137,8 @@ class ImagesTest {
         assertThatThrownBy(() -> Images.decode("x", file, 43 * 30 - 1)).hasMessageContaining("at most 1289 pixels");
     }
 
-    /// Every cut of a file, and many changed bytes, end in a picture or in an ImageException, never in anything else.
+    /// Every cut of a file, and many changed bytes, end in a picture or in an ImageException, never in anything
+    /// else.
     @Test
     void hostileFilesEndInAMessage() throws IOException {
         long refused = 0;

@@ -110,7 +110,7 @@ public final class TextToImage implements AutoCloseable {
         }
     }
 
-    private static Device device(String name) {
+    static Device device(String name) {
         if (name.equals("cpu")) {
             return Device.CPU;
         }

@@ -27,6 +27,12 @@ public final class RgbImage {
         return new RgbImage(width, height, rgb.clone());
     }
 
+    /// A picture that keeps the array, which nobody may write to afterwards.
+    static RgbImage wrap(int width, int height, byte[] rgb) {
+        requireLength(width, height, rgb.length);
+        return new RgbImage(width, height, rgb);
+    }
+
     /// The picture that diffusers' `VaeImageProcessor` makes of what the VAE decoded: x / 2 + 0.5, clamped to 0..1,
     /// times 255, rounded half to even, every step in float32.
     ///
@@ -94,6 +100,59 @@ public final class RgbImage {
     /// A copy of the bytes, [height, width, 3].
     public byte[] rgb() {
         return rgb.clone();
+    }
+
+    /// The bytes themselves, [height, width, 3], which nobody may write to.
+    byte[] bytes() {
+        return rgb;
+    }
+
+    /// The part of this picture that begins at (left, top).
+    ///
+    /// @throws IllegalArgumentException when it is empty or not wholly inside
+    public RgbImage crop(int left, int top, int cropWidth, int cropHeight) {
+        if (left < 0
+                || top < 0
+                || cropWidth < 1
+                || cropHeight < 1
+                || cropWidth > width - left
+                || cropHeight > height - top) {
+            throw new IllegalArgumentException("crop: expected a part of " + this + ", got " + cropWidth + "x"
+                    + cropHeight + " at (" + left + ", " + top + ")");
+        }
+        byte[] part = new byte[CHANNELS * cropWidth * cropHeight];
+        int stride = CHANNELS * cropWidth;
+        for (int y = 0; y < cropHeight; y++) {
+            System.arraycopy(rgb, CHANNELS * ((top + y) * width + left), part, y * stride, stride);
+        }
+        return new RgbImage(cropWidth, cropHeight, part);
+    }
+
+    /// Where a part of `cropLength` out of `length` pixels begins when it is in the middle: half the rest, a half
+    /// rounded
+    /// to even, as torchvision's `CenterCrop` rounds it (CLIP's processor rounds down).
+    ///
+    /// @throws IllegalArgumentException when the part is not 1 to `length` pixels long
+    public static int centreCropStart(int length, int cropLength) {
+        if (cropLength < 1 || cropLength > length) {
+            throw new IllegalArgumentException("crop: expected 1 to " + length + " pixels, got " + cropLength);
+        }
+        return (int) Math.rint((length - cropLength) / 2.0);
+    }
+
+    /// This picture with left and right exchanged.
+    public RgbImage mirrored() {
+        byte[] mirror = new byte[rgb.length];
+        for (int y = 0; y < height; y++) {
+            for (int x = 0; x < width; x++) {
+                int from = CHANNELS * (y * width + x);
+                int to = CHANNELS * (y * width + width - 1 - x);
+                mirror[to] = rgb[from];
+                mirror[to + 1] = rgb[from + 1];
+                mirror[to + 2] = rgb[from + 2];
+            }
+        }
+        return new RgbImage(width, height, mirror);
     }
 
     @Override

@@ -215,10 +215,8 @@ public record ClipImageProcessor(
             float[] table = table(channel);
             for (int y = 0; y < rows; y++) {
                 for (int x = 0; x < columns; x++) {
-                    boolean inside = y + top >= 0
-                            && y + top < resized.height()
-                            && x + left >= 0
-                            && x + left < resized.width();
+                    boolean inside =
+                            y + top >= 0 && y + top < resized.height() && x + left >= 0 && x + left < resized.width();
                     int level = inside ? rgb[CHANNELS * ((y + top) * resized.width() + x + left) + channel] & 0xff : 0;
                     values[(channel * rows + y) * columns + x] = table[level];
                 }

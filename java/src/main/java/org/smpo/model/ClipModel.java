@@ -29,8 +29,8 @@ public final class ClipModel implements AutoCloseable {
     private static final String COMPONENT = "clip";
 
     /// Files that decide which ids a text has.
-    private static final List<String> TOKENIZER_FILES = List.of(
-            "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json");
+    private static final List<String> TOKENIZER_FILES =
+            List.of("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json");
 
     private final Engine engine;
     private final boolean ownsEngine;
@@ -99,6 +99,7 @@ public final class ClipModel implements AutoCloseable {
             ClipImageProcessor images = ClipImageProcessor.open(processor);
             requireFits(config.vision(), images, processor);
             double logitScale = whole.weights().get(ClipModelConfig.LOGIT_SCALE).toDoubles()[0];
+            String digest = digest(whole, processor);
             ClipTokenizer tokenizer = ClipTokenizer.open(processor);
             TextEncoder text = null;
             try {
@@ -107,16 +108,7 @@ public final class ClipModel implements AutoCloseable {
                 text = TextEncoder.load(engine, part(whole, config.text()), options);
                 NativeModel vision = NativeModel.openClipVision(engine, spec(config.vision()), options);
                 NativeWeights.fill(vision, part(whole, config.vision()));
-                return new ClipModel(
-                        engine,
-                        owns,
-                        config,
-                        images,
-                        tokenizer,
-                        text,
-                        vision,
-                        logitScale,
-                        digest(whole, processor));
+                return new ClipModel(engine, owns, config, images, tokenizer, text, vision, logitScale, digest);
             } catch (IOException | RuntimeException e) {
                 if (text != null) {
                     text.close();
@@ -182,7 +174,8 @@ public final class ClipModel implements AutoCloseable {
     }
 
     private static String digest(Component whole, Path processor) throws IOException {
-        StringBuilder parts = new StringBuilder("weights ").append(whole.sha256()).append('\n');
+        StringBuilder parts =
+                new StringBuilder("weights ").append(whole.sha256()).append('\n');
         parts.append("config ").append(Json.canonical(whole.config().json().asMap()));
         for (String name : TOKENIZER_FILES) {
             Path file = processor.resolve(name);
@@ -297,9 +290,11 @@ public final class ClipModel implements AutoCloseable {
             }
             double norm = Math.sqrt(squares);
             if (!(norm > 0) || Double.isInfinite(norm)) {
-                throw new ArithmeticException("embedding " + i + ": expected a vector with a direction, got one of norm "
-                        + norm + ": " + Arrays.toString(Arrays.copyOfRange(rows, i * width, i * width + Math.min(4, width)))
-                        + "...");
+                throw new ArithmeticException(
+                        "embedding " + i + ": expected a vector with a direction, got one of norm "
+                                + norm + ": "
+                                + Arrays.toString(Arrays.copyOfRange(rows, i * width, i * width + Math.min(4, width)))
+                                + "...");
             }
             for (int j = 0; j < width; j++) {
                 units[i][j] = rows[i * width + j] / norm;

@@ -14,8 +14,7 @@ import org.smpo.io.JsonObject;
 /// @param vision the vision tower, with its projection, which is as wide
 /// @param json the file
 /// @param unknownKeys keys that neither CLIPConfig nor its towers take, those of a tower with its section before them
-public record ClipModelConfig(
-        ClipTextConfig text, ClipVisionConfig vision, JsonObject json, List<String> unknownKeys)
+public record ClipModelConfig(ClipTextConfig text, ClipVisionConfig vision, JsonObject json, List<String> unknownKeys)
         implements ModelConfig {
     /// The class that such a config belongs to.
     static final String CLASS = "CLIPModel";
@@ -50,8 +49,8 @@ public record ClipModelConfig(
 
     /// The part of a config that describes one tower.
     ///
-    /// Old files say it twice: where there is a `text_config_dict`, transformers takes it, with the class's defaults
-    /// for what it leaves out, and `text_config` no longer counts.
+    /// Old files say it twice: where there is a `text_config_dict`, transformers takes it, with the defaults
+    /// of the class for what it leaves out, and `text_config` no longer counts.
     ///
     /// @param whole whether the file must be that of both towers; else one of the tower alone is returned as it is
     static JsonObject section(JsonObject json, String name, boolean whole) throws IOException {

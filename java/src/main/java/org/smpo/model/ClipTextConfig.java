@@ -59,8 +59,8 @@ public record ClipTextConfig(
 
     /// Reads a config.
     ///
-    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (the text tower of a whole one, which
-    ///     projects); null takes the file's `architectures`, and CLIPTextModel without them
+    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (the text tower of a whole
+    ///     one, which projects); null takes the file's `architectures`, and CLIPTextModel without them
     /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
     ///     is
     /// @throws IOException when the file has another form than a config

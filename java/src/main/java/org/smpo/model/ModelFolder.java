@@ -277,8 +277,7 @@ public final class ModelFolder {
         if (!diffusers && architectures.isEmpty() && !clip) {
             throw new ModelException(json.source(), "_class_name", "this key or architectures", "neither");
         }
-        String className =
-                diffusers ? json.string("_class_name") : clip ? ClipModelConfig.CLASS : architectures.get(0);
+        String className = diffusers ? json.string("_class_name") : clip ? ClipModelConfig.CLASS : architectures.get(0);
         String library = diffusers ? "diffusers" : "transformers";
         ComponentConfig config = new ComponentConfig(library, className, config(json, className));
         String name = folder.toAbsolutePath().normalize().getFileName().toString();

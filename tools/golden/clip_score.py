@@ -10,7 +10,7 @@ config.json with its scores: "scores" [captions][pictures] in float32 by PickSco
 from the same pixel values, and its logit_scale. clip_score.safetensors: PROCESSOR.PICTURE, the pixel values [3, H, W] of
 transformers' CLIPImageProcessorPil: the class that resizes 8-bit pixels with Pillow, as the one PickScore was published
 with. (The torchvision-backed class that transformers 5 prefers differs from it by about a level in a few values of a
-thousand: `--compare FOLDER`, with torchvision installed in FOLDER, prints by how much.)
+thousand: `--compare`, where torchvision is installed, prints by how much.)
 """
 
 import json
@@ -139,8 +139,7 @@ def run(config, text, pixels):
     )
 
 
-def compare(folder):
-    sys.path.insert(0, folder)
+def compare():
     from transformers.models.clip.image_processing_clip import CLIPImageProcessor
 
     rng = np.random.default_rng(0)
@@ -180,7 +179,7 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    if len(sys.argv) > 2 and sys.argv[1] == "--compare":
-        compare(sys.argv[2])
+    if sys.argv[1:] == ["--compare"]:
+        compare()
     else:
         main()

@@ -109,7 +109,7 @@ final class ClipModelTest {
             }
         }
         assertThat(digests.get(0)).matches("[0-9a-f]{64}").isEqualTo(digests.get(1));
-        assertThat(digests).doesNotHaveDuplicates().hasSize(4);
+        assertThat(digests.subList(1, 4)).doesNotHaveDuplicates();
     }
 
     @Test

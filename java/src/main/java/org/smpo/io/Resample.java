@@ -2,7 +2,8 @@ package org.smpo.io;
 
 import java.util.Arrays;
 
-/// Resizes pictures to the bytes that Pillow's `Image.resize` makes of them, which is what torchvision's `Resize` and
+/// Resizes pictures to the bytes that Pillow's `Image.resize` makes of them, which is what torchvision's `Resize`
+/// and
 /// the
 /// image processors of transformers do to a PIL image.
 ///
@@ -71,7 +72,8 @@ public final class Resample {
         return alongColumns(alongRows(image, width, filter), height, filter);
     }
 
-    /// Whether Pillow 13 begins with the columns: when the height shrinks by more than twice what the width does, that
+    /// Whether Pillow 13 begins with the columns: when the height shrinks by more than twice what the width does,
+    /// that
     /// is,
     /// for pictures more than twice as tall as wide when they keep their proportions. Until Pillow 12 the rows
     /// came first for these too; some of their pixels differ by one.

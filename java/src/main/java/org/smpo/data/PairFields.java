@@ -1,0 +1,197 @@
+package org.smpo.data;
+
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.smpo.objective.HumanChoice;
+
+/// The fields of one record by name, and what they mean; the same for every kind of source.
+///
+/// | field | value |
+/// |---|---|
+/// | `caption` | text, may be empty |
+/// | `label` | which image is better: 0 or 1; 0.5 or `"tie"` when neither is; null or absent when nobody was asked |
+/// | `label_0`, `label_1` | Pick-a-Pic's: 1 for the better image, 0 for the other, 0.5 both for a tie |
+/// | `has_label` | Pick-a-Pic's: when false, nobody was asked |
+/// | `best_image_uid`, `image_0_uid`, `image_1_uid` | Pick-a-Pic's: which one is better, where there is no `label_0` |
+/// | `score_0`, `score_1` | a reward model's scores: both or none |
+/// | `id`, `ranking_id` | the pair's name; the first that is there |
+///
+/// Other fields are left alone.
+final class PairFields {
+    /// Those that say who won and by how much.
+    static final Set<String> LABELS = ordered(
+            "label",
+            "label_0",
+            "label_1",
+            "has_label",
+            "are_different",
+            "best_image_uid",
+            "image_0_uid",
+            "image_1_uid",
+            "score_0",
+            "score_1");
+
+    /// Those that name it and its caption.
+    static final Set<String> NAMES = ordered("id", "ranking_id", "caption");
+
+    private final String where;
+    private final Map<String, Object> values;
+
+    /// @param where named in messages
+    /// @param values text, Long, Double, Boolean or null
+    PairFields(String where, Map<String, Object> values) {
+        this.where = where;
+        this.values = values;
+    }
+
+    private static Set<String> ordered(String... names) {
+        return new LinkedHashSet<>(List.of(names));
+    }
+
+    /// The pair's name, or the other one when it has none.
+    String id(String otherwise) {
+        for (String name : new String[] {"id", "ranking_id"}) {
+            Object value = values.get(name);
+            if (value instanceof String || value instanceof Long) {
+                return value.toString();
+            }
+        }
+        return otherwise;
+    }
+
+    String caption() throws BadPairException {
+        return text("caption");
+    }
+
+    /// Text that has to be there.
+    String text(String name) throws BadPairException {
+        Object value = values.get(name);
+        if (value == null) {
+            throw bad(Problem.MISSING_FIELD, name, "text", null);
+        }
+        if (!(value instanceof String text)) {
+            throw bad(Problem.WRONG_TYPE, name, "text", value);
+        }
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            boolean pair = Character.isHighSurrogate(c)
+                    && i + 1 < text.length()
+                    && Character.isLowSurrogate(text.charAt(i + 1));
+            if (pair) {
+                i++;
+            } else if (Character.isSurrogate(c)) {
+                throw new BadPairException(
+                        Problem.BAD_TEXT,
+                        where + ": " + name + ": expected Unicode text, found half a surrogate pair at character " + i);
+            }
+        }
+        return text;
+    }
+
+    HumanChoice people() throws BadPairException {
+        if (values.get("has_label") instanceof Boolean has && !has) {
+            return HumanChoice.UNKNOWN;
+        }
+        HumanChoice byLabel = byLabel();
+        HumanChoice byPair = byLabelPair();
+        if (byLabel != HumanChoice.UNKNOWN && byPair != HumanChoice.UNKNOWN && byLabel != byPair) {
+            throw new BadPairException(
+                    Problem.BAD_LABEL,
+                    where + ": label: expected the choice of label_0 and label_1 (" + byPair + "), found " + byLabel);
+        }
+        if (byLabel != HumanChoice.UNKNOWN) {
+            return byLabel;
+        }
+        return byPair != HumanChoice.UNKNOWN ? byPair : byBest();
+    }
+
+    private HumanChoice byLabel() throws BadPairException {
+        Object value = values.get("label");
+        String text = switch (value) {
+            case null -> "";
+            case Long number -> number.toString();
+            case Double number -> number == Math.rint(number) ? Long.toString(number.longValue()) : "" + number;
+            case String given -> given.strip().toLowerCase(Locale.ROOT);
+            default -> value.toString();
+        };
+        return switch (text) {
+            case "" -> HumanChoice.UNKNOWN;
+            case "0", "0.0" -> HumanChoice.IMAGE_0;
+            case "1", "1.0" -> HumanChoice.IMAGE_1;
+            case "0.5", "tie" -> HumanChoice.TIE;
+            default ->
+                throw bad(Problem.BAD_LABEL, "label", "the better image's number, 0 or 1, or 0.5 or \"tie\"", value);
+        };
+    }
+
+    private HumanChoice byLabelPair() throws BadPairException {
+        Optional<Double> label0 = number("label_0");
+        Optional<Double> label1 = number("label_1");
+        if (label0.isEmpty() && label1.isEmpty()) {
+            return HumanChoice.UNKNOWN;
+        }
+        double first = label0.orElseGet(() -> 1 - label1.orElseThrow());
+        double second = label1.orElse(1 - first);
+        if ((first != 0 && first != 0.5 && first != 1) || first + second != 1) {
+            throw new BadPairException(
+                    Problem.BAD_LABEL,
+                    where + ": label_0, label_1: expected (1, 0), (0, 1) or (0.5, 0.5), found (" + first + ", " + second
+                            + ")");
+        }
+        return HumanChoice.ofLabel0(first);
+    }
+
+    private HumanChoice byBest() throws BadPairException {
+        Object best = values.get("best_image_uid");
+        if (!(best instanceof String uid) || uid.isEmpty()) {
+            return Boolean.FALSE.equals(values.get("are_different")) ? HumanChoice.TIE : HumanChoice.UNKNOWN;
+        }
+        if (uid.equals(values.get("image_0_uid"))) {
+            return HumanChoice.IMAGE_0;
+        }
+        if (uid.equals(values.get("image_1_uid"))) {
+            return HumanChoice.IMAGE_1;
+        }
+        if (uid.equalsIgnoreCase("tie")) {
+            return HumanChoice.TIE;
+        }
+        throw bad(Problem.BAD_LABEL, "best_image_uid", "image_0_uid, image_1_uid or \"tie\"", best);
+    }
+
+    Optional<PairScores> scores() throws BadPairException {
+        Optional<Double> score0 = number("score_0");
+        Optional<Double> score1 = number("score_1");
+        if (score0.isEmpty() && score1.isEmpty()) {
+            return Optional.empty();
+        }
+        for (String name : new String[] {"score_0", "score_1"}) {
+            double score =
+                    number(name).orElseThrow(() -> bad(Problem.MISSING_FIELD, name, "both scores or none", null));
+            if (!Double.isFinite(score)) {
+                throw bad(Problem.SCORE_NOT_FINITE, name, "a finite number", score);
+            }
+        }
+        return Optional.of(new PairScores(score0.orElseThrow(), score1.orElseThrow()));
+    }
+
+    private Optional<Double> number(String name) throws BadPairException {
+        return switch (values.get(name)) {
+            case null -> Optional.empty();
+            case Number number -> Optional.of(number.doubleValue());
+            case Object other -> throw bad(Problem.WRONG_TYPE, name, "a number", other);
+        };
+    }
+
+    private BadPairException bad(Problem problem, String name, String expected, Object found) {
+        String shown = switch (found) {
+            case null -> "nothing";
+            case String text -> "\"" + (text.length() > 60 ? text.substring(0, 60) + "..." : text) + "\"";
+            default -> found.toString();
+        };
+        return new BadPairException(problem, where + ": " + name + ": expected " + expected + ", found " + shown);
+    }
+}

@@ -1,0 +1,86 @@
+package org.smpo.data;
+
+import java.util.Arrays;
+import java.util.Optional;
+import org.smpo.objective.HumanChoice;
+
+/// The labels and scores of all of a source's pairs, in memory: 17 bytes for each. Immutable.
+///
+/// A record whose label or scores are wrong stands here as unlabelled; reading it says what is wrong.
+public final class PairLabels {
+    private static final HumanChoice[] CHOICES = HumanChoice.values();
+
+    private final byte[] people;
+    private final double[] score0;
+    private final double[] score1;
+
+    private PairLabels(byte[] people, double[] score0, double[] score1) {
+        this.people = people;
+        this.score0 = score0;
+        this.score1 = score1;
+    }
+
+    public int size() {
+        return people.length;
+    }
+
+    /// What people said of a pair.
+    public HumanChoice people(int index) {
+        return CHOICES[people[index]];
+    }
+
+    /// The data's own scores of a pair.
+    public Optional<PairScores> scores(int index) {
+        return Double.isNaN(score0[index])
+                ? Optional.empty()
+                : Optional.of(new PairScores(score0[index], score1[index]));
+    }
+
+    /// Collects them in order.
+    static final class Builder {
+        private byte[] people = new byte[1024];
+        private double[] score0 = new double[1024];
+        private double[] score1 = new double[1024];
+        private int size;
+
+        void add(HumanChoice choice, Optional<PairScores> scores) {
+            if (size == people.length) {
+                int larger = Math.addExact(size, size / 2);
+                people = Arrays.copyOf(people, larger);
+                score0 = Arrays.copyOf(score0, larger);
+                score1 = Arrays.copyOf(score1, larger);
+            }
+            people[size] = (byte) choice.ordinal();
+            score0[size] = scores.map(PairScores::score0).orElse(Double.NaN);
+            score1[size] = scores.map(PairScores::score1).orElse(Double.NaN);
+            size++;
+        }
+
+        /// What the fields say, or nothing where they are wrong.
+        void add(PairFields fields) {
+            HumanChoice choice = HumanChoice.UNKNOWN;
+            Optional<PairScores> scores = Optional.empty();
+            try {
+                choice = fields.people();
+                scores = fields.scores();
+            } catch (BadPairException e) {
+                choice = HumanChoice.UNKNOWN;
+            }
+            add(choice, scores);
+        }
+
+        /// A record that could not be read at all.
+        void addUnknown() {
+            add(HumanChoice.UNKNOWN, Optional.empty());
+        }
+
+        int size() {
+            return size;
+        }
+
+        PairLabels build() {
+            return new PairLabels(
+                    Arrays.copyOf(people, size), Arrays.copyOf(score0, size), Arrays.copyOf(score1, size));
+        }
+    }
+}

@@ -72,7 +72,7 @@ def fill(module, name_on_disk=lambda name: name):
 
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(torch.from_numpy(tensor(name_on_disk(name), tuple(parameter.shape))))
+            parameter.copy_(torch.from_numpy(np.asarray(tensor(name_on_disk(name), tuple(parameter.shape)))))
     return module
 
 

@@ -59,22 +59,21 @@ public record ClipTextConfig(
 
     /// Reads a config.
     ///
-    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (which projects); null takes
-    ///     the
-    ///     file's `architectures`, and CLIPTextModel without them
+    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (the text tower of a whole
+    ///     one, which projects); null takes the file's `architectures`, and CLIPTextModel without them
     /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
     ///     is
     /// @throws IOException when the file has another form than a config
     public static ClipTextConfig parse(JsonObject json, String className) throws IOException {
-        String type = architecture(json, className, "CLIPTextModel", WITH_PROJECTION, "CLIPModel");
-        boolean nested = json.has("text_config");
-        ConfigReader in = new ConfigReader(nested ? json.object("text_config") : json);
+        String type = architecture(json, className, "CLIPTextModel", WITH_PROJECTION, ClipModelConfig.CLASS);
+        boolean whole = type.equals(ClipModelConfig.CLASS);
+        ConfigReader in = new ConfigReader(ClipModelConfig.section(json, "text_config", whole));
         int hidden = in.integer("hidden_size", 512, 1);
         int heads = in.integer("num_attention_heads", 8, 1);
         in.require(hidden % heads == 0, "num_attention_heads", "a divisor of hidden_size (" + hidden + ")", heads);
-        int projection = in.optional("projection_dim", 512, 1);
-        if (nested) {
-            projection = new ConfigReader(json).optional("projection_dim", projection, 1);
+        int projection = in.optional("projection_dim", ClipModelConfig.PROJECTION, 1);
+        if (whole) {
+            projection = new ConfigReader(json).optional("projection_dim", ClipModelConfig.PROJECTION, 1);
         }
         in.tolerate(TOLERATED);
         return new ClipTextConfig(

@@ -48,18 +48,18 @@ public record ClipVisionConfig(
     /// @throws IOException when the file has another form than a config
     public static ClipVisionConfig parse(JsonObject json, String className) throws IOException {
         String type = ClipTextConfig.architecture(
-                json, className, "CLIPVisionModelWithProjection", "CLIPVisionModel", "CLIPModel");
-        boolean nested = json.has("vision_config");
-        ConfigReader in = new ConfigReader(nested ? json.object("vision_config") : json);
+                json, className, "CLIPVisionModelWithProjection", "CLIPVisionModel", ClipModelConfig.CLASS);
+        boolean whole = type.equals(ClipModelConfig.CLASS);
+        ConfigReader in = new ConfigReader(ClipModelConfig.section(json, "vision_config", whole));
         int hidden = in.integer("hidden_size", 768, 1);
         int heads = in.integer("num_attention_heads", 12, 1);
         in.require(hidden % heads == 0, "num_attention_heads", "a divisor of hidden_size (" + hidden + ")", heads);
         int image = in.side("image_size", 224);
         int patch = in.side("patch_size", 32);
         in.require(patch > 0 && image >= patch, "patch_size", "at most image_size (" + image + ")", patch);
-        int projection = in.integer("projection_dim", 512, 1);
-        if (nested) {
-            projection = new ConfigReader(json).optional("projection_dim", projection, 1);
+        int projection = in.integer("projection_dim", ClipModelConfig.PROJECTION, 1);
+        if (whole) {
+            projection = new ConfigReader(json).optional("projection_dim", ClipModelConfig.PROJECTION, 1);
         }
         in.tolerate(ClipTextConfig.TOLERATED);
         return new ClipVisionConfig(

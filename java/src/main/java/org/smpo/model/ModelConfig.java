@@ -5,7 +5,8 @@ import java.util.Map;
 import org.smpo.io.JsonObject;
 
 /// What a component's `config.json` says, checked: each value is one that we support.
-public sealed interface ModelConfig permits UNetConfig, VaeConfig, ClipTextConfig, ClipVisionConfig, OpaqueConfig {
+public sealed interface ModelConfig
+        permits UNetConfig, VaeConfig, ClipTextConfig, ClipVisionConfig, ClipModelConfig, OpaqueConfig {
     /// The file as it was read, with the keys that we do not know.
     JsonObject json();
 

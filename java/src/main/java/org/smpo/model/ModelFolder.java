@@ -212,13 +212,14 @@ public final class ModelFolder {
             case "AutoencoderKL" -> VaeConfig.parse(json);
             case "CLIPTextModel", "CLIPTextModelWithProjection" -> ClipTextConfig.parse(json, className);
             case "CLIPVisionModel", "CLIPVisionModelWithProjection" -> ClipVisionConfig.parse(json, className);
+            case ClipModelConfig.CLASS -> ClipModelConfig.parse(json);
             case "StableDiffusionSafetyChecker" -> new OpaqueConfig(className, json);
             default ->
                 throw new ModelException(
                         json.source(),
                         "class",
                         "UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, "
-                                + "CLIPVisionModel, CLIPVisionModelWithProjection or StableDiffusionSafetyChecker",
+                                + "CLIPVisionModel, CLIPVisionModelWithProjection, CLIPModel or StableDiffusionSafetyChecker",
                         "\"" + className + "\"");
         };
     }
@@ -271,10 +272,12 @@ public final class ModelFolder {
         JsonObject json = Json.readObject(folder.resolve("config.json"));
         boolean diffusers = json.has("_class_name");
         List<String> architectures = json.has("architectures") ? json.strings("architectures") : List.of();
-        if (!diffusers && architectures.isEmpty()) {
+        // transformers itself goes by model_type; a config written by hand may have nothing else.
+        boolean clip = architectures.isEmpty() && "clip".equals(json.asMap().get("model_type"));
+        if (!diffusers && architectures.isEmpty() && !clip) {
             throw new ModelException(json.source(), "_class_name", "this key or architectures", "neither");
         }
-        String className = diffusers ? json.string("_class_name") : architectures.get(0);
+        String className = diffusers ? json.string("_class_name") : clip ? ClipModelConfig.CLASS : architectures.get(0);
         String library = diffusers ? "diffusers" : "transformers";
         ComponentConfig config = new ComponentConfig(library, className, config(json, className));
         String name = folder.toAbsolutePath().normalize().getFileName().toString();

@@ -1,0 +1,241 @@
+package org.smpo.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.smpo.cache.Cache;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/// `smpo cache`: what has been computed once, for whoever needs it again.
+@Command(
+        name = "cache",
+        description = "Show, check or empty the cache of computed values.",
+        mixinStandardHelpOptions = true,
+        subcommands = {CacheCommand.Ls.class, CacheCommand.Verify.class, CacheCommand.Prune.class},
+        commandListHeading = "%nCommands:%n")
+final class CacheCommand implements Runnable {
+    @Spec
+    private CommandSpec spec;
+
+    CacheCommand() {}
+
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "Missing command: ls, verify or prune");
+    }
+
+    /// Where the cache is.
+    static final class Folder {
+        @Option(names = "--dir", paramLabel = "DIR", description = "The cache's folder. Default: ~/.cache/smpo/cache.")
+        private Path folder;
+
+        Cache open(PrintWriter err) {
+            return Cache.open(folder(), warning -> {
+                err.println("smpo: " + warning);
+                err.flush();
+            });
+        }
+
+        Path folder() {
+            return folder == null ? Cache.defaultFolder() : folder;
+        }
+    }
+
+    /// `smpo cache ls`.
+    @Command(
+            name = "ls",
+            description = "How many entries of each kind there are, and how large.",
+            mixinStandardHelpOptions = true)
+    static final class Ls implements Callable<Integer> {
+        @Spec
+        private CommandSpec spec;
+
+        @Mixin
+        private Folder folder;
+
+        @Option(names = "--entries", description = "Also each entry: kind, bytes, last use, file.")
+        private boolean entries;
+
+        Ls() {}
+
+        @Override
+        public Integer call() throws IOException {
+            PrintWriter out = spec.commandLine().getOut();
+            Cache cache = folder.open(spec.commandLine().getErr());
+            List<Cache.Entry> all = cache.entries();
+            if (entries) {
+                all.forEach(entry -> out.printf(
+                        Locale.ROOT,
+                        "%-16s %12d  %s  %s%n",
+                        entry.kind(),
+                        entry.bytes(),
+                        entry.lastUse(),
+                        entry.file()));
+            }
+            SortedMap<String, Cache.Total> kinds = new TreeMap<>();
+            all.forEach(entry -> kinds.merge(
+                    entry.kind(),
+                    new Cache.Total(1, entry.bytes()),
+                    (sum, one) -> new Cache.Total(sum.count() + one.count(), sum.bytes() + one.bytes())));
+            kinds.forEach((kind, total) -> out.printf(Locale.ROOT, "%-16s %s%n", kind, shown(total)));
+            out.printf(Locale.ROOT, "%-16s %s in %s%n", "all", shown(sum(all)), folder.folder());
+            out.flush();
+            return 0;
+        }
+    }
+
+    /// `smpo cache verify`.
+    @Command(
+            name = "verify",
+            description = "Read every entry and compare it with its digest.",
+            mixinStandardHelpOptions = true,
+            exitCodeListHeading = "%nExit codes:%n",
+            exitCodeList = {"0:all are sound", "1:some are damaged, or it failed", "2:wrong usage"})
+    static final class Verify implements Callable<Integer> {
+        @Spec
+        private CommandSpec spec;
+
+        @Mixin
+        private Folder folder;
+
+        @Option(names = "--remove", description = "Delete damaged entries. Without it they go when they are next used.")
+        private boolean remove;
+
+        Verify() {}
+
+        @Override
+        public Integer call() throws IOException {
+            PrintWriter out = spec.commandLine().getOut();
+            Cache.Verification found = folder.open(spec.commandLine().getErr()).verify(remove);
+            found.damaged().forEach(damage -> out.println("damaged: " + damage.file() + ": " + damage.reason()));
+            out.println("sound: " + shown(found.sound()));
+            out.println("damaged: " + found.damaged().size() + (remove ? ", deleted" : ""));
+            out.flush();
+            return found.damaged().isEmpty() ? 0 : 1;
+        }
+    }
+
+    /// `smpo cache prune`.
+    @Command(
+            name = "prune",
+            description = "Delete entries, those that were not used for longest first.",
+            mixinStandardHelpOptions = true)
+    static final class Prune implements Callable<Integer> {
+        private static final Pattern AMOUNT = Pattern.compile("(\\d{1,12})([A-Za-z]*)");
+        private static final Map<String, Duration> TIMES = Map.of(
+                "s", Duration.ofSeconds(1),
+                "m", Duration.ofMinutes(1),
+                "h", Duration.ofHours(1),
+                "d", Duration.ofDays(1),
+                "w", Duration.ofDays(7));
+        private static final Map<String, Long> SIZES = Map.ofEntries(
+                Map.entry("", 1L),
+                Map.entry("b", 1L),
+                Map.entry("kb", 1_000L),
+                Map.entry("mb", 1_000_000L),
+                Map.entry("gb", 1_000_000_000L),
+                Map.entry("tb", 1_000_000_000_000L),
+                Map.entry("kib", 1L << 10),
+                Map.entry("mib", 1L << 20),
+                Map.entry("gib", 1L << 30),
+                Map.entry("tib", 1L << 40));
+
+        @Spec
+        private CommandSpec spec;
+
+        @Mixin
+        private Folder folder;
+
+        @Option(
+                names = "--older-than",
+                paramLabel = "AGE",
+                description = "Those not used for so long: a number with s, m, h, d or w, as in 30d.")
+        private String olderThan;
+
+        @Option(
+                names = "--max-bytes",
+                paramLabel = "SIZE",
+                description = "As many as it takes to keep at most so much: 500000000, 500MB or 20GiB.")
+        private String maxBytes;
+
+        @Option(
+                names = "--kind",
+                paramLabel = "KIND",
+                description = "Only of this kind, as cache ls names it; may be given several times. Alone: all of it.")
+        private List<String> kinds = List.of();
+
+        Prune() {}
+
+        @Override
+        public Integer call() throws IOException {
+            if (olderThan == null && maxBytes == null && kinds.isEmpty()) {
+                throw usage("expected --older-than, --max-bytes or --kind");
+            }
+            Cache.PruneLimits limits = new Cache.PruneLimits(
+                    Set.copyOf(kinds), olderThan == null ? null : age(), maxBytes == null ? -1 : size());
+            Cache.Pruning done = folder.open(spec.commandLine().getErr()).prune(limits, Instant.now());
+            PrintWriter out = spec.commandLine().getOut();
+            out.println("deleted: " + shown(done.removed()));
+            out.println("left: " + shown(done.left()));
+            out.flush();
+            return 0;
+        }
+
+        private Duration age() {
+            Matcher matcher = AMOUNT.matcher(olderThan);
+            Duration unit = matcher.matches() ? TIMES.get(matcher.group(2)) : null;
+            if (unit == null) {
+                throw usage("--older-than: expected a number with s, m, h, d or w, got " + olderThan);
+            }
+            try {
+                return unit.multipliedBy(Long.parseLong(matcher.group(1)));
+            } catch (ArithmeticException e) {
+                throw usage("--older-than: expected less than 10^11 years, got " + olderThan);
+            }
+        }
+
+        private long size() {
+            Matcher matcher = AMOUNT.matcher(maxBytes);
+            Long unit = matcher.matches() ? SIZES.get(matcher.group(2).toLowerCase(Locale.ROOT)) : null;
+            if (unit == null) {
+                throw usage(
+                        "--max-bytes: expected a number, alone or with kB, MB, GB, KiB, MiB or GiB, got " + maxBytes);
+            }
+            try {
+                return Math.multiplyExact(Long.parseLong(matcher.group(1)), unit);
+            } catch (ArithmeticException e) {
+                throw usage("--max-bytes: expected less than 2^63 bytes, got " + maxBytes);
+            }
+        }
+
+        private ParameterException usage(String message) {
+            return new ParameterException(spec.commandLine(), message);
+        }
+    }
+
+    private static Cache.Total sum(List<Cache.Entry> entries) {
+        return new Cache.Total(
+                entries.size(), entries.stream().mapToLong(Cache.Entry::bytes).sum());
+    }
+
+    private static String shown(Cache.Total total) {
+        String count = total.count() == 1 ? "1 entry" : total.count() + " entries";
+        return String.format(Locale.ROOT, "%s, %d bytes (%.1f MB)", count, total.bytes(), total.bytes() / 1e6);
+    }
+}

@@ -1,0 +1,33 @@
+package org.smpo.reward;
+
+import java.util.Objects;
+
+/// One row of a score file.
+///
+/// @param row the pair's place in the data
+/// @param id the pair's name there
+/// @param score0 of image 0; NaN when the pair is bad
+/// @param score1 of image 1; NaN when the pair is bad
+/// @param problem what is wrong with the pair; empty when it was scored
+record ScoredPair(long row, String id, double score0, double score1, String problem) {
+    ScoredPair {
+        Objects.requireNonNull(id, "id");
+        boolean scored = problem.isEmpty();
+        if (scored != Double.isFinite(score0) || scored != Double.isFinite(score1)) {
+            throw new IllegalArgumentException("row " + row + ": expected two finite scores or a problem, got " + score0
+                    + ", " + score1 + " and \"" + problem + "\"");
+        }
+    }
+
+    static ScoredPair of(long row, String id, double score0, double score1) {
+        return new ScoredPair(row, id, score0, score1, "");
+    }
+
+    static ScoredPair bad(long row, String id, String problem) {
+        return new ScoredPair(row, id, Double.NaN, Double.NaN, problem);
+    }
+
+    boolean scored() {
+        return problem.isEmpty();
+    }
+}

@@ -5,6 +5,8 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
@@ -16,6 +18,9 @@ import tools.jackson.dataformat.yaml.YAMLParser;
 
 /// A value of a YAML document and where it stands. Immutable.
 sealed interface Node {
+    /// Where the scanner of YAML says that it was.
+    Pattern PLACE = Pattern.compile("in reader, line (\\d{1,9}), column");
+
     /// For messages: `run.yaml: line 12`, or `--set train.steps`.
     String where();
 
@@ -124,11 +129,19 @@ sealed interface Node {
             }
             return node;
         } catch (JacksonException e) {
-            String line = lines && e.getLocation() != null
-                    ? ": line " + e.getLocation().getLineNr()
-                    : "";
+            String line = lines && e.getLocation() != null ? ": line " + line(e) : "";
             throw new RecipeException(source + line + ": " + reason(e), e);
         }
+    }
+
+    /// The scanner's message names the line of the problem last; its location is that of the token before.
+    private static long line(JacksonException failure) {
+        Matcher places = PLACE.matcher(failure.getOriginalMessage());
+        long line = failure.getLocation().getLineNr();
+        while (places.find()) {
+            line = Long.parseLong(places.group(1));
+        }
+        return line;
     }
 
     private static String reason(JacksonException failure) {
@@ -246,21 +259,23 @@ sealed interface Node {
 
         private void refuseReferences(String where) throws RecipeException {
             boolean alias = parser instanceof YAMLParser yaml && yaml.isCurrentAlias();
-            if (alias || parser.getObjectId() != null || parser.getTypeId() != null) {
+            // An anchor of a scalar has no id, but the token begins with it.
+            boolean marked = first() == '&' || first() == '!';
+            if (alias || marked || parser.getObjectId() != null || parser.getTypeId() != null) {
                 throw new RecipeException(where + ": anchors, aliases and tags are not supported; write the value");
             }
         }
 
         private boolean isPlain() {
+            return "\"'|>".indexOf(first()) < 0;
+        }
+
+        /// The character that the current token begins with, a space when it is empty.
+        private char first() {
             int line = parser.currentTokenLocation().getLineNr() - 1;
             int column = parser.currentTokenLocation().getColumnNr() - 1;
-            if (line < 0
-                    || line >= text.size()
-                    || column < 0
-                    || column >= text.get(line).length()) {
-                return true;
-            }
-            return "\"'|>".indexOf(text.get(line).charAt(column)) < 0;
+            boolean inside = line >= 0 && line < text.size() && column >= 0 && column < text.get(line).length();
+            return inside ? text.get(line).charAt(column) : ' ';
         }
     }
 }

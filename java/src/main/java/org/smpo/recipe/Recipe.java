@@ -8,6 +8,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -218,7 +219,7 @@ public record Recipe(
         for (String override : overrides) {
             Node over = Node.override("--set", override);
             if (over instanceof Node.Fields fields && fields.fields().containsKey(BASE)) {
-                throw new RecipeException("--set base: name the base in the recipe's first line instead");
+                throw new RecipeException("--set base: name the base in the recipe itself");
             }
             node = node.merge(over, "");
         }
@@ -293,6 +294,9 @@ public record Recipe(
 
     private static Recipe read(Section in) throws RecipeException {
         return in.build(() -> {
+            in.expect(Arrays.stream(Recipe.class.getRecordComponents())
+                    .map(component -> Section.snakeCase(component.getName()))
+                    .toList());
             Path model = in.path("model");
             Path output = in.path("output");
             long seed = in.integer("seed", 0);

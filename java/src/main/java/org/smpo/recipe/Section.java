@@ -51,8 +51,16 @@ final class Section {
             throw problem(e.key(), e.detail(), e);
         } catch (IllegalArgumentException e) {
             refuseUnknown();
-            throw new RecipeException(node.where() + ": " + (path.isEmpty() ? "" : path + ": ") + e.getMessage(), e);
+            throw problem(e);
         }
+    }
+
+    /// Says beforehand which keys may stand here, so that a misspelt section is found before its keys are missed.
+    ///
+    /// @throws RecipeException for any other key
+    void expect(List<String> keys) throws RecipeException {
+        asked.addAll(keys);
+        refuseUnknown();
     }
 
     private void refuseUnknown() throws RecipeException {
@@ -77,6 +85,19 @@ final class Section {
             fields = field.value() instanceof Node.Fields below ? below : null;
         }
         return new RecipeException(where + ": " + full(key) + ": " + detail, cause);
+    }
+
+    /// An error from another package's constructor; those name the component too, as in `dpo: beta: expected ...`.
+    private RecipeException problem(IllegalArgumentException e) {
+        String message = String.valueOf(e.getMessage());
+        int end = message.indexOf(": ", message.indexOf(": ") + 1);
+        if (end > 0) {
+            String key = message.substring(message.indexOf(": ") + 2, end).replace(' ', '_');
+            if (asked.contains(key)) {
+                return problem(key, message.substring(end + 2), e);
+            }
+        }
+        return new RecipeException(node.where() + ": " + (path.isEmpty() ? "" : path + ": ") + message, e);
     }
 
     private String full(String key) {
@@ -144,7 +165,8 @@ final class Section {
                     return value;
                 }
             } catch (NumberFormatException e) {
-                throw wrong(key, expected + " in decimal digits", found);
+                // YAML's .inf and .nan, which have no place in a recipe either.
+                throw wrong(key, expected + " that is finite", found);
             }
             throw wrong(key, expected + " that is finite", found);
         }
@@ -449,6 +471,7 @@ final class Section {
     String kind(String key, List<String> words, Optional<String> otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty() && otherwise.isPresent()) {
+            refuseUnknown(key);
             return otherwise.get();
         }
         Node named = need(key, oneOf(words));

@@ -356,7 +356,7 @@ class RecipeTest {
                 "data.flip=yes|data.flip: expected true or false, found 'yes'",
                 "objective.method=dpoo|objective.method: expected smpo, dpo, inpo,",
                 "objective.method=smpo|objective.beta: expected a number, found no such key",
-                "objective.beta=-1|dpo: beta: expected a finite number > 0, got -1.0",
+                "objective.beta=-1|objective.beta: expected a finite number > 0, got -1.0",
                 "optimizer.beta1=1|optimizer.beta1: expected a number from 0 to below 1, got 1.0",
                 "optimizer={name: adafactor, warmup_init: true}|optimizer.relative_step to true",
                 "optimizer={name: adafactor, relative_step: true}|set learning_rate to none",
@@ -376,7 +376,7 @@ class RecipeTest {
                 "timesteps.end=0|timesteps.end: expected an integer above low (0), got 0",
                 "health.window=0|health.window: expected an integer of 1 or more, got 0",
                 "checkpoint.milestones=[0]|checkpoint.milestones: expected an integer of 1 or more, got 0",
-                "base=smpo-sd15|name the base in the recipe's first line",
+                "base=smpo-sd15|name the base in the recipe itself",
                 "train.weights.rank=4|train.weights.rank: unknown key",
             })
     void aBadOverrideIsRefused(String override, String message) throws RecipeException {
@@ -384,7 +384,7 @@ class RecipeTest {
             assertThat(parse(SMALLEST, override).objective().loss()).isEqualTo(new Sft());
             return;
         }
-        assertRefused(SMALLEST, List.of(override), "--set", message.replace('\'', '"'));
+        assertRefused(SMALLEST, List.of(override), message.replace('\'', '"'));
     }
 
     @ParameterizedTest

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import org.smpo.ffi.ClipActivation;
 import org.smpo.ffi.ClipVisionSpec;
+import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;

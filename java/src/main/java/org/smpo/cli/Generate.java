@@ -27,11 +27,15 @@ import org.smpo.io.TensorEntry;
 import org.smpo.model.GeneratedImage;
 import org.smpo.model.ImageRequest;
 import org.smpo.model.LoraFile;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.ModelFolder;
 import org.smpo.model.Precision;
 import org.smpo.model.Prompt;
 import org.smpo.model.PromptFile;
 import org.smpo.model.SamplerName;
+import org.smpo.model.SingleFile;
 import org.smpo.model.TextToImage;
+import org.smpo.schedule.PredictionType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -67,7 +71,7 @@ final class Generate implements Callable<Integer> {
     private Path promptFile;
 
     @Option(names = "--negative-prompt", paramLabel = "TEXT", description = "What not to draw.")
-    private String negativePrompt = "";
+    private String negativePrompt;
 
     @Option(
             names = "--seed",
@@ -128,6 +132,26 @@ final class Generate implements Callable<Integer> {
     @Option(names = "--save-latents", paramLabel = "FILE", description = "Where the final latents go, [N,4,h,w].")
     private Path saveLatents;
 
+    @Option(
+            names = "--vae-tile",
+            paramLabel = "PIXELS",
+            defaultValue = "0",
+            description = "Decode large pictures in overlapping tiles of this side, for less memory. 0: at once.")
+    private int vaeTile;
+
+    @Option(
+            names = "--config",
+            paramLabel = "FOLDER",
+            description = "For a checkpoint: the diffusers folder that has its tokenizers, configs and scheduler.")
+    private Path config;
+
+    @Option(
+            names = "--prediction-type",
+            paramLabel = "TYPE",
+            description =
+                    "For a checkpoint that does not say: epsilon or v_prediction. Default for SD 2: v_prediction.")
+    private String predictionType;
+
     @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder for the pictures.")
     private Path out;
 
@@ -162,21 +186,48 @@ final class Generate implements Callable<Integer> {
             throw usage("MODEL: " + model + ": expected a folder or a file, found nothing");
         }
         List<Prompt> pictures = pictures();
-        Files.createDirectories(out);
-        try (TextToImage generator = TextToImage.open(model, device, type, threads)) {
-            for (int i = 0; i < loras.size(); i++) {
-                try (LoraFile lora = LoraFile.open(loras.get(i))) {
-                    generator.merge(lora.lora(), loraWeights.isEmpty() ? 1 : loraWeights.get(i));
-                }
+        try (ModelFiles files = files()) {
+            List<ImageRequest> requests = requests(files, pictures, rule);
+            Files.createDirectories(out);
+            try (TextToImage generator = TextToImage.open(files, device, type, threads)) {
+                merge(generator);
+                warnOfCuts(generator, pictures);
+                generate(generator, requests);
             }
-            warnOfCuts(generator, pictures);
-            generate(generator, pictures, rule);
         }
         return 0;
     }
 
+    private void merge(TextToImage generator) throws IOException {
+        for (int i = 0; i < loras.size(); i++) {
+            try (LoraFile lora = LoraFile.open(loras.get(i))) {
+                generator.merge(lora.lora(), loraWeights.isEmpty() ? 1 : loraWeights.get(i));
+            }
+        }
+    }
+
+    private ModelFiles files() throws IOException {
+        PredictionType prediction = switch (predictionType) {
+            case null -> null;
+            case "epsilon" -> PredictionType.EPSILON;
+            case "v_prediction" -> PredictionType.V_PREDICTION;
+            default -> throw usage("--prediction-type: expected epsilon or v_prediction, got " + predictionType);
+        };
+        if (!Files.isDirectory(model)) {
+            return SingleFile.open(model, new SingleFile.Options(config, prediction));
+        }
+        if (config != null || prediction != null) {
+            throw usage("--config and --prediction-type: a diffusers folder has its own");
+        }
+        return ModelFolder.open(model);
+    }
+
     private ParameterException usage(String message) {
         return new ParameterException(spec.commandLine(), message);
+    }
+
+    private static String negative(Prompt prompt) {
+        return prompt.negative() == null ? "" : prompt.negative();
     }
 
     /// Each prompt with each seed; one that brings its own seed gets that alone.
@@ -191,7 +242,7 @@ final class Generate implements Callable<Integer> {
         }
         List<Prompt> pictures = new ArrayList<>();
         for (Prompt prompt : all) {
-            String negative = prompt.negative().isEmpty() ? negativePrompt : prompt.negative();
+            String negative = prompt.negative() == null ? negativePrompt : prompt.negative();
             List<Long> own = prompt.seed().isPresent() ? List.of(prompt.seed().getAsLong()) : seeds;
             own.forEach(seed -> pictures.add(new Prompt(prompt.text(), negative, OptionalLong.of(seed))));
         }
@@ -201,7 +252,7 @@ final class Generate implements Callable<Integer> {
     private void warnOfCuts(TextToImage generator, List<Prompt> pictures) {
         PrintWriter err = spec.commandLine().getErr();
         pictures.stream()
-                .flatMap(prompt -> Stream.of(prompt.text(), prompt.negative()))
+                .flatMap(prompt -> Stream.of(prompt.text(), negative(prompt)))
                 .distinct()
                 .forEach(text -> generator
                         .cut(text)
@@ -210,29 +261,58 @@ final class Generate implements Callable<Integer> {
         err.flush();
     }
 
-    private void generate(TextToImage generator, List<Prompt> pictures, SamplerName rule) throws IOException {
-        int side = generator.trainedSide() == 0 ? 512 : generator.trainedSide();
-        int tall = height == null ? side : height;
-        int wide = width == null ? side : width;
+    /// What is asked for, batch by batch; everything that does not need the weights is checked before they are read.
+    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures, SamplerName rule) throws IOException {
+        int latent = files.vae().scale();
+        int side = files.unet().sampleSize() == 0 ? 512 : files.unet().sampleSize() * latent;
+        int tall = side("--height", height, side, latent);
+        int wide = side("--width", width, side, latent);
+        if (vaeTile < 0 || vaeTile % (4 * latent) != 0) {
+            throw usage("--vae-tile: expected 0 or a multiple of " + 4 * latent + ", got " + vaeTile);
+        }
         List<float[]> given = initial(pictures.size());
+        List<ImageRequest> requests = new ArrayList<>();
+        for (int from = 0; from < pictures.size(); from += batch) {
+            int to = Math.min(from + batch, pictures.size());
+            try {
+                requests.add(new ImageRequest(
+                        pictures.subList(from, to),
+                        tall,
+                        wide,
+                        steps,
+                        rule,
+                        guidanceScale,
+                        guidanceRescale,
+                        clipSkip,
+                        given.isEmpty() ? List.of() : given.subList(from, to),
+                        vaeTile));
+            } catch (IllegalArgumentException e) {
+                throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+            }
+        }
+        return requests;
+    }
+
+    private int side(String option, Integer given, int own, int latent) {
+        int side = given == null ? own : given;
+        if (side < latent || side % latent != 0) {
+            throw usage(option + ": expected a multiple of " + latent + ", got " + side);
+        }
+        return side;
+    }
+
+    private void generate(TextToImage generator, List<ImageRequest> requests) throws IOException {
+        int all =
+                requests.stream().mapToInt(request -> request.prompts().size()).sum();
         List<ContactSheet.Cell> cells = new ArrayList<>();
         List<float[]> finals = new ArrayList<>();
         PrintWriter err = spec.commandLine().getErr();
-        for (int from = 0; from < pictures.size(); from += batch) {
-            int to = Math.min(from + batch, pictures.size());
-            String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + pictures.size();
-            ImageRequest request = new ImageRequest(
-                    pictures.subList(from, to),
-                    tall,
-                    wide,
-                    steps,
-                    rule,
-                    guidanceScale,
-                    guidanceRescale,
-                    clipSkip,
-                    given.isEmpty() ? List.of() : given.subList(from, to));
-            List<GeneratedImage> images = generator.generate(request, (done, all) -> {
-                err.print("\rpicture " + which + ": step " + done + " of " + all);
+        for (ImageRequest request : requests) {
+            int from = cells.size();
+            int to = from + request.prompts().size();
+            String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
+            List<GeneratedImage> images = generator.generate(request, (done, of) -> {
+                err.print("\rpicture " + which + ": step " + done + " of " + of);
                 err.flush();
             });
             err.println();
@@ -241,7 +321,7 @@ final class Generate implements Callable<Integer> {
                 long seed = prompt.seed().getAsLong();
                 GeneratedImage image = images.get(i);
                 Path file = out.resolve(String.format(Locale.ROOT, "%05d-%d.png", from + i, seed));
-                new Png(image.image(), settings(prompt, seed, tall, wide).text()).write(file);
+                new Png(image.image(), settings(prompt, seed, request).text()).write(file);
                 spec.commandLine().getOut().println(file);
                 cells.add(new ContactSheet.Cell(image.image(), prompt.text() + " (" + seed + ")"));
                 finals.add(image.latents());
@@ -253,11 +333,15 @@ final class Generate implements Callable<Integer> {
             spec.commandLine().getOut().println(sheet);
         }
         if (saveLatents != null) {
-            save(finals, tall / generator.downscale(), wide / generator.downscale());
+            int latent = generator.downscale();
+            save(
+                    finals,
+                    requests.getFirst().height() / latent,
+                    requests.getFirst().width() / latent);
         }
     }
 
-    private ImageSettings settings(Prompt prompt, long seed, int tall, int wide) {
+    private ImageSettings settings(Prompt prompt, long seed, ImageRequest request) {
         Map<String, Object> more = new LinkedHashMap<>();
         Path name = model.toAbsolutePath().normalize().getFileName();
         more.put("model", name == null ? model.toString() : name.toString());
@@ -268,12 +352,23 @@ final class Generate implements Callable<Integer> {
         if (clipSkip != 0) {
             more.put("clip_skip", (long) clipSkip);
         }
+        if (vaeTile != 0) {
+            more.put("vae_tile", (long) vaeTile);
+        }
         for (int i = 0; i < loras.size(); i++) {
             Path file = loras.get(i).getFileName();
             more.put("lora_" + (i + 1), file + ":" + (loraWeights.isEmpty() ? 1.0 : loraWeights.get(i)));
         }
         return new ImageSettings(
-                prompt.text(), prompt.negative(), seed, steps, sampler, guidanceScale, wide, tall, more);
+                prompt.text(),
+                negative(prompt),
+                seed,
+                steps,
+                sampler,
+                guidanceScale,
+                request.width(),
+                request.height(),
+                more);
     }
 
     /// One per picture; empty without the option.

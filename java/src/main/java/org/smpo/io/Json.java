@@ -1,6 +1,7 @@
 package org.smpo.io;
 
 import java.io.IOException;
+import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -23,8 +24,9 @@ import tools.jackson.core.json.JsonWriteFeature;
 
 /// Strict JSON in, canonical JSON out.
 ///
-/// Reading: UTF-8, one value, no duplicate keys, nothing after the value, integers within 64 bits, numbers
-/// within double's range, at most 64 levels. Objects keep their order.
+/// Reading: UTF-8, one value, no duplicate keys, nothing after the value, other numbers than integers within
+/// double's range, at most 64 levels. Objects keep their order. Integers of more than 64 bits are kept as they
+/// are: Python has no other kind, and transformers writes 10^30 for "no limit".
 ///
 /// Writing: keys sorted, two spaces per level, `\n`, a final newline, doubles in the shortest form that reads
 /// back the same. Equal values make equal bytes.
@@ -111,14 +113,14 @@ public final class Json {
             case VALUE_STRING -> parser.getString();
             case VALUE_NUMBER_INT -> {
                 if (parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
-                    throw number(source, parser, "integers within 64 bits");
+                    yield parser.getBigIntegerValue();
                 }
                 yield parser.getLongValue();
             }
             case VALUE_NUMBER_FLOAT -> {
                 double number = parser.getDoubleValue();
                 if (!Double.isFinite(number)) {
-                    throw number(source, parser, "numbers within double's range");
+                    throw beyondDouble(source, parser);
                 }
                 yield number;
             }
@@ -129,10 +131,11 @@ public final class Json {
         };
     }
 
-    private static JsonException number(String source, JsonParser parser, String expected) {
+    private static JsonException beyondDouble(String source, JsonParser parser) {
         String text = parser.getString();
         return new JsonException(
-                source + ": line " + parser.currentTokenLocation().getLineNr() + ": expected " + expected + ", found "
+                source + ": line " + parser.currentTokenLocation().getLineNr()
+                        + ": expected numbers within double's range, found "
                         + (text.length() > 40 ? text.substring(0, 40) + "..." : text));
     }
 
@@ -161,6 +164,7 @@ public final class Json {
             case Short n -> out.append(n.longValue());
             case Integer n -> out.append(n.longValue());
             case Long n -> out.append(n.longValue());
+            case BigInteger n -> out.append(n);
             case Float n -> finite(out, n, Float.toString(n), path);
             case Double n -> finite(out, n, Double.toString(n), path);
             case String text -> quote(out, text);

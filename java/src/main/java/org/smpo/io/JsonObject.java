@@ -1,5 +1,6 @@
 package org.smpo.io;
 
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -41,7 +42,8 @@ public final class JsonObject {
         return fields.get(key) != null;
     }
 
-    /// The values as maps, lists, text, Long, Double, Boolean and null, in the document's order.
+    /// The values as maps, lists, text, Long, BigInteger (beyond 64 bits), Double, Boolean and null, in the
+    /// document's order.
     public Map<String, Object> asMap() {
         return fields;
     }
@@ -55,9 +57,9 @@ public final class JsonObject {
 
     /// An integer.
     ///
-    /// @throws JsonException when the key is absent or its value is no integer
+    /// @throws JsonException when the key is absent or its value is no integer of 64 bits
     public long integer(String key) throws JsonException {
-        return as(Long.class, "an integer", path + "." + key, fields.get(key));
+        return as(Long.class, integerHere(fields.get(key)), path + "." + key, fields.get(key));
     }
 
     /// A number, integer or not.
@@ -65,6 +67,11 @@ public final class JsonObject {
     /// @throws JsonException when the key is absent or its value is no number
     public double number(String key) throws JsonException {
         return as(Number.class, "a number", path + "." + key, fields.get(key)).doubleValue();
+    }
+
+    /// What to ask for instead of this value, where an integer is wanted.
+    private static String integerHere(Object value) {
+        return value instanceof BigInteger ? "an integer within 64 bits" : "an integer";
     }
 
     /// True or false.

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
 import org.smpo.schedule.NoiseSchedule;
@@ -25,6 +26,8 @@ public final class ModelFiles implements AutoCloseable {
             made = Collections.unmodifiableMap(new LinkedHashMap<>(made));
         }
     }
+
+    private static final String INDEX = "model_index.json";
 
     private final Path path;
     private final String pipelineClass;
@@ -101,15 +104,29 @@ public final class ModelFiles implements AutoCloseable {
         return (VaeConfig) component("vae").config();
     }
 
+    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what old configs have
+    /// wrong before anything samples: timesteps are counted from 1, and latents are not clamped, whatever they say.
+    ///
+    /// @throws ModelException when there is none
+    public Map<String, Object> samplerConfig() throws ModelException {
+        if (scheduler == null) {
+            throw new ModelException(path, "scheduler", "a scheduler_config.json", "none");
+        }
+        Map<String, Object> config = new LinkedHashMap<>(scheduler.asMap());
+        if (family == Family.SD1 || family == Family.SD2) {
+            config.put("steps_offset", 1L);
+            config.put("clip_sample", false);
+        }
+        return Collections.unmodifiableMap(config);
+    }
+
     /// The schedule that the model was trained with.
     ///
     /// @throws ModelException when there is none, or one that we do not support, naming key and value
     public NoiseSchedule schedule() throws ModelException {
-        if (scheduler == null) {
-            throw new ModelException(path, "scheduler", "a scheduler_config.json", "none");
-        }
+        Map<String, Object> config = samplerConfig();
         try {
-            return NoiseSchedule.fromConfig(scheduler.asMap());
+            return NoiseSchedule.fromConfig(config);
         } catch (IllegalArgumentException e) {
             throw new ModelException(scheduler.source() + ": " + e.getMessage());
         }
@@ -134,6 +151,15 @@ public final class ModelFiles implements AutoCloseable {
     /// Tensors of the files that are no parameters, such as position ids or averaged weights.
     public List<String> ignored() {
         return ignored;
+    }
+
+    /// What `model_index.json` says; empty for one component.
+    ///
+    /// @throws IOException when it cannot be read
+    public Optional<JsonObject> index() throws IOException {
+        JsonObject made = documents.made().get(INDEX);
+        Path file = documents.copied().get(INDEX);
+        return Optional.ofNullable(made == null && file != null ? Json.readObject(file) : made);
     }
 
     Documents documents() {

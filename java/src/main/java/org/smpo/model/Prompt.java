@@ -5,11 +5,11 @@ import java.util.OptionalLong;
 /// What to draw.
 ///
 /// @param text what the picture should show
-/// @param negative what it should not show; empty for none
+/// @param negative what it should not show; null: not given, which SDXL takes otherwise than the empty text
 /// @param seed of the picture's noise, where the prompt brings its own
 public record Prompt(String text, String negative, OptionalLong seed) {
     /// A prompt of text alone.
     public static Prompt of(String text) {
-        return new Prompt(text, "", OptionalLong.empty());
+        return new Prompt(text, null, OptionalLong.empty());
     }
 }

@@ -103,7 +103,7 @@ public final class PromptFile {
             object.rejectUnknown(Set.of(PROMPT, NEGATIVE, SEED));
             return new Prompt(
                     object.string(PROMPT),
-                    object.has(NEGATIVE) ? object.string(NEGATIVE) : "",
+                    object.has(NEGATIVE) ? object.string(NEGATIVE) : null,
                     object.has(SEED) ? OptionalLong.of(object.integer(SEED)) : OptionalLong.empty());
         } catch (JsonException e) {
             throw new PromptFileException(e.getMessage(), e);

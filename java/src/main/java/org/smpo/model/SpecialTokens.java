@@ -1,6 +1,7 @@
 package org.smpo.model;
 
 import java.io.IOException;
+import java.math.BigInteger;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -135,6 +136,10 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
 
     private static int length(JsonObject config) throws IOException {
         if (!config.has("model_max_length")) {
+            return DEFAULT_LENGTH;
+        }
+        if (config.asMap().get("model_max_length") instanceof BigInteger limit && limit.signum() > 0) {
+            // transformers' word for "not said" is int(1e30); the text models take 77.
             return DEFAULT_LENGTH;
         }
         long length = config.integer("model_max_length");

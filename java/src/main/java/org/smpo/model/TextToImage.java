@@ -21,6 +21,7 @@ import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NativeSampler;
 import org.smpo.ffi.SamplerInputs;
 import org.smpo.ffi.SamplerTable;
+import org.smpo.io.JsonObject;
 import org.smpo.io.RgbImage;
 import org.smpo.random.Purpose;
 import org.smpo.schedule.NoiseSchedule;
@@ -40,11 +41,12 @@ import org.smpo.schedule.NoiseSchedule;
 /// opened it.
 public final class TextToImage implements AutoCloseable {
     private static final String SECOND = "text_encoder_2";
+    private static final String ZEROS = "force_zeros_for_empty_prompt";
 
     private final Engine engine;
     private final Family family;
     private final NoiseSchedule schedule;
-    private final Map<String, Object> schedulerConfig;
+    private final Map<String, Object> samplerConfig;
     private final boolean zerosForNoNegative;
     private final SortedMap<String, ClipTokenizer> tokenizers = new TreeMap<>();
     private final SortedMap<String, TextEncoder> encoders = new TreeMap<>();
@@ -68,13 +70,19 @@ public final class TextToImage implements AutoCloseable {
                         "a whole Stable Diffusion 1.x, 2.x or SDXL base model",
                         files.family().map(Family::title).orElse(files.pipelineClass())));
         this.schedule = files.schedule();
-        this.schedulerConfig = files.schedulerConfig().orElseThrow().asMap();
-        this.zerosForNoNegative = family == Family.SDXL;
+        this.samplerConfig = files.samplerConfig();
+        this.zerosForNoNegative = family == Family.SDXL && zerosForEmptyPrompt(files);
+    }
+
+    private static boolean zerosForEmptyPrompt(ModelFiles files) throws IOException {
+        JsonObject index = files.index().orElseThrow();
+        return !index.has(ZEROS) || index.bool(ZEROS);
     }
 
     /// Opens a model on an engine of its own, which closes with it.
     ///
-    /// @param path a diffusers folder, or a single file where its tokenizers are beside it
+    /// @param path a diffusers folder; a single file has no tokenizers: open its [ModelFiles] with a
+    ///     folder that has them
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param precision of the UNet
     /// @param threads CPU threads; 0: one per physical core
@@ -82,18 +90,25 @@ public final class TextToImage implements AutoCloseable {
     /// @throws IllegalArgumentException for an unknown device
     /// @throws IOException when a file cannot be read
     public static TextToImage open(Path path, String device, Precision precision, int threads) throws IOException {
-        EngineConfig config =
-                EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
         try (ModelFiles files = ModelFiles.open(path)) {
-            Engine engine = Engine.open(config);
-            try {
-                TextToImage opened = open(files, engine, precision);
-                opened.owned.add(engine);
-                return opened;
-            } catch (IOException | RuntimeException e) {
-                engine.close();
-                throw e;
-            }
+            return open(files, device, precision, threads);
+        }
+    }
+
+    /// Opens a model on an engine of its own, which closes with it. The files may be closed afterwards.
+    ///
+    /// @see #open(Path, String, Precision, int)
+    public static TextToImage open(ModelFiles files, String device, Precision precision, int threads)
+            throws IOException {
+        EngineConfig config = EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
+        Engine engine = Engine.open(config);
+        try {
+            TextToImage opened = open(files, engine, precision);
+            opened.owned.add(engine);
+            return opened;
+        } catch (IOException | RuntimeException e) {
+            engine.close();
+            throw e;
         }
     }
 
@@ -116,7 +131,10 @@ public final class TextToImage implements AutoCloseable {
             String tokenizer = name.replace("text_encoder", "tokenizer");
             Path folder = files.tokenizer(tokenizer)
                     .orElseThrow(() -> new ModelException(
-                            files.path(), tokenizer, "a folder with vocab.json and merges.txt", "none"));
+                            files.path(),
+                            tokenizer,
+                            "a folder with vocab.json and merges.txt",
+                            "none: a checkpoint takes it from a diffusers folder (--config)"));
             tokenizers.put(name, keep(ClipTokenizer.open(folder)));
             encoders.put(
                     name,
@@ -225,15 +243,15 @@ public final class TextToImage implements AutoCloseable {
         requireMultiple("width", request.width(), side);
         int height = request.height() / side;
         int width = request.width() / side;
-        SamplerTable table = request.sampler().table(schedule, schedulerConfig, request.steps());
+        SamplerTable table = request.sampler().table(schedule, samplerConfig, request.steps());
         boolean guided = request.guidanceScale() > 1;
         List<Long> items = request.prompts().stream()
                 .map(prompt -> prompt.seed().orElse(0))
                 .toList();
         try (DeviceTensor noise = noise(request, items, height, width);
-                SamplerInputs.Condition condition = condition(request, Prompt::text, false);
+                SamplerInputs.Condition condition = condition(request, Prompt::text, request.clipSkip(), false);
                 SamplerInputs.Condition negative =
-                        guided ? condition(request, Prompt::negative, zerosForNoNegative) : null;
+                        guided ? condition(request, Prompt::negative, 0, zerosForNoNegative) : null;
                 NativeSampler sampler = NativeSampler.open(
                         unet.network(),
                         table,
@@ -290,15 +308,23 @@ public final class TextToImage implements AutoCloseable {
         return engine.fromHost(all, batch, channels, height, width);
     }
 
-    /// @param zeros whether the condition of an empty prompt is zero
-    private SamplerInputs.Condition condition(ImageRequest request, Function<Prompt, String> text, boolean zeros) {
-        List<String> prompts = request.prompts().stream().map(text).toList();
+    /// @param skip further layers of the text encoders to leave out: diffusers does so for the prompt only
+    /// @param zeros whether the condition of a prompt that is not given is zero, rather than that of the empty one
+    private SamplerInputs.Condition condition(
+            ImageRequest request, Function<Prompt, String> text, int skip, boolean zeros) {
+        List<Boolean> given = request.prompts().stream()
+                .map(prompt -> text.apply(prompt) != null)
+                .toList();
+        List<String> prompts = request.prompts().stream()
+                .map(text)
+                .map(words -> words == null ? "" : words)
+                .toList();
         int batch = prompts.size();
         if (family != Family.SDXL) {
             String name = family.textEncoders().getFirst();
             return new SamplerInputs.Condition(
                     encoders.get(name)
-                            .encode(tokenizers.get(name).encode(prompts), request.clipSkip(), true, false)
+                            .encode(tokenizers.get(name).encode(prompts), skip, true, false)
                             .hidden(),
                     null,
                     null);
@@ -312,7 +338,7 @@ public final class TextToImage implements AutoCloseable {
             boolean second = encoder.getKey().equals(SECOND);
             List<ClipTokens> ids = tokenizers.get(encoder.getKey()).encode(prompts);
             tokens = ids.getFirst().ids().length;
-            try (EncodedText encoded = encoder.getValue().encode(ids, 1 + request.clipSkip(), false, second)) {
+            try (EncodedText encoded = encoder.getValue().encode(ids, 1 + skip, false, second)) {
                 hidden.add(encoded.hidden().toFloats());
                 widths.add(encoder.getValue().config().hiddenSize());
                 if (second) {
@@ -334,7 +360,7 @@ public final class TextToImage implements AutoCloseable {
         float[] timeIds = new float[batch * ids.length];
         for (int i = 0; i < batch; i++) {
             System.arraycopy(ids, 0, timeIds, i * ids.length, ids.length);
-            if (zeros && prompts.get(i).isEmpty()) {
+            if (zeros && !given.get(i)) {
                 Arrays.fill(joined, i * tokens * width, (i + 1) * tokens * width, 0);
                 Arrays.fill(pooled, i * pooled.length / batch, (i + 1) * pooled.length / batch, 0);
             }
@@ -357,7 +383,7 @@ public final class TextToImage implements AutoCloseable {
                 scaled[j] = own[j] / (float) vae.config().scalingFactor();
             }
             try (DeviceTensor unscaled = engine.fromHost(scaled, 1, vae.config().latentChannels(), height, width);
-                    DeviceTensor pixels = vae.decode(unscaled, 0)) {
+                    DeviceTensor pixels = vae.decode(unscaled, request.vaeTile())) {
                 images.add(new GeneratedImage(
                         RgbImage.ofDecoded(pixels.toFloats(), request.height(), request.width()), own));
             }

@@ -117,9 +117,75 @@ final class GenerateTest {
         assertThat(smpo(with(small, "--sampler", "magic")).err()).contains("dpmpp_2m", "magic");
         assertThat(smpo(with(small, "--sampler", "magic")).code()).isEqualTo(2);
         Outcome odd = smpo("generate", model, "--prompt", "a", "--height", 65, "--out", out);
-        assertThat(odd.code()).isEqualTo(1);
-        assertThat(odd.err()).contains("height: expected a multiple of 8, got 65");
+        assertThat(odd.code()).isEqualTo(2);
+        assertThat(odd.err()).startsWith("--height: expected a multiple of 8, got 65");
+        Object[][] wrong = {
+            {"--width", 100, "--width: expected a multiple of 8, got 100"},
+            {"--width", 0, "--width: expected a multiple of 8, got 0"},
+            {"--vae-tile", 40, "--vae-tile: expected 0 or a multiple of 32, got 40"},
+            {"--steps", 0, "steps: expected 1 or more, got 0"},
+            {"--seed", -1, "seed: expected 0 to 2^56 - 1, got -1"},
+            {"--guidance-rescale", 2, "guidance rescale: expected 0 to 1, got 2.0"},
+            {"--config", model, "--config and --prediction-type: a diffusers folder has its own"},
+        };
+        for (Object[] one : wrong) {
+            Outcome outcome = smpo("generate", model, "--prompt", "a", one[0], one[1], "--out", out);
+            assertThat(outcome.code()).as(outcome.err()).isEqualTo(2);
+            assertThat(outcome.err()).startsWith(one[2].toString());
+        }
         assertThat(smpo("generate", model, "--out", out).err()).contains("--prompt");
+    }
+
+    @Test
+    void aPromptFileThatIsNotUtf8SaysWhere() throws IOException {
+        Path model = TinyModels.writeRunnable(temporary.resolve("model"));
+        Path prompts =
+                Files.write(temporary.resolve("prompts.txt"), new byte[] {'o', 'k', '\n', 'c', 'a', (byte) 0xe9});
+        Path out = temporary.resolve("out");
+        Outcome outcome = smpo("generate", model, "--prompt-file", prompts, "--out", out);
+        assertThat(outcome.code()).isEqualTo(1);
+        assertThat(outcome.err())
+                .contains("prompts.txt: line 2, byte 3: expected UTF-8, found the byte 0xe9: save the file as UTF-8");
+        assertThat(out).doesNotExist();
+    }
+
+    @Test
+    void tilesAndBf16MakePicturesToo() throws IOException {
+        Path model = TinyModels.writeRunnable(temporary.resolve("model"));
+        // The word of transformers for a length that nobody set.
+        Files.writeString(
+                model.resolve("tokenizer/tokenizer_config.json"),
+                "{\"model_max_length\": 1000000000000000019884624838656}");
+        byte[] plain = picture(model, "plain");
+        byte[] tiled = picture(model, "tiled", "--vae-tile", 32);
+        byte[] narrow = picture(model, "bf16", "--precision", "bf16");
+        // Tiles see less of their surroundings, bf16 has 8 bits; how near both come is tested where goldens are.
+        assertThat(tiled).hasSameSizeAs(plain).isNotEqualTo(plain);
+        assertThat(narrow).hasSameSizeAs(plain).isNotEqualTo(plain);
+        // A tile that holds all of it changes nothing.
+        assertThat(picture(model, "one tile", "--vae-tile", 128)).isEqualTo(plain);
+    }
+
+    @Test
+    void aCheckpointTakesItsTokenizersFromAFolder() throws IOException {
+        Path model = TinyModels.writeRunnable(temporary.resolve("model"));
+        Path file = temporary.resolve("model.safetensors");
+        Outcome converted = smpo("convert", model, file, "--to", "single-file");
+        assertThat(converted.code()).as(converted.err()).isZero();
+        assertThat(picture(file, "checkpoint", "--config", model)).isEqualTo(picture(model, "folder"));
+        Outcome alone = smpo("generate", file, "--prompt", "a", "--out", temporary.resolve("out"));
+        assertThat(alone.code()).isEqualTo(1);
+        assertThat(alone.err()).contains("--config");
+    }
+
+    private byte[] picture(Path model, String name, Object... more) throws IOException {
+        Path out = temporary.resolve(name);
+        Object[] small = {
+            "generate", model, "--prompt", "a cat", "--steps", 2, "--height", 64, "--width", 64, "--out", out
+        };
+        Outcome outcome = smpo(with(small, more));
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        return Png.read(out.resolve("00000-0.png")).image().rgb();
     }
 
     private static Object[] with(Object[] arguments, Object... more) {

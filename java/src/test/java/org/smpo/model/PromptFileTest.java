@@ -55,7 +55,7 @@ class PromptFileTest {
         String second = "{\"prompt\": \"\", \"seed\": null}";
         Path file = file("p.JSONL", utf8(first + "\n\n" + second + "\r\n"));
         assertThat(PromptFile.read(file))
-                .containsExactly(new Prompt("a", "b", OptionalLong.of(-7)), new Prompt("", "", OptionalLong.empty()));
+                .containsExactly(new Prompt("a", "b", OptionalLong.of(-7)), new Prompt("", null, OptionalLong.empty()));
     }
 
     @Test

@@ -350,6 +350,60 @@ def batch_of(random, pairs, config, height, width, tokens=77):
     return batch
 
 
+def tiny_pipeline(family, folder):
+    """A whole model with random weights, so that whatever reads model folders reads this one. Its words are letters."""
+    import json
+
+    import diffusers
+    import transformers
+    from schedule import SD15, SDXL
+    from unet import FAMILIES
+
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    unet = diffusers.UNet2DConditionModel(**FAMILIES[family])
+    blocks = 4
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=[8, 8, 16, 16], down_block_types=["DownEncoderBlock2D"] * blocks,
+        up_block_types=["UpDecoderBlock2D"] * blocks, latent_channels=4, norm_num_groups=4, layers_per_block=1,
+        scaling_factor=0.18215 if family == "sd1" else 0.13025,
+    )
+    letters = [chr(c) for c in range(33, 127)]
+    words = letters + [c + "</w>" for c in letters] + ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    vocabulary.write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    merges.write_text("#version: 0.2\n")
+
+    def tokenizer():
+        return transformers.CLIPTokenizer(str(vocabulary), str(merges), model_max_length=77)
+
+    def encoder(kind, width, act, projection):
+        return kind(transformers.CLIPTextConfig(
+            vocab_size=len(words), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
+            num_attention_heads=2, hidden_act=act, projection_dim=projection, bos_token_id=len(words) - 2,
+            eos_token_id=len(words) - 1, pad_token_id=len(words) - 1,
+        ))
+
+    one, two = transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection
+    if family == "sd1":
+        pipeline = diffusers.StableDiffusionPipeline(
+            unet=unet, vae=vae, tokenizer=tokenizer(), text_encoder=encoder(one, 20, "quick_gelu", 20),
+            scheduler=diffusers.PNDMScheduler.from_config(SD15), safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    else:
+        pipeline = diffusers.StableDiffusionXLPipeline(
+            unet=unet, vae=vae, tokenizer=tokenizer(), text_encoder=encoder(one, 8, "quick_gelu", 8),
+            tokenizer_2=tokenizer(), text_encoder_2=encoder(two, 12, "gelu", 12),
+            scheduler=diffusers.EulerDiscreteScheduler.from_config(SDXL),
+        )
+    vocabulary.unlink()
+    merges.unlink()
+    return pipeline
+
+
 def command_tiny(arguments):
     parser = argparse.ArgumentParser(prog="step.py tiny", description="A small model, a policy near it, and batches.")
     parser.add_argument("family", choices=["sd1", "sdxl"])
@@ -357,25 +411,11 @@ def command_tiny(arguments):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--perturbation", type=float, default=3e-3, help="of the policy's weights, relative")
     o = parser.parse_args(arguments)
-    import json
-
-    from diffusers import EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
-    from schedule import SD15, SDXL
-    from unet import FAMILIES
-
     torch.manual_seed(o.seed)
     folder = Path(o.folder)
-    unet = UNet2DConditionModel(**FAMILIES[o.family])
-    unet.save_pretrained(folder / "model/unet")
-    scheduler, config = (PNDMScheduler, SD15) if o.family == "sd1" else (EulerDiscreteScheduler, SDXL)
-    scheduler.from_config(config).save_pretrained(folder / "model/scheduler")
-    index = {
-        "_class_name": "StableDiffusionPipeline" if o.family == "sd1" else "StableDiffusionXLPipeline",
-        "_diffusers_version": "0.42.1",
-        "scheduler": ["diffusers", scheduler.__name__],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-    }
-    (folder / "model/model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    pipeline = tiny_pipeline(o.family, folder)
+    pipeline.save_pretrained(folder / "model")
+    unet = pipeline.unet
     with torch.no_grad():
         for parameter in unet.parameters():
             parameter += o.perturbation * parameter.std(correction=0).clamp(min=1e-2) * torch.randn_like(parameter)

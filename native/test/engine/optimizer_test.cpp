@@ -16,6 +16,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/model.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
 
@@ -113,7 +114,8 @@ TEST_F(OptimizerTest, AgreesWithTorchsAdamWAndClipGradNorm) {
     for (int number = 1; number <= kSteps; ++number) {
       randomize_gradients(*model);
       std::vector<at::Tensor> gradients;
-      for (const ParameterGroup::Entry& entry : entries) gradients.push_back(entry.parameter->grad.clone());
+      for (const ParameterGroup::Entry& entry : entries)
+        gradients.push_back(entry.parameter->grad.clone(at::MemoryFormat::Contiguous));
       // torch.nn.utils.clip_grad_norm_
       const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)));
       const double max_norm = number % 2 == 0 ? 1.0 : 1e6;

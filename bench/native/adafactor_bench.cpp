@@ -98,7 +98,8 @@ SMPO_BENCH(adafactor) {
                      .items = elements,
                      .bound = Bound::kMemory,
                      .disagreement = disagreement,
-                     .contenders = {{"cpu", [&] { kernels::cpu::adafactor(buffers.args()); }}}});
+                     .contenders = {{"cpu", [&] { kernels::cpu::adafactor(buffers.args()); }}},
+                     .guarded = ""});
   }
 }
 

@@ -52,7 +52,8 @@ SMPO_BENCH(ema_update) {
                      .items = static_cast<double>(elements),
                      .bound = Bound::kMemory,
                      .disagreement = disagreement,
-                     .contenders = {{"cpu", [&] { kernels::cpu::ema_update(buffers.args()); }}}});
+                     .contenders = {{"cpu", [&] { kernels::cpu::ema_update(buffers.args()); }}},
+                     .guarded = ""});
   }
 }
 

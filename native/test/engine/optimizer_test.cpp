@@ -131,17 +131,21 @@ TEST_F(OptimizerTest, AgreesWithTorchsAdamWAndClipGradNorm) {
       EXPECT_NEAR(outcome.grad_norm, norm.item<double>(), 1e-5 * outcome.grad_norm);
       EXPECT_NEAR(outcome.clip_coefficient, coefficient.item<double>(), 1e-5 * outcome.clip_coefficient);
     }
-    double largest = 0;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      const at::Tensor difference = weights[i].sub(model->weights().read(entries[i].name)).abs();
-      largest = std::max(largest, difference.max().item<double>());
-    }
+    const auto largest_difference = [&] {
+      double largest = 0;
+      for (size_t i = 0; i < entries.size(); ++i) {
+        const at::Tensor difference = weights[i].sub(model->weights().read(entries[i].name)).abs();
+        largest = std::max(largest, difference.max().item<double>());
+      }
+      return largest;
+    };
     // Weights below 1 and updates of about the learning rate, both with a few roundings per step; the clip coefficients
     // differ by less than 1e-6.
     constexpr double kTolerance = kSteps * (4 * 0x1p-24 + kLearningRate * 3e-6);
-    EXPECT_LT(largest, kTolerance);
-    // One step with another learning rate, or without decay, would differ by far more.
-    EXPECT_GT(kLearningRate * 0.01, kTolerance);
+    EXPECT_LT(largest_difference(), kTolerance);
+    // A hundredth of one update of one parameter would be noticed.
+    weights.back().add_(0.01 * kLearningRate);
+    EXPECT_GT(largest_difference(), kTolerance);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
 #include "kernels/grad_norm.h"
@@ -41,6 +43,14 @@ struct State {
   bool negative;  // whether values below zero make sense
 };
 
+// Where Adafactor keeps the second moment of one parameter: offsets into one buffer, in elements.
+struct SecondMoment {
+  kernels::AdafactorShape shape;
+  int64_t row = 0;
+  int64_t column = 0;
+  int64_t v = 0;
+};
+
 float* floats(const at::Tensor& tensor) { return at::Tensor(tensor).mutable_data_ptr<float>(); }
 
 }  // namespace
@@ -51,9 +61,14 @@ struct Optimizer {
   int64_t steps = 0;
 
   // Flat, laid out like the parameters: what lies between these is zero and stays so.
-  at::Tensor exp_avg = {};
-  at::Tensor exp_avg_sq = {};
-  at::Tensor ema = {};  // undefined without
+  at::Tensor exp_avg = {};     // undefined for Adafactor without a first moment
+  at::Tensor exp_avg_sq = {};  // AdamW's
+  at::Tensor ema = {};         // undefined without
+
+  // Adafactor's: in the order of the parameters.
+  std::vector<SecondMoment> second_moments = {};
+  at::Tensor factors = {};
+  at::Tensor workspace = {};
 
   std::vector<State> states = {};
   std::unordered_map<std::string, size_t> state_of_name = {};
@@ -88,17 +103,23 @@ void check_options(const smpo_optimizer_options& options) {
   require_number(fraction(options.ema_decay), "ema_decay", "a number in [0,1)", options.ema_decay);
   if (adamw) {
     require_number(fraction(options.beta2), "beta2", "a number in [0,1)", options.beta2);
-    require_number(options.parameter_eps == 0, "parameter_eps", "0, as AdamW has none", options.parameter_eps);
-    require_number(options.clip_threshold == 0, "clip_threshold", "0, as AdamW has none", options.clip_threshold);
-    require_number(options.decay_rate == 0, "decay_rate", "0, as AdamW has none", options.decay_rate);
-    for (const auto& [name, flag] : {std::pair{"scale_parameter", options.scale_parameter},
-                                     {"relative_step", options.relative_step},
-                                     {"warmup_init", options.warmup_init}}) {
-      require_number(flag == 0, name, "0, as AdamW has none", flag);
+    for (const auto& [name, value] : {std::pair{"parameter_eps", options.parameter_eps},
+                                      {"clip_threshold", options.clip_threshold},
+                                      {"decay_rate", options.decay_rate},
+                                      {"scale_parameter", options.scale_parameter},
+                                      {"relative_step", options.relative_step},
+                                      {"warmup_init", options.warmup_init}}) {
+      require_number(value == 0, name, "0, as AdamW has none", value);
     }
-  } else {
-    fail(SMPO_UNSUPPORTED, "options.kind: Adafactor is not there yet");
+    return;
   }
+  require_number(options.beta2 == 0, "beta2", "0, as Adafactor has none", options.beta2);
+  require_number(positive(options.parameter_eps), "parameter_eps", "an f32 above 0", options.parameter_eps);
+  require_number(positive(options.clip_threshold), "clip_threshold", "an f32 above 0", options.clip_threshold);
+  require_number(options.decay_rate < 0 && std::isfinite(options.decay_rate), "decay_rate", "a finite number below 0",
+                 options.decay_rate);
+  require_number(options.warmup_init == 0 || options.relative_step == 1, "warmup_init", "0 without relative_step",
+                 options.warmup_init);
 }
 
 void add_state(Optimizer& optimizer, std::string name, at::Tensor value, bool negative) {
@@ -110,6 +131,61 @@ void add_state(Optimizer& optimizer, std::string name, at::Tensor value, bool ne
 void add_states(Optimizer& optimizer, const char* kind, const at::Tensor& flat, bool negative) {
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
     add_state(optimizer, std::string(kind) + "." + entry.name, ParameterGroup::view(flat, entry), negative);
+  }
+}
+
+// transformers factors over the last two dimensions; a filter has these before its channels in memory.
+kernels::AdafactorShape factored_shape(const std::vector<int64_t>& shape) {
+  if (shape.size() == 4) return {.outer = shape[0], .rows = shape[2], .columns = shape[3], .inner = shape[1]};
+  if (shape.size() < 2) return {.columns = shape.empty() ? 1 : shape[0], .factored = false};
+  kernels::AdafactorShape factored{.rows = shape[shape.size() - 2], .columns = shape.back()};
+  for (size_t i = 0; i + 2 < shape.size(); ++i) factored.outer *= shape[i];
+  return factored;
+}
+
+// A row or column mean, [outer,length,inner] in memory, as transformers has it: the parameter's shape without its
+// dimension `gone`, which is the last or the one before it.
+at::Tensor mean_view(const at::Tensor& flat, int64_t offset, int64_t length, const std::vector<int64_t>& shape,
+                     bool gone_is_last) {
+  std::vector<int64_t> sizes(shape.begin(), shape.end() - 2);
+  sizes.push_back(gone_is_last ? shape[shape.size() - 2] : shape.back());
+  if (shape.size() != 4) return flat.narrow(0, offset, length).view(sizes);
+  return flat.narrow(0, offset, length).view({sizes[0], sizes[2], sizes[1]}).permute({0, 2, 1});
+}
+
+void add_adafactor_state(Optimizer& optimizer) {
+  const ParameterGroup& group = optimizer.group();
+  int64_t end = 0;
+  int64_t workspace = 0;
+  const auto reserve = [&end](int64_t elements) {
+    const int64_t offset = end;
+    end += (elements + ParameterGroup::kAlignment - 1) / ParameterGroup::kAlignment * ParameterGroup::kAlignment;
+    return offset;
+  };
+  for (const ParameterGroup::Entry& entry : group.entries()) {
+    SecondMoment moment{.shape = factored_shape(entry.shape)};
+    moment.row = reserve(moment.shape.row_elements());
+    moment.column = reserve(moment.shape.column_elements());
+    moment.v = reserve(moment.shape.factored ? 0 : entry.elements);
+    workspace = std::max(workspace, kernels::adafactor_workspace_bytes(moment.shape));
+    optimizer.second_moments.push_back(moment);
+  }
+  optimizer.factors = at::zeros({end}, group.master().options());
+  optimizer.workspace = at::empty({workspace}, group.master().options().dtype(at::kByte));
+  for (size_t i = 0; i < group.entries().size(); ++i) {
+    const ParameterGroup::Entry& entry = group.entries()[i];
+    const SecondMoment& moment = optimizer.second_moments[i];
+    if (!moment.shape.factored) {
+      add_state(optimizer, "exp_avg_sq." + entry.name,
+                optimizer.factors.narrow(0, moment.v, entry.elements).view(entry.shape), /*negative=*/false);
+      continue;
+    }
+    add_state(optimizer, "exp_avg_sq_row." + entry.name,
+              mean_view(optimizer.factors, moment.row, moment.shape.row_elements(), entry.shape, true),
+              /*negative=*/false);
+    add_state(optimizer, "exp_avg_sq_col." + entry.name,
+              mean_view(optimizer.factors, moment.column, moment.shape.column_elements(), entry.shape, false),
+              /*negative=*/false);
   }
 }
 
@@ -182,6 +258,59 @@ void update_adamw(const Optimizer& optimizer, double learning_rate, const GradNo
   kernels::cpu::adamw(args);
 }
 
+void update_adafactor(const Optimizer& optimizer, double learning_rate, const GradNormResult& norm) {
+  const smpo_optimizer_options& options = optimizer.options;
+  const ParameterGroup& group = optimizer.group();
+  auto* copy = static_cast<uint8_t*>(copy_of(group));
+  const auto beta2 = 1 - std::pow(static_cast<double>(optimizer.steps + 1), options.decay_rate);
+  for (size_t i = 0; i < group.entries().size(); ++i) {
+    const int64_t offset = group.entries()[i].offset;
+    const SecondMoment& moment = optimizer.second_moments[i];
+    const kernels::AdafactorArgs args{
+        .shape = moment.shape,
+        .parameter = floats(group.master()) + offset,
+        .gradient = group.gradient().const_data_ptr<float>() + offset,
+        .m = optimizer.exp_avg.defined() ? floats(optimizer.exp_avg) + offset : nullptr,
+        .row = moment.shape.factored ? floats(optimizer.factors) + moment.row : nullptr,
+        .column = moment.shape.factored ? floats(optimizer.factors) + moment.column : nullptr,
+        .v = moment.shape.factored ? nullptr : floats(optimizer.factors) + moment.v,
+        .compute = copy == nullptr ? nullptr : copy + offset * kernels::size_of(kernels::DType::kBF16),
+        .compute_dtype = kernels::DType::kBF16,
+        .lr = learning_rate,
+        .beta1 = options.beta1,
+        .beta2 = beta2,
+        .eps = options.eps,
+        .parameter_eps = options.parameter_eps,
+        .clip_threshold = options.clip_threshold,
+        .weight_decay = options.weight_decay,
+        .scale_parameter = options.scale_parameter == 1,
+        .grad_scale = &norm.clip_coefficient,
+        .finite = &norm.finite,
+        .workspace = at::Tensor(optimizer.workspace).mutable_data_ptr()};
+#ifdef SMPO_CUDA
+    if (!optimizer.on_cpu()) {
+      kernels::cuda::adafactor(args, stream());
+      continue;
+    }
+#endif
+    kernels::cpu::adafactor(args);
+  }
+}
+
+// The learning rate of the next step.
+double learning_rate_of(const Optimizer& optimizer, double given) {
+  const smpo_optimizer_options& options = optimizer.options;
+  if (options.relative_step == 1) {
+    if (given != 0) fail(SMPO_INVALID_ARGUMENT, "learning_rate: expected 0 with relative_step, got ", given);
+    const auto step = static_cast<double>(optimizer.steps + 1);
+    return std::min(options.warmup_init == 1 ? 1e-6 * step : 1e-2, 1 / std::sqrt(step));
+  }
+  if (!(given >= 0 && given <= std::numeric_limits<float>::max())) {
+    fail(SMPO_INVALID_ARGUMENT, "learning_rate: expected a finite f32 of at least 0, got ", given);
+  }
+  return given;
+}
+
 void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
   const at::Tensor& master = optimizer.group().master();
   const kernels::EmaUpdateArgs args{.elements = master.numel(),
@@ -211,10 +340,16 @@ std::shared_ptr<Optimizer> open_optimizer(Session&, std::shared_ptr<Model> model
 
   auto optimizer = std::make_shared<Optimizer>(Optimizer{.model = std::move(model), .options = options});
   const at::Tensor& master = group->master();
-  optimizer->exp_avg = at::zeros_like(master);
-  optimizer->exp_avg_sq = at::zeros_like(master);
-  add_states(*optimizer, "exp_avg", optimizer->exp_avg, /*negative=*/true);
-  add_states(*optimizer, "exp_avg_sq", optimizer->exp_avg_sq, /*negative=*/false);
+  if (options.kind == SMPO_OPTIMIZER_ADAMW || options.beta1 > 0) {
+    optimizer->exp_avg = at::zeros_like(master);
+    add_states(*optimizer, "exp_avg", optimizer->exp_avg, /*negative=*/true);
+  }
+  if (options.kind == SMPO_OPTIMIZER_ADAMW) {
+    optimizer->exp_avg_sq = at::zeros_like(master);
+    add_states(*optimizer, "exp_avg_sq", optimizer->exp_avg_sq, /*negative=*/false);
+  } else {
+    add_adafactor_state(*optimizer);
+  }
   if (options.ema_decay > 0) {
     optimizer->ema = master.clone();
     add_states(*optimizer, "ema", optimizer->ema, /*negative=*/true);
@@ -226,17 +361,19 @@ std::shared_ptr<Optimizer> open_optimizer(Session&, std::shared_ptr<Model> model
   return optimizer;
 }
 
-smpo_step_outcome step(Session& session, Optimizer& optimizer, double learning_rate, double max_grad_norm) {
-  if (!(learning_rate >= 0 && learning_rate <= std::numeric_limits<float>::max())) {
-    fail(SMPO_INVALID_ARGUMENT, "learning_rate: expected a finite f32 of at least 0, got ", learning_rate);
-  }
+smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_learning_rate, double max_grad_norm) {
+  const double learning_rate = learning_rate_of(optimizer, given_learning_rate);
   if (!(max_grad_norm > 0)) {
     fail(SMPO_INVALID_ARGUMENT, "max_grad_norm: expected a number above 0, got ", max_grad_norm);
   }
   measure_gradient(optimizer, max_grad_norm);
   // Everything is queued before the one wait: the kernels read the flag themselves.
   const auto& on_device = *static_cast<const GradNormResult*>(optimizer.norm.const_data_ptr());
-  update_adamw(optimizer, learning_rate, on_device);
+  if (optimizer.options.kind == SMPO_OPTIMIZER_ADAMW) {
+    update_adamw(optimizer, learning_rate, on_device);
+  } else {
+    update_adafactor(optimizer, learning_rate, on_device);
+  }
   if (optimizer.ema.defined()) update_ema(optimizer, on_device);
 
   GradNormResult norm;
@@ -276,7 +413,7 @@ smpo_optimizer_info describe(const Optimizer& optimizer) {
   info.kind = optimizer.options.kind;
   info.state_count = static_cast<uint32_t>(optimizer.states.size());
   info.steps = optimizer.steps;
-  for (const at::Tensor* buffer : {&optimizer.exp_avg, &optimizer.exp_avg_sq, &optimizer.ema}) {
+  for (const at::Tensor* buffer : {&optimizer.exp_avg, &optimizer.exp_avg_sq, &optimizer.factors, &optimizer.ema}) {
     if (buffer->defined()) info.bytes += buffer->nbytes();
   }
   return info;

@@ -16,12 +16,18 @@ SMPO_HOST_DEVICE float subtract(float a, float b) { return __fsub_rn(a, b); }
 SMPO_HOST_DEVICE float multiply(float a, float b) { return __fmul_rn(a, b); }
 SMPO_HOST_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
 SMPO_HOST_DEVICE float square_root(float a) { return __fsqrt_rn(a); }
+SMPO_HOST_DEVICE double add(double a, double b) { return __dadd_rn(a, b); }
+SMPO_HOST_DEVICE double subtract(double a, double b) { return __dsub_rn(a, b); }
+SMPO_HOST_DEVICE double multiply(double a, double b) { return __dmul_rn(a, b); }
 #else
 SMPO_HOST_DEVICE float add(float a, float b) { return a + b; }
 SMPO_HOST_DEVICE float subtract(float a, float b) { return a - b; }
 SMPO_HOST_DEVICE float multiply(float a, float b) { return a * b; }
 SMPO_HOST_DEVICE float divide(float a, float b) { return a / b; }
 SMPO_HOST_DEVICE float square_root(float a) { return std::sqrt(a); }
+SMPO_HOST_DEVICE double add(double a, double b) { return a + b; }
+SMPO_HOST_DEVICE double subtract(double a, double b) { return a - b; }
+SMPO_HOST_DEVICE double multiply(double a, double b) { return a * b; }
 #endif
 
 /// a * b + c with two roundings.

@@ -58,6 +58,13 @@ void expect_close(const Values& got, const Exact& wanted, const Exact& allowed) 
 
 class OptimizerTest : public BorderTest {
  protected:
+  OptimizerTest() {
+    // What is tested here is the same for every number of threads, and networks this small are faster with one.
+    EXPECT_OK(smpo_session_close(session, &error));
+    config.threads = 1;
+    EXPECT_OK(smpo_session_open(&config, &session, &error));
+  }
+
   smpo_model trainable(int32_t precision) {
     auto options = f32_options();
     options.precision = precision;
@@ -244,6 +251,101 @@ class OptimizerTest : public BorderTest {
     }
   }
 
+  // Three steps of Adafactor, each from the numbers that the library held before it, in the checkpoint's layout:
+  // factored over the last two dimensions, whatever lies where in memory.
+  void expect_adafactor(smpo_model model) {
+    const auto options = adafactor_options();
+    const smpo_optimizer optimizer = open(model, options);
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      shapes[parameter.name].assign(parameter.shape, parameter.shape + parameter.rank);
+    }
+    for (int number = 1; number <= 3; ++number) {
+      SCOPED_TRACE(number);
+      differentiate(model, static_cast<uint64_t>(number));
+      const Values gradient = gradients(model), before = weights(model);
+      const Values m0 = state(optimizer, "exp_avg"), v0 = state(optimizer, "exp_avg_sq"),
+                   row0 = state(optimizer, "exp_avg_sq_row"), column0 = state(optimizer, "exp_avg_sq_col");
+      const double lr = 1e-2 / number;
+      const smpo_step_outcome outcome = step(optimizer, lr, 0.7);
+      EXPECT_EQ(outcome.applied, 1);
+      EXPECT_LT(outcome.clip_coefficient, 1);
+      const double beta2 = 1 - std::pow(number, options.decay_rate);
+
+      Exact wanted_p, wanted_m, wanted_v, wanted_row, wanted_column, allow_p, allow_m, allow_v, allow_row, allow_column;
+      for (const auto& [name, list] : gradient) {
+        const std::vector<int64_t>& shape = shapes.at(name);
+        const size_t n = list.size();
+        std::vector<double> g(n), update(n);
+        for (size_t i = 0; i < n; ++i) g[i] = outcome.clip_coefficient * list[i];
+        const auto moved = [&](float old, double mean) { return beta2 * old + (1 - beta2) * mean; };
+        if (shape.size() < 2) {
+          for (size_t i = 0; i < n; ++i) {
+            const double v = moved(v0.at(name)[i], g[i] * g[i] + options.eps);
+            wanted_v[name].push_back(v);
+            allow_v[name].push_back(5 * kU * v);
+            update[i] = g[i] / std::sqrt(v);
+          }
+        } else {
+          const auto columns = static_cast<size_t>(shape.back()), rows = static_cast<size_t>(shape[shape.size() - 2]);
+          for (size_t first = 0; first < n; first += rows * columns) {
+            std::vector<double> row(rows), column(columns);
+            for (size_t r = 0; r < rows; ++r) {
+              for (size_t c = 0; c < columns; ++c) {
+                const double value = g[first + r * columns + c];
+                row[r] += (value * value + options.eps) / static_cast<double>(columns);
+                column[c] += (value * value + options.eps) / static_cast<double>(rows);
+              }
+            }
+            double row_mean = 0;
+            for (double& value : row) {
+              value = moved(row0.at(name)[wanted_row[name].size()], value);
+              wanted_row[name].push_back(value);
+              allow_row[name].push_back(5 * kU * value);
+              row_mean += value / static_cast<double>(rows);
+            }
+            for (double& value : column) {
+              value = moved(column0.at(name)[wanted_column[name].size()], value);
+              wanted_column[name].push_back(value);
+              allow_column[name].push_back(5 * kU * value);
+            }
+            for (size_t r = 0; r < rows; ++r) {
+              for (size_t c = 0; c < columns; ++c) {
+                const size_t i = first + r * columns + c;
+                update[i] = g[i] / std::sqrt(row[r] / row_mean * column[c]);
+              }
+            }
+          }
+        }
+        double update_square = 0, parameter_square = 0;
+        for (size_t i = 0; i < n; ++i) {
+          update_square += update[i] * update[i];
+          parameter_square += std::pow(before.at(name)[i], 2);
+        }
+        const auto count = static_cast<double>(n);
+        const double scaled = lr * std::max(options.parameter_eps, std::sqrt(parameter_square / count));
+        const double clip = std::max(1.0, std::sqrt(update_square / count) / options.clip_threshold);
+        for (size_t i = 0; i < n; ++i) {
+          const double x = scaled * update[i] / clip;
+          const double old = m0.at(name)[i];
+          const double m = options.beta1 * old + (1 - options.beta1) * x;
+          const double p = before.at(name)[i];
+          // The bounds of kernels/adafactor.h.
+          const double am = 27 * kU * (std::abs(old) + std::abs(x));
+          wanted_m[name].push_back(m);
+          allow_m[name].push_back(am);
+          wanted_p[name].push_back((1 - options.weight_decay * scaled) * p - m);
+          allow_p[name].push_back(3 * kU * std::abs(p) + am);
+        }
+      }
+      expect_close(weights(model), wanted_p, allow_p);
+      expect_close(state(optimizer, "exp_avg"), wanted_m, allow_m);
+      expect_close(state(optimizer, "exp_avg_sq_row"), wanted_row, allow_row);
+      expect_close(state(optimizer, "exp_avg_sq_col"), wanted_column, allow_column);
+      if (!wanted_v.empty()) expect_close(state(optimizer, "exp_avg_sq"), wanted_v, allow_v);
+    }
+  }
+
   std::vector<float> predict(smpo_model model) {
     const auto inputs = tiny_inputs(session);
     smpo_tensor output = 0;
@@ -319,9 +421,77 @@ TEST_F(OptimizerTest, AdamWTrainsAdaptersAndNothingElse) {
   }
 }
 
-TEST_F(OptimizerTest, AGradientThatIsNotFiniteChangesNothing) {
+TEST_F(OptimizerTest, AdafactorFollowsItsRule) {
+  expect_adafactor(trainable(SMPO_F32));
+  expect_adafactor(trainable(SMPO_BF16));
+  expect_adafactor(adapted(SMPO_BF16));
+}
+
+TEST_F(OptimizerTest, AdafactorKeepsRowsAndColumnsOfTheLastTwoDimensions) {
+  const smpo_model model = trainable(SMPO_F32);
+  auto options = adafactor_options();
+  options.beta1 = options.ema_decay = 0;
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const NamedState& named : states(open(model, options))) {
+    shapes[named.name].assign(named.spec.shape, named.spec.shape + named.spec.rank);
+  }
+  EXPECT_EQ(shapes.at("exp_avg_sq_row.conv_in.weight"), (std::vector<int64_t>{8, 4, 3}));
+  EXPECT_EQ(shapes.at("exp_avg_sq_col.conv_in.weight"), (std::vector<int64_t>{8, 4, 3}));
+  EXPECT_EQ(shapes.at("exp_avg_sq_row.time_embedding.linear_1.weight"), (std::vector<int64_t>{32}));
+  EXPECT_EQ(shapes.at("exp_avg_sq_col.time_embedding.linear_1.weight"), (std::vector<int64_t>{8}));
+  EXPECT_EQ(shapes.at("exp_avg_sq.conv_in.bias"), (std::vector<int64_t>{8}));
+  EXPECT_FALSE(shapes.contains("exp_avg_sq.conv_in.weight"));
+  EXPECT_FALSE(shapes.contains("exp_avg.conv_in.weight"));
+  EXPECT_FALSE(shapes.contains("ema.conv_in.weight"));
+}
+
+TEST_F(OptimizerTest, AdafactorMakesItsOwnLearningRate) {
+  const smpo_model model = trainable(SMPO_F32);
+  auto options = adafactor_options();
+  options.relative_step = 1;
+  smpo_optimizer optimizer = open(model, options);
+  auto outcome = sized<smpo_step_outcome>();
+  EXPECT_EQ(smpo_optimizer_step(session, optimizer, 1e-3, kNever, &outcome, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_STREQ(error.message, "smpo_optimizer_step: learning_rate: expected 0 with relative_step, got 0.001");
+  EXPECT_EQ(step(optimizer, 0, kNever).learning_rate, 1e-2);
+  EXPECT_OK(smpo_optimizer_set_steps(session, optimizer, 39999, &error));
+  EXPECT_EQ(step(optimizer, 0, kNever).learning_rate, 1 / std::sqrt(40000.0));
+  EXPECT_OK(smpo_optimizer_close(session, optimizer, &error));
+  options.warmup_init = 1;
+  optimizer = open(model, options);
+  EXPECT_EQ(step(optimizer, 0, kNever).learning_rate, 1e-6);
+  EXPECT_EQ(step(optimizer, 0, kNever).learning_rate, 2e-6);
+}
+
+TEST_F(OptimizerTest, AdafactorRefusesNumbersThatAreNoneOfIts) {
+  const smpo_model model = trainable(SMPO_F32);
+  using Options = smpo_optimizer_options;
+  const std::vector<std::pair<std::function<void(Options&)>, std::string>> cases = {
+      {[](Options& o) { o.beta2 = 0.9; }, "options.beta2: expected 0, as Adafactor has none, got 0.9"},
+      {[](Options& o) { o.parameter_eps = 0; }, "options.parameter_eps: expected an f32 above 0, got 0"},
+      {[](Options& o) { o.clip_threshold = 0; }, "options.clip_threshold: expected an f32 above 0, got 0"},
+      {[](Options& o) { o.decay_rate = 0; }, "options.decay_rate: expected a finite number below 0, got 0"},
+      {[](Options& o) { o.decay_rate = NAN; }, "options.decay_rate: expected a finite number below 0, got nan"},
+      {[](Options& o) { o.eps = 0; }, "options.eps: expected an f32 above 0, got 0"},
+      {[](Options& o) { o.warmup_init = 1; }, "options.warmup_init: expected 0 without relative_step, got 1"}};
+  for (const auto& [spoil, message] : cases) {
+    auto options = adafactor_options();
+    spoil(options);
+    smpo_optimizer optimizer = 0;
+    EXPECT_EQ(smpo_optimizer_open(session, model, &options, &optimizer, &error), SMPO_INVALID_ARGUMENT);
+    EXPECT_EQ(error.message, "smpo_optimizer_open: " + message);
+    EXPECT_EQ(optimizer, 0u);
+  }
+}
+
+class NonFiniteTest : public OptimizerTest, public ::testing::WithParamInterface<smpo_optimizer_options> {};
+
+INSTANTIATE_TEST_SUITE_P(Rules, NonFiniteTest, ::testing::Values(adamw_options(), adafactor_options()),
+                         [](const auto& rule) { return rule.index == 0 ? "AdamW" : "Adafactor"; });
+
+TEST_P(NonFiniteTest, AGradientThatIsNotFiniteChangesNothing) {
   const smpo_model model = trainable(SMPO_BF16);
-  const smpo_optimizer optimizer = open(model, adamw_options());
+  const smpo_optimizer optimizer = open(model, GetParam());
   train(model, optimizer, 1, 2);
   const Values before = weights(model);
   const auto state_before = states(optimizer);
@@ -367,6 +537,13 @@ TEST_F(OptimizerTest, AdamWContinuesBitForBit) {
   expect_resumable(adamw_options(), [this] { return trainable(SMPO_F32); });
   expect_resumable(adamw_options(), [this] { return trainable(SMPO_BF16); });
   expect_resumable(adamw_options(), [this] { return adapted(SMPO_BF16); });
+}
+
+TEST_F(OptimizerTest, AdafactorContinuesBitForBit) {
+  auto without_moment = adafactor_options();
+  without_moment.beta1 = 0;
+  expect_resumable(adafactor_options(), [this] { return trainable(SMPO_BF16); });
+  expect_resumable(without_moment, [this] { return adapted(SMPO_F32); });
 }
 
 TEST_F(OptimizerTest, TheAverageIsCopiedToAnotherModel) {

@@ -118,6 +118,21 @@ inline smpo_optimizer_options adamw_options() {
   return options;
 }
 
+/// Every number of Adafactor's in use.
+inline smpo_optimizer_options adafactor_options() {
+  auto options = sized<smpo_optimizer_options>();
+  options.kind = SMPO_OPTIMIZER_ADAFACTOR;
+  options.beta1 = 0.9;
+  options.eps = 1e-30;
+  options.weight_decay = 0.05;
+  options.ema_decay = 0.9;
+  options.parameter_eps = 1e-3;
+  options.clip_threshold = 0.5;
+  options.decay_rate = -0.8;
+  options.scale_parameter = 1;
+  return options;
+}
+
 inline smpo_sampler_row ddim_row(double timestep, double sample, double output) {
   auto row = sized<smpo_sampler_row>();
   row.keeps = 1;

@@ -35,7 +35,11 @@ class NativeOptimizerTest {
     }
 
     static List<OptimizerOptions> rules() {
-        return List.of(new OptimizerOptions(OptimizerOptions.AdamW.standard(), 0.9));
+        return List.of(
+                new OptimizerOptions(OptimizerOptions.AdamW.standard(), 0.9),
+                new OptimizerOptions(OptimizerOptions.Adafactor.withLearningRate(), 0.9),
+                new OptimizerOptions(
+                        new OptimizerOptions.Adafactor(0.9, 1e-30, 1e-3, 0.5, -0.8, 0.1, true, false, false), 0.9));
     }
 
     @ParameterizedTest
@@ -156,6 +160,24 @@ class NativeOptimizerTest {
                         .withMessageContaining("optimizer");
             }
             model.mergeLora(1);
+        }
+    }
+
+    @Test
+    void adafactorMakesItsOwnLearningRate() {
+        OptimizerOptions options = new OptimizerOptions(OptimizerOptions.Adafactor.standard(), 0);
+        try (NativeModel model = tiny(TRAINABLE);
+                NativeOptimizer optimizer = NativeOptimizer.open(model, options)) {
+            differentiate(model, 1);
+            assertThat(optimizer.step(0, NEVER).learningRate()).isEqualTo(1e-2);
+            assertThat(optimizer.states())
+                    .extracting(StateInfo::name)
+                    .contains("exp_avg_sq_row.conv_in.weight", "exp_avg_sq_col.conv_in.weight")
+                    .contains("exp_avg_sq.conv_in.bias")
+                    .noneMatch(name -> name.startsWith("exp_avg.") || name.startsWith("ema."));
+            assertThatExceptionOfType(InvalidArgumentException.class)
+                    .isThrownBy(() -> optimizer.step(1e-3, NEVER))
+                    .withMessageContaining("relative_step");
         }
     }
 

@@ -1,0 +1,109 @@
+#include "kernels/adafactor.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <vector>
+
+#include "cuda_on_cpu/device_buffer.h"
+#include "cuda_on_cpu/every_schedule.h"
+#include "kernels/adafactor_case.h"
+#include "support/samples.h"
+#include "support/tolerance.h"
+
+namespace smpo::kernels {
+namespace {
+
+using test::AdafactorState;
+
+struct Device {
+  Device(const AdafactorState& s, size_t misalign)
+      : parameter(s.parameter, misalign),
+        gradient(s.gradient, misalign),
+        m(s.m, misalign),
+        row(s.row, misalign),
+        column(s.column, misalign),
+        v(s.v, misalign),
+        bf16_copy(s.parameter.size(), misalign),
+        workspace(static_cast<size_t>(adafactor_workspace_bytes(s.shape) / 8 + 1)) {}
+
+  test::DeviceBuffer<float> parameter, gradient, m, row, column, v;
+  test::DeviceBuffer<BFloat16> bf16_copy;
+  test::DeviceBuffer<double> workspace;
+};
+
+AdafactorState run_cpu(const AdafactorState& before, AdafactorArgs args) {
+  AdafactorState after = before;
+  after.bf16_copy.resize(before.parameter.size());
+  std::vector<double> workspace(static_cast<size_t>(adafactor_workspace_bytes(before.shape) / 8 + 1));
+  test::attach(args, after, before.shape);
+  args.compute = after.bf16_copy.data();
+  args.workspace = workspace.data();
+  cpu::adafactor(args);
+  return after;
+}
+
+void expect_same_bits(const Device& got, const AdafactorState& wanted) {
+  EXPECT_TRUE(test::same_bits(got.parameter.download(), wanted.parameter));
+  EXPECT_TRUE(test::same_bits(got.m.download(), wanted.m));
+  EXPECT_TRUE(test::same_bits(got.row.download(), wanted.row));
+  EXPECT_TRUE(test::same_bits(got.column.download(), wanted.column));
+  EXPECT_TRUE(test::same_bits(got.v.download(), wanted.v));
+  EXPECT_TRUE(test::same_bits(got.bf16_copy.download(), wanted.bf16_copy));
+}
+
+TEST(AdafactorCuda, SameBitsAsTheCpu) {
+  SMPO_NEEDS_DEVICE();
+  const float scale = 0.7f;
+  const test::DeviceBuffer<float> device_scale(std::vector<float>{scale});
+  const test::DeviceBuffer<int32_t> finite(std::vector<int32_t>{1});
+  for (const AdafactorShape& shape : test::adafactor_shapes()) {
+    for (const bool scaled : {false, true}) {
+      const AdafactorState before = test::adafactor_state(shape, scaled);
+      AdafactorArgs args = test::adafactor_settings(scaled);
+      args.grad_scale = &scale;
+      const AdafactorState wanted = run_cpu(before, args);
+      args.grad_scale = device_scale.data();
+      args.finite = finite.data();
+      // Every order of threads where that takes little time; chunks and blocks of rows in one.
+      const auto run = [&](size_t misalign) {
+        std::ostringstream title;
+        test::name(title, shape) << (scaled ? " scaled" : "") << ", misaligned by " << misalign;
+        SCOPED_TRACE(title.str());
+        Device device(before, misalign);
+        test::attach(args, device, shape);
+        args.compute = device.bf16_copy.data();
+        args.workspace = device.workspace.data();
+        cuda::adafactor(args, nullptr);
+        expect_same_bits(device, wanted);
+      };
+      if (shape.elements() < 2000) {
+        test::for_every_schedule([&] { run(1); });
+      } else {
+        run(0);
+      }
+    }
+  }
+}
+
+TEST(AdafactorCuda, WritesNothingWhenTheGradientIsNotFinite) {
+  SMPO_NEEDS_DEVICE();
+  const test::DeviceBuffer<int32_t> finite(std::vector<int32_t>{0});
+  for (const AdafactorShape& shape : {AdafactorShape{.rows = 70, .columns = 9},
+                                      {.outer = 2, .rows = 3, .columns = 3, .inner = 5},
+                                      {.columns = 11, .factored = false}}) {
+    AdafactorState before = test::adafactor_state(shape, true);
+    Device device(before, 0);
+    AdafactorArgs args = test::adafactor_settings(true);
+    test::attach(args, device, shape);
+    args.compute = device.bf16_copy.data();
+    args.workspace = device.workspace.data();
+    args.finite = finite.data();
+    cuda::adafactor(args, nullptr);
+    before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // as DeviceBuffer left it
+    expect_same_bits(device, before);
+  }
+}
+
+}  // namespace
+}  // namespace smpo::kernels

@@ -65,6 +65,36 @@ public final class ModelFiles implements AutoCloseable {
         return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
     }
 
+    /// This model with other weights for one of its components, from a file with the same parameter names. This one
+    /// stays open, and must stay so as long as the new one is used; closing the new one closes its own file only.
+    ///
+    /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
+    public ModelFiles withWeights(String component, Path weights) throws IOException {
+        Component old = component(component);
+        Safetensors file = Safetensors.open(weights);
+        try {
+            List<Weight> found =
+                    file.entries().stream().map(entry -> Weight.of(file, entry)).toList();
+            Map<String, Component> changed = new LinkedHashMap<>(components);
+            changed.put(
+                    component,
+                    Component.of(
+                            old.name(),
+                            old.library(),
+                            old.className(),
+                            old.config(),
+                            found,
+                            List.of(weights),
+                            weights,
+                            ""));
+            return new ModelFiles(
+                    path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(file));
+        } catch (IOException | RuntimeException e) {
+            file.close();
+            throw e;
+        }
+    }
+
     /// The folder or file.
     public Path path() {
         return path;

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -74,6 +75,11 @@ public final class Checkpoint {
         return folder.resolve(POLICY);
     }
 
+    /// The optimizer's state.
+    Path optimizer() {
+        return folder.resolve(OPTIMIZER);
+    }
+
     /// Writes the state after `step` steps.
     ///
     /// @param state of the trainer: JSON values by name
@@ -85,7 +91,7 @@ public final class Checkpoint {
         Files.createDirectories(checkpoints);
         Path target = checkpoints.resolve(name(step));
         AtomicFiles.writeDirectory(target, folder -> {
-            writePolicy(folder.resolve(POLICY), policy);
+            writeParameters(folder.resolve(POLICY), policy, ParameterInfo::trainable);
             writeOptimizer(folder.resolve(OPTIMIZER), optimizer);
             Map<String, Object> all = new LinkedHashMap<>(state);
             all.put("step", step);
@@ -106,12 +112,13 @@ public final class Checkpoint {
         return new Checkpoint(target, step);
     }
 
-    private static void writePolicy(Path file, NativeModel policy) throws IOException {
-        Map<String, ParameterInfo> trained = new LinkedHashMap<>();
+    /// Writes parameters of a network, f32, under their names.
+    static void writeParameters(Path file, NativeModel network, Predicate<ParameterInfo> wanted) throws IOException {
+        Map<String, ParameterInfo> chosen = new LinkedHashMap<>();
         List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
-        for (ParameterInfo parameter : policy.parameters()) {
-            if (parameter.trainable()) {
-                trained.put(parameter.name(), parameter);
+        for (ParameterInfo parameter : network.parameters()) {
+            if (wanted.test(parameter)) {
+                chosen.put(parameter.name(), parameter);
                 declarations.add(new SafetensorsWriter.Declaration(parameter.name(), DType.F32, parameter.shape()));
             }
         }
@@ -119,7 +126,7 @@ public final class Checkpoint {
                 file,
                 declarations,
                 Map.of("format", "pt"),
-                (entry, out) -> out.write(entry.name(), bytes(policy.read(trained.get(entry.name())))));
+                (entry, out) -> out.write(entry.name(), bytes(network.read(chosen.get(entry.name())))));
     }
 
     private static void writeOptimizer(Path file, NativeOptimizer optimizer) throws IOException {

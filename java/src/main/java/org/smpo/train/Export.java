@@ -1,0 +1,204 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.LoraSpec;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.ParameterInfo;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.ByteView;
+import org.smpo.io.DType;
+import org.smpo.io.Safetensors;
+import org.smpo.io.SafetensorsWriter;
+import org.smpo.io.TensorEntry;
+import org.smpo.model.KohyaFile;
+import org.smpo.model.Lora;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.ModelFolder;
+import org.smpo.model.PeftFile;
+import org.smpo.model.Precision;
+import org.smpo.model.SingleFile;
+import org.smpo.model.UNet;
+import org.smpo.model.Weight;
+import org.smpo.recipe.ExportRecipe;
+import org.smpo.recipe.WeightsRecipe;
+
+/// Writes a tuned model in the forms that other programs read, from a checkpoint.
+final class Export {
+    private static final String DOWN = ".lora_A.weight";
+    private static final String UP = ".lora_B.weight";
+    private static final String UNET = "unet";
+    private static final String EMA = "ema.";
+
+    private final Engine engine;
+    private final Path model;
+    private final WeightsRecipe weights;
+    private final Map<String, String> metadata;
+
+    /// @param model what was tuned
+    /// @param metadata of the run, written into files that can hold it
+    Export(Engine engine, Path model, WeightsRecipe weights, Map<String, String> metadata) {
+        this.engine = engine;
+        this.model = model;
+        this.weights = weights;
+        this.metadata = metadata;
+    }
+
+    /// Writes every form.
+    ///
+    /// @param ema whether it is the running mean of the weights that is written
+    /// @param suffix of the names: empty, or `-ema`
+    /// @return what was written
+    List<Path> write(Checkpoint checkpoint, boolean ema, List<ExportRecipe.Format> formats, Path folder, String suffix)
+            throws IOException {
+        List<Path> written = new ArrayList<>();
+        Path scratch = folder.resolve(".export" + suffix + ".safetensors");
+        try {
+            Path tuned = ema ? average(checkpoint, scratch) : checkpoint.policy();
+            for (ExportRecipe.Format format : formats) {
+                Path target = folder.resolve(
+                        switch (format) {
+                            case DIFFUSERS -> "model" + suffix;
+                            case SINGLE_FILE -> "model" + suffix + ".safetensors";
+                            case LORA_PEFT -> "pytorch_lora_weights" + suffix + ".safetensors";
+                            case LORA_KOHYA -> "lora_kohya" + suffix + ".safetensors";
+                        });
+                write(tuned, format, target, folder.resolve(".merged" + suffix + ".safetensors"));
+                written.add(target);
+            }
+        } finally {
+            Files.deleteIfExists(scratch);
+        }
+        return written;
+    }
+
+    private void write(Path tuned, ExportRecipe.Format format, Path target, Path scratch) throws IOException {
+        switch (format) {
+            case DIFFUSERS, SINGLE_FILE -> {
+                Path unet = tuned;
+                try {
+                    if (weights instanceof WeightsRecipe.Lora lora) {
+                        unet = scratch;
+                        merge(tuned, lora, unet);
+                    }
+                    writeModel(unet, format, target);
+                } finally {
+                    Files.deleteIfExists(scratch);
+                }
+            }
+            case LORA_PEFT -> PeftFile.write(lora(tuned), target, null);
+            case LORA_KOHYA -> {
+                try (ModelFiles files = ModelFiles.open(model)) {
+                    KohyaFile.write(
+                            lora(tuned), target, files.family().orElseThrow(), files.unet(), null);
+                }
+            }
+        }
+    }
+
+    private void writeModel(Path unet, ExportRecipe.Format format, Path target) throws IOException {
+        try (ModelFiles files = ModelFiles.open(model);
+                ModelFiles changed = files.withWeights(UNET, unet)) {
+            if (format == ExportRecipe.Format.SINGLE_FILE) {
+                SingleFile.write(changed, target, null, metadata);
+                return;
+            }
+            // A run that goes on after its end writes its model again.
+            if (Files.exists(target)) {
+                Path old = target.resolveSibling("." + target.getFileName() + ".old");
+                AtomicFiles.writeDirectory(old, directory -> {});
+                Files.delete(old);
+                Files.move(target, old);
+                ModelFolder.write(changed, target, ModelFolder.WriteOptions.unchanged());
+                AtomicFiles.deleteTree(old);
+                return;
+            }
+            ModelFolder.write(changed, target, ModelFolder.WriteOptions.unchanged());
+        }
+    }
+
+    /// The running mean, under the parameters' names.
+    private static Path average(Checkpoint checkpoint, Path target) throws IOException {
+        try (Safetensors state = Safetensors.open(checkpoint.optimizer())) {
+            Map<String, TensorEntry> entries = new LinkedHashMap<>();
+            List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+            for (TensorEntry entry : state.entries()) {
+                if (entry.name().startsWith(EMA)) {
+                    String name = entry.name().substring(EMA.length());
+                    entries.put(name, entry);
+                    declarations.add(new SafetensorsWriter.Declaration(name, DType.F32, entry.shape()));
+                }
+            }
+            SafetensorsWriter.write(
+                    target,
+                    declarations,
+                    Map.of("format", "pt"),
+                    (entry, out) -> out.write(
+                            entry.name(),
+                            ByteView.of(state, entries.get(entry.name())).buffer()));
+        }
+        return target;
+    }
+
+    /// The adapters as a LoRA.
+    private Lora lora(Path tuned) throws IOException {
+        WeightsRecipe.Lora recipe = (WeightsRecipe.Lora) weights;
+        Map<String, Weight> tensors = new TreeMap<>();
+        try (Safetensors file = Safetensors.open(tuned)) {
+            for (TensorEntry entry : file.entries()) {
+                byte[] bytes = new byte[Math.toIntExact(entry.length())];
+                ByteView.of(file, entry).copyTo(0, bytes, 0, bytes.length);
+                tensors.put(entry.name(), Weight.of(entry.name(), entry.dtype(), entry.shape(), bytes));
+            }
+        }
+        TreeMap<String, Lora.Module> modules = new TreeMap<>();
+        for (Map.Entry<String, Weight> tensor : tensors.entrySet()) {
+            if (tensor.getKey().endsWith(DOWN)) {
+                String path = tensor.getKey().substring(0, tensor.getKey().length() - DOWN.length());
+                Lora.Module module = new Lora.Module(
+                        UNET, path, tensor.getValue(), tensors.get(path + UP), recipe.alpha(), false);
+                modules.put(module.key(), module);
+            }
+        }
+        return new Lora(modules, metadata);
+    }
+
+    /// Adds the adapters to the UNet's weights, in fp32, and writes them.
+    private void merge(Path tuned, WeightsRecipe.Lora recipe, Path target) throws IOException {
+        Lora lora = lora(tuned);
+        try (ModelFiles files = ModelFiles.open(model);
+                UNet unet = UNet.load(engine, files.component(UNET), ModelOptions.frozen(Precision.FP32.dtype()))) {
+            NativeModel network = unet.network();
+            network.addLora(new LoraSpec(
+                    recipe.rank(),
+                    recipe.alpha(),
+                    lora.modules().values().stream().map(Lora.Module::path).toList()));
+            for (Lora.Module module : lora.modules().values()) {
+                write(network, module.path() + DOWN, module.down());
+                write(network, module.path() + UP, module.up());
+            }
+            network.mergeLora(1);
+            Checkpoint.writeParameters(target, network, parameter -> true);
+        }
+    }
+
+    private static void write(NativeModel network, String name, Weight weight) throws IOException {
+        network.write(name, org.smpo.ffi.DType.F32, weight.shape(), weight.buffer());
+    }
+
+    /// Parameters of a network, for messages.
+    static long trainedElements(NativeModel network) {
+        return network.parameters().stream()
+                .filter(ParameterInfo::trainable)
+                .mapToLong(ParameterInfo::elements)
+                .sum();
+    }
+}

@@ -33,8 +33,7 @@ final class ParquetPairs implements PairSource {
     private final Connection connection;
     private final ReentrantLock lock = new ReentrantLock();
 
-    private ParquetPairs(
-            Path root, List<Table> tables, int[] firsts, PairLabels labels, Connection connection) {
+    private ParquetPairs(Path root, List<Table> tables, int[] firsts, PairLabels labels, Connection connection) {
         this.root = root;
         this.tables = tables;
         this.firsts = firsts;
@@ -101,7 +100,8 @@ final class ParquetPairs implements PairSource {
                 types.put(rows.getString(1), rows.getString(2));
             }
         } catch (SQLException e) {
-            throw new IOException(file + ": expected a Parquet file, found one that cannot be read: " + firstLine(e), e);
+            throw new IOException(
+                    file + ": expected a Parquet file, found one that cannot be read: " + firstLine(e), e);
         }
         Map<String, String> columns = new LinkedHashMap<>();
         for (String image : new String[] {"jpg_0", "jpg_1"}) {
@@ -144,8 +144,8 @@ final class ParquetPairs implements PairSource {
                 return "struct_extract(\"" + name + "\", 'bytes')";
             }
             if (type != null) {
-                throw new IOException(file + ": column " + name + ": expected bytes, or a struct of bytes and path, found "
-                        + type);
+                throw new IOException(
+                        file + ": column " + name + ": expected bytes, or a struct of bytes and path, found " + type);
             }
         }
         throw missing(file, image, types);
@@ -163,7 +163,8 @@ final class ParquetPairs implements PairSource {
         List<String> fields =
                 PairFields.LABELS.stream().filter(table.columns::containsKey).toList();
         int first = labels.size();
-        String selected = fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
+        String selected =
+                fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
         try (Statement statement = connection.createStatement();
                 ResultSet rows = statement.executeQuery(
                         "SELECT " + selected + "file_row_number FROM " + table.from + " ORDER BY file_row_number")) {
@@ -250,7 +251,8 @@ final class ParquetPairs implements PairSource {
         String wanted = records.keySet().stream()
                 .map(index -> Integer.toString(index - first))
                 .collect(Collectors.joining(", "));
-        String selected = fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
+        String selected =
+                fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
         String query = "SELECT " + selected + table.columns.get("jpg_0") + ", " + table.columns.get("jpg_1")
                 + ", file_row_number FROM " + table.from + " WHERE file_row_number IN (" + wanted + ")";
         try (Statement statement = connection.createStatement();

@@ -26,6 +26,7 @@ import org.smpo.io.JsonException;
 ///
 /// The headers of all shards are read once; members are then read by their offsets, in any order.
 final class TarPairs implements PairSource {
+    private static final long BLOCK = 512;
     private static final int MAX_TEXT_BYTES = 1 << 20;
 
     private static final Pattern IMAGE = Pattern.compile(
@@ -51,8 +52,7 @@ final class TarPairs implements PairSource {
     private final List<Sample> samples;
     private final PairLabels labels;
 
-    private TarPairs(
-            Path root, List<Path> files, List<FileChannel> channels, List<Sample> samples, PairLabels labels) {
+    private TarPairs(Path root, List<Path> files, List<FileChannel> channels, List<Sample> samples, PairLabels labels) {
         this.root = root;
         this.files = files;
         this.channels = channels;
@@ -98,7 +98,9 @@ final class TarPairs implements PairSource {
         Map<String, Sample> found = new LinkedHashMap<>();
         try (TarFile tar = new TarFile(file)) {
             long end = Files.size(file);
+            long last = 0;
             for (TarArchiveEntry entry : tar.getEntries()) {
+                last = Math.max(last, entry.getDataOffset() + Math.max(0, entry.getSize()));
                 if (!entry.isFile() || entry.isSparse()) {
                     continue;
                 }
@@ -123,9 +125,14 @@ final class TarPairs implements PairSource {
                         .members
                         .put(field, member);
                 if (other != null) {
-                    throw new IOException(file + ": member " + name + ": expected one " + field + " of " + key
-                            + ", found two");
+                    throw new IOException(
+                            file + ": member " + name + ": expected one " + field + " of " + key + ", found two");
                 }
+            }
+            // A block of zeros ends an archive; without it more members may have followed.
+            if (end / BLOCK <= Math.ceilDiv(last, BLOCK)) {
+                throw new IOException(file + ": expected a whole tar file, found one that ends after " + end + " bytes"
+                        + " without its end mark");
             }
         } catch (IllegalArgumentException e) {
             throw new IOException(file + ": expected a tar file, found one that cannot be read: " + e.getMessage(), e);
@@ -151,7 +158,8 @@ final class TarPairs implements PairSource {
         Map<String, Object> values = new HashMap<>();
         if (sample.members.containsKey(JSON)) {
             try {
-                values.putAll(Json.parseObject(where + ".json", text(sample, JSON)).asMap());
+                values.putAll(
+                        Json.parseObject(where + ".json", text(sample, JSON)).asMap());
             } catch (JsonException e) {
                 throw new BadPairException(Problem.MALFORMED_RECORD, e.getMessage());
             }
@@ -267,8 +275,8 @@ final class TarPairs implements PairSource {
 
     @Override
     public String describe() {
-        return size() + " pairs of " + files.size() + " tar shard" + (files.size() == 1 ? "" : "s") + ": " + files.get(0)
-                + (files.size() == 1 ? "" : ", ...");
+        return size() + " pairs of " + files.size() + " tar shard" + (files.size() == 1 ? "" : "s") + ": "
+                + files.get(0) + (files.size() == 1 ? "" : ", ...");
     }
 
     @Override

@@ -76,8 +76,8 @@ final class Data implements Runnable {
             if (threads != null && threads < 1) {
                 throw usage("--threads: expected 1 or more, got " + threads);
             }
-            boolean pattern = path.getFileName() != null
-                    && path.getFileName().toString().matches(".*[*?{\\[].*");
+            boolean pattern =
+                    path.getFileName() != null && path.getFileName().toString().matches(".*[*?{\\[].*");
             if (!pattern && !Files.exists(path)) {
                 throw usage("PATH: " + path + ": expected a data set's folder or file, found nothing");
             }

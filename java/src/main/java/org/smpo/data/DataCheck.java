@@ -138,8 +138,10 @@ public final class DataCheck {
         if (pair.caption().isBlank()) {
             add(Problem.EMPTY_CAPTION, pair, pair.id() + ": expected a caption, found an empty one");
         } else if (length > LONG_CAPTION) {
-            add(Problem.LONG_CAPTION, pair, pair.id() + ": expected at most " + LONG_CAPTION
-                    + " characters, found " + length);
+            add(
+                    Problem.LONG_CAPTION,
+                    pair,
+                    pair.id() + ": expected at most " + LONG_CAPTION + " characters, found " + length);
         }
     }
 
@@ -150,12 +152,18 @@ public final class DataCheck {
         int longer = Math.max(header.width(), header.height());
         String where = pair.image(which).source();
         if (shorter < TINY_SIDE) {
-            add(Problem.TINY_IMAGE, pair, where + ": expected sides of " + TINY_SIDE + " pixels or more, found "
-                    + header.width() + "x" + header.height());
+            add(
+                    Problem.TINY_IMAGE,
+                    pair,
+                    where + ": expected sides of " + TINY_SIDE + " pixels or more, found " + header.width() + "x"
+                            + header.height());
         }
         if (longer > (long) EXTREME_ASPECT * shorter) {
-            add(Problem.EXTREME_ASPECT, pair, where + ": expected a side at most " + EXTREME_ASPECT
-                    + " times the other, found " + header.width() + "x" + header.height());
+            add(
+                    Problem.EXTREME_ASPECT,
+                    pair,
+                    where + ": expected a side at most " + EXTREME_ASPECT + " times the other, found " + header.width()
+                            + "x" + header.height());
         }
     }
 
@@ -168,18 +176,19 @@ public final class DataCheck {
         }
         boolean ordered = image0.compareTo(image1) <= 0;
         String key = (ordered ? image0 + image1 : image1 + image0) + pair.caption();
-        String winner =
-                switch (pair.people()) {
-                    case IMAGE_0 -> image0;
-                    case IMAGE_1 -> image1;
-                    case TIE -> "tie";
-                    case UNKNOWN -> "";
-                };
+        String winner = switch (pair.people()) {
+            case IMAGE_0 -> image0;
+            case IMAGE_1 -> image1;
+            case TIE -> "tie";
+            case UNKNOWN -> "";
+        };
         PreferenceSeen seen = pairs.putIfAbsent(key, new PreferenceSeen(pair.index(), winner));
         if (seen != null) {
             boolean same = seen.winner.equals(winner);
-            add(same ? Problem.DUPLICATE_PAIR : Problem.CONTRADICTING_PAIR, pair, pair.id() + ": the same pair as record "
-                    + seen.index + (same ? "" : ", with another winner"));
+            add(
+                    same ? Problem.DUPLICATE_PAIR : Problem.CONTRADICTING_PAIR,
+                    pair,
+                    pair.id() + ": the same pair as record " + seen.index + (same ? "" : ", with another winner"));
         }
         for (String image : image0.equals(image1) ? List.of(image0) : List.of(image0, image1)) {
             Integer first = images.putIfAbsent(image, pair.index());

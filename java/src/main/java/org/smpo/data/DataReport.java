@@ -97,8 +97,13 @@ public final class DataReport {
             }
             problems.put(
                     problem.id(),
-                    Map.of("count", count, "severity", problem.severity().name().toLowerCase(Locale.ROOT),
-                            "examples", shown));
+                    Map.of(
+                            "count",
+                            count,
+                            "severity",
+                            problem.severity().name().toLowerCase(Locale.ROOT),
+                            "examples",
+                            shown));
         });
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("source", source);
@@ -125,7 +130,8 @@ public final class DataReport {
         lines.add(source);
         lines.add("fingerprint " + fingerprint);
         if (images > 0) {
-            lines.add(images + " images " + formats + ", sides from " + smallestSide + " to " + largestSide + " pixels");
+            lines.add(
+                    images + " images " + formats + ", sides from " + smallestSide + " to " + largestSide + " pixels");
         }
         for (Severity severity : Severity.values()) {
             for (Map.Entry<Problem, Integer> entry : counts.entrySet()) {
@@ -144,15 +150,16 @@ public final class DataReport {
                 examples(entry.getKey()).forEach(example -> lines.add("    " + example.message()));
             }
         }
-        lines.add(records == 0
-                ? "no pairs"
-                : String.format(
-                        "%d of %d records are bad (%.3g %%, at most %.3g %% are accepted): %s",
-                        bad,
-                        records,
-                        100 * badFraction(),
-                        100 * maxBadFraction,
-                        acceptable(maxBadFraction) ? "fine" : "too many"));
+        lines.add(
+                records == 0
+                        ? "no pairs"
+                        : String.format(
+                                "%d of %d records are bad (%.3g %%, at most %.3g %% are accepted): %s",
+                                bad,
+                                records,
+                                100 * badFraction(),
+                                100 * maxBadFraction,
+                                acceptable(maxBadFraction) ? "fine" : "too many"));
         return lines;
     }
 }

@@ -31,7 +31,9 @@ public final class Labeler {
     public Optional<PairLabel> label(HumanChoice people, Optional<PairScores> scores) {
         boolean asked = people == HumanChoice.IMAGE_0 || people == HumanChoice.IMAGE_1;
         if (smoothing == null) {
-            return asked ? Optional.of(new PairLabel(people == HumanChoice.IMAGE_0 ? 0 : 1, 1, false)) : Optional.empty();
+            return asked
+                    ? Optional.of(new PairLabel(people == HumanChoice.IMAGE_0 ? 0 : 1, 1, false))
+                    : Optional.empty();
         }
         boolean undecided = smoothing.winner() == SmoothedLabel.WinnerBy.HUMAN && !asked;
         if (scores.isEmpty() || undecided) {

@@ -127,8 +127,7 @@ public final class PairDecoder {
         return philox.uniformDouble(Purpose.CAPTION_DROPOUT, draw.epoch(), draw.pair()) < options.captionDropout();
     }
 
-    private DecodedImage decode(PreferencePair pair, Draw draw, int which)
-            throws ImageException, BadPairException {
+    private DecodedImage decode(PreferencePair pair, Draw draw, int which) throws ImageException, BadPairException {
         RgbImage image = pair.image(which).decode();
         int side = options.resolution();
         long longer = Math.max(image.width(), image.height());

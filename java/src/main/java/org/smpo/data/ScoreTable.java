@@ -23,8 +23,8 @@ public interface ScoreTable {
     /// @throws IllegalArgumentException when the arrays are not equally long
     static ScoreTable of(double[] score0, double[] score1) {
         if (score0.length != score1.length) {
-            throw new IllegalArgumentException(
-                    "scores: expected as many of image 0 as of image 1, got " + score0.length + " and " + score1.length);
+            throw new IllegalArgumentException("scores: expected as many of image 0 as of image 1, got " + score0.length
+                    + " and " + score1.length);
         }
         double[] first = score0.clone();
         double[] second = score1.clone();

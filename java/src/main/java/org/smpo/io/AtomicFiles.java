@@ -333,7 +333,7 @@ public final class AtomicFiles {
     }
 
     /// Deletes a file or a folder with all in it, if it is there; symbolic links are deleted, not followed.
-    private static void deleteTree(Path root) throws IOException {
+    public static void deleteTree(Path root) throws IOException {
         try {
             Files.walkFileTree(root, new SimpleFileVisitor<>() {
                 @Override

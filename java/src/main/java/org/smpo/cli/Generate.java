@@ -32,6 +32,7 @@ import org.smpo.model.Prompt;
 import org.smpo.model.PromptFile;
 import org.smpo.model.SamplerName;
 import org.smpo.model.TextToImage;
+import org.smpo.report.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -217,7 +218,8 @@ final class Generate implements Callable<Integer> {
         List<float[]> given = initial(pictures.size());
         List<ContactSheet.Cell> cells = new ArrayList<>();
         List<float[]> finals = new ArrayList<>();
-        PrintWriter err = spec.commandLine().getErr();
+        Progress.Display display =
+                Progress.Display.ofStandardError(spec.commandLine().getErr());
         for (int from = 0; from < pictures.size(); from += batch) {
             int to = Math.min(from + batch, pictures.size());
             String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + pictures.size();
@@ -231,11 +233,13 @@ final class Generate implements Callable<Integer> {
                     guidanceRescale,
                     clipSkip,
                     given.isEmpty() ? List.of() : given.subList(from, to));
-            List<GeneratedImage> images = generator.generate(request, (done, all) -> {
-                err.print("\rpicture " + which + ": step " + done + " of " + all);
-                err.flush();
-            });
-            err.println();
+            List<GeneratedImage> images;
+            try (Progress progress = new Progress(display, "picture " + which, "step", 0, 0)) {
+                images = generator.generate(request, (done, all) -> {
+                    progress.total(all);
+                    progress.to(done);
+                });
+            }
             for (int i = 0; i < images.size(); i++) {
                 Prompt prompt = request.prompts().get(i);
                 long seed = prompt.seed().getAsLong();

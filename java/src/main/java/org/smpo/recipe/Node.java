@@ -274,7 +274,10 @@ sealed interface Node {
         private char first() {
             int line = parser.currentTokenLocation().getLineNr() - 1;
             int column = parser.currentTokenLocation().getColumnNr() - 1;
-            boolean inside = line >= 0 && line < text.size() && column >= 0 && column < text.get(line).length();
+            boolean inside = line >= 0
+                    && line < text.size()
+                    && column >= 0
+                    && column < text.get(line).length();
             return inside ? text.get(line).charAt(column) : ' ';
         }
     }

@@ -59,7 +59,9 @@ class LearningRateRecipeTest {
 
     @Test
     void thereAreCasesOfEverySchedule() throws IOException {
-        assertThat(cases().stream().map(golden -> golden.get("schedule").asString()).distinct())
+        assertThat(cases().stream()
+                        .map(golden -> golden.get("schedule").asString())
+                        .distinct())
                 .containsExactlyInAnyOrder("constant", "constant_with_warmup", "linear", "cosine");
     }
 }

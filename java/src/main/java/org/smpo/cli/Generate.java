@@ -36,6 +36,7 @@ import org.smpo.model.SamplerName;
 import org.smpo.model.SingleFile;
 import org.smpo.model.TextToImage;
 import org.smpo.schedule.PredictionType;
+import org.smpo.report.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -306,16 +307,19 @@ final class Generate implements Callable<Integer> {
                 requests.stream().mapToInt(request -> request.prompts().size()).sum();
         List<ContactSheet.Cell> cells = new ArrayList<>();
         List<float[]> finals = new ArrayList<>();
-        PrintWriter err = spec.commandLine().getErr();
+        Progress.Display display =
+                Progress.Display.ofStandardError(spec.commandLine().getErr());
         for (ImageRequest request : requests) {
             int from = cells.size();
             int to = from + request.prompts().size();
             String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
-            List<GeneratedImage> images = generator.generate(request, (done, of) -> {
-                err.print("\rpicture " + which + ": step " + done + " of " + of);
-                err.flush();
-            });
-            err.println();
+            List<GeneratedImage> images;
+            try (Progress progress = new Progress(display, "picture " + which, "step", 0, 0)) {
+                images = generator.generate(request, (done, of) -> {
+                    progress.total(of);
+                    progress.to(done);
+                });
+            }
             for (int i = 0; i < images.size(); i++) {
                 Prompt prompt = request.prompts().get(i);
                 long seed = prompt.seed().getAsLong();

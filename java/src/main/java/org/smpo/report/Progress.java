@@ -68,9 +68,9 @@ public final class Progress implements AutoCloseable {
     private final String task;
     private final String unit;
     private final long first;
-    private final long total;
     private final Instant started;
 
+    private long total;
     private long done;
     private String note = "";
     private Instant shown;
@@ -93,6 +93,11 @@ public final class Progress implements AutoCloseable {
         this.done = first;
         this.started = display.clock().instant();
         this.shown = Instant.MIN;
+    }
+
+    /// Says how many units there are, when that is known only after the start.
+    public synchronized void total(long units) {
+        total = units;
     }
 
     /// So many units are done, with a word on the last of them.
@@ -163,7 +168,9 @@ public final class Progress implements AutoCloseable {
                 line.append(bar()).append(' ');
             }
             String all = Long.toString(total);
-            line.append(" ".repeat(Math.max(0, all.length() - Long.toString(done).length())))
+            line.append(" "
+                            .repeat(Math.max(
+                                    0, all.length() - Long.toString(done).length())))
                     .append(done)
                     .append('/')
                     .append(all)
@@ -176,7 +183,11 @@ public final class Progress implements AutoCloseable {
         if (since > 0 && seconds > 0) {
             line.append("  ").append(rate(since / seconds));
             if (total > 0) {
-                line.append("  ").append(done < total ? clock((total - done) * seconds / since) + " left" : "in " + clock(seconds));
+                line.append("  ")
+                        .append(
+                                done < total
+                                        ? clock((total - done) * seconds / since) + " left"
+                                        : "in " + clock(seconds));
             }
         }
         return note.isEmpty() ? line.toString() : line.append("  ").append(note).toString();

@@ -98,8 +98,8 @@ public final class TensorBoard implements Closeable {
     /// @param values by tag, such as `loss/policy`, in the map's order; narrowed to single precision
     public void scalars(long step, Map<String, Double> values) throws IOException {
         Protobuf summary = new Protobuf();
-        values.forEach((tag, value) -> summary.message(
-                VALUE, new Protobuf().text(TAG, tag).fixed(SIMPLE_VALUE, value.floatValue())));
+        values.forEach((tag, value) ->
+                summary.message(VALUE, new Protobuf().text(TAG, tag).fixed(SIMPLE_VALUE, value.floatValue())));
         append(event(step).message(SUMMARY, summary));
     }
 

@@ -52,7 +52,8 @@ final class ArchitectureRules {
         imports.put("cache", Set.of("io", "model", "data"));
         imports.put("reward", Set.of("model", "data", "io"));
         imports.put(
-                "train", Set.of("schedule", "objective", "io", "report", "ffi", "data", "model", "cache", "reward"));
+                "train",
+                Set.of("schedule", "objective", "io", "report", "ffi", "data", "model", "cache", "reward", "recipe"));
         imports.put("evaluate", Set.of("model", "reward", "data", "schedule", "report", "io"));
         imports.put("recipe", Set.of("objective", "schedule", "io"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());

@@ -56,7 +56,7 @@ final class GenerateTest {
                     "--out",
                     together);
             assertThat(both.code()).as(both.err()).isZero();
-            assertThat(both.err()).contains("step 3 of");
+            assertThat(both.err()).contains(" 100%");
             Outcome one = smpo(
                     "generate",
                     model,

@@ -38,8 +38,7 @@ class ProgressTest {
         assertThat(take()).isEqualTo("\rtrain [>                   ]   0/200   0%");
         pass(100);
         progress.to(50, "loss 0.6312");
-        assertThat(take())
-                .isEqualTo("\rtrain [=====>              ]  50/200  25%  2.0 s/step  5:00 left  loss 0.6312");
+        assertThat(take()).isEqualTo("\rtrain [=====>              ]  50/200  25%  2.0 s/step  5:00 left  loss 0.6312");
         pass(0.05);
         progress.to(51);
         assertThat(take()).as("too soon to redraw").isEmpty();
@@ -109,9 +108,14 @@ class ProgressTest {
     void withoutATotalThereIsNoTimeLeft() {
         Progress progress = new Progress(display(true, 80), "read", "file", 0, 0);
         progress.to(1);
+        assertThat(take()).isEqualTo("\rread 1 file");
         pass(1);
         progress.to(5);
-        assertThat(take()).isEqualTo("\rread 1 file\rread 5 files  5.0 file/s");
+        assertThat(take()).isEqualTo("\rread 5 files  5.0 file/s");
+        progress.total(10);
+        pass(1);
+        progress.to(5);
+        assertThat(take()).contains(" 5/10  50%  2.5 file/s  0:02 left");
     }
 
     @Test

@@ -65,6 +65,16 @@ public final class ModelFiles implements AutoCloseable {
         return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
     }
 
+    /// The one component of a component's own folder.
+    ///
+    /// @throws ModelException when there are several
+    public Component only() throws ModelException {
+        if (components.size() != 1) {
+            throw new ModelException(path, "model", "one component", components.keySet());
+        }
+        return components.values().iterator().next();
+    }
+
     /// This model with other weights for one of its components, from a file with the same parameter names. This one
     /// stays open, and must stay so as long as the new one is used; closing the new one closes its own file only.
     ///

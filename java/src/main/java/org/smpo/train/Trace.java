@@ -122,9 +122,7 @@ public final class Trace {
     }
 
     private static Component unet(ModelFiles files) throws ModelException {
-        return files.components().size() == 1
-                ? files.components().values().iterator().next()
-                : files.component("unet");
+        return files.family().isPresent() ? files.component("unet") : files.only();
     }
 
     private static PairLatents pairs(Engine engine, Map<String, FloatTensor> batch, Objective objective) {

@@ -36,7 +36,6 @@ import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
 import org.smpo.model.Component;
 import org.smpo.model.Family;
-import org.smpo.model.ModelException;
 import org.smpo.model.ModelFiles;
 import org.smpo.model.PromptEncoder;
 import org.smpo.model.SizeConditioning;
@@ -129,7 +128,7 @@ final class TrainingData implements AutoCloseable {
         }
         if (resolution % vae.downscale() != 0) {
             close();
-            throw new ModelException("data.resolution: expected a multiple of " + vae.downscale() + " for this VAE, got "
+            throw new IllegalArgumentException("data.resolution: expected a multiple of " + vae.downscale() + " for this VAE, got "
                     + resolution);
         }
         Component component = files.component("vae");

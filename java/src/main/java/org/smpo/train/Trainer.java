@@ -1,0 +1,847 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.InstantSource;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.smpo.cache.Cache;
+import org.smpo.data.BadPair;
+import org.smpo.data.LabelledPairs;
+import org.smpo.data.Labeler;
+import org.smpo.data.PairScores;
+import org.smpo.data.PairSource;
+import org.smpo.data.ScoreTable;
+import org.smpo.ffi.CpuInfo;
+import org.smpo.ffi.CudaDevice;
+import org.smpo.ffi.Device;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.EngineStatistics;
+import org.smpo.ffi.LibraryInfo;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.NativeOptimizer;
+import org.smpo.ffi.OptimizerOptions;
+import org.smpo.ffi.StepOutcome;
+import org.smpo.ffi.WindowResults;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.model.Family;
+import org.smpo.model.MemoryEstimate;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.Precision;
+import org.smpo.model.UNet;
+import org.smpo.objective.Capo;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairInput;
+import org.smpo.objective.Smpo;
+import org.smpo.recipe.ExportRecipe;
+import org.smpo.recipe.InversionRecipe;
+import org.smpo.recipe.OptimizerRecipe;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.TrainRecipe;
+import org.smpo.recipe.WeightsRecipe;
+import org.smpo.report.RunLog;
+import org.smpo.report.TensorBoard;
+
+/// A training run: a recipe, a folder, and the loop of steps between checkpoints.
+///
+/// Everything random is a function of the recipe's seed and the step, and everything else that a step depends on is in
+/// a checkpoint: a run that was stopped and resumed ends with the bits of one that was not. Belongs to the thread that
+/// opened it, but for [#stop()].
+public final class Trainer implements AutoCloseable {
+    private static final int MARGIN_BUCKETS = 10;
+    private static final int HELD_OUT_WINDOW = 16;
+    private static final int MOST_AUTO_PAIRS = 8;
+
+    private final Recipe recipe;
+    private final RunFolder folder;
+    private final Listener listener;
+    private final List<AutoCloseable> owned = new ArrayList<>();
+
+    private final Engine engine;
+    private final UNet policy;
+    private final UNet reference;
+    private final UNet average;
+    private final NativeOptimizer optimizer;
+    private final PairSource source;
+    private final TrainingData data;
+    private final PreferenceStep step;
+    private final Samples samples;
+    private final Health health;
+    private final int microBatch;
+    private final Map<String, Object> manifest;
+
+    private RunLog log;
+    private TensorBoard board;
+    private long done;
+    private long badPairs;
+    private long pairsSeen;
+    private volatile boolean stopRequested;
+
+    /// Told what happens, on the trainer's thread.
+    public interface Listener {
+        /// Something to be shown to people, in words.
+        void say(String message);
+
+        /// Something to worry about, in words.
+        void warn(String message);
+
+        /// After a step.
+        ///
+        /// @param done steps made in the whole run
+        /// @param loss of this one
+        void stepped(long done, long of, double loss, double implicitAccuracy);
+    }
+
+    /// How a run ended.
+    ///
+    /// @param steps made in the whole run
+    /// @param finished whether those are all of the recipe's
+    /// @param stoppedBy why it is not finished: a request, or a health warning's message; empty when it is
+    /// @param checkpoint the newest
+    /// @param written the tuned model, in each form; empty when the run is not finished
+    public record Result(long steps, boolean finished, String stoppedBy, Path checkpoint, List<Path> written) {}
+
+    /// What three steps showed, without leaving anything behind.
+    ///
+    /// @param stepSeconds of the last two of them
+    /// @param runSeconds of all steps of the run, at that pace
+    /// @param hostBytesPeak CPU tensors at their most
+    /// @param deviceBytesPeak likewise on a GPU; 0 on the CPU
+    /// @param microBatch pairs differentiated at once
+    /// @param slots images inverted at once; 0 where nothing is inverted
+    /// @param trainingPairs pairs that are trained on
+    /// @param heldOutPairs pairs that are held out
+    /// @param trainedParameters numbers that are trained
+    public record Estimate(
+            double stepSeconds,
+            double runSeconds,
+            long hostBytesPeak,
+            long deviceBytesPeak,
+            int microBatch,
+            int slots,
+            int trainingPairs,
+            int heldOutPairs,
+            long trainedParameters) {}
+
+    /// Opens a run: reads the model and the data, and goes back to the newest checkpoint when it is to be resumed.
+    ///
+    /// @param resume whether the folder's run is to be continued; otherwise there must be none
+    /// @param cacheFolder of encoded pictures and prompts; see [Cache#defaultFolder()]
+    /// @throws IllegalArgumentException when the recipe does not go with the model or the data
+    /// @throws IOException when a file cannot be read, the folder has a run already, or another process has it
+    public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener)
+            throws IOException {
+        RunFolder folder = RunFolder.open(recipe.output());
+        try {
+            return new Trainer(recipe, folder, resume, cacheFolder, listener);
+        } catch (IOException | RuntimeException e) {
+            folder.close();
+            throw e;
+        }
+    }
+
+    private Trainer(Recipe recipe, RunFolder folder, boolean resume, Path cacheFolder, Listener listener)
+            throws IOException {
+        this.recipe = recipe;
+        this.folder = folder;
+        this.listener = listener;
+        this.health = new Health(recipe.health());
+        requireSupported(recipe);
+        requireFolder(resume);
+        TrainRecipe train = recipe.train();
+        Objective objective = recipe.objective().loss();
+        Precision precision = train.precision() == TrainRecipe.Precision.BF16 ? Precision.BF16 : Precision.FP32;
+        try (ModelFiles files = ModelFiles.open(recipe.model())) {
+            Family family = files.family()
+                    .filter(known -> known != Family.SDXL_REFINER)
+                    .orElseThrow(() -> new IllegalArgumentException(
+                            "model: expected a whole Stable Diffusion 1.x, 2.x or SDXL base model, found "
+                                    + files.pipelineClass()));
+            if (recipe.timesteps().end() > files.schedule().trainTimesteps()) {
+                throw new IllegalArgumentException("timesteps: expected an end of at most "
+                        + files.schedule().trainTimesteps() + ", which the model's schedule has, found "
+                        + recipe.timesteps().end());
+            }
+            engine = keep(Engine.open(EngineConfig.onCpu()
+                    .withDevice(Device.parse(train.device()))
+                    .withThreads(train.threads().orElse(0))
+                    .withSeed(recipe.seed())));
+            boolean full = train.weights() instanceof WeightsRecipe.Full;
+            policy = keep(UNet.load(
+                    engine,
+                    files.component("unet"),
+                    new ModelOptions(precision.dtype(), full, train.gradientCheckpointing())));
+            if (train.weights() instanceof WeightsRecipe.Lora lora) {
+                Adapters.add(policy.network(), lora, recipe.seed());
+            }
+            reference = openReference(files, full, precision);
+            optimizer = keep(NativeOptimizer.open(policy.network(), optimizerOptions()));
+            average = inverts(InversionRecipe.Network.EMA)
+                    ? keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())))
+                    : null;
+            source = openSource();
+            LabelledPairs labels = labels(objective);
+            data = keep(new TrainingData(
+                    engine,
+                    files,
+                    source,
+                    labels,
+                    recipe.labels().probability().orElse(Double.NaN),
+                    recipe.data(),
+                    train.pairsPerStep(),
+                    recipe.timesteps().sampler(recipe.seed()),
+                    recipe.seed(),
+                    Cache.open(cacheFolder, listener::warn)));
+            microBatch = train.microBatch().orElseGet(() -> autoMicroBatch(files, precision));
+            step = new PreferenceStep(
+                    engine,
+                    files.schedule(),
+                    objective,
+                    recipe.objective().spec(),
+                    recipe.inversionSchedule().orElse(null),
+                    slots());
+            samples = recipe.samples().every().isPresent()
+                    ? keep(new Samples(engine, files, policy, recipe.samples(), recipe.data().resolution()))
+                    : null;
+            manifest = manifest(files, family);
+        } catch (IOException | RuntimeException e) {
+            closeOwned();
+            throw e;
+        }
+        try {
+            begin(resume);
+        } catch (IOException | RuntimeException e) {
+            closeOwned();
+            throw e;
+        }
+    }
+
+    private static void requireSupported(Recipe recipe) {
+        if (recipe.objective().loss() instanceof Capo) {
+            throw new IllegalArgumentException("objective.method: capo needs calibrated rewards of generated pictures, "
+                    + "which a run does not make; choose smpo, dpo, inpo, dmpo, ipo, npo, kto, mapo or sft");
+        }
+    }
+
+    private void requireFolder(boolean resume) throws IOException {
+        if (resume && !folder.isUsed()) {
+            throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
+        }
+        if (!resume && folder.isUsed()) {
+            throw new IOException(
+                    folder.root() + ": has a run already; continue it with --resume, or choose another output");
+        }
+        if (resume) {
+            String before = Files.readString(folder.recipe());
+            if (!before.equals(recipe.resolved())) {
+                throw new IOException(folder.recipe() + ": the run was begun with another recipe: "
+                        + firstDifference(before, recipe.resolved())
+                        + "; resume with the same one, or begin another run");
+            }
+        }
+    }
+
+    private static String firstDifference(String before, String now) {
+        List<String> old = before.lines().toList();
+        List<String> current = now.lines().toList();
+        for (int i = 0; i < Math.min(old.size(), current.size()); i++) {
+            if (!old.get(i).equals(current.get(i))) {
+                return "line " + (i + 1) + " is \"" + old.get(i).strip() + "\" there and \""
+                        + current.get(i).strip() + "\" now";
+            }
+        }
+        return "it has " + old.size() + " lines there and " + current.size() + " now";
+    }
+
+    private UNet openReference(ModelFiles files, boolean full, Precision precision) throws IOException {
+        boolean needed = recipe.objective().loss().needsReference() || inverts(InversionRecipe.Network.REFERENCE);
+        if (!needed) {
+            return null;
+        }
+        ModelOptions frozen = ModelOptions.frozen(precision.dtype());
+        Optional<Path> other = recipe.train().reference();
+        if (other.isPresent()) {
+            try (ModelFiles its = ModelFiles.open(other.get())) {
+                return keep(UNet.load(engine, its.family().isPresent() ? its.component("unet") : its.only(), frozen));
+            }
+        }
+        // Adapters that are turned off leave the reference; full weights need a second copy.
+        return full ? keep(UNet.load(engine, files.component("unet"), frozen)) : null;
+    }
+
+    private boolean inverts(InversionRecipe.Network network) {
+        return recipe.inversion().isPresent() && recipe.inversion().get().network() == network;
+    }
+
+    private OptimizerOptions optimizerOptions() {
+        OptimizerOptions.Rule rule = switch (recipe.optimizer()) {
+            case OptimizerRecipe.AdamW adamw ->
+                new OptimizerOptions.AdamW(adamw.beta1(), adamw.beta2(), adamw.eps(), adamw.weightDecay());
+            case OptimizerRecipe.Adafactor adafactor ->
+                new OptimizerOptions.Adafactor(
+                        adafactor.beta1().orElse(0),
+                        adafactor.eps1(),
+                        adafactor.eps2(),
+                        adafactor.clipThreshold(),
+                        adafactor.decayRate(),
+                        adafactor.weightDecay(),
+                        adafactor.scaleParameter(),
+                        adafactor.relativeStep(),
+                        adafactor.warmupInit());
+        };
+        return new OptimizerOptions(rule, recipe.train().ema().orElse(0));
+    }
+
+    private PairSource openSource() throws IOException {
+        List<Path> paths = recipe.data().paths();
+        List<PairSource> parts = new ArrayList<>();
+        for (Path path : paths) {
+            parts.add(keep(PairSource.open(path)));
+        }
+        return parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
+    }
+
+    private LabelledPairs labels(Objective objective) throws IOException {
+        ScoreTable scores = ScoreTable.of(source.labels());
+        if (recipe.labels().scores().isPresent()) {
+            org.smpo.reward.ScoreTable file =
+                    org.smpo.reward.ScoreTable.read(recipe.labels().scores().get(), source);
+            scores = pair -> Double.isNaN(file.score0(pair))
+                    ? Optional.empty()
+                    : Optional.of(new PairScores(file.score0(pair), file.score1(pair)));
+        }
+        boolean smooth = objective.inputs().contains(PairInput.LABEL)
+                && recipe.labels().probability().isEmpty();
+        boolean byReward = recipe.labels().winner() == org.smpo.recipe.LabelRecipe.Winner.REWARD;
+        Labeler labeler = smooth || byReward
+                ? Labeler.smoothed(recipe.labels().smoothed(LabelledPairs.allScores(source.labels(), scores)))
+                : Labeler.ofPeople();
+        LabelledPairs labels = new LabelledPairs(source.labels(), scores, labeler);
+        if (labels.eligible().length == 0) {
+            throw new IllegalArgumentException("data.paths: none of the " + source.size() + " pairs can be trained on: "
+                    + labels.ties() + " ties, " + labels.unlabelled() + " without "
+                    + (smooth || byReward ? "scores (run smpo score, and name its file in labels.scores)" : "a label"));
+        }
+        listener.say(source.describe() + ": " + labels.eligible().length + " pairs to train on or hold out, "
+                + labels.ties() + " ties, " + labels.unlabelled() + " without a winner, " + labels.flipped()
+                + " with another winner than people chose");
+        return labels;
+    }
+
+    /// As many pairs at once as should fit into two fifths of the memory that is free.
+    private int autoMicroBatch(ModelFiles files, Precision precision) {
+        try {
+            int side = recipe.data().resolution();
+            int bytes = precision == Precision.BF16 ? 2 : 4;
+            long pair = MemoryEstimate.of(files, side, side, 2, bytes).trainActivations() * bytes / 2;
+            Device device = engine.config().device();
+            long free = device.type() == Device.Type.CPU
+                    ? CpuInfo.read().availableMemory()
+                    : CudaDevice.read(device.index()).freeMemory();
+            long fits = Math.max(1, free * 2 / 5 / Math.max(1, pair));
+            int most = Math.min(recipe.train().pairsPerStep(), MOST_AUTO_PAIRS);
+            return (int) Math.min(most, Long.highestOneBit(fits));
+        } catch (IOException e) {
+            return 1;
+        }
+    }
+
+    private int slots() {
+        return recipe.inversion().isEmpty()
+                ? 1
+                : recipe.inversion().get().slots().orElse(2 * microBatch);
+    }
+
+    private Map<String, Object> manifest(ModelFiles files, Family family) throws IOException {
+        LibraryInfo library = LibraryInfo.read();
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("smpo", library.version());
+        all.put("commit", library.commit());
+        all.put("libtorch", library.libtorch());
+        all.put("device", engine.config().device().toString());
+        all.put("recipe_sha256", recipe.digest());
+        Map<String, Object> model = new LinkedHashMap<>();
+        model.put("path", recipe.model().toString());
+        model.put("family", family.id());
+        for (String name : files.components().keySet()) {
+            model.put(name + "_sha256", files.component(name).sha256());
+        }
+        all.put("model", model);
+        all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));
+        if (recipe.labels().scores().isPresent()) {
+            all.put("scores_sha256", Digest.sha256(recipe.labels().scores().get()));
+        }
+        all.put("training_pairs", (long) data.trainingPairs());
+        all.put("held_out_pairs", (long) data.heldOut().length);
+        return all;
+    }
+
+    private void begin(boolean resume) throws IOException {
+        if (!resume) {
+            AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
+            log = keep(RunLog.create(fresh(folder.log())));
+            board = keep(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
+            board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
+            // Last: a folder with a recipe is a run.
+            AtomicFiles.write(folder.recipe(), recipe.resolved());
+            return;
+        }
+        List<String> damaged = new ArrayList<>();
+        Optional<Checkpoint> checkpoint = Checkpoint.newest(folder.checkpoints(), damaged);
+        damaged.forEach(listener::warn);
+        if (checkpoint.isEmpty()) {
+            listener.say("no checkpoint yet: beginning again at step 0");
+            log = keep(RunLog.create(fresh(folder.log())));
+            board = keep(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
+            board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
+            return;
+        }
+        JsonObject state = checkpoint.get().restore(policy.network(), optimizer);
+        done = checkpoint.get().step();
+        badPairs = state.integer("bad_pairs");
+        pairsSeen = state.integer("pairs_seen");
+        health.restore(state.object("health"));
+        log = keep(RunLog.resume(folder.log(), state.integer("log_bytes")));
+        board = keep(TensorBoard.resume(
+                TensorBoard.fileIn(folder.root()), state.integer("board_bytes"), InstantSource.system()));
+        listener.say("resuming after step " + done);
+    }
+
+    /// Whatever stood there belongs to no run.
+    private static Path fresh(Path file) throws IOException {
+        Files.deleteIfExists(file);
+        return file;
+    }
+
+    /// Steps made so far, those before a resumption included.
+    public long done() {
+        return done;
+    }
+
+    /// From any thread: the run ends after the step in progress, with a checkpoint.
+    public void stop() {
+        stopRequested = true;
+    }
+
+    /// Pairs differentiated at once.
+    public int microBatch() {
+        return microBatch;
+    }
+
+    /// Takes the steps that are left, and writes the tuned model.
+    ///
+    /// @throws NonFiniteStepException when a loss or gradient is not finite: no weight has then changed since the last
+    ///     good step
+    /// @throws IOException when data cannot be read or a file cannot be written, a full disk for one; the last
+    ///     checkpoint is then intact
+    public Result run() throws IOException, InterruptedException {
+        long steps = recipe.train().steps();
+        String stoppedBy = "";
+        while (done < steps && stoppedBy.isEmpty()) {
+            Optional<String> sick = takeStep();
+            boolean stopping = stopRequested || sick.isPresent();
+            if (stopping && done < steps) {
+                stoppedBy = sick.orElse("a request to stop");
+            }
+            boolean due = recipe.checkpoint().isDue(done, steps);
+            if (recipe.evaluate().every().isPresent()
+                    && (done % recipe.evaluate().every().getAsLong() == 0 || done == steps)) {
+                evaluate();
+            }
+            if (samples != null && (done % recipe.samples().every().getAsLong() == 0 || done == steps)) {
+                samples.draw(folder.samples(done), done, board);
+            }
+            // What a health watch calls sick is not worth keeping as the newest state.
+            if (due || (stopping && sick.isEmpty())) {
+                checkpoint();
+            }
+        }
+        List<Checkpoint> all = Checkpoint.all(folder.checkpoints());
+        Path newest = all.isEmpty() ? null : all.getLast().folder();
+        log.sync();
+        board.sync();
+        if (done < steps) {
+            return new Result(done, false, stoppedBy, newest, List.of());
+        }
+        return new Result(done, true, "", newest, export(all.getLast()));
+    }
+
+    /// Steps without a trace: nothing is logged or saved, and the run must be closed afterwards.
+    public Estimate estimate() throws IOException, InterruptedException {
+        double seconds = 0;
+        for (int i = 0; i < 3; i++) {
+            long start = System.nanoTime();
+            try (TrainingData.Window window = data.window(done + i)) {
+                run(window, done + i, true);
+                optimizer.step(learningRate(done + i), maxGradNorm());
+            }
+            seconds += i == 0 ? 0 : (System.nanoTime() - start) / 1e9;
+        }
+        EngineStatistics statistics = engine.statistics();
+        double stepSeconds = seconds / 2;
+        return new Estimate(
+                stepSeconds,
+                stepSeconds * recipe.train().steps(),
+                statistics.hostBytesPeak(),
+                statistics.deviceBytesPeak(),
+                microBatch,
+                recipe.inversion().isEmpty() ? 0 : slots(),
+                data.trainingPairs(),
+                data.heldOut().length,
+                Export.trainedElements(policy.network()));
+    }
+
+    /// Takes away what opening a run wrote; for one that was only to be tried.
+    public void discard() throws IOException {
+        log.close();
+        board.close();
+        for (Path file :
+                List.of(folder.recipe(), folder.manifest(), folder.log(), TensorBoard.fileIn(folder.root()))) {
+            Files.deleteIfExists(file);
+        }
+    }
+
+    private StepResults run(TrainingData.Window window, long at, boolean backward) {
+        Networks networks = networks();
+        if (inverts(InversionRecipe.Network.EMA)) {
+            optimizer.copyEma(average.network());
+        }
+        return step.run(
+                window.latents(), networks, at, microBatch, window.latents().pairs(), backward);
+    }
+
+    private Networks networks() {
+        return new Networks(
+                policy.network(),
+                reference == null ? null : reference.network(),
+                average != null
+                        ? average.network()
+                        : inverts(InversionRecipe.Network.REFERENCE) ? reference.network() : null);
+    }
+
+    private double learningRate(long at) {
+        return recipe.learningRate().isPresent() ? recipe.learningRateAt(at) : 0;
+    }
+
+    private double maxGradNorm() {
+        return recipe.train().maxGradNorm().orElse(Double.POSITIVE_INFINITY);
+    }
+
+    /// One optimizer step: decode and encode, invert, differentiate, update, log.
+    ///
+    /// @return why the run should end, if it should
+    private Optional<String> takeStep() throws IOException, InterruptedException {
+        long start = System.nanoTime();
+        try (TrainingData.Window window = data.window(done)) {
+            countBad(window);
+            long encoded = System.nanoTime();
+            StepResults results = run(window, done, true);
+            requireFinite(window, results.pairs());
+            long differentiated = System.nanoTime();
+            StepOutcome outcome = optimizer.step(learningRate(done), maxGradNorm());
+            if (!outcome.applied()) {
+                throw new NonFiniteStepException("the gradient is not finite, first in " + optimizer.findNonFinite().orElse("its norm")
+                                + "; pairs of the step: " + String.join(", ", window.ids()));
+            }
+            long end = System.nanoTime();
+            done++;
+            double undecided = Health.undecided(
+                    window.latents().label(), gamma(), recipe.health().undecidedMargin());
+            List<Health.Warning> warnings =
+                    health.step(results.pairs(), results.loss(), needsReference(), undecided);
+            Map<String, Object> entry = entry(window, results, outcome, undecided, warnings);
+            entry.put(
+                    "time",
+                    time(
+                            new double[] {
+                                seconds(start, encoded),
+                                results.noiseSeconds(),
+                                results.gradientSeconds(),
+                                seconds(differentiated, end)
+                            },
+                            seconds(start, end),
+                            window.latents().pairs(),
+                            results));
+            log.append(entry);
+            board.scalars(done, scalars(entry));
+            listener.stepped(done, recipe.train().steps(), results.loss(), results.implicitAccuracy());
+            return judge(warnings);
+        }
+    }
+
+    private boolean needsReference() {
+        return recipe.objective().loss().needsReference();
+    }
+
+    private double gamma() {
+        return recipe.objective().loss() instanceof Smpo smpo ? smpo.gamma() : Double.NaN;
+    }
+
+    private Optional<String> judge(List<Health.Warning> warnings) {
+        Optional<String> sick = Optional.empty();
+        for (Health.Warning warning : warnings) {
+            listener.warn("step " + done + ": " + warning.message());
+            if (recipe.health().stop() && sick.isEmpty()) {
+                sick = Optional.of(warning.message());
+            }
+        }
+        return sick;
+    }
+
+    private void countBad(TrainingData.Window window) throws IOException {
+        pairsSeen += window.ids().size() + window.bad().size();
+        badPairs += window.bad().size();
+        for (BadPair bad : window.bad()) {
+            listener.warn("skipped: " + bad.message());
+        }
+        // Not judged by the first few: one bad pair of three is no third of the data.
+        if (pairsSeen >= 100 && badPairs > recipe.data().maxBadFraction() * pairsSeen) {
+            throw new IOException("data: " + badPairs + " of " + pairsSeen + " pairs could not be read, more than "
+                    + "data.max_bad_fraction (" + recipe.data().maxBadFraction()
+                    + ") allows; smpo data validate lists them");
+        }
+    }
+
+    private static void requireFinite(TrainingData.Window window, WindowResults results) {
+        List<String> offending = new ArrayList<>();
+        for (int pair = 0; pair < results.loss().length; pair++) {
+            if (!Double.isFinite(results.loss()[pair])) {
+                offending.add(window.ids().get(pair) + " (t = " + window.latents().timesteps()[pair] + ")");
+            }
+        }
+        if (!offending.isEmpty()) {
+            throw new NonFiniteStepException("the loss is not finite for " + String.join(", ", offending));
+        }
+    }
+
+    private Map<String, Object> entry(
+            TrainingData.Window window,
+            StepResults results,
+            StepOutcome outcome,
+            double undecided,
+            List<Health.Warning> warnings) {
+        WindowResults pairs = results.pairs();
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("event", "step");
+        entry.put("step", done);
+        entry.put("pairs", pairs.loss().length);
+        errors(entry, pairs, results.loss(), results.implicitAccuracy());
+        entry.put("margins", margins(window.latents().timesteps(), pairs));
+        entry.put("undecided", undecided);
+        entry.put("learning_rate", outcome.learningRate());
+        entry.put("gradient_norm", outcome.gradNorm());
+        entry.put("clip_coefficient", outcome.clipCoefficient());
+        if (!window.bad().isEmpty()) {
+            entry.put("skipped", window.bad().stream().map(BadPair::id).toList());
+        }
+        if (!warnings.isEmpty()) {
+            entry.put("warnings", warnings.stream().map(Health.Warning::kind).toList());
+        }
+        return entry;
+    }
+
+    private void errors(Map<String, Object> entry, WindowResults pairs, double loss, double accuracy) {
+        entry.put("loss", loss);
+        entry.put("implicit_accuracy", accuracy);
+        entry.put("winner_error", mean(pairs.policyWinner()));
+        entry.put("loser_error", mean(pairs.policyLoser()));
+        if (needsReference()) {
+            entry.put("reference_winner_error", mean(pairs.referenceWinner()));
+            entry.put("reference_loser_error", mean(pairs.referenceLoser()));
+        }
+    }
+
+    /// Mean of how much better the policy does on winners than on losers, beside the reference, by timestep.
+    private List<Map<String, Object>> margins(int[] timesteps, WindowResults pairs) {
+        int width = Math.max(1, recipe.timesteps().end() / MARGIN_BUCKETS);
+        double[] sums = new double[MARGIN_BUCKETS + 1];
+        int[] counts = new int[MARGIN_BUCKETS + 1];
+        for (int i = 0; i < timesteps.length; i++) {
+            int bucket = Math.min(MARGIN_BUCKETS, timesteps[i] / width);
+            double reference =
+                    needsReference() ? pairs.referenceWinner()[i] - pairs.referenceLoser()[i] : 0;
+            sums[bucket] -= pairs.policyWinner()[i] - pairs.policyLoser()[i] - reference;
+            counts[bucket]++;
+        }
+        List<Map<String, Object>> all = new ArrayList<>();
+        for (int bucket = 0; bucket <= MARGIN_BUCKETS; bucket++) {
+            if (counts[bucket] > 0) {
+                Map<String, Object> one = new LinkedHashMap<>();
+                one.put("from", bucket * width);
+                one.put("pairs", counts[bucket]);
+                one.put("margin", sums[bucket] / counts[bucket]);
+                all.add(one);
+            }
+        }
+        return all;
+    }
+
+    private Map<String, Object> time(double[] phases, double seconds, int pairs, StepResults results) {
+        EngineStatistics statistics = engine.statistics();
+        Map<String, Object> time = new LinkedHashMap<>();
+        time.put("seconds", seconds);
+        time.put("data_seconds", phases[0]);
+        time.put("noise_seconds", phases[1]);
+        time.put("gradient_seconds", phases[2]);
+        time.put("update_seconds", phases[3]);
+        time.put("pairs_per_second", pairs / seconds);
+        if (results.inversion() != null) {
+            time.put("inversion_evaluations", results.inversion().evaluations());
+            time.put("inversion_batches", results.inversion().batches());
+            time.put("inversion_unet_seconds", results.inversion().unetSeconds());
+        }
+        time.put("host_bytes", statistics.hostBytesInUse());
+        time.put("host_bytes_peak", statistics.hostBytesPeak());
+        time.put("device_bytes_peak", statistics.deviceBytesPeak());
+        return time;
+    }
+
+    private static Map<String, Double> scalars(Map<String, Object> entry) {
+        Map<String, Double> scalars = new LinkedHashMap<>();
+        entry.forEach((name, value) -> {
+            if (value instanceof Double number) {
+                scalars.put("train/" + name, number);
+            }
+        });
+        if (entry.get("margins") instanceof List<?> margins) {
+            for (Object margin : margins) {
+                Map<?, ?> one = (Map<?, ?>) margin;
+                scalars.put("margin/t" + one.get("from"), (Double) one.get("margin"));
+            }
+        }
+        if (entry.get("time") instanceof Map<?, ?> time) {
+            time.forEach((name, value) -> {
+                if (value instanceof Number number) {
+                    scalars.put("time/" + name, number.doubleValue());
+                }
+            });
+        }
+        return scalars;
+    }
+
+    /// Errors and losses of held-out pairs: the same pairs, noise and timesteps each time.
+    private void evaluate() throws IOException, InterruptedException {
+        int all = Math.min(
+                data.heldOut().length, recipe.evaluate().pairs().orElse(Integer.MAX_VALUE));
+        double loss = 0;
+        double correct = 0;
+        double[] errors = new double[4];
+        int pairs = 0;
+        for (int from = 0; from < all; from += HELD_OUT_WINDOW) {
+            try (TrainingData.Window window = data.heldOutWindow(from, Math.min(HELD_OUT_WINDOW, all - from))) {
+                WindowResults results =
+                        run(window, TrainingData.HELD_OUT_STEP, false).pairs();
+                int count = results.loss().length;
+                pairs += count;
+                loss += Arrays.stream(results.loss()).sum();
+                correct += Arrays.stream(results.logit()).filter(logit -> logit > 0).count();
+                errors[0] += Arrays.stream(results.policyWinner()).sum();
+                errors[1] += Arrays.stream(results.policyLoser()).sum();
+                errors[2] += Arrays.stream(results.referenceWinner()).sum();
+                errors[3] += Arrays.stream(results.referenceLoser()).sum();
+            }
+        }
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("event", "evaluation");
+        entry.put("step", done);
+        entry.put("pairs", pairs);
+        entry.put("loss", loss / pairs);
+        entry.put("implicit_accuracy", correct / pairs);
+        entry.put("winner_error", errors[0] / pairs);
+        entry.put("loser_error", errors[1] / pairs);
+        if (needsReference()) {
+            entry.put("reference_winner_error", errors[2] / pairs);
+            entry.put("reference_loser_error", errors[3] / pairs);
+        }
+        log.append(entry);
+        Map<String, Double> scalars = new LinkedHashMap<>();
+        entry.forEach((name, value) -> {
+            if (value instanceof Double number) {
+                scalars.put("held_out/" + name, number);
+            }
+        });
+        board.scalars(done, scalars);
+        listener.say(String.format(
+                java.util.Locale.ROOT,
+                "step %d, %d held-out pairs: loss %.4g, implicit accuracy %.1f %%",
+                done,
+                pairs,
+                loss / pairs,
+                100 * correct / pairs));
+    }
+
+    private void checkpoint() throws IOException {
+        Map<String, Object> state = new LinkedHashMap<>();
+        state.put("recipe_sha256", recipe.digest());
+        state.put("bad_pairs", badPairs);
+        state.put("pairs_seen", pairsSeen);
+        state.put("health", health.state());
+        state.put("log_bytes", log.sync());
+        state.put("board_bytes", board.sync());
+        Checkpoint.write(folder.checkpoints(), done, policy.network(), optimizer, state);
+        Checkpoint.prune(
+                folder.checkpoints(), recipe.checkpoint().keep(), recipe.checkpoint().milestones()::contains);
+    }
+
+    private List<Path> export(Checkpoint last) throws IOException {
+        Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put("smpo_recipe_sha256", recipe.digest());
+        metadata.put("smpo_method", recipe.objective().loss().name());
+        metadata.put("smpo_steps", Long.toString(done));
+        metadata.put("smpo_version", LibraryInfo.read().version());
+        Export export = new Export(engine, recipe.model(), recipe.train().weights(), metadata);
+        List<ExportRecipe.Format> formats = recipe.export().formats();
+        List<Path> written = new ArrayList<>(export.write(last, false, formats, folder.root(), ""));
+        if (recipe.train().ema().isPresent()) {
+            written.addAll(export.write(last, true, formats, folder.root(), "-ema"));
+        }
+        return written;
+    }
+
+    private static double mean(double[] values) {
+        return Arrays.stream(values).sum() / values.length;
+    }
+
+    private static double seconds(long from, long to) {
+        return (to - from) / 1e9;
+    }
+
+    private <T extends AutoCloseable> T keep(T part) {
+        owned.addFirst(part);
+        return part;
+    }
+
+    @Override
+    public void close() throws IOException {
+        try (folder) {
+            closeOwned();
+        }
+    }
+
+    private void closeOwned() throws IOException {
+        Exception failure = null;
+        for (AutoCloseable part : owned) {
+            try {
+                part.close();
+            } catch (Exception e) {
+                failure = e;
+            }
+        }
+        owned.clear();
+        switch (failure) {
+            case null -> {}
+            case IOException e -> throw e;
+            case RuntimeException e -> throw e;
+            default -> throw new IllegalStateException(failure);
+        }
+    }
+}

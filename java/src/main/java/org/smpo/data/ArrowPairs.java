@@ -114,8 +114,8 @@ final class ArrowPairs implements PairSource {
                 column = column.child("bytes");
             }
             if (column != null && column.type() != Type.BYTES) {
-                throw new IOException(file + ": column " + name + ": expected bytes, or a struct of bytes and path, found "
-                        + column.type());
+                throw new IOException(file + ": column " + name
+                        + ": expected bytes, or a struct of bytes and path, found " + column.type());
             }
             if (column != null) {
                 return column;
@@ -140,8 +140,7 @@ final class ArrowPairs implements PairSource {
                 values.put(field.getKey(), part.stream.value(field.getValue(), row));
             } catch (CharacterCodingException e) {
                 throw new BadPairException(
-                        Problem.BAD_TEXT,
-                        where + ": " + field.getKey() + ": expected UTF-8, found bytes that are not");
+                        Problem.BAD_TEXT, where + ": " + field.getKey() + ": expected UTF-8, found bytes that are not");
             }
         }
         return new PairFields(where, values);

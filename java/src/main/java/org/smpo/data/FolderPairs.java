@@ -219,7 +219,8 @@ final class FolderPairs implements PairSource {
         Path real = path.toRealPath();
         if (!real.startsWith(realRoot)) {
             throw new BadPairException(
-                    Problem.PATH_OUTSIDE, where + ": expected a file below the folder, found a link that leads out of it");
+                    Problem.PATH_OUTSIDE,
+                    where + ": expected a file below the folder, found a link that leads out of it");
         }
         return real;
     }

@@ -23,8 +23,7 @@ import java.util.stream.Collectors;
 /// Pick-a-Pic's Parquet, one file or many, read by an in-memory DuckDB.
 ///
 /// Labels are read at the beginning, a column at a time. Images are read by row number, one query per file and
-/// window;
-/// DuckDB reads only the row groups that hold them.
+/// window; DuckDB reads only the row groups that hold them.
 final class ParquetPairs implements PairSource {
     private final Path root;
     private final List<Table> tables;
@@ -33,8 +32,7 @@ final class ParquetPairs implements PairSource {
     private final Connection connection;
     private final ReentrantLock lock = new ReentrantLock();
 
-    private ParquetPairs(
-            Path root, List<Table> tables, int[] firsts, PairLabels labels, Connection connection) {
+    private ParquetPairs(Path root, List<Table> tables, int[] firsts, PairLabels labels, Connection connection) {
         this.root = root;
         this.tables = tables;
         this.firsts = firsts;
@@ -101,7 +99,8 @@ final class ParquetPairs implements PairSource {
                 types.put(rows.getString(1), rows.getString(2));
             }
         } catch (SQLException e) {
-            throw new IOException(file + ": expected a Parquet file, found one that cannot be read: " + firstLine(e), e);
+            throw new IOException(
+                    file + ": expected a Parquet file, found one that cannot be read: " + firstLine(e), e);
         }
         Map<String, String> columns = new LinkedHashMap<>();
         for (String image : new String[] {"jpg_0", "jpg_1"}) {
@@ -144,8 +143,8 @@ final class ParquetPairs implements PairSource {
                 return "struct_extract(\"" + name + "\", 'bytes')";
             }
             if (type != null) {
-                throw new IOException(file + ": column " + name + ": expected bytes, or a struct of bytes and path, found "
-                        + type);
+                throw new IOException(
+                        file + ": column " + name + ": expected bytes, or a struct of bytes and path, found " + type);
             }
         }
         throw missing(file, image, types);
@@ -163,7 +162,8 @@ final class ParquetPairs implements PairSource {
         List<String> fields =
                 PairFields.LABELS.stream().filter(table.columns::containsKey).toList();
         int first = labels.size();
-        String selected = fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
+        String selected =
+                fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
         try (Statement statement = connection.createStatement();
                 ResultSet rows = statement.executeQuery(
                         "SELECT " + selected + "file_row_number FROM " + table.from + " ORDER BY file_row_number")) {
@@ -250,7 +250,8 @@ final class ParquetPairs implements PairSource {
         String wanted = records.keySet().stream()
                 .map(index -> Integer.toString(index - first))
                 .collect(Collectors.joining(", "));
-        String selected = fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
+        String selected =
+                fields.stream().map(field -> table.columns.get(field) + ", ").collect(Collectors.joining());
         String query = "SELECT " + selected + table.columns.get("jpg_0") + ", " + table.columns.get("jpg_1")
                 + ", file_row_number FROM " + table.from + " WHERE file_row_number IN (" + wanted + ")";
         try (Statement statement = connection.createStatement();

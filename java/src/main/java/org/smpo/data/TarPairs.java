@@ -51,8 +51,7 @@ final class TarPairs implements PairSource {
     private final List<Sample> samples;
     private final PairLabels labels;
 
-    private TarPairs(
-            Path root, List<Path> files, List<FileChannel> channels, List<Sample> samples, PairLabels labels) {
+    private TarPairs(Path root, List<Path> files, List<FileChannel> channels, List<Sample> samples, PairLabels labels) {
         this.root = root;
         this.files = files;
         this.channels = channels;
@@ -123,8 +122,8 @@ final class TarPairs implements PairSource {
                         .members
                         .put(field, member);
                 if (other != null) {
-                    throw new IOException(file + ": member " + name + ": expected one " + field + " of " + key
-                            + ", found two");
+                    throw new IOException(
+                            file + ": member " + name + ": expected one " + field + " of " + key + ", found two");
                 }
             }
         } catch (IllegalArgumentException e) {
@@ -151,7 +150,8 @@ final class TarPairs implements PairSource {
         Map<String, Object> values = new HashMap<>();
         if (sample.members.containsKey(JSON)) {
             try {
-                values.putAll(Json.parseObject(where + ".json", text(sample, JSON)).asMap());
+                values.putAll(
+                        Json.parseObject(where + ".json", text(sample, JSON)).asMap());
             } catch (JsonException e) {
                 throw new BadPairException(Problem.MALFORMED_RECORD, e.getMessage());
             }
@@ -267,8 +267,8 @@ final class TarPairs implements PairSource {
 
     @Override
     public String describe() {
-        return size() + " pairs of " + files.size() + " tar shard" + (files.size() == 1 ? "" : "s") + ": " + files.get(0)
-                + (files.size() == 1 ? "" : ", ...");
+        return size() + " pairs of " + files.size() + " tar shard" + (files.size() == 1 ? "" : "s") + ": "
+                + files.get(0) + (files.size() == 1 ? "" : ", ...");
     }
 
     @Override

@@ -21,9 +21,8 @@ import java.util.Objects;
 /// kept.
 ///
 /// Numbers, truth values, text and bytes can be read, and those inside a struct; columns of other types are only
-/// passed
-/// over. Every length and offset is checked against what holds it. Safe for use from any thread.
-/// Source: Arrow Columnar Format 1.5, "Serialization and Interprocess Communication".
+/// passed over. Every length and offset is checked against what holds it. Safe for use from any thread. Source:
+/// Arrow Columnar Format 1.5, "Serialization and Interprocess Communication".
 public final class ArrowStream implements AutoCloseable {
     private static final int CONTINUATION = -1;
     private static final int MAX_METADATA = 1 << 26;
@@ -189,13 +188,7 @@ public final class ArrowStream implements AutoCloseable {
         bufferCount += layout.buffers;
         Map<String, Column> children = new LinkedHashMap<>();
         Column column = new Column(
-                name,
-                layout.type,
-                layout.width,
-                layout.signed,
-                buffer,
-                parents,
-                Collections.unmodifiableMap(children));
+                name, layout.type, layout.width, layout.signed, buffer, parents, Collections.unmodifiableMap(children));
         // Rows of a list's children are counted otherwise; nothing below one can be read.
         List<Column> below = new ArrayList<>(parents);
         below.add(column);
@@ -253,9 +246,12 @@ public final class ArrowStream implements AutoCloseable {
     private void batch(FlatTable batch, long body, long bodyLength) throws IOException {
         long rows = batch.i64(0);
         int buffers = batch.count(2, 16);
-        if (rows < 0 || rows > Integer.MAX_VALUE - rows() || buffers != bufferCount || batch.count(1, 16) != nodeCount) {
-            throw new IOException("a batch of " + rows + " rows with " + buffers + " buffers, the schema has "
-                    + bufferCount);
+        if (rows < 0
+                || rows > Integer.MAX_VALUE - rows()
+                || buffers != bufferCount
+                || batch.count(1, 16) != nodeCount) {
+            throw new IOException(
+                    "a batch of " + rows + " rows with " + buffers + " buffers, the schema has " + bufferCount);
         }
         if (batch.table(3) != null) {
             throw new IOException("its batches are compressed, which is not supported: write them without compression");
@@ -345,13 +341,12 @@ public final class ArrowStream implements AutoCloseable {
     private Long integer(Batch batch, Column column, long at) throws IOException {
         int bytes = column.width / 8;
         ByteBuffer value = little(batch, column.buffer + 1, at * bytes, bytes);
-        long number =
-                switch (bytes) {
-                    case 1 -> value.get();
-                    case 2 -> value.getShort();
-                    case 4 -> value.getInt();
-                    default -> value.getLong();
-                };
+        long number = switch (bytes) {
+            case 1 -> value.get();
+            case 2 -> value.getShort();
+            case 4 -> value.getInt();
+            default -> value.getLong();
+        };
         if (column.signed || (bytes == 8 && number >= 0)) {
             return number;
         }
@@ -416,6 +411,7 @@ public final class ArrowStream implements AutoCloseable {
 
     @Override
     public String toString() {
-        return file + ": " + rows() + " rows of " + Arrays.toString(columns.keySet().toArray());
+        return file + ": " + rows() + " rows of "
+                + Arrays.toString(columns.keySet().toArray());
     }
 }

@@ -72,7 +72,7 @@ final class ScoreTest {
     @Test
     void aKilledProcessIsGoneOnWith() throws Exception {
         Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
-        Path data = TinyPairs.write(temporary.resolve("data"), 600, List.of(17));
+        Path data = TinyPairs.write(temporary.resolve("data"), 200, List.of(17));
         Path whole = temporary.resolve("whole.parquet");
         assertThat(smpo("score", model, data, "--out", whole, "--batch", 1, "--threads", 1)
                         .code())
@@ -98,7 +98,7 @@ final class ScoreTest {
                 .redirectOutput(temporary.resolve("child.log").toFile())
                 .start();
         Path journal = ScoreRun.journal(out);
-        while (child.isAlive() && (Files.notExists(journal) || Files.size(journal) < 4_000)) {
+        while (child.isAlive() && (Files.notExists(journal) || Files.size(journal) < 1_500)) {
             Thread.sleep(2);
         }
         child.destroyForcibly();
@@ -107,7 +107,7 @@ final class ScoreTest {
         assertThat(out).doesNotExist();
         Outcome rest = smpo("score", model, data, "--out", out, "--batch", 1, "--threads", 1, "--resume");
         assertThat(rest.code()).as(rest.err()).isZero();
-        assertThat(rest.out()).contains("599 scored, 1 bad").contains("in an earlier run");
+        assertThat(rest.out()).contains("199 scored, 1 bad").contains("in an earlier run");
         assertThat(Files.readAllBytes(out)).isEqualTo(Files.readAllBytes(whole));
     }
 }

@@ -18,7 +18,15 @@ import picocli.CommandLine.Spec;
         description = "Preference tuning of diffusion models.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
-        subcommands = {Doctor.class, Inspect.class, Convert.class, Generate.class, Score.class, CacheCommand.class},
+        subcommands = {
+            Doctor.class,
+            Inspect.class,
+            Convert.class,
+            Generate.class,
+            Data.class,
+            Score.class,
+            CacheCommand.class
+        },
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},
         commandListHeading = "%nCommands:%n",

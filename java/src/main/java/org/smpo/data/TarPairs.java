@@ -26,6 +26,7 @@ import org.smpo.io.JsonException;
 ///
 /// The headers of all shards are read once; members are then read by their offsets, in any order.
 final class TarPairs implements PairSource {
+    private static final long BLOCK = 512;
     private static final int MAX_TEXT_BYTES = 1 << 20;
 
     private static final Pattern IMAGE = Pattern.compile(
@@ -97,7 +98,9 @@ final class TarPairs implements PairSource {
         Map<String, Sample> found = new LinkedHashMap<>();
         try (TarFile tar = new TarFile(file)) {
             long end = Files.size(file);
+            long last = 0;
             for (TarArchiveEntry entry : tar.getEntries()) {
+                last = Math.max(last, entry.getDataOffset() + Math.max(0, entry.getSize()));
                 if (!entry.isFile() || entry.isSparse()) {
                     continue;
                 }
@@ -125,6 +128,11 @@ final class TarPairs implements PairSource {
                     throw new IOException(
                             file + ": member " + name + ": expected one " + field + " of " + key + ", found two");
                 }
+            }
+            // A block of zeros ends an archive; without it more members may have followed.
+            if (end / BLOCK <= Math.ceilDiv(last, BLOCK)) {
+                throw new IOException(file + ": expected a whole tar file, found one that ends after " + end + " bytes"
+                        + " without its end mark");
             }
         } catch (IllegalArgumentException e) {
             throw new IOException(file + ": expected a tar file, found one that cannot be read: " + e.getMessage(), e);

@@ -9,7 +9,7 @@ public enum Purpose {
     TIMESTEPS(1),
     /// Order of the training pairs. Step: the epoch; item: 0.
     DATA_ORDER(2),
-    /// Whether a pair's caption is replaced by the empty one. Step: the optimizer step; item: the pair.
+    /// Whether a pair's caption is replaced by the empty one. Step: the epoch; item: the pair.
     CAPTION_DROPOUT(3),
     /// The normal of the VAE posterior's sample. Step: the optimizer step; item: the image's row.
     VAE_SAMPLE(4),
@@ -28,7 +28,9 @@ public enum Purpose {
     /// Resamples of an evaluation's confidence intervals. Item: the resample.
     BOOTSTRAP(11),
     /// Initial weights of new parameters (LoRA's down projections). Item: the parameter.
-    INITIAL_WEIGHTS(12);
+    INITIAL_WEIGHTS(12),
+    /// Which pairs are kept away from training. Step and item: 0.
+    HELD_OUT(13);
 
     private final int code;
 

@@ -82,7 +82,8 @@ class PhiloxTest {
                         "9 CROP",
                         "10 FLIP",
                         "11 BOOTSTRAP",
-                        "12 INITIAL_WEIGHTS");
+                        "12 INITIAL_WEIGHTS",
+                        "13 HELD_OUT");
     }
 
     @Test

@@ -46,6 +46,7 @@ final class ScoreTest {
         Outcome again = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--resume");
         assertThat(again.code()).as(again.err()).isZero();
         assertThat(again.out()).contains("6 scored, 1 bad, 7 of them in an earlier run");
+        assertThat(smpo("inspect", model).out()).contains("CLIPModel");
         // The processor may stand elsewhere, and has to stand somewhere.
         Path processor = temporary.resolve("processor");
         Files.createDirectories(processor);

@@ -24,9 +24,11 @@ import picocli.CommandLine.Spec;
             Convert.class,
             Generate.class,
             Data.class,
+            Score.class,
             Trace.class,
             CacheCommand.class
         },
+
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},
         commandListHeading = "%nCommands:%n",

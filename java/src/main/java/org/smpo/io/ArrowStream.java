@@ -21,9 +21,8 @@ import java.util.Objects;
 /// kept.
 ///
 /// Numbers, truth values, text and bytes can be read, and those inside a struct; columns of other types are only
-/// passed
-/// over. Every length and offset is checked against what holds it. Safe for use from any thread.
-/// Source: Arrow Columnar Format 1.5, "Serialization and Interprocess Communication".
+/// passed over. Every length and offset is checked against what holds it. Safe for use from any thread. Source:
+/// Arrow Columnar Format 1.5, "Serialization and Interprocess Communication".
 public final class ArrowStream implements AutoCloseable {
     private static final int CONTINUATION = -1;
     private static final int MAX_METADATA = 1 << 26;

@@ -68,7 +68,7 @@ final class ScoreJournal implements AutoCloseable {
         try {
             FileLock lock = lock(path, channel);
             List<ScoredPair> rows = new ArrayList<>();
-            ByteBuffer first = frame(channel);
+            byte[] first = frame(channel);
             if (first == null) {
                 // Nothing, or a beginning that a crash cut short.
                 channel.truncate(0);
@@ -77,7 +77,7 @@ final class ScoreJournal implements AutoCloseable {
             } else {
                 requireSame(path, decode(first), identity);
                 long end = channel.position();
-                for (ByteBuffer frame = frame(channel); frame != null; frame = frame(channel)) {
+                for (byte[] frame = frame(channel); frame != null; frame = frame(channel)) {
                     rows.addAll(decodeRows(frame));
                     end = channel.position();
                 }
@@ -147,32 +147,33 @@ final class ScoreJournal implements AutoCloseable {
         channel.force(false);
     }
 
-    /// The next frame, or null when there is no whole one.
-    private static ByteBuffer frame(FileChannel channel) throws IOException {
-        ByteBuffer header = read(channel, FRAME_HEADER);
+    /// The next frame's content, or null when there is no whole one.
+    private static byte[] frame(FileChannel channel) throws IOException {
+        byte[] header = read(channel, FRAME_HEADER);
         if (header == null) {
             return null;
         }
-        int length = header.getInt();
-        int checksum = header.getInt();
+        int length = ByteBuffer.wrap(header).getInt(0);
+        int checksum = ByteBuffer.wrap(header).getInt(Integer.BYTES);
         if (length < 0 || length > MAX_FRAME) {
             return null;
         }
-        ByteBuffer content = read(channel, length);
-        return content != null && checksum(content.array()) == checksum ? content : null;
+        byte[] content = read(channel, length);
+        return content != null && checksum(content) == checksum ? content : null;
     }
 
-    private static ByteBuffer read(FileChannel channel, int length) throws IOException {
+    private static byte[] read(FileChannel channel, int length) throws IOException {
         if (channel.size() - channel.position() < length) {
             return null;
         }
-        ByteBuffer buffer = ByteBuffer.allocate(length);
+        byte[] bytes = new byte[length];
+        ByteBuffer buffer = ByteBuffer.wrap(bytes);
         while (buffer.hasRemaining()) {
             if (channel.read(buffer) < 0) {
                 return null;
             }
         }
-        return buffer.flip();
+        return bytes;
     }
 
     private static int checksum(byte[] content) {
@@ -192,8 +193,8 @@ final class ScoreJournal implements AutoCloseable {
         return bytes.toByteArray();
     }
 
-    private static SortedMap<String, String> decode(ByteBuffer frame) throws IOException {
-        DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame.array()));
+    private static SortedMap<String, String> decode(byte[] frame) throws IOException {
+        DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame));
         SortedMap<String, String> identity = new TreeMap<>();
         for (int left = in.readInt(); left > 0; left--) {
             identity.put(readText(in), readText(in));
@@ -215,8 +216,8 @@ final class ScoreJournal implements AutoCloseable {
         return bytes.toByteArray();
     }
 
-    private static List<ScoredPair> decodeRows(ByteBuffer frame) throws IOException {
-        DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame.array()));
+    private static List<ScoredPair> decodeRows(byte[] frame) throws IOException {
+        DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame));
         List<ScoredPair> batch = new ArrayList<>();
         for (int left = in.readInt(); left > 0; left--) {
             batch.add(new ScoredPair(in.readLong(), readText(in), in.readDouble(), in.readDouble(), readText(in)));

@@ -1,0 +1,217 @@
+package org.smpo.reward;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.IntStream;
+import org.smpo.data.BadPair;
+import org.smpo.data.PairRecord;
+import org.smpo.data.PairSource;
+import org.smpo.data.PreferencePair;
+import org.smpo.io.ImageException;
+import org.smpo.io.RgbImage;
+
+/// Scores every pair of a data set with a reward and writes a file of scores.
+///
+/// What is done is kept beside the target in `TARGET.journal`, batch by batch. A run that was stopped, however,
+/// goes on after its last whole batch and ends with the bytes that it would have had. While a batch is scored the
+/// next one is decoded.
+public final class ScoreRun {
+    private static final String BATCH = "smpo.batch";
+
+    private final PairSource data;
+    private final Reward reward;
+    private final int batch;
+    private final SortedMap<String, String> metadata;
+
+    /// Prepares a run.
+    ///
+    /// @param data to be scored; stays the caller's
+    /// @param reward stays the caller's
+    /// @param batch pairs at once. Sums are rounded otherwise in another batch, so it is part of what a run is
+    /// @param notes what else goes into the file's metadata, under names with `smpo.` before them
+    /// @throws IllegalArgumentException when the batch is not positive
+    /// @throws IOException when the data cannot be read
+    public ScoreRun(PairSource data, Reward reward, int batch, Map<String, String> notes) throws IOException {
+        if (batch < 1) {
+            throw new IllegalArgumentException("batch: expected 1 or more, got " + batch);
+        }
+        this.data = data;
+        this.reward = reward;
+        this.batch = batch;
+        SortedMap<String, String> all = new TreeMap<>();
+        notes.forEach((key, value) -> all.put("smpo." + key, value));
+        all.put(ScoreTable.FORMAT, "1");
+        all.put(ScoreTable.REWARD, reward.name());
+        all.put(ScoreTable.MODEL, reward.digest());
+        all.put(ScoreTable.DATA, data.fingerprint());
+        all.put(ScoreTable.ROWS, String.valueOf(data.size()));
+        all.put(ScoreTable.PREPROCESSING, reward.preprocessing());
+        all.put(BATCH, String.valueOf(batch));
+        this.metadata = Collections.unmodifiableSortedMap(all);
+    }
+
+    /// Told after each batch.
+    @FunctionalInterface
+    public interface Progress {
+        /// Says how far the run is.
+        ///
+        /// @param before rows that an earlier run had done
+        /// @param done rows that are done, those among them
+        /// @param all rows
+        void done(int before, int done, int all);
+    }
+
+    /// How a run ended.
+    ///
+    /// @param scored pairs with scores
+    /// @param problems what is wrong with the others, by row
+    /// @param resumed rows that an earlier run had done
+    public record Summary(int scored, SortedMap<Integer, String> problems, int resumed) {
+        public Summary {
+            problems = Collections.unmodifiableSortedMap(new TreeMap<>(problems));
+        }
+    }
+
+    /// Where an unfinished run is kept.
+    public static Path journal(Path target) {
+        return target.resolveSibling(target.getFileName() + ".journal");
+    }
+
+    /// Scores and writes.
+    ///
+    /// @param target may not exist, unless it is what this run would write and `resume` is given
+    /// @param resume whether to go on with an unfinished run, if there is one
+    /// @throws IOException when the data cannot be read or the file not be written; when there is an unfinished run
+    ///     and `resume` is not given; when it is a run of another model, other data or other options
+    public Summary run(Path target, boolean resume, Progress progress) throws IOException {
+        if (Files.exists(target)) {
+            if (resume && Files.notExists(journal(target)) && finished(target)) {
+                return summary(ScoreFile.read(target).rows(), data.size());
+            }
+            throw new IOException(target + ": expected nothing there yet, found a file: delete it or name another");
+        }
+        try (ScoreJournal journal =
+                resume ? ScoreJournal.open(journal(target), metadata) : ScoreJournal.begin(journal(target), metadata)) {
+            int before = journal.rows().size();
+            score(journal, progress);
+            ScoreFile.write(target, journal.rows(), metadata);
+            journal.delete();
+            return summary(journal.rows(), before);
+        }
+    }
+
+    /// Whether a file is what this run would write.
+    private boolean finished(Path target) throws IOException {
+        return ScoreTable.read(target).metadata().equals(metadata);
+    }
+
+    private static Summary summary(List<ScoredPair> rows, int resumed) {
+        SortedMap<Integer, String> problems = new TreeMap<>();
+        for (ScoredPair pair : rows) {
+            if (!pair.scored()) {
+                problems.put((int) pair.row(), pair.id() + ": " + pair.problem());
+            }
+        }
+        return new Summary(rows.size() - problems.size(), problems, resumed);
+    }
+
+    private void score(ScoreJournal journal, Progress progress) throws IOException {
+        int before = journal.rows().size();
+        int all = data.size();
+        try (ExecutorService decoders = Executors.newVirtualThreadPerTaskExecutor()) {
+            Future<List<Decoded>> next = before < all ? decoders.submit(() -> decode(before)) : null;
+            for (int from = before; from < all; from += batch) {
+                List<Decoded> current = get(next);
+                int following = from + batch;
+                next = following < all ? decoders.submit(() -> decode(following)) : null;
+                journal.append(score(current));
+                progress.done(before, journal.rows().size(), all);
+            }
+        }
+    }
+
+    private static List<Decoded> get(Future<List<Decoded>> batch) throws IOException {
+        try {
+            return batch.get();
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof IOException cause) {
+                throw new IOException(cause.getMessage(), cause);
+            }
+            throw new IllegalStateException(e.getCause());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IOException("interrupted", e);
+        }
+    }
+
+    /// One record, its images as pixels, or what is wrong with it.
+    private record Decoded(int row, String id, String caption, RgbImage image0, RgbImage image1, String problem) {}
+
+    private List<Decoded> decode(int from) throws IOException {
+        List<Integer> rows = IntStream.range(from, Math.min(from + batch, data.size()))
+                .boxed()
+                .toList();
+        return data.read(rows).parallelStream().map(ScoreRun::decode).toList();
+    }
+
+    private static Decoded decode(PairRecord found) {
+        return switch (found) {
+            case BadPair bad -> new Decoded(bad.index(), bad.id(), null, null, null, bad.message());
+            case PreferencePair pair -> {
+                try {
+                    yield new Decoded(
+                            pair.index(),
+                            pair.id(),
+                            pair.caption(),
+                            pair.image0().decode(),
+                            pair.image1().decode(),
+                            null);
+                } catch (ImageException e) {
+                    yield new Decoded(pair.index(), pair.id(), null, null, null, e.getMessage());
+                }
+            }
+        };
+    }
+
+    private List<ScoredPair> score(List<Decoded> records) throws IOException {
+        List<String> captions = new ArrayList<>();
+        List<RgbImage> pictures = new ArrayList<>();
+        for (Decoded good : records) {
+            if (good.problem() == null) {
+                captions.addAll(List.of(good.caption(), good.caption()));
+                pictures.addAll(List.of(good.image0(), good.image1()));
+            }
+        }
+        double[] scores;
+        try {
+            scores = pictures.isEmpty() ? new double[0] : reward.score(captions, pictures);
+        } catch (ArithmeticException e) {
+            throw new IOException(
+                    "rows " + records.getFirst().row() + " to "
+                            + records.getLast().row() + ": " + e.getMessage(),
+                    e);
+        }
+        List<ScoredPair> rows = new ArrayList<>();
+        int at = 0;
+        for (Decoded each : records) {
+            if (each.problem() == null) {
+                rows.add(ScoredPair.of(each.row(), each.id(), scores[at], scores[at + 1]));
+                at += 2;
+            } else {
+                rows.add(ScoredPair.bad(each.row(), each.id(), each.problem()));
+            }
+        }
+        return rows;
+    }
+}

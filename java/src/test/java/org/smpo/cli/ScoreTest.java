@@ -1,0 +1,114 @@
+package org.smpo.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.model.TinyClip;
+import org.smpo.reward.ScoreRun;
+import org.smpo.reward.TinyPairs;
+import picocli.CommandLine;
+
+/// `smpo score` as a user runs it, on a small model with made-up weights.
+final class ScoreTest {
+    @TempDir
+    private Path temporary;
+
+    private record Outcome(int code, String out, String err) {}
+
+    private static Outcome smpo(Object... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+        int code =
+                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    @Test
+    void scoresAndSaysSo() throws IOException {
+        Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
+        Path data = TinyPairs.write(temporary.resolve("data"), 7, List.of(2));
+        Path out = temporary.resolve("scores.parquet");
+        Outcome scored = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2);
+        assertThat(scored.code()).as(scored.err()).isZero();
+        assertThat(scored.out()).contains(out.toString(), "6 scored, 1 bad", "image 0 is better in");
+        assertThat(scored.err()).contains("7 of 7 pairs", "row 2: pair-2");
+        assertThat(smpo("score", model, data, "--out", out).err()).contains("expected nothing there yet");
+        Outcome again = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--resume");
+        assertThat(again.code()).as(again.err()).isZero();
+        assertThat(again.out()).contains("6 scored, 1 bad, 7 of them in an earlier run");
+        assertThat(smpo("inspect", model).out()).contains("CLIPModel");
+        // The processor may stand elsewhere, and has to stand somewhere.
+        Path processor = temporary.resolve("processor");
+        Files.createDirectories(processor);
+        for (String name : List.of("preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json")) {
+            Files.move(model.resolve(name), processor.resolve(name));
+        }
+        Path other = temporary.resolve("other.parquet");
+        assertThat(smpo("score", model, data, "--out", other).err()).contains("preprocessor_config.json", "PickScore");
+        assertThat(smpo("score", model, data, "--out", other, "--processor", processor)
+                        .code())
+                .isZero();
+        assertThat(smpo("score", temporary.resolve("x"), data, "--out", other).code())
+                .isEqualTo(2);
+        assertThat(smpo("score", model, data, "--out", other, "--batch", 0).err())
+                .contains("--batch");
+        assertThat(smpo("score", model, data, "--out", other, "--precision", "fp8")
+                        .err())
+                .contains("fp8");
+        assertThat(smpo("score", model, data, "--out", other, "--device", "tpu").code())
+                .isEqualTo(2);
+    }
+
+    /// A process of its own, killed while it scores; what it had done is not done again, and the file is the same.
+    @Test
+    void aKilledProcessIsGoneOnWith() throws Exception {
+        Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
+        Path data = TinyPairs.write(temporary.resolve("data"), 200, List.of(17));
+        Path whole = temporary.resolve("whole.parquet");
+        assertThat(smpo("score", model, data, "--out", whole, "--batch", 1, "--threads", 1)
+                        .code())
+                .isZero();
+        Path out = temporary.resolve("scores.parquet");
+        Process child = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-Dsmpo.library=" + System.getProperty("smpo.library"),
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        "org.smpo.cli.Main",
+                        "score",
+                        model.toString(),
+                        data.toString(),
+                        "--out",
+                        out.toString(),
+                        "--batch",
+                        "1",
+                        "--threads",
+                        "1")
+                .redirectErrorStream(true)
+                .redirectOutput(temporary.resolve("child.log").toFile())
+                .start();
+        Path journal = ScoreRun.journal(out);
+        while (child.isAlive() && (Files.notExists(journal) || Files.size(journal) < 1_500)) {
+            Thread.sleep(2);
+        }
+        child.destroyForcibly();
+        assertThat(child.waitFor(60, TimeUnit.SECONDS)).isTrue();
+        assertThat(journal).as(Files.readString(temporary.resolve("child.log"))).exists();
+        assertThat(out).doesNotExist();
+        Outcome rest = smpo("score", model, data, "--out", out, "--batch", 1, "--threads", 1, "--resume");
+        assertThat(rest.code()).as(rest.err()).isZero();
+        assertThat(rest.out()).contains("199 scored, 1 bad").contains("in an earlier run");
+        assertThat(Files.readAllBytes(out)).isEqualTo(Files.readAllBytes(whole));
+    }
+}

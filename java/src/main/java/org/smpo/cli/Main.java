@@ -25,10 +25,10 @@ import picocli.CommandLine.Spec;
             Generate.class,
             Data.class,
             Score.class,
+            Train.class,
             Trace.class,
             CacheCommand.class
         },
-
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},
         commandListHeading = "%nCommands:%n",

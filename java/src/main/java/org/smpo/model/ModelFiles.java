@@ -97,8 +97,7 @@ public final class ModelFiles implements AutoCloseable {
                             List.of(weights),
                             weights,
                             ""));
-            return new ModelFiles(
-                    path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(file));
+            return new ModelFiles(path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(file));
         } catch (IOException | RuntimeException e) {
             file.close();
             throw e;

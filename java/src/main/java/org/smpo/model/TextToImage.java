@@ -100,7 +100,8 @@ public final class TextToImage implements AutoCloseable {
     /// @see #open(Path, String, Precision, int)
     public static TextToImage open(ModelFiles files, String device, Precision precision, int threads)
             throws IOException {
-        EngineConfig config = EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
+        EngineConfig config =
+                EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
         Engine engine = Engine.open(config);
         try {
             TextToImage opened = open(files, engine, precision);
@@ -116,9 +117,19 @@ public final class TextToImage implements AutoCloseable {
     ///
     /// @param precision of the UNet
     public static TextToImage open(ModelFiles files, Engine engine, Precision precision) throws IOException {
+        return open(files, engine, precision, null);
+    }
+
+    /// Opens a model whose UNet is there already, one in training, say; that stays the caller's, as the engine does.
+    public static TextToImage open(ModelFiles files, Engine engine, UNet unet) throws IOException {
+        return open(files, engine, null, unet);
+    }
+
+    private static TextToImage open(ModelFiles files, Engine engine, Precision precision, UNet unet)
+            throws IOException {
         TextToImage opened = new TextToImage(files, engine);
         try {
-            opened.load(files, precision);
+            opened.load(files, precision, unet);
             return opened;
         } catch (IOException | RuntimeException e) {
             opened.close();
@@ -126,7 +137,7 @@ public final class TextToImage implements AutoCloseable {
         }
     }
 
-    private void load(ModelFiles files, Precision precision) throws IOException {
+    private void load(ModelFiles files, Precision precision, UNet given) throws IOException {
         for (String name : family.textEncoders()) {
             String tokenizer = name.replace("text_encoder", "tokenizer");
             Path folder = files.tokenizer(tokenizer)
@@ -140,7 +151,9 @@ public final class TextToImage implements AutoCloseable {
                     name,
                     keep(TextEncoder.load(engine, files.component(name), ModelOptions.frozen(Precision.FP32.dtype()))));
         }
-        unet = keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
+        unet = given == null
+                ? keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())))
+                : given;
         vae = keep(Vae.load(engine, files.component("vae")));
         if (family == Family.SDXL) {
             SizeConditioning.requireFits(

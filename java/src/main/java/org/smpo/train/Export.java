@@ -97,8 +97,7 @@ final class Export {
             case LORA_PEFT -> PeftFile.write(lora(tuned), target, null);
             case LORA_KOHYA -> {
                 try (ModelFiles files = ModelFiles.open(model)) {
-                    KohyaFile.write(
-                            lora(tuned), target, files.family().orElseThrow(), files.unet(), null);
+                    KohyaFile.write(lora(tuned), target, files.family().orElseThrow(), files.unet(), null);
                 }
             }
         }
@@ -163,8 +162,8 @@ final class Export {
         for (Map.Entry<String, Weight> tensor : tensors.entrySet()) {
             if (tensor.getKey().endsWith(DOWN)) {
                 String path = tensor.getKey().substring(0, tensor.getKey().length() - DOWN.length());
-                Lora.Module module = new Lora.Module(
-                        UNET, path, tensor.getValue(), tensors.get(path + UP), recipe.alpha(), false);
+                Lora.Module module =
+                        new Lora.Module(UNET, path, tensor.getValue(), tensors.get(path + UP), recipe.alpha(), false);
                 modules.put(module.key(), module);
             }
         }

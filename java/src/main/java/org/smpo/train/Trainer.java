@@ -12,9 +12,9 @@ import java.util.Map;
 import java.util.Optional;
 import org.smpo.cache.Cache;
 import org.smpo.data.BadPair;
-import org.smpo.data.LabelledPairs;
+import org.smpo.data.JoinedPairs;
 import org.smpo.data.Labeler;
-import org.smpo.data.PairScores;
+import org.smpo.data.LabelledPairs;
 import org.smpo.data.PairSource;
 import org.smpo.data.ScoreTable;
 import org.smpo.ffi.CpuInfo;
@@ -53,9 +53,9 @@ import org.smpo.report.TensorBoard;
 
 /// A training run: a recipe, a folder, and the loop of steps between checkpoints.
 ///
-/// Everything random is a function of the recipe's seed and the step, and everything else that a step depends on is in
-/// a checkpoint: a run that was stopped and resumed ends with the bits of one that was not. Belongs to the thread that
-/// opened it, but for [#stop()].
+/// Everything random is a function of the recipe's seed and the step, and everything else that a step depends on is
+/// in a checkpoint: a run that was stopped and resumed ends with the bits of one that was not. Belongs to the
+/// thread that opened it, but for [#stop()].
 public final class Trainer implements AutoCloseable {
     private static final int MARGIN_BUCKETS = 10;
     private static final int HELD_OUT_WINDOW = 16;
@@ -138,8 +138,7 @@ public final class Trainer implements AutoCloseable {
     /// @param cacheFolder of encoded pictures and prompts; see [Cache#defaultFolder()]
     /// @throws IllegalArgumentException when the recipe does not go with the model or the data
     /// @throws IOException when a file cannot be read, the folder has a run already, or another process has it
-    public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener)
-            throws IOException {
+    public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
         RunFolder folder = RunFolder.open(recipe.output());
         try {
             return new Trainer(recipe, folder, resume, cacheFolder, listener);
@@ -210,7 +209,12 @@ public final class Trainer implements AutoCloseable {
                     recipe.inversionSchedule().orElse(null),
                     slots());
             samples = recipe.samples().every().isPresent()
-                    ? keep(new Samples(engine, files, policy, recipe.samples(), recipe.data().resolution()))
+                    ? keep(new Samples(
+                            engine,
+                            files,
+                            policy,
+                            recipe.samples(),
+                            recipe.data().resolution()))
                     : null;
             manifest = manifest(files, family);
         } catch (IOException | RuntimeException e) {
@@ -315,9 +319,7 @@ public final class Trainer implements AutoCloseable {
         if (recipe.labels().scores().isPresent()) {
             org.smpo.reward.ScoreTable file =
                     org.smpo.reward.ScoreTable.read(recipe.labels().scores().get(), source);
-            scores = pair -> Double.isNaN(file.score0(pair))
-                    ? Optional.empty()
-                    : Optional.of(new PairScores(file.score0(pair), file.score1(pair)));
+            scores = file::scores;
         }
         boolean smooth = objective.inputs().contains(PairInput.LABEL)
                 && recipe.labels().probability().isEmpty();
@@ -439,8 +441,8 @@ public final class Trainer implements AutoCloseable {
 
     /// Takes the steps that are left, and writes the tuned model.
     ///
-    /// @throws NonFiniteStepException when a loss or gradient is not finite: no weight has then changed since the last
-    ///     good step
+    /// @throws NonFiniteStepException when a loss or gradient is not finite: no weight has then changed since the
+    ///     last good step
     /// @throws IOException when data cannot be read or a file cannot be written, a full disk for one; the last
     ///     checkpoint is then intact
     public Result run() throws IOException, InterruptedException {
@@ -504,8 +506,7 @@ public final class Trainer implements AutoCloseable {
     public void discard() throws IOException {
         log.close();
         board.close();
-        for (Path file :
-                List.of(folder.recipe(), folder.manifest(), folder.log(), TensorBoard.fileIn(folder.root()))) {
+        for (Path file : List.of(folder.recipe(), folder.manifest(), folder.log(), TensorBoard.fileIn(folder.root()))) {
             Files.deleteIfExists(file);
         }
     }
@@ -549,15 +550,15 @@ public final class Trainer implements AutoCloseable {
             long differentiated = System.nanoTime();
             StepOutcome outcome = optimizer.step(learningRate(done), maxGradNorm());
             if (!outcome.applied()) {
-                throw new NonFiniteStepException("the gradient is not finite, first in " + optimizer.findNonFinite().orElse("its norm")
-                                + "; pairs of the step: " + String.join(", ", window.ids()));
+                throw new NonFiniteStepException("the gradient is not finite, first in "
+                        + optimizer.findNonFinite().orElse("its norm") + "; pairs of the step: "
+                        + String.join(", ", window.ids()));
             }
             long end = System.nanoTime();
             done++;
             double undecided = Health.undecided(
                     window.latents().label(), gamma(), recipe.health().undecidedMargin());
-            List<Health.Warning> warnings =
-                    health.step(results.pairs(), results.loss(), needsReference(), undecided);
+            List<Health.Warning> warnings = health.step(results.pairs(), results.loss(), needsReference(), undecided);
             Map<String, Object> entry = entry(window, results, outcome, undecided, warnings);
             entry.put(
                     "time",
@@ -615,7 +616,8 @@ public final class Trainer implements AutoCloseable {
         List<String> offending = new ArrayList<>();
         for (int pair = 0; pair < results.loss().length; pair++) {
             if (!Double.isFinite(results.loss()[pair])) {
-                offending.add(window.ids().get(pair) + " (t = " + window.latents().timesteps()[pair] + ")");
+                offending.add(
+                        window.ids().get(pair) + " (t = " + window.latents().timesteps()[pair] + ")");
             }
         }
         if (!offending.isEmpty()) {
@@ -667,8 +669,7 @@ public final class Trainer implements AutoCloseable {
         int[] counts = new int[MARGIN_BUCKETS + 1];
         for (int i = 0; i < timesteps.length; i++) {
             int bucket = Math.min(MARGIN_BUCKETS, timesteps[i] / width);
-            double reference =
-                    needsReference() ? pairs.referenceWinner()[i] - pairs.referenceLoser()[i] : 0;
+            double reference = needsReference() ? pairs.referenceWinner()[i] - pairs.referenceLoser()[i] : 0;
             sums[bucket] -= pairs.policyWinner()[i] - pairs.policyLoser()[i] - reference;
             counts[bucket]++;
         }
@@ -730,8 +731,7 @@ public final class Trainer implements AutoCloseable {
 
     /// Errors and losses of held-out pairs: the same pairs, noise and timesteps each time.
     private void evaluate() throws IOException, InterruptedException {
-        int all = Math.min(
-                data.heldOut().length, recipe.evaluate().pairs().orElse(Integer.MAX_VALUE));
+        int all = Math.min(data.heldOut().length, recipe.evaluate().pairs().orElse(Integer.MAX_VALUE));
         double loss = 0;
         double correct = 0;
         double[] errors = new double[4];
@@ -743,7 +743,9 @@ public final class Trainer implements AutoCloseable {
                 int count = results.loss().length;
                 pairs += count;
                 loss += Arrays.stream(results.loss()).sum();
-                correct += Arrays.stream(results.logit()).filter(logit -> logit > 0).count();
+                correct += Arrays.stream(results.logit())
+                        .filter(logit -> logit > 0)
+                        .count();
                 errors[0] += Arrays.stream(results.policyWinner()).sum();
                 errors[1] += Arrays.stream(results.policyLoser()).sum();
                 errors[2] += Arrays.stream(results.referenceWinner()).sum();
@@ -789,7 +791,9 @@ public final class Trainer implements AutoCloseable {
         state.put("board_bytes", board.sync());
         Checkpoint.write(folder.checkpoints(), done, policy.network(), optimizer, state);
         Checkpoint.prune(
-                folder.checkpoints(), recipe.checkpoint().keep(), recipe.checkpoint().milestones()::contains);
+                folder.checkpoints(),
+                recipe.checkpoint().keep(),
+                recipe.checkpoint().milestones()::contains);
     }
 
     private List<Path> export(Checkpoint last) throws IOException {

@@ -47,7 +47,8 @@ import org.smpo.schedule.TimestepSampler;
 /// From a data set to the windows of a run: decodes ahead on virtual threads, encodes what the cache does not have,
 /// and draws what is random, all as functions of the step. Belongs to the engine's thread.
 final class TrainingData implements AutoCloseable {
-    /// The step of the random numbers of held-out pairs: the same whenever they are looked at, and no training step's.
+    /// The step of the random numbers of held-out pairs: the same whenever they are looked at, and no training
+    /// step's.
     static final long HELD_OUT_STEP = 0xFFFF_FFFFL;
 
     private final Engine engine;
@@ -128,8 +129,8 @@ final class TrainingData implements AutoCloseable {
         }
         if (resolution % vae.downscale() != 0) {
             close();
-            throw new IllegalArgumentException("data.resolution: expected a multiple of " + vae.downscale() + " for this VAE, got "
-                    + resolution);
+            throw new IllegalArgumentException(
+                    "data.resolution: expected a multiple of " + vae.downscale() + " for this VAE, got " + resolution);
         }
         Component component = files.component("vae");
         String config = component.config().json().asMap().toString();
@@ -138,7 +139,10 @@ final class TrainingData implements AutoCloseable {
                 Digest.sha256((component.sha256() + config).getBytes(StandardCharsets.UTF_8)),
                 "pixels -1..1, fp32, whole");
         this.texts = new TextCache(
-                cache, PromptEncoder.digest(files), xl ? 1 : 0, xl ? "fp32, both encoders, pooled" : "fp32, final norm");
+                cache,
+                PromptEncoder.digest(files),
+                xl ? 1 : 0,
+                xl ? "fp32, both encoders, pooled" : "fp32, final norm");
     }
 
     /// Pairs that are trained on.
@@ -224,7 +228,8 @@ final class TrainingData implements AutoCloseable {
             items[pairs + i] = 2L * place + 1;
         }
         images.addAll(losers);
-        List<String> captions = window.pairs().stream().map(DecodedPair::caption).toList();
+        List<String> captions =
+                window.pairs().stream().map(DecodedPair::caption).toList();
         List<String> ids = window.pairs().stream().map(DecodedPair::id).toList();
         DeviceTensor latents = null;
         List<DeviceTensor> made = new ArrayList<>();
@@ -232,7 +237,8 @@ final class TrainingData implements AutoCloseable {
             latents = latents(images, step, items);
             made.add(latents);
             List<TextCache.Embedding> embeddings = embeddings(captions);
-            DeviceTensor states = stacked(embeddings.stream().map(TextCache.Embedding::hidden).toList());
+            DeviceTensor states =
+                    stacked(embeddings.stream().map(TextCache.Embedding::hidden).toList());
             made.add(states);
             DeviceTensor pooled = null;
             DeviceTensor timeIds = null;
@@ -306,8 +312,8 @@ final class TrainingData implements AutoCloseable {
                                         (long) embedding.tokens(),
                                         (long) embedding.hidden().length / embedding.tokens()),
                                 xl
-                                        ? Optional.of(CachedTensor.of(
-                                                embedding.pooled(), (long) embedding.pooled().length))
+                                        ? Optional.of(
+                                                CachedTensor.of(embedding.pooled(), (long) embedding.pooled().length))
                                         : Optional.empty()))
                         .toList());
     }

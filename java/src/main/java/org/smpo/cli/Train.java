@@ -1,0 +1,225 @@
+package org.smpo.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.smpo.cache.Cache;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.RecipeException;
+import org.smpo.report.Progress;
+import org.smpo.train.Trainer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// `smpo train`: runs a recipe.
+@Command(
+        name = "train",
+        description = "Tune a model on preference pairs, as a recipe says.",
+        mixinStandardHelpOptions = true,
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:the run is finished, or was stopped and can be resumed",
+            "1:it failed, or the health watch stopped it",
+            "2:wrong usage or recipe"
+        })
+final class Train implements Callable<Integer> {
+    private static final double MEBI = 1 << 20;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Parameters(
+            index = "0",
+            paramLabel = "RECIPE",
+            description =
+                    "A YAML file, or the name of a built-in recipe: smpo-sd15, smpo-sdxl, smpo-small, dpo-sd15 ...")
+    private Path recipe;
+
+    @Option(
+            names = "--set",
+            paramLabel = "KEY=VALUE",
+            description = "Override a key, such as train.steps=100; may be given several times.")
+    private List<String> overrides = List.of();
+
+    @Option(names = "--resume", description = "Continue the run in the recipe's output folder.")
+    private boolean resume;
+
+    @Option(
+            names = "--dry-run",
+            description = "Check everything, print the resolved recipe, take three steps to estimate time and memory.")
+    private boolean dryRun;
+
+    @Option(
+            names = "--cache",
+            paramLabel = "DIR",
+            description = "Of encoded pictures and prompts. Default: ~/.cache/smpo.")
+    private Path cache;
+
+    Train() {}
+
+    @Override
+    public Integer call() throws IOException, InterruptedException {
+        Recipe resolved;
+        try {
+            resolved = Recipe.read(recipe, overrides);
+        } catch (RecipeException e) {
+            throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+        }
+        if (dryRun && resume) {
+            throw new ParameterException(spec.commandLine(), "--dry-run and --resume: expected one of them, got both");
+        }
+        PrintWriter err = spec.commandLine().getErr();
+        Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
+        try (Watcher watcher = new Watcher(err, resolved.train().steps(), !dryRun);
+                Trainer trainer = open(resolved, cacheFolder, watcher)) {
+            if (dryRun) {
+                return dryRun(resolved, trainer);
+            }
+            watcher.begin(trainer.done());
+            return run(trainer, watcher);
+        }
+    }
+
+    private Trainer open(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
+        try {
+            return Trainer.open(resolved, resume, cacheFolder, watcher);
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+        }
+    }
+
+    private int dryRun(Recipe resolved, Trainer trainer) throws IOException, InterruptedException {
+        PrintWriter out = spec.commandLine().getOut();
+        out.print(resolved.resolved());
+        out.println();
+        try {
+            Trainer.Estimate estimate = trainer.estimate();
+            out.printf(
+                    Locale.ROOT,
+                    "pairs to train on    %,d (%,d held out)%n",
+                    estimate.trainingPairs(),
+                    estimate.heldOutPairs());
+            out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
+            out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
+            if (estimate.slots() > 0) {
+                out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.slots());
+            }
+            out.printf(Locale.ROOT, "a step               %.3g s%n", estimate.stepSeconds());
+            out.printf(Locale.ROOT, "the run              %s%n", duration(estimate.runSeconds()));
+            out.printf(Locale.ROOT, "host tensors         %,.0f MiB at most%n", estimate.hostBytesPeak() / MEBI);
+            if (estimate.deviceBytesPeak() > 0) {
+                out.printf(Locale.ROOT, "device memory        %,.0f MiB at most%n", estimate.deviceBytesPeak() / MEBI);
+            }
+            out.flush();
+        } finally {
+            trainer.discard();
+        }
+        return 0;
+    }
+
+    private static String duration(double seconds) {
+        long whole = Math.round(seconds);
+        return whole < 60
+                ? String.format(Locale.ROOT, "%.1f s", seconds)
+                : String.format(Locale.ROOT, "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60);
+    }
+
+    private int run(Trainer trainer, Watcher watcher) throws IOException, InterruptedException {
+        PrintWriter out = spec.commandLine().getOut();
+        // A request to end the process ends the run after its step, with a checkpoint.
+        Thread runner = Thread.currentThread();
+        Thread hook = new Thread(() -> {
+            trainer.stop();
+            try {
+                runner.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        Runtime.getRuntime().addShutdownHook(hook);
+        Trainer.Result result;
+        try {
+            result = trainer.run();
+        } finally {
+            try {
+                Runtime.getRuntime().removeShutdownHook(hook);
+            } catch (IllegalStateException e) {
+                // The process is ending, and the hook waits for this thread.
+                watcher.say("stopped on request");
+            }
+        }
+        watcher.end();
+        if (result.finished()) {
+            result.written().forEach(out::println);
+            out.flush();
+            return 0;
+        }
+        out.println("stopped after step " + result.steps() + " (" + result.stoppedBy() + "); "
+                + (result.checkpoint() == null
+                        ? "no checkpoint yet"
+                        : "the newest checkpoint is " + result.checkpoint()));
+        out.flush();
+        return result.stoppedBy().equals("a request to stop") ? 0 : 1;
+    }
+
+    /// Shows a run on the error stream.
+    private static final class Watcher implements Trainer.Listener, AutoCloseable {
+        private final PrintWriter err;
+        private final long steps;
+        private final boolean bar;
+        private Progress progress;
+
+        Watcher(PrintWriter err, long steps, boolean bar) {
+            this.err = err;
+            this.steps = steps;
+            this.bar = bar;
+        }
+
+        void begin(long done) {
+            if (bar) {
+                progress = new Progress(Progress.Display.ofStandardError(err), "train", "step", done, steps);
+            }
+        }
+
+        void end() {
+            if (progress != null) {
+                progress.close();
+                progress = null;
+            }
+        }
+
+        @Override
+        public void say(String message) {
+            if (progress != null) {
+                progress.println(message);
+            } else {
+                err.println(message);
+                err.flush();
+            }
+        }
+
+        @Override
+        public void warn(String message) {
+            say("warning: " + message);
+        }
+
+        @Override
+        public void stepped(long done, long of, double loss, double accuracy) {
+            if (progress != null) {
+                progress.to(done, String.format(Locale.ROOT, "loss %.4g, accuracy %.0f %%", loss, 100 * accuracy));
+            }
+        }
+
+        @Override
+        public void close() {
+            end();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalLong;
+import org.smpo.ffi.Engine;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Png;
+import org.smpo.model.GeneratedImage;
+import org.smpo.model.ImageRequest;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.Prompt;
+import org.smpo.model.SamplerName;
+import org.smpo.model.TextToImage;
+import org.smpo.model.UNet;
+import org.smpo.recipe.SamplesRecipe;
+import org.smpo.report.TensorBoard;
+
+/// Pictures of the policy as it stands: every prompt with every seed, the same noise each time.
+final class Samples implements AutoCloseable {
+    private final SamplesRecipe recipe;
+    private final int side;
+    private final TextToImage model;
+
+    Samples(Engine engine, ModelFiles files, UNet policy, SamplesRecipe recipe, int side) throws IOException {
+        this.recipe = recipe;
+        this.side = side;
+        this.model = TextToImage.open(files, engine, policy);
+    }
+
+    /// Draws them, one at a time, into a new folder.
+    void draw(Path folder, long step, TensorBoard board) throws IOException {
+        List<Prompt> prompts = new ArrayList<>();
+        for (String prompt : recipe.prompts()) {
+            for (long seed : recipe.seeds()) {
+                prompts.add(new Prompt(prompt, "", OptionalLong.of(seed)));
+            }
+        }
+        List<byte[]> pictures = new ArrayList<>();
+        for (Prompt prompt : prompts) {
+            GeneratedImage image = model.generate(new ImageRequest(
+                            List.of(prompt),
+                            side,
+                            side,
+                            recipe.steps(),
+                            SamplerName.valueOf(recipe.sampler().name()),
+                            recipe.guidanceScale(),
+                            0,
+                            0,
+                            List.of(),
+                            0))
+                    .getFirst();
+            long seed = prompt.seed().getAsLong();
+            byte[] png = new Png(image.image(), Map.of("prompt", prompt.text(), "seed", Long.toString(seed))).bytes();
+            pictures.add(png);
+            board.image(step, "samples/" + prompt.text() + " (" + seed + ")", png);
+        }
+        java.nio.file.Files.createDirectories(folder.getParent());
+        AtomicFiles.writeDirectory(folder, target -> {
+            for (int i = 0; i < pictures.size(); i++) {
+                String name = String.format(
+                        Locale.ROOT,
+                        "%03d-%d.png",
+                        i / recipe.seeds().size(),
+                        prompts.get(i).seed().getAsLong());
+                java.nio.file.Files.write(target.resolve(name), pictures.get(i));
+            }
+        });
+    }
+
+    @Override
+    public void close() {
+        model.close();
+    }
+}

@@ -13,7 +13,6 @@ import java.util.Map;
 import java.util.Objects;
 import org.smpo.io.ArrowStream;
 import org.smpo.io.ArrowStream.Column;
-import org.smpo.io.ArrowStream.Type;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
@@ -92,7 +91,7 @@ final class ArrowPairs implements PairSource {
             for (var names : List.of(PairFields.NAMES, PairFields.LABELS)) {
                 for (String name : names) {
                     Column column = stream.columns().get(name);
-                    if (column != null && column.type() != Type.OTHER && column.type() != Type.STRUCT) {
+                    if (column != null && column.type() != ArrowStream.Type.OTHER && column.type() != ArrowStream.Type.STRUCT) {
                         fields.put(name, column);
                     }
                 }
@@ -110,10 +109,10 @@ final class ArrowPairs implements PairSource {
     private static Column image(Path file, ArrowStream stream, String which) throws IOException {
         for (String name : new String[] {"jpg_" + which, "image_" + which}) {
             Column column = stream.columns().get(name);
-            if (column != null && column.type() == Type.STRUCT && column.child("bytes") != null) {
+            if (column != null && column.type() == ArrowStream.Type.STRUCT && column.child("bytes") != null) {
                 column = column.child("bytes");
             }
-            if (column != null && column.type() != Type.BYTES) {
+            if (column != null && column.type() != ArrowStream.Type.BYTES) {
                 throw new IOException(file + ": column " + name
                         + ": expected bytes, or a struct of bytes and path, found " + column.type());
             }

@@ -1,0 +1,79 @@
+package org.smpo.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.data.BadRecords;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import picocli.CommandLine;
+
+/// `smpo data validate` as a user runs it.
+final class DataCommandTest {
+    @TempDir
+    private Path temporary;
+
+    private record Outcome(int code, String out, String err) {}
+
+    private static Outcome smpo(Object... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+        int code =
+                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    @Test
+    void theLimitDecides() throws IOException {
+        Path folder = temporary.resolve("pairs");
+        BadRecords.write(folder, 4);
+        Path json = temporary.resolve("report.json");
+        Outcome outcome = smpo("data", "validate", folder, "--json", json, "--max-bad-fraction", "0.6", "--threads", 2);
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out()).contains("bad", "1 x a missing file", "14 of 29 records are bad", "fine");
+        JsonObject report = Json.readObject(json);
+        assertThat(report.integer("records")).isEqualTo(29);
+        assertThat(report.integer("bad")).isEqualTo(14);
+        assertThat(report.bool("acceptable")).isTrue();
+        assertThat(report.string("fingerprint")).hasSize(64);
+        assertThat(report.object("problems").keys()).hasSizeGreaterThanOrEqualTo(20);
+        JsonObject missing = report.object("problems").object("missing_file");
+        assertThat(missing.string("severity")).isEqualTo("bad");
+        assertThat(missing.objects("examples").get(0).string("message")).contains("pairs.jsonl: line");
+
+        Outcome refused = smpo("data", "validate", folder);
+        assertThat(refused.code()).isEqualTo(1);
+        assertThat(refused.out()).contains("too many");
+    }
+
+    @Test
+    void wrongUsageEndsWithTwoAndUnreadableDataWithOne() throws IOException {
+        Path folder = Files.createDirectories(temporary.resolve("empty"));
+        Object[][] wrong = {
+            {"data"},
+            {"data", "validate"},
+            {"data", "validate", temporary.resolve("nothing")},
+            {"data", "validate", folder, "--max-bad-fraction", "1.5"},
+            {"data", "validate", folder, "--max-bad-fraction", "NaN"},
+            {"data", "validate", folder, "--threads", "0"},
+            {"data", "validate", folder, "--json", temporary.resolve("no/such/folder.json")},
+            {"data", "validate", folder, "--jsn", "x"}
+        };
+        for (Object[] arguments : wrong) {
+            Outcome outcome = smpo(arguments);
+            assertThat(outcome.code()).as(Arrays.toString(arguments)).isEqualTo(2);
+            assertThat(outcome.err()).isNotBlank().doesNotContain("\tat ");
+        }
+        Outcome unreadable = smpo("data", "validate", folder);
+        assertThat(unreadable.code()).isEqualTo(1);
+        assertThat(unreadable.err()).contains("expected pairs.jsonl").doesNotContain("\tat ");
+    }
+}

@@ -91,7 +91,9 @@ final class ArrowPairs implements PairSource {
             for (var names : List.of(PairFields.NAMES, PairFields.LABELS)) {
                 for (String name : names) {
                     Column column = stream.columns().get(name);
-                    if (column != null && column.type() != ArrowStream.Type.OTHER && column.type() != ArrowStream.Type.STRUCT) {
+                    if (column != null
+                            && column.type() != ArrowStream.Type.OTHER
+                            && column.type() != ArrowStream.Type.STRUCT) {
                         fields.put(name, column);
                     }
                 }

@@ -4,17 +4,15 @@ import java.util.Arrays;
 import java.util.Optional;
 import org.smpo.objective.HumanChoice;
 
-/// The labels and scores of all of a source's pairs, in memory: 17 bytes for each. Immutable.
+/// The labels and scores of all of a source's pairs, in memory: about 20 bytes for each. Immutable.
 ///
 /// A record whose label or scores are wrong stands here as unlabelled; reading it says what is wrong.
 public final class PairLabels {
-    private static final HumanChoice[] CHOICES = HumanChoice.values();
-
-    private final byte[] people;
+    private final HumanChoice[] people;
     private final double[] score0;
     private final double[] score1;
 
-    private PairLabels(byte[] people, double[] score0, double[] score1) {
+    private PairLabels(HumanChoice[] people, double[] score0, double[] score1) {
         this.people = people;
         this.score0 = score0;
         this.score1 = score1;
@@ -26,7 +24,7 @@ public final class PairLabels {
 
     /// What people said of a pair.
     public HumanChoice people(int index) {
-        return CHOICES[people[index]];
+        return people[index];
     }
 
     /// The data's own scores of a pair.
@@ -38,7 +36,7 @@ public final class PairLabels {
 
     /// Collects them in order.
     static final class Builder {
-        private byte[] people = new byte[1024];
+        private HumanChoice[] people = new HumanChoice[1024];
         private double[] score0 = new double[1024];
         private double[] score1 = new double[1024];
         private int size;
@@ -50,7 +48,7 @@ public final class PairLabels {
                 score0 = Arrays.copyOf(score0, larger);
                 score1 = Arrays.copyOf(score1, larger);
             }
-            people[size] = (byte) choice.ordinal();
+            people[size] = choice;
             score0[size] = scores.map(PairScores::score0).orElse(Double.NaN);
             score1[size] = scores.map(PairScores::score1).orElse(Double.NaN);
             size++;

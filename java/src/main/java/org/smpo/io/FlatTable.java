@@ -83,7 +83,9 @@ final class FlatTable {
         }
         int length = bytes.getInt(target);
         int from = checked(bytes, target + 4L, length);
-        return new String(bytes.array(), from, length, StandardCharsets.UTF_8);
+        byte[] text = new byte[length];
+        bytes.get(from, text);
+        return new String(text, StandardCharsets.UTF_8);
     }
 
     /// How many elements of this size a vector has.

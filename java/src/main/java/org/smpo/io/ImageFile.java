@@ -240,31 +240,24 @@ final class ImageFile {
 
     /// libjpeg's rule: JFIF means YCbCr, else Adobe's marker decides, else the components' numbers.
     private static JpegCoding coding(String source, int[] components, boolean jfif, int adobe) throws ImageException {
-        switch (components.length) {
-            case 1 -> {
-                return JpegCoding.GREY;
-            }
+        return switch (components.length) {
+            case 1 -> JpegCoding.GREY;
             case 3 -> {
-                if (jfif) {
-                    return JpegCoding.YCBCR;
-                }
-                if (adobe >= 0) {
-                    return adobe == 0 ? JpegCoding.RGB : JpegCoding.YCBCR;
-                }
                 boolean named = components[0] == 'R' && components[1] == 'G' && components[2] == 'B';
-                return named ? JpegCoding.RGB : JpegCoding.YCBCR;
+                boolean rgb = adobe >= 0 ? adobe == 0 : named;
+                yield !jfif && rgb ? JpegCoding.RGB : JpegCoding.YCBCR;
             }
             case 4 -> {
                 if (adobe < 0) {
-                    return JpegCoding.CMYK;
+                    yield JpegCoding.CMYK;
                 }
-                return adobe == 2 ? JpegCoding.INVERTED_YCCK : JpegCoding.INVERTED_CMYK;
+                yield adobe == 2 ? JpegCoding.INVERTED_YCCK : JpegCoding.INVERTED_CMYK;
             }
             default ->
                 throw new ImageException(
                         Reason.FORMAT,
                         source + ": expected a JPEG of 1, 3 or 4 components, found " + components.length);
-        }
+        };
     }
 
     /// Of the extended form, only the picture is kept; of an animation there is none.
@@ -321,7 +314,7 @@ final class ImageFile {
         System.arraycopy(file, chunk, simple, 12, 8 + length);
         int size = simple.length - 8;
         for (int i = 0; i < 4; i++) {
-            simple[4 + i] = (byte) (size >> 8 * i);
+            simple[4 + i] = (byte) (size >> (8 * i));
         }
         return simple;
     }

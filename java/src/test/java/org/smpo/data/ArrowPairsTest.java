@@ -32,11 +32,14 @@ class ArrowPairsTest {
     }
 
     private static JsonNode expected(String name) throws IOException {
-        return JsonMapper.shared().readTree(Files.readAllBytes(golden("expected.json"))).get(name);
+        return JsonMapper.shared()
+                .readTree(Files.readAllBytes(golden("expected.json")))
+                .get(name);
     }
 
     private static EncodedImage image(JsonNode row, String column) {
-        return EncodedImage.of("golden", Base64.getDecoder().decode(row.get(column).asString()));
+        return EncodedImage.of(
+                "golden", Base64.getDecoder().decode(row.get(column).asString()));
     }
 
     @Test

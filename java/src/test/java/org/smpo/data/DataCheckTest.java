@@ -33,7 +33,8 @@ class DataCheckTest {
                 assertThat(example.index()).as(problem.id()).isEqualTo(GOOD + i);
                 assertThat(example.message()).isNotBlank().doesNotContain("Exception");
             }
-            long bad = problems.stream().filter(p -> p.severity() == Severity.BAD).count();
+            long bad =
+                    problems.stream().filter(p -> p.severity() == Severity.BAD).count();
             assertThat(report.bad()).isEqualTo((int) bad).isEqualTo(14);
             double fraction = (double) bad / source.size();
             assertThat(report.badFraction()).isEqualTo(fraction);
@@ -59,13 +60,15 @@ class DataCheckTest {
                     new LabelledPairs(source.labels(), ScoreTable.of(source.labels()), Labeler.ofPeople());
             assertThat(labelled.ties()).isEqualTo(1);
             assertThat(labelled.eligible())
-                    .doesNotContain(GOOD + Problem.TIE.ordinal(), GOOD + Problem.MISSING_LABEL.ordinal());
+                    .doesNotContain(
+                            GOOD + problems.indexOf(Problem.TIE), GOOD + problems.indexOf(Problem.MISSING_LABEL));
         }
     }
 
     @Test
     void goodPairsHaveNoProblems() throws IOException, InterruptedException {
-        Path folder = DrawnPairs.folder(temporary.resolve("good"), DrawnPairs.draw(14).subList(1, 11));
+        Path folder =
+                DrawnPairs.folder(temporary.resolve("good"), DrawnPairs.draw(14).subList(1, 11));
         try (PairSource source = PairSource.open(folder)) {
             DataReport report = DataCheck.run(source, 3, done -> {});
             assertThat(report.records()).isEqualTo(10);
@@ -88,7 +91,8 @@ class DataCheckTest {
     void linksOutOfTheFolderAreNotFollowed() throws IOException {
         Path folder = temporary.resolve("linked");
         DrawnPairs.folder(folder, DrawnPairs.draw(2));
-        Path image = folder.resolve("images").resolve("p1_0." + DrawnPairs.draw(2).get(1).extension(0));
+        Path image = folder.resolve("images")
+                .resolve("p1_0." + DrawnPairs.draw(2).get(1).extension(0));
         Path outside = Files.move(image, temporary.resolve("outside"));
         Files.createSymbolicLink(image, outside);
         try (PairSource source = PairSource.open(folder)) {

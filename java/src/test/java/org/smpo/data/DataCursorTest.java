@@ -41,7 +41,8 @@ class DataCursorTest {
             assertThat(ELIGIBLE).contains(pairs);
         }
         // Another order in each epoch, and for each seed.
-        assertThat(draws.get(90).pair() == draws.get(0).pair() && draws.get(91).pair() == draws.get(1).pair())
+        assertThat(draws.get(90).pair() == draws.get(0).pair()
+                        && draws.get(91).pair() == draws.get(1).pair())
                 .isFalse();
         assertThat(steps(cursor(2, 0, 1), 0, 11, 8)).isNotEqualTo(draws.subList(0, 88));
         assertThat(cursor(2, 0, 1).heldOutPairs()).isNotEqualTo(heldOut);
@@ -70,12 +71,15 @@ class DataCursorTest {
 
     @Test
     void fractionsAndLimits() {
-        assertThat(new DataCursor(ELIGIBLE, new HeldOut(0, 0.1), 1, 0, 1).heldOutPairs()).hasSize(9);
-        assertThat(new DataCursor(ELIGIBLE, HeldOut.NONE, 1, 0, 1).trainingPairs()).isEqualTo(97);
+        assertThat(new DataCursor(ELIGIBLE, new HeldOut(0, 0.1), 1, 0, 1).heldOutPairs())
+                .hasSize(9);
+        assertThat(new DataCursor(ELIGIBLE, HeldOut.NONE, 1, 0, 1).trainingPairs())
+                .isEqualTo(97);
         // A window may be larger than the data.
         DataCursor tiny = new DataCursor(new int[] {5}, HeldOut.NONE, 1, 0, 1);
         assertThat(tiny.window(0, 3)).containsExactly(new Draw(5, 0), new Draw(5, 1), new Draw(5, 2));
-        assertThatThrownBy(() -> new DataCursor(new int[0], HeldOut.NONE, 1, 0, 1)).hasMessageContaining("found 0");
+        assertThatThrownBy(() -> new DataCursor(new int[0], HeldOut.NONE, 1, 0, 1))
+                .hasMessageContaining("found 0");
         assertThatThrownBy(() -> new DataCursor(ELIGIBLE, new HeldOut(97, 0), 1, 0, 1))
                 .hasMessageContaining("97 are held out");
         assertThatThrownBy(() -> new HeldOut(1, 0.5)).hasMessageContaining("held out");

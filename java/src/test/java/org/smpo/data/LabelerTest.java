@@ -23,8 +23,12 @@ class LabelerTest {
     @Test
     void peopleAloneAreSure() {
         Labeler people = Labeler.ofPeople();
-        assertThat(people.label(HumanChoice.IMAGE_1, SCORES).orElseThrow().winner()).isEqualTo(1);
-        assertThat(people.label(HumanChoice.IMAGE_0, Optional.empty()).orElseThrow().probability()).isEqualTo(1);
+        assertThat(people.label(HumanChoice.IMAGE_1, SCORES).orElseThrow().winner())
+                .isEqualTo(1);
+        assertThat(people.label(HumanChoice.IMAGE_0, Optional.empty())
+                        .orElseThrow()
+                        .probability())
+                .isEqualTo(1);
         assertThat(people.label(HumanChoice.TIE, SCORES)).isEmpty();
         assertThat(people.label(HumanChoice.UNKNOWN, SCORES)).isEmpty();
     }
@@ -53,8 +57,7 @@ class LabelerTest {
 
     @Test
     void whatCannotBeTrainedOnIsCounted() {
-        PairLabels labels =
-                labels(HumanChoice.IMAGE_0, HumanChoice.TIE, HumanChoice.UNKNOWN, HumanChoice.IMAGE_1);
+        PairLabels labels = labels(HumanChoice.IMAGE_0, HumanChoice.TIE, HumanChoice.UNKNOWN, HumanChoice.IMAGE_1);
         LabelledPairs people = new LabelledPairs(labels, ScoreTable.none(), Labeler.ofPeople());
         assertThat(people.eligible()).containsExactly(0, 3);
         assertThat(people.ties()).isEqualTo(1);

@@ -87,7 +87,9 @@ class PairDecoderTest {
     private static List<DecodedPair> decode(int count, long epoch, Crop crop, boolean flip, boolean shared)
             throws IOException, InterruptedException {
         DecodeOptions options = new DecodeOptions(SIDE, crop, flip, shared, 0.25, 2);
-        return new PairDecoder(options, 1).decode(same(count), draws(count, epoch)).pairs();
+        return new PairDecoder(options, 1)
+                .decode(same(count), draws(count, epoch))
+                .pairs();
     }
 
     /// Pixels are those of resizing, cropping and mirroring, in this order, and the numbers say what was done.
@@ -100,8 +102,7 @@ class PairDecoderTest {
                 for (int which = 0; which < 2; which++) {
                     DecodedImage image = pair.image(which);
                     RgbImage whole = image.mirrored() ? resized.mirrored() : resized;
-                    assertThat(image.pixels())
-                            .isEqualTo(whole.crop(image.cropLeft(), image.cropTop(), SIDE, SIDE));
+                    assertThat(image.pixels()).isEqualTo(whole.crop(image.cropLeft(), image.cropTop(), SIDE, SIDE));
                     assertThat(image.originalWidth()).isEqualTo(40);
                     assertThat(image.originalHeight()).isEqualTo(24);
                     if (crop == Crop.CENTRE) {
@@ -125,13 +126,21 @@ class PairDecoderTest {
     @Test
     void everyPlaceAndBothSidesAreDrawn() throws IOException, InterruptedException {
         List<DecodedPair> pairs = decode(300, 0, Crop.RANDOM, true, false);
-        assertThat(pairs.stream().map(pair -> pair.image0().cropLeft()).distinct()).hasSize(11);
+        assertThat(pairs.stream().map(pair -> pair.image0().cropLeft()).distinct())
+                .hasSize(11);
         // Of 600 coins, 300 with a deviation of 12; six deviations.
-        assertThat(pairs.stream().mapToInt(pair -> (pair.image0().mirrored() ? 1 : 0) + (pair.image1().mirrored() ? 1 : 0)).sum())
+        assertThat(pairs.stream()
+                        .mapToInt(pair -> (pair.image0().mirrored() ? 1 : 0)
+                                + (pair.image1().mirrored() ? 1 : 0))
+                        .sum())
                 .isBetween(300 - 74, 300 + 74);
         assertThat(pairs.stream().filter(DecodedPair::captionDropped).count()).isBetween(75L - 45, 75L + 45);
-        assertThat(pairs).allSatisfy(pair -> assertThat(pair.caption())
-                .isEqualTo(pair.captionDropped() ? "" : "caption " + pair.draw().pair()));
+        assertThat(pairs)
+                .allSatisfy(pair -> assertThat(pair.caption())
+                        .isEqualTo(
+                                pair.captionDropped()
+                                        ? ""
+                                        : "caption " + pair.draw().pair()));
     }
 
     @Test
@@ -167,9 +176,12 @@ class PairDecoderTest {
 
     @Test
     void optionsAreChecked() {
-        assertThatThrownBy(() -> new DecodeOptions(0, Crop.CENTRE, true, false, 0, 1)).hasMessageContaining("resolution");
-        assertThatThrownBy(() -> new DecodeOptions(8, Crop.CENTRE, true, false, 1.5, 1)).hasMessageContaining("dropout");
-        assertThatThrownBy(() -> new DecodeOptions(8, Crop.CENTRE, true, false, 0, 0)).hasMessageContaining("threads");
+        assertThatThrownBy(() -> new DecodeOptions(0, Crop.CENTRE, true, false, 0, 1))
+                .hasMessageContaining("resolution");
+        assertThatThrownBy(() -> new DecodeOptions(8, Crop.CENTRE, true, false, 1.5, 1))
+                .hasMessageContaining("dropout");
+        assertThatThrownBy(() -> new DecodeOptions(8, Crop.CENTRE, true, false, 0, 0))
+                .hasMessageContaining("threads");
         assertThat(DecodeOptions.published(512).captionDropout()).isEqualTo(0.2);
     }
 }

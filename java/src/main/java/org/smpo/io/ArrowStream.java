@@ -46,7 +46,7 @@ public final class ArrowStream implements AutoCloseable {
         TRUTH,
         TEXT,
         BYTES,
-        /// Columns of its own; see [#child].
+        /// Columns of its own; see [Column#child].
         STRUCT,
         /// A type that is not read.
         OTHER

@@ -33,7 +33,7 @@ public final class BadRecords {
         List<byte[]> more = new ArrayList<>();
         List<Problem> problems = new ArrayList<>();
         for (Problem problem : Problem.values()) {
-            more.add(line(folder, problem, drawn));
+            more.add(line(folder, problem, more.size() + 1, drawn));
             problems.add(problem);
         }
         byte[] all = lines;
@@ -47,14 +47,14 @@ public final class BadRecords {
         return problems;
     }
 
-    private static byte[] line(Path folder, Problem problem, List<Drawn> good) throws IOException {
+    private static byte[] line(Path folder, Problem problem, int seed, List<Drawn> good) throws IOException {
         String name = problem.id();
         Map<String, Object> fields = new LinkedHashMap<>();
         fields.put("id", name);
         fields.put("caption", "a bad record: " + name);
         fields.put("label", 0);
-        fields.put("image_0", image(folder, name + "_0.png", 80, 70, 1 + problem.ordinal()));
-        fields.put("image_1", image(folder, name + "_1.png", 70, 80, 1 + problem.ordinal()));
+        fields.put("image_0", image(folder, name + "_0.png", 80, 70, seed));
+        fields.put("image_1", image(folder, name + "_1.png", 70, 80, seed));
         Path broken = folder.resolve(name + "_1.png");
         byte[] png = Files.readAllBytes(broken);
         switch (problem) {

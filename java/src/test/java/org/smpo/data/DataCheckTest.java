@@ -60,7 +60,8 @@ class DataCheckTest {
                     new LabelledPairs(source.labels(), ScoreTable.of(source.labels()), Labeler.ofPeople());
             assertThat(labelled.ties()).isEqualTo(1);
             assertThat(labelled.eligible())
-                    .doesNotContain(GOOD + Problem.TIE.ordinal(), GOOD + Problem.MISSING_LABEL.ordinal());
+                    .doesNotContain(
+                            GOOD + problems.indexOf(Problem.TIE), GOOD + problems.indexOf(Problem.MISSING_LABEL));
         }
     }
 

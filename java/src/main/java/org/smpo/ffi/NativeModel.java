@@ -285,7 +285,8 @@ public final class NativeModel extends Handle {
     ///
     /// @return `[B,out_channels,h,w]` F32, the caller's to close
     /// @throws ShapeMismatchException naming the input that does not fit
-    /// @throws InvalidArgumentException when a parameter was never written, or this is no UNet
+    /// @throws InvalidArgumentException when a parameter was never written
+    /// @throws InvalidHandleException when this is no UNet
     public DeviceTensor forward(UNetInputs inputs) {
         long id = id();
         long session = engine.enter();

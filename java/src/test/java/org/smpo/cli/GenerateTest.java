@@ -181,7 +181,20 @@ final class GenerateTest {
     private byte[] picture(Path model, String name, Object... more) throws IOException {
         Path out = temporary.resolve(name);
         Object[] small = {
-            "generate", model, "--prompt", "a cat", "--steps", 2, "--height", 64, "--width", 64, "--out", out
+            "generate",
+            model,
+            "--prompt",
+            "a cat",
+            "--steps",
+            2,
+            "--height",
+            64,
+            "--width",
+            64,
+            "--threads",
+            1,
+            "--out",
+            out
         };
         Outcome outcome = smpo(with(small, more));
         assertThat(outcome.code()).as(outcome.err()).isZero();

@@ -1,0 +1,3 @@
+module gallery {
+    requires org.smpo;
+}

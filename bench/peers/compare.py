@@ -3,7 +3,7 @@
 
     compare.py [--size tiny|sd15-half|sd15] [--precision fp32|bf16|autocast] [--batch N] [--latents N]
                [--pass forward|backward|both] [--compile] [--rounds N] [--threads N] [--jemalloc FILE|none]
-               [--bench PROGRAM] [--python PROGRAM] [--results FILE]
+               [--bench PROGRAM] [--python PROGRAM] [--results FILE] [--check]
 
 Every contender is a process that keeps its model and works only when told to (protocol: unet.py). A round is one
 iteration of each, in an order that alternates, so that a machine that gets slower or busier slows all of them. What
@@ -134,6 +134,7 @@ def parse(arguments):
     parser.add_argument("--bench", type=Path, default=ROOT / "build/native/bin/smpo_unet_bench")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--check", action="store_true", help="only say what is missing")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.batch < 1:
         parser.error("--rounds and --batch: expected 1 or more")
@@ -210,15 +211,17 @@ def main(arguments=None):
     options = parse(arguments)
     try:
         jemalloc = find_jemalloc(options.jemalloc)
-        if jemalloc is None and options.jemalloc != "none":
+        if jemalloc is None and options.jemalloc != "none" and not options.check:
             print(
                 "no libjemalloc found: the peers run on glibc's allocator, which slows their training. "
                 "Debian, Ubuntu: apt install libjemalloc2; or name one with --jemalloc",
                 file=sys.stderr,
             )
+        python = peer_python(options.python)
+        if options.check:
+            return 0
         if not options.bench.exists():
             raise Missing(f"{options.bench}: not built; ninja -C build/native smpo_unet_bench")
-        python = peer_python(options.python)
         print(f"{'contender':18} {'pass':17} {'median s':>9} {'x ours':>7} {'quartiles':>13} {'cpu s':>9} {'x cpu':>6} {'peak MB':>8}")
         for backward in {"forward": [False], "backward": [True], "both": [False, True]}[options.passes]:
             for line in results(options, backward, jemalloc, measure(options, backward, jemalloc, python)):

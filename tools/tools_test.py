@@ -4,6 +4,7 @@
 import hashlib
 import http.server
 import io
+import json
 import os
 import subprocess
 import tempfile
@@ -123,6 +124,75 @@ class FetchWheels(unittest.TestCase):
         result = self.fetch()
         self.assertEqual(result.returncode, 1)
         self.assertIn("pins.txt:2: expected", result.stderr)
+
+
+class CompareUNets(unittest.TestCase):
+    """The driver of `tools/bench unet`, with contenders that speak its protocol and say what the test wants."""
+
+    CONTENDER = """#!/bin/sh
+[ "$1" = -c ] && exit 0
+echo '{"ready":true,"contender":"%(name)s","parameters":%(parameters)d,"threads":1,"resident_bytes":1}'
+turn=0
+while read -r line; do
+  [ "$line" = go ] || exit 3
+  turn=$((turn + 1))
+  [ $turn -gt %(turns)d ] && exit 4
+  echo %(name)s >>"%(order)s"
+  echo "{\\"seconds\\":%(seconds)s,\\"cpu_seconds\\":%(cpu)s,\\"peak_resident_bytes\\":$((turn * 1000000))}"
+done
+"""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.ours = self.contender("ours", seconds=0.5, cpu=1.0)
+        self.theirs = self.contender("theirs", seconds=1.5, cpu=4.0)
+
+    def contender(self, name, **said):
+        defaults = dict(name=name, parameters=7, turns=1000, order=self.root / "order")
+        program = self.root / name
+        program.write_text(self.CONTENDER % (defaults | said))
+        program.chmod(0o755)
+        return program
+
+    def compare(self, *options):
+        command = [TOOLS.parent / "bench/peers/compare.py", "--bench", self.ours, "--python", self.theirs]
+        command += ["--jemalloc", "none", "--rounds", "3", "--results", self.root / "results", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def test_takes_turns_and_records_ratios_within_a_round(self):
+        result = self.compare("--pass", "backward")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        order = (self.root / "order").read_text().split()
+        self.assertEqual(order, ["ours", "theirs", "theirs", "ours", "ours", "theirs"])
+        ours, theirs = map(json.loads, (self.root / "results").read_text().splitlines())
+        self.assertEqual((ours["contender"], ours["times_ours"]), ("ours", 1.0))
+        self.assertEqual((theirs["times_ours"], theirs["times_ours_cpu"]), (3.0, 4.0))
+        self.assertEqual((theirs["pass"], theirs["peak_resident_bytes"]), ("forward+backward", 3000000))
+
+    def test_refuses_to_compare_different_models(self):
+        self.contender("theirs", seconds=1, cpu=1, parameters=8)
+        result = self.compare()
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("not the same model", result.stderr)
+        self.assertFalse((self.root / "results").exists())
+
+    def test_says_what_is_missing(self):
+        for options, message in [
+            (["--python", "/nowhere/python"], "pip install torch"),
+            (["--bench", "/nowhere/bench"], "not built"),
+            (["--jemalloc", "/nowhere/jemalloc.so"], "no such file"),
+        ]:
+            result = self.compare(*options)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(message, result.stderr)
+
+    def test_a_contender_that_ends_early_is_said(self):
+        self.contender("theirs", seconds=1, cpu=1, turns=1)
+        result = self.compare()
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("ended with exit code 4", result.stderr)
 
 
 class Setup(unittest.TestCase):

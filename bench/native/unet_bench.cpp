@@ -1,17 +1,22 @@
 // smpo_unet_bench MODEL [--dtype f32|bf16] [--batch N] [--size N] [--tokens N] [--backward] [--checkpointing]
-//                 [--threads N] [--repeats N]
+//                 [--threads N] [--repeats N | --serve]
 //
 // A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
-// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd21 or sdxl. One JSON line on stdout: median and
-// least seconds of the repeats (a first run that warms up is not counted), and the process's peak resident memory.
-#include <sys/resource.h>
-
+// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21 or sdxl. One
+// JSON line on stdout: median and least seconds of the repeats (a first run that warms up is not counted), and the
+// peak resident memory since that first run.
+//
+// --serve: the protocol of bench/peers/unet.py, so that a driver can take turns between the two: one JSON line when
+// ready, then for each line "go" on stdin one timed iteration and a JSON line of its own; ends with stdin.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <fstream>
+#include <iostream>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -56,6 +61,9 @@ smpo_unet_spec spec_of(const std::string& model) {
     levels({16, 24, 32, 32}, {2, 2, 2, 2}, {1, 1, 1, 1}, {1, 1, 1, 0});
     spec.cross_attention_dim = 20;
     spec.norm_num_groups = 8;
+  } else if (model == "sd15-half") {
+    levels({160, 320, 640, 640}, {8, 8, 8, 8}, {1, 1, 1, 1}, {1, 1, 1, 0});
+    spec.cross_attention_dim = 768;
   } else if (model == "sd15") {
     levels({320, 640, 1280, 1280}, {8, 8, 8, 8}, {1, 1, 1, 1}, {1, 1, 1, 0});
     spec.cross_attention_dim = 768;
@@ -70,7 +78,7 @@ smpo_unet_spec spec_of(const std::string& model) {
     spec.addition_time_embed_dim = 256;
     spec.projection_class_embeddings_input_dim = 1280 + 6 * 256;
   } else {
-    throw std::runtime_error("MODEL: expected tiny, sd15, sd21 or sdxl, got " + model);
+    throw std::runtime_error("MODEL: expected tiny, sd15, sd15-half, sd21 or sdxl, got " + model);
   }
   return spec;
 }
@@ -82,6 +90,7 @@ struct Options {
   bool backward = false, checkpointing = false;
   int32_t threads = 0;
   int repeats = 5;
+  bool serve = false;
 };
 
 Options parse(int argc, char** argv) {
@@ -115,6 +124,8 @@ Options parse(int argc, char** argv) {
       options.threads = number();
     } else if (name == "--repeats") {
       options.repeats = std::max(number(), 1);
+    } else if (name == "--serve") {
+      options.serve = true;
     } else if (options.model.empty() && !name.starts_with("-")) {
       options.model = name;
     } else {
@@ -168,6 +179,31 @@ void write_weights(smpo_session session, smpo_model model) {
   }
 }
 
+/// Bytes of a field of this process's status: VmRSS: (now) or VmHWM: (peak).
+long long resident(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    long long kilobytes = 0;
+    if (word == field && status >> kilobytes) return kilobytes * 1024;
+  }
+  throw std::runtime_error("/proc/self/status has no " + field);
+}
+
+/// The peak of resident memory counts from here on.
+void reset_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
+
+struct Iteration {
+  double seconds;
+  /// Of all threads.
+  double cpu_seconds;
+};
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 void run(const Options& options) {
   auto config = sized<smpo_session_config>();
   config.threads = options.threads;
@@ -193,31 +229,50 @@ void run(const Options& options) {
   }
   const smpo_tensor cotangent = tensor_of(session, {options.batch, 4, options.size, options.size}, 1, 0);
 
-  std::vector<double> seconds;
-  for (int i = 0; i <= options.repeats; ++i) {
+  const auto iterate = [&] {
     const auto start = std::chrono::steady_clock::now();
+    const double cpu_start = cpu_seconds();
     smpo_tensor output = 0;
     if (options.backward) {
       check(smpo_unet_backward(session, model, &inputs, cotangent, &output, nullptr, &error));
     } else {
       check(smpo_unet_forward(session, model, &inputs, &output, &error));
     }
-    if (i > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const Iteration took{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                         .cpu_seconds = cpu_seconds() - cpu_start};
     check(smpo_tensor_close(session, output, &error));
-  }
-  std::sort(seconds.begin(), seconds.end());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
+    return took;
+  };
   auto info = sized<smpo_model_info>();
   check(smpo_model_describe(session, model, &info, &error));
-  std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
-              R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
-              "\n",
-              options.model.c_str(), options.backward ? "forward+backward" : "forward",
-              options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
-              static_cast<long long>(options.size), options.checkpointing ? "true" : "false",
-              static_cast<unsigned long long>(info.elements), seconds[seconds.size() / 2], seconds.front(),
-              seconds.size(), static_cast<long long>(usage.ru_maxrss) * 1024);
+  const auto elements = static_cast<unsigned long long>(info.elements);
+  iterate();
+  reset_peak();
+  if (options.serve) {
+    std::printf(R"({"ready":true,"contender":"smpo","parameters":%llu,"resident_bytes":%lld})"
+                "\n",
+                elements, resident("VmRSS:"));
+    std::fflush(stdout);
+    for (std::string line; std::getline(std::cin, line);) {
+      if (line != "go") throw std::runtime_error("expected the line go, got " + line);
+      const Iteration took = iterate();
+      std::printf(R"({"seconds":%.6f,"cpu_seconds":%.6f,"peak_resident_bytes":%lld})"
+                  "\n",
+                  took.seconds, took.cpu_seconds, resident("VmHWM:"));
+      std::fflush(stdout);
+    }
+  } else {
+    std::vector<double> seconds;
+    for (int i = 0; i < options.repeats; ++i) seconds.push_back(iterate().seconds);
+    std::sort(seconds.begin(), seconds.end());
+    std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
+                R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
+                "\n",
+                options.model.c_str(), options.backward ? "forward+backward" : "forward",
+                options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
+                static_cast<long long>(options.size), options.checkpointing ? "true" : "false", elements,
+                seconds[seconds.size() / 2], seconds.front(), seconds.size(), resident("VmHWM:"));
+  }
   check(smpo_session_close(session, &error));
 }
 

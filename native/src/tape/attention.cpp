@@ -4,6 +4,7 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
 #include "tape/check.h"
+#include "tape/matmul.h"
 #include "tape/ops.h"
 
 // Legend: B batch, S T tokens, N heads, C = N * (width of a head).
@@ -36,7 +37,8 @@ void attend(Kept& kept, bool causal) {
                                                     /*compute_log_sumexp=*/true, /*dropout_p=*/0.0, causal);
   } else {
     std::tie(kept.out_BNSC, kept.logsumexp_BNS) = at::_scaled_dot_product_flash_attention_for_cpu(
-        kept.q_BNSC, kept.k_BNTC, kept.v_BNTC, /*dropout_p=*/0.0, causal);
+        widened(kept.q_BNSC), widened(kept.k_BNTC), widened(kept.v_BNTC), /*dropout_p=*/0.0, causal);
+    kept.out_BNSC = kept.out_BNSC.to(kept.q_BNSC.scalar_type());
   }
 }
 
@@ -48,9 +50,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Kept& kept,
         kept.philox_seed, kept.philox_offset, /*dropout_p=*/0.0, {true, true, true, false}, causal);
     return {d_q, d_k, d_v};
   }
-  return at::_scaled_dot_product_flash_attention_for_cpu_backward(d_out_BNSC, kept.q_BNSC, kept.k_BNTC, kept.v_BNTC,
-                                                                  kept.out_BNSC, kept.logsumexp_BNS,
-                                                                  /*dropout_p=*/0.0, causal);
+  const auto [d_q, d_k, d_v] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+      widened(d_out_BNSC), widened(kept.q_BNSC), widened(kept.k_BNTC), widened(kept.v_BNTC), widened(kept.out_BNSC),
+      kept.logsumexp_BNS, /*dropout_p=*/0.0, causal);
+  const auto dtype = d_out_BNSC.scalar_type();
+  return {d_q.to(dtype), d_k.to(dtype), d_v.to(dtype)};
 }
 
 }  // namespace

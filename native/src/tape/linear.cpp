@@ -1,5 +1,3 @@
-#include <ATen/ops/mm.h>
-
 #include "tape/check.h"
 #include "tape/matmul.h"
 #include "tape/ops.h"
@@ -24,8 +22,8 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
   at::Tensor y_MD = matmul_bias(x_MC, weight_DC, layer.bias.value);
   at::Tensor low_MR;
   if (lora != nullptr) {
-    low_MR = at::mm(x_MC, matrix_of(lora->down.value).t()).mul_(lora->scale);
-    y_MD.addmm_(low_MR, matrix_of(lora->up.value).t());
+    low_MR = product(x_MC, matrix_of(lora->down.value).t(), x_MC.scalar_type()).mul_(lora->scale);
+    add_product(y_MD, low_MR, matrix_of(lora->up.value).t());
   }
   at::Tensor y = y_MD.view(shape);
   if (options.residual.defined()) {
@@ -44,7 +42,7 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
                                     x_shape = x.value.sizes().vec(), x_MC = keep_input ? x_MC : at::Tensor(),
                                     low_MR](Tape& t, const at::Tensor& d_y) {
     t.accumulate(residual_node, d_y);
-    const at::Tensor d_y_MD = as_matrix(d_y);
+    const at::Tensor d_y_MD = widened(as_matrix(d_y));  // Once for all its products.
     accumulate_columns(layer.bias, d_y_MD);
     if (layer.weight.trainable()) {
       accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, x_MC);
@@ -54,15 +52,15 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
       if (lora->up.trainable()) {
         accumulate_outer(matrix_of(lora->up.grad), d_y_MD, low_MR);
       }
-      d_low_MR = at::mm(d_y_MD, matrix_of(lora->up.value)).mul_(lora->scale);
+      d_low_MR = product(d_y_MD, matrix_of(lora->up.value), d_y.scalar_type()).mul_(lora->scale);
       if (lora->down.trainable()) {
         accumulate_outer(matrix_of(lora->down.grad), d_low_MR, x_MC);
       }
     }
     if (x_node >= 0) {
-      at::Tensor d_x_MC = at::mm(d_y_MD, matrix_of(layer.weight.value));
+      at::Tensor d_x_MC = product(d_y_MD, matrix_of(layer.weight.value), d_y.scalar_type());
       if (lora != nullptr) {
-        d_x_MC.addmm_(d_low_MR, matrix_of(lora->down.value));
+        add_product(d_x_MC, d_low_MR, matrix_of(lora->down.value));
       }
       t.accumulate(x_node, d_x_MC.view(x_shape));
     }

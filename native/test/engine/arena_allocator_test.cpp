@@ -138,6 +138,35 @@ TEST(ArenaAllocator, ThePoolStaysWithinItsBoundWhenShapesVary) {
   for (void* data : live) arena.deallocate(data);
 }
 
+TEST(ArenaAllocator, WhatOnePhaseFreedIsNotResidentBesideTheNext) {
+  ArenaAllocator arena({.pool_bytes = 256 * kMiB, .limit_bytes = 1024 * kMiB, .slack_bytes = kMiB});
+  // Two phases of equal use and no size in common, again and again.
+  const auto phase = [&arena](size_t bytes) {
+    std::vector<void*> live(64 * kMiB / bytes);
+    for (void*& data : live) {
+      data = arena.allocate(bytes);
+      const ArenaStatistics now = arena.statistics();
+      EXPECT_LE(now.in_use + now.pooled, now.peak + now.peak / 16 + kMiB);
+    }
+    for (void* data : live) arena.deallocate(data);
+  };
+  for (int i = 0; i < 3; ++i) {
+    phase(kMiB);
+    phase(2 * kMiB);
+  }
+  EXPECT_EQ(arena.statistics().peak, 64 * kMiB);
+  EXPECT_LE(arena.statistics().pooled, 69 * kMiB);
+  // Without a slack that small the pool would hold both.
+  ArenaAllocator generous({.pool_bytes = 256 * kMiB, .limit_bytes = 1024 * kMiB, .slack_bytes = 256 * kMiB});
+  std::vector<void*> live;
+  for (const size_t bytes : {kMiB, 2 * kMiB}) {
+    for (size_t i = 0; i < 64 * kMiB / bytes; ++i) live.push_back(generous.allocate(bytes));
+    for (void* data : live) generous.deallocate(data);
+    live.clear();
+  }
+  EXPECT_EQ(generous.statistics().pooled, 128 * kMiB);
+}
+
 TEST(ArenaAllocator, TrimGivesTheOldestBack) {
   ArenaAllocator arena(plenty());
   void* a = arena.allocate(kMiB);

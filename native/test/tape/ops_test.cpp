@@ -6,6 +6,7 @@
 
 #include "tape/compare.h"
 #include "tape/convolution.h"
+#include "tape/matmul.h"
 #include "tape/op_case.h"
 
 namespace smpo::tape::test {
@@ -457,6 +458,39 @@ struct Geometry {
   Convolution convolution;
 };
 
+TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
+  constexpr int64_t kM = 37, kK = 300, kN = 21;
+  Samples samples(35);
+  const at::Tensor x_MK = samples.normal({kM, kK}).to(at::kBFloat16),
+                   d_y_MN = samples.normal({kM, kN}).to(at::kBFloat16);
+  const at::Tensor weight_NK = samples.normal({kN, kK}).to(at::kBFloat16);
+  const at::Tensor picture = samples.normal({2, kN, 6, 5}).to(at::kBFloat16);
+  if (!multiplies_widened(x_MK)) {
+    GTEST_SKIP() << "this processor multiplies bf16 by itself";
+  }
+  const auto exact = [](const at::Tensor& a, const at::Tensor& b) {
+    return at::mm(a.to(at::kDouble), b.to(at::kDouble));
+  };
+  // One rounding of the sum and no more, in whatever order f32 summed.
+  const double once = rounding_error(at::kBFloat16) + kK * rounding_error(at::kFloat);
+  EXPECT_EQ(product(x_MK, weight_NK.t(), at::kBFloat16).scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(matches(product(x_MK, weight_NK.t(), at::kBFloat16), exact(x_MK, weight_NK.t()), once));
+  EXPECT_TRUE(matches(matmul_bias(x_MK, weight_NK, {}), exact(x_MK, weight_NK.t()), once));
+  // Gradients of parameters: none.
+  at::Tensor grad_NK = samples.normal({kN, kK}).to(at::kFloat);
+  const at::Tensor wanted = exact(d_y_MN.t(), x_MK).add_(grad_NK);
+  accumulate_outer(grad_NK, d_y_MN, x_MK);
+  EXPECT_TRUE(matches(grad_NK, wanted, kM * rounding_error(at::kFloat)));
+  const Convolution same{.stride = 1, .padding = 1};
+  const at::Tensor before = samples.normal({kN, kN, 3, 3});
+  for (const ConvolutionMethod method : {ConvolutionMethod::kLibrary, ConvolutionMethod::kGemm}) {
+    at::Tensor grad = before.to(at::kFloat), wanted_grad = before.clone();
+    accumulate_convolution_weight_gradient(grad, picture, picture, same, method);
+    accumulate_convolution_weight_gradient(wanted_grad, picture.to(at::kDouble), picture.to(at::kDouble), same, method);
+    EXPECT_TRUE(matches(grad, wanted_grad, 60 * rounding_error(at::kFloat)));
+  }
+}
+
 TEST(Convolution, MethodsFollowTheSizes) {
   const at::Tensor small_x = at::zeros({1, 1280, 8, 8}), large_x = at::zeros({1, 320, 64, 64});
   const at::Tensor small_weight = at::zeros({1280, 1280, 3, 3}), large_weight = at::zeros({320, 320, 3, 3});
@@ -466,7 +500,9 @@ TEST(Convolution, MethodsFollowTheSizes) {
   EXPECT_EQ(forward_method(large_x, large_weight, same), ConvolutionMethod::kLibrary);
   EXPECT_EQ(input_gradient_method(large_x, large_weight), ConvolutionMethod::kLibrary);
   EXPECT_EQ(weight_gradient_method(large_x, large_weight), ConvolutionMethod::kGemm);
-  EXPECT_EQ(weight_gradient_method(large_x.to(at::kBFloat16), large_weight), ConvolutionMethod::kLibrary);
+  const at::Tensor large_bf16 = large_x.to(at::kBFloat16);
+  EXPECT_EQ(weight_gradient_method(large_bf16, large_weight),
+            multiplies_widened(large_bf16) ? ConvolutionMethod::kGemm : ConvolutionMethod::kLibrary);
   EXPECT_EQ(weight_gradient_method(small_x.to(at::kBFloat16), small_weight), ConvolutionMethod::kGemm);
 }
 

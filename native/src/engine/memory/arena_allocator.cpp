@@ -82,8 +82,12 @@ void* ArenaAllocator::allocate(size_t bytes) {
     } else {
       in_use = statistics_.in_use;
       fits = capacity <= options_.limit_bytes && in_use <= options_.limit_bytes - capacity;
-      // What is pooled counts against the limit too, but gives way.
-      if (fits) evict_to(options_.limit_bytes - capacity - in_use, &evicted);
+      // What is pooled counts against the limit too, and against the highest use, but gives way.
+      if (fits) {
+        const uint64_t used = in_use + capacity, highest = std::max(statistics_.peak, used);
+        const uint64_t resident = std::min(options_.limit_bytes, highest + highest / 16 + options_.slack_bytes);
+        evict_to(resident - used, &evicted);
+      }
     }
     if (fits) {
       statistics_.in_use += capacity;

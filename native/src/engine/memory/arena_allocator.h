@@ -9,8 +9,10 @@
 namespace smpo::engine {
 
 struct ArenaOptions {
-  uint64_t pool_bytes;     // bytes kept for reuse at most
-  uint64_t limit_bytes;    // bytes in use at most: beyond it, out of memory
+  uint64_t pool_bytes;   // bytes kept for reuse at most
+  uint64_t limit_bytes;  // bytes in use at most: beyond it, out of memory
+  // What is in use and what is pooled together exceed the highest use by a sixteenth and this much at most.
+  uint64_t slack_bytes = uint64_t{64} << 20;
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more
 };
 
@@ -25,7 +27,9 @@ struct ArenaStatistics {
 
 // A pooling allocator for CPU tensors. A freed block is kept and handed out again for a request of the same size
 // class (eight classes per doubling), so that a training step, which asks for the same sizes again and again, takes no
-// page faults. The pool is bounded: when it is full, the block that lay unused longest goes back to the system.
+// page faults. The pool is bounded: when it is full, the block that lay unused longest goes back to the system. It also
+// gives way before a new block is made: a forward pass and its backward ask for different sizes, and what one has freed
+// must not be resident beside what the other needs.
 //
 // Blocks are aligned to 64 bytes. Their bookkeeping lies in a header before the data, so that a block can be freed
 // knowing nothing but its address, which is what c10::Allocator's raw_deallocate demands. Thread-safe. Under

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""diffusers' UNet2DConditionModel with random weights, timed one iteration at a time: the peer of smpo_unet_bench.
+
+    unet.py MODEL [--dtype f32|bf16|autocast] [--batch N] [--size N] [--tokens N] [--backward] [--compile] [--threads N]
+
+MODEL: tiny, sd15-half or sd15, of the same architecture as smpo_unet_bench's. Needs torch and diffusers from PyPI
+(measured with torch 2.11.0, diffusers 0.42.1). The model is as fast as diffusers is on a CPU without changes to its
+code: channels_last, scaled_dot_product_attention, InferenceMode for a forward alone, the gradients of an iteration
+given away before the next is timed. `autocast` is fp32 weights under bf16 autocast, the usual way to train.
+
+Protocol, which smpo_unet_bench --serve speaks too: one JSON line when ready, then for each line "go" on stdin one timed
+iteration and one JSON line with its seconds, the seconds of processor time of all its threads, and the peak resident
+bytes since the program was ready; ends with stdin.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+
+CONFIGS = {
+    "tiny": dict(block_out_channels=[16, 24, 32, 32], attention_head_dim=2, cross_attention_dim=20, norm_num_groups=8),
+    "sd15-half": dict(block_out_channels=[160, 320, 640, 640], attention_head_dim=8, cross_attention_dim=768),
+    "sd15": dict(block_out_channels=[320, 640, 1280, 1280], attention_head_dim=8, cross_attention_dim=768),
+}
+
+
+def resident(field):
+    """Bytes of VmRSS (now) or VmHWM (peak) of this process."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return int(re.search(rf"^{field}:\s+(\d+) kB", status.read(), re.MULTILINE)[1]) * 1024
+
+
+def reset_peak():
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
+        peak.write("5")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", choices=CONFIGS)
+    parser.add_argument("--dtype", choices=["f32", "bf16", "autocast"], default="f32")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=77)
+    parser.add_argument("--backward", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--threads", type=int, default=0)
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    try:
+        import diffusers
+        import torch
+    except ImportError as missing:
+        sys.exit(f"unet.py: {missing.name} is not installed here; pip install torch==2.11.0 diffusers==0.42.1")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(1)
+    dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32
+    unet = diffusers.UNet2DConditionModel(**CONFIGS[options.model]).to(dtype=dtype, memory_format=torch.channels_last)
+    unet.train(options.backward).requires_grad_(options.backward)
+    channels = CONFIGS[options.model]["cross_attention_dim"]
+    shape = [options.batch, 4, options.size, options.size]
+    latents = torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last)
+    timesteps = torch.full([options.batch], 500.0)
+    context = torch.randn([options.batch, options.tokens, channels], dtype=dtype)
+    cotangent = torch.randn(shape, dtype=dtype)
+    if options.compile:
+        # Freezing, which makes constants of the weights, is for inference alone.
+        import torch._inductor.config
+
+        torch._inductor.config.freezing = not options.backward
+        unet = torch.compile(unet)
+
+    def iterate():
+        with (
+            torch.inference_mode(not options.backward),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.dtype == "autocast"),
+        ):
+            prediction = unet(latents, timesteps, context, return_dict=False)[0]
+        if options.backward:
+            prediction.backward(cotangent.to(prediction.dtype))
+
+    def say(**line):
+        print(json.dumps(line), flush=True)
+
+    iterate()  # Warms up; compiles.
+    if options.backward:
+        unet.zero_grad(set_to_none=True)
+    reset_peak()
+    say(
+        ready=True,
+        contender="diffusers-compile" if options.compile else "diffusers",
+        torch=torch.__version__,
+        diffusers=diffusers.__version__,
+        threads=torch.get_num_threads(),
+        jemalloc="jemalloc" in os.environ.get("LD_PRELOAD", ""),
+        parameters=sum(p.numel() for p in unet.parameters()),
+        resident_bytes=resident("VmRSS"),
+    )
+    for line in sys.stdin:
+        if line.strip() != "go":
+            sys.exit(f"unet.py: expected the line go, got {line.strip()!r}")
+        start, cpu_start = time.perf_counter(), time.process_time()
+        iterate()
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        if options.backward:
+            unet.zero_grad(set_to_none=True)
+        say(seconds=seconds, cpu_seconds=cpu_seconds, peak_resident_bytes=resident("VmHWM"))
+
+
+if __name__ == "__main__":
+    main()

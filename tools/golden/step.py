@@ -157,6 +157,8 @@ def scheduler_of(config, precision="fp32"):
 def invert(unet, inverse, x, t, renoise, fresh=None, eta=0.0):
     """Noised latents of the rows x, which share the training timestep t. unet: (x, timestep) -> output."""
     steps = inverse.below(t)
+    if fresh is not None and fresh.shape[1] < len(steps):
+        raise ValueError(f"inversion_noise: expected noise for {len(steps)} steps, got {fresh.shape[1]}")
     for i, s in enumerate(steps):
         output = unet(x, s)
         if renoise == "every_step" or renoise == "last_step" and i == len(steps) - 1:

@@ -1,7 +1,9 @@
 package org.smpo.recipe;
 
-/// When a run warns of its own course, and whether it then goes on. All are judged on means over a window of
-/// steps.
+import java.util.OptionalDouble;
+
+/// When a run warns of its own course, and whether it then goes on. All but a loss that runs away are judged on
+/// means over a window of steps.
 ///
 /// @param stop whether the first warning ends the run, after a checkpoint
 /// @param window steps, 1 or more
@@ -11,6 +13,8 @@ package org.smpo.recipe;
 /// @param saturatedFraction share of such pairs that is too many, from 0 to 1
 /// @param undecidedMargin size of γ(2p − 1) below which a pair counts as undecided, 0 or more
 /// @param undecidedFraction share of such pairs that is too many, from 0 to 1
+/// @param runawayLoss times the loss of the first steps at which a run has diverged: it then ends, with the last
+///     checkpoint kept; absent: it goes on whatever the loss, > 1
 public record HealthRecipe(
         boolean stop,
         int window,
@@ -18,7 +22,8 @@ public record HealthRecipe(
         double saturatedLogit,
         double saturatedFraction,
         double undecidedMargin,
-        double undecidedFraction) {
+        double undecidedFraction,
+        OptionalDouble runawayLoss) {
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public HealthRecipe {
         Check.atLeast(1, "window", window);
@@ -27,6 +32,8 @@ public record HealthRecipe(
         Check.unit("saturated_fraction", saturatedFraction);
         Check.notNegative("undecided_margin", undecidedMargin);
         Check.unit("undecided_fraction", undecidedFraction);
+        runawayLoss.ifPresent(factor -> Check.that(
+                factor > 1 && factor < Double.POSITIVE_INFINITY, "runaway_loss", "none, or a number above 1", factor));
     }
 
     static HealthRecipe read(Section in) throws RecipeException {
@@ -37,6 +44,7 @@ public record HealthRecipe(
                 in.number("saturated_logit", 6),
                 in.number("saturated_fraction", 0.5),
                 in.number("undecided_margin", 0.1),
-                in.number("undecided_fraction", 0.5)));
+                in.number("undecided_fraction", 0.5),
+                in.numberOrNone("runaway_loss", OptionalDouble.of(4))));
     }
 }

@@ -19,9 +19,6 @@ import org.smpo.recipe.HealthRecipe;
 /// worse, as long as losers do so faster. What is judged is a mean over the last steps; a loss that runs away is
 /// judged at once.
 final class Health {
-    /// Loss, beside its own median so far, at which a run has diverged.
-    private static final double RUNAWAY = 4;
-
     /// Steps whose median is the measure.
     private static final int FIRST_STEPS = 5;
 
@@ -136,6 +133,9 @@ final class Health {
     }
 
     private Optional<Warning> diverging(double loss) {
+        if (recipe.runawayLoss().isEmpty()) {
+            return Optional.empty();
+        }
         if (firstLosses.size() < FIRST_STEPS) {
             firstLosses.add(loss);
             return Optional.empty();
@@ -145,7 +145,7 @@ final class Health {
         List<Sums> last = recent.stream().skip(Math.max(0, recent.size() - 3)).toList();
         Sums sums = last.stream().reduce(Sums::plus).orElseThrow();
         double mean = sums.loss / sums.pairs;
-        if (mean > RUNAWAY * Math.max(median, 0.1)) {
+        if (mean > recipe.runawayLoss().getAsDouble() * Math.max(median, 0.1)) {
             return Optional.of(new Warning(
                     "diverging",
                     true,

@@ -591,7 +591,7 @@ public final class Trainer implements AutoCloseable {
         Optional<String> sick = Optional.empty();
         for (Health.Warning warning : warnings) {
             listener.warn("step " + done + ": " + warning.message());
-            if (recipe.health().stop() && sick.isEmpty()) {
+            if ((warning.fatal() || recipe.health().stop()) && sick.isEmpty()) {
                 sick = Optional.of(warning.message());
             }
         }

@@ -253,7 +253,7 @@ class RecipeTest {
                         1,
                         SamplesRecipe.Sampler.PNDM),
                 new ExportRecipe(List.of(ExportRecipe.Format.LORA_KOHYA, ExportRecipe.Format.SINGLE_FILE)),
-                new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75));
+                new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75, OptionalDouble.of(6)));
         assertThat(parse(unusual.resolved())).as(unusual.resolved()).isEqualTo(unusual);
     }
 

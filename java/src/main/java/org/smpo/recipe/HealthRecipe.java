@@ -7,8 +7,8 @@ import java.util.OptionalDouble;
 ///
 /// @param stop whether the first warning ends the run, after a checkpoint
 /// @param window steps, 1 or more
-/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a
-///     share of the reference's, > 0
+/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a share
+///     of the reference's, > 0
 /// @param saturatedLogit size of a logit at which a pair no longer teaches anything, > 0
 /// @param saturatedFraction share of such pairs that is too many, from 0 to 1
 /// @param undecidedMargin size of γ(2p − 1) below which a pair counts as undecided, 0 or more

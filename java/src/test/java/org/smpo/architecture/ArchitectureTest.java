@@ -108,7 +108,7 @@ class ArchitectureTest {
         "cli, doctor, true",
         "cli, train, true",
         "train, evaluate, false",
-        "train, recipe, false",
+        "train, recipe, true",
         "train, reward, true",
         "recipe, train, false",
         "recipe, model, false",

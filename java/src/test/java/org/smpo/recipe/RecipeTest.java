@@ -186,7 +186,7 @@ class RecipeTest {
                   saturated_fraction: 0.5
                   undecided_margin: 0.1
                   undecided_fraction: 0.5
-                  runaway_loss: 4.0
+                  runaway_loss: 4
                 """);
     }
 

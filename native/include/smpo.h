@@ -580,7 +580,7 @@ enum {
 
 typedef struct smpo_pair_loss {
   uint32_t size;
-  int32_t kind;             /* SMPO_PAIR_LOSS_*; a number that the kind does not read is not looked at */
+  int32_t kind;             /* SMPO_PAIR_LOSS_*; a number that the kind does not read may be any finite one */
   double beta;              /* in units of the mean error */
   double kappa;
   double gamma;             /* SmPO */
@@ -614,7 +614,8 @@ typedef struct smpo_pair_batch {
 typedef struct smpo_window_results {
   uint32_t size;
   uint32_t pairs;   /* W */
-  double *errors;   /* 4W: mean squared errors; policy winners, policy losers, reference winners, reference losers */
+  double *errors;   /* 4W: mean squared errors; policy winners, policy losers, reference winners, reference losers;
+                       the latter two 0 where the loss has no reference */
   double *logits;   /* W: above 0 where the policy prefers the winner, more than the reference does */
   double *losses;   /* W, without weight and gradient_scale */
   double loss_sum;  /* out: sum over the calls of gradient_scale * weight * loss */

@@ -67,6 +67,11 @@ void check(const Window& window, const smpo_inversion_plan& plan) {
   finite("sample", plan.sample, steps);
   finite("output", plan.output, steps);
   finite("noise", plan.noise, steps);
+  for (int64_t i = 0; i < steps; ++i) {
+    if (plan.averages[i] > 1) {
+      fail(SMPO_INVALID_ARGUMENT, "plan.averages[", i, "]: expected 0..1, got ", int{plan.averages[i]});
+    }
+  }
   finite("target_sample", plan.target_sample, window.rows());
   finite("target_clean", plan.target_clean, window.rows());
 }
@@ -277,8 +282,8 @@ class Run final {
 
   RenoiseSlot target_slot(int64_t row, RenoiseSlot slot) const {
     slot.flags |= RenoiseSlot::kTarget;
-    slot.target_x = static_cast<float>(plan_.target_sample[row]);
-    slot.target_x0 = static_cast<float>(plan_.target_clean[row]);
+    slot.target_x = plan_.target_sample[row];
+    slot.target_x0 = plan_.target_clean[row];
     return slot;
   }
 
@@ -335,11 +340,7 @@ class Run final {
 }  // namespace
 
 smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan) {
-  const models::UNet& network = require_unet(model);
-  if (network.spec().in_channels != network.spec().out_channels) {
-    fail(SMPO_UNSUPPORTED, "model: expected a UNet that predicts what it is given, got ", network.spec().in_channels,
-         " channels in and ", network.spec().out_channels, " out");
-  }
+  require_denoiser(model, "model");
   check(window, plan);
   const Clock::time_point start = Clock::now();
   Run run(session, window, model, plan);

@@ -173,10 +173,19 @@ void merge_lora(Model& model, double weight) {
   model.weights().merge_lora(weight);
 }
 
-UNet& require_unet(const Model& model) {
+UNet& require_unet(const Model& model, const char* name) {
   const auto* unet = std::get_if<std::unique_ptr<UNet>>(&model.network);
-  if (unet == nullptr) fail(SMPO_INVALID_HANDLE, "model: expected a UNet, got a model of another kind");
+  if (unet == nullptr) fail(SMPO_INVALID_HANDLE, name, ": expected a UNet, got a model of another kind");
   return **unet;
+}
+
+UNet& require_denoiser(const Model& model, const char* name) {
+  UNet& unet = require_unet(model, name);
+  if (unet.spec().in_channels != unet.spec().out_channels) {
+    fail(SMPO_UNSUPPORTED, name, ": expected a UNet that predicts what it is given, got ", unet.spec().in_channels,
+         " channels in and ", unet.spec().out_channels, " out");
+  }
+  return unet;
 }
 
 UNet::Inputs unet_inputs(const UNet& unet, const at::Tensor& sample, const at::Tensor& timesteps,

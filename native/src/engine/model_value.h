@@ -35,8 +35,10 @@ struct Model {
   bool uses_adapters() const { return weights().adapters() != nullptr && weights().lora_scale() != 0; }
 };
 
-// The model as a UNet. Throws Error(SMPO_INVALID_HANDLE) when it is something else.
-models::UNet& require_unet(const Model& model);
+// The model as a UNet. Throws Error(SMPO_INVALID_HANDLE), naming the argument, when it is something else.
+models::UNet& require_unet(const Model& model, const char* name = "model");
+// Likewise, and one whose prediction has the channels of its sample; else Error(SMPO_UNSUPPORTED).
+models::UNet& require_denoiser(const Model& model, const char* name);
 
 // Inputs as a UNet takes them, of any floating dtype; the caller has checked nothing yet. Throws Error.
 models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sample, const at::Tensor& timesteps,

@@ -110,18 +110,15 @@ void accumulate(Window& window, Model& policy, const Model* reference, const smp
   if (!window.noised_RCHW.defined()) {
     fail(SMPO_INVALID_ARGUMENT, "window: expected one that was noised or inverted, got one with clean latents only");
   }
-  const models::UNet& network = require_unet(policy);
-  if (network.spec().in_channels != network.spec().out_channels) {
-    fail(SMPO_UNSUPPORTED, "policy: expected a UNet that predicts what it is given, got ", network.spec().in_channels,
-         " channels in and ", network.spec().out_channels, " out");
-  }
+  const models::UNet& network = require_denoiser(policy, "policy");
   const bool backward = batch.backward == 1;
   if (backward && policy.weights().trained() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT, "policy: expected a trainable UNet or one with adapters, got a frozen one");
   }
   const kernels::PairLoss pair_loss = decode(loss);
   const bool wants_reference = kernels::has_reference(pair_loss.kind);
-  if (wants_reference && reference == nullptr && !policy.uses_adapters()) {
+  if (wants_reference && reference != nullptr) require_denoiser(*reference, "reference");
+  if (wants_reference && reference == nullptr && policy.weights().adapters() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT,
          "reference: expected a model, since the loss has a reference and the policy no adapters",
          " that could be turned off, got none");

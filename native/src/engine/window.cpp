@@ -43,7 +43,7 @@ void require_rows(const at::Tensor& value, int64_t rank, int64_t first, const ch
   }
 }
 
-// Four coefficients of every row, as columns that broadcast over [R,C,H,W].
+// A coefficient of every row, as a column that broadcasts over [R,C,H,W].
 at::Tensor column(const Window& window, const double* values, const char* name) {
   std::vector<float> narrowed(static_cast<size_t>(window.rows()));
   for (size_t row = 0; row < narrowed.size(); ++row) {

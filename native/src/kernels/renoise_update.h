@@ -12,15 +12,18 @@
 // The coefficients are those of the inversion plan (DDIM inverse step from level i to level j, abar the cumulative
 // product of alphas): a = sqrt(abar_j / abar_i), b = sqrt(1 - abar_j) - a sqrt(1 - abar_i); with epsilon prediction
 // target_x = 1 / sqrt(1 - abar_t), target_x0 = -sqrt(abar_t) / sqrt(1 - abar_t). With v prediction the same update
-// holds with other numbers: x' stays linear in x and e, the target in x' and x0. A table of doubles, narrowed once.
+// holds with other numbers: x' stays linear in x and e, the target in x' and x0. The step's coefficients are narrowed
+// to f32; the target's are not, and the target is summed in f64: where the row has not moved far (x' = x0 at t = 0 or
+// 1) its two terms cancel, and what is left is two thousand times smaller than each of them.
 //
 // One ReNoise step is two calls. First {updated_RN = null, unet_input_SN = buffer}: the guess x' goes to the UNet alone
 // and x stays. Then, with e2 = UNet(x'), {kAverage, updated_RN = latents_RN, unet_input_SN = buffer}.
 //
-// Tolerance against the reference (f64 from the same f32 coefficients): every operation rounds once to f32 and none is
-// contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|), and
-// the target's is kRenoiseTolerance * (|target_x| (the same sum) + |target_x0 * x0|); the bf16 copy rounds once more.
-// The CPU and CUDA versions give the same bits.
+// Tolerance against the reference (f64 from the same coefficients): every operation of x' rounds once to f32 and none
+// is contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|);
+// the bf16 copy rounds once more. The target is that of the rounded x', itself rounded to f32 once: |target -
+// reference| <= |target_x| times the same bound + kTargetTolerance * |target|, and of a slot that is not active it has
+// the reference's bits, x' being exact. The CPU and CUDA versions give the same bits.
 #ifndef SMPO_KERNELS_RENOISE_UPDATE_H_
 #define SMPO_KERNELS_RENOISE_UPDATE_H_
 
@@ -48,8 +51,8 @@ struct RenoiseSlot {
   float a = 1.0f;
   float b = 0.0f;
   float noise_scale = 0.0f;
-  float target_x = 0.0f;
-  float target_x0 = 0.0f;
+  double target_x = 0.0;
+  double target_x0 = 0.0;
 };
 
 struct RenoiseUpdateArgs {
@@ -79,8 +82,11 @@ struct RenoiseUpdateArgs {
   float* target_RN = nullptr;
 };
 
-/// Roundings of the longest chain, to the target: sum, product, two sums, product, sum; and room for their products.
-inline constexpr double kRenoiseTolerance = 7.0 / 16777216.0;
+/// Roundings of the longest chain, to x': sum of predictions, product, two sums; the reference's own; and room for
+/// their products.
+inline constexpr double kRenoiseTolerance = 5.001 / 16777216.0;
+/// Of the target to f32, here and in the reference; and room for those in f64 before it.
+inline constexpr double kTargetTolerance = 2.001 / 16777216.0;
 
 namespace reference {
 /// The definition, in f64, rounded at the end.

@@ -46,6 +46,10 @@ struct Outputs {
   smpo_state_info state_info;
   smpo_step_outcome outcome;
   char long_text[192];
+  smpo_window window;
+  smpo_inversion_report report;
+  smpo_window_results results;
+  double numbers[6];
 };
 
 // One call's arguments, good until a case spoils one. A function reads those that it has.
@@ -86,6 +90,7 @@ struct Arguments {
   smpo_model bare_model = 0;  // without adapters, and no weight written
   smpo_sampler sampler = 0;
   smpo_optimizer optimizer = 0;  // of another model with such an adapter
+  smpo_window window = 0;        // one pair, noised
   smpo_unet_spec unet_spec = tiny_unet_spec();
   smpo_model_options options = f32_options();
   smpo_lora_spec lora = sized<smpo_lora_spec>();
@@ -105,6 +110,23 @@ struct Arguments {
   int64_t steps_before = 7;
   const char* state_name = "exp_avg_sq.conv_in.lora_B.weight";
   uint32_t name_capacity = 192;
+
+  // Room for a second pair, which no tensor has.
+  int32_t timesteps[4] = {10, 500, 0, 0};
+  int64_t four_items[4] = {1, 2, 3, 4};
+  smpo_window_inputs window_inputs = sized<smpo_window_inputs>();
+  double numbers[8][2] = {{0.9, 0.8}, {0.1, 0.2}, {0, 0}, {1, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
+  smpo_forward_noise noise = sized<smpo_forward_noise>();
+  int32_t row_start[3] = {0, 1, 2};
+  uint8_t averages[2] = {0, 1};
+  smpo_inversion_plan inversion = sized<smpo_inversion_plan>();
+  smpo_pair_loss loss = sized<smpo_pair_loss>();
+  smpo_pair_batch batch = sized<smpo_pair_batch>();
+  smpo_model policy = 0;
+  smpo_model reference = 0;
+  smpo_tensor mean = 0;
+  smpo_tensor logvar = 0;
+  int32_t which = SMPO_WINDOW_NOISED;
 
   EncoderWorld encoders;
   smpo_vae_spec vae_spec = tiny_vae_spec();
@@ -136,6 +158,14 @@ struct Arguments {
   smpo_state_info* state_info = nullptr;
   smpo_step_outcome* outcome = nullptr;
   char* long_text = nullptr;
+  const smpo_window_inputs* window_inputs_pointer = &window_inputs;
+  const smpo_forward_noise* noise_pointer = &noise;
+  const smpo_inversion_plan* inversion_pointer = &inversion;
+  const smpo_pair_loss* loss_pointer = &loss;
+  const smpo_pair_batch* batch_pointer = &batch;
+  smpo_window* window_out = nullptr;
+  smpo_inversion_report* report = nullptr;
+  smpo_window_results* results = nullptr;
 
   Arguments() = default;
   Arguments(const Arguments&) = delete;
@@ -160,6 +190,7 @@ struct Function {
   bool model = false;
   bool sampler = false;
   bool optimizer = false;
+  bool window = false;
   int optional_pointers = 0;  // that may be null
 };
 
@@ -172,6 +203,8 @@ struct World {
   smpo_optimizer optimizer = 0;
   smpo_unet_inputs inputs{};
   smpo_tensor cotangent = 0;
+  smpo_tensor prompt = 0;
+  smpo_window window = 0;
   EncoderWorld encoders;
 
   explicit World(smpo_session session) : encoders(session) {
@@ -192,10 +225,13 @@ struct World {
     }
     inputs = tiny_inputs(session);
     cotangent = some_tensor(session, {2, 4, 6, 5}, 7);
+    prompt = some_tensor(session, {1, 7, 6}, 8);
     Arguments a;
     use_in(a);
     EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, &sampler, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_optimizer_open(session, trained_model, &a.optimizer_options, &optimizer, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_window_open(session, &a.window_inputs, &window, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_window_add_noise(session, window, &a.noise, nullptr), SMPO_OK);
   }
 
   void use_in(Arguments& a) const {
@@ -217,6 +253,38 @@ struct World {
     a.sampler_inputs.guidance_scale = 1;
     a.sampler_inputs.noise = inputs.sample;
     a.sampler_inputs.encoder_hidden_states = inputs.encoder_hidden_states;
+    a.window = window;
+    a.window_inputs.pairs = 1;
+    a.window_inputs.keep_predictions = 1;
+    a.window_inputs.latents = a.mean = inputs.sample;
+    a.window_inputs.encoder_hidden_states = prompt;
+    a.window_inputs.timesteps = a.timesteps;
+    a.window_inputs.items = a.four_items;
+    a.logvar = cotangent;
+    a.noise.sample = a.numbers[0];
+    a.noise.noise = a.numbers[1];
+    a.noise.target_sample = a.numbers[2];
+    a.noise.target_noise = a.numbers[3];
+    a.inversion.slots = 2;
+    a.inversion.row_start = a.row_start;
+    a.inversion.averages = a.averages;
+    a.inversion.timestep = a.numbers[2];
+    a.inversion.sample = a.numbers[0];
+    a.inversion.output = a.numbers[1];
+    a.inversion.noise = a.numbers[4];
+    a.inversion.target_sample = a.numbers[5];
+    a.inversion.target_clean = a.numbers[6];
+    a.policy = model;
+    a.loss.kind = SMPO_PAIR_LOSS_SMPO;
+    a.loss.beta = 2000;
+    a.loss.kappa = 0.5;
+    a.loss.gamma = 10;
+    a.batch.pairs = 1;
+    a.batch.backward = 1;
+    a.batch.gradient_scale = 1;
+    a.batch.label = a.numbers[0];
+    a.batch.logit_scale = a.numbers[3];
+    a.batch.weight = a.numbers[7];
   }
 };
 
@@ -426,6 +494,228 @@ std::vector<Case> optimizer_option_cases() {
           flag(&Options::scale_parameter, 1, "options.scale_parameter: expected 0, as AdamW has none, got 1"),
           flag(&Options::relative_step, 1, "options.relative_step: expected 0, as AdamW has none, got 1"),
           flag(&Options::warmup_init, 1, "options.warmup_init: expected 0, as AdamW has none, got 1")};
+}
+
+std::vector<Case> window_input_cases() {
+  using Inputs = smpo_window_inputs;
+  const auto input = [](const char* name, smpo_tensor Inputs::* field, std::function<smpo_tensor(Arguments&)> tensor,
+                        smpo_status status, const char* message) {
+    return Case{name, [=](Arguments& a) { a.window_inputs.*field = tensor(a); }, status, message};
+  };
+  return {
+      out_of_range(
+          "pairs 0", [](Arguments& a) { a.window_inputs.pairs = 0; }, "inputs.pairs: expected 1..65536, got 0"),
+      out_of_range(
+          "pairs 65537", [](Arguments& a) { a.window_inputs.pairs = 65537; }, "inputs.pairs: expected 1..65536"),
+      out_of_range(
+          "keep 2", [](Arguments& a) { a.window_inputs.keep_predictions = 2; },
+          "inputs.keep_predictions: expected 0..1, got 2"),
+      out_of_range(
+          "no timesteps", [](Arguments& a) { a.window_inputs.timesteps = nullptr; },
+          "inputs.timesteps: expected a pointer"),
+      out_of_range(
+          "no items", [](Arguments& a) { a.window_inputs.items = nullptr; }, "inputs.items: expected a pointer"),
+      out_of_range(
+          "timestep -1", [](Arguments& a) { a.timesteps[1] = -1; },
+          "inputs.timesteps[1]: expected 0..16777215, got -1"),
+      out_of_range(
+          "timestep 2^24", [](Arguments& a) { a.timesteps[0] = 1 << 24; },
+          "inputs.timesteps[0]: expected 0..16777215, got 16777216"),
+      out_of_range(
+          "item -1", [](Arguments& a) { a.four_items[0] = -1; }, "inputs.items[0]: expected 0..17592186044415, got -1"),
+      out_of_range(
+          "item 2^44", [](Arguments& a) { a.four_items[1] = int64_t{1} << 44; },
+          "inputs.items[1]: expected 0..17592186044415, got 17592186044416"),
+      {"more pairs than latents", [](Arguments& a) { a.window_inputs.pairs = 2; }, SMPO_SHAPE_MISMATCH,
+       "inputs.latents: expected [2W,C,h,w] with 4 in front, got [2,4,6,5]"},
+      input(
+          "no latents", &Inputs::latents, [](Arguments&) { return 0; }, SMPO_INVALID_HANDLE,
+          "inputs.latents: expected a tensor handle, got the null handle"),
+      input(
+          "flat latents", &Inputs::latents, [](Arguments& a) { return a.tensor; }, SMPO_SHAPE_MISMATCH,
+          "inputs.latents: expected [2W,C,h,w] with 2 in front, got [2,4]"),
+      input(
+          "latents of integers", &Inputs::latents, [](Arguments& a) { return a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+          "inputs.latents: expected f32, got i32"),
+      input(
+          "no prompt", &Inputs::encoder_hidden_states, [](Arguments&) { return 0; }, SMPO_INVALID_HANDLE,
+          "inputs.encoder_hidden_states: expected a tensor handle, got the null handle"),
+      input(
+          "a prompt for each image", &Inputs::encoder_hidden_states,
+          [](Arguments& a) { return a.inputs.encoder_hidden_states; }, SMPO_SHAPE_MISMATCH,
+          "inputs.encoder_hidden_states: expected [W,S,D] with 1 in front, got [2,7,6]"),
+      input(
+          "text_embeds for each image", &Inputs::text_embeds, [](Arguments& a) { return a.tensor; },
+          SMPO_SHAPE_MISMATCH, "inputs.text_embeds: expected [W,E] with 1 in front, got [2,4]"),
+      input(
+          "text_embeds of another kind", &Inputs::text_embeds, [](Arguments& a) { return a.model; },
+          SMPO_INVALID_HANDLE, "inputs.text_embeds: expected a tensor handle, got a model handle"),
+      input(
+          "time_ids of another rank", &Inputs::time_ids, [](Arguments& a) { return a.inputs.sample; },
+          SMPO_SHAPE_MISMATCH, "inputs.time_ids: expected [2W,K] with 2 in front, got [2,4,6,5]"),
+      input(
+          "time_ids of integers", &Inputs::time_ids, [](Arguments& a) { return a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+          "inputs.time_ids: expected f32, got i32")};
+}
+
+std::vector<Case> noise_cases() {
+  using Noise = smpo_forward_noise;
+  std::vector<Case> cases = {out_of_range(
+      "per_image 2", [](Arguments& a) { a.noise.per_image = 2; }, "noise.per_image: expected 0..1, got 2")};
+  const std::pair<const char*, const double * Noise::*> fields[] = {{"noise.sample", &Noise::sample},
+                                                                    {"noise.noise", &Noise::noise},
+                                                                    {"noise.target_sample", &Noise::target_sample},
+                                                                    {"noise.target_noise", &Noise::target_noise}};
+  static const double spoiled[] = {0.5, NAN};
+  for (const auto& [name, field] : fields) {
+    const auto chosen = field;
+    const std::string text = name;
+    cases.push_back({"no " + text, [=](Arguments& a) { a.noise.*chosen = nullptr; }, SMPO_INVALID_ARGUMENT,
+                     text + ": expected a pointer"});
+    cases.push_back({text + " nan", [=](Arguments& a) { a.noise.*chosen = spoiled; }, SMPO_INVALID_ARGUMENT,
+                     text + "[1]: expected a finite number, got nan"});
+  }
+  return cases;
+}
+
+std::vector<Case> inversion_cases() {
+  using Plan = smpo_inversion_plan;
+  std::vector<Case> cases = {
+      out_of_range(
+          "slots 0", [](Arguments& a) { a.inversion.slots = 0; }, "plan.slots: expected 1..65535, got 0"),
+      out_of_range(
+          "slots 65536", [](Arguments& a) { a.inversion.slots = 65536; }, "plan.slots: expected 1..65535"),
+      out_of_range(
+          "no row_start", [](Arguments& a) { a.inversion.row_start = nullptr; }, "plan.row_start: expected a pointer"),
+      out_of_range(
+          "no averages", [](Arguments& a) { a.inversion.averages = nullptr; }, "plan.averages: expected a pointer"),
+      out_of_range(
+          "a first step", [](Arguments& a) { a.row_start[0] = 1; }, "plan.row_start[0]: expected 0, got 1"),
+      out_of_range(
+          "steps that fall", [](Arguments& a) { a.row_start[2] = 0; }, "plan.row_start[2]: expected 1 to 4097, got 0"),
+      out_of_range(
+          "too many steps", [](Arguments& a) { a.row_start[1] = 4097; },
+          "plan.row_start[1]: expected 0 to 4096, got 4097"),
+      out_of_range(
+          "averages 2", [](Arguments& a) { a.averages[1] = 2; }, "plan.averages[1]: expected 0..1, got 2"),
+      out_of_range(
+          "missing weights", [](Arguments& a) { a.model = a.bare_model; },
+          "parameters were never written: conv_in.weight"),
+      {"a VAE", [](Arguments& a) { a.model = a.encoders.vae; }, SMPO_INVALID_HANDLE,
+       "model: expected a UNet, got a model of another kind"}};
+  const std::pair<const char*, const double * Plan::*> fields[] = {{"plan.timestep", &Plan::timestep},
+                                                                   {"plan.sample", &Plan::sample},
+                                                                   {"plan.output", &Plan::output},
+                                                                   {"plan.noise", &Plan::noise},
+                                                                   {"plan.target_sample", &Plan::target_sample},
+                                                                   {"plan.target_clean", &Plan::target_clean}};
+  static const double spoiled[] = {0.5, INFINITY};
+  for (const auto& [name, field] : fields) {
+    const auto chosen = field;
+    const std::string text = name;
+    cases.push_back({"no " + text, [=](Arguments& a) { a.inversion.*chosen = nullptr; }, SMPO_INVALID_ARGUMENT,
+                     text + ": expected a pointer"});
+    cases.push_back({text + " infinite", [=](Arguments& a) { a.inversion.*chosen = spoiled; }, SMPO_INVALID_ARGUMENT,
+                     text + "[1]: expected a finite number, got inf"});
+  }
+  return cases;
+}
+
+std::vector<Case> pair_loss_cases() {
+  using Loss = smpo_pair_loss;
+  std::vector<Case> cases = {out_of_range(
+                                 "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..9, got 0"),
+                             out_of_range(
+                                 "kind 10", [](Arguments& a) { a.loss.kind = 10; }, "loss.kind: expected 1..9, got 10"),
+                             out_of_range(
+                                 "baseline given 2", [](Arguments& a) { a.loss.kto_baseline_given = 2; },
+                                 "loss.kto_baseline_given: expected 0..1, got 2"),
+                             out_of_range(
+                                 "safeguard -1", [](Arguments& a) { a.loss.winner_safeguard = -1; },
+                                 "loss.winner_safeguard: expected 0..1, got -1")};
+  const std::pair<const char*, double Loss::*> fields[] = {{"loss.beta", &Loss::beta},
+                                                           {"loss.kappa", &Loss::kappa},
+                                                           {"loss.gamma", &Loss::gamma},
+                                                           {"loss.alpha", &Loss::alpha},
+                                                           {"loss.margin", &Loss::margin},
+                                                           {"loss.mapo_scale", &Loss::mapo_scale},
+                                                           {"loss.mapo_temperature", &Loss::mapo_temperature},
+                                                           {"loss.mapo_weight", &Loss::mapo_weight},
+                                                           {"loss.desirable_weight", &Loss::desirable_weight},
+                                                           {"loss.undesirable_weight", &Loss::undesirable_weight},
+                                                           {"loss.kto_baseline", &Loss::kto_baseline},
+                                                           {"loss.safeguard_mu", &Loss::safeguard_mu},
+                                                           {"loss.budget_weight", &Loss::budget_weight},
+                                                           {"loss.budget", &Loss::budget}};
+  for (const auto& [name, field] : fields) {
+    const auto chosen = field;
+    cases.push_back({std::string(name) + " nan", [=](Arguments& a) { a.loss.*chosen = NAN; }, SMPO_INVALID_ARGUMENT,
+                     std::string(name) + ": expected a finite number, got nan"});
+  }
+  return cases;
+}
+
+std::vector<Case> pair_batch_cases() {
+  static const double spoiled[] = {NAN};
+  return {out_of_range(
+              "first_pair 1", [](Arguments& a) { a.batch.first_pair = 1; }, "batch.first_pair: expected 0..0, got 1"),
+          out_of_range(
+              "pairs 0", [](Arguments& a) { a.batch.pairs = 0; }, "batch.pairs: expected 1..1, got 0"),
+          out_of_range(
+              "pairs 2", [](Arguments& a) { a.batch.pairs = 2; }, "batch.pairs: expected 1..1, got 2"),
+          out_of_range(
+              "backward 2", [](Arguments& a) { a.batch.backward = 2; }, "batch.backward: expected 0..1, got 2"),
+          out_of_range(
+              "gradient_scale infinite", [](Arguments& a) { a.batch.gradient_scale = INFINITY; },
+              "batch.gradient_scale: expected a finite number, got inf"),
+          out_of_range(
+              "SmPO without labels", [](Arguments& a) { a.batch.label = nullptr; }, "batch.label: expected a pointer"),
+          out_of_range(
+              "CaPO without labels",
+              [](Arguments& a) {
+                a.loss.kind = SMPO_PAIR_LOSS_CAPO;
+                a.batch.label = nullptr;
+              },
+              "batch.label: expected a pointer"),
+          out_of_range(
+              "label nan", [](Arguments& a) { a.batch.label = spoiled; },
+              "batch.label[0]: expected a finite number, got nan"),
+          out_of_range(
+              "logit_scale nan", [](Arguments& a) { a.batch.logit_scale = spoiled; },
+              "batch.logit_scale[0]: expected a finite number, got nan"),
+          out_of_range(
+              "weight nan", [](Arguments& a) { a.batch.weight = spoiled; },
+              "batch.weight[0]: expected a finite number, got nan"),
+          {"no policy", [](Arguments& a) { a.policy = 0; }, SMPO_INVALID_HANDLE,
+           "policy: expected a model handle, got the null handle"},
+          {"a tensor as policy", [](Arguments& a) { a.policy = a.tensor; }, SMPO_INVALID_HANDLE,
+           "policy: expected a model handle, got a tensor handle"},
+          {"a VAE as policy", [](Arguments& a) { a.policy = a.encoders.vae; }, SMPO_INVALID_HANDLE,
+           "policy: expected a UNet, got a model of another kind"},
+          {"a window as reference", [](Arguments& a) { a.reference = a.window; }, SMPO_INVALID_HANDLE,
+           "reference: expected a model handle, got a window handle"},
+          {"a VAE as reference", [](Arguments& a) { a.reference = a.encoders.vae; }, SMPO_INVALID_HANDLE,
+           "reference: expected a UNet, got a model of another kind"},
+          out_of_range(
+              "a frozen policy", [](Arguments& a) { a.policy = a.bare_model; },
+              "policy: expected a trainable UNet or one with adapters, got a frozen one"),
+          out_of_range(
+              "missing weights", [](Arguments& a) { a.reference = a.bare_model; },
+              "parameters were never written: conv_in.weight")};
+}
+
+std::vector<Case> result_cases() {
+  using Results = smpo_window_results;
+  std::vector<Case> cases = {
+      out_of_range("pairs 2", [](Arguments& a) { a.results->pairs = 2; }, "results.pairs: expected 1..1, got 2")};
+  const std::pair<const char*, double * Results::*> fields[] = {
+      {"results.errors", &Results::errors}, {"results.logits", &Results::logits}, {"results.losses", &Results::losses}};
+  for (const auto& [name, field] : fields) {
+    const auto chosen = field;
+    cases.push_back({std::string("no ") + name, [=](Arguments& a) { a.results->*chosen = nullptr; },
+                     SMPO_INVALID_ARGUMENT, std::string(name) + ": expected a pointer"});
+  }
+  return cases;
 }
 
 const std::vector<Function>& functions() {
@@ -981,6 +1271,96 @@ const std::vector<Function>& functions() {
        .cases = {},
        .session = true,
        .optimizer = true},
+      {.name = "smpo_posterior_sample",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_posterior_sample(a.session, a.mean, a.logvar, a.scale, 7, a.items_pointer, a.items_count,
+                                          a.tensor_out, e);
+           },
+       .cases = {null_pointer("items", [](Arguments& a) { a.items_pointer = nullptr; }),
+                 null_pointer("latents", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 {"no mean", [](Arguments& a) { a.mean = 0; }, SMPO_INVALID_HANDLE,
+                  "mean: expected a tensor handle, got the null handle"},
+                 {"no logvar", [](Arguments& a) { a.logvar = 0; }, SMPO_INVALID_HANDLE,
+                  "logvar: expected a tensor handle, got the null handle"},
+                 {"a mean of integers", [](Arguments& a) { a.mean = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+                  "mean: expected f32, got i32"},
+                 {"a logvar of integers", [](Arguments& a) { a.logvar = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+                  "logvar: expected f32, got i32"},
+                 {"a logvar of another shape", [](Arguments& a) { a.logvar = a.tensor; }, SMPO_SHAPE_MISMATCH,
+                  "logvar: expected [B,L,h,w] as mean, which is [2,4,6,5], got [2,4]"},
+                 {"both flat", [](Arguments& a) { a.mean = a.logvar = a.tensor; }, SMPO_SHAPE_MISMATCH,
+                  "expected [B,L,h,w]"},
+                 out_of_range("scale nan", [](Arguments& a) { a.scale = NAN; }, "scale: expected a finite number, got nan"),
+                 out_of_range("item -1", [](Arguments& a) { a.items[1] = -1; }, "items: expected 0..72057594037927935"),
+                 {"one item less", [](Arguments& a) { a.items_count = 1; }, SMPO_SHAPE_MISMATCH,
+                  "count: expected the tensor's first dimension of [2,4,6,5], got 1"}},
+       .session = true},
+      {.name = "smpo_window_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_window_open(a.session, a.window_inputs_pointer, a.window_out, e);
+           },
+       .cases = joined({{null_pointer("inputs", [](Arguments& a) { a.window_inputs_pointer = nullptr; }),
+                         null_pointer("window", [](Arguments& a) { a.window_out = nullptr; })},
+                        wrong_size("inputs", [](Arguments& a) { return &a.window_inputs.size; }),
+                        window_input_cases()}),
+       .session = true},
+      {.name = "smpo_window_add_noise",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_window_add_noise(a.session, a.window, a.noise_pointer, e); },
+       .cases = joined({{null_pointer("noise", [](Arguments& a) { a.noise_pointer = nullptr; })},
+                        wrong_size("noise", [](Arguments& a) { return &a.noise.size; }),
+                        noise_cases()}),
+       .session = true,
+       .window = true},
+      {.name = "smpo_window_invert",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_window_invert(a.session, a.window, a.model, a.inversion_pointer, a.report, e);
+           },
+       .cases = joined({{null_pointer("plan", [](Arguments& a) { a.inversion_pointer = nullptr; })},
+                        wrong_size("plan", [](Arguments& a) { return &a.inversion.size; }),
+                        wrong_size("report", [](Arguments& a) { return &a.report->size; }),
+                        inversion_cases()}),
+       .session = true,
+       .model = true,
+       .window = true,
+       .optional_pointers = 1},
+      {.name = "smpo_window_accumulate",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_window_accumulate(a.session, a.window, a.policy, a.reference, a.loss_pointer, a.batch_pointer,
+                                           e);
+           },
+       .cases = joined({{null_pointer("loss", [](Arguments& a) { a.loss_pointer = nullptr; }),
+                         null_pointer("batch", [](Arguments& a) { a.batch_pointer = nullptr; })},
+                        wrong_size("loss", [](Arguments& a) { return &a.loss.size; }),
+                        wrong_size("batch", [](Arguments& a) { return &a.batch.size; }),
+                        pair_loss_cases(),
+                        pair_batch_cases()}),
+       .session = true,
+       .window = true},
+      {.name = "smpo_window_read",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_window_read(a.session, a.window, a.results, e); },
+       .cases = joined({{null_pointer("results", [](Arguments& a) { a.results = nullptr; })},
+                        wrong_size("results", [](Arguments& a) { return &a.results->size; }),
+                        result_cases()}),
+       .session = true,
+       .window = true},
+      {.name = "smpo_window_tensor",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_window_tensor(a.session, a.window, a.which, a.tensor_out, e); },
+       .cases = {null_pointer("tensor", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 out_of_range("which 0", [](Arguments& a) { a.which = 0; }, "which: expected 1..4, got 0"),
+                 out_of_range("which 5", [](Arguments& a) { a.which = 5; }, "which: expected 1..4, got 5")},
+       .session = true,
+       .window = true},
+      {.name = "smpo_window_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_window_close(a.session, a.window, e); },
+       .cases = {},
+       .session = true,
+       .window = true},
   };
   return all;
 }
@@ -1016,6 +1396,12 @@ class ArgumentsTest : public BorderTest {
     outputs_.optimizer_info.size = sizeof outputs_.optimizer_info;
     outputs_.state_info.size = sizeof outputs_.state_info;
     outputs_.outcome.size = sizeof outputs_.outcome;
+    outputs_.report.size = sizeof outputs_.report;
+    outputs_.results.size = sizeof outputs_.results;
+    outputs_.results.pairs = 1;
+    outputs_.results.errors = outputs_.numbers;
+    outputs_.results.logits = outputs_.numbers + 4;
+    outputs_.results.losses = outputs_.numbers + 5;
     std::fill_n(outputs_.data, 8, 0.25f);
     a.session = session;
     world_.use_in(a);
@@ -1029,6 +1415,9 @@ class ArgumentsTest : public BorderTest {
     a.state_info = &outputs_.state_info;
     a.outcome = &outputs_.outcome;
     a.long_text = outputs_.long_text;
+    a.window_out = &outputs_.window;
+    a.report = &outputs_.report;
+    a.results = &outputs_.results;
     a.version = &outputs_.version;
     a.text = outputs_.text;
     a.library = &outputs_.library;
@@ -1122,6 +1511,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     bool model = false;
     bool sampler = false;
     bool optimizer = false;
+    bool window = false;
     const std::vector<std::string> parameters = header_parameters_of(function.name);
     ASSERT_TRUE(parameters.back().ends_with("*error")) << parameters.back();
     for (size_t i = 0; i + 1 < parameters.size(); ++i) {
@@ -1130,13 +1520,14 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
       if (pointer) ++pointers;
       const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ") ||
                           parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ") ||
-                          parameter.starts_with("smpo_optimizer ");
+                          parameter.starts_with("smpo_optimizer ") || parameter.starts_with("smpo_window ");
       if (pointer && !handle && parameter.find("smpo_") != std::string::npos) ++structs;
       session = session || (!pointer && parameter == "smpo_session session");
       tensor = tensor || (!pointer && parameter == "smpo_tensor tensor");
       model = model || (!pointer && parameter == "smpo_model model");
       sampler = sampler || (!pointer && parameter == "smpo_sampler sampler");
       optimizer = optimizer || (!pointer && parameter == "smpo_optimizer optimizer");
+      window = window || (!pointer && parameter == "smpo_window window");
     }
     EXPECT_EQ(starting_with("null ") + function.optional_pointers, pointers);
     EXPECT_EQ(starting_with("size 0 of "), structs);
@@ -1145,6 +1536,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     EXPECT_EQ(function.model, model);
     EXPECT_EQ(function.sampler, sampler);
     EXPECT_EQ(function.optimizer, optimizer);
+    EXPECT_EQ(function.window, window);
   }
 }
 
@@ -1244,6 +1636,19 @@ TEST_F(ArgumentsTest, OptimizerHandles) {
   refused("a model", world_.model, "optimizer: expected an optimizer handle, got a model handle");
   EXPECT_OK(smpo_optimizer_close(session, world_.optimizer, &error));
   refused("closed", world_.optimizer, "optimizer: the optimizer handle is closed");
+}
+
+TEST_F(ArgumentsTest, WindowHandles) {
+  const auto refused = [this](const char* name, smpo_window handle, const char* message) {
+    expect_refused_everywhere(&Function::window,
+                              {name, [=](Arguments& a) { a.window = handle; }, SMPO_INVALID_HANDLE, message});
+  };
+  const World other(other_session_);
+  refused("null", 0, "window: expected a window handle, got the null handle");
+  refused("a model", world_.model, "window: expected a window handle, got a model handle");
+  refused("of another session", other.window, "window: the window handle belongs to another session");
+  EXPECT_OK(smpo_window_close(session, world_.window, &error));
+  refused("closed", world_.window, "window: the window handle is closed");
 }
 
 TEST_F(ArgumentsTest, HandlesClosedTwice) {

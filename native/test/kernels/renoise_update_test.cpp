@@ -70,8 +70,8 @@ TEST(RenoiseUpdateReference, TargetIsTheNoiseThatLedToTheLatent) {
   const double abar = kAlphasCumprod401;
   c.table[0] = {.row = 0,
                 .flags = RenoiseSlot::kTarget,
-                .target_x = static_cast<float>(1 / std::sqrt(1 - abar)),
-                .target_x0 = static_cast<float>(-std::sqrt(abar) / std::sqrt(1 - abar))};
+                .target_x = 1 / std::sqrt(1 - abar),
+                .target_x0 = -std::sqrt(abar) / std::sqrt(1 - abar)};
   for (int64_t n = 0; n < 65; ++n) {
     c.latents.set(n, static_cast<float>(std::sqrt(abar) * c.clean.at(n) + std::sqrt(1 - abar) * c.noise.at(n)));
   }
@@ -84,6 +84,31 @@ TEST(RenoiseUpdateReference, TargetIsTheNoiseThatLedToTheLatent) {
   }
 }
 
+// At t = 0 nothing was inverted: the target is (1 - sqrt(abar)) / sqrt(1 - abar) x0, the difference of two terms that
+// are two thousand times larger. In f32, it would be wrong by 1e-4.
+TEST(RenoiseUpdateCpu, ATargetOfLatentsThatDidNotMoveKeepsItsDigits) {
+  const double abar = 0.99915;  // of SD 1.5 at t = 0
+  RenoiseUpdateCase c(1, 1, 65, DType::kF32, DType::kF32);
+  c.table[0] = {.row = 0,
+                .flags = RenoiseSlot::kTarget,
+                .target_x = 1 / std::sqrt(1 - abar),
+                .target_x0 = -std::sqrt(abar) / std::sqrt(1 - abar)};
+  for (int64_t n = 0; n < 65; ++n) c.latents.set(n, static_cast<float>(c.clean.at(n)));
+  c.run(run_cpu);
+  const auto narrow = [](double x) { return static_cast<double>(static_cast<float>(x)); };
+  int lost = 0;
+  for (int64_t n = 0; n < 65; ++n) {
+    const double x0 = c.clean.at(n);
+    const double wanted = (1 - std::sqrt(abar)) / std::sqrt(1 - abar) * x0;
+    const Tolerance tolerance{.relative = 1.001 * 0x1p-24};
+    EXPECT_TRUE(tolerance.accepts(c.target.at(n), wanted));
+    EXPECT_FALSE(tolerance.accepts(c.target.at(n), wanted * (1 + 2.5 * 0x1p-24)));
+    const double in_f32 = narrow(narrow(c.table[0].target_x) * x0) + narrow(narrow(c.table[0].target_x0) * x0);
+    lost += std::abs(in_f32 / wanted - 1) > 1e-5 ? 1 : 0;
+  }
+  EXPECT_GT(lost, 30) << "f32 would not do";
+}
+
 TEST(RenoiseUpdateReference, VelocityPredictionNeedsOtherCoefficientsOnly) {
   // x0 = sqrt(abar) x - sqrt(1 - abar) v, e = sqrt(abar) v + sqrt(1 - abar) x: x' and the target stay linear.
   const double i = kAlphasCumprod1;
@@ -93,8 +118,8 @@ TEST(RenoiseUpdateReference, VelocityPredictionNeedsOtherCoefficientsOnly) {
                 .flags = RenoiseSlot::kActive | RenoiseSlot::kTarget,
                 .a = static_cast<float>(std::sqrt(j * i) + std::sqrt((1 - j) * (1 - i))),
                 .b = static_cast<float>(std::sqrt((1 - j) * i) - std::sqrt(j * (1 - i))),
-                .target_x = static_cast<float>(std::sqrt(j) / std::sqrt(1 - j)),
-                .target_x0 = static_cast<float>(-1 / std::sqrt(1 - j))};
+                .target_x = std::sqrt(j) / std::sqrt(1 - j),
+                .target_x0 = -1 / std::sqrt(1 - j)};
   c.run(run_reference);
   for (int64_t n = 0; n < 17; ++n) {
     const double x = c.latents.at(n);
@@ -206,8 +231,8 @@ TEST(RenoiseUpdateCpu, NonFinitePredictionsPassThrough) {
                 .flags = RenoiseSlot::kActive | RenoiseSlot::kAverage | RenoiseSlot::kTarget,
                 .a = 0.9f,
                 .b = 0.1f,
-                .target_x = 1.0f,
-                .target_x0 = -0.5f};
+                .target_x = 1.0,
+                .target_x0 = -0.5};
   c.first.set(7, std::numeric_limits<float>::quiet_NaN());
   c.second.set(39, std::numeric_limits<float>::infinity());
   c.run(run_cpu);

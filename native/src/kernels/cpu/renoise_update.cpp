@@ -41,10 +41,10 @@ struct AddScaledChunk {
 };
 
 struct CombineChunk {
-  SMPO_INNER_LOOP void run(float c, const float* x, float d, const float* clean, int64_t count, float* target) {
+  SMPO_INNER_LOOP void run(double c, const float* x, double d, const float* clean, int64_t count, float* target) {
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) {
-      target[i] = c * x[i] + d * clean[i];
+      target[i] = static_cast<float>(c * static_cast<double>(x[i]) + d * static_cast<double>(clean[i]));
     }
   }
 };

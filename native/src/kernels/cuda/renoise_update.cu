@@ -45,8 +45,9 @@ __global__ void update(RenoiseUpdateArgs args) {
       static_cast<Input*>(args.unet_input_SN)[by_slot] = from_float<Input>(x);
     }
     if (slot.flags & RenoiseSlot::kTarget) {
-      args.target_RN[by_row] = rounded::add(rounded::multiply(slot.target_x, x),
-                                            rounded::multiply(slot.target_x0, args.clean_latents_RN[by_row]));
+      const double clean = args.clean_latents_RN[by_row];
+      args.target_RN[by_row] = static_cast<float>(rounded::add(rounded::multiply(slot.target_x, static_cast<double>(x)),
+                                                               rounded::multiply(slot.target_x0, clean)));
     }
   }
 }

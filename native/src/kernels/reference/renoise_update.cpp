@@ -31,8 +31,7 @@ void renoise_update(const RenoiseUpdateArgs& args) {
         store(args.unet_input_SN, args.unet_input_dtype, by_slot, x);
       }
       if (slot.flags & RenoiseSlot::kTarget) {
-        args.target_RN[by_row] =
-            static_cast<float>(slot.target_x * x + static_cast<double>(slot.target_x0) * args.clean_latents_RN[by_row]);
+        args.target_RN[by_row] = static_cast<float>(slot.target_x * x + slot.target_x0 * args.clean_latents_RN[by_row]);
       }
     }
   }

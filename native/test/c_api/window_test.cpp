@@ -1,0 +1,1012 @@
+// A window of pairs against the same rules written out over smpo_unet_forward and smpo_unet_backward, in double where
+// the window has f32.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "c_api/border.h"
+#include "c_api/tiny_unet.h"
+
+// Legend: W pairs, R = 2W images, winners first, and N elements of a latent.
+namespace smpo::test {
+namespace {
+
+constexpr int64_t kW = 3, kR = 2 * kW;
+constexpr int64_t kChannels = 4, kHeight = 6, kWidth = 5, kN = kChannels * kHeight * kWidth;
+constexpr int64_t kTokens = 7, kTextWidth = 6, kPooled = 5, kSizes = 6;
+constexpr uint32_t kStep = 12;
+
+// Each image its own: the first has nothing to invert by one reading or another, the others little and much.
+constexpr int32_t kTimesteps[kR] = {0, 999, 201, 1, 602, 60};
+
+// f32 leaves 1e-6 of a prediction, and some more in gradients, whose terms cancel.
+constexpr double kClose = 1e-5;
+
+using Doubles = std::vector<double>;
+
+double distance(const Doubles& values, const Doubles& wanted) {
+  EXPECT_EQ(values.size(), wanted.size());
+  double error2 = 0, norm2 = 0;
+  for (size_t i = 0; i < std::min(values.size(), wanted.size()); ++i) {
+    error2 += std::pow(values[i] - wanted[i], 2);
+    norm2 += std::pow(wanted[i], 2);
+  }
+  return norm2 == 0 ? std::sqrt(error2) : std::sqrt(error2 / norm2);
+}
+
+/// Relative L2 distance within `limit`, and shown to notice three times that.
+void expect_close(const Doubles& values, const Doubles& wanted, double limit = kClose) {
+  EXPECT_LE(distance(values, wanted), limit);
+  Doubles mutated = values;
+  for (double& value : mutated) value *= 1 + 3 * limit;
+  const bool nothing = std::ranges::all_of(wanted, [](double x) { return x == 0; });
+  EXPECT_TRUE(nothing || distance(mutated, wanted) > limit) << "the comparison is too loose";
+}
+
+Doubles widened(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+
+Doubles rows_of(const Doubles& all, const std::vector<int64_t>& rows, int64_t size) {
+  Doubles chosen;
+  for (const int64_t row : rows) chosen.insert(chosen.end(), all.begin() + row * size, all.begin() + (row + 1) * size);
+  return chosen;
+}
+
+/// An inversion plan that owns its numbers.
+struct Plan {
+  std::vector<int32_t> row_start = {0};
+  Doubles timestep, sample, output, noise;
+  std::vector<uint8_t> averages;
+  Doubles target_sample = Doubles(kR), target_clean = Doubles(kR);
+  uint32_t slots = 3;
+
+  void add(double t, double from, double to) {
+    timestep.push_back(t);
+    sample.push_back(std::sqrt(to / from));
+    output.push_back(std::sqrt(1 - to) - sample.back() * std::sqrt(1 - from));
+    noise.push_back(0);
+    averages.push_back(1);
+  }
+  smpo_inversion_plan spec() const {
+    auto plan = sized<smpo_inversion_plan>();
+    plan.slots = slots;
+    plan.row_start = row_start.data();
+    plan.timestep = timestep.data();
+    plan.sample = sample.data();
+    plan.output = output.data();
+    plan.noise = noise.data();
+    plan.averages = averages.data();
+    plan.target_sample = target_sample.data();
+    plan.target_clean = target_clean.data();
+    return plan;
+  }
+  int64_t evaluations(int64_t row) const {
+    int64_t count = 0;
+    for (int32_t k = row_start[row]; k < row_start[row + 1]; ++k) count += averages[k] == 0 ? 1 : 2;
+    return count;
+  }
+};
+
+/// Products of alphas of Stable Diffusion 1 by timestep.
+Doubles alphas_cumprod() {
+  Doubles alphas;
+  double product = 1;
+  for (int i = 0; i < 1000; ++i) {
+    const double root = std::sqrt(0.00085) + (std::sqrt(0.012) - std::sqrt(0.00085)) * i / 999;
+    alphas.push_back(product *= 1 - root * root);
+  }
+  return alphas;
+}
+
+enum class Reading { kV020, kV022, kExact };
+
+/// Five steps over the whole of training: 1, 201, ..., 801.
+Plan plan_of(Reading reading) {
+  const Doubles alphas = alphas_cumprod();
+  const auto level = [&](int64_t t) { return alphas[static_cast<size_t>(std::max<int64_t>(t, 0))]; };
+  Plan plan;
+  for (int64_t row = 0; row < kR; ++row) {
+    const int64_t t = kTimesteps[row];
+    int64_t before = -1;
+    for (int64_t point = 1; point < 1000; point += 200) {
+      if (reading == Reading::kV020 && point - 200 < t) {
+        plan.add(static_cast<double>(point - 200), level(point - 200), level(point));
+      } else if (reading == Reading::kV022 && point < t) {
+        plan.add(static_cast<double>(point), level(point - 200), level(point));
+      } else if (reading == Reading::kExact && point < t) {
+        plan.add(static_cast<double>(point), level(before), level(point));
+        before = point;
+      }
+    }
+    if (reading == Reading::kExact) plan.add(static_cast<double>(t), level(before), level(t));
+    plan.row_start.push_back(static_cast<int32_t>(plan.timestep.size()));
+    plan.target_sample[row] = 1 / std::sqrt(1 - level(t));
+    plan.target_clean[row] = -std::sqrt(level(t)) / std::sqrt(1 - level(t));
+  }
+  return plan;
+}
+
+/// Averages here and there, fresh noise now and then.
+Plan mixed_plan() {
+  Plan plan = plan_of(Reading::kV020);
+  for (size_t k = 0; k < plan.averages.size(); ++k) {
+    plan.averages[k] = k % 3 == 1 ? 1 : 0;
+    plan.noise[k] = k % 2 == 0 ? 0.1 : 0;
+  }
+  return plan;
+}
+
+smpo_unet_spec text_time_spec() {
+  smpo_unet_spec spec = tiny_unet_spec();
+  spec.addition_time_embed_dim = 2;
+  spec.projection_class_embeddings_input_dim = kPooled + 2 * kSizes;
+  return spec;
+}
+
+smpo_pair_loss loss_of(int32_t kind) {
+  auto loss = sized<smpo_pair_loss>();
+  loss.kind = kind;
+  loss.beta = 3;
+  loss.kappa = 0.5;
+  loss.gamma = 10;
+  loss.alpha = 0.1;
+  loss.margin = 0.7;
+  loss.mapo_scale = 0.5;
+  loss.mapo_temperature = 20;
+  loss.mapo_weight = 0.3;
+  loss.desirable_weight = 1.1;
+  loss.undesirable_weight = 0.9;
+  loss.kto_baseline = 0.02;
+  loss.kto_baseline_given = 1;
+  return loss;
+}
+
+/// Forward noise by image: as it is, and as no schedule has it.
+struct NoiseTable {
+  double sample[kR] = {0.9, 0.1, 0.5, 1, 0, -0.3};
+  double noise[kR] = {0.4, 0.99, 0.8, 0, 1, 0.2};
+  double target_sample[kR] = {0, 0.5, -0.8, 1, 0, 0.1};
+  double target_noise[kR] = {1, 0.5, 0.5, 0, 1, -0.4};
+};
+constexpr NoiseTable kNoise;
+
+/// The numbers of a batch by pair of the window; a batch takes its part.
+constexpr double kLabel[kW] = {0.7, 0.58, 0.4};
+constexpr double kLogitScale[kW] = {1.5, 0.7, 1};
+constexpr double kWeight[kW] = {0.5, 2, 1};
+
+struct PairValue {
+  double logit = 0;
+  double loss = 0;
+};
+
+/// Each loss as its paper prints it; see kernels/preference_loss.h for the sources.
+PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& errors, int64_t pair) {
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  const auto [winner, loser, reference_winner, reference_loser] = errors;
+  const double k = loss.kappa * loss.beta * kLogitScale[pair];
+  const double label = kLabel[pair];
+  const double u = -k * ((winner - loser) - (reference_winner - reference_loser));
+  PairValue value{.logit = u};
+  switch (loss.kind) {
+    case SMPO_PAIR_LOSS_DPO:
+      value.loss = -std::log(sigmoid(u));
+      break;
+    case SMPO_PAIR_LOSS_SMPO:
+      value.logit = loss.gamma * (2 * label - 1) * u;
+      value.loss = -std::log(sigmoid(value.logit));
+      break;
+    case SMPO_PAIR_LOSS_NPO:
+      value.loss = -std::log(sigmoid(-u));
+      break;
+    case SMPO_PAIR_LOSS_DMPO:
+      value.loss =
+          sigmoid(u) * std::log(sigmoid(u) / (1 - loss.alpha)) + sigmoid(-u) * std::log(sigmoid(-u) / loss.alpha);
+      break;
+    case SMPO_PAIR_LOSS_IPO:
+      value.loss = std::pow(u - loss.margin, 2);
+      break;
+    case SMPO_PAIR_LOSS_CAPO:
+      value.loss = std::pow(u - label, 2);
+      break;
+    case SMPO_PAIR_LOSS_KTO: {
+      const double z = loss.kto_baseline;
+      value.loss = (loss.desirable_weight * (1 - sigmoid(k * (reference_winner - winner - z))) +
+                    loss.undesirable_weight * (1 - sigmoid(-k * (reference_loser - loser - z)))) /
+                   2;
+      break;
+    }
+    case SMPO_PAIR_LOSS_MAPO: {
+      const auto score = [&](double x) { return loss.mapo_scale * x / std::expm1(loss.mapo_scale * x); };
+      value.logit = loss.mapo_temperature * (score(winner) - score(loser));
+      value.loss = winner - loss.mapo_weight * std::log(sigmoid(value.logit));
+      break;
+    }
+    case SMPO_PAIR_LOSS_SFT:
+      value.logit = 0;
+      value.loss = winner;
+      break;
+    default:
+      ADD_FAILURE() << "no such loss";
+  }
+  if (loss.budget_weight != 0 && loss.kind != SMPO_PAIR_LOSS_MAPO && loss.kind != SMPO_PAIR_LOSS_SFT) {
+    value.loss += loss.budget_weight * std::max(0.0, k * (winner - reference_winner) - loss.budget);
+  }
+  return value;
+}
+
+struct Results {
+  Doubles errors = Doubles(4 * kW), logits = Doubles(kW), losses = Doubles(kW);
+  double loss_sum = 0;
+};
+
+class WindowTest : public BorderTest {
+ protected:
+  WindowTest() {
+    inputs_.pairs = kW;
+    inputs_.step = kStep;
+    inputs_.keep_predictions = 1;
+    inputs_.latents = some_tensor(session, {kR, kChannels, kHeight, kWidth}, 31);
+    inputs_.encoder_hidden_states = some_tensor(session, {kW, kTokens, kTextWidth}, 32);
+    inputs_.text_embeds = some_tensor(session, {kW, kPooled}, 33);
+    inputs_.time_ids = some_tensor(session, {kR, kSizes}, 34);
+    inputs_.timesteps = kTimesteps;
+    inputs_.items = items_;
+    clean_ = widened(to_host<float>(inputs_.latents));
+    states_ = widened(to_host<float>(inputs_.encoder_hidden_states));
+    embeds_ = widened(to_host<float>(inputs_.text_embeds));
+    sizes_ = widened(to_host<float>(inputs_.time_ids));
+  }
+
+  // ---- models
+
+  /// `away`: by how much its weights differ from those of 0, relative.
+  smpo_model unet(bool trainable, double away = 0, bool checkpointing = false, int32_t precision = SMPO_F32) {
+    auto options = f32_options();
+    options.precision = precision;
+    options.trainable = trainable ? 1 : 0;
+    options.checkpointing = checkpointing ? 1 : 0;
+    const smpo_unet_spec spec = text_time_spec();
+    smpo_model model = 0;
+    EXPECT_OK(smpo_unet_open(session, &spec, &options, &model, &error));
+    write_missing(session, model);
+    if (away != 0) {
+      uint64_t salt = 1000;
+      for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+        const auto host = host_spec_of(parameter);
+        std::vector<float> values(elements_of(host));
+        const uint64_t bytes = values.size() * sizeof(float);
+        EXPECT_OK(smpo_model_read_parameter(session, model, parameter.name, &host, values.data(), bytes, &error));
+        const std::vector<float> direction = some_floats(values.size(), ++salt);
+        for (size_t i = 0; i < values.size(); ++i) values[i] *= static_cast<float>(1 + away * direction[i]);
+        EXPECT_OK(smpo_model_write_parameter(session, model, parameter.name, &host, values.data(), bytes, &error));
+      }
+    }
+    return model;
+  }
+  smpo_model adapted(double scale = 1) {
+    const smpo_model model = unet(/*trainable=*/false);
+    const char* modules[] = {"conv_in", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"};
+    auto lora = sized<smpo_lora_spec>();
+    lora.rank = 2;
+    lora.alpha = 4;
+    lora.module_count = 2;
+    lora.modules = modules;
+    EXPECT_OK(smpo_model_add_lora(session, model, &lora, &error));
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      if (std::string(parameter.name).find("lora") == std::string::npos) continue;
+      const auto host = host_spec_of(parameter);
+      const std::vector<float> values = some_floats(elements_of(host), 5);
+      EXPECT_OK(smpo_model_write_parameter(session, model, parameter.name, &host, values.data(),
+                                           values.size() * sizeof(float), &error));
+    }
+    EXPECT_OK(smpo_model_set_lora_scale(session, model, scale, &error));
+    return model;
+  }
+
+  smpo_tensor tensor(std::initializer_list<int64_t> shape, const Doubles& values) {
+    return from_host(spec_of(SMPO_F32, shape), std::vector<float>(values.begin(), values.end()));
+  }
+
+  /// What the UNet is told about these images.
+  smpo_unet_inputs unet_inputs(const std::vector<int64_t>& images, const Doubles& x, const Doubles& timesteps) {
+    const auto count = static_cast<int64_t>(images.size());
+    std::vector<int64_t> pairs;
+    for (const int64_t image : images) pairs.push_back(image % kW);
+    auto inputs = sized<smpo_unet_inputs>();
+    inputs.sample = tensor({count, kChannels, kHeight, kWidth}, x);
+    inputs.timesteps = tensor({count}, timesteps);
+    inputs.encoder_hidden_states = tensor({count, kTokens, kTextWidth}, rows_of(states_, pairs, kTokens * kTextWidth));
+    inputs.text_embeds = tensor({count, kPooled}, rows_of(embeds_, pairs, kPooled));
+    inputs.time_ids = tensor({count, kSizes}, rows_of(sizes_, images, kSizes));
+    return inputs;
+  }
+  Doubles predict(smpo_model model, const std::vector<int64_t>& images, const Doubles& x, const Doubles& timesteps) {
+    const smpo_unet_inputs inputs = unet_inputs(images, x, timesteps);
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_unet_forward(session, model, &inputs, &output, &error));
+    return widened(to_host<float>(output));
+  }
+  static std::vector<int64_t> every_image() {
+    std::vector<int64_t> images(kR);
+    std::iota(images.begin(), images.end(), 0);
+    return images;
+  }
+  static Doubles every_timestep() { return {std::begin(kTimesteps), std::end(kTimesteps)}; }
+
+  Doubles normal(uint32_t purpose, const std::vector<int64_t>& items) {
+    const auto count = static_cast<int64_t>(items.size());
+    const smpo_tensor drawn = zeros(spec_of(SMPO_F32, {count, kChannels, kHeight, kWidth}));
+    EXPECT_OK(smpo_tensor_fill_normal(session, drawn, purpose, kStep, items.data(), items.size(), &error));
+    return widened(to_host<float>(drawn));
+  }
+
+  Doubles gradients(smpo_model model) {
+    Doubles all;
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      if (parameter.trainable == 0) continue;
+      const auto host = host_spec_of(parameter);
+      std::vector<float> values(elements_of(host));
+      EXPECT_OK(smpo_model_read_gradient(session, model, parameter.name, &host, values.data(),
+                                         values.size() * sizeof(float), &error));
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    return all;
+  }
+
+  // ---- the window
+
+  smpo_window open() {
+    smpo_window window = 0;
+    EXPECT_OK(smpo_window_open(session, &inputs_, &window, &error));
+    return window;
+  }
+  smpo_inversion_report invert(smpo_window window, smpo_model model, const Plan& plan) {
+    const smpo_inversion_plan spec = plan.spec();
+    auto report = sized<smpo_inversion_report>();
+    EXPECT_OK(smpo_window_invert(session, window, model, &spec, &report, &error));
+    return report;
+  }
+  Doubles part(smpo_window window, int32_t which) {
+    smpo_tensor tensor = 0;
+    EXPECT_OK(smpo_window_tensor(session, window, which, &tensor, &error));
+    const Doubles values = widened(to_host<float>(tensor));
+    close(tensor);
+    return values;
+  }
+  smpo_window noised() {
+    const smpo_window window = open();
+    add_noise(window, /*per_image=*/1);
+    return window;
+  }
+  void add_noise(smpo_window window, int32_t per_image) {
+    auto noise = sized<smpo_forward_noise>();
+    noise.per_image = per_image;
+    noise.sample = kNoise.sample;
+    noise.noise = kNoise.noise;
+    noise.target_sample = kNoise.target_sample;
+    noise.target_noise = kNoise.target_noise;
+    EXPECT_OK(smpo_window_add_noise(session, window, &noise, &error));
+  }
+  static smpo_pair_batch batch_of(uint32_t first, uint32_t pairs, int32_t backward = 1) {
+    auto batch = sized<smpo_pair_batch>();
+    batch.first_pair = first;
+    batch.pairs = pairs;
+    batch.backward = backward;
+    batch.gradient_scale = 1.0 / kW;
+    batch.label = kLabel + first;
+    batch.logit_scale = kLogitScale + first;
+    batch.weight = kWeight + first;
+    return batch;
+  }
+  void accumulate(smpo_window window, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss,
+                  const smpo_pair_batch& batch) {
+    EXPECT_OK(smpo_window_accumulate(session, window, policy, reference, &loss, &batch, &error));
+  }
+  Results read(smpo_window window) {
+    Results results;
+    auto spec = sized<smpo_window_results>();
+    spec.pairs = kW;
+    spec.errors = results.errors.data();
+    spec.logits = results.logits.data();
+    spec.losses = results.losses.data();
+    EXPECT_OK(smpo_window_read(session, window, &spec, &error));
+    results.loss_sum = spec.loss_sum;
+    return results;
+  }
+  void expect_same(const Results& results, const Results& wanted, double limit) {
+    expect_close(results.errors, wanted.errors, limit);
+    expect_close(results.logits, wanted.logits, 100 * limit);  // differences of errors
+    expect_close(results.losses, wanted.losses, 100 * limit);
+    expect_close({results.loss_sum}, {wanted.loss_sum}, 100 * limit);
+  }
+
+  // ---- the rules, written out
+
+  struct Inverted {
+    Doubles noised, target;
+  };
+  /// Image by image.
+  Inverted inverted(smpo_model model, const Plan& plan) {
+    Inverted result;
+    for (int64_t row = 0; row < kR; ++row) {
+      const Doubles x0 = rows_of(clean_, {row}, kN);
+      Doubles x = x0;
+      for (int32_t k = plan.row_start[row]; k < plan.row_start[row + 1]; ++k) {
+        const Doubles e1 = predict(model, {row}, x, {plan.timestep[k]});
+        Doubles e2 = e1;
+        if (plan.averages[k] != 0) {
+          Doubles guess(kN);
+          for (int64_t i = 0; i < kN; ++i) guess[i] = plan.sample[k] * x[i] + plan.output[k] * e1[i];
+          e2 = predict(model, {row}, guess, {plan.timestep[k]});
+        }
+        const Doubles n = normal(6, {items_[row] * 4096 + (k - plan.row_start[row])});
+        for (int64_t i = 0; i < kN; ++i) {
+          x[i] = plan.sample[k] * x[i] + plan.output[k] * (e1[i] + e2[i]) / 2 + plan.noise[k] * n[i];
+        }
+      }
+      for (int64_t i = 0; i < kN; ++i) {
+        result.target.push_back(plan.target_sample[row] * x[i] + plan.target_clean[row] * x0[i]);
+      }
+      result.noised.insert(result.noised.end(), x.begin(), x.end());
+    }
+    return result;
+  }
+  /// Image by image, since a small target beside a large one would hide in a norm over both.
+  void expect_inverted(smpo_window window, const Inverted& wanted) {
+    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+    for (int64_t row = 0; row < kR; ++row) {
+      SCOPED_TRACE(testing::Message() << "image " << row);
+      expect_close(rows_of(x, {row}, kN), rows_of(wanted.noised, {row}, kN));
+      expect_close(rows_of(target, {row}, kN), rows_of(wanted.target, {row}, kN));
+    }
+  }
+
+  struct Expected {
+    Results results;
+    Doubles prediction, reference_prediction;
+    Doubles gradients;  // of `policy`, whose gradients were zero
+  };
+  /// All pairs of the window at once. `policy` is a model of its own: its gradients are used.
+  Expected expected(smpo_window window, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss) {
+    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+    Expected wanted;
+    wanted.prediction = predict(policy, every_image(), x, every_timestep());
+    const bool compares = loss.kind != SMPO_PAIR_LOSS_MAPO && loss.kind != SMPO_PAIR_LOSS_SFT;
+    wanted.reference_prediction = compares ? predict(reference, every_image(), x, every_timestep()) : Doubles(kR * kN);
+    const auto error_of = [&](const Doubles& prediction, int64_t row) {
+      double sum = 0;
+      for (int64_t i = row * kN; i < (row + 1) * kN; ++i) sum += std::pow(prediction[i] - target[i], 2);
+      return sum / kN;
+    };
+    Doubles cotangent(kR * kN);
+    for (int64_t pair = 0; pair < kW; ++pair) {
+      std::array<double, 4> errors = {error_of(wanted.prediction, pair), error_of(wanted.prediction, kW + pair), 0, 0};
+      if (compares) {
+        errors[2] = error_of(wanted.reference_prediction, pair);
+        errors[3] = error_of(wanted.reference_prediction, kW + pair);
+      }
+      for (int64_t kind = 0; kind < 4; ++kind) wanted.results.errors[kind * kW + pair] = errors[kind];
+      const PairValue value = pair_value(loss, errors, pair);
+      wanted.results.logits[pair] = value.logit;
+      wanted.results.losses[pair] = value.loss;
+      wanted.results.loss_sum += kWeight[pair] * value.loss / kW;
+
+      double inner = 0, winner_norm2 = 0;  // of the output's gradients 2 (prediction - target) / N
+      for (int64_t i = 0; i < kN; ++i) {
+        const int64_t w = pair * kN + i, l = (kW + pair) * kN + i;
+        const double winner = 2 * (wanted.prediction[w] - target[w]) / kN;
+        inner += winner * 2 * (wanted.prediction[l] - target[l]) / kN;
+        winner_norm2 += winner * winner;
+      }
+      for (const int side : {0, 1}) {
+        const double h = 1e-5 * errors[side];
+        std::array<double, 4> above = errors, below = errors;
+        above[side] += h;
+        below[side] -= h;
+        double slope = (pair_value(loss, above, pair).loss - pair_value(loss, below, pair).loss) / (2 * h);
+        if (side == 1 && loss.winner_safeguard == 1 && inner > 0) {
+          slope *= std::clamp((1 - loss.safeguard_mu) * winner_norm2 / (inner + 1e-9), 0.0, 1.0);
+        }
+        const int64_t row = side * kW + pair;
+        for (int64_t i = row * kN; i < (row + 1) * kN; ++i) {
+          cotangent[i] = kWeight[pair] / kW * slope * 2 * (wanted.prediction[i] - target[i]) / kN;
+        }
+      }
+    }
+    const smpo_unet_inputs inputs = unet_inputs(every_image(), x, every_timestep());
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    EXPECT_OK(smpo_unet_backward(session, policy, &inputs, tensor({kR, kChannels, kHeight, kWidth}, cotangent), &output,
+                                 nullptr, &error));
+    wanted.gradients = gradients(policy);
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    return wanted;
+  }
+
+  const int64_t items_[kR] = {3, 14, (int64_t{1} << 44) - 1, 15, 92, 6};
+  smpo_window_inputs inputs_ = sized<smpo_window_inputs>();
+  Doubles clean_, states_, embeds_, sizes_;
+};
+
+// ---- noised latents and targets
+
+TEST_F(WindowTest, AddsNoise) {
+  for (const int32_t per_image : {0, 1}) {
+    const smpo_window window = open();
+    add_noise(window, per_image);
+    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+    std::vector<int64_t> items(std::begin(items_), std::end(items_));
+    if (per_image == 0) std::copy_n(items_, kW, items.begin() + kW);
+    const Doubles n = normal(5, items);
+    int noticed = 0;
+    for (int64_t i = 0; i < kR * kN; ++i) {
+      const int64_t row = i / kN;
+      // Coefficients, products and sum are rounded to f32.
+      const auto expect = [&](double value, double of_sample, double of_noise) {
+        const double bound = 3.001 * 0x1p-24 * (std::abs(of_sample * clean_[i]) + std::abs(of_noise * n[i]));
+        ASSERT_NEAR(value, of_sample * clean_[i] + of_noise * n[i], bound);
+        noticed += std::abs(value * (1 + 1e-6) - (of_sample * clean_[i] + of_noise * n[i])) > bound ? 1 : 0;
+      };
+      expect(x[i], kNoise.sample[row], kNoise.noise[row]);
+      expect(target[i], kNoise.target_sample[row], kNoise.target_noise[row]);
+    }
+    EXPECT_GT(noticed, kR * kN) << "the comparison is too loose";
+  }
+}
+
+TEST_F(WindowTest, NoiseIsTheItemsAndTheSteps) {
+  const Doubles whole = part(noised(), SMPO_WINDOW_NOISED);
+  EXPECT_EQ(part(noised(), SMPO_WINDOW_NOISED), whole);
+  ++inputs_.step;
+  EXPECT_NE(part(noised(), SMPO_WINDOW_NOISED), whole);
+}
+
+TEST_F(WindowTest, InvertsByEveryReading) {
+  const smpo_model model = unet(/*trainable=*/false);
+  for (const Reading reading : {Reading::kV020, Reading::kV022, Reading::kExact}) {
+    Plan plan = plan_of(reading);
+    const Inverted wanted = inverted(model, plan);
+    const int64_t evaluations = [&] {
+      int64_t sum = 0;
+      for (int64_t row = 0; row < kR; ++row) sum += plan.evaluations(row);
+      return sum;
+    }();
+    for (const uint32_t slots : {1u, 3u, 64u}) {
+      SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << slots << " slots");
+      plan.slots = slots;
+      const smpo_window window = open();
+      const smpo_inversion_report report = invert(window, model, plan);
+      expect_inverted(window, wanted);
+      EXPECT_EQ(report.evaluations, evaluations);
+      EXPECT_GE(report.batches, (evaluations + slots - 1) / slots);
+      // One by one, and as many as the image with most.
+      if (slots == 1) {
+        EXPECT_EQ(report.batches, evaluations);
+      } else if (slots == 64) {
+        EXPECT_EQ(report.batches, plan.evaluations(1));
+      }
+      EXPECT_GT(report.unet_seconds, 0);
+      EXPECT_GE(report.seconds, report.unet_seconds);
+    }
+  }
+}
+
+TEST_F(WindowTest, InvertsWithMixedAveragesAndFreshNoise) {
+  const smpo_model model = unet(/*trainable=*/true);
+  Plan plan = mixed_plan();
+  const Inverted wanted = inverted(model, plan);
+  for (const uint32_t slots : {1u, 2u, 3u, 5u, 6u}) {
+    SCOPED_TRACE(testing::Message() << slots << " slots");
+    plan.slots = slots;
+    const smpo_window window = open();
+    invert(window, model, plan);
+    expect_inverted(window, wanted);
+  }
+}
+
+TEST_F(WindowTest, InvertsWithAdapters) {
+  const Plan plan = plan_of(Reading::kV022);
+  const smpo_model model = adapted();
+  const Inverted wanted = inverted(model, plan);
+  EXPECT_GT(distance(inverted(unet(/*trainable=*/false), plan).noised, wanted.noised), 1e-3);
+  const smpo_window window = open();
+  invert(window, model, plan);
+  expect_inverted(window, wanted);
+}
+
+TEST_F(WindowTest, ImagesWithoutAStepStayAsTheyAre) {
+  const smpo_model model = unet(/*trainable=*/false);
+  Plan plan;
+  plan.row_start.resize(kR + 1);
+  plan.timestep = plan.sample = plan.output = plan.noise = {0};  // none of them is read
+  plan.averages = {0};
+  plan.target_sample.assign(kR, 34.3);
+  plan.target_clean.assign(kR, -34.2854);
+  const smpo_window window = open();
+  const smpo_inversion_report report = invert(window, model, plan);
+  EXPECT_EQ(report.batches, 0u);
+  EXPECT_EQ(report.evaluations, 0u);
+  EXPECT_EQ(part(window, SMPO_WINDOW_NOISED), clean_);
+  const Doubles target = part(window, SMPO_WINDOW_TARGET);
+  for (size_t i = 0; i < target.size(); ++i) {
+    ASSERT_EQ(target[i], static_cast<float>(34.3 * clean_[i] - 34.2854 * clean_[i]));
+  }
+}
+
+TEST_F(WindowTest, ACancelledInversionLeavesTheWindow) {
+  const smpo_model model = unet(/*trainable=*/false);
+  Plan plan = plan_of(Reading::kV020);
+  // One image with more steps than can be taken before it is cancelled.
+  for (int32_t& start : plan.row_start) start = 0;
+  plan.row_start[kR] = 4096;
+  plan.timestep.assign(4096, 500);
+  plan.sample.assign(4096, 1);
+  plan.output.assign(4096, 0);
+  plan.noise.assign(4096, 0);
+  plan.averages.assign(4096, 1);
+  const smpo_inversion_plan spec = plan.spec();
+  const auto expect_cancelled = [&](smpo_window window) {
+    std::thread other([this] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      EXPECT_EQ(smpo_session_cancel(session, nullptr), SMPO_OK);
+    });
+    EXPECT_EQ(smpo_window_invert(session, window, model, &spec, nullptr, &error), SMPO_CANCELLED);
+    other.join();
+  };
+  const smpo_window fresh = open();
+  expect_cancelled(fresh);
+  smpo_tensor tensor = 0;
+  EXPECT_EQ(smpo_window_tensor(session, fresh, SMPO_WINDOW_NOISED, &tensor, &error), SMPO_INVALID_ARGUMENT);
+  const smpo_window window = noised();
+  const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+  expect_cancelled(window);
+  EXPECT_EQ(part(window, SMPO_WINDOW_NOISED), x);
+  EXPECT_EQ(part(window, SMPO_WINDOW_TARGET), target);
+  const Plan shorter = plan_of(Reading::kV022);
+  invert(window, model, shorter);
+  expect_inverted(window, inverted(model, shorter));
+}
+
+TEST_F(WindowTest, KeepsWhatItNeeds) {
+  const smpo_model model = unet(/*trainable=*/false);
+  const smpo_window window = open();
+  for (const smpo_tensor input :
+       {inputs_.latents, inputs_.encoder_hidden_states, inputs_.text_embeds, inputs_.time_ids}) {
+    close(input);
+  }
+  const Plan plan = plan_of(Reading::kV022);
+  invert(window, model, plan);
+  expect_inverted(window, inverted(model, plan));
+  EXPECT_OK(smpo_window_close(session, window, &error));
+}
+
+// ---- errors, losses, gradients
+
+TEST_F(WindowTest, EveryLossAndItsGradient) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  for (int32_t kind = SMPO_PAIR_LOSS_DPO; kind <= SMPO_PAIR_LOSS_SFT; ++kind) {
+    SCOPED_TRACE(testing::Message() << "kind " << kind);
+    const smpo_window window = noised();
+    const smpo_pair_loss loss = loss_of(kind);
+    const Expected wanted = expected(window, policy, reference, loss);
+    accumulate(window, policy, reference, loss, batch_of(0, kW));
+    expect_same(read(window), wanted.results, 1e-7);
+    expect_close(gradients(policy), wanted.gradients);
+    expect_close(part(window, SMPO_WINDOW_PREDICTION), wanted.prediction, 1e-7);
+    expect_close(part(window, SMPO_WINDOW_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-7);
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  }
+}
+
+TEST_F(WindowTest, BudgetAndSafeguard) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  // With noise in common, the gradients of the second pair's winner and loser point the same way.
+  const smpo_window window = open();
+  add_noise(window, /*per_image=*/0);
+  const Doubles plain = expected(window, policy, reference, loss).gradients;
+  loss.budget_weight = 0.3;
+  loss.budget = -10;  // exceeded by all
+  const Doubles with_budget = expected(window, policy, reference, loss).gradients;
+  EXPECT_GT(distance(with_budget, plain), 1e-2);
+  loss.winner_safeguard = 1;
+  loss.safeguard_mu = 0.9;
+  const Expected wanted = expected(window, policy, reference, loss);
+  EXPECT_GT(distance(wanted.gradients, with_budget), 1e-2);
+  accumulate(window, policy, reference, loss, batch_of(0, kW));
+  expect_same(read(window), wanted.results, 1e-7);
+  expect_close(gradients(policy), wanted.gradients);
+}
+
+// Without a given baseline, KTO's is that of the call: max(0, mean of reference - policy).
+TEST_F(WindowTest, KtosOwnBaseline) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
+  for (const bool swapped : {false, true}) {  // so that the mean is above 0 once, and not above 0 once
+    const smpo_window window = noised();
+    const smpo_model one = swapped ? reference : policy, other = swapped ? policy : reference;
+    loss.kto_baseline_given = 0;
+    accumulate(window, one, other, loss, batch_of(0, kW, /*backward=*/0));
+    const Results results = read(window);
+    double mean = 0;
+    for (int64_t i = 0; i < kR; ++i) mean += (results.errors[kR + i] - results.errors[i]) / kR;
+    loss.kto_baseline_given = 1;
+    loss.kto_baseline = std::max(0.0, mean);
+    for (int64_t pair = 0; pair < kW; ++pair) {
+      const std::array<double, 4> errors = {results.errors[pair], results.errors[kW + pair],
+                                            results.errors[2 * kW + pair], results.errors[3 * kW + pair]};
+      EXPECT_NEAR(results.losses[pair], pair_value(loss, errors, pair).loss, 1e-12);
+    }
+  }
+}
+
+TEST_F(WindowTest, MicroBatchesAddUp) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  const Expected wanted = expected(noised(), policy, reference, loss);
+  for (const uint32_t pairs : {1u, 2u, 3u}) {
+    SCOPED_TRACE(testing::Message() << pairs << " at a time");
+    const smpo_window window = noised();
+    for (uint32_t first = 0; first < kW; first += pairs) {
+      accumulate(window, policy, reference, loss, batch_of(first, std::min<uint32_t>(pairs, kW - first)));
+    }
+    expect_same(read(window), wanted.results, 1e-6);
+    expect_close(gradients(policy), wanted.gradients);
+    expect_close(part(window, SMPO_WINDOW_PREDICTION), wanted.prediction, 1e-6);
+    expect_close(part(window, SMPO_WINDOW_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-6);
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  }
+}
+
+TEST_F(WindowTest, NumbersByPairMayBeLeftOut) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_DPO);
+  const double ones[kW] = {1, 1, 1};
+  smpo_pair_batch batch = batch_of(0, kW);
+  batch.logit_scale = batch.weight = ones;
+  const smpo_window said = noised(), left_out = noised();
+  accumulate(said, policy, reference, loss, batch);
+  const Doubles wanted = gradients(policy);
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  batch.label = batch.logit_scale = batch.weight = nullptr;
+  accumulate(left_out, policy, reference, loss, batch);
+  EXPECT_EQ(read(left_out).losses, read(said).losses);
+  EXPECT_EQ(read(left_out).loss_sum, read(said).loss_sum);
+  EXPECT_EQ(gradients(policy), wanted);
+}
+
+TEST_F(WindowTest, AdaptersOffAreTheReference) {
+  const smpo_model policy = adapted(), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  const smpo_window with_model = noised(), without = noised();
+  const Expected wanted = expected(noised(), policy, reference, loss);
+  accumulate(with_model, policy, reference, loss, batch_of(0, kW));
+  const Doubles gradient = gradients(policy);
+  expect_close(gradient, wanted.gradients);
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  accumulate(without, policy, 0, loss, batch_of(0, kW));
+  EXPECT_EQ(read(without).errors, read(with_model).errors);
+  EXPECT_EQ(read(without).losses, read(with_model).losses);
+  EXPECT_EQ(gradients(policy), gradient);
+  const Results results = read(without);
+  EXPECT_NE(results.errors[0], results.errors[kR]) << "adapters do something";
+}
+
+TEST_F(WindowTest, AdaptersOfScaleZeroAreTheReferenceAndHaveNoGradient) {
+  const smpo_model policy = adapted(/*scale=*/0);
+  const smpo_window window = noised();
+  accumulate(window, policy, 0, loss_of(SMPO_PAIR_LOSS_DPO), batch_of(0, kW));
+  const Results results = read(window);
+  for (int64_t i = 0; i < kR; ++i) EXPECT_EQ(results.errors[i], results.errors[kR + i]);
+  for (const double logit : results.logits) EXPECT_EQ(logit, 0);
+  for (const double gradient : gradients(policy)) ASSERT_EQ(gradient, 0);
+}
+
+TEST_F(WindowTest, WithoutBackwardGradientsStay) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  const smpo_window window = noised(), again = noised();
+  accumulate(window, policy, reference, loss, batch_of(0, kW));
+  const Doubles before = gradients(policy);
+  EXPECT_TRUE(std::ranges::any_of(before, [](double x) { return x != 0; }));
+  accumulate(again, policy, reference, loss, batch_of(0, kW, /*backward=*/0));
+  EXPECT_EQ(gradients(policy), before);
+  EXPECT_EQ(read(again).losses, read(window).losses);
+  // A model that does not train has none at all.
+  accumulate(noised(), reference, policy, loss, batch_of(0, kW, /*backward=*/0));
+}
+
+TEST_F(WindowTest, CheckpointingChangesNothing) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), saving = unet(/*trainable=*/true, 0.1, true);
+  const smpo_model reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  accumulate(noised(), policy, reference, loss, batch_of(0, kW));
+  accumulate(noised(), saving, reference, loss, batch_of(0, kW));
+  EXPECT_EQ(gradients(saving), gradients(policy));
+}
+
+TEST_F(WindowTest, PairsThatWereNotAccumulatedAreNotNumbers) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_window window = noised();
+  const auto expect_pairs = [&](const std::vector<bool>& done) {
+    const Results results = read(window);
+    const Doubles prediction = part(window, SMPO_WINDOW_PREDICTION);
+    for (int64_t pair = 0; pair < kW; ++pair) {
+      const bool number = done[static_cast<size_t>(pair)];
+      for (int64_t kind = 0; kind < 4; ++kind) EXPECT_EQ(std::isfinite(results.errors[kind * kW + pair]), number);
+      EXPECT_EQ(std::isnan(results.logits[pair]), !number);
+      EXPECT_EQ(std::isnan(results.losses[pair]), !number);
+      for (const int64_t row : {pair, kW + pair}) EXPECT_EQ(prediction[row * kN] != 0, number);
+    }
+    return results.loss_sum;
+  };
+  EXPECT_EQ(expect_pairs({false, false, false}), 0);
+  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(1, 1));
+  const double one = expect_pairs({false, true, false});
+  EXPECT_NEAR(one, kWeight[1] * read(window).losses[1] / kW, 1e-15);
+  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, 1));
+  EXPECT_GT(expect_pairs({true, true, false}), one);
+}
+
+TEST_F(WindowTest, WhatIsNotFiniteComesOut) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  std::vector<float> latents = to_host<float>(inputs_.latents);
+  latents[static_cast<size_t>((kW + 1) * kN + 3)] = NAN;  // loser of pair 1
+  inputs_.latents = from_host(spec_of(SMPO_F32, {kR, kChannels, kHeight, kWidth}), latents);
+  const smpo_window window = noised();
+  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, kW));
+  const Results results = read(window);
+  for (int64_t pair = 0; pair < kW; ++pair) EXPECT_EQ(std::isnan(results.losses[pair]), pair == 1);
+  EXPECT_TRUE(std::isnan(results.loss_sum));
+}
+
+TEST_F(WindowTest, TheSameCallsGiveTheSameBits) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const auto everything = [&] {
+    const smpo_window window = open();
+    invert(window, policy, mixed_plan());
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, 2));
+    accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(2, 1));
+    const Results results = read(window);
+    return std::vector<Doubles>{part(window, SMPO_WINDOW_NOISED),
+                                part(window, SMPO_WINDOW_TARGET),
+                                part(window, SMPO_WINDOW_PREDICTION),
+                                part(window, SMPO_WINDOW_REFERENCE_PREDICTION),
+                                results.errors,
+                                results.logits,
+                                results.losses,
+                                {results.loss_sum},
+                                gradients(policy)};
+  };
+  EXPECT_EQ(everything(), everything());
+}
+
+TEST_F(WindowTest, RunsInBf16) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_model narrow_policy = unet(/*trainable=*/true, 0.1, false, SMPO_BF16);
+  const smpo_model narrow_reference = unet(/*trainable=*/false, 0, false, SMPO_BF16);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_DPO);
+  const auto expect_near = [](const Doubles& narrow, const Doubles& wide, double ulps) {
+    EXPECT_GT(distance(narrow, wide), 1e-4) << "it ran in f32";
+    EXPECT_LT(distance(narrow, wide), ulps * 0x1p-8);
+  };
+  // Some thirty layers, each of which rounds by up to 2^-9: a few ulps of 2^-8 are left of their sum.
+  const smpo_window wide = noised(), narrow = noised();
+  accumulate(wide, policy, reference, loss, batch_of(0, kW));
+  accumulate(narrow, narrow_policy, narrow_reference, loss, batch_of(0, kW));
+  EXPECT_EQ(part(narrow, SMPO_WINDOW_NOISED), part(wide, SMPO_WINDOW_NOISED)) << "latents stay f32";
+  for (const int32_t which : {SMPO_WINDOW_PREDICTION, SMPO_WINDOW_REFERENCE_PREDICTION}) {
+    expect_near(part(narrow, which), part(wide, which), 8);
+  }
+  expect_near(read(narrow).errors, read(wide).errors, 8);
+  expect_near(gradients(narrow_policy), gradients(policy), 32);
+
+  // Up to five steps of two predictions, each made from what the one before has left.
+  const Plan plan = mixed_plan();
+  const smpo_window wide_inverted = open(), narrow_inverted = open();
+  invert(wide_inverted, policy, plan);
+  invert(narrow_inverted, narrow_policy, plan);
+  expect_near(part(narrow_inverted, SMPO_WINDOW_NOISED), part(wide_inverted, SMPO_WINDOW_NOISED), 32);
+}
+
+// ---- what is refused
+
+class WindowRefusalTest : public WindowTest {
+ protected:
+  void expect_refused(smpo_status wanted, smpo_status status, const std::string& message) {
+    EXPECT_EQ(status, wanted);
+    EXPECT_NE(std::string(error.message).find(message), std::string::npos) << error.message;
+  }
+  smpo_status tried(smpo_window window, smpo_model policy, smpo_model reference, int32_t kind, int32_t backward = 1) {
+    const smpo_pair_loss loss = loss_of(kind);
+    const smpo_pair_batch batch = batch_of(0, kW, backward);
+    return smpo_window_accumulate(session, window, policy, reference, &loss, &batch, &error);
+  }
+};
+
+TEST_F(WindowRefusalTest, ModelsThatCannotDoIt) {
+  const smpo_model policy = unet(/*trainable=*/true), reference = unet(/*trainable=*/false);
+  const smpo_window window = noised();
+  const int32_t dpo = SMPO_PAIR_LOSS_DPO;
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(open(), policy, reference, dpo),
+                 "window: expected one that was noised or inverted, got one with clean latents only");
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(window, reference, policy, dpo),
+                 "policy: expected a trainable UNet or one with adapters, got a frozen one");
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(window, policy, 0, dpo), "reference: expected a model, since the loss");
+  EXPECT_OK(tried(window, policy, 0, SMPO_PAIR_LOSS_SFT));
+  EXPECT_OK(tried(window, policy, 0, SMPO_PAIR_LOSS_MAPO));
+
+  smpo_unet_spec spec = text_time_spec();
+  spec.out_channels = 8;
+  const smpo_model_options options = f32_options();
+  smpo_model wider = 0;
+  EXPECT_OK(smpo_unet_open(session, &spec, &options, &wider, &error));
+  write_missing(session, wider);
+  const char* predicts = "expected a UNet that predicts what it is given, got 4 channels in and 8 out";
+  expect_refused(SMPO_UNSUPPORTED, tried(window, wider, reference, dpo, 0), std::string("policy: ") + predicts);
+  expect_refused(SMPO_UNSUPPORTED, tried(window, policy, wider, dpo), std::string("reference: ") + predicts);
+  const Plan plan = plan_of(Reading::kV020);
+  const smpo_inversion_plan steps = plan.spec();
+  expect_refused(SMPO_UNSUPPORTED, smpo_window_invert(session, window, wider, &steps, nullptr, &error),
+                 std::string("model: ") + predicts);
+  for (const double gradient : gradients(policy)) ASSERT_TRUE(std::isfinite(gradient));
+}
+
+TEST_F(WindowRefusalTest, ConditionsThatDoNotFitTheModel) {
+  const smpo_model plain = open_unet(session, f32_options());
+  write_missing(session, plain);
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(noised(), plain, plain, SMPO_PAIR_LOSS_DPO, 0),
+                 "expected none, since the UNet has no text_time embedding");
+  const smpo_model policy = unet(/*trainable=*/true);
+  inputs_.text_embeds = inputs_.time_ids = 0;
+  const smpo_window window = noised();
+  const Plan plan = plan_of(Reading::kV020);
+  const smpo_inversion_plan steps = plan.spec();
+  EXPECT_NE(tried(window, policy, policy, SMPO_PAIR_LOSS_DPO), SMPO_OK);
+  EXPECT_NE(smpo_window_invert(session, window, policy, &steps, nullptr, &error), SMPO_OK);
+  EXPECT_TRUE(std::ranges::all_of(gradients(policy), [](double x) { return x == 0; }));
+}
+
+TEST_F(WindowRefusalTest, PredictionsThatWereNotKept) {
+  inputs_.keep_predictions = 0;
+  const smpo_window window = noised();
+  smpo_tensor tensor = 0;
+  expect_refused(SMPO_INVALID_ARGUMENT, smpo_window_tensor(session, window, SMPO_WINDOW_PREDICTION, &tensor, &error),
+                 "which: expected a tensor that the window has, got 3, though predictions were not to be kept");
+  expect_refused(SMPO_INVALID_ARGUMENT, smpo_window_tensor(session, open(), SMPO_WINDOW_TARGET, &tensor, &error),
+                 "which: expected a tensor that the window has, got 2, though it was neither noised nor inverted");
+  EXPECT_EQ(tensor, 0u);
+}
+
+// ---- posterior
+
+TEST_F(WindowTest, SamplesAPosterior) {
+  const smpo_tensor mean = inputs_.latents;
+  const smpo_tensor logvar = some_tensor(session, {kR, kChannels, kHeight, kWidth}, 77);
+  smpo_tensor latents = 0;
+  EXPECT_OK(smpo_posterior_sample(session, mean, logvar, 0.18215, kStep, items_, kR, &latents, &error));
+  const Doubles values = widened(to_host<float>(latents)), spread = widened(to_host<float>(logvar));
+  const Doubles n = normal(4, {std::begin(items_), std::end(items_)});
+  int noticed = 0;
+  for (int64_t i = 0; i < kR * kN; ++i) {
+    const double deviation = std::exp(spread[i] / 2) * n[i];
+    const double wanted = 0.18215 * (clean_[i] + deviation);
+    // An exponential within 2 ulp, product, sum, scale, product.
+    const double bound = 8 * 0x1p-24 * 0.18215 * (std::abs(clean_[i]) + std::abs(deviation));
+    ASSERT_NEAR(values[i], wanted, bound);
+    noticed += std::abs(values[i] * (1 + 3e-6) - wanted) > bound ? 1 : 0;
+  }
+  EXPECT_GT(noticed, kR * kN / 2) << "the comparison is too loose";
+}
+
+}  // namespace
+}  // namespace smpo::test

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "models/bfloat16_errors.h"
+#include "models/peer_errors.h"
 #include "models/weights.h"
 #include "support/golden.h"
 #include "tape/compare.h"

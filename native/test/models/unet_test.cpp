@@ -14,8 +14,8 @@
 #include <set>
 #include <string>
 
-#include "models/bfloat16_errors.h"
 #include "models/golden_unet.h"
+#include "models/peer_errors.h"
 #include "tape/compare.h"
 
 namespace smpo::models::test {

@@ -1,6 +1,6 @@
 // Our errors in bf16 beside those of the peer's bf16.
-#ifndef SMPO_TEST_MODELS_BFLOAT16_ERRORS_H_
-#define SMPO_TEST_MODELS_BFLOAT16_ERRORS_H_
+#ifndef SMPO_TEST_MODELS_PEER_ERRORS_H_
+#define SMPO_TEST_MODELS_PEER_ERRORS_H_
 
 #include <gtest/gtest.h>
 
@@ -39,4 +39,4 @@ class BFloat16Errors {
 
 }  // namespace smpo::models::test
 
-#endif  // SMPO_TEST_MODELS_BFLOAT16_ERRORS_H_
+#endif  // SMPO_TEST_MODELS_PEER_ERRORS_H_

@@ -47,6 +47,7 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
           options.residual.value.sizes(), ", result ", y.sizes());
     y.add_(options.residual.value);
   }
+  y = y.to(x.scalar_type());
 
   const bool tracked = tape.tracks({x_BCHW, options.sample_bias, options.residual});
   if (!tracked && !tape.trains(layer)) {
@@ -77,7 +78,7 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
                          if (lora != nullptr) {
                            d_x.add_(input_gradient(d_low, x_shape, lora->down.value, geometry));
                          }
-                         t.accumulate(x_node, std::move(d_x));
+                         t.accumulate(x_node, d_x.to(gradient.scalar_type()));
                        }
                      });
 }

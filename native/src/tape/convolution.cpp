@@ -118,9 +118,9 @@ ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::T
 
 at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const at::Tensor& bias_D,
                     const Convolution& geometry, ConvolutionMethod method) {
-  if (multiplies_widened(x_BCHW)) {
-    const at::Tensor wide_bias_D = bias_D.defined() ? widened(bias_D) : bias_D;
-    return convolve(widened(x_BCHW), widened(weight_DCKK), wide_bias_D, geometry, method).to(x_BCHW.scalar_type());
+  // Of an adapter one operand may be widened already.
+  if (multiplies_widened(x_BCHW) || multiplies_widened(weight_DCKK)) {
+    return convolve(widened(x_BCHW), widened(weight_DCKK), widened(bias_D), geometry, method);
   }
   const bool pointwise = is_pointwise(weight_DCKK, geometry);
   if (pointwise || method == ConvolutionMethod::kGemm) {
@@ -142,9 +142,8 @@ at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, con
 at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRef x_shape,
                                       const at::Tensor& weight_DCKK, const Convolution& geometry,
                                       ConvolutionMethod method) {
-  if (multiplies_widened(d_y_BDHW)) {
-    return convolution_input_gradient(widened(d_y_BDHW), x_shape, widened(weight_DCKK), geometry, method)
-        .to(d_y_BDHW.scalar_type());
+  if (multiplies_widened(d_y_BDHW) || multiplies_widened(weight_DCKK)) {
+    return convolution_input_gradient(widened(d_y_BDHW), x_shape, widened(weight_DCKK), geometry, method);
   }
   const int64_t batch = x_shape[0], channels = x_shape[1], height = x_shape[2], width = x_shape[3];
   if (is_pointwise(weight_DCKK, geometry)) {
@@ -189,7 +188,7 @@ at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRe
 
 void accumulate_convolution_weight_gradient(at::Tensor grad_DCKK, const at::Tensor& d_y_BDHW, const at::Tensor& x_BCHW,
                                             const Convolution& geometry, ConvolutionMethod method) {
-  if (multiplies_widened(d_y_BDHW)) {
+  if (multiplies_widened(d_y_BDHW) || multiplies_widened(x_BCHW)) {
     accumulate_convolution_weight_gradient(grad_DCKK, widened(d_y_BDHW), widened(x_BCHW), geometry, method);
     return;
   }

@@ -26,11 +26,11 @@ ConvolutionMethod forward_method(const at::Tensor& x_BCHW, const at::Tensor& wei
 ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK);
 ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& grad_DCKK);
 
-/// x in any layout; the result is channels_last. `bias` may be undefined.
+/// x in any layout; the result is channels_last and, as all products, widened (matmul.h). `bias` may be undefined.
 at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const at::Tensor& bias_D,
                     const Convolution& geometry, ConvolutionMethod method);
 
-/// d loss / d x, of shape `x_shape`, channels_last.
+/// d loss / d x, of shape `x_shape`, channels_last, widened.
 at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRef x_shape,
                                       const at::Tensor& weight_DCKK, const Convolution& geometry,
                                       ConvolutionMethod method);

@@ -22,15 +22,16 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
   at::Tensor y_MD = matmul_bias(x_MC, weight_DC, layer.bias.value);
   at::Tensor low_MR;
   if (lora != nullptr) {
-    low_MR = product(x_MC, matrix_of(lora->down.value).t(), x_MC.scalar_type()).mul_(lora->scale);
+    low_MR = product(x_MC, matrix_of(lora->down.value).t()).mul_(lora->scale);
     add_product(y_MD, low_MR, matrix_of(lora->up.value).t());
   }
-  at::Tensor y = y_MD.view(shape);
+  at::Tensor y = y_MD.view(shape);  // Widened until all is added.
   if (options.residual.defined()) {
     check(options.residual.value.sizes() == y.sizes(), "linear", layer.weight.name, ": residual ",
           options.residual.value.sizes(), ", result ", y.sizes());
     y.add_(options.residual.value);
   }
+  y = y.to(x.value.scalar_type());
 
   const bool tracked = tape.tracks({x, options.residual});
   if (!tracked && !tape.trains(layer)) {
@@ -52,17 +53,17 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
       if (lora->up.trainable()) {
         accumulate_outer(matrix_of(lora->up.grad), d_y_MD, low_MR);
       }
-      d_low_MR = product(d_y_MD, matrix_of(lora->up.value), d_y.scalar_type()).mul_(lora->scale);
+      d_low_MR = product(d_y_MD, matrix_of(lora->up.value)).mul_(lora->scale);
       if (lora->down.trainable()) {
         accumulate_outer(matrix_of(lora->down.grad), d_low_MR, x_MC);
       }
     }
     if (x_node >= 0) {
-      at::Tensor d_x_MC = product(d_y_MD, matrix_of(layer.weight.value), d_y.scalar_type());
+      at::Tensor d_x_MC = product(d_y_MD, matrix_of(layer.weight.value));
       if (lora != nullptr) {
         add_product(d_x_MC, d_low_MR, matrix_of(lora->down.value));
       }
-      t.accumulate(x_node, d_x_MC.view(x_shape));
+      t.accumulate(x_node, d_x_MC.to(d_y.scalar_type()).view(x_shape));
     }
   });
 }

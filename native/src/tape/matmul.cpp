@@ -12,7 +12,7 @@ bool multiplies_widened(const at::Tensor& x) {
 #if defined(__x86_64__)
   // Every processor with AMX has these too.
   static const bool native = __builtin_cpu_supports("avx512bf16") != 0;
-  return !native && x.is_cpu() && x.scalar_type() == at::kBFloat16;
+  return !native && x.defined() && x.is_cpu() && x.scalar_type() == at::kBFloat16;
 #else
   static_cast<void>(x);
   return false;
@@ -21,23 +21,15 @@ bool multiplies_widened(const at::Tensor& x) {
 
 at::Tensor widened(const at::Tensor& x) { return multiplies_widened(x) ? x.to(at::kFloat) : x; }
 
-at::Tensor product(const at::Tensor& a_MK, const at::Tensor& b_KN, at::ScalarType dtype) {
-  return at::mm(widened(a_MK), widened(b_KN)).to(dtype);
-}
+at::Tensor product(const at::Tensor& a_MK, const at::Tensor& b_KN) { return at::mm(widened(a_MK), widened(b_KN)); }
 
 void add_product(at::Tensor sum_MN, const at::Tensor& a_MK, const at::Tensor& b_KN) {
-  if (multiplies_widened(sum_MN)) {
-    sum_MN.add_(at::mm(widened(a_MK), widened(b_KN)));
-  } else {
-    sum_MN.addmm_(a_MK, b_KN);
-  }
+  sum_MN.addmm_(widened(a_MK), widened(b_KN));
 }
 
 at::Tensor matmul_bias(const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N) {
-  const at::Tensor wide_x_MK = widened(x_MK), wide_weight_KN = widened(weight_NK).t();
-  const at::Tensor y_MN =
-      bias_N.defined() ? at::addmm(widened(bias_N), wide_x_MK, wide_weight_KN) : at::mm(wide_x_MK, wide_weight_KN);
-  return y_MN.to(x_MK.scalar_type());
+  const at::Tensor weight_KN = widened(weight_NK).t();
+  return bias_N.defined() ? at::addmm(widened(bias_N), widened(x_MK), weight_KN) : at::mm(widened(x_MK), weight_KN);
 }
 
 void accumulate_outer(at::Tensor grad_NK, const at::Tensor& d_y_MN, const at::Tensor& x_MK) {

@@ -75,22 +75,35 @@ TEST_P(VaeFamily, HasExactlyTheParametersOfDiffusers) {
 }
 
 void expect_agreement(const Golden& golden, at::ScalarType precision) {
+  BFloat16Errors errors;
   const auto vae = golden_vae(golden, {.precision = precision});
   const int64_t sample_size = golden.json["config"]["sample_size"].integer();
   for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
     SCOPED_TRACE(k);
     const Inputs inputs = inputs_of(golden, k, vae->spec().factor(), precision);
     const Vae::Posterior posterior = encode(*vae, inputs.pixels);
-    expect_golden(golden, k, "mean", posterior.mean_BLHW.value);
-    expect_golden(golden, k, "logvar", posterior.logvar_BLHW.value);
-    expect_golden(golden, k, "decoded", decode(*vae, inputs.latents));
+    expect_golden(golden, k, "mean", posterior.mean_BLHW.value, errors);
+    expect_golden(golden, k, "logvar", posterior.logvar_BLHW.value, errors);
+    expect_golden(golden, k, "decoded", decode(*vae, inputs.latents), errors);
     if (!golden.json["cases"].array()[k].has("tiled")) continue;
     const c10::InferenceMode mode;
     const Vae::Posterior tiled = vae->encode_tiled(inputs.pixels, sample_size);
-    expect_golden(golden, k, "tiled_mean", tiled.mean_BLHW.value);
-    expect_golden(golden, k, "tiled_logvar", tiled.logvar_BLHW.value);
-    expect_golden(golden, k, "tiled_decoded", vae->decode_tiled(inputs.latents, sample_size));
+    expect_golden(golden, k, "tiled_mean", tiled.mean_BLHW.value, errors);
+    expect_golden(golden, k, "tiled_logvar", tiled.logvar_BLHW.value, errors);
+    expect_golden(golden, k, "tiled_decoded", vae->decode_tiled(inputs.latents, sample_size), errors);
   }
+  EXPECT_TRUE(precision == at::kFloat || errors.within_allowance());
+}
+
+TEST(BFloat16Errors, BeyondTheAllowanceFail) {
+  BFloat16Errors none, within, beyond, one_beyond;
+  for (const double ours : {0.9, 1.4, 1.1}) within.add(ours, 1.0);
+  for (const double ours : {1.2, 1.2, 1.3}) beyond.add(ours, 1.0);
+  for (const double ours : {0.1, 0.1, 0.1, 2.1}) one_beyond.add(ours, 1.0);
+  EXPECT_TRUE(within.within_allowance());
+  EXPECT_FALSE(none.within_allowance());
+  EXPECT_FALSE(beyond.within_allowance());
+  EXPECT_FALSE(one_beyond.within_allowance());
 }
 
 TEST_P(VaeFamily, AgreesWithDiffusers) { expect_agreement(golden, at::kFloat); }

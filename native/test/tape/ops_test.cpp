@@ -471,11 +471,19 @@ TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
   const auto exact = [](const at::Tensor& a, const at::Tensor& b) {
     return at::mm(a.to(at::kDouble), b.to(at::kDouble));
   };
-  // One rounding of the sum and no more, in whatever order f32 summed.
-  const double once = rounding_error(at::kBFloat16) + kK * rounding_error(at::kFloat);
-  EXPECT_EQ(product(x_MK, weight_NK.t(), at::kBFloat16).scalar_type(), at::kBFloat16);
-  EXPECT_TRUE(matches(product(x_MK, weight_NK.t(), at::kBFloat16), exact(x_MK, weight_NK.t()), once));
-  EXPECT_TRUE(matches(matmul_bias(x_MK, weight_NK, {}), exact(x_MK, weight_NK.t()), once));
+  // In whatever order f32 sums.
+  const double none = kK * rounding_error(at::kFloat);
+  EXPECT_TRUE(matches(product(x_MK, weight_NK.t()), exact(x_MK, weight_NK.t()), none));
+  EXPECT_TRUE(matches(matmul_bias(x_MK, weight_NK, {}), exact(x_MK, weight_NK.t()), none));
+  // An op rounds once, after the residual.
+  const at::Tensor residual_MN = samples.normal({kM, kN}).to(at::kBFloat16);
+  Layer layer;
+  layer.weight.value = weight_NK;
+  Tape tape = Tape::inference();
+  const Var y = linear(tape, x_MK, layer, {.residual = residual_MN});
+  EXPECT_EQ(y.value.scalar_type(), at::kBFloat16);
+  const at::Tensor sum_MN = exact(x_MK, weight_NK.t()).add_(residual_MN);
+  EXPECT_TRUE(matches(y.value, sum_MN, none + relative_error(sum_MN.to(at::kBFloat16), sum_MN)));
   // Gradients of parameters: none.
   at::Tensor grad_NK = samples.normal({kN, kK}).to(at::kFloat);
   const at::Tensor wanted = exact(d_y_MN.t(), x_MK).add_(grad_NK);

@@ -9,12 +9,14 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.NativeModel;
 import org.smpo.io.Digest;
 
 /// A model's tokenizers and text encoders: prompts to what its UNet is told, as diffusers' pipelines and training
@@ -105,11 +107,15 @@ public final class PromptEncoder implements AutoCloseable {
         return part;
     }
 
-    /// Widths of what [#encode] gives: of a token's embedding, and of the pooled one (0 without).
-    public int width() {
-        return encoders.values().stream()
-                .mapToInt(encoder -> encoder.config().hiddenSize())
-                .sum();
+    /// Width of the pooled embedding; 0 for models without.
+    int pooledWidth() {
+        TextEncoder second = encoders.get(SECOND);
+        return second == null ? 0 : second.config().projectionDim();
+    }
+
+    /// One of the encoders' networks, for adapters.
+    Optional<NativeModel> network(String encoder) {
+        return Optional.ofNullable(encoders.get(encoder)).map(TextEncoder::network);
     }
 
     /// What a prompt loses because it is too long, by text encoder; empty where nothing is lost.
@@ -136,6 +142,13 @@ public final class PromptEncoder implements AutoCloseable {
 
     /// Encodes one prompt. One at a time: an embedding that is kept must not depend on its neighbours.
     public Embedding encode(String prompt) {
+        return encode(prompt, 0);
+    }
+
+    /// Encodes one prompt.
+    ///
+    /// @param skip further layers of the encoders to leave out: clip skip
+    public Embedding encode(String prompt, int skip) {
         boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
         List<float[]> hidden = new ArrayList<>();
         float[] pooled = {};
@@ -144,7 +157,7 @@ public final class PromptEncoder implements AutoCloseable {
             boolean second = encoder.getKey().equals(SECOND);
             ClipTokens ids = tokenizers.get(encoder.getKey()).encode(prompt);
             tokens = ids.ids().length;
-            try (EncodedText encoded = encoder.getValue().encode(List.of(ids), xl ? 1 : 0, !xl, second)) {
+            try (EncodedText encoded = encoder.getValue().encode(List.of(ids), skip + (xl ? 1 : 0), !xl, second)) {
                 hidden.add(encoded.hidden().toFloats());
                 if (second) {
                     pooled = encoded.pooled().toFloats();

@@ -7,12 +7,10 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Function;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
-import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.LoraSpec;
@@ -40,7 +38,6 @@ import org.smpo.schedule.NoiseSchedule;
 /// that
 /// opened it.
 public final class TextToImage implements AutoCloseable {
-    private static final String SECOND = "text_encoder_2";
     private static final String ZEROS = "force_zeros_for_empty_prompt";
 
     private final Engine engine;
@@ -48,9 +45,8 @@ public final class TextToImage implements AutoCloseable {
     private final NoiseSchedule schedule;
     private final Map<String, Object> samplerConfig;
     private final boolean zerosForNoNegative;
-    private final SortedMap<String, ClipTokenizer> tokenizers = new TreeMap<>();
-    private final SortedMap<String, TextEncoder> encoders = new TreeMap<>();
     private final List<AutoCloseable> owned = new ArrayList<>();
+    private PromptEncoder promptEncoder;
     private UNet unet;
     private Vae vae;
 
@@ -138,19 +134,7 @@ public final class TextToImage implements AutoCloseable {
     }
 
     private void load(ModelFiles files, Precision precision, UNet given) throws IOException {
-        for (String name : family.textEncoders()) {
-            String tokenizer = name.replace("text_encoder", "tokenizer");
-            Path folder = files.tokenizer(tokenizer)
-                    .orElseThrow(() -> new ModelException(
-                            files.path(),
-                            tokenizer,
-                            "a folder with vocab.json and merges.txt",
-                            "none: a checkpoint takes it from a diffusers folder (--config)"));
-            tokenizers.put(name, keep(ClipTokenizer.open(folder)));
-            encoders.put(
-                    name,
-                    keep(TextEncoder.load(engine, files.component(name), ModelOptions.frozen(Precision.FP32.dtype()))));
-        }
+        promptEncoder = keep(PromptEncoder.load(engine, files));
         unet = given == null
                 ? keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())))
                 : given;
@@ -159,7 +143,7 @@ public final class TextToImage implements AutoCloseable {
             SizeConditioning.requireFits(
                     SizeConditioning.of(1, 1).timeIds().length,
                     unet.config().additionTimeEmbedDim(),
-                    encoders.get(SECOND).config().projectionDim(),
+                    promptEncoder.pooledWidth(),
                     unet.config().projectionClassEmbeddingsInputDim());
         }
     }
@@ -221,24 +205,15 @@ public final class TextToImage implements AutoCloseable {
         if (component.equals("unet")) {
             return unet.network();
         }
-        TextEncoder encoder = encoders.get(component);
-        if (encoder == null) {
-            throw new ModelException("LoRA: " + component + ": expected a component of a " + family.title()
-                    + " model, which has unet and " + family.textEncoders());
-        }
-        return encoder.network();
+        return promptEncoder
+                .network(component)
+                .orElseThrow(() -> new ModelException("LoRA: " + component + ": expected a component of a "
+                        + family.title() + " model, which has unet and " + family.textEncoders()));
     }
 
     /// What a prompt loses because it is too long, by text encoder; empty where nothing is lost.
     public Map<String, String> cut(String prompt) {
-        Map<String, String> cut = new TreeMap<>();
-        tokenizers.forEach((name, tokenizer) -> {
-            ClipTokens tokens = tokenizer.encode(prompt);
-            if (tokens.truncated()) {
-                cut.put(name, tokens.cut());
-            }
-        });
-        return cut;
+        return promptEncoder.cut(prompt);
     }
 
     /// Makes the pictures of a request.
@@ -333,42 +308,16 @@ public final class TextToImage implements AutoCloseable {
                 .map(words -> words == null ? "" : words)
                 .toList();
         int batch = prompts.size();
+        List<PromptEncoder.Embedding> embeddings = prompts.stream()
+                .map(prompt -> promptEncoder.encode(prompt, skip))
+                .toList();
+        int tokens = embeddings.getFirst().tokens();
+        float[] joined = stacked(embeddings, PromptEncoder.Embedding::hidden);
+        int width = joined.length / batch / tokens;
         if (family != Family.SDXL) {
-            String name = family.textEncoders().getFirst();
-            return new SamplerInputs.Condition(
-                    encoders.get(name)
-                            .encode(tokenizers.get(name).encode(prompts), skip, true, false)
-                            .hidden(),
-                    null,
-                    null);
+            return new SamplerInputs.Condition(engine.fromHost(joined, batch, tokens, width), null, null);
         }
-        // SDXL takes the last layer but one of both towers side by side, and the second one's pooled output.
-        List<float[]> hidden = new ArrayList<>();
-        List<Integer> widths = new ArrayList<>();
-        float[] pooled = {};
-        int tokens = 0;
-        for (Map.Entry<String, TextEncoder> encoder : encoders.entrySet()) {
-            boolean second = encoder.getKey().equals(SECOND);
-            List<ClipTokens> ids = tokenizers.get(encoder.getKey()).encode(prompts);
-            tokens = ids.getFirst().ids().length;
-            try (EncodedText encoded = encoder.getValue().encode(ids, 1 + skip, false, second)) {
-                hidden.add(encoded.hidden().toFloats());
-                widths.add(encoder.getValue().config().hiddenSize());
-                if (second) {
-                    pooled = encoded.pooled().toFloats();
-                }
-            }
-        }
-        int width = widths.stream().mapToInt(Integer::intValue).sum();
-        float[] joined = new float[batch * tokens * width];
-        int at = 0;
-        for (int i = 0; i < hidden.size(); i++) {
-            int own = widths.get(i);
-            for (int token = 0; token < batch * tokens; token++) {
-                System.arraycopy(hidden.get(i), token * own, joined, token * width + at, own);
-            }
-            at += own;
-        }
+        float[] pooled = stacked(embeddings, PromptEncoder.Embedding::pooled);
         float[] ids = SizeConditioning.of(request.height(), request.width()).timeIds();
         float[] timeIds = new float[batch * ids.length];
         for (int i = 0; i < batch; i++) {
@@ -382,6 +331,16 @@ public final class TextToImage implements AutoCloseable {
                 engine.fromHost(joined, batch, tokens, width),
                 engine.fromHost(pooled, batch, pooled.length / batch),
                 engine.fromHost(timeIds, batch, ids.length));
+    }
+
+    private static float[] stacked(
+            List<PromptEncoder.Embedding> embeddings, Function<PromptEncoder.Embedding, float[]> part) {
+        int size = part.apply(embeddings.getFirst()).length;
+        float[] all = new float[embeddings.size() * size];
+        for (int i = 0; i < embeddings.size(); i++) {
+            System.arraycopy(part.apply(embeddings.get(i)), 0, all, i * size, size);
+        }
+        return all;
     }
 
     /// One picture at a time: the VAE needs more memory than everything else.

@@ -258,7 +258,7 @@ final class TraceTest {
         private void write(String role, Path target) throws IOException {
             Files.createDirectories(target);
             Json.write(target.resolve("config.json"), document.object("config"));
-            float scale = (float) Math.pow(2, -document.integer("perturbation_bits"));
+            float scale = Math.scalb(1f, -Math.toIntExact(document.integer("perturbation_bits")));
             Map<String, FloatTensor> weights = new LinkedHashMap<>();
             Digest digest = new Digest();
             for (Map.Entry<String, List<Long>> parameter : parameters.entrySet()) {

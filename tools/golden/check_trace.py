@@ -47,6 +47,7 @@ def main():
     work, smpo = Path(sys.argv[1]), sys.argv[2:]
     torch.set_num_threads(1)
     good = True
+    print("python tools/golden/check_trace.py WORK tools/smpo")
     print(f"diffusers {diffusers.__version__} torch {torch.__version__}; limits: {step.LIMITS}")
     for family in FAMILIES:
         folder = work / family
@@ -57,7 +58,7 @@ def main():
             precision: (step.load_unet(folder / "policy", dtype), step.load_unet(folder / "model", dtype).requires_grad_(False))
             for precision, dtype in step.PRECISIONS.items()
         }
-        print(f"\n{family:5} {'':6} {'':11} {'':5} {'intermediates':^26}  {'gradients':^26}")
+        print(f"\n{family:5} {'':6} {'':11} {'':5} {'intermediates':^26}  {'gradients':^26}".rstrip())
         print("      " + f"{'':6} {'':11} {'pairs':5} {'smpo':>8} {'fp32':>8} {'both':>8}  {'smpo':>8} {'fp32':>8} {'both':>8}")
         for reading in READINGS:
             for renoise in RENOISE:

@@ -131,17 +131,18 @@ final class Trace implements Callable<Integer> {
 
     private org.smpo.train.Trace.Settings settings() {
         try {
+            Objective chosen = objective();
             return new org.smpo.train.Trace.Settings(
-                    objective(),
+                    chosen,
                     new Inversion(
                             choice(Inversion.Semantics.class, "--inversion", inversion),
                             steps,
                             TimestepSpacing.LEADING,
                             choice(Inversion.Renoise.class, "--renoise", renoise),
-                            0),
+                            chosen.inversionEta()),
                     device,
                     choice(Precision.class, "--precision", precision),
-                    threads,
+                    notNegative("--threads", threads),
                     seed,
                     notNegative("--micro-batch", microBatch),
                     notNegative("--slots", slots));

@@ -1,5 +1,7 @@
 package org.smpo.ffi;
 
+import java.util.Arrays;
+
 /// DDIM inversion of a window's images as numbers, as `org.smpo.schedule.InversionPlan` computes them: the steps of
 /// image r are `rowStart[r]` to `rowStart[r + 1]`, end excluded.
 ///
@@ -23,10 +25,14 @@ public record InversionTable(
     public InversionTable {
         int rows = targetSample.length;
         int steps = timestep.length;
-        if (rowStart.length != rows + 1 || targetClean.length != rows || rowStart[rows] != steps) {
+        if (targetClean.length != rows) {
+            throw new InvalidArgumentException(
+                    "InversionTable: targetClean: expected " + rows + " numbers, got " + targetClean.length, 0);
+        }
+        if (rowStart.length != rows + 1 || rowStart[rows] != steps) {
             throw new InvalidArgumentException(
                     "InversionTable: rowStart: expected " + (rows + 1) + " entries up to " + steps + ", got "
-                            + rowStart.length + " up to " + rowStart[rowStart.length - 1],
+                            + Arrays.toString(rowStart),
                     0);
         }
         if (sample.length != steps || output.length != steps || noise.length != steps || averages.length != steps) {

@@ -58,7 +58,12 @@ public final class Trace {
             int threads,
             long seed,
             int microBatch,
-            int slots) {}
+            int slots) {
+        /// @throws IllegalArgumentException when there is no such device
+        public Settings {
+            Device.parse(device);
+        }
+    }
 
     /// Runs the step.
     ///

@@ -1,0 +1,388 @@
+package org.smpo.ffi;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.catchThrowable;
+import static org.assertj.core.api.Assertions.within;
+
+import java.nio.FloatBuffer;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/// Windows across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are refused.
+/// Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.
+class PairWindowTest {
+    private static final int PAIRS = 2;
+    private static final int ROWS = 2 * PAIRS;
+    private static final int ELEMENTS = 4 * 6 * 5;
+    private static final PairLossOptions DPO = loss(PairLossFormula.DPO);
+
+    private Engine engine;
+    private NativeModel policy;
+    private NativeModel reference;
+    private DeviceTensor latents;
+    private DeviceTensor prompts;
+
+    @BeforeEach
+    void open() {
+        engine = Engine.open(EngineConfig.onCpu().withThreads(1));
+        policy = tiny(engine, new ModelOptions(DType.F32, true, false), 0);
+        reference = tiny(engine, ModelOptions.frozen(DType.F32), 1);
+        latents = tensor(engine, 31, ROWS, 4, 6, 5);
+        prompts = tensor(engine, 32, PAIRS, 7, 6);
+    }
+
+    @AfterEach
+    void close() {
+        engine.close();
+    }
+
+    @Test
+    void aStepByForwardNoise() {
+        try (PairWindow window = window()) {
+            assertThat(window.pairs()).isEqualTo(PAIRS);
+            window.addNoise(noise(true));
+            assertThat(window.read().loss()).containsOnly(Double.NaN);
+            for (int pair = 0; pair < PAIRS; pair++) {
+                window.accumulate(policy, reference, DPO, batch(pair, 1));
+            }
+            WindowResults results = window.read();
+            for (double[] errors : List.of(
+                    results.policyWinner(),
+                    results.policyLoser(),
+                    results.referenceWinner(),
+                    results.referenceLoser())) {
+                assertThat(errors).hasSize(PAIRS);
+                assertThat(errors[0]).isPositive();
+                assertThat(errors[1]).isPositive();
+            }
+            double sum = 0;
+            for (int pair = 0; pair < PAIRS; pair++) {
+                double logit = -0.5
+                        * 3
+                        * (results.policyWinner()[pair]
+                                - results.policyLoser()[pair]
+                                - results.referenceWinner()[pair]
+                                + results.referenceLoser()[pair]);
+                assertThat(results.logit()[pair]).isEqualTo(logit, within(1e-12));
+                assertThat(results.loss()[pair]).isEqualTo(Math.log1p(Math.exp(-logit)), within(1e-12));
+                sum += results.loss()[pair] / PAIRS;
+            }
+            assertThat(results.lossSum()).isEqualTo(sum, within(1e-12));
+            assertThat(policy.parameters())
+                    .anySatisfy(p -> assertThat(policy.readGradient(p)).doesNotContain(0f));
+            float[] x0 = latents.toFloats();
+            float[] x = part(window, PairWindow.Part.NOISED);
+            float[] n = part(window, PairWindow.Part.TARGET);
+            for (int i = 0; i < x.length; i++) {
+                assertThat(x[i]).isEqualTo(0.8f * x0[i] + 0.6f * n[i], within(1e-6f));
+            }
+            assertThat(part(window, PairWindow.Part.PREDICTION)).isNotEqualTo(n).doesNotContain(0f);
+            assertThat(part(window, PairWindow.Part.REFERENCE_PREDICTION))
+                    .isNotEqualTo(part(window, PairWindow.Part.PREDICTION))
+                    .doesNotContain(0f);
+        }
+    }
+
+    @Test
+    void bothImagesOfAPairMayShareTheNoise() {
+        try (PairWindow shared = window();
+                PairWindow own = window()) {
+            shared.addNoise(noise(false));
+            own.addNoise(noise(true));
+            float[] one = part(shared, PairWindow.Part.TARGET);
+            float[] other = part(own, PairWindow.Part.TARGET);
+            for (int i = 0; i < PAIRS * ELEMENTS; i++) {
+                assertThat(one[PAIRS * ELEMENTS + i]).isEqualTo(one[i]);
+                assertThat(other[i]).isEqualTo(one[i]);
+                assertThat(other[PAIRS * ELEMENTS + i]).isNotEqualTo(one[i]);
+            }
+        }
+    }
+
+    @Test
+    void aStepByInversion() {
+        try (PairWindow window = window()) {
+            InversionReport report = window.invert(policy, table(3));
+            assertThat(report.evaluations()).isEqualTo(1 + 2 + 3);
+            assertThat(report.batches()).isBetween(3, 6);
+            assertThat(report.seconds()).isGreaterThanOrEqualTo(report.unetSeconds());
+            float[] x0 = latents.toFloats();
+            float[] x = part(window, PairWindow.Part.NOISED);
+            float[] target = part(window, PairWindow.Part.TARGET);
+            for (int i = 0; i < ELEMENTS; i++) {
+                assertThat(x[i]).isEqualTo(x0[i]);
+                assertThat(target[i]).isEqualTo((float) (34.3 * x0[i] - 34.2854 * x0[i]));
+            }
+            assertThat(x[ELEMENTS]).isNotEqualTo(x0[ELEMENTS]);
+            window.accumulate(policy, reference, DPO, batch(0, PAIRS));
+            assertThat(window.read().lossSum()).isPositive();
+        }
+    }
+
+    @Test
+    void aCancelledInversionLeavesTheWindow() {
+        try (PairWindow window = window()) {
+            window.addNoise(noise(true));
+            float[] before = part(window, PairWindow.Part.NOISED);
+            engine.cancel();
+            assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> window.invert(policy, table(2)));
+            assertThat(part(window, PairWindow.Part.NOISED)).isEqualTo(before);
+            window.invert(policy, table(2));
+            assertThat(part(window, PairWindow.Part.NOISED)).isNotEqualTo(before);
+        }
+    }
+
+    @Test
+    void aPosteriorIsSampledByItem() {
+        long[] items = {5, 6, 7, 8};
+        try (DeviceTensor logvar = tensor(engine, 33, ROWS, 4, 6, 5);
+                DeviceTensor sample = PairWindow.sample(engine, new Posterior(latents, logvar), 0.5, 3, items);
+                DeviceTensor normal = engine.zeros(DType.F32, ROWS, 4, 6, 5)) {
+            normal.fillNormal(4, 3, items);
+            float[] mean = latents.toFloats();
+            float[] spread = logvar.toFloats();
+            float[] n = normal.toFloats();
+            float[] values = sample.toFloats();
+            for (int i = 0; i < values.length; i++) {
+                double wanted = 0.5 * (mean[i] + Math.exp(spread[i] / 2) * n[i]);
+                assertThat((double) values[i]).isEqualTo(wanted, within(1e-6 * (1 + Math.abs(wanted))));
+            }
+            assertThatExceptionOfType(ShapeMismatchException.class)
+                    .isThrownBy(() ->
+                            PairWindow.sample(engine, new Posterior(latents, logvar), 0.5, 3, new long[] {1, 2, 3}));
+        }
+    }
+
+    // ---- what is refused ----
+
+    @Test
+    void wrongLengthsAreRefusedHere() {
+        assertInvalid("two entries for each pair", () -> inputs(latents, new int[3], new long[3]));
+        assertInvalid("two entries for each pair", () -> inputs(latents, new int[4], new long[2]));
+        assertInvalid("two entries for each pair", () -> inputs(latents, new int[0], new long[0]));
+        double[] one = {1};
+        assertInvalid("label: expected 2 numbers, got 1", () -> new PairBatch(0, 2, true, 1, one, null, null));
+        assertInvalid("logitScale: expected 2", () -> new PairBatch(0, 2, true, 1, null, one, null));
+        assertInvalid("weight: expected 2", () -> new PairBatch(0, 2, true, 1, null, null, one));
+        double[] two = {1, 2};
+        boolean[] flags = {true, false};
+        for (int[] starts : List.of(new int[] {0, 2}, new int[] {0, 1, 1}, new int[0])) {
+            assertInvalid(
+                    "rowStart: expected 3 entries up to 2",
+                    () -> new InversionTable(1, starts, two, two, two, two, flags, two, two));
+        }
+        int[] starts = {0, 1, 2};
+        assertInvalid("targetClean", () -> new InversionTable(1, starts, two, two, two, two, flags, two, one));
+        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, one, two, two, flags, two, two));
+        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, two, one, two, flags, two, two));
+        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, two, two, one, flags, two, two));
+        assertInvalid(
+                "expected 2 numbers",
+                () -> new InversionTable(1, starts, two, two, two, two, new boolean[1], two, two));
+        try (PairWindow window = window()) {
+            double[] rows = new double[ROWS];
+            double[] more = new double[ROWS + 1];
+            for (ForwardNoise noise : List.of(
+                    new ForwardNoise(true, more, rows, rows, rows),
+                    new ForwardNoise(true, rows, more, rows, rows),
+                    new ForwardNoise(true, rows, rows, more, rows),
+                    new ForwardNoise(true, rows, rows, rows, more))) {
+                assertThatExceptionOfType(ShapeMismatchException.class)
+                        .isThrownBy(() -> window.addNoise(noise))
+                        .withMessageContaining("expected 4 numbers, got 5");
+            }
+            InversionTable fewer = new InversionTable(1, starts, two, two, two, two, flags, two, two);
+            assertThatExceptionOfType(ShapeMismatchException.class)
+                    .isThrownBy(() -> window.invert(policy, fewer))
+                    .withMessageContaining("expected 4 images, got 2");
+        }
+    }
+
+    @Test
+    void whatTheLibraryRefusesIsSaid() {
+        assertThatExceptionOfType(ShapeMismatchException.class)
+                .isThrownBy(() -> PairWindow.open(engine, inputs(prompts, new int[ROWS], new long[ROWS])))
+                .withMessageContaining("inputs.latents");
+        try (PairWindow window = window()) {
+            assertInvalid(
+                    "one that was noised or inverted",
+                    () -> window.accumulate(policy, reference, DPO, batch(0, PAIRS)));
+            assertInvalid("neither noised nor inverted", () -> window.tensor(PairWindow.Part.NOISED));
+            window.addNoise(noise(true));
+            assertInvalid("batch.pairs", () -> window.accumulate(policy, reference, DPO, batch(1, PAIRS)));
+            assertInvalid("reference", () -> window.accumulate(policy, null, DPO, batch(0, 1)));
+            assertInvalid("policy", () -> window.accumulate(reference, policy, DPO, batch(0, 1)));
+            assertInvalid(
+                    "batch.label", () -> window.accumulate(policy, reference, loss(PairLossFormula.SMPO), batch(0, 1)));
+            window.accumulate(policy, null, loss(PairLossFormula.SFT), batch(0, 1));
+            assertThat(window.read().referenceWinner()[0]).isZero();
+        }
+    }
+
+    @Test
+    void closedHandlesAreRefused() {
+        PairWindow window = window();
+        window.addNoise(noise(true));
+        NativeModel closed = tiny(engine, ModelOptions.frozen(DType.F32), 2);
+        closed.close();
+        assertInvalidHandle(() -> window.accumulate(closed, reference, DPO, batch(0, 1)));
+        assertInvalidHandle(() -> window.accumulate(policy, closed, DPO, batch(0, 1)));
+        assertInvalidHandle(() -> window.invert(closed, table(1)));
+        assertThat(window.read().loss()).containsOnly(Double.NaN);
+        window.close();
+        window.close();
+        for (ThrowingCallable use : uses(window, policy)) {
+            assertInvalidHandle(use);
+        }
+        latents.close();
+        assertInvalidHandle(this::window);
+    }
+
+    @Test
+    void foreignHandlesAreRefused() {
+        try (PairWindow window = window();
+                Engine other = Engine.open(EngineConfig.onCpu().withThreads(1))) {
+            window.addNoise(noise(true));
+            NativeModel foreign = tiny(other, new ModelOptions(DType.F32, true, false), 0);
+            assertInvalidHandle(() -> window.accumulate(foreign, reference, DPO, batch(0, 1)));
+            assertInvalidHandle(() -> window.accumulate(policy, foreign, DPO, batch(0, 1)));
+            assertInvalidHandle(() -> window.invert(foreign, table(1)));
+            assertInvalidHandle(() -> PairWindow.open(other, inputs(latents, new int[ROWS], new long[ROWS])));
+            assertInvalidHandle(() -> PairWindow.sample(other, new Posterior(latents, latents), 1, 0, new long[ROWS]));
+        }
+    }
+
+    @Test
+    void anotherThreadIsRefused() throws InterruptedException {
+        try (PairWindow window = window()) {
+            window.addNoise(noise(true));
+            for (ThrowingCallable use : uses(window, policy)) {
+                AtomicReference<Throwable> thrown = new AtomicReference<>();
+                Thread.ofPlatform().start(() -> thrown.set(catchThrowable(use))).join();
+                assertThat(thrown.get()).isInstanceOf(NotOwnerThreadException.class);
+            }
+            assertThat(window.read().loss()).containsOnly(Double.NaN);
+        }
+    }
+
+    private static List<ThrowingCallable> uses(PairWindow window, NativeModel policy) {
+        return List.of(
+                () -> window.addNoise(noise(true)),
+                () -> window.invert(policy, table(1)),
+                () -> window.accumulate(policy, policy, DPO, batch(0, 1)),
+                window::read,
+                () -> window.tensor(PairWindow.Part.NOISED).close());
+    }
+
+    private static void assertInvalid(String message, ThrowingCallable call) {
+        assertThatExceptionOfType(InvalidArgumentException.class)
+                .isThrownBy(call)
+                .withMessageContaining(message);
+    }
+
+    private static void assertInvalidHandle(ThrowingCallable call) {
+        assertThatExceptionOfType(InvalidHandleException.class).isThrownBy(call);
+    }
+
+    // ---- a small window ----
+
+    private PairWindow window() {
+        return PairWindow.open(engine, inputs(latents, new int[] {10, 500, 10, 500}, new long[] {1, 2, 3, 4}));
+    }
+
+    private PairWindowInputs inputs(DeviceTensor images, int[] timesteps, long[] items) {
+        return new PairWindowInputs(7, true, images, prompts, null, null, timesteps, items);
+    }
+
+    /// The target is the noise itself.
+    private static ForwardNoise noise(boolean perImage) {
+        return new ForwardNoise(perImage, all(0.8), all(0.6), all(0), all(1));
+    }
+
+    private static double[] all(double value) {
+        double[] values = new double[ROWS];
+        java.util.Arrays.fill(values, value);
+        return values;
+    }
+
+    /// No step for the first image; one, one of two predictions, and both for the others.
+    private static InversionTable table(int slots) {
+        return new InversionTable(
+                slots,
+                new int[] {0, 0, 1, 2, 4},
+                new double[] {1, 201, -199, 1},
+                new double[] {0.9, 0.8, 0.9, 0.7},
+                new double[] {0.1, 0.2, 0.3, 0.1},
+                new double[] {0, 0.1, 0, 0},
+                new boolean[] {false, true, true, false},
+                new double[] {34.3, 1, 1, 1},
+                new double[] {-34.2854, -0.5, -0.5, -0.5});
+    }
+
+    private static PairBatch batch(int first, int pairs) {
+        return new PairBatch(first, pairs, true, 1.0 / PAIRS, null, null, null);
+    }
+
+    private static PairLossOptions loss(PairLossFormula formula) {
+        return new PairLossOptions(formula, 3, 0.5, 10, 0.1, 0.5, 0.5, 1000, 0.1, 1, 1, Double.NaN, false, 0, 0, 0);
+    }
+
+    private static float[] part(PairWindow window, PairWindow.Part part) {
+        try (DeviceTensor tensor = window.tensor(part)) {
+            assertThat(tensor.shape()).containsExactly(ROWS, 4, 6, 5);
+            return tensor.toFloats();
+        }
+    }
+
+    private static NativeModel tiny(Engine engine, ModelOptions options, int seed) {
+        UNetSpec spec = new UNetSpec(
+                4,
+                4,
+                List.of(8, 8),
+                List.of(true, false),
+                List.of(false, true),
+                List.of(1, 1),
+                List.of(1, 1),
+                List.of(2, 2),
+                6,
+                false,
+                4,
+                true,
+                0,
+                0,
+                1e-5,
+                0);
+        NativeModel model = NativeModel.openUNet(engine, spec, options);
+        int salt = 1000 * seed;
+        for (ParameterInfo parameter : model.parameters()) {
+            boolean gain = parameter.shape().size() == 1 && parameter.name().endsWith(".weight");
+            float[] values = some((int) parameter.elements(), ++salt);
+            for (int i = 0; i < values.length; i++) {
+                values[i] = gain ? 1 + 0.1f * values[i] : 0.2f * values[i];
+            }
+            model.write(parameter.name(), DType.F32, parameter.shape(), FloatBuffer.wrap(values));
+        }
+        return model;
+    }
+
+    private static float[] some(int count, int salt) {
+        float[] values = new float[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = (float) Math.sin(0.7 * i + 1.3 * salt);
+        }
+        return values;
+    }
+
+    private static DeviceTensor tensor(Engine engine, int salt, long... shape) {
+        long elements = 1;
+        for (long size : shape) {
+            elements *= size;
+        }
+        return engine.fromHost(some((int) elements, salt), shape);
+    }
+}

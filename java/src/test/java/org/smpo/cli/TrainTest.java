@@ -73,7 +73,7 @@ final class TrainTest {
             Thread.sleep(20);
         }
         // SIGTERM, as a scheduler sends it.
-        process.destroy();
+        process.toHandle().destroy();
         StringBuilder text = new StringBuilder();
         try (BufferedReader out =
                 new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
@@ -90,7 +90,7 @@ final class TrainTest {
             for (String line = out.readLine(); line != null; line = out.readLine()) {
                 text.append(line).append('\n');
                 if (line.contains("resuming after step ")) {
-                    resumed.destroy();
+                    resumed.toHandle().destroy();
                 }
             }
         }

@@ -24,17 +24,25 @@ final class ExactnessTest {
     // the same error: 2^-24 x sqrt(100 terms x 30 layers) x 10 steps is 3e-5.
     private static final double ROUNDING = 1e-4;
 
+    private static final String POLICY = "checkpoints/step-000006/policy.safetensors";
+
     @TempDir
     private Path temporary;
 
     @Test
     void sameSeedSameBits() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        tiny.run(tiny.recipe("first"));
-        tiny.run(tiny.recipe("second", "data.decode_threads=8"));
-        assertThat(tiny.left("second")).isEqualTo(tiny.left("first")).containsKey("model/model_index.json");
+        tiny.run(tiny.recipe("run"));
+        tiny.rename("run", "first");
+        tiny.run(tiny.recipe("run"));
+        assertThat(tiny.left("first")).containsKeys("model/model_index.json", "recipe.yaml", "manifest.json");
+        tiny.assertSame("run", tiny.left("first"));
+        tiny.run(tiny.recipe("threads", "data.decode_threads=8"));
+        assertThat(tiny.log("threads")).isEqualTo(tiny.log("first"));
+        assertThat(tiny.left("threads"))
+                .containsEntry(POLICY, tiny.left("first").get(POLICY));
         tiny.run(tiny.recipe("other", "seed=8"));
-        assertThat(tiny.losses("other")).isNotEqualTo(tiny.losses("first"));
+        assertThat(tiny.left("other").get(POLICY)).isNotEqualTo(tiny.left("first").get(POLICY));
     }
 
     @ParameterizedTest
@@ -47,17 +55,16 @@ final class ExactnessTest {
     void stoppedAndResumedIsTheSame(String name, int stop, String overrides) throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         String[] all = (overrides + ";evaluate.every=2;samples={every: 3, prompts: [a cat], steps: 2}").split(";");
-        Recipe whole = tiny.recipe("whole", all);
-        Recipe parts = tiny.recipe("parts", all);
-        tiny.run(whole);
-        tiny.runInTwo(parts, stop);
-        assertThat(tiny.left("parts")).as(name).isEqualTo(tiny.left("whole"));
-        assertThat(tiny.left("whole"))
-                .containsKeys("checkpoints/step-000006/policy.safetensors", "samples/step-000003/000-0.png");
-        assertThat(Checkpoint.all(tiny.output("parts").resolve("checkpoints"))).hasSize(2);
+        Recipe recipe = tiny.recipe("run", all);
+        tiny.run(recipe);
+        tiny.rename("run", "whole");
+        tiny.runInTwo(recipe, stop);
+        assertThat(tiny.left("whole")).as(name).containsKeys(POLICY, "samples/step-000003/000-0.png");
+        tiny.assertSame("run", tiny.left("whole"));
+        assertThat(Checkpoint.all(tiny.output("run").resolve("checkpoints"))).hasSize(2);
         // Once more after its end: nothing is left to do but to write the model again.
-        tiny.run(parts, true, new TinyRun.Said());
-        assertThat(tiny.left("parts")).isEqualTo(tiny.left("whole"));
+        tiny.run(recipe, true, new TinyRun.Said());
+        tiny.assertSame("run", tiny.left("whole"));
     }
 
     @Test

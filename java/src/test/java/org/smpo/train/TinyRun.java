@@ -1,5 +1,7 @@
 package org.smpo.train;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -97,11 +99,11 @@ public final class TinyRun {
                 seed: 7
                 data: {paths: ['%s'], resolution: 16, flip: true, caption_dropout: 0.2, held_out: 2, decode_threads: 2}
                 labels: {winner: human, range: data}
-                objective: {method: smpo, beta: 20}
+                objective: {method: smpo, beta: 2000}
                 inversion: {semantics: exact, steps: 2, renoise: last_step}
                 train: {steps: 6, pairs_per_step: 3, micro_batch: 2, threads: 1}
                 optimizer: {name: adamw}
-                learning_rate: {value: 1e-3, schedule: constant_with_warmup, warmup_steps: 2}
+                learning_rate: {value: 1e-4, schedule: constant_with_warmup, warmup_steps: 2}
                 checkpoint: {every: 2, keep: 2}
                 health: {window: 3}
                 """.formatted(model(), output(name), data());
@@ -135,32 +137,41 @@ public final class TinyRun {
         run(recipe, true, new Said());
     }
 
+    /// Gives a run's folder another name, so that its recipe, which names the folder, can be run again.
+    public void rename(String name, String other) throws IOException {
+        Files.move(output(name), output(other));
+    }
+
     /// What a run must leave the same whenever it is made: digests of its files by name, of the log its events
-    /// without what the clock says. TensorBoard's events, the lock and the names of folders are left out.
+    /// without what the clock says. Left out are TensorBoard's events, which have the clock's times, and the digests
+    /// of a checkpoint's state, which has the lengths of both.
     public Map<String, String> left(String name) throws IOException {
         Map<String, String> files = new TreeMap<>();
         Path output = output(name);
         try (Stream<Path> all = Files.walk(output)) {
             for (Path file : all.filter(Files::isRegularFile).toList()) {
                 String relative = output.relativize(file).toString();
-                if (relative.contains("tfevents")
-                        || relative.equals(".lock")
-                        || relative.equals("recipe.yaml")
-                        || relative.equals("manifest.json")) {
-                    continue;
+                if (relative.equals("log.jsonl")) {
+                    files.put(relative, log(name).toString());
+                } else if (relative.endsWith("state.json")) {
+                    files.put(relative, Files.readString(file).replaceAll("\"(log|board)_bytes\": \\d+", ""));
+                } else if (!relative.contains("tfevents") && !relative.matches("checkpoints/.*/manifest.json")) {
+                    files.put(relative, Digest.sha256(file));
                 }
-                files.put(relative, relative.equals("log.jsonl") ? log(name).toString() : content(file));
             }
         }
         return files;
     }
 
-    /// The recipe's digest, which a state and a model's metadata name, has the output's path in it.
-    private static String content(Path file) throws IOException {
-        if (file.endsWith("state.json") || file.endsWith("manifest.json")) {
-            return Files.readString(file).replaceAll("[0-9a-f]{64}", "").replaceAll("\"(log|board)_bytes\": \\d+", "");
-        }
-        return Digest.sha256(file);
+    /// Fails with the names of the files that differ.
+    public void assertSame(String name, Map<String, String> expected) throws IOException {
+        Map<String, String> found = left(name);
+        assertThat(found.keySet()).as(name).isEqualTo(expected.keySet());
+        assertThat(found.keySet().stream()
+                        .filter(file -> !found.get(file).equals(expected.get(file)))
+                        .toList())
+                .as("files of " + name + " that differ")
+                .isEmpty();
     }
 
     /// The events without what the clock says.

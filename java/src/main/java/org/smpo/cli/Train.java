@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import org.smpo.cache.Cache;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
@@ -77,19 +78,35 @@ final class Train implements Callable<Integer> {
         }
         PrintWriter err = spec.commandLine().getErr();
         Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
-        try (Watcher watcher = new Watcher(err, resolved.train().steps(), !dryRun);
-                Trainer trainer = open(resolved, cacheFolder, watcher)) {
-            if (dryRun) {
-                return dryRun(resolved, trainer);
+        try (Ending ending = new Ending()) {
+            int code;
+            try (Watcher watcher = new Watcher(err, resolved.train().steps(), !dryRun);
+                    Trainer trainer = open(resolved, cacheFolder, watcher)) {
+                if (dryRun) {
+                    return dryRun(resolved, trainer);
+                }
+                ending.stops(trainer);
+                watcher.begin(trainer.done());
+                code = run(trainer, watcher);
+            } catch (IOException | RuntimeException e) {
+                if (!ending.isRequested()) {
+                    throw e;
+                }
+                // The process ends before anybody else could say it.
+                err.println("smpo: " + (e.getMessage() == null ? e : e.getMessage()));
+                err.flush();
+                code = 1;
             }
-            watcher.begin(trainer.done());
-            return run(trainer, watcher);
+            ending.endedWith(code);
+            return code;
         }
     }
 
     private Trainer open(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
         try {
-            return Trainer.open(resolved, resume, cacheFolder, watcher);
+            return dryRun
+                    ? Trainer.openToTry(resolved, cacheFolder, watcher)
+                    : Trainer.open(resolved, resume, cacheFolder, watcher);
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
@@ -99,28 +116,24 @@ final class Train implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         out.print(resolved.resolved());
         out.println();
-        try {
-            Trainer.Estimate estimate = trainer.estimate();
-            out.printf(
-                    Locale.ROOT,
-                    "pairs to train on    %,d (%,d held out)%n",
-                    estimate.trainingPairs(),
-                    estimate.heldOutPairs());
-            out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
-            out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
-            if (estimate.slots() > 0) {
-                out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.slots());
-            }
-            out.printf(Locale.ROOT, "a step               %.3g s%n", estimate.stepSeconds());
-            out.printf(Locale.ROOT, "the run              %s%n", duration(estimate.runSeconds()));
-            out.printf(Locale.ROOT, "host tensors         %,.0f MiB at most%n", estimate.hostBytesPeak() / MEBI);
-            if (estimate.deviceBytesPeak() > 0) {
-                out.printf(Locale.ROOT, "device memory        %,.0f MiB at most%n", estimate.deviceBytesPeak() / MEBI);
-            }
-            out.flush();
-        } finally {
-            trainer.discard();
+        Trainer.Estimate estimate = trainer.estimate();
+        out.printf(
+                Locale.ROOT,
+                "pairs to train on    %,d (%,d held out)%n",
+                estimate.trainingPairs(),
+                estimate.heldOutPairs());
+        out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
+        out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
+        if (estimate.slots() > 0) {
+            out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.slots());
         }
+        out.printf(Locale.ROOT, "a step               %.3g s%n", estimate.stepSeconds());
+        out.printf(Locale.ROOT, "the run              %s%n", duration(estimate.runSeconds()));
+        out.printf(Locale.ROOT, "host tensors         %,.0f MiB at most%n", estimate.hostBytesPeak() / MEBI);
+        if (estimate.deviceBytesPeak() > 0) {
+            out.printf(Locale.ROOT, "device memory        %,.0f MiB at most%n", estimate.deviceBytesPeak() / MEBI);
+        }
+        out.flush();
         return 0;
     }
 
@@ -133,28 +146,7 @@ final class Train implements Callable<Integer> {
 
     private int run(Trainer trainer, Watcher watcher) throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
-        // A request to end the process ends the run after its step, with a checkpoint.
-        Thread runner = Thread.currentThread();
-        Thread hook = new Thread(() -> {
-            trainer.stop();
-            try {
-                runner.join();
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
-        });
-        Runtime.getRuntime().addShutdownHook(hook);
-        Trainer.Result result;
-        try {
-            result = trainer.run();
-        } finally {
-            try {
-                Runtime.getRuntime().removeShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                // The process is ending, and the hook waits for this thread.
-                watcher.say("stopped on request");
-            }
-        }
+        Trainer.Result result = trainer.run();
         watcher.end();
         if (result.finished()) {
             result.written().forEach(out::println);
@@ -167,6 +159,69 @@ final class Train implements Callable<Integer> {
                         : "the newest checkpoint is " + result.checkpoint()));
         out.flush();
         return result.stoppedBy().equals("a request to stop") ? 0 : 1;
+    }
+
+    /// What a request to end the process (Ctrl-C, SIGTERM) does to a run: it ends after its step, with a checkpoint,
+    /// and the process with the run's exit code instead of the signal's.
+    ///
+    /// The virtual machine ends when its shutdown hooks have, so the hook waits for the run. It must not wait for
+    /// the run's thread: that ends in `System.exit`, which waits for the hooks.
+    private static final class Ending implements AutoCloseable {
+        private final CountDownLatch ended = new CountDownLatch(1);
+        private final Thread hook = new Thread(this::endProcess, "smpo-ending");
+        private volatile boolean requested;
+        private volatile int code = -1;
+        private volatile Trainer trainer;
+
+        Ending() {
+            Runtime.getRuntime().addShutdownHook(hook);
+        }
+
+        /// From now on there is something to be saved.
+        void stops(Trainer running) {
+            trainer = running;
+            if (requested) {
+                running.stop();
+            }
+        }
+
+        boolean isRequested() {
+            return requested;
+        }
+
+        /// Everything is saved, closed and said.
+        void endedWith(int exitCode) {
+            code = exitCode;
+        }
+
+        private void endProcess() {
+            requested = true;
+            Trainer running = trainer;
+            if (running == null) {
+                return;
+            }
+            running.stop();
+            try {
+                ended.await();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return;
+            }
+            if (code >= 0) {
+                Runtime.getRuntime().halt(code);
+            }
+        }
+
+        @Override
+        public void close() {
+            ended.countDown();
+            try {
+                Runtime.getRuntime().removeShutdownHook(hook);
+            } catch (IllegalStateException e) {
+                // The process is ending: the hook is running.
+                return;
+            }
+        }
     }
 
     /// Shows a run on the error stream.

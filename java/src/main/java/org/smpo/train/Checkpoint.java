@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -170,9 +171,6 @@ public final class Checkpoint {
 
     /// The newest checkpoint that verifies; those that do not are named in `damaged`, with the reason.
     public static Optional<Checkpoint> newest(Path checkpoints, List<String> damaged) throws IOException {
-        if (Files.isDirectory(checkpoints)) {
-            AtomicFiles.recover(checkpoints);
-        }
         for (Checkpoint checkpoint : all(checkpoints).reversed()) {
             try {
                 checkpoint.verify();
@@ -188,12 +186,24 @@ public final class Checkpoint {
     ///
     /// @throws IOException naming the file that is missing or differs
     public void verify() throws IOException {
-        JsonObject manifest = Json.readObject(folder.resolve(MANIFEST));
+        JsonObject manifest;
+        try {
+            manifest = Json.readObject(folder.resolve(MANIFEST));
+        } catch (NoSuchFileException e) {
+            throw new IOException(folder.resolve(MANIFEST) + ": damaged checkpoint: expected a file, found none", e);
+        } catch (IOException e) {
+            throw new IOException("damaged checkpoint: " + e.getMessage(), e);
+        }
         for (String file : List.of(POLICY, OPTIMIZER, STATE)) {
             Path path = folder.resolve(file);
             JsonObject entry = manifest.object(file);
             if (!Files.isRegularFile(path)) {
-                throw new IOException(path + ": expected a file, as " + MANIFEST + " says, found none");
+                throw new IOException(
+                        path + ": damaged checkpoint: expected a file, as " + MANIFEST + " says, found none");
+            }
+            if (Files.size(path) != entry.integer("bytes")) {
+                throw new IOException(
+                        path + ": damaged: expected " + entry.integer("bytes") + " bytes, found " + Files.size(path));
             }
             String sha256 = Digest.sha256(path);
             if (!sha256.equals(entry.string("sha256"))) {
@@ -259,20 +269,27 @@ public final class Checkpoint {
         }
     }
 
-    /// Deletes all but the newest `keep` and the milestones.
-    static void prune(Path checkpoints, int keep, LongPredicate milestone) throws IOException {
+    /// Deletes all but the newest, the newest `keep` of those that were due, and the milestones.
+    ///
+    /// One that was written because the run was stopped goes as soon as there is a newer one: a run that was
+    /// stopped and resumed leaves the checkpoints of one that was not.
+    static void prune(Path checkpoints, int keep, LongPredicate due, LongPredicate milestone) throws IOException {
         List<Checkpoint> all = all(checkpoints);
-        for (Checkpoint old : all.subList(0, Math.max(0, all.size() - keep))) {
-            if (!milestone.test(old.step())) {
-                // The manifest first: what is left of a folder half deleted does not verify.
-                Files.deleteIfExists(old.folder.resolve(MANIFEST));
-                try (Stream<Path> files = Files.list(old.folder)) {
-                    for (Path file : files.toList()) {
-                        Files.delete(file);
-                    }
-                }
-                Files.delete(old.folder);
+        int kept = 0;
+        for (Checkpoint checkpoint : all.reversed()) {
+            boolean counts = due.test(checkpoint.step());
+            boolean stays = checkpoint == all.getLast() || (counts && kept < keep) || milestone.test(checkpoint.step());
+            kept += counts ? 1 : 0;
+            if (!stays) {
+                checkpoint.delete();
             }
         }
+    }
+
+    /// Deletes it.
+    void delete() throws IOException {
+        // The manifest first: what is left of a folder half deleted does not verify.
+        Files.deleteIfExists(folder.resolve(MANIFEST));
+        AtomicFiles.deleteTree(folder);
     }
 }

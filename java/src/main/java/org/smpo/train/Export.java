@@ -110,17 +110,11 @@ final class Export {
                 SingleFile.write(changed, target, null, metadata);
                 return;
             }
-            // A run that goes on after its end writes its model again.
-            if (Files.exists(target)) {
-                Path old = target.resolveSibling("." + target.getFileName() + ".old");
-                AtomicFiles.writeDirectory(old, directory -> {});
-                Files.delete(old);
-                Files.move(target, old);
-                ModelFolder.write(changed, target, ModelFolder.WriteOptions.unchanged());
-                AtomicFiles.deleteTree(old);
-                return;
-            }
-            ModelFolder.write(changed, target, ModelFolder.WriteOptions.unchanged());
+            // A run that is resumed after its end writes its model again, over the old one.
+            AtomicFiles.writeDirectory(target, directory -> {
+                Files.delete(directory);
+                ModelFolder.write(changed, directory, ModelFolder.WriteOptions.unchanged());
+            });
         }
     }
 

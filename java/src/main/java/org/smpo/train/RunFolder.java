@@ -4,9 +4,12 @@ import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
+import org.smpo.io.AtomicFiles;
 
 /// The folder of a run, held by one process at a time.
 ///
@@ -20,6 +23,8 @@ import java.nio.file.StandardOpenOption;
 /// | `samples/step-N/` | pictures |
 /// | `model/` | the tuned model |
 public final class RunFolder implements AutoCloseable {
+    private static final String SAMPLES = "samples";
+
     private final Path root;
     private final FileChannel channel;
     private final FileLock lock;
@@ -34,7 +39,11 @@ public final class RunFolder implements AutoCloseable {
     ///
     /// @throws IOException when it cannot be made, or another process has it
     public static RunFolder open(Path root) throws IOException {
-        Files.createDirectories(root);
+        try {
+            Files.createDirectories(root);
+        } catch (FileAlreadyExistsException e) {
+            throw new IOException(root + ": expected a folder for the run, found a file; choose another output", e);
+        }
         FileChannel channel =
                 FileChannel.open(root.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         try {
@@ -51,6 +60,11 @@ public final class RunFolder implements AutoCloseable {
         channel.close();
         throw new IOException(
                 root + ": another process is running in this folder; wait for it or choose another output");
+    }
+
+    /// Names a folder that nothing is written to: it is neither made nor locked.
+    static RunFolder unlocked(Path root) {
+        return new RunFolder(root, null, null);
     }
 
     public Path root() {
@@ -79,7 +93,16 @@ public final class RunFolder implements AutoCloseable {
 
     /// The folder of pictures made after a step.
     public Path samples(long step) {
-        return root.resolve("samples").resolve(Checkpoint.name(step));
+        return root.resolve(SAMPLES).resolve(Checkpoint.name(step));
+    }
+
+    /// Puts in order what a process left that died here.
+    void recover() throws IOException {
+        for (Path place : List.of(root, checkpoints(), root.resolve(SAMPLES))) {
+            if (Files.isDirectory(place)) {
+                AtomicFiles.recover(place);
+            }
+        }
     }
 
     /// The tuned model.
@@ -87,14 +110,22 @@ public final class RunFolder implements AutoCloseable {
         return root.resolve("model");
     }
 
-    /// Whether a run has begun here.
-    public boolean isUsed() {
+    /// Whether there is a run that can be continued.
+    public boolean hasRun() {
         return Files.exists(recipe());
+    }
+
+    /// Whether there is a run, or what is left of one: its checkpoints would be taken for another run's.
+    public boolean isUsed() {
+        return hasRun() || Files.exists(checkpoints());
     }
 
     /// Gives the folder free.
     @Override
     public void close() throws IOException {
+        if (lock == null) {
+            return;
+        }
         try (channel) {
             lock.release();
         }

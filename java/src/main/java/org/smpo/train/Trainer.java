@@ -6,10 +6,13 @@ import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import org.smpo.cache.Cache;
 import org.smpo.data.BadPair;
 import org.smpo.data.JoinedPairs;
@@ -60,6 +63,11 @@ public final class Trainer implements AutoCloseable {
     private static final int MARGIN_BUCKETS = 10;
     private static final int HELD_OUT_WINDOW = 16;
     private static final int MOST_AUTO_PAIRS = 8;
+    private static final int FEWEST_TO_JUDGE = 100;
+    private static final String MICRO_BATCH = "micro_batch";
+
+    /// What a manifest says of the program and the machine.
+    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
 
     private final Recipe recipe;
     private final RunFolder folder;
@@ -79,12 +87,23 @@ public final class Trainer implements AutoCloseable {
     private final int microBatch;
     private final Map<String, Object> manifest;
 
+    private final List<Checkpoint> damaged = new ArrayList<>();
+    private Set<String> lastWarnings = Set.of();
+
     private RunLog log;
     private TensorBoard board;
+    private Checkpoint newest;
     private long done;
     private long badPairs;
     private long pairsSeen;
     private volatile boolean stopRequested;
+
+    private enum Start {
+        NEW,
+        RESUMED,
+        /// Nothing is written.
+        TRIED
+    }
 
     /// Told what happens, on the trainer's thread.
     public interface Listener {
@@ -141,21 +160,30 @@ public final class Trainer implements AutoCloseable {
     public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
         RunFolder folder = RunFolder.open(recipe.output());
         try {
-            return new Trainer(recipe, folder, resume, cacheFolder, listener);
+            return new Trainer(recipe, folder, resume ? Start.RESUMED : Start.NEW, cacheFolder, listener);
         } catch (IOException | RuntimeException e) {
             folder.close();
             throw e;
         }
     }
 
-    private Trainer(Recipe recipe, RunFolder folder, boolean resume, Path cacheFolder, Listener listener)
+    /// Opens a run only to [#estimate()] it: the folder is not even made. Pictures and prompts that are encoded on
+    /// the way stay in the cache.
+    ///
+    /// @throws IllegalArgumentException when the recipe does not go with the model or the data
+    /// @throws IOException when a file cannot be read, or the folder has a run already
+    public static Trainer openToTry(Recipe recipe, Path cacheFolder, Listener listener) throws IOException {
+        return new Trainer(recipe, RunFolder.unlocked(recipe.output()), Start.TRIED, cacheFolder, listener);
+    }
+
+    private Trainer(Recipe recipe, RunFolder folder, Start start, Path cacheFolder, Listener listener)
             throws IOException {
         this.recipe = recipe;
         this.folder = folder;
         this.listener = listener;
         this.health = new Health(recipe.health());
         requireSupported(recipe);
-        requireFolder(resume);
+        requireFolder(start == Start.RESUMED);
         TrainRecipe train = recipe.train();
         Objective objective = recipe.objective().loss();
         Precision precision = train.precision() == TrainRecipe.Precision.BF16 ? Precision.BF16 : Precision.FP32;
@@ -184,9 +212,7 @@ public final class Trainer implements AutoCloseable {
             }
             reference = openReference(files, full, precision);
             optimizer = keep(NativeOptimizer.open(policy.network(), optimizerOptions()));
-            average = inverts(InversionRecipe.Network.EMA)
-                    ? keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())))
-                    : null;
+            average = openAverage(files, precision);
             source = openSource();
             LabelledPairs labels = labels(objective);
             data = keep(new TrainingData(
@@ -200,7 +226,11 @@ public final class Trainer implements AutoCloseable {
                     recipe.timesteps().sampler(recipe.seed()),
                     recipe.seed(),
                     Cache.open(cacheFolder, listener::warn)));
-            microBatch = train.microBatch().orElseGet(() -> autoMicroBatch(files, precision));
+            requireHeldOut();
+            // Sums are rounded otherwise in other batches: a resumed run goes on with the one it had.
+            microBatch = start == Start.RESUMED
+                    ? Math.toIntExact(Json.readObject(folder.manifest()).integer(MICRO_BATCH))
+                    : train.microBatch().orElseGet(() -> autoMicroBatch(files, precision));
             step = new PreferenceStep(
                     engine,
                     files.schedule(),
@@ -222,7 +252,11 @@ public final class Trainer implements AutoCloseable {
             throw e;
         }
         try {
-            begin(resume);
+            switch (start) {
+                case NEW -> begin();
+                case RESUMED -> resume();
+                case TRIED -> {}
+            }
         } catch (IOException | RuntimeException e) {
             closeOwned();
             throw e;
@@ -237,7 +271,7 @@ public final class Trainer implements AutoCloseable {
     }
 
     private void requireFolder(boolean resume) throws IOException {
-        if (resume && !folder.isUsed()) {
+        if (resume && !folder.hasRun()) {
             throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
         }
         if (!resume && folder.isUsed()) {
@@ -278,8 +312,30 @@ public final class Trainer implements AutoCloseable {
                 return keep(UNet.load(engine, its.family().isPresent() ? its.component("unet") : its.only(), frozen));
             }
         }
-        // Adapters that are turned off leave the reference; full weights need a second copy.
-        return full ? keep(UNet.load(engine, files.component("unet"), frozen)) : null;
+        // Adapters that are turned off leave the reference, but an inversion runs with what it is given; full weights
+        // need a second copy.
+        return full || inverts(InversionRecipe.Network.REFERENCE)
+                ? keep(UNet.load(engine, files.component("unet"), frozen))
+                : null;
+    }
+
+    /// What the running mean of the weights is copied to: like the policy, adapters included.
+    private UNet openAverage(ModelFiles files, Precision precision) throws IOException {
+        if (!inverts(InversionRecipe.Network.EMA)) {
+            return null;
+        }
+        UNet mean = keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
+        if (recipe.train().weights() instanceof WeightsRecipe.Lora lora) {
+            Adapters.add(mean.network(), lora, recipe.seed());
+        }
+        return mean;
+    }
+
+    private void requireHeldOut() {
+        if (recipe.evaluate().every().isPresent() && data.heldOut().length == 0) {
+            throw new IllegalArgumentException("data.held_out: expected at least one of the " + data.trainingPairs()
+                    + " pairs, which evaluate.every needs, got none; raise it, or set evaluate.every to none");
+        }
     }
 
     private boolean inverts(InversionRecipe.Network network) {
@@ -384,31 +440,44 @@ public final class Trainer implements AutoCloseable {
         }
         all.put("training_pairs", (long) data.trainingPairs());
         all.put("held_out_pairs", (long) data.heldOut().length);
+        all.put(MICRO_BATCH, (long) microBatch);
         return all;
     }
 
-    private void begin(boolean resume) throws IOException {
-        if (!resume) {
-            AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
-            log = keep(RunLog.create(fresh(folder.log())));
-            board = keep(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
-            board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
-            // Last: a folder with a recipe is a run.
-            AtomicFiles.write(folder.recipe(), recipe.resolved());
-            return;
+    private void begin() throws IOException {
+        folder.recover();
+        AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
+        beginLogs();
+        // Last: a folder with a recipe is a run.
+        AtomicFiles.write(folder.recipe(), recipe.resolved());
+    }
+
+    private void beginLogs() throws IOException {
+        log = keep(RunLog.create(fresh(folder.log())));
+        board = keep(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
+        board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
+    }
+
+    private void resume() throws IOException {
+        folder.recover();
+        requireSameInputs(Json.readObject(folder.manifest()).asMap());
+        List<String> reasons = new ArrayList<>();
+        Optional<Checkpoint> checkpoint = Checkpoint.newest(folder.checkpoints(), reasons);
+        reasons.forEach(listener::warn);
+        for (Checkpoint any : Checkpoint.all(folder.checkpoints())) {
+            if (checkpoint.isEmpty() || any.step() > checkpoint.get().step()) {
+                damaged.add(any);
+            }
         }
-        List<String> damaged = new ArrayList<>();
-        Optional<Checkpoint> checkpoint = Checkpoint.newest(folder.checkpoints(), damaged);
-        damaged.forEach(listener::warn);
         if (checkpoint.isEmpty()) {
-            listener.say("no checkpoint yet: beginning again at step 0");
-            log = keep(RunLog.create(fresh(folder.log())));
-            board = keep(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
-            board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
+            listener.say((reasons.isEmpty() ? "no checkpoint yet" : "no checkpoint is whole")
+                    + ": beginning again at step 0");
+            beginLogs();
             return;
         }
         JsonObject state = checkpoint.get().restore(policy.network(), optimizer);
-        done = checkpoint.get().step();
+        newest = checkpoint.get();
+        done = newest.step();
         badPairs = state.integer("bad_pairs");
         pairsSeen = state.integer("pairs_seen");
         health.restore(state.object("health"));
@@ -416,6 +485,24 @@ public final class Trainer implements AutoCloseable {
         board = keep(TensorBoard.resume(
                 TensorBoard.fileIn(folder.root()), state.integer("board_bytes"), InstantSource.system()));
         listener.say("resuming after step " + done);
+    }
+
+    /// @param before the manifest of the run as it was begun
+    private void requireSameInputs(Map<String, Object> before) throws IOException {
+        Map<String, Object> now =
+                Json.parseObject("manifest", Json.canonical(manifest)).asMap();
+        for (String key : now.keySet()) {
+            if (Objects.equals(before.get(key), now.get(key))) {
+                continue;
+            }
+            String difference = folder.manifest() + ": " + key + ": the run was begun with " + before.get(key)
+                    + ", found " + now.get(key);
+            if (PROGRAM.contains(key)) {
+                listener.warn(difference + "; the last bits of the result may differ");
+            } else {
+                throw new IOException(difference + "; put the old one back, or begin another run");
+            }
+        }
     }
 
     /// Whatever stood there belongs to no run.
@@ -449,10 +536,15 @@ public final class Trainer implements AutoCloseable {
         long steps = recipe.train().steps();
         String stoppedBy = "";
         while (done < steps && stoppedBy.isEmpty()) {
-            Optional<String> sick = takeStep();
+            Optional<Health.Warning> sick = takeStep();
+            if (sick.isPresent() && sick.get().fatal()) {
+                // Not worth keeping as the newest state: the last checkpoint stays that.
+                stoppedBy = sick.get().message();
+                break;
+            }
             boolean stopping = stopRequested || sick.isPresent();
             if (stopping && done < steps) {
-                stoppedBy = sick.orElse("a request to stop");
+                stoppedBy = sick.map(Health.Warning::message).orElse("a request to stop");
             }
             boolean due = recipe.checkpoint().isDue(done, steps);
             if (recipe.evaluate().every().isPresent()
@@ -462,27 +554,29 @@ public final class Trainer implements AutoCloseable {
             if (samples != null && (done % recipe.samples().every().getAsLong() == 0 || done == steps)) {
                 samples.draw(folder.samples(done), done, board);
             }
-            // What a health watch calls sick is not worth keeping as the newest state.
-            if (due || (stopping && sick.isEmpty())) {
+            if (due || stopping) {
                 checkpoint();
             }
         }
-        List<Checkpoint> all = Checkpoint.all(folder.checkpoints());
-        Path newest = all.isEmpty() ? null : all.getLast().folder();
         log.sync();
         board.sync();
-        if (done < steps) {
-            return new Result(done, false, stoppedBy, newest, List.of());
+        Path folderOfNewest = newest == null ? null : newest.folder();
+        if (!stoppedBy.isEmpty()) {
+            return new Result(done, false, stoppedBy, folderOfNewest, List.of());
         }
-        return new Result(done, true, "", newest, export(all.getLast()));
+        return new Result(done, true, "", folderOfNewest, export(newest));
     }
 
-    /// Steps without a trace: nothing is logged or saved, and the run must be closed afterwards.
+    /// Takes three steps and measures them; nothing is logged or saved, and the run must be closed afterwards.
     public Estimate estimate() throws IOException, InterruptedException {
         double seconds = 0;
         for (int i = 0; i < 3; i++) {
             long start = System.nanoTime();
             try (TrainingData.Window window = data.window(done + i)) {
+                if (window.isEmpty()) {
+                    throw new IOException("data: no pair of a step can be read; the first: "
+                            + window.bad().getFirst().message() + "; smpo data validate lists them");
+                }
                 run(window, done + i, true);
                 optimizer.step(learningRate(done + i), maxGradNorm());
             }
@@ -500,15 +594,6 @@ public final class Trainer implements AutoCloseable {
                 data.trainingPairs(),
                 data.heldOut().length,
                 Export.trainedElements(policy.network()));
-    }
-
-    /// Takes away what opening a run wrote; for one that was only to be tried.
-    public void discard() throws IOException {
-        log.close();
-        board.close();
-        for (Path file : List.of(folder.recipe(), folder.manifest(), folder.log(), TensorBoard.fileIn(folder.root()))) {
-            Files.deleteIfExists(file);
-        }
     }
 
     private StepResults run(TrainingData.Window window, long at, boolean backward) {
@@ -540,10 +625,14 @@ public final class Trainer implements AutoCloseable {
     /// One optimizer step: decode and encode, invert, differentiate, update, log.
     ///
     /// @return why the run should end, if it should
-    private Optional<String> takeStep() throws IOException, InterruptedException {
+    private Optional<Health.Warning> takeStep() throws IOException, InterruptedException {
         long start = System.nanoTime();
         try (TrainingData.Window window = data.window(done)) {
             countBad(window);
+            if (window.isEmpty()) {
+                skipStep(window);
+                return Optional.empty();
+            }
             long encoded = System.nanoTime();
             StepResults results = run(window, done, true);
             requireFinite(window, results.pairs());
@@ -579,6 +668,17 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
+    /// A step of which no pair can be read changes nothing.
+    private void skipStep(TrainingData.Window window) throws IOException {
+        done++;
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("event", "skipped_step");
+        entry.put("step", done);
+        entry.put("skipped", window.bad().stream().map(BadPair::id).toList());
+        log.append(entry);
+        listener.warn("step " + done + ": none of its pairs can be read; the weights stay as they are");
+    }
+
     private boolean needsReference() {
         return recipe.objective().loss().needsReference();
     }
@@ -587,14 +687,20 @@ public final class Trainer implements AutoCloseable {
         return recipe.objective().loss() instanceof Smpo smpo ? smpo.gamma() : Double.NaN;
     }
 
-    private Optional<String> judge(List<Health.Warning> warnings) {
-        Optional<String> sick = Optional.empty();
+    /// Says what is new; the log has every step's. The gravest that should end the run, if any, is returned.
+    private Optional<Health.Warning> judge(List<Health.Warning> warnings) {
+        Optional<Health.Warning> sick = Optional.empty();
+        Set<String> kinds = new HashSet<>();
         for (Health.Warning warning : warnings) {
-            listener.warn("step " + done + ": " + warning.message());
-            if ((warning.fatal() || recipe.health().stop()) && sick.isEmpty()) {
-                sick = Optional.of(warning.message());
+            kinds.add(warning.kind());
+            if (!lastWarnings.contains(warning.kind())) {
+                listener.warn("step " + done + ": " + warning.message());
+            }
+            if (warning.fatal() || (recipe.health().stop() && sick.isEmpty())) {
+                sick = Optional.of(warning);
             }
         }
+        lastWarnings = kinds;
         return sick;
     }
 
@@ -604,8 +710,9 @@ public final class Trainer implements AutoCloseable {
         for (BadPair bad : window.bad()) {
             listener.warn("skipped: " + bad.message());
         }
-        // Not judged by the first few: one bad pair of three is no third of the data.
-        if (pairsSeen >= 100 && badPairs > recipe.data().maxBadFraction() * pairsSeen) {
+        // Not judged by the first few, unless there are no more: one bad pair of three is no third of the data.
+        if (pairsSeen >= Math.min(FEWEST_TO_JUDGE, data.trainingPairs())
+                && badPairs > recipe.data().maxBadFraction() * pairsSeen) {
             throw new IOException("data: " + badPairs + " of " + pairsSeen + " pairs could not be read, more than "
                     + "data.max_bad_fraction (" + recipe.data().maxBadFraction()
                     + ") allows; smpo data validate lists them");
@@ -738,6 +845,10 @@ public final class Trainer implements AutoCloseable {
         int pairs = 0;
         for (int from = 0; from < all; from += HELD_OUT_WINDOW) {
             try (TrainingData.Window window = data.heldOutWindow(from, Math.min(HELD_OUT_WINDOW, all - from))) {
+                window.bad().forEach(bad -> listener.warn("skipped, held out: " + bad.message()));
+                if (window.isEmpty()) {
+                    continue;
+                }
                 WindowResults results =
                         run(window, TrainingData.HELD_OUT_STEP, false).pairs();
                 int count = results.loss().length;
@@ -751,6 +862,10 @@ public final class Trainer implements AutoCloseable {
                 errors[2] += Arrays.stream(results.referenceWinner()).sum();
                 errors[3] += Arrays.stream(results.referenceLoser()).sum();
             }
+        }
+        if (pairs == 0) {
+            throw new IOException(
+                    "data: none of the " + all + " held-out pairs can be read; smpo data validate says " + "why");
         }
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "evaluation");
@@ -789,10 +904,17 @@ public final class Trainer implements AutoCloseable {
         state.put("health", health.state());
         state.put("log_bytes", log.sync());
         state.put("board_bytes", board.sync());
-        Checkpoint.write(folder.checkpoints(), done, policy.network(), optimizer, state);
+        newest = Checkpoint.write(folder.checkpoints(), done, policy.network(), optimizer, state);
+        for (Checkpoint old : damaged) {
+            if (old.step() != done) {
+                old.delete();
+            }
+        }
+        damaged.clear();
         Checkpoint.prune(
                 folder.checkpoints(),
                 recipe.checkpoint().keep(),
+                step -> recipe.checkpoint().isDue(step, recipe.train().steps()),
                 recipe.checkpoint().milestones()::contains);
     }
 

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import org.smpo.cache.Cache;
 import org.smpo.cache.CachedTensor;
@@ -68,17 +67,25 @@ final class TrainingData implements AutoCloseable {
     private final int resolution;
 
     private long aheadStep = -1;
-    private Future<DecodedWindow> ahead;
+    private FutureTask<DecodedWindow> ahead;
+    private Thread aheadThread;
 
     /// A window as it goes into a step.
     ///
-    /// @param latents the tensors; the caller's to close
+    /// @param latents the tensors; the caller's to close; null when no pair could be read
     /// @param ids names of the pairs
     /// @param bad records that were skipped
     record Window(PairLatents latents, List<String> ids, List<BadPair> bad) implements AutoCloseable {
+        /// Whether no pair of it could be read.
+        boolean isEmpty() {
+            return latents == null;
+        }
+
         @Override
         public void close() {
-            latents.close();
+            if (latents != null) {
+                latents.close();
+            }
         }
     }
 
@@ -157,11 +164,12 @@ final class TrainingData implements AutoCloseable {
 
     /// The window of an optimizer step; the next one is decoded meanwhile.
     Window window(long step) throws IOException, InterruptedException {
-        Future<DecodedWindow> decoded = step == aheadStep ? ahead : decodeAhead(step);
-        DecodedWindow window = result(decoded);
+        if (step != aheadStep) {
+            decodeAhead(step);
+        }
+        DecodedWindow window = result(ahead);
         List<Draw> draws = cursor.window(step, pairsPerStep);
-        ahead = decodeAhead(step + 1);
-        aheadStep = step + 1;
+        decodeAhead(step + 1);
         Map<Draw, Integer> places = new HashMap<>();
         for (int i = 0; i < draws.size(); i++) {
             places.put(draws.get(i), i);
@@ -169,14 +177,34 @@ final class TrainingData implements AutoCloseable {
         return encode(window, places, step);
     }
 
-    private Future<DecodedWindow> decodeAhead(long step) {
-        FutureTask<DecodedWindow> task =
-                new FutureTask<>(() -> decoder.decode(source, cursor.window(step, pairsPerStep)));
-        Thread.ofVirtual().name("smpo-decode").start(task);
-        return task;
+    private void decodeAhead(long step) {
+        stopDecoding();
+        ahead = new FutureTask<>(() -> decoder.decode(source, cursor.window(step, pairsPerStep)));
+        aheadThread = Thread.ofVirtual().name("smpo-decode").start(ahead);
+        aheadStep = step;
     }
 
-    private static DecodedWindow result(Future<DecodedWindow> decoded) throws IOException, InterruptedException {
+    /// Waits until nothing reads the source any more: it is closed next.
+    private void stopDecoding() {
+        if (aheadThread == null) {
+            return;
+        }
+        // Not interrupted: that would close a file which somebody else may still read.
+        boolean interrupted = false;
+        while (aheadThread.isAlive()) {
+            try {
+                aheadThread.join();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        aheadThread = null;
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static DecodedWindow result(FutureTask<DecodedWindow> decoded) throws IOException, InterruptedException {
         try {
             return decoded.get();
         } catch (ExecutionException e) {
@@ -208,8 +236,7 @@ final class TrainingData implements AutoCloseable {
     private Window encode(DecodedWindow window, Map<Draw, Integer> places, long step) throws IOException {
         int pairs = window.pairs().size();
         if (pairs == 0) {
-            throw new IOException("data: no pair of step " + step + " can be read; the first: "
-                    + window.bad().getFirst().message());
+            return new Window(null, List.of(), window.bad());
         }
         List<DecodedImage> images = new ArrayList<>(2 * pairs);
         int[] t = new int[pairs];
@@ -358,9 +385,7 @@ final class TrainingData implements AutoCloseable {
 
     @Override
     public void close() {
-        if (ahead != null) {
-            ahead.cancel(true);
-        }
+        stopDecoding();
         if (vae != null) {
             vae.close();
         }

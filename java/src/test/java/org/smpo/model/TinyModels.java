@@ -102,6 +102,27 @@ public final class TinyModels {
         return folder;
     }
 
+    /// The smallest Stable Diffusion 1 that has every kind of layer: its steps take milliseconds.
+    public static Path writeTrainable(Path folder) throws IOException {
+        writeRunnable(folder);
+        Map<String, Object> unet =
+                new LinkedHashMap<>(golden("unet/sd1").object("config").asMap());
+        unet.put("sample_size", 2L);
+        unet.put("down_block_types", List.of("CrossAttnDownBlock2D", "DownBlock2D"));
+        unet.put("up_block_types", List.of("UpBlock2D", "CrossAttnUpBlock2D"));
+        unet.put("block_out_channels", List.of(8L, 8L));
+        unet.put("layers_per_block", 1L);
+        unet.put("norm_num_groups", 4L);
+        calm(folder.resolve("unet"), Json.parseObject("config", Json.canonical(unet)), "UNet2DConditionModel");
+        Map<String, Object> vae =
+                new LinkedHashMap<>(golden("vae/f8").object("config").asMap());
+        vae.put("block_out_channels", List.of(8L, 8L, 8L, 8L));
+        vae.put("layers_per_block", 1L);
+        vae.put("norm_num_groups", 4L);
+        calm(folder.resolve("vae"), Json.parseObject("config", Json.canonical(vae)), "AutoencoderKL");
+        return folder;
+    }
+
     private static void calm(Path folder, JsonObject config, String className) throws IOException {
         Json.write(folder.resolve("config.json"), config);
         List<Weight> weights = new ArrayList<>();

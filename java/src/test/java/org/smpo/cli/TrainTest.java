@@ -1,0 +1,117 @@
+package org.smpo.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.train.TinyRun;
+import picocli.CommandLine;
+
+/// `smpo train` as a user runs it, on a small model with made-up weights.
+final class TrainTest {
+    @TempDir
+    private Path temporary;
+
+    private record Outcome(int code, String out, String err) {}
+
+    private static Outcome smpo(Object... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+        int code =
+                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    @Test
+    void triesThenRunsOnceOnly() throws IOException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
+        Object[] train = {"train", recipe, "--cache", tiny.cache()};
+        Outcome tried = smpo(with(train, "--dry-run"));
+        assertThat(tried.code()).as(tried.err()).isZero();
+        assertThat(tried.out())
+                .contains("pairs_per_step: 3", "pairs to train on    7 (2 held out)", "a step  ", "host tensors");
+        assertThat(tiny.output("run")).doesNotExist();
+
+        Outcome wrong = smpo(with(train, "--set", "train.step=3"));
+        assertThat(wrong.code()).isEqualTo(2);
+        assertThat(wrong.err()).contains("train.step", "steps");
+        assertThat(tiny.output("run")).doesNotExist();
+
+        Outcome done = smpo(train);
+        assertThat(done.code()).as(done.err()).isZero();
+        assertThat(done.out().strip()).isEqualTo(tiny.output("run").resolve("model").toString());
+        Outcome again = smpo(train);
+        assertThat(again.code()).isEqualTo(1);
+        assertThat(again.err()).contains("has a run already", "--resume");
+    }
+
+    /// A child is asked to end in the middle of its run.
+    @Test
+    @Timeout(120)
+    void aRequestToEndIsFollowedAfterTheStep() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
+        Object[] train = {
+            "train", recipe, "--cache", tiny.cache(), "--set", "train.steps=100000", "--set", "checkpoint.every=none"
+        };
+        Process process = start(train);
+        Path log = tiny.output("run").resolve("log.jsonl");
+        while (process.isAlive() && (!Files.exists(log) || Files.size(log) == 0)) {
+            Thread.sleep(20);
+        }
+        // SIGTERM, as a scheduler sends it.
+        process.toHandle().destroy();
+        StringBuilder text = new StringBuilder();
+        try (BufferedReader out =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            out.lines().forEach(line -> text.append(line).append('\n'));
+        }
+        assertThat(process.waitFor()).as(text.toString()).isZero();
+        assertThat(text.toString()).contains("a request to stop", "the newest checkpoint is");
+        try (var checkpoints = Files.list(tiny.output("run").resolve("checkpoints"))) {
+            assertThat(checkpoints).hasSize(1);
+        }
+        Process resumed = start(with(train, "--resume"));
+        try (BufferedReader out =
+                new BufferedReader(new InputStreamReader(resumed.getInputStream(), StandardCharsets.UTF_8))) {
+            for (String line = out.readLine(); line != null; line = out.readLine()) {
+                text.append(line).append('\n');
+                if (line.contains("resuming after step ")) {
+                    resumed.toHandle().destroy();
+                }
+            }
+        }
+        assertThat(text).contains("resuming after step ");
+    }
+
+    private static Process start(Object[] arguments) throws IOException {
+        List<String> command = new java.util.ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--enable-native-access=ALL-UNNAMED",
+                "-Dsmpo.library=" + System.getProperty("smpo.library"),
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+        Arrays.stream(arguments).map(Object::toString).forEach(command::add);
+        return new ProcessBuilder(command).redirectErrorStream(true).start();
+    }
+
+    private static Object[] with(Object[] arguments, Object... more) {
+        Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
+        System.arraycopy(more, 0, all, arguments.length, more.length);
+        return all;
+    }
+}

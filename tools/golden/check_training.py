@@ -151,12 +151,12 @@ def yaml(value):
     return value if isinstance(value, str) and re.fullmatch("[a-z][a-z0-9_+]*", value) else json.dumps(value)
 
 
-def recipe(folder, name, objective, steps, rate, model="model", data="pairs", weights="full", **more):
+def recipe(folder, name, objective, steps, rate, start="model", source="pairs", weights="full", **more):
     """A recipe's file."""
-    inverts = objective in ("smpo", "inpo", "dmpo")
+    inverts = objective in ("smpo", "inpo")
     sections = dict(
-        base="smpo-sd15", model=str(folder / model), output=str(folder / "runs" / name),
-        data=dict(paths=[str(folder / data)], resolution=SIDE, flip=False, held_out=HELD_OUT, caption_dropout=0.1),
+        base="smpo-sd15", model=str(folder / start), output=str(folder / "runs" / name),
+        data=dict(paths=[str(folder / source)], resolution=SIDE, flip=False, held_out=HELD_OUT, caption_dropout=0.1),
         objective=OBJECTIVES[objective], inversion=dict(INVERSION, **more.pop("inversion", {})) if inverts else "none",
         labels=dict(range="data"), checkpoint=dict(every=1000),
         train=dict(steps=steps, pairs_per_step=16, micro_batch=16, precision="fp32", device="cpu", threads=1, weights=weights),
@@ -195,7 +195,7 @@ def base(command, folder):
     pairs(folder / "both", PAIRS + HELD_OUT, 1, False)
     pairs(folder / "pairs", PAIRS + HELD_OUT, 2, True)
     model(folder / "random", folder / "both")
-    log, _ = train(command, folder, "base", "sft", 600, 2e-3, model="random", data="both", evaluate=dict(every=100))
+    log, _ = train(command, folder, "base", "sft", 600, 2e-3, start="random", source="both", evaluate=dict(every=100))
     shutil.copytree(folder / "runs/base/model", folder / "model")
     errors = [(e["step"], round(e["winner_error"], 4)) for e in events(log, "evaluation")]
     first = events(log, "step")[0]["winner_error"]
@@ -237,7 +237,7 @@ def learning(command, folder):
 
 STEPS = 60
 RATES = dict(
-    full=dict(smpo=1e-4, dpo=1e-4, inpo=1e-4, sft=2e-4), lora=dict(smpo=1e-3, dpo=1e-3, inpo=1e-3, sft=2e-3),
+    full=dict(smpo=1e-4, dpo=3e-5, inpo=3e-5, sft=2e-4), lora=dict(smpo=5e-4, dpo=5e-4, inpo=5e-4, sft=2e-3),
 )
 
 
@@ -376,6 +376,7 @@ def scores(command, folder):
         row["label"] = better if i == 0 else 1 - better
         del row["score_0"], row["score_1"]
     (data / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "scores.parquet").unlink(missing_ok=True)
     printed = smpo(command, "score", clip, data, "--out", folder / "scores.parquet", "--threads", 1)
     print("  smpo score:", " | ".join(line.strip() for line in printed.splitlines() if ":" in line and "left" not in line))
     low, high = min(map(min, theirs)), max(map(max, theirs))
@@ -385,8 +386,8 @@ def scores(command, folder):
         # objectives.md 1.3: p = sigmoid(r'_w - r'_l) with r' = (s - min) / (max - min), w the higher score.
         expected = sorted(1 / (1 + math.exp(-abs(a - b) / (most - least))) for a, b in theirs)
         log, printed = train(
-            command, folder, f"scores-{limits}", "smpo", 9, 2e-3, data="two",
-            labels=dict(winner="reward", scores=str(folder / "scores.parquet"), range=limits), evaluate=dict(every="none"),
+            command, folder, f"scores-{limits}", "smpo", 9, 2e-3, source="two",
+            labels=dict(winner="reward", scores=str(folder / "scores.parquet"), range=limits), evaluate=dict(every="none"), data=dict(held_out=0),
             train=dict(steps=9, pairs_per_step=1, micro_batch=1, device="cpu", precision="fp32", threads=1, weights="full"),
         )
         told = next(line for line in printed.splitlines() if "another winner" in line)
@@ -415,7 +416,7 @@ def sdxl(command, folder):
     for checkpointing in (False, True):
         name = f"sdxl-{'recompute' if checkpointing else 'keep'}"
         log, _ = train(
-            command, folder, name, "smpo", 3, 1e-4, model="xl", optimizer=dict(name="adafactor"),
+            command, folder, name, "smpo", 3, 1e-4, start="xl", optimizer=dict(name="adafactor"),
             train=dict(steps=3, pairs_per_step=2, micro_batch=2, precision="bf16", device="cpu", threads=1, weights="full",
                        ema=0.9, gradient_checkpointing=checkpointing),
             data=dict(held_out=4), inversion=dict(renoise="last_step"), evaluate=dict(every=3),

@@ -52,7 +52,8 @@ final class TrainTest {
 
         Outcome done = smpo(train);
         assertThat(done.code()).as(done.err()).isZero();
-        assertThat(done.out().strip()).isEqualTo(tiny.output("run").resolve("model").toString());
+        assertThat(done.out().strip())
+                .isEqualTo(tiny.output("run").resolve("model").toString());
         Outcome again = smpo(train);
         assertThat(again.code()).isEqualTo(1);
         assertThat(again.err()).contains("has a run already", "--resume");

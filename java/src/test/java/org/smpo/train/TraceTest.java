@@ -29,15 +29,17 @@ import org.smpo.random.Synthetic;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 
-/// A whole step of the method against the published algorithm in fp64, run on diffusers' UNet with torch's autograd:
-/// tools/golden/step_golden.py, which says what the files hold and how weights and inputs come from their names.
+/// A whole step of the method against the published algorithm in fp64, run on diffusers' UNet with torch's
+/// autograd: tools/golden/step_golden.py, which says what the files hold and how weights and inputs come from their
+/// names.
 final class TraceTest {
     /// Relative L2 differences, fp32 against fp64. The published code in fp32 needs up to 0.9 and 0.5 of them.
     private static final double INTERMEDIATE = 1e-4;
 
     private static final double GRADIENT = 1e-3;
 
-    /// A gradient below this share of the whole gradient's norm is all rounding: differences are relative to the share.
+    /// A gradient below this share of the whole gradient's norm is all rounding: differences are relative to the
+    /// share.
     private static final double NEGLIGIBLE = 1e-6;
 
     private static final List<String> KINDS = List.of("noised", "target", "pred", "ref_pred");

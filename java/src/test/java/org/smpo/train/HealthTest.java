@@ -99,7 +99,7 @@ final class HealthTest {
         assertThat(last.get("warnings")).asInstanceOf(org.assertj.core.api.InstanceOfAssertFactories.LIST)
                 .contains("diverging");
         // Unless it is told to go on.
-        Recipe on = tiny.recipe("on", "health.runaway_loss=none", "learning_rate={value: 3e-3, warmup_steps: 10}");
+        Recipe on = tiny.recipe("on", "train.steps=" + result.steps(), "health.runaway_loss=none", "learning_rate={value: 3e-3, warmup_steps: 10}");
         assertThat(tiny.run(on).finished()).isTrue();
     }
 

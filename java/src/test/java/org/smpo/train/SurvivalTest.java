@@ -71,7 +71,7 @@ final class SurvivalTest {
                         assertThat(last).as("seed " + seed).isIn("begin", "open");
                     }
                     if (killed < kills) {
-                        boolean ended = process.waitFor(random.nextInt(600), TimeUnit.MILLISECONDS);
+                        boolean ended = process.waitFor(random.nextInt(1500), TimeUnit.MILLISECONDS);
                         process.toHandle().destroyForcibly();
                         killed += ended ? 0 : 1;
                     }

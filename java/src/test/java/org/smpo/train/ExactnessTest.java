@@ -42,7 +42,8 @@ final class ExactnessTest {
         assertThat(tiny.left("threads"))
                 .containsEntry(POLICY, tiny.left("first").get(POLICY));
         tiny.run(tiny.recipe("other", "seed=8"));
-        assertThat(tiny.left("other").get(POLICY)).isNotEqualTo(tiny.left("first").get(POLICY));
+        assertThat(tiny.left("other").get(POLICY))
+                .isNotEqualTo(tiny.left("first").get(POLICY));
     }
 
     @ParameterizedTest

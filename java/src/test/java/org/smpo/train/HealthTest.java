@@ -3,6 +3,7 @@ package org.smpo.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.InstanceOfAssertFactories.LIST;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,8 +21,7 @@ import org.smpo.recipe.Recipe;
 
 /// What a run says of itself when it goes wrong, and when it ends.
 final class HealthTest {
-    private static final HealthRecipe RECIPE =
-            new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4));
+    private static final HealthRecipe RECIPE = new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4));
 
     @TempDir
     private Path temporary;
@@ -30,8 +30,13 @@ final class HealthTest {
     private static WindowResults pairs(double winner, double logit, double loss) {
         double[] ones = {1, 1};
         return new WindowResults(
-                new double[] {winner, winner}, ones, ones, ones, new double[] {logit, -logit}, new double[] {loss, loss
-                }, loss);
+                new double[] {winner, winner},
+                ones,
+                ones,
+                ones,
+                new double[] {logit, -logit},
+                new double[] {loss, loss},
+                loss);
     }
 
     private static List<String> kinds(List<Health.Warning> warnings) {
@@ -85,21 +90,24 @@ final class HealthTest {
     @Test
     void aRunThatDivergesStopsAndKeepsItsLastCheckpoint() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        Recipe recipe = tiny.recipe("run", "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 10}", "checkpoint.every=5");
+        Recipe recipe = tiny.recipe(
+                "run", "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 10}", "checkpoint.every=5");
         TinyRun.Said said = new TinyRun.Said();
         Trainer.Result result = tiny.run(recipe, false, said);
         assertThat(result.finished()).isFalse();
         assertThat(result.stoppedBy()).startsWith("the loss runs away");
         assertThat(said.warnings).contains("step " + result.steps() + ": " + result.stoppedBy());
         assertThat(result.steps()).isBetween(6L, 29L);
-        assertThat(result.checkpoint().getFileName())
-                .hasToString(Checkpoint.name((result.steps() - 1) / 5 * 5));
+        assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name((result.steps() - 1) / 5 * 5));
         assertThat(tiny.output("run").resolve("model")).doesNotExist();
         Map<String, Object> last = tiny.log("run").getLast();
-        assertThat(last.get("warnings")).asInstanceOf(org.assertj.core.api.InstanceOfAssertFactories.LIST)
-                .contains("diverging");
+        assertThat(last.get("warnings")).asInstanceOf(LIST).contains("diverging");
         // Unless it is told to go on.
-        Recipe on = tiny.recipe("on", "train.steps=" + result.steps(), "health.runaway_loss=none", "learning_rate={value: 3e-3, warmup_steps: 10}");
+        Recipe on = tiny.recipe(
+                "on",
+                "train.steps=" + result.steps(),
+                "health.runaway_loss=none",
+                "learning_rate={value: 3e-3, warmup_steps: 10}");
         assertThat(tiny.run(on).finished()).isTrue();
     }
 
@@ -107,7 +115,10 @@ final class HealthTest {
     void aLossThatIsNotFiniteNamesThePairsAndChangesNothing() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Recipe recipe = tiny.recipe(
-                "run", "learning_rate={value: 1e30, warmup_steps: 0}", "checkpoint.every=1", "health.runaway_loss=none");
+                "run",
+                "learning_rate={value: 1e30, warmup_steps: 0}",
+                "checkpoint.every=1",
+                "health.runaway_loss=none");
         assertThatThrownBy(() -> tiny.run(recipe))
                 .isInstanceOf(NonFiniteStepException.class)
                 .hasMessageMatching("the loss is not finite for p\\d \\(t = \\d+\\), p\\d .*");
@@ -125,8 +136,8 @@ final class HealthTest {
     void badRecordsAreSkippedAndListedUpToTheLimit() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         // Nine pairs, two held out, seven in an epoch; one that is trained on is bad.
-        Recipe recipe = tiny.recipe("run", "data.max_bad_fraction=0.2", "train.pairs_per_step=1", "train.micro_batch=1",
-                "train.steps=8");
+        Recipe recipe = tiny.recipe(
+                "run", "data.max_bad_fraction=0.2", "train.pairs_per_step=1", "train.micro_batch=1", "train.steps=8");
         String bad = "";
         for (int pair = 0; pair < 9 && bad.isEmpty(); pair++) {
             Path picture = tiny.data().resolve(pair + "_1.png");

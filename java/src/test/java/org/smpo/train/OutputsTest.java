@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -73,8 +74,7 @@ final class OutputsTest {
             try (DeviceTensor sample = engine.fromHost(SyntheticWeights.uniform("sample", 4 * 2 * 2), 1, 4, 2, 2);
                     DeviceTensor t = engine.fromHost(new float[] {401}, 1);
                     DeviceTensor states = engine.fromHost(SyntheticWeights.uniform("states", 77 * 20), 1, 77, 20);
-                    DeviceTensor predicted =
-                            unet.network().forward(new UNetInputs(sample, t, states, null, null))) {
+                    DeviceTensor predicted = unet.network().forward(new UNetInputs(sample, t, states, null, null))) {
                 return predicted.toFloats();
             }
         }
@@ -113,7 +113,9 @@ final class OutputsTest {
         Checkpoint last = Checkpoint.all(output.resolve("checkpoints")).getLast();
         float[] policy = prediction(tiny.model(), last, 1);
         float[] untrained = prediction(tiny.model(), null, 1);
-        assertThat(prediction(output.resolve("model"), null, 1)).isEqualTo(policy).isNotEqualTo(untrained);
+        assertThat(prediction(output.resolve("model"), null, 1))
+                .isEqualTo(policy)
+                .isNotEqualTo(untrained);
         assertThat(single(tiny, "model.safetensors")).isEqualTo(policy);
         assertThat(prediction(output.resolve("model-ema"), null, 1))
                 .isEqualTo(single(tiny, "model-ema.safetensors"))
@@ -156,7 +158,9 @@ final class OutputsTest {
                     for (Lora.Module module : file.lora().modules().values()) {
                         assertThat(module.alpha()).isEqualTo(4);
                         read.put(module.path() + DOWN, bytes(module.down().buffer()));
-                        read.put(module.path() + ".lora_B.weight", bytes(module.up().buffer()));
+                        read.put(
+                                module.path() + ".lora_B.weight",
+                                bytes(module.up().buffer()));
                     }
                     assertThat(read.keySet()).as(name).isEqualTo(trained.keySet());
                     trained.forEach((key, value) ->
@@ -187,14 +191,17 @@ final class OutputsTest {
             Path filler = disk.resolve("filler");
             // Room for the log and for half of the next checkpoint.
             long room = Files.size(kept.resolve(Checkpoint.POLICY));
-            Files.write(filler, new byte[Math.toIntExact(Files.getFileStore(disk).getUsableSpace() - room)]);
+            Files.write(
+                    filler, new byte[Math.toIntExact(Files.getFileStore(disk).getUsableSpace() - room)]);
             assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
                     .isInstanceOf(IOException.class)
                     .hasMessageContaining("No space left on device")
                     .hasMessageContaining("step-000003")
                     .hasMessageContaining("bytes free on its disk");
-            List<String> damaged = new java.util.ArrayList<>();
-            assertThat(Checkpoint.newest(kept.getParent(), damaged).orElseThrow().folder())
+            List<String> damaged = new ArrayList<>();
+            assertThat(Checkpoint.newest(kept.getParent(), damaged)
+                            .orElseThrow()
+                            .folder())
                     .isEqualTo(kept);
             assertThat(damaged).isEmpty();
             Files.delete(filler);

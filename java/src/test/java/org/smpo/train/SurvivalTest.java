@@ -62,8 +62,8 @@ final class SurvivalTest {
             while (true) {
                 Process process = child(tiny, temporary, name);
                 String last = "";
-                try (BufferedReader out = new BufferedReader(
-                        new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+                try (BufferedReader out =
+                        new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
                     // Some die while they open the run, most while they take steps, save and write the model.
                     String awaited = random.nextInt(4) == 0 ? "begin" : "open";
                     while (!last.equals(awaited)) {
@@ -113,8 +113,9 @@ final class SurvivalTest {
             Files.write(path, bytes);
             TinyRun.Said resumed = new TinyRun.Said();
             tiny.run(recipe, true, resumed);
-            assertThat(resumed.warnings).anySatisfy(warning -> assertThat(warning)
-                    .contains("step-000005", file.equals("manifest.json") ? "" : file, "damaged"));
+            assertThat(resumed.warnings)
+                    .anySatisfy(warning -> assertThat(warning)
+                            .contains("step-000005", file.equals("manifest.json") ? "" : file, "damaged"));
             assertThat(resumed.messages).contains("resuming after step 4");
             tiny.assertSame("run", tiny.left("whole"));
             tiny.rename("run", "damaged " + file);

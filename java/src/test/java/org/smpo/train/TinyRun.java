@@ -143,8 +143,8 @@ public final class TinyRun {
     }
 
     /// What a run must leave the same whenever it is made: digests of its files by name, of the log its events
-    /// without what the clock says. Left out are TensorBoard's events, which have the clock's times, and the
-    /// digests of a checkpoint's state, which has the lengths of both.
+    /// without what the clock says. Left out are TensorBoard's events, which have times in them, and the digests
+    /// of a checkpoint's state, which has the lengths of both.
     public Map<String, String> left(String name) throws IOException {
         Map<String, String> files = new TreeMap<>();
         Path output = output(name);

@@ -13,11 +13,17 @@ final class TrainerChild {
         String[] overrides = new String[arguments.length - 2];
         System.arraycopy(arguments, 2, overrides, 0, overrides.length);
         boolean resume = Files.exists(tiny.output(arguments[1]).resolve("recipe.yaml"));
-        System.out.println("begin");
-        System.out.flush();
-        TinyRun.Said said = new TinyRun.Said();
-        tiny.run(tiny.recipe(arguments[1], overrides), resume, said);
-        System.out.println("done");
+        say("begin");
+        try (Trainer trainer =
+                Trainer.open(tiny.recipe(arguments[1], overrides), resume, tiny.cache(), new TinyRun.Said())) {
+            say("open");
+            trainer.run();
+        }
+        say("done");
+    }
+
+    private static void say(String word) {
+        System.out.println(word);
         System.out.flush();
     }
 }

@@ -1,0 +1,167 @@
+package org.smpo.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.InstanceOfAssertFactories.LIST;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.ffi.WindowResults;
+import org.smpo.io.Json;
+import org.smpo.recipe.HealthRecipe;
+import org.smpo.recipe.Recipe;
+
+/// What a run says of itself when it goes wrong, and when it ends.
+final class HealthTest {
+    private static final HealthRecipe RECIPE = new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4));
+
+    @TempDir
+    private Path temporary;
+
+    /// Two pairs whose winners have this error under the policy; 1 under the reference.
+    private static WindowResults pairs(double winner, double logit, double loss) {
+        double[] ones = {1, 1};
+        return new WindowResults(
+                new double[] {winner, winner},
+                ones,
+                ones,
+                ones,
+                new double[] {logit, -logit},
+                new double[] {loss, loss},
+                loss);
+    }
+
+    private static List<String> kinds(List<Health.Warning> warnings) {
+        return warnings.stream().map(Health.Warning::kind).toList();
+    }
+
+    @Test
+    void aWindowIsJudgedAsAWhole() {
+        Health health = new Health(RECIPE);
+        assertThat(health.step(pairs(1.2, 9, 1), 1, true, 1)).isEmpty();
+        assertThat(health.step(pairs(1.2, 9, 1), 1, true, 1)).isEmpty();
+        List<Health.Warning> warnings = health.step(pairs(1.2, 9, 1), 1, true, 1);
+        assertThat(kinds(warnings)).containsExactly("winners_worse", "saturated", "undecided");
+        assertThat(warnings.getFirst().message()).contains("+20.0 %", "losers +0.0 %", "last 3 steps");
+        assertThat(warnings).noneMatch(Health.Warning::fatal);
+        // One good step of three: the winners' mean is 13 % worse, two thirds are saturated; two good ones are fine.
+        assertThat(kinds(health.step(pairs(1, 1, 1), 1, true, 0)))
+                .containsExactly("winners_worse", "saturated", "undecided");
+        assertThat(kinds(health.step(pairs(1, 1, 1), 1, true, 0))).containsExactly("winners_worse");
+        assertThat(health.step(pairs(1, 1, 1), 1, true, 0)).isEmpty();
+        // Without a reference there is nothing that winners could be worse than.
+        Health alone = new Health(RECIPE);
+        for (int i = 0; i < 4; i++) {
+            assertThat(alone.step(pairs(9, 1, 1), 1, false, 0)).isEmpty();
+        }
+    }
+
+    @Test
+    void aLossThatRunsAwayIsFatalAndOneThatIsHighOnceIsNot() throws IOException {
+        Health health = new Health(RECIPE);
+        for (int i = 0; i < 5; i++) {
+            assertThat(health.step(pairs(1, 0, 0.7), 0.7, true, 0)).isEmpty();
+        }
+        assertThat(health.step(pairs(1, 0, 5), 5, true, 0)).isEmpty();
+        Health resumed = new Health(RECIPE);
+        resumed.restore(Json.parseObject("state", Json.canonical(health.state())));
+        List<Health.Warning> warnings = health.step(pairs(1, 0, 5), 5, true, 0);
+        assertThat(kinds(warnings)).containsExactly("diverging");
+        assertThat(warnings.getFirst().fatal()).isTrue();
+        assertThat(resumed.step(pairs(1, 0, 5), 5, true, 0)).isEqualTo(warnings);
+    }
+
+    @Test
+    void undecidedPairsAreCountedByTheirSmoothedMargin() {
+        // 10 (2p - 1) is 0.08, 0.12, -0.08 and 10.
+        double[] labels = {0.504, 0.506, 0.496, 1};
+        assertThat(Health.undecided(labels, 10, 0.1)).isEqualTo(0.5, within(0.0));
+        assertThat(Health.undecided(labels, Double.NaN, 0.1)).isZero();
+    }
+
+    @Test
+    void aRunThatDivergesStopsAndKeepsItsLastCheckpoint() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Recipe recipe = tiny.recipe(
+                "run", "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 10}", "checkpoint.every=5");
+        TinyRun.Said said = new TinyRun.Said();
+        Trainer.Result result = tiny.run(recipe, false, said);
+        assertThat(result.finished()).isFalse();
+        assertThat(result.stoppedBy()).startsWith("the loss runs away");
+        assertThat(said.warnings).contains("step " + result.steps() + ": " + result.stoppedBy());
+        assertThat(result.steps()).isBetween(6L, 29L);
+        assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name((result.steps() - 1) / 5 * 5));
+        assertThat(tiny.output("run").resolve("model")).doesNotExist();
+        Map<String, Object> last = tiny.log("run").getLast();
+        assertThat(last.get("warnings")).asInstanceOf(LIST).contains("diverging");
+        // Unless it is told to go on.
+        Recipe on = tiny.recipe(
+                "on",
+                "train.steps=" + result.steps(),
+                "health.runaway_loss=none",
+                "learning_rate={value: 3e-3, warmup_steps: 10}");
+        assertThat(tiny.run(on).finished()).isTrue();
+    }
+
+    @Test
+    void aLossThatIsNotFiniteNamesThePairsAndChangesNothing() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Recipe recipe = tiny.recipe(
+                "run",
+                "learning_rate={value: 1e30, warmup_steps: 0}",
+                "checkpoint.every=1",
+                "health.runaway_loss=none");
+        assertThatThrownBy(() -> tiny.run(recipe))
+                .isInstanceOf(NonFiniteStepException.class)
+                .hasMessageMatching("the loss is not finite for p\\d \\(t = \\d+\\), p\\d .*");
+        Path kept = tiny.output("run").resolve("checkpoints/step-000001");
+        byte[] before = Files.readAllBytes(kept.resolve(Checkpoint.POLICY));
+        // What was saved is from before, and it fails again as it did.
+        assertThat(tiny.losses("run")).hasSize(1);
+        assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said())).isInstanceOf(NonFiniteStepException.class);
+        assertThat(Checkpoint.all(kept.getParent())).hasSize(1);
+        assertThat(Arrays.equals(Files.readAllBytes(kept.resolve(Checkpoint.POLICY)), before))
+                .isTrue();
+    }
+
+    @Test
+    void badRecordsAreSkippedAndListedUpToTheLimit() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        // Nine pairs, two held out, seven in an epoch; one that is trained on is bad.
+        Recipe recipe = tiny.recipe(
+                "run", "data.max_bad_fraction=0.2", "train.pairs_per_step=1", "train.micro_batch=1", "train.steps=8");
+        String bad = "";
+        for (int pair = 0; pair < 9 && bad.isEmpty(); pair++) {
+            Path picture = tiny.data().resolve(pair + "_1.png");
+            byte[] whole = Files.readAllBytes(picture);
+            Files.writeString(picture, "no picture");
+            TinyRun.Said said = new TinyRun.Said();
+            tiny.run(recipe, false, said);
+            tiny.rename("run", "bad" + pair);
+            if (said.warnings.isEmpty()) {
+                Files.write(picture, whole);
+                continue;
+            }
+            bad = "p" + pair;
+            assertThat(said.warnings.getFirst()).startsWith("skipped: ").contains(pair + "_1.png");
+            List<String> skipped = List.of(bad);
+            List<Map<String, Object>> log = tiny.log("bad" + pair);
+            assertThat(log.stream().filter(event -> event.get("event").equals("skipped_step")))
+                    .allSatisfy(event -> assertThat(event.get("skipped")).isEqualTo(skipped))
+                    .isNotEmpty();
+            assertThat(log).hasSize(8);
+        }
+        assertThat(bad).isNotEmpty();
+        Recipe strict = tiny.recipe("strict", "data.max_bad_fraction=0.1", "train.steps=8");
+        assertThatThrownBy(() -> tiny.run(strict))
+                .hasMessageContaining("could not be read, more than data.max_bad_fraction (0.1)");
+    }
+}

@@ -1,0 +1,229 @@
+package org.smpo.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assumptions.assumeThat;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.ffi.DType;
+import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.LoraSpec;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.UNetInputs;
+import org.smpo.io.ByteView;
+import org.smpo.io.Safetensors;
+import org.smpo.io.TensorEntry;
+import org.smpo.model.Lora;
+import org.smpo.model.LoraFile;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.SingleFile;
+import org.smpo.model.SyntheticWeights;
+import org.smpo.model.UNet;
+import org.smpo.recipe.Recipe;
+
+/// What a run writes is what it trained, in every form; and what it does when it cannot write.
+final class OutputsTest {
+    /// Adapters beside a weight or added to it are rounded at other places: fp32's 2^-24 for sums of up to some
+    /// hundred terms through some thirty layers.
+    private static final double ROUNDING = 1e-4;
+
+    private static final String DOWN = ".lora_A.weight";
+
+    @TempDir
+    private Path temporary;
+
+    /// What the UNet of a model predicts, with the weights of a checkpoint, if any, put in.
+    private static float[] prediction(Path model, Checkpoint checkpoint, double loraAlpha) throws IOException {
+        try (ModelFiles files = ModelFiles.open(model)) {
+            return prediction(files, checkpoint, loraAlpha);
+        }
+    }
+
+    private static float[] prediction(ModelFiles files, Checkpoint checkpoint, double loraAlpha) throws IOException {
+        try (Engine engine = Engine.open(EngineConfig.onCpu().withThreads(1));
+                UNet unet = UNet.load(engine, files.component("unet"), ModelOptions.frozen(DType.F32))) {
+            if (checkpoint != null) {
+                try (Safetensors trained = Safetensors.open(checkpoint.policy())) {
+                    List<String> modules = trained.entries().stream()
+                            .map(TensorEntry::name)
+                            .filter(name -> name.endsWith(DOWN))
+                            .map(name -> name.substring(0, name.length() - DOWN.length()))
+                            .toList();
+                    if (!modules.isEmpty()) {
+                        int rank = Math.toIntExact(
+                                trained.entry(modules.getFirst() + DOWN).shape().getFirst());
+                        unet.network().addLora(new LoraSpec(rank, loraAlpha, modules));
+                    }
+                    for (TensorEntry entry : trained.entries()) {
+                        ByteBuffer bytes = ByteView.of(trained, entry).buffer();
+                        unet.network().write(entry.name(), DType.F32, entry.shape(), bytes);
+                    }
+                }
+            }
+            try (DeviceTensor sample = engine.fromHost(SyntheticWeights.uniform("sample", 4 * 2 * 2), 1, 4, 2, 2);
+                    DeviceTensor t = engine.fromHost(new float[] {401}, 1);
+                    DeviceTensor states = engine.fromHost(SyntheticWeights.uniform("states", 77 * 20), 1, 77, 20);
+                    DeviceTensor predicted = unet.network().forward(new UNetInputs(sample, t, states, null, null))) {
+                return predicted.toFloats();
+            }
+        }
+    }
+
+    /// A single file does not say its sizes.
+    private static float[] single(TinyRun tiny, String name) throws IOException {
+        SingleFile.Options sizes = new SingleFile.Options(tiny.model(), null);
+        try (ModelFiles files = SingleFile.open(tiny.output("run").resolve(name), sizes)) {
+            return prediction(files, null, 1);
+        }
+    }
+
+    private static double distance(float[] found, float[] expected) {
+        double difference = 0;
+        double size = 0;
+        for (int i = 0; i < expected.length; i++) {
+            difference = Math.max(difference, Math.abs(found[i] - expected[i]));
+            size = Math.max(size, Math.abs(expected[i]));
+        }
+        return difference / size;
+    }
+
+    @Test
+    void fullWeightsAreWrittenAsTheyAre() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Trainer.Result result = tiny.run(
+                tiny.recipe("run", "train.steps=3", "train.ema=0.5", "export.formats=[diffusers, single_file]"));
+        Path output = tiny.output("run");
+        assertThat(result.written())
+                .containsExactly(
+                        output.resolve("model"),
+                        output.resolve("model.safetensors"),
+                        output.resolve("model-ema"),
+                        output.resolve("model-ema.safetensors"));
+        Checkpoint last = Checkpoint.all(output.resolve("checkpoints")).getLast();
+        float[] policy = prediction(tiny.model(), last, 1);
+        float[] untrained = prediction(tiny.model(), null, 1);
+        assertThat(prediction(output.resolve("model"), null, 1))
+                .isEqualTo(policy)
+                .isNotEqualTo(untrained);
+        assertThat(single(tiny, "model.safetensors")).isEqualTo(policy);
+        assertThat(prediction(output.resolve("model-ema"), null, 1))
+                .isEqualTo(single(tiny, "model-ema.safetensors"))
+                .isNotEqualTo(policy)
+                .isNotEqualTo(untrained);
+        try (Safetensors file = Safetensors.open(output.resolve("model.safetensors"))) {
+            assertThat(file.metadata()).containsEntry("smpo_method", "smpo").containsEntry("smpo_steps", "3");
+        }
+    }
+
+    @Test
+    void adaptersAreWrittenAsTheyAreAndMerged() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        tiny.run(tiny.recipe(
+                "run",
+                "train.steps=3",
+                "learning_rate.value=1e-2",
+                "health.runaway_loss=none",
+                "train.weights={type: lora, rank: 2, alpha: 4}",
+                "export.formats=[diffusers, lora_peft, lora_kohya]"));
+        Path output = tiny.output("run");
+        Checkpoint last = Checkpoint.all(output.resolve("checkpoints")).getLast();
+        float[] adapted = prediction(tiny.model(), last, 4);
+        float[] merged = prediction(output.resolve("model"), null, 4);
+        assertThat(distance(merged, adapted)).isLessThan(ROUNDING);
+        assertThat(distance(merged, prediction(tiny.model(), null, 4))).isGreaterThan(ROUNDING);
+        // Another alpha is noticed.
+        assertThat(distance(merged, prediction(tiny.model(), last, 2))).isGreaterThan(ROUNDING);
+        Map<String, byte[]> trained = new TreeMap<>();
+        try (Safetensors file = Safetensors.open(last.policy())) {
+            for (TensorEntry entry : file.entries()) {
+                trained.put(entry.name(), bytes(ByteView.of(file, entry).buffer()));
+            }
+        }
+        assertThat(trained).isNotEmpty();
+        try (ModelFiles files = ModelFiles.open(tiny.model())) {
+            for (String name : List.of("pytorch_lora_weights.safetensors", "lora_kohya.safetensors")) {
+                try (LoraFile file = LoraFile.open(output.resolve(name), files.unet())) {
+                    Map<String, byte[]> read = new TreeMap<>();
+                    for (Lora.Module module : file.lora().modules().values()) {
+                        assertThat(module.alpha()).isEqualTo(4);
+                        read.put(module.path() + DOWN, bytes(module.down().buffer()));
+                        read.put(
+                                module.path() + ".lora_B.weight",
+                                bytes(module.up().buffer()));
+                    }
+                    assertThat(read.keySet()).as(name).isEqualTo(trained.keySet());
+                    trained.forEach((key, value) ->
+                            assertThat(read.get(key)).as(name + ": " + key).isEqualTo(value));
+                }
+            }
+        }
+    }
+
+    private static byte[] bytes(ByteBuffer buffer) {
+        byte[] bytes = new byte[buffer.remaining()];
+        buffer.get(bytes);
+        return bytes;
+    }
+
+    @Test
+    void aFullDiskLeavesTheLastCheckpoint() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path disk = Files.createDirectory(tiny.output("disk"));
+        assumeThat(command("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk.toString()))
+                .as("a disk of its own needs the right to mount one")
+                .isZero();
+        try {
+            Recipe recipe = tiny.recipe("disk/run", "checkpoint.every=1");
+            TinyRun.Said said = new TinyRun.Said();
+            said.stopAfter = 2;
+            Path kept = tiny.run(recipe, false, said).checkpoint();
+            Path filler = disk.resolve("filler");
+            // Room for the log and for half of the next checkpoint.
+            long room = Files.size(kept.resolve(Checkpoint.POLICY));
+            Files.write(
+                    filler, new byte[Math.toIntExact(Files.getFileStore(disk).getUsableSpace() - room)]);
+            assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
+                    .isInstanceOf(IOException.class)
+                    .hasMessageContaining("No space left on device")
+                    .hasMessageContaining("step-000003")
+                    .hasMessageContaining("bytes free on its disk");
+            List<String> damaged = new ArrayList<>();
+            assertThat(Checkpoint.newest(kept.getParent(), damaged)
+                            .orElseThrow()
+                            .folder())
+                    .isEqualTo(kept);
+            assertThat(damaged).isEmpty();
+            Files.delete(filler);
+            tiny.run(recipe, true, new TinyRun.Said());
+            Path other = tiny.output("whole");
+            tiny.run(tiny.recipe("whole", "checkpoint.every=1"));
+            String policy = "checkpoints/step-000006/policy.safetensors";
+            assertThat(disk.resolve("run").resolve(policy)).hasSameBinaryContentAs(other.resolve(policy));
+        } finally {
+            assertThat(command("umount", disk.toString())).isZero();
+        }
+    }
+
+    private static int command(String... words) throws InterruptedException {
+        try {
+            return new ProcessBuilder(words)
+                    .redirectErrorStream(true)
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                    .start()
+                    .waitFor();
+        } catch (IOException e) {
+            return 127; // no such command
+        }
+    }
+}

@@ -3,7 +3,7 @@
     python tools/golden/check_training.py FOLDER PART[,PART...]|all COMMAND...
 
 COMMAND runs smpo, such as tools/smpo. FOLDER keeps models, data and runs: base comes first, the other parts use what it
-made. Parts: base, learning, files, board, scores, sdxl, objectives. Exit code 1 at the first claim that does not hold.
+made. Parts: base, learning, judge, files, board, scores, sdxl, objectives. Exit code 1 at the first claim that does not hold.
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, tensorboard 2.20.0, Pillow. Nothing here is needed
 to build or test; the output of one run is check_training.txt beside this file.
@@ -235,6 +235,27 @@ def learning(command, folder):
                 claim(a1 > 0.6 and m1 > 0 and l1 < l0, "accuracy and margin rise, the loss falls")
 
 
+def judge(command, folder):
+    """The same models on latents that neither network inverted: a step of Diffusion-DPO with learning rate 0.
+
+    Only dpo was tuned for these. What smpo and inpo learn is about latents that the policy itself inverts, and nothing
+    promises that it holds for others; so their numbers are told and not judged."""
+    print("  implicit accuracy and margin over the held-out pairs with forward noise, beside the model before tuning")
+    for weights in ("full", "lora"):
+        for objective in ("smpo", "dpo", "inpo", "sft"):
+            log, _ = train(
+                command, folder, f"judge-{objective}-{weights}", "dpo", 1, 1e-5, start=f"runs/{objective}-{weights}/model",
+                train=dict(reference=str(folder / "model")),
+            )
+            e = events(log, "evaluation")[-1]
+            margin = e["loser_error"] - e["winner_error"] - (e["reference_loser_error"] - e["reference_winner_error"])
+            print(f"  {objective:5} {weights:5} accuracy {e['implicit_accuracy']:.4f}, margin {margin:.4f}, winner "
+                  f"{e['reference_winner_error']:.4f} -> {e['winner_error']:.4f}, loser {e['reference_loser_error']:.4f} -> "
+                  f"{e['loser_error']:.4f}", flush=True)
+            if objective == "dpo":
+                claim(e["implicit_accuracy"] > 0.6, "more than chance")
+
+
 STEPS = 60
 RATES = dict(
     full=dict(smpo=1e-4, dpo=3e-5, inpo=3e-5, sft=2e-4), lora=dict(smpo=5e-4, dpo=5e-4, inpo=5e-4, sft=2e-3),
@@ -391,7 +412,7 @@ def scores(command, folder):
             train=dict(steps=9, pairs_per_step=1, micro_batch=1, device="cpu", precision="fp32", threads=1, weights="full"),
         )
         told = next(line for line in printed.splitlines() if "another winner" in line)
-        print(f"  range {limits}: {told.split(': ', 1)[-1]}")
+        print(f"  range {limits}: {told.split(': ')[-1]}")
         claim("1 with another winner" in told, "one flip")
         found = []
         for step in events(log, "step"):
@@ -443,7 +464,7 @@ def objectives(command, folder):
         claim(all(math.isfinite(e["gradient_norm"]) for e in steps), "finite gradients")
 
 
-PARTS = dict(base=base, learning=learning, files=files, board=board, scores=scores, sdxl=sdxl, objectives=objectives)
+PARTS = dict(base=base, learning=learning, judge=judge, files=files, board=board, scores=scores, sdxl=sdxl, objectives=objectives)
 
 
 def main(folder, parts, *command):

@@ -108,7 +108,7 @@ class ArchitectureTest {
         "cli, doctor, true",
         "cli, train, true",
         "train, evaluate, false",
-        "train, recipe, false",
+        "train, recipe, true",
         "train, reward, true",
         "recipe, train, false",
         "recipe, model, false",
@@ -118,6 +118,11 @@ class ArchitectureTest {
         "reward, cache, false",
         "report, io, false",
         "doctor, model, false",
+        "demo, io, true",
+        "demo, train, false",
+        "train, demo, false",
+        "reward, demo, false",
+        "cli, demo, true",
         "random, objective, false"
     })
     void theTableSays(String from, String to, boolean allowed) {

@@ -27,7 +27,8 @@ import picocli.CommandLine.Spec;
             Score.class,
             Train.class,
             Trace.class,
-            CacheCommand.class
+            CacheCommand.class,
+            Demo.class
         },
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},

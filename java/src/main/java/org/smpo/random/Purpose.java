@@ -30,7 +30,12 @@ public enum Purpose {
     /// Initial weights of new parameters (LoRA's down projections). Item: the parameter.
     INITIAL_WEIGHTS(12),
     /// Which pairs are kept away from training. Step and item: 0.
-    HELD_OUT(13);
+    HELD_OUT(13),
+    /// Which scene of the demo a caption names, and how a wrong picture of it differs. Step: what is chosen; item: the
+    /// scene.
+    DEMO_SCENES(14),
+    /// Where, how large and in which shade a scene of the demo is drawn. Step: which of its pictures; item: the scene.
+    DEMO_PICTURES(15);
 
     private final int code;
 

@@ -118,6 +118,11 @@ class ArchitectureTest {
         "reward, cache, false",
         "report, io, false",
         "doctor, model, false",
+        "demo, io, true",
+        "demo, train, false",
+        "train, demo, false",
+        "reward, demo, false",
+        "cli, demo, true",
         "random, objective, false"
     })
     void theTableSays(String from, String to, boolean allowed) {

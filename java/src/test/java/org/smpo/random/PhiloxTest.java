@@ -83,7 +83,9 @@ class PhiloxTest {
                         "10 FLIP",
                         "11 BOOTSTRAP",
                         "12 INITIAL_WEIGHTS",
-                        "13 HELD_OUT");
+                        "13 HELD_OUT",
+                        "14 DEMO_SCENES",
+                        "15 DEMO_PICTURES");
     }
 
     @Test

@@ -1,0 +1,123 @@
+package org.smpo.demo;
+
+import java.io.IOException;
+import java.nio.channels.Channels;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Properties;
+import java.util.function.IntConsumer;
+import org.duckdb.DuckDBAppender;
+import org.duckdb.DuckDBConnection;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Png;
+import org.smpo.io.RgbImage;
+import org.smpo.random.Philox;
+import org.smpo.random.Purpose;
+
+/// Drawn preference pairs in the layout of Pick-a-Pic: for one caption a picture that shows it and one that is
+/// wrong in one or two attributes, in either order.
+///
+/// | column | value |
+/// |---|---|
+/// | `id` | `drawn-` and the pair's number |
+/// | `caption` | the caption |
+/// | `jpg_0`, `jpg_1` | the pictures; PNG, whatever the column's name says |
+/// | `label_0`, `label_1` | 1 for the right picture, 0 for the other |
+/// | `wrong` | the other's wrong attributes, such as `colour,count`; no reader of pairs looks at it |
+///
+/// Pair number i is a pure function of the seed and i; equal arguments make equal files with one version of the
+/// JDK (whose compression the PNGs are made with), and equal pixels with any.
+public final class PreferencePairs {
+    /// Steps of [Purpose#DEMO_SCENES]; 0 is that of [SceneSet].
+    private static final int SCENE = 1;
+
+    private static final int CHANGE = 2;
+    private static final int ORDER = 3;
+    /// Versions of [Purpose#DEMO_PICTURES]; 0 is that of [SceneSet].
+    private static final int RIGHT_PICTURE = 1;
+
+    private static final int WRONG_PICTURE = 2;
+
+    private PreferencePairs() {}
+
+    /// One pair.
+    ///
+    /// @param first whether the right picture is picture 0
+    record Pair(Scene scene, Scene.Wrong wrong, RgbImage right, RgbImage other, boolean first) {}
+
+    static Pair draw(Philox philox, long item) {
+        Scene scene = Scene.draw(philox.stream(Purpose.DEMO_SCENES, SCENE, item));
+        Scene.Wrong wrong = scene.wrong(philox.stream(Purpose.DEMO_SCENES, CHANGE, item));
+        return new Pair(
+                scene,
+                wrong,
+                ScenePainter.paint(scene, philox, RIGHT_PICTURE, item),
+                ScenePainter.paint(wrong.scene(), philox, WRONG_PICTURE, item),
+                philox.uniformInt(Purpose.DEMO_SCENES, ORDER, item, 2) == 0);
+    }
+
+    /// Writes the pairs 0 to count - 1, whole or not at all.
+    ///
+    /// @param progress told how many are drawn
+    /// @throws IOException when the file cannot be written; an old one is then untouched
+    public static void write(Path target, int count, long seed, IntConsumer progress) throws IOException {
+        if (count < 1) {
+            throw new IllegalArgumentException("pairs: expected 1 or more, got " + count);
+        }
+        Philox philox = new Philox(seed);
+        Path made = Files.createTempFile("smpo-pairs", ".parquet");
+        try (Connection connection = connect();
+                Statement statement = connection.createStatement()) {
+            statement.execute("CREATE TABLE pairs(id VARCHAR, caption VARCHAR, jpg_0 BLOB, jpg_1 BLOB,"
+                    + " label_0 DOUBLE, label_1 DOUBLE, wrong VARCHAR)");
+            try (DuckDBAppender appender = connection
+                    .unwrap(DuckDBConnection.class)
+                    .createAppender(DuckDBConnection.DEFAULT_SCHEMA, "pairs")) {
+                for (int item = 0; item < count; item++) {
+                    append(appender, draw(philox, item), item);
+                    progress.accept(item + 1);
+                }
+            }
+            // Windows of scattered rows are read by row group: small ones.
+            statement.execute("COPY pairs TO '" + made.toString().replace("'", "''")
+                    + "' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 2048)");
+            AtomicFiles.write(target, out -> Files.copy(made, Channels.newOutputStream(out)));
+        } catch (SQLException e) {
+            throw new IOException(target + ": not written: " + e.getMessage(), e);
+        } finally {
+            Files.deleteIfExists(made);
+        }
+    }
+
+    private static void append(DuckDBAppender appender, Pair pair, int item) throws SQLException {
+        byte[] right = new Png(pair.right, Map.of()).bytes();
+        byte[] other = new Png(pair.other, Map.of()).bytes();
+        appender.beginRow();
+        appender.append("drawn-" + item);
+        appender.append(pair.scene.caption());
+        appender.append(pair.first ? right : other);
+        appender.append(pair.first ? other : right);
+        appender.append(pair.first ? 1.0 : 0.0);
+        appender.append(pair.first ? 0.0 : 1.0);
+        appender.append(String.join(
+                ",",
+                pair.wrong.attributes().stream()
+                        .map(attribute -> attribute.name().toLowerCase(Locale.ROOT))
+                        .toList()));
+        appender.endRow();
+    }
+
+    private static Connection connect() throws SQLException {
+        Properties properties = new Properties();
+        // One thread keeps the order of rows; nothing is fetched.
+        properties.putAll(
+                Map.of("threads", "1", "autoinstall_known_extensions", "false", "autoload_known_extensions", "false"));
+        return DriverManager.getConnection("jdbc:duckdb:", properties);
+    }
+}

@@ -1,0 +1,63 @@
+package org.smpo.demo;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.function.IntConsumer;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.DType;
+import org.smpo.io.SafetensorsWriter;
+import org.smpo.random.Philox;
+import org.smpo.random.Purpose;
+
+/// Drawn scenes to train a small model on: `scenes.safetensors` with the tensor `pictures`, uint8 [count, 64,
+/// 64, 3], red, green, blue from the top left, and `captions.txt` with the caption of picture i in line i.
+///
+/// Scene number i is a pure function of the seed and i, and another than that of pair i of [PreferencePairs].
+public final class SceneSet {
+    /// The pictures' file.
+    public static final String PICTURES = "scenes.safetensors";
+    /// The captions' file.
+    public static final String CAPTIONS = "captions.txt";
+
+    private static final String TENSOR = "pictures";
+    private static final int STEP = 0;
+    private static final int VERSION = 0;
+
+    private SceneSet() {}
+
+    static Scene scene(Philox philox, long item) {
+        return Scene.draw(philox.stream(Purpose.DEMO_SCENES, STEP, item));
+    }
+
+    /// Writes the scenes 0 to count - 1 into a folder that is there. The pictures' file is written last: where
+    /// it is, both are whole.
+    ///
+    /// @param progress told how many are drawn
+    /// @throws IOException when a file cannot be written
+    public static void write(Path folder, int count, long seed, IntConsumer progress) throws IOException {
+        if (count < 1) {
+            throw new IllegalArgumentException("scenes: expected 1 or more, got " + count);
+        }
+        Philox philox = new Philox(seed);
+        StringBuilder captions = new StringBuilder();
+        for (int item = 0; item < count; item++) {
+            captions.append(scene(philox, item).caption()).append('\n');
+        }
+        AtomicFiles.write(folder.resolve(CAPTIONS), captions.toString());
+        long side = ScenePainter.SIDE;
+        List<SafetensorsWriter.Declaration> tensors =
+                List.of(new SafetensorsWriter.Declaration(TENSOR, DType.U8, List.of((long) count, side, side, 3L)));
+        Map<String, String> metadata = Map.of("smpo.seed", Long.toString(seed));
+        SafetensorsWriter.write(folder.resolve(PICTURES), tensors, metadata, (tensor, out) -> {
+            for (int item = 0; item < count; item++) {
+                byte[] rgb = ScenePainter.paint(scene(philox, item), philox, VERSION, item)
+                        .rgb();
+                out.write(TENSOR, ByteBuffer.wrap(rgb));
+                progress.accept(item + 1);
+            }
+        });
+    }
+}

@@ -165,7 +165,7 @@ final class Train implements Callable<Integer> {
     /// and the process with the run's exit code instead of the signal's.
     ///
     /// The virtual machine ends when its shutdown hooks have, so the hook waits for the run. It must not wait for
-    /// the run's thread: that ends in `System.exit`, which waits for the hooks.
+    /// the run's thread: that ends the process, which waits for the hooks.
     private static final class Ending implements AutoCloseable {
         private final CountDownLatch ended = new CountDownLatch(1);
         private final Thread hook = new Thread(this::endProcess, "smpo-ending");

@@ -140,7 +140,9 @@ final class Health {
             firstLosses.add(loss);
             return Optional.empty();
         }
-        double median = firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2);
+        // The very first loss is that of a policy that equals the reference; later ones of few pairs may be nearly 0.
+        double median = Math.max(
+                firstLosses.getFirst(), firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2));
         // Of the last few steps: one unlucky window is no trend.
         List<Sums> last = recent.stream().skip(Math.max(0, recent.size() - 3)).toList();
         Sums sums = last.stream().reduce(Sums::plus).orElseThrow();

@@ -3,7 +3,6 @@ package org.smpo.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -411,10 +410,7 @@ final class Generate implements Callable<Integer> {
                 new SafetensorsWriter.Declaration(LATENTS, DType.F32, List.of((long) finals.size(), channels, h, w));
         SafetensorsWriter.write(saveLatents, List.of(declaration), Map.of(), (entry, writer) -> {
             for (float[] latents : finals) {
-                ByteBuffer bytes =
-                        ByteBuffer.allocate(latents.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-                bytes.asFloatBuffer().put(latents);
-                writer.write(LATENTS, bytes);
+                writer.write(LATENTS, latents);
             }
         });
     }

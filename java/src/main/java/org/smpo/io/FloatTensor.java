@@ -97,12 +97,10 @@ public final class FloatTensor {
         List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
         tensors.forEach(
                 (name, tensor) -> declarations.add(new SafetensorsWriter.Declaration(name, DType.F32, tensor.shape)));
-        SafetensorsWriter.write(path, declarations, metadata, (entry, out) -> {
-            float[] values = tensors.get(entry.name()).values;
-            ByteBuffer bytes =
-                    ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
-            bytes.asFloatBuffer().put(values);
-            out.write(entry.name(), bytes);
-        });
+        SafetensorsWriter.write(
+                path,
+                declarations,
+                metadata,
+                (entry, out) -> out.write(entry.name(), tensors.get(entry.name()).values));
     }
 }

@@ -126,6 +126,16 @@ public final class SafetensorsWriter implements AutoCloseable {
         skipComplete();
     }
 
+    /// Appends to the tensor that is next in the file, F32.
+    ///
+    /// @throws IllegalStateException when another tensor is next, or the values do not fit it
+    public void write(String name, float[] values) throws IOException {
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Float.BYTES, values.length))
+                .order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asFloatBuffer().put(values);
+        write(name, bytes);
+    }
+
     /// Appends bytes of a tensor, as [#write(String, ByteBuffer)] does.
     public void write(String name, MemorySegment bytes) throws IOException {
         require(name, bytes.byteSize());

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,6 +38,7 @@ public final class ModelFiles implements AutoCloseable {
     private final Documents documents;
     private final List<String> ignored;
     private final List<Safetensors> files;
+    private final Map<String, String> digests = new HashMap<>();
 
     ModelFiles(
             Path path,
@@ -63,6 +65,18 @@ public final class ModelFiles implements AutoCloseable {
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path) throws IOException {
         return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
+    }
+
+    /// A component's [Component#sha256()], which reads every weight: once, however often it is asked for.
+    ///
+    /// @throws ModelException when there is no such component, or for a value that is NaN or infinite
+    public String sha256(String component) throws IOException {
+        String digest = digests.get(component);
+        if (digest == null) {
+            digest = component(component).sha256();
+            digests.put(component, digest);
+        }
+        return digest;
     }
 
     /// The one component of a component's own folder.

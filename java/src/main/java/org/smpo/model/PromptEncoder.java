@@ -83,7 +83,7 @@ public final class PromptEncoder implements AutoCloseable {
         Family family = files.family().orElseThrow();
         for (String name : family.textEncoders()) {
             Component encoder = files.component(name);
-            add(digest, name, encoder.sha256());
+            add(digest, name, files.sha256(name));
             add(digest, "config", encoder.config().json().asMap().toString());
             try (Stream<Path> documents = Files.list(tokenizer(files, name))) {
                 for (Path file : documents

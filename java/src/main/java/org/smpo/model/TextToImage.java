@@ -113,19 +113,13 @@ public final class TextToImage implements AutoCloseable {
     ///
     /// @param precision of the UNet
     public static TextToImage open(ModelFiles files, Engine engine, Precision precision) throws IOException {
-        return open(files, engine, precision, null);
-    }
-
-    /// Opens a model whose UNet is there already, one in training, say; that stays the caller's, as the engine does.
-    public static TextToImage open(ModelFiles files, Engine engine, UNet unet) throws IOException {
-        return open(files, engine, null, unet);
-    }
-
-    private static TextToImage open(ModelFiles files, Engine engine, Precision precision, UNet unet)
-            throws IOException {
         TextToImage opened = new TextToImage(files, engine);
         try {
-            opened.load(files, precision, unet);
+            opened.promptEncoder = opened.keep(PromptEncoder.load(engine, files));
+            opened.unet =
+                    opened.keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
+            opened.vae = opened.keep(Vae.load(engine, files.component("vae")));
+            opened.requireFits();
             return opened;
         } catch (IOException | RuntimeException e) {
             opened.close();
@@ -133,12 +127,19 @@ public final class TextToImage implements AutoCloseable {
         }
     }
 
-    private void load(ModelFiles files, Precision precision, UNet given) throws IOException {
-        promptEncoder = keep(PromptEncoder.load(engine, files));
-        unet = given == null
-                ? keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())))
-                : given;
-        vae = keep(Vae.load(engine, files.component("vae")));
+    /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as the
+    /// engine does.
+    public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
+            throws IOException {
+        TextToImage opened = new TextToImage(files, engine);
+        opened.promptEncoder = prompts;
+        opened.unet = unet;
+        opened.vae = vae;
+        opened.requireFits();
+        return opened;
+    }
+
+    private void requireFits() throws ModelException {
         if (family == Family.SDXL) {
             SizeConditioning.requireFits(
                     SizeConditioning.of(1, 1).timeIds().length,

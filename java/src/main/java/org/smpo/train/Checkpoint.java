@@ -1,8 +1,6 @@
 package org.smpo.train;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -127,7 +125,7 @@ public final class Checkpoint {
                 file,
                 declarations,
                 Map.of("format", "pt"),
-                (entry, out) -> out.write(entry.name(), bytes(network.read(chosen.get(entry.name())))));
+                (entry, out) -> out.write(entry.name(), network.read(chosen.get(entry.name()))));
     }
 
     private static void writeOptimizer(Path file, NativeOptimizer optimizer) throws IOException {
@@ -141,14 +139,7 @@ public final class Checkpoint {
                 file,
                 declarations,
                 Map.of(),
-                (entry, out) -> out.write(entry.name(), bytes(optimizer.read(states.get(entry.name())))));
-    }
-
-    private static ByteBuffer bytes(float[] values) {
-        ByteBuffer bytes =
-                ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
-        bytes.asFloatBuffer().put(values);
-        return bytes;
+                (entry, out) -> out.write(entry.name(), optimizer.read(states.get(entry.name()))));
     }
 
     /// Checkpoints of a run, oldest first; not verified.

@@ -26,10 +26,12 @@ final class Samples implements AutoCloseable {
     private final int side;
     private final TextToImage model;
 
-    Samples(Engine engine, ModelFiles files, UNet policy, SamplesRecipe recipe, int side) throws IOException {
+    /// @param data whose encoders are used: they are not loaded again
+    Samples(Engine engine, ModelFiles files, UNet policy, TrainingData data, SamplesRecipe recipe, int side)
+            throws IOException {
         this.recipe = recipe;
         this.side = side;
-        this.model = TextToImage.open(files, engine, policy);
+        this.model = TextToImage.open(files, engine, policy, data.prompts(), data.vae());
     }
 
     /// Draws them, one at a time, into a new folder.

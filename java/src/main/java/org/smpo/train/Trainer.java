@@ -243,6 +243,7 @@ public final class Trainer implements AutoCloseable {
                             engine,
                             files,
                             policy,
+                            data,
                             recipe.samples(),
                             recipe.data().resolution()))
                     : null;
@@ -431,7 +432,7 @@ public final class Trainer implements AutoCloseable {
         model.put("path", recipe.model().toString());
         model.put("family", family.id());
         for (String name : files.components().keySet()) {
-            model.put(name + "_sha256", files.component(name).sha256());
+            model.put(name + "_sha256", files.sha256(name));
         }
         all.put("model", model);
         all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));

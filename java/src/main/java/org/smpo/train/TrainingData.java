@@ -143,13 +143,23 @@ final class TrainingData implements AutoCloseable {
         String config = component.config().json().asMap().toString();
         this.moments = new MomentCache(
                 cache,
-                Digest.sha256((component.sha256() + config).getBytes(StandardCharsets.UTF_8)),
+                Digest.sha256((files.sha256("vae") + config).getBytes(StandardCharsets.UTF_8)),
                 "pixels -1..1, fp32, whole");
         this.texts = new TextCache(
                 cache,
                 PromptEncoder.digest(files),
                 xl ? 1 : 0,
                 xl ? "fp32, both encoders, pooled" : "fp32, final norm");
+    }
+
+    /// What encodes prompts. It closes with this.
+    PromptEncoder prompts() {
+        return prompts;
+    }
+
+    /// What encodes pictures. It closes with this.
+    Vae vae() {
+        return vae;
     }
 
     /// Pairs that are trained on.

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -83,6 +84,28 @@ final class SceneTest {
         assertThat(colours).hasSize(6).allSatisfy((colour, count) -> assertFair(count, 1.0 / 6));
         assertThatThrownBy(() -> assertFair(DRAWS / 4, 1.0 / 3)).isInstanceOf(AssertionError.class);
         assertThat(scenes).hasSizeGreaterThan(1000);
+    }
+
+    @Test
+    void heldOutScenesAreNeverDrawnAndSpareNoAttribute() {
+        List<Scene> heldOut = Scene.all().stream().filter(Scene::heldOut).toList();
+        assertThat(heldOut).hasSize(12 + 12 + 2 * (24 * 24 - 24) * 2 / 6);
+        assertThat(heldOut)
+                .allSatisfy(scene -> assertThat(
+                                Scene.all().stream().filter(scene::samePictures).allMatch(Scene::heldOut))
+                        .isTrue());
+        for (String word : Scene.VOCABULARY) {
+            assertThat(Scene.all().stream()
+                            .filter(scene -> List.of(scene.caption().split(" ")).contains(word)))
+                    .as(word)
+                    .anyMatch(Scene::heldOut)
+                    .anyMatch(scene -> !scene.heldOut());
+        }
+        Philox philox = new Philox(5);
+        for (int item = 0; item < DRAWS; item++) {
+            assertThat(Scene.draw(philox.stream(Purpose.DEMO_SCENES, 0, item)).heldOut())
+                    .isFalse();
+        }
     }
 
     private static void assertFair(int count, double share) {

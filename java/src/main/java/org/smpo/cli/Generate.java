@@ -67,7 +67,8 @@ final class Generate implements Callable<Integer> {
     @Option(
             names = "--prompt-file",
             paramLabel = "FILE",
-            description = "A prompt on each line, or .jsonl with prompt, negative_prompt and seed.")
+            description =
+                    "A prompt on each line, .jsonl with prompt, negative_prompt and seed, or .tsv with a column Prompt.")
     private Path promptFile;
 
     @Option(names = "--negative-prompt", paramLabel = "TEXT", description = "What not to draw.")

@@ -27,6 +27,7 @@ import picocli.CommandLine.Spec;
             Score.class,
             Train.class,
             Trace.class,
+            Evaluate.class,
             CacheCommand.class,
             Demo.class
         },

@@ -54,7 +54,7 @@ final class ArchitectureRules {
         imports.put(
                 "train",
                 Set.of("schedule", "objective", "io", "report", "ffi", "data", "model", "cache", "reward", "recipe"));
-        imports.put("evaluate", Set.of("model", "reward", "data", "schedule", "report", "io"));
+        imports.put("evaluate", Set.of("model", "reward", "data", "schedule", "report", "io", "demo"));
         imports.put("recipe", Set.of("objective", "schedule", "io"));
         imports.put("demo", Set.of("io"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());

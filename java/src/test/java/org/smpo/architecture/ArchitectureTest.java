@@ -114,6 +114,8 @@ class ArchitectureTest {
         "recipe, model, false",
         "evaluate, train, false",
         "evaluate, ffi, false",
+        "evaluate, demo, true",
+        "demo, evaluate, false",
         "cache, reward, false",
         "reward, cache, false",
         "report, io, false",

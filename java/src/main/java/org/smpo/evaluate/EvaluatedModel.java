@@ -1,0 +1,136 @@
+package org.smpo.evaluate;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.model.Component;
+import org.smpo.model.LoraFile;
+import org.smpo.model.ModelFiles;
+import org.smpo.model.ModelFolder;
+import org.smpo.model.OpaqueConfig;
+import org.smpo.model.Precision;
+import org.smpo.model.SingleFile;
+import org.smpo.model.TextToImage;
+
+/// A model that is evaluated.
+///
+/// @param name in the report, unlike the others'
+/// @param path a diffusers folder or a checkpoint
+/// @param options of a checkpoint; a folder has everything itself
+/// @param loras merged into it, in this order
+/// @param run folder of the training run that made it, whose log and recipe are shown
+public record EvaluatedModel(
+        String name, Path path, SingleFile.Options options, List<Adapter> loras, Optional<RunRecords> run) {
+    private static final int NAME = 60;
+
+    /// Adapters that are merged into a model.
+    ///
+    /// @param file of the adapters
+    /// @param weight that they are multiplied by
+    public record Adapter(Path file, double weight) {}
+
+    /// What a training run left that a report shows.
+    ///
+    /// @param log `log.jsonl`
+    /// @param recipe the resolved recipe
+    public record RunRecords(Path log, Path recipe) {}
+
+    /// @throws IllegalArgumentException when the name is empty, too long or holds line breaks
+    public EvaluatedModel {
+        Objects.requireNonNull(path);
+        Objects.requireNonNull(options);
+        Objects.requireNonNull(run);
+        loras = List.copyOf(loras);
+        if (name.isBlank() || name.length() > NAME || name.chars().anyMatch(c -> c < ' ')) {
+            throw new IllegalArgumentException(
+                    "a model's name: expected 1 to " + NAME + " characters in one line, got \"" + name + "\"");
+        }
+    }
+
+    /// A model as it is.
+    public static EvaluatedModel of(String name, Path path) {
+        return new EvaluatedModel(name, path, SingleFile.Options.none(), List.of(), Optional.empty());
+    }
+
+    /// The same model with the records of its training.
+    public EvaluatedModel with(RunRecords records) {
+        return new EvaluatedModel(name, path, options, loras, Optional.of(records));
+    }
+
+    /// Opens the files. The caller closes them.
+    ModelFiles files() throws IOException {
+        return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, options);
+    }
+
+    /// Loads it, adapters merged. The caller closes it.
+    TextToImage open(String device, Precision precision, int threads) throws IOException {
+        try (ModelFiles files = files()) {
+            TextToImage model = TextToImage.open(files, device, precision, threads);
+            try {
+                for (Adapter adapter : loras) {
+                    try (LoraFile lora = LoraFile.open(adapter.file())) {
+                        model.merge(lora.lora(), adapter.weight());
+                    }
+                }
+            } catch (IOException | RuntimeException e) {
+                model.close();
+                throw e;
+            }
+            return model;
+        }
+    }
+
+    /// SHA-256 of everything that decides a picture: weights, configs, scheduler, tokenizers, adapters. The same
+    /// however the weights are spread over files.
+    String digest() throws IOException {
+        Map<String, Object> parts = new LinkedHashMap<>();
+        try (ModelFiles files = files()) {
+            parts.put("class", files.pipelineClass());
+            for (Map.Entry<String, Component> entry : files.components().entrySet()) {
+                Component component = entry.getValue();
+                // What we do not know, a safety checker for instance, draws nothing.
+                if (!(component.config() instanceof OpaqueConfig)) {
+                    parts.put(entry.getKey(), component.sha256());
+                    parts.put(
+                            entry.getKey() + " config",
+                            component.config().json().asMap());
+                }
+                String tokenizer = entry.getKey().replace("text_encoder", "tokenizer");
+                Optional<Path> folder =
+                        tokenizer.startsWith("tokenizer") ? files.tokenizer(tokenizer) : Optional.empty();
+                if (folder.isPresent()) {
+                    parts.put(tokenizer, folderDigest(folder.get()));
+                }
+            }
+            parts.put("scheduler", files.samplerConfig());
+        }
+        for (int i = 0; i < loras.size(); i++) {
+            Path file = loras.get(i).file();
+            parts.put(
+                    "lora " + i,
+                    List.of(
+                            Files.isDirectory(file) ? folderDigest(file) : Digest.sha256(file),
+                            loras.get(i).weight()));
+        }
+        return Digest.sha256(Json.canonical(parts).getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static String folderDigest(Path folder) throws IOException {
+        Digest digest = new Digest();
+        try (var files = Files.list(folder)) {
+            for (Path file : files.filter(Files::isRegularFile).sorted().toList()) {
+                String line = file.getFileName() + " " + Digest.sha256(file) + "\n";
+                digest.update(java.nio.ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8)));
+            }
+        }
+        return digest.hex();
+    }
+}

@@ -1,0 +1,193 @@
+package org.smpo.evaluate;
+
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeSet;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Json;
+
+/// The folder of an evaluation, held by one process at a time.
+///
+/// | path | |
+/// |---|---|
+/// | `manifest.json` | what the evaluation is: digests, settings; by what program it was begun |
+/// | `pictures/N-MODEL/` | `PROMPT-SEED.png` |
+/// | `journal.jsonl` | what is drawn and measured, as it happened |
+/// | `results.parquet` | a row for each model and picture |
+/// | `report.json` | every figure |
+/// | `report.html` | the same to be read |
+final class EvaluationFolder implements AutoCloseable {
+    private static final String IDENTITY = "identity";
+    private static final String MADE_BY = "made_by";
+
+    private final Path root;
+    private final FileChannel channel;
+    private final FileLock lock;
+
+    private EvaluationFolder(Path root, FileChannel channel, FileLock lock) {
+        this.root = root;
+        this.channel = channel;
+        this.lock = lock;
+    }
+
+    /// Opens a folder, making it where it is not there, and locks it.
+    ///
+    /// @throws IOException when it cannot be made, holds something else, or another process has it
+    static EvaluationFolder open(Path root) throws IOException {
+        try {
+            Files.createDirectories(root);
+        } catch (FileAlreadyExistsException e) {
+            throw new IOException(root + ": expected a folder for the evaluation, found a file; choose another", e);
+        }
+        requireOurs(root);
+        FileChannel channel =
+                FileChannel.open(root.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        try {
+            FileLock lock = channel.tryLock();
+            if (lock != null) {
+                recover(root);
+                return new EvaluationFolder(root, channel, lock);
+            }
+        } catch (OverlappingFileLockException e) {
+            // This process has it: the same answer as for another one.
+        } catch (IOException e) {
+            channel.close();
+            throw e;
+        }
+        channel.close();
+        throw new IOException(root + ": another process evaluates into this folder; wait for it or choose another");
+    }
+
+    /// Puts in order what a process left that died here.
+    private static void recover(Path root) throws IOException {
+        AtomicFiles.recover(root);
+        Path pictures = root.resolve("pictures");
+        if (Files.isDirectory(pictures)) {
+            try (var folders = Files.list(pictures)) {
+                for (Path folder : folders.filter(Files::isDirectory).toList()) {
+                    AtomicFiles.recover(folder);
+                }
+            }
+        }
+    }
+
+    /// A folder of something else is not written into.
+    private static void requireOurs(Path root) throws IOException {
+        if (Files.exists(root.resolve("manifest.json"))) {
+            if (!Json.readObject(root.resolve("manifest.json")).has(IDENTITY)) {
+                throw new IOException(root
+                        + ": expected an evaluation or an empty folder, found another manifest.json; choose another");
+            }
+            return;
+        }
+        try (var files = Files.list(root)) {
+            if (files.anyMatch(file -> !file.getFileName().toString().startsWith("."))) {
+                throw new IOException(
+                        root + ": expected an evaluation or an empty folder, found other files; choose another");
+            }
+        }
+    }
+
+    Path root() {
+        return root;
+    }
+
+    Path journal() {
+        return root.resolve("journal.jsonl");
+    }
+
+    Path results() {
+        return root.resolve("results.parquet");
+    }
+
+    Path json() {
+        return root.resolve("report.json");
+    }
+
+    Path html() {
+        return root.resolve("report.html");
+    }
+
+    /// A picture's place, from the root.
+    static String picture(int model, String name, EvaluationRequest.Picture picture) {
+        return String.format(
+                Locale.ROOT,
+                "pictures/%d-%s/%05d-%d.png",
+                model,
+                name.replaceAll("[^A-Za-z0-9._-]", "_"),
+                picture.promptIndex(),
+                picture.seed());
+    }
+
+    /// Writes what the evaluation is, or compares it with what was begun here.
+    ///
+    /// @return by what it was begun
+    /// @throws IOException when another evaluation was begun here, naming what differs
+    Map<String, Object> begin(Map<String, Object> identity, Map<String, Object> madeBy) throws IOException {
+        Path file = root.resolve("manifest.json");
+        if (Files.notExists(file)) {
+            Json.write(file, Map.of(IDENTITY, identity, MADE_BY, madeBy));
+            return madeBy;
+        }
+        Map<String, Object> before = Json.readObject(file).asMap();
+        // Through JSON and back, so that 1 and 1L are one number.
+        Map<String, Object> now =
+                Json.parseObject("identity", Json.canonical(identity)).asMap();
+        String difference = difference("", before.get(IDENTITY), now);
+        if (difference != null) {
+            throw new IOException(root + ": the evaluation there was begun with " + difference
+                    + ": give the same models, prompts and settings, or choose another folder");
+        }
+        return Json.readObject(file).object(MADE_BY).asMap();
+    }
+
+    /// The first difference in words, or null.
+    static String difference(String path, Object before, Object now) {
+        if (before instanceof Map<?, ?> old && now instanceof Map<?, ?> current) {
+            TreeSet<Object> keys = new TreeSet<>(old.keySet());
+            keys.addAll(current.keySet());
+            for (Object key : keys) {
+                String found =
+                        difference(path.isEmpty() ? key.toString() : path + "." + key, old.get(key), current.get(key));
+                if (found != null) {
+                    return found;
+                }
+            }
+            return null;
+        }
+        if (before instanceof List<?> old && now instanceof List<?> current && old.size() == current.size()) {
+            for (int i = 0; i < old.size(); i++) {
+                String found = difference(path + "[" + (i + 1) + "]", old.get(i), current.get(i));
+                if (found != null) {
+                    return found;
+                }
+            }
+            return null;
+        }
+        if (Objects.equals(before, now)) {
+            return null;
+        }
+        boolean lists = before instanceof List<?> && now instanceof List<?>;
+        return lists
+                ? "another number of " + path + " (" + ((List<?>) before).size() + ", now " + ((List<?>) now).size()
+                        + ")"
+                : "another " + path + " (" + before + ", now " + now + ")";
+    }
+
+    @Override
+    public void close() throws IOException {
+        try (channel) {
+            lock.release();
+        }
+    }
+}

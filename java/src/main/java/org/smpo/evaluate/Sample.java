@@ -1,0 +1,92 @@
+package org.smpo.evaluate;
+
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.IntStream;
+
+/// Numbers, one for each picture, and which prompt each picture is of. Figures of it are functions of how often each
+/// prompt counts, as [Bootstrap] asks for them.
+final class Sample {
+    private final double[] values;
+    private final int[] prompts;
+    private final int count;
+    private final int[] order;
+
+    /// @param values one for each picture
+    /// @param prompts of the pictures; any numbers, equal for pictures of one prompt
+    Sample(double[] values, int[] prompts) {
+        this.values = values.clone();
+        int[] distinct = Arrays.stream(prompts).distinct().toArray();
+        Arrays.sort(distinct);
+        this.count = distinct.length;
+        this.prompts = Arrays.stream(prompts)
+                .map(prompt -> Arrays.binarySearch(distinct, prompt))
+                .toArray();
+        this.order = IntStream.range(0, values.length)
+                .boxed()
+                .sorted(Comparator.comparingDouble(i -> values[i]))
+                .mapToInt(Integer::intValue)
+                .toArray();
+    }
+
+    /// How many prompts there are.
+    int prompts() {
+        return count;
+    }
+
+    /// How many pictures there are.
+    int pictures() {
+        return values.length;
+    }
+
+    /// The mean over pictures.
+    double mean(int[] times) {
+        double sum = 0;
+        long weight = 0;
+        for (int i = 0; i < values.length; i++) {
+            int often = times[prompts[i]];
+            sum += often * values[i];
+            weight += often;
+        }
+        return weight == 0 ? Double.NaN : sum / weight;
+    }
+
+    /// The median over pictures: the middle one, or the mean of the middle two.
+    double median(int[] times) {
+        long weight = 0;
+        for (int prompt : prompts) {
+            weight += times[prompt];
+        }
+        if (weight == 0) {
+            return Double.NaN;
+        }
+        long lower = (weight - 1) / 2;
+        long upper = weight / 2;
+        double first = Double.NaN;
+        long passed = 0;
+        for (int i : order) {
+            long until = passed + times[prompts[i]];
+            if (Double.isNaN(first) && until > lower) {
+                first = values[i];
+            }
+            if (until > upper) {
+                return first == values[i] ? first : (first + values[i]) / 2;
+            }
+            passed = until;
+        }
+        throw new IllegalStateException("the middle of " + weight + " values is among them");
+    }
+
+    /// Of differences: the share above 0, those at 0 counted half.
+    double winRate(int[] times) {
+        // Halves are whole numbers here, so that ties alone give one half to the last bit.
+        long halves = 0;
+        long weight = 0;
+        for (int i = 0; i < values.length; i++) {
+            int often = times[prompts[i]];
+            halves += (long) often * (values[i] > 0 ? 2 : values[i] == 0 ? 1 : 0);
+            weight += often;
+        }
+        return weight == 0 ? Double.NaN : halves / (2.0 * weight);
+    }
+}

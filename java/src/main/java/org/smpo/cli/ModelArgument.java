@@ -6,6 +6,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.model.SingleFile;
 import org.smpo.train.FinishedRun;
@@ -16,27 +18,25 @@ import org.smpo.train.FinishedRun;
 /// A path that is there as it stands is taken as it stands, whatever characters are in it. Without a name a model is
 /// called as its file or folder is.
 final class ModelArgument {
+    /// A name has no slash, so that a path with an equals sign further on is none.
+    private static final Pattern NAMED = Pattern.compile("(?<name>[^/=]+)=(?<rest>.+)");
+
     private ModelArgument() {}
 
     /// @param options of checkpoints; a folder has everything itself
     /// @throws IllegalArgumentException when there is no such file, or a weight is no number
     /// @throws IOException when a run's folder cannot be read or has no model yet
     static EvaluatedModel parse(String text, SingleFile.Options options) throws IOException {
-        String name = null;
-        String rest = text;
-        int equals = text.indexOf('=');
-        if (equals > 0 && !Files.exists(Path.of(text)) && text.indexOf('/') < 0 | text.indexOf('/') > equals) {
-            name = text.substring(0, equals);
-            rest = text.substring(equals + 1);
-        }
+        Matcher named = NAMED.matcher(text);
+        boolean hasName = !Files.exists(Path.of(text)) && named.matches();
+        String rest = hasName ? named.group("rest") : text;
         List<String> parts = Files.exists(Path.of(rest)) ? List.of(rest) : List.of(rest.split("\\+", -1));
         Path path = existing(parts.getFirst());
         List<EvaluatedModel.Adapter> loras = new ArrayList<>();
         for (String part : parts.subList(1, parts.size())) {
             loras.add(adapter(part));
         }
-        String called =
-                name == null ? called(path, parts.size() > 1 ? loras.getLast().file() : null) : name;
+        String called = hasName ? named.group("name") : called(path, loras);
         if (!FinishedRun.isRun(path)) {
             return new EvaluatedModel(called, path, options, loras, Optional.empty());
         }
@@ -71,9 +71,10 @@ final class ModelArgument {
         return path;
     }
 
-    private static String called(Path path, Path lora) {
-        Path file = (lora == null ? path : lora).toAbsolutePath().normalize().getFileName();
+    private static String called(Path path, List<EvaluatedModel.Adapter> loras) {
+        Path last = loras.isEmpty() ? path : loras.getLast().file();
+        Path file = last.toAbsolutePath().normalize().getFileName();
         String name = file == null ? path.toString() : file.toString().replaceFirst("\\.safetensors$", "");
-        return name.length() > 60 ? name.substring(0, 60) : name;
+        return name.substring(0, Math.min(name.length(), EvaluatedModel.LONGEST_NAME));
     }
 }

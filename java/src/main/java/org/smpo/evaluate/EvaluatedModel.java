@@ -29,13 +29,21 @@ import org.smpo.model.TextToImage;
 /// @param run folder of the training run that made it, whose log and recipe are shown
 public record EvaluatedModel(
         String name, Path path, SingleFile.Options options, List<Adapter> loras, Optional<RunRecords> run) {
-    private static final int NAME = 60;
+    /// Characters that a name may have.
+    public static final int LONGEST_NAME = 60;
 
     /// Adapters that are merged into a model.
     ///
     /// @param file of the adapters
     /// @param weight that they are multiplied by
-    public record Adapter(Path file, double weight) {}
+    public record Adapter(Path file, double weight) {
+        /// @throws IllegalArgumentException when the weight is not finite
+        public Adapter {
+            if (!Double.isFinite(weight)) {
+                throw new IllegalArgumentException(file + ": expected a finite weight, got " + weight);
+            }
+        }
+    }
 
     /// What a training run left that a report shows.
     ///
@@ -49,9 +57,9 @@ public record EvaluatedModel(
         Objects.requireNonNull(options);
         Objects.requireNonNull(run);
         loras = List.copyOf(loras);
-        if (name.isBlank() || name.length() > NAME || name.chars().anyMatch(c -> c < ' ')) {
+        if (name.isBlank() || name.length() > LONGEST_NAME || name.chars().anyMatch(c -> c < ' ')) {
             throw new IllegalArgumentException(
-                    "a model's name: expected 1 to " + NAME + " characters in one line, got \"" + name + "\"");
+                    "a model's name: expected 1 to " + LONGEST_NAME + " characters in one line, got \"" + name + "\"");
         }
     }
 

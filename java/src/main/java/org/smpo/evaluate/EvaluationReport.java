@@ -5,11 +5,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.smpo.io.Png;
@@ -26,6 +26,8 @@ import org.smpo.report.HtmlTable;
 final class EvaluationReport {
     private static final double[] NONE = {};
     private static final int BINS = 24;
+    private static final List<String> COMPARED =
+            List.of("Win rate, %", "Mean difference", "Median difference", "Won / tied / lost");
 
     /// Pictures are shown no larger than this; the folder has them whole.
     private static final int THUMBNAIL = 256;
@@ -154,7 +156,9 @@ final class EvaluationReport {
                         .ifPresent(found -> section.finding(finding(measure, found)));
             }
         }
-        section.table(overview());
+        for (Measure.Source measure : request.measures()) {
+            section.table(overview(measure));
+        }
         if (compares()) {
             List<Chart> charts = new ArrayList<>();
             for (Measure.Source measure : request.measures()) {
@@ -189,36 +193,33 @@ final class EvaluationReport {
                 + (measure.isVerdict() ? " points. " : ". ") + verdict;
     }
 
-    private HtmlTable overview() {
-        List<HtmlTable.Column> columns = new ArrayList<>(List.of(
-                HtmlTable.Column.text("Model"), HtmlTable.Column.text("Measure"), HtmlTable.Column.number("Mean")));
-        if (compares()) {
-            columns.addAll(List.of(
-                    HtmlTable.Column.number("Win rate, %"),
-                    HtmlTable.Column.number("Mean difference"),
-                    HtmlTable.Column.number("Median difference"),
-                    HtmlTable.Column.number("Wins"),
-                    HtmlTable.Column.number("Ties"),
-                    HtmlTable.Column.number("Losses")));
-        }
+    private HtmlTable overview(Measure.Source measure) {
+        List<HtmlTable.Column> columns = columns("Model");
+        columns.add(1, HtmlTable.Column.number("Mean"));
         List<List<String>> rows = new ArrayList<>();
-        for (Measure.Source measure : request.measures()) {
-            for (EvaluatedModel model : request.models()) {
-                List<String> row = new ArrayList<>(List.of(model.name(), measure.name() + unit(measure)));
-                row.add(value(
-                        measure,
-                        result.figures(measure.name(), model.name())
-                                .orElseThrow()
-                                .mean()));
-                Optional<Comparison> found = result.comparison(measure.name(), model.name(), base().name());
-                if (compares()) {
-                    row.addAll(found.map(one -> comparison(measure, one)).orElse(List.of("", "", "", "", "", "")));
-                }
-                rows.add(row);
+        for (EvaluatedModel model : request.models()) {
+            List<String> row = new ArrayList<>(List.of(model.name()));
+            row.add(value(
+                    measure,
+                    result.figures(measure.name(), model.name()).orElseThrow().mean()));
+            if (compares()) {
+                row.addAll(result.comparison(measure.name(), model.name(), base().name())
+                        .map(one -> comparison(measure, one))
+                        .orElse(Collections.nCopies(COMPARED.size(), "")));
             }
+            rows.add(row);
         }
         String against = compares() ? " Differences are from " + base().name() + "; a tie counts half a win." : "";
-        return new HtmlTable("Every model by every measure, with " + level + " intervals." + against, columns, rows);
+        return new HtmlTable(
+                "By " + measure.name() + unit(measure) + ", with " + level + " intervals." + against, columns, rows);
+    }
+
+    private List<HtmlTable.Column> columns(String first) {
+        List<HtmlTable.Column> columns = new ArrayList<>(List.of(HtmlTable.Column.text(first)));
+        if (compares()) {
+            COMPARED.forEach(name -> columns.add(HtmlTable.Column.number(name)));
+        }
+        return columns;
     }
 
     private List<String> comparison(Measure.Source measure, Comparison one) {
@@ -226,9 +227,7 @@ final class EvaluationReport {
                 percent(one.winRate()),
                 difference(measure, one.meanDifference()),
                 difference(measure, one.medianDifference()),
-                Integer.toString(one.wins()),
-                Integer.toString(one.ties()),
-                Integer.toString(one.losses()));
+                one.wins() + " / " + one.ties() + " / " + one.losses());
     }
 
     /// The models among themselves, the first left out.
@@ -244,18 +243,9 @@ final class EvaluationReport {
                 rows.add(row);
             }
         }
-        return new HtmlTable(
-                "The others among themselves.",
-                List.of(
-                        HtmlTable.Column.text("Models"),
-                        HtmlTable.Column.text("Measure"),
-                        HtmlTable.Column.number("Win rate, %"),
-                        HtmlTable.Column.number("Mean difference"),
-                        HtmlTable.Column.number("Median difference"),
-                        HtmlTable.Column.number("Wins"),
-                        HtmlTable.Column.number("Ties"),
-                        HtmlTable.Column.number("Losses")),
-                rows);
+        List<HtmlTable.Column> columns = columns("Models");
+        columns.add(1, HtmlTable.Column.text("Measure"));
+        return new HtmlTable("The others among themselves.", columns, rows);
     }
 
     private Measure.Source measure(String name) {
@@ -308,7 +298,7 @@ final class EvaluationReport {
         List<Chart> charts = new ArrayList<>();
         for (int m = 0; m < request.measures().size(); m++) {
             Measure.Source measure = request.measures().get(m);
-            charts.add(measure.isVerdict() ? rightShares(measure) : histogram(measure, results.values()[m]));
+            charts.add(measure.isVerdict() ? rightShares(measure) : histogram(measure, m));
         }
         section.charts(charts);
     }
@@ -338,7 +328,10 @@ final class EvaluationReport {
                 Double.NaN);
     }
 
-    private Chart histogram(Measure.Source measure, double[][] values) {
+    private Chart histogram(Measure.Source measure, int index) {
+        double[][] values = IntStream.range(0, request.models().size())
+                .mapToObj(model -> results.values(index, model))
+                .toArray(double[][]::new);
         double least =
                 Arrays.stream(values).flatMapToDouble(Arrays::stream).min().orElseThrow();
         double most =
@@ -523,9 +516,9 @@ final class EvaluationReport {
     }
 
     private double[] differences(int model) {
-        double[][] values = results.values()[picking()];
-        return IntStream.range(0, values[model].length)
-                .mapToDouble(i -> values[model][i] - values[0][i])
+        int measure = picking();
+        return IntStream.range(0, results.pictures().size())
+                .mapToDouble(i -> results.value(measure, model, i) - results.value(measure, 0, i))
                 .toArray();
     }
 
@@ -557,13 +550,13 @@ final class EvaluationReport {
         List<String> notes = new ArrayList<>(List.of(name));
         for (int m = 0; m < request.measures().size(); m++) {
             Measure.Source measure = request.measures().get(m);
-            double value = results.values()[m][model][at];
+            double value = results.value(m, model, at);
             notes.add(
                     measure.isVerdict()
                             ? value == 1 ? "✓ right" : "✗ wrong"
                             : measure.name() + " " + Interval.number(value, digits(measure)));
         }
-        RgbImage image = Png.read(root.resolve(results.files()[model][at])).image();
+        RgbImage image = Png.read(root.resolve(results.file(model, at))).image();
         int longest = Math.max(image.width(), image.height());
         if (longest > THUMBNAIL) {
             image = Resample.resize(

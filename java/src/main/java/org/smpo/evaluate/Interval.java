@@ -22,6 +22,10 @@ public record Interval(double estimate, double low, double high) {
 
     /// `0.1 [-0.2, 0.4]`
     String text(int digits) {
+        return Double.isNaN(estimate) ? "–" : within(digits);
+    }
+
+    private String within(int digits) {
         return number(estimate, digits) + " [" + number(low, digits) + ", " + number(high, digits) + "]";
     }
 

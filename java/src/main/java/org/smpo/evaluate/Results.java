@@ -7,21 +7,66 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 
-/// Everything that was measured, and the statistics of it.
-///
-/// @param request what was asked for
-/// @param pictures that every model drew
-/// @param modelDigests one for each model
-/// @param files by model and picture: the picture's place in the folder
-/// @param digests by model and picture
-/// @param values by measure, model and picture
-record Results(
-        EvaluationRequest request,
-        List<EvaluationRequest.Picture> pictures,
-        List<String> modelDigests,
-        String[][] files,
-        String[][] digests,
-        double[][][] values) {
+/// Everything that was measured, and the statistics of it. The arrays are shared, not copied.
+final class Results {
+    private final EvaluationRequest request;
+    private final List<EvaluationRequest.Picture> pictures;
+    private final List<String> modelDigests;
+    private final String[][] files;
+    private final String[][] digests;
+    private final double[][][] values;
+
+    /// @param request what was asked for
+    /// @param pictures that every model drew
+    /// @param modelDigests one for each model
+    /// @param files by model and picture: the picture's place in the folder
+    /// @param digests by model and picture
+    /// @param values by measure, model and picture
+    Results(
+            EvaluationRequest request,
+            List<EvaluationRequest.Picture> pictures,
+            List<String> modelDigests,
+            String[][] files,
+            String[][] digests,
+            double[][][] values) {
+        this.request = request;
+        this.pictures = pictures;
+        this.modelDigests = modelDigests;
+        this.files = files;
+        this.digests = digests;
+        this.values = values;
+    }
+
+    EvaluationRequest request() {
+        return request;
+    }
+
+    List<EvaluationRequest.Picture> pictures() {
+        return pictures;
+    }
+
+    List<String> modelDigests() {
+        return modelDigests;
+    }
+
+    /// Where a picture stands in the folder.
+    String file(int model, int picture) {
+        return files[model][picture];
+    }
+
+    /// SHA-256 of a picture's file.
+    String digest(int model, int picture) {
+        return digests[model][picture];
+    }
+
+    double value(int measure, int model, int picture) {
+        return values[measure][model][picture];
+    }
+
+    /// Of all pictures of a model.
+    double[] values(int measure, int model) {
+        return values[measure][model];
+    }
 
     /// Categories in the order of their first prompt; prompts without one are in none.
     Set<String> categories() {

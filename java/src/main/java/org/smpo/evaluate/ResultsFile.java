@@ -64,10 +64,10 @@ final class ResultsFile {
                     text(appender, picture.prompt().negative());
                     text(appender, picture.prompt().category());
                     appender.append(picture.seed());
-                    appender.append(results.files()[model][at]);
-                    appender.append(results.digests()[model][at]);
-                    for (double[][] measure : results.values()) {
-                        appender.append(measure[model][at]);
+                    appender.append(results.file(model, at));
+                    appender.append(results.digest(model, at));
+                    for (int measure = 0; measure < results.request().measures().size(); measure++) {
+                        appender.append(results.value(measure, model, at));
                     }
                     appender.endRow();
                 }

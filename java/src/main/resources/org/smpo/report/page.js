@@ -102,8 +102,8 @@
         },
         plugins: {
           legend: { display: spec.series.length > 1, position: "top", align: "start",
-            labels: { color: look.ink, usePointStyle: !bars, boxHeight: 8, boxWidth: bars ? 8 : 24,
-              pointStyle: bars ? undefined : "line" } },
+            labels: { color: look.ink, usePointStyle: !bars, boxHeight: 8, boxWidth: bars ? 8 : 28,
+              pointStyleWidth: 28, pointStyle: "line" } },
           tooltip: { callbacks: {
             title: (items) => bars ? items[0].label : spec.xTitle + " " + short(items[0].parsed.x),
             label: (item) => {

@@ -59,6 +59,53 @@ class PromptFileTest {
     }
 
     @Test
+    void anObjectMayHaveACategory() throws IOException {
+        Path file = file("p.jsonl", utf8("{\"prompt\": \"a\", \"category\": \"Animals\"}\n{\"prompt\": \"b\"}\n"));
+        assertThat(PromptFile.read(file))
+                .containsExactly(new Prompt("a", null, OptionalLong.empty(), "Animals"), Prompt.of("b"));
+    }
+
+    /// PartiPrompts' own columns; others come in another order, or without categories.
+    @Test
+    void aTableHasPromptsAndCategories() throws IOException {
+        Path parti = file(
+                "P.TSV",
+                MARK,
+                utf8("Prompt\tCategory\tChallenge\tNote\r\n"
+                        + "a cat\tAnimals\tBasic\t\r\n\n"
+                        + " 猫 \t\tBasic\tx\n"
+                        + "a sign that says \"no\"\tSigns\n"
+                        + "\"the word \"\"go\"\"\"\tSigns\n"
+                        + "\"A\" and \"B\"\tSigns\n"
+                        + "alone"));
+        assertThat(PromptFile.read(parti))
+                .containsExactly(
+                        new Prompt("a cat", null, OptionalLong.empty(), "Animals"),
+                        Prompt.of(" 猫 "),
+                        new Prompt("a sign that says \"no\"", null, OptionalLong.empty(), "Signs"),
+                        new Prompt("the word \"go\"", null, OptionalLong.empty(), "Signs"),
+                        new Prompt("\"A\" and \"B\"", null, OptionalLong.empty(), "Signs"),
+                        Prompt.of("alone"));
+        assertThat(PromptFile.read(file("q.tsv", utf8("id\tprompt\n1\ta\n")))).containsExactly(Prompt.of("a"));
+    }
+
+    @Test
+    void aTableWithoutPromptsSaysWhere() throws IOException {
+        Path unnamed = file("u.tsv", utf8("a cat\tAnimals\n"));
+        assertThatThrownBy(() -> PromptFile.read(unnamed))
+                .hasMessage(unnamed
+                        + ": line 1: expected the names of the columns, Prompt among them, found a cat, Animals");
+        Path shorter = file("s.tsv", utf8("id\tPrompt\n1\ta\n2\n"));
+        assertThatThrownBy(() -> PromptFile.read(shorter))
+                .hasMessage(shorter + ": line 3: expected a prompt in column 2, found 1 columns");
+        Path empty = file("e.tsv", utf8("Prompt\tCategory\n\tAnimals\n"));
+        assertThatThrownBy(() -> PromptFile.read(empty)).hasMessageContaining("line 2: expected a prompt in column 1");
+        Path head = file("h.tsv", utf8("Prompt\n"));
+        assertThatThrownBy(() -> PromptFile.read(head))
+                .hasMessageContaining("expected a prompt, found none in 1 lines");
+    }
+
+    @Test
     void bytesThatAreNotUtf8AreNamedWithTheirLine() throws IOException {
         Path latin = file("latin.txt", MARK, utf8("fine\n\ncaf"), bytes(0xe9), utf8(" x\n"));
         assertThatThrownBy(() -> PromptFile.read(latin))

@@ -1,0 +1,334 @@
+package org.smpo.evaluate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Png;
+import org.smpo.io.RgbImage;
+import org.smpo.model.ImageRequest;
+import org.smpo.model.Precision;
+import org.smpo.model.Prompt;
+import org.smpo.model.SamplerName;
+import org.smpo.model.TextToImage;
+import org.smpo.model.TinyModels;
+
+/// Whole evaluations of small models.
+final class EvaluationTest {
+    private static final List<Prompt> PROMPTS = List.of(
+            new Prompt("a cat", null, OptionalLong.empty(), "Animals"),
+            new Prompt("a dog", "grey", OptionalLong.of(77), "Animals"),
+            Prompt.of("a red house"));
+
+    @TempDir
+    private Path temporary;
+
+    private List<EvaluatedModel> two() throws IOException {
+        return List.of(
+                EvaluatedModel.of("base", TinyModels.writeTrainable(temporary.resolve("a"))),
+                EvaluatedModel.of("tuned", TinyEvaluation.writeOther(temporary.resolve("b"), 0.15)));
+    }
+
+    private static List<Measure.Source> measures() {
+        return List.of(TinyEvaluation.Red.reward(), TinyEvaluation.Red.verdict(0.5));
+    }
+
+    private EvaluationResult run(EvaluationRequest request, String out) throws IOException {
+        return Evaluation.run(request, temporary.resolve(out), TinyEvaluation.display());
+    }
+
+    @Test
+    void whatIsWrittenIsWhatWasDrawnAndMeasured() throws IOException, SQLException {
+        List<EvaluatedModel> models = two();
+        EvaluationResult result = run(TinyEvaluation.request(models, PROMPTS, measures()), "out");
+        assertThat(result.drawn()).isEqualTo(10);
+        // The second prompt brings its seed and has one picture.
+        long[] seeds = {5, 6, 77, 9, 10};
+        String[] texts = {"a cat", "a cat", "a dog", "a red house", "a red house"};
+        List<Double> base = new ArrayList<>();
+        try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
+                Statement statement = connection.createStatement();
+                ResultSet rows = statement.executeQuery("SELECT * FROM read_parquet('" + result.results() + "')")) {
+            for (int row = 0; row < 10; row++) {
+                assertThat(rows.next()).isTrue();
+                assertThat(rows.getString("model")).isEqualTo(row < 5 ? "base" : "tuned");
+                assertThat(rows.getLong("seed")).isEqualTo(seeds[row % 5]);
+                assertThat(rows.getString("prompt")).isEqualTo(texts[row % 5]);
+                assertThat(rows.getString("category")).isEqualTo(row % 5 < 3 ? "Animals" : null);
+                assertThat(rows.getString("negative_prompt")).isEqualTo(row % 5 == 2 ? "grey" : null);
+                assertThat(rows.getString("model_sha256"))
+                        .isEqualTo(models.get(row / 5).digest());
+                Path file = temporary.resolve("out").resolve(rows.getString("picture"));
+                assertThat(rows.getString("picture_sha256")).isEqualTo(Digest.sha256(file));
+                double red = TinyEvaluation.Red.reward().value(Png.read(file).image());
+                assertThat(rows.getDouble("red")).isEqualTo(red);
+                assertThat(rows.getDouble("reddish")).isEqualTo(red > 0.5 ? 1 : 0);
+                if (row < 5) {
+                    base.add(red);
+                }
+            }
+            assertThat(rows.next()).isFalse();
+        }
+        assertThat(result.figures("red", "base").orElseThrow().mean().estimate())
+                .isEqualTo(base.stream().mapToDouble(Double::doubleValue).sum() / 5);
+        assertThat(result.comparison("red", "tuned", "base").orElseThrow().ties())
+                .isZero();
+        JsonObject json = Json.readObject(result.json());
+        assertThat(json.objects("comparisons")).hasSize(4);
+        assertThat(json.objects("figures")).hasSize(8);
+        assertThat(json.objects("agreements")).hasSize(3);
+        assertThat(json.string("command")).isEqualTo("smpo evaluate ...");
+    }
+
+    /// The picture is the one that `smpo generate` makes: same code, same noise; company changes roundings only.
+    @Test
+    void picturesAreThoseOfGenerate() throws IOException {
+        EvaluationResult result = run(TinyEvaluation.request(two(), PROMPTS, measures()), "out");
+        assertThat(result.report()).exists();
+        try (TextToImage model = TextToImage.open(temporary.resolve("a"), "cpu", Precision.FP32, 1)) {
+            RgbImage alone = model.generate(new ImageRequest(
+                            List.of(new Prompt("a red house", null, OptionalLong.of(10))),
+                            16,
+                            16,
+                            2,
+                            SamplerName.DDIM,
+                            3,
+                            0,
+                            0,
+                            List.of(),
+                            0))
+                    .getFirst()
+                    .image();
+            Path folder = temporary.resolve("out/pictures/0-base");
+            assertThat(difference(
+                            alone, Png.read(folder.resolve("00002-10.png")).image()))
+                    .isLessThanOrEqualTo(1);
+            assertThat(difference(alone, Png.read(folder.resolve("00002-9.png")).image()))
+                    .isGreaterThan(1);
+        }
+        assertThat(Png.read(temporary.resolve("out/pictures/1-tuned/00001-77.png"))
+                        .text()
+                        .get("smpo"))
+                .contains("a dog", "grey", "77", "tuned");
+    }
+
+    private static int difference(RgbImage a, RgbImage b) {
+        int largest = 0;
+        for (int i = 0; i < a.rgb().length; i++) {
+            largest = Math.max(largest, Math.abs((a.rgb()[i] & 0xff) - (b.rgb()[i] & 0xff)));
+        }
+        return largest;
+    }
+
+    @Test
+    void aModelAgainstItselfIsOneHalfAndZero() throws IOException {
+        Path model = TinyModels.writeTrainable(temporary.resolve("a"));
+        EvaluationResult result = run(
+                TinyEvaluation.request(
+                        List.of(EvaluatedModel.of("one", model), EvaluatedModel.of("two", model)), PROMPTS, measures()),
+                "out");
+        assertThat(result.comparisons()).hasSize(4);
+        for (Comparison found : result.comparisons()) {
+            assertThat(found.winRate()).isEqualTo(new Interval(0.5, 0.5, 0.5));
+            assertThat(found.meanDifference()).isEqualTo(new Interval(0, 0, 0));
+            assertThat(found.medianDifference()).isEqualTo(new Interval(0, 0, 0));
+            assertThat(found.ties()).isEqualTo(found.pictures());
+        }
+        assertThat(Files.readString(result.report())).contains("They are equal in every picture.");
+        // What makes them differ makes the figures differ.
+        EvaluationResult other = run(TinyEvaluation.request(two(), PROMPTS, measures()), "other");
+        assertThat(other.comparison("red", "tuned", "base").orElseThrow().meanDifference())
+                .isNotEqualTo(new Interval(0, 0, 0));
+    }
+
+    @Test
+    void whatIsMissingOrDamagedIsMadeAgainTheSame() throws IOException {
+        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, measures());
+        run(request, "out");
+        Path out = temporary.resolve("out");
+        Map<String, String> whole = TinyEvaluation.left(out);
+        assertThat(whole).hasSize(14);
+        assertThat(run(request, "out").drawn()).isZero();
+        assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
+
+        Path first = out.resolve("pictures/0-base/00000-5.png");
+        Path second = out.resolve("pictures/1-tuned/00001-77.png");
+        Files.delete(first);
+        Files.delete(out.resolve("report.html"));
+        Files.delete(out.resolve("results.parquet"));
+        assertThat(run(request, "out").drawn()).isEqualTo(1);
+        assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
+
+        // A picture that somebody put there is not taken for one that was drawn.
+        Files.copy(first, second, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+        assertThat(run(request, "out").drawn()).isEqualTo(1);
+        assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
+
+        // Killed in the middle of a line of the journal, and before: the rest is drawn and measured again.
+        byte[] journal = Files.readAllBytes(out.resolve("journal.jsonl"));
+        for (int length : new int[] {0, 7, journal.length / 3, journal.length - 5}) {
+            Files.write(out.resolve("journal.jsonl"), java.util.Arrays.copyOf(journal, length));
+            run(request, "out");
+            assertThat(TinyEvaluation.left(out))
+                    .as("journal of " + length + " bytes")
+                    .isEqualTo(whole);
+        }
+    }
+
+    @Test
+    void aMeasureThatBreaksLosesNothing() throws IOException {
+        List<EvaluatedModel> models = two();
+        List<Prompt> many = new ArrayList<>();
+        for (int i = 0; i < 6; i++) {
+            many.add(Prompt.of("a cat " + i));
+        }
+        Measure.Source broken = new TinyEvaluation.Red("red", Double.NaN, 13);
+        assertThatThrownBy(() -> run(TinyEvaluation.request(models, many, List.of(broken)), "out"))
+                .hasMessage("the measure broke");
+        List<String> lines = Files.readAllLines(temporary.resolve("out/journal.jsonl"));
+        assertThat(lines.stream().filter(line -> line.contains("\"drawn\""))).hasSize(24);
+        // Twelve pictures of a model are a batch of eight and one of four: the ninth to the twelfth were the last.
+        assertThat(lines.stream().filter(line -> line.contains("\"measured\""))).hasSize(12);
+        EvaluationRequest sound = TinyEvaluation.request(models, many, List.of(TinyEvaluation.Red.reward()));
+        assertThat(run(sound, "out").drawn()).isZero();
+        run(sound, "whole");
+        assertThat(TinyEvaluation.left(temporary.resolve("out")))
+                .isEqualTo(TinyEvaluation.left(temporary.resolve("whole")));
+    }
+
+    @Test
+    void anotherEvaluationIsNotMixedIn() throws IOException {
+        List<EvaluatedModel> models = two();
+        EvaluationRequest request = TinyEvaluation.request(models, PROMPTS, measures());
+        run(request, "out");
+        Map<String, String> before = TinyEvaluation.left(temporary.resolve("out"));
+        assertRefused(TinyEvaluation.request(models, PROMPTS.subList(0, 2), measures()), "pictures_per_model");
+        assertRefused(
+                TinyEvaluation.request(
+                        models, List.of(PROMPTS.get(0), PROMPTS.get(1), Prompt.of("a blue house")), measures()),
+                "prompts_sha256");
+        assertRefused(TinyEvaluation.request(List.of(models.get(0)), PROMPTS, measures()), "another number of models");
+        assertRefused(
+                TinyEvaluation.request(
+                        List.of(
+                                models.get(0),
+                                EvaluatedModel.of("tuned", models.get(0).path())),
+                        PROMPTS,
+                        measures()),
+                "models[2].sha256");
+        assertRefused(
+                TinyEvaluation.request(models, PROMPTS, List.of(measures().get(0), TinyEvaluation.Red.verdict(0.4))),
+                "measures[2].sha256");
+        Drawing drawing = new Drawing(16, 16, 3, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
+        assertRefused(with(request, drawing, TinyEvaluation.PROVENANCE), "drawing.steps (2, now 3)");
+        assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
+
+        // Another program may write the report again, but does not go on with what is unfinished.
+        EvaluationRequest later = with(
+                request,
+                request.drawing(),
+                new EvaluationRequest.Provenance("1", "def", "library 1", "smpo evaluate ..."));
+        assertThat(run(later, "out").drawn()).isZero();
+        assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
+        Files.delete(temporary.resolve("out/pictures/0-base/00000-5.png"));
+        assertRefused(later, "unfinished and was begun by another commit (abc, now def)");
+    }
+
+    private static EvaluationRequest with(
+            EvaluationRequest request, Drawing drawing, EvaluationRequest.Provenance provenance) {
+        return new EvaluationRequest(
+                request.models(),
+                request.prompts(),
+                null,
+                request.seed(),
+                request.picturesPerPrompt(),
+                drawing,
+                request.measures(),
+                request.bootstrap(),
+                request.gallery(),
+                provenance,
+                List.of());
+    }
+
+    private void assertRefused(EvaluationRequest request, String message) {
+        assertThatThrownBy(() -> run(request, "out"))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining(message);
+    }
+
+    @Test
+    void requestsThatCannotBeFulfilledAreRefused() throws IOException {
+        List<EvaluatedModel> models = two();
+        List<Measure.Source> checker = List.of(Measures.checker());
+        assertThatThrownBy(() -> run(TinyEvaluation.request(models, PROMPTS, checker), "out"))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("64x64 only, and these would be 16x16");
+        Drawing large = Drawing.standard().withSides(64, 64);
+        assertThatThrownBy(() -> run(
+                        with(TinyEvaluation.request(models, PROMPTS, checker), large, TinyEvaluation.PROVENANCE),
+                        "out"))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("prompt 1 is none", "three red circles", "leave it out");
+        assertThatThrownBy(() -> run(
+                        with(
+                                TinyEvaluation.request(models, PROMPTS, measures()),
+                                Drawing.standard().withSides(20, 16),
+                                TinyEvaluation.PROVENANCE),
+                        "out"))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("base: expected sides that are multiples of 8, got 20x16");
+        assertThat(temporary.resolve("out")).doesNotExist();
+        assertThatThrownBy(() -> TinyEvaluation.request(List.of(models.get(0), models.get(0)), PROMPTS, measures()))
+                .hasMessageContaining("different names (NAME=PATH), got twice base");
+        assertThatThrownBy(() -> TinyEvaluation.request(models, PROMPTS, List.of()))
+                .hasMessageContaining("measures: expected at least one");
+        assertThatThrownBy(() -> TinyEvaluation.request(
+                        models, PROMPTS, List.of(new TinyEvaluation.Red("seed", Double.NaN, -1))))
+                .hasMessageContaining("twice seed");
+        assertThatThrownBy(() -> Measures.clip("r", temporary.resolve("none"), temporary))
+                .hasMessageContaining("reward r", "found nothing");
+    }
+
+    @Test
+    void theFolderIsOursAloneAndOneProcessHasIt() throws IOException {
+        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, measures());
+        Path foreign = Files.createDirectories(temporary.resolve("foreign"));
+        Files.writeString(foreign.resolve("thesis.txt"), "precious");
+        assertThatThrownBy(() -> run(request, "foreign")).hasMessageContaining("found other files");
+        Path run = Files.createDirectories(temporary.resolve("run"));
+        Files.writeString(run.resolve("manifest.json"), "{\"smpo\": \"1\"}");
+        assertThatThrownBy(() -> run(request, "run")).hasMessageContaining("another manifest.json");
+        try (EvaluationFolder held = EvaluationFolder.open(temporary.resolve("out"))) {
+            assertThat(held.root()).exists();
+            assertThatThrownBy(() -> run(request, "out")).hasMessageContaining("another process evaluates");
+        }
+        assertThat(run(request, "out").drawn()).isEqualTo(10);
+    }
+
+    /// The digest of a model is of what it does: how its weights lie in files is no matter, a config is.
+    @Test
+    void aDigestIsOfWhatAModelDoes() throws IOException {
+        List<EvaluatedModel> models = two();
+        String digest = models.get(0).digest();
+        assertThat(EvaluatedModel.of("copy", TinyModels.writeTrainable(temporary.resolve("copy")))
+                        .digest())
+                .isEqualTo(digest);
+        assertThat(models.get(1).digest()).isNotEqualTo(digest);
+    }
+}

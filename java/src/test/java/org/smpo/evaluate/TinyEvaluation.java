@@ -1,0 +1,124 @@
+package org.smpo.evaluate;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.io.RgbImage;
+import org.smpo.model.Precision;
+import org.smpo.model.Prompt;
+import org.smpo.model.SamplerName;
+import org.smpo.model.TinyModels;
+import org.smpo.report.Progress;
+
+/// Small models with made-up weights, and measures that look at pixels.
+final class TinyEvaluation {
+    private TinyEvaluation() {}
+
+    /// A model whose pictures are others than those of [TinyModels#writeTrainable]: its VAE scales latents otherwise.
+    static Path writeOther(Path folder, double scalingFactor) throws IOException {
+        TinyModels.writeTrainable(folder);
+        Path config = folder.resolve("vae/config.json");
+        Map<String, Object> changed =
+                new LinkedHashMap<>(Json.readObject(config).asMap());
+        changed.put("scaling_factor", scalingFactor);
+        Json.write(config, changed);
+        return folder;
+    }
+
+    static final EvaluationRequest.Provenance PROVENANCE =
+            new EvaluationRequest.Provenance("1", "abc", "library 1", "smpo evaluate ...");
+
+    static EvaluationRequest request(List<EvaluatedModel> models, List<Prompt> prompts, List<Measure.Source> measures) {
+        Drawing drawing = new Drawing(16, 16, 2, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
+        return new EvaluationRequest(
+                models, prompts, null, 5, 2, drawing, measures, new Bootstrap(0, 200, 0.95), 3, PROVENANCE, List.of());
+    }
+
+    static Progress.Display display() {
+        return Progress.Display.ofStandardError(new PrintWriter(new StringWriter()));
+    }
+
+    /// Every file but the journal, which is no result, and the lock.
+    static Map<String, String> left(Path folder) throws IOException {
+        Map<String, String> files = new TreeMap<>();
+        try (Stream<Path> all = Files.walk(folder)) {
+            for (Path file : all.filter(Files::isRegularFile).toList()) {
+                String name = folder.relativize(file).toString();
+                if (!name.equals("journal.jsonl") && !name.equals(".lock")) {
+                    files.put(name, Digest.sha256(file));
+                }
+            }
+        }
+        return files;
+    }
+
+    /// The mean red of a picture; a verdict says whether it is above a level.
+    ///
+    /// @param level NaN: no verdict
+    /// @param failAfter measures so many pictures and fails then; negative: never
+    record Red(String name, double level, int failAfter) implements Measure.Source {
+        static Red reward() {
+            return new Red("red", Double.NaN, -1);
+        }
+
+        static Red verdict(double level) {
+            return new Red("reddish", level, -1);
+        }
+
+        @Override
+        public boolean isVerdict() {
+            return !Double.isNaN(level);
+        }
+
+        @Override
+        public void requireFits(List<Prompt> prompts, int width, int height) {}
+
+        @Override
+        public Measure open(String device, int threads) {
+            return new Measure() {
+                private int measured;
+
+                @Override
+                public String digest() {
+                    return Digest.sha256(("red " + level).getBytes(java.nio.charset.StandardCharsets.UTF_8));
+                }
+
+                @Override
+                public String describe() {
+                    return "mean of the red channel";
+                }
+
+                @Override
+                public double[] measure(List<String> captions, List<RgbImage> pictures) {
+                    measured += pictures.size();
+                    if (failAfter >= 0 && measured > failAfter) {
+                        throw new IllegalStateException("the measure broke");
+                    }
+                    return pictures.stream().mapToDouble(Red.this::value).toArray();
+                }
+
+                @Override
+                public void close() {}
+            };
+        }
+
+        double value(RgbImage image) {
+            byte[] rgb = image.rgb();
+            double sum = 0;
+            for (int i = 0; i < rgb.length; i += 3) {
+                sum += rgb[i] & 0xff;
+            }
+            double mean = sum / (rgb.length / 3) / 255;
+            return isVerdict() ? mean > level ? 1 : 0 : mean;
+        }
+    }
+}

@@ -566,7 +566,7 @@ final class EvaluationReport {
                     Resample.Filter.BICUBIC);
         }
         int larger = Math.max(1, SHOWN / Math.max(image.width(), image.height()));
-        return new HtmlPage.Picture(
+        return HtmlPage.Picture.of(
                 new Png(image, Map.of()).bytes(),
                 name + ": " + picture.prompt().text(),
                 larger * image.width(),

@@ -39,20 +39,31 @@ public record Chart(
     }
 
     /// Numbers that belong together.
-    ///
-    /// @param name in the legend
-    /// @param colour which of the page's colours; equal things in several charts take equal ones
-    /// @param dashed whether its line is dashed, so that two of one colour can be told apart
-    /// @param x where each value stands; empty where labels say it
-    /// @param y the values; NaN: none there
-    /// @param low ends of whiskers; empty: none
-    /// @param high likewise
-    public record Series(String name, int colour, boolean dashed, double[] x, double[] y, double[] low, double[] high) {
-        public Series {
-            x = x.clone();
-            y = y.clone();
-            low = low.clone();
-            high = high.clone();
+    public static final class Series {
+        private final String name;
+        private final int colour;
+        private final boolean dashed;
+        private final double[] x;
+        private final double[] y;
+        private final double[] low;
+        private final double[] high;
+
+        /// @param name in the legend
+        /// @param colour which of the page's colours; equal things in several charts take equal ones
+        /// @param dashed whether its line is dashed, so that two of one colour can be told apart
+        /// @param x where each value stands; empty where labels say it
+        /// @param y the values; NaN: none there
+        /// @param low ends of whiskers; empty: none
+        /// @param high likewise
+        /// @throws IllegalArgumentException when the lengths do not fit one another
+        public Series(String name, int colour, boolean dashed, double[] x, double[] y, double[] low, double[] high) {
+            this.name = name;
+            this.colour = colour;
+            this.dashed = dashed;
+            this.x = x.clone();
+            this.y = y.clone();
+            this.low = low.clone();
+            this.high = high.clone();
             if (x.length != 0 && x.length != y.length) {
                 throw new IllegalArgumentException(
                         name + ": expected as many places as values (" + y.length + "), got " + x.length);
@@ -61,26 +72,6 @@ public record Chart(
                 throw new IllegalArgumentException(
                         name + ": expected two ends for each value, got " + low.length + " and " + high.length);
             }
-        }
-
-        @Override
-        public double[] x() {
-            return x.clone();
-        }
-
-        @Override
-        public double[] y() {
-            return y.clone();
-        }
-
-        @Override
-        public double[] low() {
-            return low.clone();
-        }
-
-        @Override
-        public double[] high() {
-            return high.clone();
         }
     }
 

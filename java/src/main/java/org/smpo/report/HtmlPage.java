@@ -21,6 +21,9 @@ public final class HtmlPage {
     private static final JsonMapper JSON = JsonMapper.builder().build();
     private static final String CHART_JS = "META-INF/maven/org.webjars.npm/chart.js/pom.properties";
 
+    /// Pixels between pictures, and around a strip of them.
+    private static final int GAP = 13;
+
     private final String title;
     private final String lead;
     private final List<String> headings = new ArrayList<>();
@@ -36,20 +39,19 @@ public final class HtmlPage {
 
     /// A picture.
     ///
-    /// @param png the file's bytes
+    /// @param base64 the bytes of its PNG file
     /// @param words what it is, for who does not see it
     /// @param width in pixels
     /// @param height likewise
     /// @param notes below it, a line each
-    public record Picture(byte[] png, String words, int width, int height, List<String> notes) {
+    public record Picture(String base64, String words, int width, int height, List<String> notes) {
         public Picture {
-            png = png.clone();
             notes = List.copyOf(notes);
         }
 
-        @Override
-        public byte[] png() {
-            return png.clone();
+        /// The picture of a PNG file.
+        public static Picture of(byte[] png, String words, int width, int height, List<String> notes) {
+            return new Picture(Base64.getEncoder().encodeToString(png), words, width, height, notes);
         }
     }
 
@@ -109,7 +111,15 @@ public final class HtmlPage {
 
         /// Pictures, a strip each.
         public Section gallery(List<Strip> strips) {
-            body.append("<div class=\"gallery\">\n");
+            int widest = strips.stream()
+                    .mapToInt(strip -> strip.pictures().stream()
+                            .mapToInt(picture -> picture.width() + GAP)
+                            .sum())
+                    .max()
+                    .orElse(0);
+            body.append("<div class=\"gallery\" style=\"--strip:")
+                    .append(widest + GAP)
+                    .append("px\">\n");
             strips.forEach(this::write);
             body.append("</div>\n");
             return this;
@@ -190,8 +200,10 @@ public final class HtmlPage {
                     .append(escape(strip.caption()))
                     .append("</figcaption><div>\n");
             for (Picture picture : strip.pictures()) {
-                body.append("<div class=\"picture\"><img src=\"data:image/png;base64,")
-                        .append(Base64.getEncoder().encodeToString(picture.png))
+                body.append("<div class=\"picture\" style=\"width:")
+                        .append(picture.width())
+                        .append("px\"><img src=\"data:image/png;base64,")
+                        .append(escape(picture.base64()))
                         .append("\" alt=\"")
                         .append(escape(picture.words()))
                         .append("\" width=\"")

@@ -50,6 +50,14 @@
     },
   };
 
+  // With lines as points a legend forgets which lines are dashed; and a long name keeps its end, which tells it apart.
+  const legend = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((label) => ({
+    ...label,
+    text: label.text.length > 36 ? label.text.slice(0, 18) + "…" + label.text.slice(-16) : label.text,
+    lineDash: chart.data.datasets[label.datasetIndex].borderDash,
+    lineWidth: 2,
+  }));
+
   const configuration = (spec) => {
     const look = style();
     const colour = (series) => look.series[series.colour % look.series.length];
@@ -103,7 +111,7 @@
         plugins: {
           legend: { display: spec.series.length > 1, position: "top", align: "start",
             labels: { color: look.ink, usePointStyle: !bars, boxHeight: 8, boxWidth: bars ? 8 : 28,
-              pointStyleWidth: 28, pointStyle: "line" } },
+              pointStyleWidth: 28, pointStyle: "line", generateLabels: legend } },
           tooltip: { callbacks: {
             title: (items) => bars ? items[0].label : spec.xTitle + " " + short(items[0].parsed.x),
             label: (item) => {

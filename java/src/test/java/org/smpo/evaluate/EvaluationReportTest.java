@@ -58,7 +58,7 @@ final class EvaluationReportTest {
                 new Prompt("a dog with a name of " + "x".repeat(120), EVIL, OptionalLong.empty(), EVIL),
                 Prompt.of("a red house"));
         EvaluationRequest plain = TinyEvaluation.request(
-                models, prompts, List.of(TinyEvaluation.Red.reward(), TinyEvaluation.Red.verdict(0.5)));
+                models, prompts, List.of(TinyEvaluation.Red.reward(), TinyEvaluation.Red.verdict(0.48)));
         EvaluationRequest.Note note = EvaluationRequest.Note.of(
                 "Notes of " + EVIL, "Three semantics.", new TreeMap<>(Map.of("exact", "57.6 %", EVIL, EVIL)));
         return Evaluation.run(

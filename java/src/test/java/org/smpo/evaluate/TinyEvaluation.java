@@ -117,7 +117,7 @@ final class TinyEvaluation {
             for (int i = 0; i < rgb.length; i += 3) {
                 sum += rgb[i] & 0xff;
             }
-            double mean = sum / (rgb.length / 3) / 255;
+            double mean = 3 * sum / rgb.length / 255;
             return isVerdict() ? mean > level ? 1 : 0 : mean;
         }
     }

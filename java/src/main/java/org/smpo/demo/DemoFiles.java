@@ -1,0 +1,114 @@
+package org.smpo.demo;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Digest;
+
+/// What the demo brings along: a small text-to-image model, a small CLIP model as its reward, and the prompts that
+/// neither has been trained on. `tools/demo/model.py` made the models.
+///
+/// The list of files is `SHA256SUMS`, in the form of sha256sum; it is packed beside them.
+public final class DemoFiles {
+    private static final String LIST = "SHA256SUMS";
+    private static final int TWO_OBJECTS = 168;
+
+    private DemoFiles() {}
+
+    /// What the prompts of a category have in common.
+    enum Category {
+        ONE("one object"),
+        SEVERAL("equal objects"),
+        TWO("two objects");
+
+        private final String words;
+
+        Category(String words) {
+            this.words = words;
+        }
+
+        static Category of(Scene scene) {
+            return switch (scene) {
+                case Scene.One one -> ONE;
+                case Scene.Several several -> SEVERAL;
+                case Scene.Two two -> TWO;
+            };
+        }
+    }
+
+    /// Unpacks `model/`, a diffusers folder, and `reward/`, a CLIP model in transformers' layout. Files that are
+    /// there and whole are left alone.
+    ///
+    /// @throws IOException when a file cannot be written
+    public static void unpack(Path folder) throws IOException {
+        for (Map.Entry<String, String> entry : digests().entrySet()) {
+            Path target = folder.resolve(entry.getKey());
+            if (Files.exists(target)
+                    && Digest.sha256(Files.readAllBytes(target)).equals(entry.getValue())) {
+                continue;
+            }
+            Files.createDirectories(target.getParent());
+            AtomicFiles.write(target, resource(entry.getKey()));
+        }
+    }
+
+    /// SHA-256 of what [#unpack] writes: the demo's figures are those of these files.
+    public static String digest() {
+        return Digest.sha256(resource(LIST));
+    }
+
+    /// The prompts in the form of Parti's: a header, then a prompt and its category on each line. All held-out
+    /// captions of one and of equal objects, and of those of two objects as many as are asked for, evenly.
+    ///
+    /// @param every 1: all of these; n: only every nth of each category
+    public static String prompts(int every) {
+        if (every < 1) {
+            throw new IllegalArgumentException("every: expected 1 or more, got " + every);
+        }
+        Map<Category, List<Scene>> scenes = new TreeMap<>();
+        Scene.all().stream()
+                .filter(Scene::heldOut)
+                .forEach(scene -> scenes.computeIfAbsent(Category.of(scene), _ -> new ArrayList<>())
+                        .add(scene));
+        StringBuilder lines = new StringBuilder("Prompt\tCategory\n");
+        scenes.forEach((category, all) -> {
+            int count = (category == Category.TWO ? TWO_OBJECTS : all.size()) / every;
+            for (int i = 0; i < count; i++) {
+                Scene scene = all.get(Math.toIntExact((long) i * all.size() / count));
+                lines.append(scene.caption())
+                        .append('\t')
+                        .append(category.words)
+                        .append('\n');
+            }
+        });
+        return lines.toString();
+    }
+
+    private static Map<String, String> digests() {
+        Map<String, String> digests = new TreeMap<>();
+        new String(resource(LIST), StandardCharsets.UTF_8).lines().forEach(line -> {
+            String[] parts = line.split(" [ *]", 2);
+            digests.put(parts[1], parts[0]);
+        });
+        return digests;
+    }
+
+    private static byte[] resource(String name) {
+        try (InputStream in = DemoFiles.class.getResourceAsStream(name)) {
+            if (in == null) {
+                throw new IllegalStateException(name + " is not packed with the demo");
+            }
+            return in.readAllBytes();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

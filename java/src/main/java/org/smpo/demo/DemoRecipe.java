@@ -1,0 +1,130 @@
+package org.smpo.demo;
+
+import java.nio.file.Path;
+import java.util.Locale;
+
+/// The recipes of the demo's runs: as text, for they are left for people to go on with.
+public enum DemoRecipe {
+    /// The method itself, with inversion that ends exactly at the drawn timestep.
+    SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", smpo("exact"), 120),
+    /// The same pairs by Diffusion-DPO. Its steps cost less, so there are more of them.
+    DPO("dpo", "Diffusion-DPO (arXiv 2311.12908), for comparison.", """
+            objective:
+              method: dpo
+              beta: 2000
+              kappa: 0.5
+            inversion: none
+            """, 150),
+    /// As the published code inverts with the diffusers release that it pins.
+    SMPO_V020(
+            "smpo-v020",
+            "SmPO-Diffusion with the inversion of the published code under diffusers 0.20, for comparison.",
+            smpo("v020"),
+            120),
+    /// As the published code would invert with later releases.
+    SMPO_V022(
+            "smpo-v022",
+            "SmPO-Diffusion with the inversion of the published code under diffusers 0.22 and later, for comparison.",
+            smpo("v022"),
+            120);
+
+    private final String name;
+    private final String title;
+    private final String method;
+    private final int steps;
+
+    DemoRecipe(String name, String title, String method, int steps) {
+        this.name = name;
+        this.title = title;
+        this.method = method;
+        this.steps = steps;
+    }
+
+    private static String smpo(String semantics) {
+        return """
+                objective:
+                  method: smpo
+                  beta: 2000
+                  gamma: 10
+                  kappa: 0.5
+                inversion:
+                  semantics: %s
+                  steps: 5
+                  renoise: every_step
+                  network: policy
+                """.formatted(semantics);
+    }
+
+    /// Of the run's folder and of its recipe's file.
+    public String runName() {
+        return name;
+    }
+
+    /// The recipe.
+    ///
+    /// @param folder of the demo, with `model`, `data` and `scores.parquet`; as it is written into the recipe
+    /// @param seed of the run
+    /// @param divisor of the steps: 1, or more for a shorter run
+    public String text(Path folder, long seed, int divisor) {
+        int chosen = Math.max(1, steps / divisor);
+        return """
+                # %s Made by smpo demo; run it with: smpo train FILE
+                model: %s
+                output: %s
+                seed: %d
+                data:
+                  paths: [%s]
+                  resolution: 64
+                  flip: false                # "left of" would no longer be true
+                  caption_dropout: 0.1
+                  held_out: 0.05
+                labels:
+                  winner: human              # the data's own: which picture was drawn after the caption
+                  scores: %s
+                  range: data
+                timesteps:
+                  distribution: uniform
+                  low: 0
+                  end: 1000
+                train:
+                  steps: %d
+                  pairs_per_step: 32
+                  precision: fp32
+                  device: cpu
+                  weights: full
+                  max_grad_norm: 1
+                optimizer:
+                  name: adamw
+                  weight_decay: 1e-2
+                learning_rate:
+                  value: 3e-5
+                  schedule: constant_with_warmup
+                  warmup_steps: %d
+                checkpoint:
+                  every: 20
+                  keep: 2
+                evaluate:
+                  every: 20
+                export:
+                  formats: [diffusers]
+                """.formatted(
+                                title,
+                                quoted(folder.resolve("model")),
+                                quoted(folder.resolve(name)),
+                                seed,
+                                quoted(folder.resolve("data")),
+                                quoted(folder.resolve("scores.parquet")),
+                                chosen,
+                                Math.min(10, chosen))
+                + method;
+    }
+
+    private static String quoted(Path path) {
+        return "'" + path.toString().replace("'", "''") + "'";
+    }
+
+    @Override
+    public String toString() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+}

@@ -192,7 +192,7 @@ def through(model, pictures, generator):
     return torch.cat(seen)
 
 
-def unet(out, pictures, captions, steps=2600, batch=64):
+def unet(out, pictures, captions, steps=1000, batch=64):
     """The denoiser and its text encoder, together; one caption in ten is left out, for guidance."""
     torch.manual_seed(SEED + 1)
     ids = ids_of(out, captions)

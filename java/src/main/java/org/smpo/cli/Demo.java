@@ -48,8 +48,8 @@ final class Demo implements Callable<Integer> {
     private static final int FULL_PAIRS = 2500;
     private static final int QUICK_PAIRS = 800;
     private static final int QUICK_DIVISOR = 3;
-    private static final int QUICK_PROMPTS = 4;
-    private static final int PICTURES = 2;
+    private static final int QUICK_PROMPTS = 2;
+    private static final int PICTURES = 8;
     private static final int STEPS = 20;
     private static final int GUIDANCE = 4;
     private static final int BATCH = 32;
@@ -144,7 +144,7 @@ final class Demo implements Callable<Integer> {
         if (code == 0) {
             List<Object> words = new ArrayList<>(List.of("evaluate", "base=" + out.resolve("model")));
             runs.forEach(run -> words.add(run.runName() + "=" + out.resolve(run.runName())));
-            words.addAll(List.of("--prompts", prompts, "--pictures", quick ? 1 : PICTURES, "--seed", seed));
+            words.addAll(List.of("--prompts", prompts, "--pictures", quick ? 2 : PICTURES, "--seed", seed));
             words.addAll(List.of("--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
             words.addAll(List.of("--checker", "--reward", "reward=" + reward, "--out", out.resolve("report")));
             code = smpo(words.toArray());

@@ -19,7 +19,7 @@ import org.smpo.io.Digest;
 /// The list of files is `SHA256SUMS`, in the form of sha256sum; it is packed beside them.
 public final class DemoFiles {
     private static final String LIST = "SHA256SUMS";
-    private static final int TWO_OBJECTS = 168;
+    private static final int TWO_OBJECTS = 24;
 
     private DemoFiles() {}
 

@@ -241,8 +241,6 @@ void run(const Options& options) {
     const Iteration took{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                          .cpu_seconds = cpu_seconds() - cpu_start};
     check(smpo_tensor_close(session, output, &error));
-    // As an optimizer's step leaves them; the peer gives its gradients away here too.
-    if (options.backward) check(smpo_model_zero_gradients(session, model, &error));
     return took;
   };
   auto info = sized<smpo_model_info>();

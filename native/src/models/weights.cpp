@@ -1,14 +1,9 @@
 #include "models/weights.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
 #include <sstream>
 #include <stdexcept>
 #include <unordered_set>
@@ -22,26 +17,6 @@ template <typename... Parts>
   std::ostringstream message;
   (message << ... << parts);
   throw std::invalid_argument(std::move(message).str());
-}
-
-/// Zeros without memory behind them, where the buffer is worth it: pages of private memory that the system is told to
-/// forget read as zeros.
-void make_zero(at::Tensor buffer) {
-  constexpr size_t kWorthIt = size_t{8} << 20;
-  if (!buffer.is_cpu() || buffer.nbytes() < kWorthIt) {
-    buffer.zero_();
-    return;
-  }
-  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()), end = begin + buffer.nbytes();
-  const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
-  // Refused where memory is locked.
-  if (madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED) != 0) {
-    buffer.zero_();
-    return;
-  }
-  std::memset(reinterpret_cast<void*>(begin), 0, first - begin);
-  std::memset(reinterpret_cast<void*>(last), 0, end - last);
 }
 
 }  // namespace
@@ -82,17 +57,12 @@ void ParameterGroup::allocate(const WeightOptions& options) {
   } else if (options.trainable) {
     master_ = at::zeros({end_}, memory.dtype(wide));
   }
-  if (options.trainable) gradient_ = at::empty({end_}, memory.dtype(wide));
-  zero_gradient();
+  if (options.trainable) gradient_ = at::zeros({end_}, memory.dtype(wide));
   for (Entry& entry : entries_) {
     entry.parameter->value = view(compute_, entry);
     entry.master = view(master_.defined() ? master_ : compute_, entry);
     if (options.trainable) entry.parameter->grad = view(gradient_, entry);
   }
-}
-
-void ParameterGroup::zero_gradient() {
-  if (gradient_.defined()) make_zero(gradient_);
 }
 
 void ParameterGroup::refresh_compute_copy() {
@@ -202,8 +172,8 @@ at::Tensor Weights::read_gradient(std::string_view name) const {
 }
 
 void Weights::zero_gradients() {
-  base_.zero_gradient();
-  if (adapters_) adapters_->zero_gradient();
+  if (base_.gradient().defined()) at::Tensor(base_.gradient()).zero_();
+  if (adapters_) at::Tensor(adapters_->gradient()).zero_();
 }
 
 void Weights::require_written(bool adapters) const {

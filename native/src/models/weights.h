@@ -68,10 +68,6 @@ class ParameterGroup final {
   void allocate(const WeightOptions& options);
   /// The entry's part of a flat buffer that is laid out as these are: an optimizer's state.
   static at::Tensor view(const at::Tensor& flat, const Entry& entry);
-  /// Makes every gradient zero. On the CPU a large buffer's pages go back to the system and come again, as zeros, when
-  /// they are touched: a backward pass then needs memory for the gradients that it has reached, while it frees the
-  /// activations behind it. Nothing to do where there is no gradient.
-  void zero_gradient();
   /// The compute copy becomes the rounded master. Nothing to do where they share memory or there is no master.
   void refresh_compute_copy();
 

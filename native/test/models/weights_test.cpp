@@ -7,10 +7,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <functional>
 #include <set>
 #include <string>
@@ -163,30 +160,6 @@ TEST(Weights, GradientsAreReadInTheCheckpointsLayoutAndZeroed) {
   EXPECT_TRUE(small.weights.read_gradient("conv.weight").is_contiguous());
   small.weights.zero_gradients();
   EXPECT_EQ(small.weights.base().gradient().abs().max().item<float>(), 0.0f);
-}
-
-TEST(Weights, AZeroedBufferOfManyPagesIsZeroAndTakesNoMemory) {
-  Weights weights({.trainable = true});
-  const tape::Layer& layer = weights.linear("large", 2048, 2047);
-  weights.allocate();
-  at::Tensor gradient = weights.base().gradient();
-  const auto resident_pages = [&gradient] {
-    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const auto first = (reinterpret_cast<uintptr_t>(gradient.const_data_ptr()) + page - 1) / page * page;
-    const size_t bytes = gradient.nbytes() - page;
-    std::vector<unsigned char> pages((bytes + page - 1) / page);
-    EXPECT_EQ(mincore(reinterpret_cast<void*>(first), bytes, pages.data()), 0);
-    return std::ranges::count_if(pages, [](unsigned char bits) { return (bits & 1) != 0; });
-  };
-  EXPECT_EQ(resident_pages(), 0) << "before anything was written";
-  for (int pass = 0; pass < 2; ++pass) {
-    gradient.fill_(3.0f);
-    EXPECT_GT(resident_pages(), 4000);
-    weights.zero_gradients();
-    EXPECT_EQ(resident_pages(), 0);
-    EXPECT_EQ(gradient.abs().max().item<float>(), 0.0f);
-    EXPECT_EQ(at::Tensor(layer.weight.grad).abs().max().item<float>(), 0.0f);
-  }
 }
 
 TEST(Lora, HasBuffersOfItsOwnAndTrainsAlone) {

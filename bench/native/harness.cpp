@@ -210,10 +210,10 @@ void Session::measure(const Case& c) {
     if (options_.guard) {
       // The fastest tenth of each: what else the machine does only ever adds time.
       ratio = quantile(timing.turns, 0.1) / units / (quantile(timings[0].turns, 0.1) / calibration_units);
-      std::printf("{\"guard\":%s,\"ratio\":%.4f,\"calibration\":%s,\"threads\":%d,\"cpu\":%s}\n",
-                  quoted(c.family + "/" + c.size + "/" + c.dtype + "/" + timing.name).c_str(), ratio,
-                  c.bound == Bound::kMemory ? "\"copy\"" : "\"arithmetic\"", omp_get_max_threads(),
-                  quoted(cpu_model()).c_str());
+      std::printf("{\"guard\":%s,\"ns\":%.1f,\"ratio\":%.4f,\"calibration\":%s,\"threads\":%d,\"cpu\":%s}\n",
+                  quoted(c.family + "/" + c.size + "/" + c.dtype + "/" + timing.name).c_str(),
+                  quantile(timing.turns, 0.1), ratio, c.bound == Bound::kMemory ? "\"copy\"" : "\"arithmetic\"",
+                  omp_get_max_threads(), quoted(cpu_model()).c_str());
       std::fflush(stdout);
       continue;
     }

@@ -254,7 +254,8 @@ typedef struct smpo_model_options {
   uint32_t size;
   int32_t precision;     /* SMPO_F32 or SMPO_BF16: of the weights that compute and of the activations */
   int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 masters under bf16 weights */
-  int32_t checkpointing; /* 1: backward runs each layer again instead of keeping its activations; the same bits */
+  int32_t checkpointing; /* 1: backward runs each layer again instead of keeping its activations; the same bits.
+                            Of a UNet alone: other models have no backward here, and refuse it: SMPO_UNSUPPORTED */
 } smpo_model_options;
 
 /* UNet2DConditionModel as diffusers' config.json has it. Arrays by level, finest (first down block) first, but for

@@ -66,6 +66,21 @@ def normal_like(name, shape):
     return uniform(name, int(np.prod(shape, dtype=np.int64))).reshape(shape) * np.sqrt(np.float32(3))
 
 
+def draw_prefix(case, draw):
+    """Of the names of a case's inputs. Draw 0 is the case itself; the others have its shapes and other numbers."""
+    return f"case{case}." if draw == 0 else f"case{case}.draw{draw}."
+
+
+def relative_error(value, wanted):
+    """|value - wanted| / |wanted| of torch tensors, in float64."""
+    return float((value.double() - wanted.double()).norm() / wanted.double().norm())
+
+
+def root_mean_squares(errors):
+    """Of dicts with the same keys, by key, to three digits."""
+    return {n: float(f"{np.sqrt(np.mean([e[n] ** 2 for e in errors])):.3g}") for n in errors[0]}
+
+
 def fill(module, name_on_disk=lambda name: name):
     """Sets every parameter of a torch module by its name in a checkpoint."""
     import torch

@@ -84,33 +84,44 @@ CASES = [
 ]
 
 
+def case_inputs(config, k, draw=0):
+    """Shapes and values by name of case k's inputs and of the cotangent of its output."""
+    case = CASES[k]
+    batch = len(case["timesteps"])
+    shapes = dict(
+        sample=[batch, 4, case["height"], case["width"]],
+        encoder_hidden_states=[batch, case["tokens"], config["cross_attention_dim"]],
+        cotangent=[batch, 4, case["height"], case["width"]],
+    )
+    if "addition_embed_type" in config:
+        shapes["text_embeds"] = [batch, 12]
+        shapes["time_ids"] = [batch, (config["projection_class_embeddings_input_dim"] - 12) // 8]
+    prefix = synthetic.draw_prefix(k, draw)
+    values = {n: torch.from_numpy(synthetic.normal_like(prefix + n, s)) for n, s in shapes.items()}
+    if "time_ids" in values:
+        # Sizes and crops in pixels: whole numbers up to 1024.
+        values["time_ids"] = torch.round((values["time_ids"] / 3**0.5 + 1) * 512)
+    return shapes, values
+
+
+def forward(model, k, values):
+    added = {n: values[n] for n in ("text_embeds", "time_ids") if n in values}
+    return model(
+        values["sample"],
+        torch.tensor(CASES[k]["timesteps"]),
+        values["encoder_hidden_states"],
+        added_cond_kwargs=added or None,
+    ).sample
+
+
 def run(family, config):
     model = synthetic.fill(UNet2DConditionModel(**config)).train()
     tensors, cases = {}, []
     for k, case in enumerate(CASES):
-        batch = len(case["timesteps"])
-        dims = dict(
-            sample=[batch, 4, case["height"], case["width"]],
-            encoder_hidden_states=[batch, case["tokens"], config["cross_attention_dim"]],
-            cotangent=[batch, 4, case["height"], case["width"]],
-        )
-        added = None
-        if "addition_embed_type" in config:
-            dims["text_embeds"] = [batch, 12]
-            dims["time_ids"] = [batch, (config["projection_class_embeddings_input_dim"] - 12) // 8]
-        values = {n: torch.from_numpy(synthetic.normal_like(f"case{k}.{n}", s)) for n, s in dims.items()}
-        if "time_ids" in dims:
-            # Sizes and crops in pixels: whole numbers up to 1024.
-            values["time_ids"] = torch.round((values["time_ids"] / 3**0.5 + 1) * 512)
-            added = dict(text_embeds=values["text_embeds"], time_ids=values["time_ids"])
+        dims, values = case_inputs(config, k)
         sample = values["sample"].requires_grad_()
         model.zero_grad()
-        output = model(
-            sample,
-            torch.tensor(case["timesteps"]),
-            values["encoder_hidden_states"],
-            added_cond_kwargs=added,
-        ).sample
+        output = forward(model, k, values)
         (output * values["cotangent"]).sum().backward()
         tensors[f"case{k}.output"] = output.detach().contiguous()
         tensors[f"case{k}.grad.sample"] = sample.grad.contiguous()

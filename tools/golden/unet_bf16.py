@@ -2,11 +2,15 @@
 
     python tools/golden/unet_bf16.py       writes native/test/golden/unet/bf16.json and SHA256SUMS
 
-Pinned: torch 2.11.0, diffusers 0.42.1. The models and case 0 of unet.py, on the CPU with 2 threads. Per family:
+Pinned: torch 2.11.0, diffusers 0.42.1. The models and cases of unet.py, on the CPU with 2 threads. Per family, a list by
+case:
   output    |bf16 - f32| / |f32| of the prediction
   gradient  likewise of all parameters' gradients as one vector
+Each is the root mean square over `draws` inputs of the case's shapes, since one input is one draw of roundings. Draw 0 is
+the case's own input caseK.NAME, draw D is caseK.drawD.NAME.
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -16,43 +20,38 @@ from diffusers import UNet2DConditionModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
-from unet import CASES, FAMILIES, OUT
+from unet import CASES, FAMILIES, OUT, case_inputs, forward
+
+DRAWS = 8
 
 
-def run(config, dtype):
-    model = synthetic.fill(UNet2DConditionModel(**config)).train().to(dtype)
-    case = CASES[0]
-    batch = len(case["timesteps"])
-    dims = dict(
-        sample=[batch, 4, case["height"], case["width"]],
-        encoder_hidden_states=[batch, case["tokens"], config["cross_attention_dim"]],
-        cotangent=[batch, 4, case["height"], case["width"]],
-    )
-    if "addition_embed_type" in config:
-        dims["text_embeds"] = [batch, 12]
-        dims["time_ids"] = [batch, (config["projection_class_embeddings_input_dim"] - 12) // 8]
-    values = {n: torch.from_numpy(synthetic.normal_like(f"case0.{n}", s)) for n, s in dims.items()}
-    added = None
-    if "time_ids" in dims:
-        time_ids = torch.round((values.pop("time_ids") / 3**0.5 + 1) * 512)
-        added = dict(text_embeds=values["text_embeds"].to(dtype), time_ids=time_ids)
-    values = {n: v.to(dtype) for n, v in values.items()}
-    output = model(
-        values["sample"], torch.tensor(case["timesteps"]), values["encoder_hidden_states"], added_cond_kwargs=added
-    ).sample
+def run(model, k, values, dtype):
+    # The sizes stay whole numbers: diffusers embeds them before it rounds.
+    values = {n: v if n == "time_ids" else v.to(dtype) for n, v in values.items()}
+    model.zero_grad()
+    output = forward(model, k, values)
     (output * values["cotangent"]).sum().backward()
     gradient = torch.cat([p.grad.reshape(-1).double() for p in model.parameters()])
-    return output.detach().double(), gradient
+    return dict(output=output.detach(), gradient=gradient)
+
+
+def errors_of(config):
+    wide = synthetic.fill(UNet2DConditionModel(**config)).train()
+    narrow = copy.deepcopy(wide).bfloat16()
+    for k in range(len(CASES)):
+        errors = []
+        for draw in range(DRAWS):
+            values = case_inputs(config, k, draw)[1]
+            exact, rounded = run(wide, k, values, torch.float32), run(narrow, k, values, torch.bfloat16)
+            errors.append({n: synthetic.relative_error(rounded[n], exact[n]) for n in exact})
+        yield synthetic.root_mean_squares(errors)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    errors = {}
+    families = {}
     for family, config in FAMILIES.items():
-        wide, narrow = run(config, torch.float32), run(config, torch.bfloat16)
-        errors[family] = {
-            name: ((b - a).norm() / a.norm()).item() for name, a, b in zip(("output", "gradient"), wide, narrow)
-        }
-        print(family, errors[family])
-    (OUT / "bf16.json").write_text(json.dumps(errors, indent=1) + "\n")
+        families[family] = list(errors_of(config))
+        print(family, families[family], flush=True)
+    (OUT / "bf16.json").write_text(json.dumps(dict(draws=DRAWS, **families), indent=1) + "\n")
     synthetic.write_sums(OUT)

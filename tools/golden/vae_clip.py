@@ -6,8 +6,11 @@ Pinned: torch 2.11.0. Weights and inputs come from synthetic.py by name; float32
 its JSON. Results: vae: caseK.mean, caseK.logvar of the encoder's posterior, caseK.decoded, and, where the case says
 tiled, the same by tiles of the config's sample_size: caseK.tiled_mean, .tiled_logvar, .tiled_decoded; text:
 caseK.last_hidden_state, caseK.penultimate (hidden_states[-2]), caseK.pooled, and caseK.text_embeds where there is a
-projection; vision: caseK.image_embeds, caseK.last_hidden_state. A case's "bf16_error" is the relative L2 error of the same
-model in bfloat16 per result, as the peer to beat.
+projection; vision: caseK.image_embeds, caseK.last_hidden_state.
+
+A case's "bf16_error" is, per result, the relative L2 error of the same model in bfloat16 against float32, as the peer to
+beat: the root mean square over "bf16_draws" inputs of the case's shape, since one input is one draw of roundings. Draw 0
+is the case's own input caseK.NAME, draw D is caseK.drawD.NAME.
 """
 
 import copy
@@ -30,6 +33,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 
 OUT = Path(__file__).resolve().parents[2] / "native/test/golden"
+
+# Inputs over which the error of bfloat16 is averaged: more where a result has few numbers, whose error varies more.
+VAE_DRAWS = 8
+CLIP_DRAWS = 32
 
 VAES = {
     # The layout of SD 1.x, 2.x and SDXL: four levels, f8, an attention block in the middle.
@@ -110,14 +117,25 @@ def write(folder, name, model, config, cases, tensors, name_on_disk=lambda name:
     print(name, sum(p.numel() for p in model.parameters()), "parameters")
 
 
-def inputs(k, **shapes):
-    return [torch.from_numpy(synthetic.normal_like(f"case{k}.{name}", shape)) for name, shape in shapes.items()]
+def inputs(k, draw, **shapes):
+    prefix = synthetic.draw_prefix(k, draw)
+    return [torch.from_numpy(synthetic.normal_like(prefix + name, shape)) for name, shape in shapes.items()]
 
 
-def described(case, results, bf16_results):
-    """The case with the error of each bfloat16 result against its float32 one."""
-    errors = {n: float((bf16_results[n].double() - r.double()).norm() / r.double().norm()) for n, r in results.items()}
-    return dict(case, bf16_error={n: float(f"{e:.3g}") for n, e in errors.items()})
+def described(case, draws, run, model, inputs_of):
+    """The case with the error of the model in bfloat16 over its draws, and draw 0's results in float32.
+
+    run(model, inputs) gives the results by name, inputs_of(draw) the inputs in float32.
+    """
+    bf16_model = copy.deepcopy(model).bfloat16()
+    first, errors = None, []
+    for draw in range(draws):
+        given = inputs_of(draw)
+        results = run(model, given)
+        first = first or results
+        rounded = run(bf16_model, [x.bfloat16() if x.is_floating_point() else x for x in given])
+        errors.append({n: synthetic.relative_error(rounded[n], r) for n, r in results.items()})
+    return dict(case, bf16_draws=draws, bf16_error=synthetic.root_mean_squares(errors)), first
 
 
 def run_vae(model, pixels, latents, tiled):
@@ -135,18 +153,33 @@ def run_vae(model, pixels, latents, tiled):
 @torch.no_grad()
 def vae(name, config):
     model = synthetic.fill(AutoencoderKL(**config)).eval()
-    bf16_model = copy.deepcopy(model).bfloat16()
     scale = 2 ** (len(config["block_out_channels"]) - 1)
     cases, tensors = [], {}
     for k, case in enumerate(VAE_CASES):
         b, h, w = case["batch"], case["height"], case["width"]
-        pixels, latents = inputs(k, pixels=[b, 3, h, w], latents=[b, 4, h // scale, w // scale])
-        tiled = case.get("tiled", False)
-        results = run_vae(model, pixels, latents, tiled)
-        cases.append(described(case, results, run_vae(bf16_model, pixels.bfloat16(), latents.bfloat16(), tiled)))
+        shapes = dict(pixels=[b, 3, h, w], latents=[b, 4, h // scale, w // scale])
+        case, results = described(
+            case,
+            VAE_DRAWS,
+            lambda model, given: run_vae(model, *given, case.get("tiled", False)),
+            model,
+            lambda draw: inputs(k, draw, **shapes),
+        )
+        cases.append(case)
         tensors.update({f"case{k}.{n}": r for n, r in results.items()})
     shown = {k: v for k, v in model.config.items() if not k.startswith("_")}
     write(OUT / "vae", name, model, dict(shown, _class_name="AutoencoderKL"), cases, tensors)
+
+
+def text_ids(k, draw, lengths):
+    """A row of 77 per length: the start, words from the draw's numbers called ids.ROW, the end, padding."""
+    end, rows = 998, []
+    for r, length in enumerate(lengths):
+        words = [int(abs(x) * 900) for x in synthetic.uniform(f"{synthetic.draw_prefix(k, draw)}ids.{r}", length)]
+        ids = [997] + words[1 : length - 1] + [end]
+        # Padding with the end token, as the first tokenizer of every pipeline does; row 0 of case 1 pads with 0.
+        rows.append(ids + [0 if (k, r) == (1, 0) else end] * (77 - len(ids)))
+    return rows
 
 
 def run_text(model, ids, projection):
@@ -165,18 +198,16 @@ def text(name, config):
     projection = config.pop("with_projection", False)
     kind = CLIPTextModelWithProjection if projection else CLIPTextModel
     model = synthetic.fill(kind(CLIPTextConfig(**config)), text_name).eval()
-    bf16_model = copy.deepcopy(model).bfloat16()
-    end = 998
     cases, tensors = [], {}
     for k, lengths in enumerate([[77], [5, 77, 2]]):
-        rows = []
-        for r, length in enumerate(lengths):
-            words = [int(abs(x) * 900) for x in synthetic.uniform(f"case{k}.ids.{r}", length)]
-            ids = [997] + words[1 : length - 1] + [end]
-            # Padding with the end token, as the first tokenizer of every pipeline does; row 0 of case 1 pads with 0.
-            rows.append(ids + [0 if (k, r) == (1, 0) else end] * (77 - len(ids)))
-        results = run_text(model, torch.tensor(rows), projection)
-        cases.append(described(dict(ids=rows), results, run_text(bf16_model, torch.tensor(rows), projection)))
+        case, results = described(
+            dict(ids=text_ids(k, 0, lengths)),
+            CLIP_DRAWS,
+            lambda model, given: run_text(model, *given, projection),
+            model,
+            lambda draw: [torch.tensor(text_ids(k, draw, lengths))],
+        )
+        cases.append(case)
         tensors.update({f"case{k}.{n}": r for n, r in results.items()})
     write(OUT / "clip", name, model, dict(config, architectures=[kind.__name__]), cases, tensors, text_name)
 
@@ -190,12 +221,17 @@ def run_vision(model, pixels):
 def vision(name, config):
     config = dict(VISION_COMMON, **config)
     model = synthetic.fill(CLIPVisionModelWithProjection(CLIPVisionConfig(**config))).eval()
-    bf16_model = copy.deepcopy(model).bfloat16()
     cases, tensors = [], {}
     for k, batch in enumerate([1, 3]):
-        (pixels,) = inputs(k, pixel_values=[batch, 3, config["image_size"], config["image_size"]])
-        results = run_vision(model, pixels)
-        cases.append(described(dict(batch=batch), results, run_vision(bf16_model, pixels.bfloat16())))
+        shapes = dict(pixel_values=[batch, 3, config["image_size"], config["image_size"]])
+        case, results = described(
+            dict(batch=batch),
+            CLIP_DRAWS,
+            lambda model, given: run_vision(model, *given),
+            model,
+            lambda draw: inputs(k, draw, **shapes),
+        )
+        cases.append(case)
         tensors.update({f"case{k}.{n}": r for n, r in results.items()})
     write(OUT / "clip", name, model, dict(config, architectures=["CLIPVisionModelWithProjection"]), cases, tensors)
 

@@ -6,12 +6,12 @@
 #include "engine/model.h"
 #include "engine/session.h"
 
-using smpo::c_api::check_options;
+using smpo::c_api::check_encoder_options;
 using smpo::c_api::guarded;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
-using smpo::engine::fail;
+using smpo::c_api::require_zeros_beyond_levels;
 using smpo::engine::Session;
 
 namespace {
@@ -22,12 +22,7 @@ void check(const smpo_vae_spec* spec) {
   require_range(spec->use_quant_conv, 0, 1, "spec.use_quant_conv");
   require_range(spec->use_post_quant_conv, 0, 1, "spec.use_post_quant_conv");
   require_range(spec->mid_block_attention, 0, 1, "spec.mid_block_attention");
-  for (int32_t i = spec->levels; i < SMPO_MAX_LEVELS; ++i) {
-    if (spec->block_out_channels[i] != 0) {
-      fail(SMPO_INVALID_ARGUMENT, "spec.block_out_channels: expected 0 in entries from the levels (", spec->levels,
-           ") on, got ", spec->block_out_channels[i], " at ", i);
-    }
-  }
+  require_zeros_beyond_levels(spec->block_out_channels, spec->levels, "spec.block_out_channels");
 }
 
 template <typename ClipSpec>
@@ -42,7 +37,7 @@ SMPO_EXPORT smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec*
                                       const smpo_model_options* options, smpo_model* model, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     check(spec);
-    check_options(options);
+    check_encoder_options(options);
     require_pointer(model, "model");
     *model = s.adopt(smpo::engine::open_vae(s, *spec, *options));
   });
@@ -52,7 +47,7 @@ SMPO_EXPORT smpo_status smpo_clip_text_open(smpo_session session, const smpo_cli
                                             const smpo_model_options* options, smpo_model* model, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     check(spec);
-    check_options(options);
+    check_encoder_options(options);
     require_pointer(model, "model");
     *model = s.adopt(smpo::engine::open_clip_text(s, *spec, *options));
   });
@@ -62,7 +57,7 @@ SMPO_EXPORT smpo_status smpo_clip_vision_open(smpo_session session, const smpo_c
                                               const smpo_model_options* options, smpo_model* model, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     check(spec);
-    check_options(options);
+    check_encoder_options(options);
     require_pointer(model, "model");
     *model = s.adopt(smpo::engine::open_clip_vision(s, *spec, *options));
   });

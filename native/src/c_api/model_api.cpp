@@ -16,39 +16,34 @@ using smpo::c_api::require_memory;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
+using smpo::c_api::require_zeros_beyond_levels;
 using smpo::engine::fail;
 using smpo::engine::Session;
 using smpo::engine::TensorSpec;
 
 namespace {
 
+void require_flags(const int32_t (&values)[SMPO_MAX_LEVELS], const char* name) {
+  for (int32_t i = 0; i < SMPO_MAX_LEVELS; ++i) {
+    if (values[i] != 0 && values[i] != 1) {
+      fail(SMPO_INVALID_ARGUMENT, name, "[", i, "]: expected 0..1, got ", values[i]);
+    }
+  }
+}
+
 void check(const smpo_unet_spec* spec) {
   require_struct(spec, "spec");
   require_range(spec->levels, 1, SMPO_MAX_LEVELS, "spec.levels");
   require_range(spec->use_linear_projection, 0, 1, "spec.use_linear_projection");
   require_range(spec->flip_sin_to_cos, 0, 1, "spec.flip_sin_to_cos");
-  const struct {
-    const char* name;
-    const int32_t* values;
-    bool flag;
-  } arrays[] = {{"block_out_channels", spec->block_out_channels, false},
-                {"down_attention", spec->down_attention, true},
-                {"up_attention", spec->up_attention, true},
-                {"layers_per_block", spec->layers_per_block, false},
-                {"transformer_layers", spec->transformer_layers, false},
-                {"attention_heads", spec->attention_heads, false}};
-  for (const auto& array : arrays) {
-    for (int32_t i = 0; i < SMPO_MAX_LEVELS; ++i) {
-      const int32_t value = array.values[i];
-      if (i >= spec->levels && value != 0) {
-        fail(SMPO_INVALID_ARGUMENT, "spec.", array.name, ": expected 0 in entries from the levels (", spec->levels,
-             ") on, got ", value, " at ", i);
-      }
-      if (array.flag && value != 0 && value != 1) {
-        fail(SMPO_INVALID_ARGUMENT, "spec.", array.name, "[", i, "]: expected 0..1, got ", value);
-      }
-    }
-  }
+  require_zeros_beyond_levels(spec->block_out_channels, spec->levels, "spec.block_out_channels");
+  require_zeros_beyond_levels(spec->down_attention, spec->levels, "spec.down_attention");
+  require_zeros_beyond_levels(spec->up_attention, spec->levels, "spec.up_attention");
+  require_zeros_beyond_levels(spec->layers_per_block, spec->levels, "spec.layers_per_block");
+  require_zeros_beyond_levels(spec->transformer_layers, spec->levels, "spec.transformer_layers");
+  require_zeros_beyond_levels(spec->attention_heads, spec->levels, "spec.attention_heads");
+  require_flags(spec->down_attention, "spec.down_attention");
+  require_flags(spec->up_attention, "spec.up_attention");
 }
 
 }  // namespace

@@ -12,6 +12,25 @@ inline void check_options(const smpo_model_options* options) {
   require_range(options->checkpointing, 0, 1, "options.checkpointing");
 }
 
+// Of a VAE or a tower, which have no backward across the border.
+inline void check_encoder_options(const smpo_model_options* options) {
+  check_options(options);
+  if (options->checkpointing != 0) {
+    engine::fail(SMPO_UNSUPPORTED, "options.checkpointing: expected 0, since this model has no backward pass to run ",
+                 "layers again in, got ", options->checkpointing);
+  }
+}
+
+// Arrays by level: what lies behind the levels in use is 0.
+inline void require_zeros_beyond_levels(const int32_t (&values)[SMPO_MAX_LEVELS], int32_t levels, const char* name) {
+  for (int32_t i = levels; i < SMPO_MAX_LEVELS; ++i) {
+    if (values[i] != 0) {
+      engine::fail(SMPO_INVALID_ARGUMENT, name, ": expected 0 in entries from the levels (", levels, ") on, got ",
+                   values[i], " at ", i);
+    }
+  }
+}
+
 }  // namespace smpo::c_api
 
 #endif  // SMPO_C_API_MODEL_OPTIONS_H_

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <vector>
 
 #include "c_api/guard.h"
@@ -13,6 +12,7 @@ using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
 using smpo::engine::fail;
+using smpo::engine::require_finite;
 using smpo::engine::SamplerOptions;
 using smpo::engine::Session;
 using smpo::engine::UNetTensors;
@@ -49,9 +49,7 @@ SMPO_EXPORT smpo_status smpo_sampler_open(smpo_session session, smpo_model model
     require_pointer(sampler, "sampler");
     options.guidance_scale = inputs->guidance_scale;
     options.guidance_rescale = inputs->guidance_rescale;
-    if (!std::isfinite(inputs->guidance_scale)) {
-      fail(SMPO_INVALID_ARGUMENT, "inputs.guidance_scale: expected a finite number, got ", inputs->guidance_scale);
-    }
+    require_finite(inputs->guidance_scale, "inputs.guidance_scale");
     const bool guided = inputs->guidance_scale != 1.0;
     if (!(inputs->guidance_rescale >= 0 && inputs->guidance_rescale <= (guided ? 1 : 0))) {
       fail(SMPO_INVALID_ARGUMENT, "inputs.guidance_rescale: expected ", guided ? "0..1" : "0 without guidance",

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <initializer_list>
 #include <utility>
 
@@ -13,46 +12,36 @@ using smpo::c_api::optional_tensor;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
-using smpo::engine::fail;
+using smpo::engine::require_all_finite;
+using smpo::engine::require_finite;
 using smpo::engine::Session;
 using smpo::engine::UNetTensors;
 using smpo::engine::WindowOptions;
 
 namespace {
 
-void require_finite(std::initializer_list<std::pair<const char*, double>> numbers) {
-  for (const auto& [name, number] : numbers) {
-    if (!std::isfinite(number)) fail(SMPO_INVALID_ARGUMENT, name, ": expected a finite number, got ", number);
-  }
-}
-
-void require_by_pair(const double* values, uint32_t pairs, const char* name) {
-  for (uint32_t i = 0; values != nullptr && i < pairs; ++i) {
-    if (!std::isfinite(values[i])) {
-      fail(SMPO_INVALID_ARGUMENT, name, "[", i, "]: expected a finite number, got ", values[i]);
-    }
-  }
-}
-
 void check(const smpo_pair_loss* loss) {
   require_struct(loss, "loss");
   require_range(loss->kind, SMPO_PAIR_LOSS_DPO, SMPO_PAIR_LOSS_SFT, "loss.kind");
   require_range(loss->kto_baseline_given, 0, 1, "loss.kto_baseline_given");
   require_range(loss->winner_safeguard, 0, 1, "loss.winner_safeguard");
-  require_finite({{"loss.beta", loss->beta},
-                  {"loss.kappa", loss->kappa},
-                  {"loss.gamma", loss->gamma},
-                  {"loss.alpha", loss->alpha},
-                  {"loss.margin", loss->margin},
-                  {"loss.mapo_scale", loss->mapo_scale},
-                  {"loss.mapo_temperature", loss->mapo_temperature},
-                  {"loss.mapo_weight", loss->mapo_weight},
-                  {"loss.desirable_weight", loss->desirable_weight},
-                  {"loss.undesirable_weight", loss->undesirable_weight},
-                  {"loss.kto_baseline", loss->kto_baseline},
-                  {"loss.safeguard_mu", loss->safeguard_mu},
-                  {"loss.budget_weight", loss->budget_weight},
-                  {"loss.budget", loss->budget}});
+  for (const auto& [name, number] :
+       std::initializer_list<std::pair<const char*, double>>{{"loss.beta", loss->beta},
+                                                             {"loss.kappa", loss->kappa},
+                                                             {"loss.gamma", loss->gamma},
+                                                             {"loss.alpha", loss->alpha},
+                                                             {"loss.margin", loss->margin},
+                                                             {"loss.mapo_scale", loss->mapo_scale},
+                                                             {"loss.mapo_temperature", loss->mapo_temperature},
+                                                             {"loss.mapo_weight", loss->mapo_weight},
+                                                             {"loss.desirable_weight", loss->desirable_weight},
+                                                             {"loss.undesirable_weight", loss->undesirable_weight},
+                                                             {"loss.kto_baseline", loss->kto_baseline},
+                                                             {"loss.safeguard_mu", loss->safeguard_mu},
+                                                             {"loss.budget_weight", loss->budget_weight},
+                                                             {"loss.budget", loss->budget}}) {
+    require_finite(number, name);
+  }
 }
 
 void check(const smpo_pair_batch* batch, const smpo_pair_loss& loss, int64_t window_pairs) {
@@ -60,12 +49,12 @@ void check(const smpo_pair_batch* batch, const smpo_pair_loss& loss, int64_t win
   require_range(batch->first_pair, 0, window_pairs - 1, "batch.first_pair");
   require_range(batch->pairs, 1, window_pairs - batch->first_pair, "batch.pairs");
   require_range(batch->backward, 0, 1, "batch.backward");
-  require_finite({{"batch.gradient_scale", batch->gradient_scale}});
+  require_finite(batch->gradient_scale, "batch.gradient_scale");
   if (loss.kind == SMPO_PAIR_LOSS_SMPO || loss.kind == SMPO_PAIR_LOSS_CAPO)
     require_pointer(batch->label, "batch.label");
-  require_by_pair(batch->label, batch->pairs, "batch.label");
-  require_by_pair(batch->logit_scale, batch->pairs, "batch.logit_scale");
-  require_by_pair(batch->weight, batch->pairs, "batch.weight");
+  require_all_finite(batch->label, batch->pairs, "batch.label");
+  require_all_finite(batch->logit_scale, batch->pairs, "batch.logit_scale");
+  require_all_finite(batch->weight, batch->pairs, "batch.weight");
 }
 
 }  // namespace

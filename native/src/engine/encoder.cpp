@@ -26,7 +26,6 @@ template <typename Network, typename Spec>
 std::shared_ptr<Model> open(const Session& session, const Spec& spec, const smpo_model_options& options) {
   auto model = std::make_shared<Model>();
   model->network = std::make_unique<Network>(spec, weight_options(session, options));
-  model->checkpointing = options.checkpointing == 1;
   return model;
 }
 
@@ -50,11 +49,7 @@ const Network& require(const Model& model, const char* expected) {
 
 // In the precision of a model.
 at::Tensor activation(const Tensor& tensor, const models::Weights& weights, const char* name) {
-  if (!at::isFloatingType(tensor.value.scalar_type())) {
-    fail(SMPO_DTYPE_MISMATCH, name, ": expected a floating type, got ",
-         dtype_name(dtype_of(tensor.value.scalar_type())));
-  }
-  return tensor.value.to(weights.options().precision);
+  return require_floating(tensor.value, name).to(weights.options().precision);
 }
 
 std::shared_ptr<Tensor> result(const at::Tensor& value) { return hold(value.to(at::kFloat)); }

@@ -1,6 +1,7 @@
 #ifndef SMPO_ENGINE_ERROR_H_
 #define SMPO_ENGINE_ERROR_H_
 
+#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <sstream>
@@ -35,6 +36,20 @@ template <typename... Parts>
   std::ostringstream message;
   (message << ... << parts);
   throw Error(status, std::move(message).str());
+}
+
+// Throws Error(SMPO_INVALID_ARGUMENT) naming the argument.
+inline void require_finite(double value, const char* name) {
+  if (!std::isfinite(value)) fail(SMPO_INVALID_ARGUMENT, name, ": expected a finite number, got ", value);
+}
+
+// Likewise of `name`[index], the first that is not. A null array has no numbers.
+inline void require_all_finite(const double* values, int64_t count, const char* name) {
+  for (int64_t i = 0; values != nullptr && i < count; ++i) {
+    if (!std::isfinite(values[i])) {
+      fail(SMPO_INVALID_ARGUMENT, name, "[", i, "]: expected a finite number, got ", values[i]);
+    }
+  }
 }
 
 }  // namespace smpo::engine

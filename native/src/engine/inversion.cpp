@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -20,6 +19,7 @@
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/renoise_update.h"
+#include "tape/kernel_call.h"
 
 #ifdef SMPO_CUDA
 #include <c10/cuda/CUDAStream.h>
@@ -55,25 +55,18 @@ void check(const Window& window, const smpo_inversion_plan& plan) {
            int64_t{start[row]} + SMPO_MAX_INVERSION_STEPS, ", got ", start[row + 1]);
     }
   }
-  const auto finite = [](const char* name, const double* values, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      if (!std::isfinite(values[i])) {
-        fail(SMPO_INVALID_ARGUMENT, "plan.", name, "[", i, "]: expected a finite number, got ", values[i]);
-      }
-    }
-  };
   const int64_t steps = start[window.rows()];
-  finite("timestep", plan.timestep, steps);
-  finite("sample", plan.sample, steps);
-  finite("output", plan.output, steps);
-  finite("noise", plan.noise, steps);
+  require_all_finite(plan.timestep, steps, "plan.timestep");
+  require_all_finite(plan.sample, steps, "plan.sample");
+  require_all_finite(plan.output, steps, "plan.output");
+  require_all_finite(plan.noise, steps, "plan.noise");
   for (int64_t i = 0; i < steps; ++i) {
     if (plan.averages[i] > 1) {
       fail(SMPO_INVALID_ARGUMENT, "plan.averages[", i, "]: expected 0..1, got ", int{plan.averages[i]});
     }
   }
-  finite("target_sample", plan.target_sample, window.rows());
-  finite("target_clean", plan.target_clean, window.rows());
+  require_all_finite(plan.target_sample, window.rows(), "plan.target_sample");
+  require_all_finite(plan.target_clean, window.rows(), "plan.target_clean");
 }
 
 class Run final {
@@ -155,16 +148,12 @@ class Run final {
       images.push_back(place.row);
       pairs.push_back(place.row % window_.pairs());
     }
-    const auto index = [&](std::vector<int64_t>& values) {
-      return at::from_blob(values.data(), {slots}, at::kLong)
-          .to(latents_RN_.device(), at::kLong, /*non_blocking=*/false, /*copy=*/true);
-    };
-    const at::Tensor pair_index = index(pairs);
+    const at::Tensor pair_index = copy_to<int64_t>(latents_RN_.device(), pairs);
     const auto of = [](const at::Tensor& all, const at::Tensor& which) {
       return all.defined() ? all.index_select(0, which) : at::Tensor();
     };
     const models::UNet& unet = require_unet(model_);
-    const at::Tensor image_index = index(images);
+    const at::Tensor image_index = copy_to<int64_t>(latents_RN_.device(), images);
     inputs_ =
         unet_inputs(unet, latents_RN_.index_select(0, image_index), at::empty({slots}, window_.latents_RCHW.options()),
                     of(window_.encoder_hidden_states_WSD, pair_index), of(window_.text_embeds_WE, pair_index),
@@ -187,8 +176,7 @@ class Run final {
   void predict() {
     std::vector<float> t;
     for (const Place& place : places_) t.push_back(static_cast<float>(plan_.timestep[place.step]));
-    inputs_.timesteps_B = at::from_blob(t.data(), {static_cast<int64_t>(t.size())}, at::kFloat)
-                              .to(latents_RN_.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    inputs_.timesteps_B = copy_to<float>(latents_RN_.device(), t);
     inputs_.sample_BCHW = tape::Var(input_SN_);
     const Clock::time_point start = Clock::now();
     tape::Tape tape = tape::Tape::inference(model_.uses_adapters());
@@ -289,22 +277,18 @@ class Run final {
 
   void update(const std::vector<RenoiseSlot>& slots, const at::Tensor& first, const at::Tensor& second,
               const at::Tensor& noise, bool writes_latents, bool writes_input) {
-    const auto data = [](const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; };
-    const auto dtype = [](const at::Tensor& x) {
-      return x.defined() && x.scalar_type() == at::kBFloat16 ? kernels::DType::kBF16 : kernels::DType::kF32;
-    };
     kernels::RenoiseUpdateArgs args{.slots = static_cast<int64_t>(slots.size()),
                                     .elements = window_.elements(),
                                     .slot_S = slots.data(),
                                     .latents_RN = latents_RN_.const_data_ptr<float>(),
-                                    .first_prediction_SN = data(first),
-                                    .second_prediction_SN = data(second),
-                                    .prediction_dtype = dtype(first),
-                                    .noise_SN = noise.defined() ? noise.const_data_ptr<float>() : nullptr,
+                                    .first_prediction_SN = tape::data_of(first),
+                                    .second_prediction_SN = tape::data_of(second),
+                                    .prediction_dtype = tape::dtype_of(first),
+                                    .noise_SN = tape::data_of<float>(noise),
                                     .clean_latents_RN = window_.latents_RCHW.const_data_ptr<float>(),
                                     .updated_RN = writes_latents ? latents_RN_.mutable_data_ptr<float>() : nullptr,
                                     .unet_input_SN = writes_input ? input_SN_.mutable_data_ptr() : nullptr,
-                                    .unet_input_dtype = dtype(input_SN_),
+                                    .unet_input_dtype = tape::dtype_of(input_SN_),
                                     .target_RN = target_RN_.mutable_data_ptr<float>()};
 #ifdef SMPO_CUDA
     if (!window_.on_cpu()) {

@@ -3,7 +3,6 @@
 #include <ATen/ops/isfinite.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -58,22 +57,6 @@ void require_host_spec(const ParameterGroup::Entry& entry, const TensorSpec& spe
          shape_text(spec.shape()));
   }
 }
-
-at::Tensor require_floating(const at::Tensor& value, const char* name) {
-  if (!at::isFloatingType(value.scalar_type())) {
-    fail(SMPO_DTYPE_MISMATCH, name, ": expected a floating type, got ", dtype_name(dtype_of(value.scalar_type())));
-  }
-  return value;
-}
-
-at::Tensor require_f32(const at::Tensor& value, const char* name) {
-  if (value.scalar_type() != at::kFloat) {
-    fail(SMPO_DTYPE_MISMATCH, name, ": expected f32, got ", dtype_name(dtype_of(value.scalar_type())));
-  }
-  return value;
-}
-
-at::Tensor value_of(const std::shared_ptr<Tensor>& tensor) { return tensor == nullptr ? at::Tensor() : tensor->value; }
 
 UNet::Inputs inputs_of(const UNet& unet, const UNetTensors& inputs) {
   return unet_inputs(unet, value_of(inputs.sample), value_of(inputs.timesteps), value_of(inputs.encoder_hidden_states),
@@ -156,17 +139,17 @@ void read_gradient(Session& session, const Model& model, std::string_view name, 
 void zero_gradients(Model& model) { model.weights().zero_gradients(); }
 
 void add_lora(Model& model, int64_t rank, double alpha, std::vector<std::string> modules) {
-  if (!std::isfinite(alpha)) fail(SMPO_INVALID_ARGUMENT, "spec.alpha: expected a finite number, got ", alpha);
+  require_finite(alpha, "spec.alpha");
   model.weights().add_lora({.rank = rank, .alpha = alpha, .modules = std::move(modules)});
 }
 
 void set_lora_scale(Model& model, double scale) {
-  if (!std::isfinite(scale)) fail(SMPO_INVALID_ARGUMENT, "scale: expected a finite number, got ", scale);
+  require_finite(scale, "scale");
   model.weights().set_lora_scale(scale);
 }
 
 void merge_lora(Model& model, double weight) {
-  if (!std::isfinite(weight)) fail(SMPO_INVALID_ARGUMENT, "weight: expected a finite number, got ", weight);
+  require_finite(weight, "weight");
   if (!model.optimizer.expired()) {
     fail(SMPO_INVALID_ARGUMENT, "model: expected adapters that no optimizer holds: close the optimizer first");
   }
@@ -218,8 +201,7 @@ UNetGradients unet_backward(Model& model, const UNetTensors& tensors, const Tens
   std::vector<int64_t> shape = inputs.sample_BCHW.value.sizes().vec();
   shape[1] = unet.spec().out_channels;
   if (cotangent.value.sizes() != at::IntArrayRef(shape)) {
-    fail(SMPO_SHAPE_MISMATCH, "cotangent: expected ", shape_text(shape), ", got ",
-         shape_text({cotangent.value.sizes().data(), cotangent.value.sizes().size()}));
+    fail(SMPO_SHAPE_MISMATCH, "cotangent: expected ", shape_text(shape), ", got ", shape_text(cotangent.value));
   }
   const at::Tensor seed = require_floating(cotangent.value, "cotangent").to(unet.weights().options().precision);
 

@@ -24,6 +24,7 @@ struct Model {
   std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
                std::unique_ptr<models::ClipVision>>
       network;
+  // Of a UNet: backward runs each layer again.
   bool checkpointing = false;
   // The one that is open on it, if any.
   std::weak_ptr<const Optimizer> optimizer = {};

@@ -2,9 +2,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/from_blob.h>
 
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +13,7 @@
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/preference_loss.h"
+#include "tape/kernel_call.h"
 #include "tape/tape.h"
 
 #ifdef SMPO_CUDA
@@ -48,8 +47,7 @@ at::Tensor timesteps_of(const Window& window, const smpo_pair_batch& batch) {
       t.push_back(static_cast<float>(window.options.timesteps[static_cast<size_t>(first + i)]));
     }
   }
-  return at::from_blob(t.data(), {static_cast<int64_t>(t.size())}, at::kFloat)
-      .to(window.latents_RCHW.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  return copy_to<float>(window.latents_RCHW.device(), t);
 }
 
 kernels::PairLoss decode(const smpo_pair_loss& loss) {
@@ -76,14 +74,7 @@ kernels::PairLoss decode(const smpo_pair_loss& loss) {
 // One number for each pair, on the device; undefined for null.
 at::Tensor by_pair(const Window& window, const double* values, uint32_t pairs) {
   if (values == nullptr) return {};
-  return at::from_blob(const_cast<double*>(values), {static_cast<int64_t>(pairs)}, at::kDouble)
-      .to(window.latents_RCHW.device(), at::kDouble, /*non_blocking=*/false, /*copy=*/true);
-}
-
-const double* data_of(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<double>() : nullptr; }
-
-kernels::DType kernel_dtype(const at::Tensor& x) {
-  return x.scalar_type() == at::kFloat ? kernels::DType::kF32 : kernels::DType::kBF16;
+  return copy_to<double>(window.latents_RCHW.device(), {values, pairs});
 }
 
 void run(const kernels::PreferenceLossArgs& args, [[maybe_unused]] bool on_cpu) {
@@ -168,14 +159,14 @@ void accumulate(Window& window, Model& policy, const Model* reference, const smp
       .elements = window.elements(),
       .loss = pair_loss,
       .prediction_RN = prediction.const_data_ptr(),
-      .prediction_dtype = kernel_dtype(prediction),
-      .reference_RN = wants_reference ? reference_prediction.const_data_ptr() : nullptr,
-      .reference_dtype = wants_reference ? kernel_dtype(reference_prediction) : kernels::DType::kF32,
+      .prediction_dtype = tape::dtype_of(prediction),
+      .reference_RN = tape::data_of(reference_prediction),
+      .reference_dtype = tape::dtype_of(reference_prediction),
       .target_RN = target.const_data_ptr(),
       .target_dtype = kernels::DType::kF32,
-      .label_P = data_of(label),
-      .logit_scale_P = data_of(logit_scale),
-      .weight_P = data_of(weight),
+      .label_P = tape::data_of<double>(label),
+      .logit_scale_P = tape::data_of<double>(logit_scale),
+      .weight_P = tape::data_of<double>(weight),
       .gradient_scale = batch.gradient_scale,
       .error_4P = errors.mutable_data_ptr<double>(),
       .logit_P = logits.mutable_data_ptr<double>(),

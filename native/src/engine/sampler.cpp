@@ -40,10 +40,7 @@ constexpr uint32_t kSamplerNoise = 8;
 
 // The plan reads only what is there when its turn comes.
 void check_rows(const SamplerOptions& options) {
-  if (!std::isfinite(options.initial_noise_scale)) {
-    fail(SMPO_INVALID_ARGUMENT, "plan.initial_noise_scale: expected a finite number, got ",
-         options.initial_noise_scale);
-  }
+  require_finite(options.initial_noise_scale, "plan.initial_noise_scale");
   size_t entries = 0;
   bool saved = false;
   for (size_t i = 0; i < options.rows.size(); ++i) {
@@ -90,8 +87,8 @@ at::Tensor joined(const at::Tensor& negative, const at::Tensor& positive, const 
   }
   if (!positive.defined()) return positive;
   if (negative.sizes() != positive.sizes()) {
-    const auto text = [](const at::Tensor& t) { return shape_text({t.sizes().data(), t.sizes().size()}); };
-    fail(SMPO_SHAPE_MISMATCH, "inputs.negative_", name, ": expected ", text(positive), ", got ", text(negative));
+    fail(SMPO_SHAPE_MISMATCH, "inputs.negative_", name, ": expected ", shape_text(positive), ", got ",
+         shape_text(negative));
   }
   return at::cat({negative, positive});
 }
@@ -156,18 +153,11 @@ void take_row(Session& session, Sampler& sampler) {
 
 std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOptions options, const UNetTensors& prompt,
                                       const UNetTensors& negative) {
-  const models::UNet& network = require_unet(*unet);
-  if (network.spec().in_channels != network.spec().out_channels) {
-    fail(SMPO_UNSUPPORTED, "model: expected a UNet that predicts what it is given, got ", network.spec().in_channels,
-         " channels in and ", network.spec().out_channels, " out");
-  }
+  const models::UNet& network = require_denoiser(*unet, "model");
   check_rows(options);
   const bool guided = options.guidance_scale != 1.0;
-  const auto value = [](const std::shared_ptr<Tensor>& tensor) {
-    return tensor == nullptr ? at::Tensor() : tensor->value;
-  };
   const auto side = [&](const std::shared_ptr<Tensor>& own, const std::shared_ptr<Tensor>& other, const char* name) {
-    return guided ? joined(value(other), value(own), name) : value(own);
+    return guided ? joined(value_of(other), value_of(own), name) : value_of(own);
   };
   const at::Tensor& noise = prompt.sample->value;
   const int64_t batch = noise.dim() > 0 ? noise.size(0) : 0;

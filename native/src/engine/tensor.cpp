@@ -98,6 +98,24 @@ at::Tensor view_of_host(const TensorSpec& spec, void* data) {
   return at::from_blob(data, sizes(spec), at::TensorOptions().dtype(scalar_type(spec.dtype())));
 }
 
+std::string shape_text(const at::Tensor& tensor) {
+  return shape_text(std::span(tensor.sizes().data(), tensor.sizes().size()));
+}
+
+const at::Tensor& require_f32(const at::Tensor& value, const char* name) {
+  if (value.scalar_type() != at::kFloat) {
+    fail(SMPO_DTYPE_MISMATCH, name, ": expected f32, got ", dtype_name(dtype_of(value.scalar_type())));
+  }
+  return value;
+}
+
+const at::Tensor& require_floating(const at::Tensor& value, const char* name) {
+  if (!at::isFloatingType(value.scalar_type())) {
+    fail(SMPO_DTYPE_MISMATCH, name, ": expected a floating type, got ", dtype_name(dtype_of(value.scalar_type())));
+  }
+  return value;
+}
+
 std::shared_ptr<Tensor> zeros(Session& session, const TensorSpec& spec) {
   return hold(at::zeros(sizes(spec), options(session, spec.dtype())));
 }

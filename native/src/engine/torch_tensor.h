@@ -3,9 +3,12 @@
 #define SMPO_ENGINE_TORCH_TENSOR_H_
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "engine/tensor_spec.h"
 #include "engine/tensor_value.h"
@@ -20,11 +23,29 @@ at::ScalarType scalar_type(int32_t dtype);
 int32_t dtype_of(at::ScalarType type);
 at::Device torch_device(const Session& session);
 
+// Undefined for null.
+inline at::Tensor value_of(const std::shared_ptr<Tensor>& tensor) { return tensor ? tensor->value : at::Tensor(); }
+
 // A row-major tensor with these values, which are copied only where they are not.
 std::shared_ptr<Tensor> hold(at::Tensor value);
 
 // A view of the caller's memory. It must not outlive the call.
 at::Tensor view_of_host(const TensorSpec& spec, void* data);
+
+// A copy of the values on a device, [n].
+template <typename Value>
+at::Tensor copy_to(at::Device device, std::span<const Value> values) {
+  constexpr at::ScalarType kType = c10::CppTypeToScalarType<Value>::value;
+  return at::from_blob(const_cast<Value*>(values.data()), {static_cast<int64_t>(values.size())}, kType)
+      .to(device, kType, /*non_blocking=*/false, /*copy=*/true);
+}
+
+// "[2,4]"
+std::string shape_text(const at::Tensor& tensor);
+
+// The argument. Throws Error(SMPO_DTYPE_MISMATCH), naming it, when its type is another.
+const at::Tensor& require_f32(const at::Tensor& value, const char* name);
+const at::Tensor& require_floating(const at::Tensor& value, const char* name);
 
 }  // namespace smpo::engine
 

@@ -7,7 +7,6 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -28,32 +27,18 @@ constexpr uint32_t kForwardNoise = 5;
 constexpr int64_t kItemEnd = int64_t{1} << 44;
 constexpr int32_t kTimestepEnd = 1 << 24;  // exact in f32
 
-std::string shape_of(const at::Tensor& tensor) { return shape_text({tensor.sizes().data(), tensor.sizes().size()}); }
-
-void require_f32(const at::Tensor& value, const char* name) {
-  if (value.scalar_type() != at::kFloat) {
-    fail(SMPO_DTYPE_MISMATCH, name, ": expected f32, got ", dtype_name(dtype_of(value.scalar_type())));
-  }
-}
-
 // `rank` dimensions, the first of `first` entries, and something in each.
 void require_rows(const at::Tensor& value, int64_t rank, int64_t first, const char* name, const char* shape) {
   if (value.dim() != rank || value.size(0) != first || value.numel() == 0) {
-    fail(SMPO_SHAPE_MISMATCH, name, ": expected ", shape, " with ", first, " in front, got ", shape_of(value));
+    fail(SMPO_SHAPE_MISMATCH, name, ": expected ", shape, " with ", first, " in front, got ", shape_text(value));
   }
 }
 
 // A coefficient of every row, as a column that broadcasts over [R,C,H,W].
 at::Tensor column(const Window& window, const double* values, const char* name) {
-  std::vector<float> narrowed(static_cast<size_t>(window.rows()));
-  for (size_t row = 0; row < narrowed.size(); ++row) {
-    if (!std::isfinite(values[row])) {
-      fail(SMPO_INVALID_ARGUMENT, name, "[", row, "]: expected a finite number, got ", values[row]);
-    }
-    narrowed[row] = static_cast<float>(values[row]);
-  }
-  return at::from_blob(narrowed.data(), {window.rows(), 1, 1, 1}, at::kFloat)
-      .to(window.latents_RCHW.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  require_all_finite(values, window.rows(), name);
+  const std::vector<float> narrowed(values, values + window.rows());
+  return copy_to<float>(window.latents_RCHW.device(), narrowed).view({-1, 1, 1, 1});
 }
 
 }  // namespace
@@ -63,10 +48,10 @@ std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, c
   require_f32(mean.value, "mean");
   require_f32(logvar.value, "logvar");
   if (mean.value.dim() != 4 || mean.value.sizes() != logvar.value.sizes()) {
-    fail(SMPO_SHAPE_MISMATCH, "logvar: expected [B,L,h,w] as mean, which is ", shape_of(mean.value), ", got ",
-         shape_of(logvar.value));
+    fail(SMPO_SHAPE_MISMATCH, "logvar: expected [B,L,h,w] as mean, which is ", shape_text(mean.value), ", got ",
+         shape_text(logvar.value));
   }
-  if (!std::isfinite(scale)) fail(SMPO_INVALID_ARGUMENT, "scale: expected a finite number, got ", scale);
+  require_finite(scale, "scale");
   Tensor normal{at::empty_like(mean.value)};
   fill_normal(session, normal, kVaeSample, step, items);
   return hold(logvar.value.mul(0.5).exp_().mul_(normal.value).add_(mean.value).mul_(scale));

@@ -7,8 +7,8 @@
 //   d_x[r][c]        = d_y[r][c] gelu(x[r][C + c])
 //   d_x[r][C + c]    = d_y[r][c] x[r][c] gelu'(x[r][C + c])
 //
-// Tolerance against the reference (f64 of the same inputs): with g the gate, kGegluTolerance * |other factors| *
-// max(1, |g|) absolutely, and one rounding of bf16 relatively. The same bits on every device and instruction set.
+// Tolerance against the reference (f64 of the same inputs): with g the gate, kGegluRoundings * 2^-24 * |other factors|
+// * max(1, |g|) absolutely, and one rounding of bf16 relatively. The same bits on every device and instruction set.
 #ifndef SMPO_KERNELS_GEGLU_H_
 #define SMPO_KERNELS_GEGLU_H_
 
@@ -21,7 +21,7 @@
 namespace smpo::kernels {
 
 /// gelu's own error (8), and the products.
-inline constexpr double kGegluTolerance = 11.0 / 16777216.0;
+inline constexpr int kGegluRoundings = 11;
 
 struct GegluArgs {
   int64_t rows = 0;      // R

@@ -92,11 +92,12 @@ Var geglu(Tape& tape, const Var& x_var) {
   check(x_var.size(-1) % 2 == 0 && x_var.size(-1) > 0, "geglu", "", ": an even last dimension, got ",
         x_var.value.sizes());
   const at::Tensor x = x_var.value.contiguous();
-  at::Tensor y = has_kernel(x) ? geglu_by_kernel(x) : geglu_by_aten(x);
+  const auto forward = [x] { return has_kernel(x) ? geglu_by_kernel(x) : geglu_by_aten(x); };
+  at::Tensor y = forward();
   if (!tape.tracks(x_var)) {
     return {std::move(y)};
   }
-  return tape.record(std::move(y), [x, node = x_var.node](Tape& t, const at::Tensor& gradient) {
+  return tape.record_recomputed(std::move(y), forward, [x, node = x_var.node](Tape& t, const at::Tensor& gradient) {
     const at::Tensor d_y = gradient.contiguous();
     t.accumulate(node, has_kernel(x) ? geglu_backward_by_kernel(d_y, x) : geglu_backward_by_aten(d_y, x));
   });

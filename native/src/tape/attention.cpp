@@ -22,7 +22,7 @@ at::Tensor joined(const at::Tensor& x_BNSC) {
 }
 
 /// What the forward kernel leaves for its backward.
-struct Kept {
+struct Attended {
   at::Tensor q_BNSC, k_BNTC, v_BNTC;
   at::Tensor out_BNSC = {};
   at::Tensor logsumexp_BNS = {};
@@ -30,7 +30,7 @@ struct Kept {
   at::Tensor philox_seed = {}, philox_offset = {};
 };
 
-void attend(Kept& kept, bool causal) {
+void attend(Attended& kept, bool causal) {
   if (kept.q_BNSC.is_cuda()) {
     std::tie(kept.out_BNSC, kept.logsumexp_BNS, kept.philox_seed, kept.philox_offset) =
         at::_scaled_dot_product_efficient_attention(kept.q_BNSC, kept.k_BNTC, kept.v_BNTC, /*attn_bias=*/{},
@@ -42,7 +42,7 @@ void attend(Kept& kept, bool causal) {
   }
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Kept& kept, const at::Tensor& d_out_BNSC,
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attended& kept, const at::Tensor& d_out_BNSC,
                                                                bool causal) {
   if (kept.q_BNSC.is_cuda()) {
     auto [d_q, d_k, d_v, d_bias] = at::_scaled_dot_product_efficient_attention_backward(
@@ -65,9 +65,9 @@ Var attention(Tape& tape, const Var& q_BSC, const Var& k_BTC, const Var& v_BTC, 
             k_BTC.size(2) == channels && channels % options.heads == 0,
         "attention", "", "q ", q_BSC.value.sizes(), ", k ", k_BTC.value.sizes(), ", v ", v_BTC.value.sizes(),
         ", heads ", options.heads);
-  Kept kept{.q_BNSC = by_head(q_BSC.value, options.heads),
-            .k_BNTC = by_head(k_BTC.value, options.heads),
-            .v_BNTC = by_head(v_BTC.value, options.heads)};
+  Attended kept{.q_BNSC = by_head(q_BSC.value, options.heads),
+                .k_BNTC = by_head(k_BTC.value, options.heads),
+                .v_BNTC = by_head(v_BTC.value, options.heads)};
   attend(kept, options.causal);
   at::Tensor y = joined(kept.out_BNSC);
   if (!tape.tracks({q_BSC, k_BTC, v_BTC})) {

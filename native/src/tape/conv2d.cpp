@@ -54,33 +54,35 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
     return {std::move(y)};
   }
   const bool keep_input = layer.weight.trainable() || (lora != nullptr && lora->trainable());
-  return tape.record(std::move(y),
-                     [&layer, lora, geometry, low, x_node = x_BCHW.node, sample_bias_node = options.sample_bias.node,
-                      residual_node = options.residual.node, x_shape = x.sizes().vec(),
-                      x = keep_input ? x : at::Tensor()](Tape& t, const at::Tensor& gradient) {
-                       t.accumulate(residual_node, gradient);
-                       const at::Tensor d_y = gradient.contiguous(at::MemoryFormat::ChannelsLast);
-                       if (sample_bias_node >= 0) {
-                         // Sums in f32, given back in the dtype of the activations.
-                         const auto sums = d_y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-                         t.accumulate(sample_bias_node, d_y.sum({2, 3}, /*keepdim=*/false, sums).to(d_y.scalar_type()));
-                       }
-                       accumulate_columns(layer.bias, pixels(d_y));
-                       accumulate_weight(layer.weight, d_y, x, geometry);
-                       at::Tensor d_low;
-                       if (lora != nullptr) {
-                         accumulate_weight(lora->up, d_y, low, kPointwise);
-                         d_low = input_gradient(d_y, low.sizes(), lora->up.value, kPointwise).mul_(lora->scale);
-                         accumulate_weight(lora->down, d_low, x, geometry);
-                       }
-                       if (x_node >= 0) {
-                         at::Tensor d_x = input_gradient(d_y, x_shape, layer.weight.value, geometry);
-                         if (lora != nullptr) {
-                           d_x.add_(input_gradient(d_low, x_shape, lora->down.value, geometry));
-                         }
-                         t.accumulate(x_node, d_x.to(gradient.scalar_type()));
-                       }
-                     });
+  return tape.record(
+      std::move(y), [&layer, lora, geometry, low, x_node = x_BCHW.node, sample_bias_node = options.sample_bias.node,
+                     residual_node = options.residual.node, x_shape = x.sizes().vec(),
+                     kept = keep_input ? x_BCHW.kept() : Kept()](Tape& t, const at::Tensor& gradient) {
+        t.accumulate(residual_node, gradient);
+        const at::Tensor d_y = gradient.contiguous(at::MemoryFormat::ChannelsLast);
+        if (sample_bias_node >= 0) {
+          // Sums in f32, given back in the dtype of the activations.
+          const auto sums = d_y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+          t.accumulate(sample_bias_node, d_y.sum({2, 3}, /*keepdim=*/false, sums).to(d_y.scalar_type()));
+        }
+        const at::Tensor input =
+            kept.value().defined() ? kept.value().contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
+        accumulate_columns(layer.bias, pixels(d_y));
+        accumulate_weight(layer.weight, d_y, input, geometry);
+        at::Tensor d_low;
+        if (lora != nullptr) {
+          accumulate_weight(lora->up, d_y, low, kPointwise);
+          d_low = input_gradient(d_y, low.sizes(), lora->up.value, kPointwise).mul_(lora->scale);
+          accumulate_weight(lora->down, d_low, input, geometry);
+        }
+        if (x_node >= 0) {
+          at::Tensor d_x = input_gradient(d_y, x_shape, layer.weight.value, geometry);
+          if (lora != nullptr) {
+            d_x.add_(input_gradient(d_low, x_shape, lora->down.value, geometry));
+          }
+          t.accumulate(x_node, d_x.to(gradient.scalar_type()));
+        }
+      });
 }
 
 }  // namespace smpo::tape

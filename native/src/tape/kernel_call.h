@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
+#include <type_traits>
+
 #include "kernels/types.h"
 #include "tape/check.h"
 #include "tape/weights.h"
@@ -16,12 +18,20 @@ inline bool has_kernel(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
+/// Of what a kernel takes: bf16, or else f32. Undefined: f32.
 inline kernels::DType dtype_of(const at::Tensor& x) {
-  return x.scalar_type() == at::kFloat ? kernels::DType::kF32 : kernels::DType::kBF16;
+  return x.defined() && x.scalar_type() == at::kBFloat16 ? kernels::DType::kBF16 : kernels::DType::kF32;
 }
 
-/// Null where undefined.
-inline const void* data_of(const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
+/// Null where undefined. With a type, which must be the tensor's, a pointer to it.
+template <typename Value = void>
+const Value* data_of(const at::Tensor& x) {
+  if constexpr (std::is_void_v<Value>) {
+    return x.defined() ? x.const_data_ptr() : nullptr;
+  } else {
+    return x.defined() ? x.const_data_ptr<Value>() : nullptr;
+  }
+}
 
 inline at::Tensor workspace_of(int64_t bytes) { return at::empty({bytes}, at::TensorOptions(at::kByte)); }
 

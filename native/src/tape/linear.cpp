@@ -40,13 +40,14 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
   // A frozen layer needs only its weight to hand the gradient on.
   const bool keep_input = layer.weight.trainable() || (lora != nullptr && lora->trainable());
   return tape.record(std::move(y), [&layer, lora, x_node = x.node, residual_node = options.residual.node,
-                                    x_shape = x.value.sizes().vec(), x_MC = keep_input ? x_MC : at::Tensor(),
+                                    x_shape = x.value.sizes().vec(), kept = keep_input ? x.kept() : Kept(),
                                     low_MR](Tape& t, const at::Tensor& d_y) {
     t.accumulate(residual_node, d_y);
     const at::Tensor d_y_MD = widened(as_matrix(d_y));  // Once for all its products.
+    const at::Tensor input_MC = kept.value().defined() ? as_matrix(kept.value()) : at::Tensor();
     accumulate_columns(layer.bias, d_y_MD);
     if (layer.weight.trainable()) {
-      accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, x_MC);
+      accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, input_MC);
     }
     at::Tensor d_low_MR;
     if (lora != nullptr) {
@@ -55,7 +56,7 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
       }
       d_low_MR = product(d_y_MD, matrix_of(lora->up.value)).mul_(lora->scale);
       if (lora->down.trainable()) {
-        accumulate_outer(matrix_of(lora->down.grad), d_low_MR, x_MC);
+        accumulate_outer(matrix_of(lora->down.grad), d_low_MR, input_MC);
       }
     }
     if (x_node >= 0) {

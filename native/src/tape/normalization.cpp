@@ -114,15 +114,20 @@ Var group_norm_with(Tape& tape, const Var& x_BCHW, const Layer& layer, int64_t g
         "group_norm", layer.weight.name, ": input ", x_BCHW.value.sizes(), ", weight ", layer.weight.value.sizes(),
         ", groups ", groups);
   GroupNorm norm{.x_BCHW = x_BCHW.value.contiguous(kChannelsLast), .groups = groups, .eps = eps, .silu = silu};
-  at::Tensor y = has_kernel(norm.x_BCHW) ? forward_by_kernel(norm, layer) : forward_by_aten(norm, layer);
+  const auto forward = [](GroupNorm& of, const Layer& with) {
+    return has_kernel(of.x_BCHW) ? forward_by_kernel(of, with) : forward_by_aten(of, with);
+  };
+  at::Tensor y = forward(norm, layer);
   if (!tape.tracks(x_BCHW) && !tape.trains(layer)) {
     return {std::move(y)};
   }
-  return tape.record(std::move(y), [&layer, norm, node = x_BCHW.node](Tape& t, const at::Tensor& gradient) {
-    const at::Tensor d_y = gradient.contiguous(kChannelsLast);
-    t.accumulate(node, has_kernel(d_y) ? backward_by_kernel(norm, layer, d_y, node >= 0)
-                                       : backward_by_aten(norm, layer, d_y, node >= 0));
-  });
+  return tape.record_recomputed(
+      std::move(y), [&layer, norm, forward]() mutable { return forward(norm, layer); },
+      [&layer, norm, node = x_BCHW.node](Tape& t, const at::Tensor& gradient) {
+        const at::Tensor d_y = gradient.contiguous(kChannelsLast);
+        t.accumulate(node, has_kernel(d_y) ? backward_by_kernel(norm, layer, d_y, node >= 0)
+                                           : backward_by_aten(norm, layer, d_y, node >= 0));
+      });
 }
 
 // ---- layer norm
@@ -234,9 +239,11 @@ Var layer_norm(Tape& tape, const Var& x, const Layer& layer, double eps) {
   if (!tape.tracks(x) && !tape.trains(layer)) {
     return {std::move(y)};
   }
-  return tape.record(std::move(y), [&layer, norm, node = x.node](Tape& t, const at::Tensor& d_y) {
-    t.accumulate(node, backward(norm, layer, d_y.contiguous(), /*d_sum=*/{}, node >= 0));
-  });
+  return tape.record_recomputed(
+      std::move(y), [&layer, norm, eps]() mutable { return forward(norm, /*residual=*/{}, layer, eps); },
+      [&layer, norm, node = x.node](Tape& t, const at::Tensor& d_y) {
+        t.accumulate(node, backward(norm, layer, d_y.contiguous(), /*d_sum=*/{}, node >= 0));
+      });
 }
 
 AddLayerNorm add_layer_norm(Tape& tape, const Var& x, const Var& residual, const Layer& layer, double eps) {

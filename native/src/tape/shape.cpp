@@ -140,9 +140,14 @@ Var tokens(Tape& tape, const Var& x_BCHW) {
   if (!tape.tracks(x_BCHW)) {
     return {std::move(y)};
   }
-  return tape.record(std::move(y), [node = x_BCHW.node, height, width](Tape& t, const at::Tensor& d_y) {
+  const auto backward = [node = x_BCHW.node, height, width](Tape& t, const at::Tensor& d_y) {
     t.accumulate(node, d_y.reshape({d_y.size(0), height, width, d_y.size(2)}).permute({0, 3, 1, 2}));
-  });
+  };
+  if (x_BCHW.again == nullptr) {
+    return tape.record(std::move(y), backward);
+  }
+  return tape.record_recomputed(
+      std::move(y), [again = x_BCHW.again, to_tokens] { return to_tokens(again->value()); }, backward);
 }
 
 Var picture(Tape& tape, const Var& x_BSC, int64_t height, int64_t width) {

@@ -84,6 +84,17 @@ Var Tape::record(at::Tensor value, Backward backward) {
   })[0];
 }
 
+Var Tape::record_recomputed(at::Tensor value, std::function<at::Tensor()> compute, Backward backward) {
+  auto again = std::make_shared<Recomputed>(std::move(compute));
+  Var output =
+      record(std::move(value), [again, backward = std::move(backward)](Tape& tape, const at::Tensor& gradient) {
+        again->give_back();
+        backward(tape, gradient);
+      });
+  output.again = std::move(again);
+  return output;
+}
+
 std::vector<Var> Tape::record(std::vector<at::Tensor> values, BackwardOfMany backward) {
   if (!options_.record || spent_) {
     throw std::logic_error(spent_ ? "tape: recording after backward" : "tape: recording on an inference tape");

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -30,11 +31,45 @@
 
 namespace smpo::tape {
 
+/// A value that is cheap to compute from what its op keeps for its own backward: a norm's, an activation's. Those whose
+/// backward wants it keep this in place of the value. The first of them computes it, with the bits it had, and the op's
+/// own backward, which runs after theirs, gives it back.
+class Recomputed {
+ public:
+  explicit Recomputed(std::function<at::Tensor()> compute) : compute_(std::move(compute)) {}
+
+  const at::Tensor& value() {
+    if (!value_.defined()) value_ = compute_();
+    return value_;
+  }
+  void give_back() { value_.reset(); }
+
+ private:
+  std::function<at::Tensor()> compute_;
+  at::Tensor value_;
+};
+
+/// What a record keeps of a value: the value, or the way to it. Undefined until assigned.
+class Kept {
+ public:
+  Kept() = default;
+  explicit Kept(at::Tensor value) : value_(std::move(value)) {}
+  explicit Kept(std::shared_ptr<Recomputed> again) : again_(std::move(again)) {}
+
+  const at::Tensor& value() const { return again_ ? again_->value() : value_; }
+
+ private:
+  at::Tensor value_;
+  std::shared_ptr<Recomputed> again_;
+};
+
 /// A value in a forward pass, and its place on the tape. Cheap to copy: the tensor is shared.
 struct Var {
   at::Tensor value;
   /// Node of the tape that made it; negative: a constant, to which no gradient flows.
   int32_t node = kConstant;
+  /// Null: whoever needs the value later keeps it.
+  std::shared_ptr<Recomputed> again = nullptr;
 
   static constexpr int32_t kConstant = -1;
 
@@ -43,6 +78,7 @@ struct Var {
       : value(std::move(tensor)), node(id) {}  // NOLINT: a tensor is a constant
 
   bool defined() const { return value.defined(); }
+  Kept kept() const { return again ? Kept(again) : Kept(value); }
   int64_t size(int64_t dim) const { return value.size(dim); }
 };
 
@@ -114,6 +150,8 @@ class Tape {
 
   Var record(at::Tensor value, Backward backward);
   std::vector<Var> record(std::vector<at::Tensor> values, BackwardOfMany backward);
+  /// Likewise of a value that `compute` makes again with the same bits, from what `backward` keeps.
+  Var record_recomputed(at::Tensor value, std::function<at::Tensor()> compute, Backward backward);
 
   /// Adds to the gradient of a node. A constant takes none: callers may skip the work by asking `tracks` or `node`.
   void accumulate(int32_t node, at::Tensor gradient);

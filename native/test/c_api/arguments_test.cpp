@@ -418,6 +418,13 @@ std::vector<Case> option_cases() {
             "options.checkpointing: expected 0..1, got 2")}});
 }
 
+// Of a model without a backward pass.
+std::vector<Case> encoder_option_cases() {
+  return joined({option_cases(),
+                 {{"checkpointing", [](Arguments& a) { a.options.checkpointing = 1; }, SMPO_UNSUPPORTED,
+                   "options.checkpointing: expected 0, since this model has no backward pass"}}});
+}
+
 // Of what an encoder is given, whichever of its models and inputs a function takes.
 std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* name) {
   const std::string argument = name;
@@ -444,7 +451,7 @@ std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::
         out_of_range(
             "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
             "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
-       option_cases()});
+       encoder_option_cases()});
 }
 
 // Of a state's name and host memory.
@@ -1038,7 +1045,7 @@ const std::vector<Function>& functions() {
                           "spec.mid_block_attention: expected 0..1, got -1"),
              out_of_range("channels 3", [](Arguments& a) { a.vae_spec.block_out_channels[1] = 3; },
                           "block_out_channels[1]: expected a multiple of norm_num_groups (2), got 3")},
-            option_cases()}),
+            encoder_option_cases()}),
        .session = true},
       {.name = "smpo_clip_text_open",
        .call =

@@ -49,7 +49,8 @@ struct GegluCase {
 
 /// The largest product of factors in these data is about 5 * 5 * 5.
 inline void expect_geglu_agreement(const Tensor& got, const Tensor& wanted) {
-  const Tolerance tolerance = against_rounded(Tolerance::elementwise(11, 64, got.dtype()), got.dtype());
+  const Tolerance tolerance =
+      against_rounded(Tolerance::elementwise(kernels::kGegluRoundings, 64, got.dtype()), got.dtype());
   const std::vector<float> values = floats_of(got);
   EXPECT_TRUE(is_close<float>(values, doubles_of(wanted), tolerance));
   EXPECT_TRUE(

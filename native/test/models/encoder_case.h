@@ -55,20 +55,37 @@ testing::AssertionResult has_the_parameters_of(const smpo::test::Golden& golden,
   return testing::AssertionSuccess();
 }
 
-/// Within tolerance of the golden tensor caseK.NAME in f32; in bf16 the error joins `errors`, beside the peer's own.
-inline void expect_golden(const smpo::test::Golden& golden, size_t k, const std::string& name, const at::Tensor& value,
-                          BFloat16Errors& errors) {
-  const at::Tensor& wanted = golden.tensor("case" + std::to_string(k) + "." + name);
-  const double error = tape::test::relative_error(value, wanted);
-  std::printf("case%zu.%s %s: %.2g\n", k, name.c_str(), at::toString(value.scalar_type()), error);
-  if (value.scalar_type() == at::kFloat) {
+/// What one run of a model gives, by name.
+using Results = std::map<std::string, at::Tensor>;
+
+/// In f32 each result is the golden tensor caseK.NAME, within tolerance.
+inline void expect_golden(const smpo::test::Golden& golden, size_t k, const Results& results) {
+  for (const auto& [name, value] : results) {
+    const at::Tensor& wanted = golden.tensor("case" + std::to_string(k) + "." + name);
+    std::printf("case%zu.%s: %.2g\n", k, name.c_str(), tape::test::relative_error(value, wanted));
+    EXPECT_EQ(value.scalar_type(), at::kFloat);
     EXPECT_TRUE(tape::test::matches(value, wanted, kEncoderTolerance)) << name;
-    return;
   }
-  const double peer = golden.json["cases"].array().at(k)["bf16_error"][name].number();
-  EXPECT_EQ(value.scalar_type(), at::kBFloat16);
-  errors.add(error, peer);
-  EXPECT_GT(error, 0x1p-12) << name << ": no rounding at all: is this bf16?";
+}
+
+/// Case k's results in bf16 err, over its draws, no more than the peer's. `results_of(model, draw)` runs either model
+/// on the draw's inputs.
+template <typename Model>
+void expect_bf16_errors_of_the_peer(const smpo::test::Golden& golden, size_t k, const Model& wide, const Model& narrow,
+                                    const std::function<Results(const Model&, int64_t draw)>& results_of) {
+  const smpo::test::Json& described = golden.json["cases"].array().at(k);
+  const int64_t draws = described["bf16_draws"].integer();
+  BFloat16Errors errors;
+  for (int64_t draw = 0; draw < draws; ++draw) {
+    const Results exact = results_of(wide, draw), rounded = results_of(narrow, draw);
+    for (const auto& [name, value] : rounded) {
+      EXPECT_EQ(value.scalar_type(), at::kBFloat16);
+      const double error = tape::test::relative_error(value, exact.at(name));
+      EXPECT_GT(error, 0x1p-12) << name << ": no rounding at all: is this bf16?";
+      errors.add(name, error);
+    }
+  }
+  EXPECT_TRUE(errors.within_allowance(described["bf16_error"], draws));
 }
 
 /// Same bits, whatever the strides.

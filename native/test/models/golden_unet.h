@@ -59,10 +59,11 @@ struct UNetCase {
   at::Tensor cotangent;
 };
 
-inline UNetCase golden_case(const smpo::test::Golden& golden, size_t index, at::ScalarType precision = at::kFloat) {
+inline UNetCase golden_case(const smpo::test::Golden& golden, size_t index, at::ScalarType precision = at::kFloat,
+                            int64_t draw = 0) {
   const smpo::test::Json& description = golden.json["cases"].array().at(index);
   const auto value = [&](const std::string& name) {
-    return smpo::test::synthetic_input("case" + std::to_string(index) + "." + name,
+    return smpo::test::synthetic_input(smpo::test::draw_prefix(index, draw) + name,
                                        description["shapes"][name].integers());
   };
   UNetCase result;

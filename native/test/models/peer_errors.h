@@ -4,37 +4,59 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include "support/json.h"
 
 namespace smpo::models::test {
 
-/// Our error in bf16 against that of the peer's bf16, both against the peer's f32: another order of roundings may have
-/// this much more.
+/// Our error in bf16 against that of the peer's bf16, both against f32: another order of roundings may have this much
+/// more.
 constexpr double kBf16Allowance = 1.2;
 
-/// Errors in bf16, ours over the peer's. Each is one draw of roundings, and that of a small output (a projection of 20
-/// numbers) varies by a third from draw to draw on either side; so the allowance is for their mean square, and a single
-/// one may be twice the peer's.
+/// Our errors in bf16, by result. One input is one draw of roundings, whose error varies, that of a result of 20
+/// numbers by a third; so each result's is the root mean square over several inputs, as the peer's is (tools/golden).
 class BFloat16Errors {
  public:
-  void add(double ours, double peers) {
-    const double ratio = ours / peers;
-    squares_ += ratio * ratio;
-    largest_ = std::max(largest_, ratio);
-    ++count_;
+  void add(const std::string& result, double error) {
+    Sum& sum = sums_[result];
+    sum.squares += error * error;
+    ++sum.count;
   }
 
-  testing::AssertionResult within_allowance() const {
-    const double ratio = std::sqrt(squares_ / count_);
-    if (count_ > 0 && ratio <= kBf16Allowance && largest_ <= 2.0) return testing::AssertionSuccess();
-    return testing::AssertionFailure() << "errors in bf16 are " << ratio << " times the peer's, the largest "
-                                       << largest_;
+  /// Each result's error at most kBf16Allowance times the peer's, and none missing on either side. `peers`: numbers by
+  /// result; `draws`: how many inputs each is of.
+  testing::AssertionResult within_allowance(const smpo::test::Json& peers, int64_t draws) const {
+    auto verdict = testing::AssertionSuccess();
+    if (peers.object().size() != sums_.size() || sums_.empty()) {
+      verdict = testing::AssertionFailure() << sums_.size() << " results, the peer has " << peers.object().size();
+    }
+    for (const auto& [result, peer] : peers.object()) {
+      const auto found = sums_.find(result);
+      if (found == sums_.end() || found->second.count != draws) {
+        verdict = testing::AssertionFailure() << result << ": expected " << draws << " inputs, got "
+                                              << (found == sums_.end() ? 0 : found->second.count);
+        continue;
+      }
+      const double ratio = std::sqrt(found->second.squares / draws) / peer.number();
+      std::printf("%s: error in bf16 %.2f times the peer's\n", result.c_str(), ratio);
+      if (!(ratio <= kBf16Allowance)) {
+        verdict = testing::AssertionFailure() << result << ": its error in bf16 is " << ratio << " times the peer's";
+      }
+    }
+    return verdict;
   }
 
  private:
-  double squares_ = 0, largest_ = 0;
-  int count_ = 0;
+  struct Sum {
+    double squares = 0;
+    int64_t count = 0;
+  };
+  std::map<std::string, Sum> sums_;
 };
 
 }  // namespace smpo::models::test

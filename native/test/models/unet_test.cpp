@@ -256,29 +256,30 @@ TEST_P(Family, WithoutAdaptersItIsTheModelUnderneath) {
 
 // ---- bf16
 
-TEST(UNetBFloat16, StaysWithinItsRounding) {
+TEST_P(Family, InBf16ErrsNoMoreThanDiffusers) {
   // diffusers' own errors, by tools/golden/unet_bf16.py: which roundings there are differs a little, how many does not.
   const smpo::test::Json theirs = smpo::test::Json::parse(
       smpo::test::read_bytes(std::string(SMPO_SOURCE_DIR) + "/native/test/golden/unet/bf16.json"));
-  BFloat16Errors outputs, gradients;
-  for (const char* family : {"sd1", "sd2", "sdxl", "refiner"}) {
-    SCOPED_TRACE(family);
-    const Golden golden{"unet", family};
-    const auto wide = golden_unet(golden, {.trainable = true});
-    const auto narrow = golden_unet(golden, {.precision = at::kBFloat16, .trainable = true});
-    const Result exact = run_backward(*wide, golden_case(golden, 0));
-    const Result rounded = run_backward(*narrow, golden_case(golden, 0, at::kBFloat16));
-    EXPECT_EQ(rounded.output.scalar_type(), at::kBFloat16);
-    const double output_error = relative_error(rounded.output, exact.output);
-    const double gradient_error =
-        relative_error(narrow->weights().base().gradient(), wide->weights().base().gradient());
-    std::printf("%s: bf16 output %.3g, gradient %.3g\n", family, output_error, gradient_error);
-    outputs.add(output_error, theirs[family]["output"].number());
-    gradients.add(gradient_error, theirs[family]["gradient"].number());
-    EXPECT_GT(output_error, 0x1p-12) << "no rounding at all: is this bf16?";
+  const int64_t draws = theirs["draws"].integer();
+  const auto wide = golden_unet(golden, {.trainable = true});
+  const auto narrow = golden_unet(golden, {.precision = at::kBFloat16, .trainable = true});
+  const auto gradient = [](const UNet& unet) { return unet.weights().base().gradient(); };
+  for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
+    SCOPED_TRACE(k);
+    BFloat16Errors errors;
+    for (int64_t draw = 0; draw < draws; ++draw) {
+      wide->weights().zero_gradients();
+      narrow->weights().zero_gradients();
+      const Result exact = run_backward(*wide, golden_case(golden, k, at::kFloat, draw));
+      const Result rounded = run_backward(*narrow, golden_case(golden, k, at::kBFloat16, draw));
+      EXPECT_EQ(rounded.output.scalar_type(), at::kBFloat16);
+      const double output_error = relative_error(rounded.output, exact.output);
+      EXPECT_GT(output_error, 0x1p-12) << "no rounding at all: is this bf16?";
+      errors.add("output", output_error);
+      errors.add("gradient", relative_error(gradient(*narrow), gradient(*wide)));
+    }
+    EXPECT_TRUE(errors.within_allowance(theirs[GetParam()].array().at(k), draws));
   }
-  EXPECT_TRUE(outputs.within_allowance());
-  EXPECT_TRUE(gradients.within_allowance());
 }
 
 // ---- what is refused

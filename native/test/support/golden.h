@@ -112,6 +112,12 @@ inline at::Tensor synthetic_parameter(std::string_view name, at::IntArrayRef sha
   return name.ends_with(".weight") ? s.mul(0.1f).add(1.0f) : s.mul(0.1f);
 }
 
+/// Of the names of a case's inputs. Draw 0 is the case itself; the others have its shapes and other numbers.
+inline std::string draw_prefix(size_t k, int64_t draw) {
+  const std::string name = "case" + std::to_string(k) + ".";
+  return draw == 0 ? name : name + "draw" + std::to_string(draw) + ".";
+}
+
 /// An input of about unit variance.
 inline at::Tensor synthetic_input(std::string_view name, at::IntArrayRef shape) {
   return synthetic_uniform(name, shape).mul(std::sqrt(3.0f));

@@ -132,6 +132,39 @@ struct Batch {
   }
 };
 
+TEST(Tape, OutputsThatBackwardComputesAgainAreNotKept) {
+  const c10::InferenceMode mode;
+  const Net net = Net::make(at::kFloat);
+  Samples samples(7);
+  const auto gradient = [&](const Layer& layer) {
+    at::Tensor grad = layer.weight.grad;
+    at::Tensor copy = grad.clone();
+    grad.zero_();
+    return copy;
+  };
+  const at::Tensor x = samples.normal({2, 6, Net::kChannels}).to(at::kFloat), d_y = at::ones_like(x);
+  // Two layers on one norm, then one on a geglu.
+  const auto run = [&](bool watch) {
+    Tape tape;
+    Var n = layer_norm(tape, tape.input(x), net.norm3, 1e-5);
+    const Var y = linear(tape, n, net.q, {.residual = linear(tape, n, net.v)});
+    Var g = geglu(tape, linear(tape, y, net.ff_in));
+    const Var z = linear(tape, g, net.ff_out);
+    const auto norm_memory = n.value.storage().getWeakStorageImpl(),
+               gated_memory = g.value.storage().getWeakStorageImpl();
+    if (watch) n = g = Var();
+    EXPECT_EQ(norm_memory.expired(), watch);
+    EXPECT_EQ(gated_memory.expired(), watch);
+    tape.backward({{z, d_y}});
+    return std::vector<at::Tensor>{gradient(net.q), gradient(net.v), gradient(net.ff_out), gradient(net.norm3)};
+  };
+  const std::vector<at::Tensor> wanted = run(false), got = run(true);
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_TRUE(at::equal(got[i], wanted[i])) << i;
+    EXPECT_GT(got[i].abs().max().item<float>(), 0.0f) << i;
+  }
+}
+
 TEST(Tape, CheckpointedSegmentsGiveTheSameBits) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     const Batch batch = Batch::make(2, dtype);

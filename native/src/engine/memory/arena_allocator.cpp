@@ -85,7 +85,7 @@ void* ArenaAllocator::allocate(size_t bytes) {
       // What is pooled counts against the limit too, and against the highest use, but gives way.
       if (fits) {
         const uint64_t used = in_use + capacity, highest = std::max(statistics_.peak, used);
-        const uint64_t resident = std::min(options_.limit_bytes, highest + highest / 16 + options_.slack_bytes);
+        const uint64_t resident = std::min(options_.limit_bytes, highest + highest / 128 + options_.slack_bytes);
         evict_to(resident - used, &evicted);
       }
     }

@@ -11,8 +11,8 @@ namespace smpo::engine {
 struct ArenaOptions {
   uint64_t pool_bytes;   // bytes kept for reuse at most
   uint64_t limit_bytes;  // bytes in use at most: beyond it, out of memory
-  // What is in use and what is pooled together exceed the highest use by a sixteenth and this much at most.
-  uint64_t slack_bytes = uint64_t{64} << 20;
+  // What is in use and what is pooled together exceed the highest use by a 128th part and this much at most.
+  uint64_t slack_bytes = uint64_t{32} << 20;
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more
 };
 

@@ -1,7 +1,5 @@
 package org.smpo.ffi;
 
-import java.util.Objects;
-
 /// The architecture of CLIP's text tower, by transformers' names. Values are checked by the library when the model is
 /// opened.
 ///
@@ -25,23 +23,18 @@ public record ClipTextSpec(
         ClipActivation activation,
         int projectionDim,
         int eosTokenId,
-        double layerNormEps) {
+        double layerNormEps)
+        implements ClipTowerSpec {
 
     /// The activation may not be null.
     public ClipTextSpec {
-        Objects.requireNonNull(activation, "activation");
+        ClipTowerSpec.check(activation);
     }
 
     void write(Struct spec) {
+        writeTower(spec);
         spec.set("vocab_size", vocabSize);
         spec.set("max_position_embeddings", maxPositionEmbeddings);
-        spec.set("hidden_size", hiddenSize);
-        spec.set("intermediate_size", intermediateSize);
-        spec.set("attention_heads", attentionHeads);
-        spec.set("layers", layers);
-        spec.set("activation", activation.code());
-        spec.set("projection_dim", projectionDim);
         spec.set("eos_token_id", eosTokenId);
-        spec.set("layer_norm_eps", layerNormEps);
     }
 }

@@ -1,7 +1,5 @@
 package org.smpo.ffi;
 
-import java.util.Objects;
-
 /// The architecture of CLIP's vision tower, by transformers' names. Values are checked by the library when the model
 /// is opened.
 ///
@@ -25,23 +23,18 @@ public record ClipVisionSpec(
         int layers,
         ClipActivation activation,
         int projectionDim,
-        double layerNormEps) {
+        double layerNormEps)
+        implements ClipTowerSpec {
 
     /// The activation may not be null.
     public ClipVisionSpec {
-        Objects.requireNonNull(activation, "activation");
+        ClipTowerSpec.check(activation);
     }
 
     void write(Struct spec) {
+        writeTower(spec);
         spec.set("image_size", imageSize);
         spec.set("patch_size", patchSize);
         spec.set("channels", channels);
-        spec.set("hidden_size", hiddenSize);
-        spec.set("intermediate_size", intermediateSize);
-        spec.set("attention_heads", attentionHeads);
-        spec.set("layers", layers);
-        spec.set("activation", activation.code());
-        spec.set("projection_dim", projectionDim);
-        spec.set("layer_norm_eps", layerNormEps);
     }
 }

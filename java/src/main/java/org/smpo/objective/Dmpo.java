@@ -19,8 +19,7 @@ public record Dmpo(double beta, double kappa, double alpha) implements Objective
 
     /// @throws IllegalArgumentException when a parameter is out of its range
     public Dmpo {
-        Require.positive("dmpo", "beta", beta);
-        Require.positive("dmpo", "kappa", kappa);
+        Require.strength("dmpo", beta, kappa);
         if (!(alpha >= SMALLEST_ALPHA && alpha <= 1 - SMALLEST_ALPHA)) {
             throw Require.outside("dmpo", "alpha", "a number in [1e-6, 1 - 1e-6]", alpha);
         }

@@ -10,8 +10,7 @@ import java.util.Set;
 public record Dpo(double beta, double kappa) implements Objective {
     /// @throws IllegalArgumentException when a parameter is not a finite number > 0
     public Dpo {
-        Require.positive("dpo", "beta", beta);
-        Require.positive("dpo", "kappa", kappa);
+        Require.strength("dpo", beta, kappa);
     }
 
     /// The authors' launcher for Stable Diffusion 1.5: β 5000, κ ½. (The paper's main run there has β 2000.)

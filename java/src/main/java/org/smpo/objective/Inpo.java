@@ -11,8 +11,7 @@ import java.util.Set;
 public record Inpo(double beta, double kappa, double eta) implements Objective {
     /// @throws IllegalArgumentException when a parameter is out of its range
     public Inpo {
-        Require.positive("inpo", "beta", beta);
-        Require.positive("inpo", "kappa", kappa);
+        Require.strength("inpo", beta, kappa);
         Require.nonNegative("inpo", "eta", eta);
     }
 

@@ -11,8 +11,7 @@ import java.util.Set;
 public record Ipo(double beta, double kappa, double margin) implements Objective {
     /// @throws IllegalArgumentException when a parameter is out of its range
     public Ipo {
-        Require.positive("ipo", "beta", beta);
-        Require.positive("ipo", "kappa", kappa);
+        Require.strength("ipo", beta, kappa);
         Require.finite("ipo", "margin", margin);
     }
 

@@ -12,8 +12,7 @@ import java.util.Set;
 public record Npo(double beta, double kappa) implements Objective {
     /// @throws IllegalArgumentException when a parameter is not a finite number > 0
     public Npo {
-        Require.positive("npo", "beta", beta);
-        Require.positive("npo", "kappa", kappa);
+        Require.strength("npo", beta, kappa);
     }
 
     /// The authors' Stable Diffusion 1.5 script: β 500, κ 1.

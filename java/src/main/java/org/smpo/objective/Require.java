@@ -10,6 +10,12 @@ final class Require {
         }
     }
 
+    /// What every loss with a logit of −κβΔ takes.
+    static void strength(String owner, double beta, double kappa) {
+        positive(owner, "beta", beta);
+        positive(owner, "kappa", kappa);
+    }
+
     static void nonNegative(String owner, String name, double value) {
         if (!(value >= 0) || value == Double.POSITIVE_INFINITY) {
             throw outside(owner, name, "a finite number >= 0", value);

@@ -152,6 +152,22 @@ class NativeModelTest {
     }
 
     @Test
+    void modelsWithoutABackwardPassRefuseCheckpointing() {
+        ModelOptions checkpointing = new ModelOptions(DType.F32, false, true);
+        NativeModel.openUNet(engine, tiny(), checkpointing).close();
+        VaeSpec vae = new VaeSpec(3, 3, 4, List.of(8), 1, 4, true, true, true);
+        ClipVisionSpec vision = new ClipVisionSpec(8, 4, 3, 8, 16, 2, 1, ClipActivation.GELU, 0, 1e-5);
+        List<Runnable> openings = List.of(
+                () -> NativeModel.openVae(engine, vae, checkpointing),
+                () -> NativeModel.openClipText(engine, text(2), checkpointing),
+                () -> NativeModel.openClipVision(engine, vision, checkpointing));
+        assertThat(openings)
+                .allSatisfy(opening -> assertThatExceptionOfType(NotSupportedException.class)
+                        .isThrownBy(opening::run)
+                        .withMessageContaining("options.checkpointing: expected 0"));
+    }
+
+    @Test
     void aModelComputesAndHasGradients() {
         try (NativeModel model = NativeModel.openUNet(engine, tiny(), new ModelOptions(DType.F32, true, false));
                 DeviceTensor sample = tensor(100, 2, 4, 6, 5);

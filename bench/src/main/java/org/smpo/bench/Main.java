@@ -113,7 +113,9 @@ public final class Main {
                     int microBatch,
             @Option(names = "--slots", defaultValue = "0", description = "images inverted at once; default: 2 x pairs")
                     int slots,
-            @Option(names = "--gradient-checkpointing") boolean checkpointing)
+            @Option(names = "--gradient-checkpointing") boolean checkpointing,
+            @Option(names = "--warm-up", defaultValue = "step", description = "state: only AdamW's moments")
+                    String warmUp)
             throws IOException {
         StepBench.Options options = new StepBench.Options(
                 model,
@@ -129,7 +131,12 @@ public final class Main {
                 checkpointing);
         try (StepBench bench = new StepBench(options);
                 BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
-            bench.warmUp();
+            if (warmUp.equals("step")) {
+                bench.warmUp();
+            } else {
+                bench.makeState();
+            }
+            StepBench.resetPeak();
             System.out.println(bench.ready());
             for (String line = in.readLine(); line != null; line = in.readLine()) {
                 if (!line.equals("go")) {

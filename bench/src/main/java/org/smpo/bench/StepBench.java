@@ -179,15 +179,20 @@ final class StepBench implements AutoCloseable {
         return values;
     }
 
-    /// Every phase once, with as little inversion as there is; the peak of resident memory counts from then on.
-    void warmUp() throws IOException {
+    /// Every phase once, with as little inversion as there is.
+    void warmUp() {
         int[] early = new int[options.timesteps().length];
         Arrays.fill(early, 2);
         run(new PairLatents(
                 pairs.latents(), pairs.encoderHiddenStates(), null, null, early, pairs.label(), pairs.items()));
-        resetPeak();
     }
 
+    /// An update without a gradient: memory that AdamW's moments have not yet touched is not resident.
+    void makeState() {
+        optimizer.step(LEARNING_RATE, 1);
+    }
+
+    /// The peak of resident memory counts from here on.
     static void resetPeak() throws IOException {
         Files.writeString(Path.of("/proc/self/clear_refs"), "5");
     }

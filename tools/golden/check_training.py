@@ -3,8 +3,8 @@
     python tools/golden/check_training.py FOLDER PART[,PART...]|all COMMAND...
 
 COMMAND runs smpo, such as tools/smpo. FOLDER keeps models, data and runs: base comes first, the other parts use what it
-made. Parts: base, learning, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first claim that
-does not hold.
+made. Parts: base, learning, forward, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first
+claim that does not hold.
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, tensorboard 2.20.0, Pillow. Nothing here is needed
 to build or test; the output of one run is check_training.txt beside this file.
@@ -246,6 +246,19 @@ def learning(command, folder):
                 claim(before["accuracy"] == 0 and before["margin"] == 0, "the untouched policy is the reference")
                 claim(now["accuracy"] > 0.6 and now["margin"] > 0, "accuracy and margin rise")
                 claim(now["loss"] < before["loss"], "the loss falls")
+
+
+def forward(command, folder):
+    """How preference on inverted latents carries over to forward noise: smaller updates, and more of an adapter's."""
+    print("  on held-out pairs as training goes on: (step, inverted: accuracy, margin; forward: accuracy, margin)")
+    for weights, rate, steps in (("full", RATES["full"]["smpo"] / 3, STEPS), ("lora", RATES["lora"]["smpo"], 3 * STEPS)):
+        log, _ = train(
+            command, folder, f"forward-{weights}", "smpo", steps, rate, weights=LORA if weights == "lora" else "full",
+            evaluate=dict(every=steps // 3),
+        )
+        for e in events(log, "evaluation"):
+            print(f"  smpo {weights:5} rate {rate:.2g}, step {e['step']:3}: inverted {e['implicit_accuracy']:.4f}, "
+                  f"{margin_of(e):.5f}; forward {e['forward_accuracy']:.4f}, {margin_of(e, 'forward_'):.5f}", flush=True)
 
 
 def judge(command, folder):
@@ -492,7 +505,7 @@ def objectives(command, folder):
         claim(all(math.isfinite(e["gradient_norm"]) for e in steps), "finite gradients")
 
 
-PARTS = dict(base=base, learning=learning, judge=judge, control=control, files=files, board=board, scores=scores,
+PARTS = dict(base=base, learning=learning, forward=forward, judge=judge, control=control, files=files, board=board, scores=scores,
              sdxl=sdxl, objectives=objectives)
 
 

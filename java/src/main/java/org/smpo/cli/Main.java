@@ -78,7 +78,7 @@ public final class Main implements Runnable {
 
     private int refuse(ParameterException wrong) {
         CommandLine command = wrong.getCommandLine();
-        command.getErr().println(command.getColorScheme().errorText("smpo: " + wrong.getMessage()));
+        command.getErr().println(command.getColorScheme().errorText(wrong.getMessage()));
         if (debug) {
             wrong.printStackTrace(command.getErr());
         }

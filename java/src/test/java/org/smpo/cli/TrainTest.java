@@ -49,7 +49,7 @@ final class TrainTest {
         Outcome wrong = smpo(with(train, "--set", "train.step=3"));
         assertThat(wrong.code()).isEqualTo(2);
         assertThat(wrong.err())
-                .startsWith("smpo: --set train.step")
+                .startsWith("--set train.step")
                 .contains("steps")
                 .hasLineCount(1);
         Outcome quoted = smpo(with(train, "--set", "checkpoint.every=\"none\""));

@@ -195,6 +195,66 @@ done
         self.assertIn("ended with exit code 4", result.stderr)
 
 
+class CompareSteps(unittest.TestCase):
+    """The driver of `tools/bench step`, likewise."""
+
+    CONTENDER = """#!/bin/sh
+[ "$1" = -c ] && exit 0
+echo "%(name)s $*" >>"%(order)s"
+echo '{"ready":true,"contender":"%(name)s","parameters":7,"threads":1,"micro_batch":1,"slots":4}'
+while read -r line; do
+  echo %(name)s >>"%(order)s"
+  echo '{"seconds":%(seconds)s,"cpu_seconds":2,"phases":%(phases)s,"inversion_unet_seconds":0.594,
+"unet_evaluations":%(evaluations)d,"peak_resident_bytes":5000000}' | tr -d '\\n'
+  echo
+done
+"""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        phases = '{"invert":0.6,"gradients":0.3,"update":0.1}'
+        self.ours = self.contender("ours", seconds=1, phases=phases)
+        phases = '{"invert":1.5,"forward":0.3,"reference":0.2,"backward":0.5,"update":0.5}'
+        self.theirs = self.contender("theirs", seconds=3, phases=phases)
+
+    def contender(self, name, **said):
+        program = self.root / name
+        program.write_text(self.CONTENDER % (dict(name=name, evaluations=20, order=self.root / "order") | said))
+        program.chmod(0o755)
+        return program
+
+    def compare(self, *options):
+        command = [TOOLS.parent / "bench/peers/compare_step.py", "--java", self.ours, "--python", self.theirs]
+        command += ["--jar", self.ours, "--library", self.ours, "--jemalloc", "none", "--results", self.root / "results"]
+        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+
+    def test_compares_phases_and_says_what_is_spent_outside_the_unet(self):
+        result = self.compare("--rounds", "2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        order = [line for line in (self.root / "order").read_text().splitlines() if " " not in line]
+        self.assertEqual(order, ["ours", "theirs", "theirs", "ours"])
+        ours, theirs = map(json.loads, (self.root / "results").read_text().splitlines())
+        self.assertEqual((theirs["times_ours"], theirs["times_ours_cpu"]), (3.0, 1.0))
+        self.assertEqual(theirs["phases_s"], {"invert": 1.5, "gradients": 1.0, "update": 0.5})
+        self.assertEqual(ours["inversion_outside_unet"], 0.01)
+        self.assertIn("outside the UNet: 1.00 %", result.stdout)
+
+    def test_starts_each_for_its_turn_where_both_do_not_fit(self):
+        result = self.compare("--rounds", "2", "--apart")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        starts = [line for line in (self.root / "order").read_text().splitlines() if " " in line]
+        self.assertEqual([line.split()[0] for line in starts], ["ours", "theirs", "theirs", "ours"])
+        self.assertTrue(all("--warm-up state" in line for line in starts))
+
+    def test_refuses_to_compare_other_work(self):
+        self.contender("theirs", seconds=1, phases="{}", evaluations=18)
+        result = self.compare("--rounds", "1")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("not the same work: [20, 18] UNet evaluations a step", result.stderr)
+
+
 class Setup(unittest.TestCase):
     def run_without(self, *missing, **environment):
         with tempfile.TemporaryDirectory() as folder:

@@ -74,6 +74,7 @@ class Contender:
         self.seconds.append(answer["seconds"])
         self.cpu_seconds.append(answer["cpu_seconds"])
         self.peak_bytes = max(self.peak_bytes, answer["peak_resident_bytes"])
+        return answer
 
     def close(self):
         self.process.stdin.close()

@@ -3,7 +3,8 @@
 
     smpo_step.py MODEL [--dtype f32|autocast|bf16] [--timesteps T,T,...] [--inversion v020|v022]
                  [--renoise every_step|last_step|none] [--steps N] [--size N] [--tokens N] [--contiguous] [--fused]
-                 [--gradient-checkpointing] [--threads N] [--jemalloc FILE|auto|none] [--repetitions N]
+                 [--gradient-checkpointing] [--threads N] [--jemalloc FILE|auto|none] [--warm-up step|state]
+                 [--repetitions N]
 
 MODEL: tiny, sd15-half or sd15: diffusers' UNet2DConditionModel with random weights, policy and reference alike. Needs torch
 and diffusers from PyPI (measured with torch 2.11.0, diffusers 0.42.1).
@@ -64,6 +65,7 @@ def parse():
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--jemalloc", default="auto")
+    parser.add_argument("--warm-up", choices=["step", "state"], default="step", help="state: only AdamW's state is made")
     parser.add_argument("--repetitions", type=int, help="steps without waiting for go")
     options = parser.parse_args()
     options.timesteps = [int(t) for t in options.timesteps.split(",")]
@@ -144,6 +146,13 @@ class Step:
             timesteps = torch.full([len(x)], t)
             return unet(x.to(self.low), timesteps, words.expand(len(x), -1, -1), return_dict=False)[0].float()
 
+    def make_state(self):
+        """AdamW's moments, without which a first step would need less memory than all later ones."""
+        for parameter in self.policy.parameters():
+            parameter.grad = self.torch.zeros_like(parameter)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
     def run(self, timesteps):
         torch, phases = self.torch, dict.fromkeys(["invert", "forward", "reference", "backward", "update"], 0.0)
         evaluations, total, last = 0, 0.0, time.perf_counter()
@@ -203,8 +212,11 @@ def main():
         print(json.dumps(line), flush=True)
 
     step = Step(torch, diffusers, options)
-    # Warms up with every phase, AdamW's state among them, and as little inversion as there is (t = 2: one or two steps).
-    step.run([2] * len(options.timesteps))
+    if options.warm_up == "step":
+        # Every phase, AdamW's state among them, and as little inversion as there is (t = 2: one or two steps).
+        step.run([2] * len(options.timesteps))
+    else:
+        step.make_state()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     say(
         ready=True,

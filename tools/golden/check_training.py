@@ -3,8 +3,8 @@
     python tools/golden/check_training.py FOLDER PART[,PART...]|all COMMAND...
 
 COMMAND runs smpo, such as tools/smpo. FOLDER keeps models, data and runs: base comes first, the other parts use what it
-made. Parts: base, learning, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first claim that
-does not hold.
+made. Parts: base, learning, forward, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first
+claim that does not hold.
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, tensorboard 2.20.0, Pillow. Nothing here is needed
 to build or test; the output of one run is check_training.txt beside this file.
@@ -74,7 +74,8 @@ def picture(rng, warm):
 
 
 def pairs(folder, count, seed, property_wins):
-    """A folder data set. property_wins: the warm picture is the winner; otherwise people chose by a coin."""
+    """A folder data set. property_wins: the warm picture is the winner; otherwise a coin chose, scores included: a label
+    is smoothed by them, and by default they name the winner."""
     rng = random.Random(seed)
     (folder / "img").mkdir(parents=True)
     rows = []
@@ -83,9 +84,10 @@ def pairs(folder, count, seed, property_wins):
         for side, warm in enumerate((first, not first)):
             picture(rng, warm).save(folder / f"img/{i}-{side}.png")
         label = (0 if first else 1) if property_wins else rng.randint(0, 1)
+        scores = (0.24, 0.18) if label == 0 else (0.18, 0.24)
         rows.append(dict(
             id=f"p{i}", image_0=f"img/{i}-0.png", image_1=f"img/{i}-1.png", caption=rng.choice(CAPTIONS), label=label,
-            score_0=0.24 if first else 0.18, score_1=0.18 if first else 0.24,
+            score_0=scores[0], score_1=scores[1],
         ))
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -186,6 +188,14 @@ def events(log, kind):
     return [e for e in log if e["event"] == kind]
 
 
+def margin_of(e, prefix=""):
+    """How much more the policy errs on losers than on winners, beside the reference where there is one."""
+    margin = e[prefix + "loser_error"] - e[prefix + "winner_error"]
+    if prefix + "reference_winner_error" in e:
+        margin -= e[prefix + "reference_loser_error"] - e[prefix + "reference_winner_error"]
+    return margin
+
+
 # ---- parts
 
 
@@ -206,7 +216,8 @@ def base(command, folder):
 
 def learning(command, folder):
     print(f"  means over {HELD_OUT} held-out pairs; before: after one step with learning rate 0, which is the model itself")
-    print("  margin: (loser - winner) error of the policy less that of the reference")
+    print("  margin: (loser - winner) error of the policy less that of the reference; on latents that the policy inverted, and")
+    print("  forward: of those that invert, accuracy and margin of the same pairs with forward noise")
     for weights in ("full", "lora"):
         for objective in ("smpo", "dpo", "inpo", "sft"):
             rate = RATES[weights][objective]
@@ -217,23 +228,37 @@ def learning(command, folder):
             after, _ = train(
                 command, folder, f"{objective}-{weights}", objective, STEPS, rate, weights=kind, export=formats, samples=drawn
             )
-            numbers = []
+            numbers, seconds = [], sum(e["time"]["seconds"] for e in events(after, "step"))
             for log in (before, after):
                 e = events(log, "evaluation")[-1]
-                margin = e["loser_error"] - e["winner_error"]
-                if "reference_winner_error" in e:
-                    margin -= e["reference_loser_error"] - e["reference_winner_error"]
-                numbers.append((e["implicit_accuracy"], e["loss"], e["winner_error"], e["loser_error"], margin))
-            (a0, l0, w0, _, m0), (a1, l1, w1, _, m1) = numbers
-            names = ("accuracy", "loss", "winner", "loser", "margin")
-            text = ", ".join(f"{n} {x:.4f} -> {y:.4f}" for n, x, y in zip(names, *numbers))
-            seconds = sum(e["time"]["seconds"] for e in events(after, "step"))
+                one = dict(accuracy=e.get("implicit_accuracy"), loss=e["loss"], winner=e["winner_error"], loser=e["loser_error"])
+                one["margin"] = margin_of(e)
+                if "forward_accuracy" in e:
+                    one |= dict(forward=e["forward_accuracy"], forward_margin=margin_of(e, "forward_"))
+                numbers.append({name: number for name, number in one.items() if number is not None})
+            before, now = numbers
+            text = ", ".join(f"{name} {before[name]:.4f} -> {now[name]:.4f}" for name in now)
             print(f"  {objective:5} {weights:5} {STEPS} steps, rate {rate:g}, {seconds:.0f} s: {text}", flush=True)
             if objective == "sft":
-                claim(w1 < w0, "the winners' error falls")
+                claim(now["winner"] < before["winner"], "the winners' error falls")
+                claim("accuracy" not in now, "an objective that prefers nothing has no accuracy")
             else:
-                claim(a0 == 0 and m0 == 0, "the untouched policy is the reference")
-                claim(a1 > 0.6 and m1 > 0 and l1 < l0, "accuracy and margin rise, the loss falls")
+                claim(before["accuracy"] == 0 and before["margin"] == 0, "the untouched policy is the reference")
+                claim(now["accuracy"] > 0.6 and now["margin"] > 0, "accuracy and margin rise")
+                claim(now["loss"] < before["loss"], "the loss falls")
+
+
+def forward(command, folder):
+    """How preference on inverted latents carries over to forward noise: smaller updates, and more of an adapter's."""
+    print("  on held-out pairs as training goes on: (step, inverted: accuracy, margin; forward: accuracy, margin)")
+    for weights, rate, steps in (("full", RATES["full"]["smpo"] / 3, STEPS), ("lora", RATES["lora"]["smpo"], 3 * STEPS)):
+        log, _ = train(
+            command, folder, f"forward-{weights}", "smpo", steps, rate, weights=LORA if weights == "lora" else "full",
+            evaluate=dict(every=steps // 3),
+        )
+        for e in events(log, "evaluation"):
+            print(f"  smpo {weights:5} rate {rate:.2g}, step {e['step']:3}: inverted {e['implicit_accuracy']:.4f}, "
+                  f"{margin_of(e):.5f}; forward {e['forward_accuracy']:.4f}, {margin_of(e, 'forward_'):.5f}", flush=True)
 
 
 def judge(command, folder):
@@ -249,8 +274,7 @@ def judge(command, folder):
                 train=dict(reference=str(folder / "model")),
             )
             e = events(log, "evaluation")[-1]
-            margin = e["loser_error"] - e["winner_error"] - (e["reference_loser_error"] - e["reference_winner_error"])
-            print(f"  {objective:5} {weights:5} accuracy {e['implicit_accuracy']:.4f}, margin {margin:.4f}, winner "
+            print(f"  {objective:5} {weights:5} accuracy {e['implicit_accuracy']:.4f}, margin {margin_of(e):.4f}, winner "
                   f"{e['reference_winner_error']:.4f} -> {e['winner_error']:.4f}, loser {e['reference_loser_error']:.4f} -> "
                   f"{e['loser_error']:.4f}", flush=True)
             if objective == "dpo":
@@ -261,10 +285,12 @@ def control(command, folder):
     """Where people chose by a coin there is nothing to learn, and held-out pairs show it."""
     log, _ = train(command, folder, "control", "smpo", STEPS, RATES["lora"]["smpo"], source="both", weights=LORA)
     e, last = events(log, "evaluation")[-1], events(log, "step")[-1]
-    print(f"  smpo lora {STEPS} steps, labels by a coin: accuracy {e['implicit_accuracy']:.4f}, loss {e['loss']:.4f} over "
-          f"{e['pairs']} held-out pairs; loss of the last step {last['loss']:.4f}")
+    print(f"  smpo lora {STEPS} steps, labels by a coin: accuracy {e['implicit_accuracy']:.4f}, with forward noise "
+          f"{e['forward_accuracy']:.4f}, loss {e['loss']:.4f} over {e['pairs']} held-out pairs; loss of the last step "
+          f"{last['loss']:.4f}")
     # Four standard deviations of a coin's mean.
-    claim(abs(e["implicit_accuracy"] - 0.5) <= 4 * 0.5 / math.sqrt(e["pairs"]), "no better or worse than chance")
+    for name in ("implicit_accuracy", "forward_accuracy"):
+        claim(abs(e[name] - 0.5) <= 4 * 0.5 / math.sqrt(e["pairs"]), f"{name}: no better or worse than chance")
 
 
 STEPS = 60
@@ -479,7 +505,7 @@ def objectives(command, folder):
         claim(all(math.isfinite(e["gradient_norm"]) for e in steps), "finite gradients")
 
 
-PARTS = dict(base=base, learning=learning, judge=judge, control=control, files=files, board=board, scores=scores,
+PARTS = dict(base=base, learning=learning, forward=forward, judge=judge, control=control, files=files, board=board, scores=scores,
              sdxl=sdxl, objectives=objectives)
 
 

@@ -1,6 +1,9 @@
 package org.smpo.bench;
 
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -9,13 +12,17 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
 import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.smpo.ffi.DType;
+import org.smpo.schedule.Inversion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -85,6 +92,60 @@ public final class Main {
             return 0;
         }
         return guard.compare() ? 0 : 1;
+    }
+
+    /// Protocol: a line of JSON when ready, then for each line `go` on stdin a step and a line of JSON; ends with
+    /// stdin.
+    @Command(name = "step", description = "One SmPO step each time it is told to, beside bench/peers/smpo_step.py.")
+    int step(
+            @Parameters(paramLabel = "MODEL", description = "tiny, sd15-half or sd15") String model,
+            @Option(names = "--dtype", defaultValue = "f32", description = "f32 or bf16") String dtype,
+            @Option(names = "--timesteps", split = ",", defaultValue = "350,650") int[] timesteps,
+            @Option(names = "--inversion", defaultValue = "v020", description = "v020, v022 or exact") String semantics,
+            @Option(names = "--renoise", defaultValue = "every_step", description = "every_step, last_step or none")
+                    String renoise,
+            @Option(names = "--steps", defaultValue = "5") int steps,
+            @Option(names = "--size", defaultValue = "0", description = "of the latents; default 16 for tiny, else 64")
+                    int size,
+            @Option(names = "--tokens", defaultValue = "77") int tokens,
+            @Option(names = "--threads", defaultValue = "0") int threads,
+            @Option(names = "--micro-batch", defaultValue = "1", description = "pairs differentiated at once")
+                    int microBatch,
+            @Option(names = "--slots", defaultValue = "0", description = "images inverted at once; default: 2 x pairs")
+                    int slots,
+            @Option(names = "--gradient-checkpointing") boolean checkpointing,
+            @Option(names = "--warm-up", defaultValue = "step", description = "state: only AdamW's moments")
+                    String warmUp)
+            throws IOException {
+        StepBench.Options options = new StepBench.Options(
+                model,
+                DType.valueOf(dtype.toUpperCase(Locale.ROOT)),
+                timesteps,
+                Inversion.of(Inversion.Semantics.valueOf(semantics.toUpperCase(Locale.ROOT)), steps)
+                        .withRenoise(Inversion.Renoise.valueOf(renoise.toUpperCase(Locale.ROOT))),
+                size > 0 ? size : model.equals("tiny") ? 16 : 64,
+                tokens,
+                threads,
+                microBatch,
+                slots > 0 ? slots : 2 * timesteps.length,
+                checkpointing);
+        try (StepBench bench = new StepBench(options);
+                BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
+            if (warmUp.equals("step")) {
+                bench.warmUp();
+            } else {
+                bench.makeState();
+            }
+            StepBench.resetPeak();
+            System.out.println(bench.ready());
+            for (String line = in.readLine(); line != null; line = in.readLine()) {
+                if (!line.equals("go")) {
+                    throw new IOException("expected the line go, got " + line);
+                }
+                System.out.println(bench.go());
+            }
+        }
+        return 0;
     }
 
     @Command(name = "guard-fork", hidden = true, description = "One process of the guard.")

@@ -2,9 +2,11 @@ package org.smpo.cli;
 
 import java.io.PrintWriter;
 import org.smpo.doctor.BuildInfo;
+import org.smpo.recipe.RecipeException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IExecutionExceptionHandler;
+import picocli.CommandLine.IParameterExceptionHandler;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -54,6 +56,9 @@ public final class Main implements Runnable {
         Main main = new Main();
         CommandLine commandLine = new CommandLine(main);
         commandLine.setExecutionExceptionHandler(main.failureHandler());
+        IParameterExceptionHandler usage = commandLine.getParameterExceptionHandler();
+        commandLine.setParameterExceptionHandler((wrong, arguments) ->
+                refused(wrong) ? main.refuse(wrong) : usage.handleParseException(wrong, arguments));
         return commandLine;
     }
 
@@ -65,6 +70,21 @@ public final class Main implements Runnable {
 
     private IExecutionExceptionHandler failureHandler() {
         return (failure, command, parsed) -> report(failure, command.getErr(), command);
+    }
+
+    /// Whether the command line is in order, and what it names is not: how the command is used is then no help.
+    private static boolean refused(ParameterException wrong) {
+        return wrong.getCause() instanceof RecipeException || wrong.getCause() instanceof IllegalArgumentException;
+    }
+
+    private int refuse(ParameterException wrong) {
+        CommandLine command = wrong.getCommandLine();
+        command.getErr().println(command.getColorScheme().errorText(wrong.getMessage()));
+        if (debug) {
+            wrong.printStackTrace(command.getErr());
+        }
+        command.getErr().flush();
+        return command.getCommandSpec().exitCodeOnInvalidInput();
     }
 
     private int report(Exception failure, PrintWriter err, CommandLine command) {

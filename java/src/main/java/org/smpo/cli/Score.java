@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -12,6 +11,7 @@ import java.util.concurrent.Callable;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.model.Precision;
+import org.smpo.report.Progress;
 import org.smpo.reward.PickScore;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.ScoreTable;
@@ -68,6 +68,13 @@ final class Score implements Callable<Integer> {
     @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "0: one per physical core.")
     private int threads;
 
+    @Option(
+            names = "--max-bad-fraction",
+            paramLabel = "X",
+            defaultValue = "0.01",
+            description = "Share of pairs that may be bad; with more the command fails. Default: ${DEFAULT-VALUE}.")
+    private double maxBadFraction;
+
     @Option(names = "--resume", description = "Go on with a run of the same model, data and options that was stopped.")
     private boolean resume;
 
@@ -86,6 +93,9 @@ final class Score implements Callable<Integer> {
         if (batch < 1) {
             throw usage("--batch: expected 1 or more, got " + batch);
         }
+        if (!(maxBadFraction >= 0 && maxBadFraction <= 1)) {
+            throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
+        }
         if (!Files.isDirectory(model)) {
             throw usage(
                     "MODEL: " + model + ": expected a folder, found " + (Files.exists(model) ? "a file" : "nothing"));
@@ -103,8 +113,12 @@ final class Score implements Callable<Integer> {
                             device.replaceFirst(":.*", ""),
                             "logit_scale",
                             Double.toString(reward.logitScale())));
-            ScoreRun.Summary summary = run.run(out, resume, progress());
+            ScoreRun.Summary summary;
+            try (Bar bar = new Bar(spec.commandLine().getErr())) {
+                summary = run.run(out, resume, bar);
+            }
             report(summary, ScoreTable.read(out));
+            requireFewBad(summary);
         }
         return 0;
     }
@@ -113,27 +127,38 @@ final class Score implements Callable<Integer> {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    private ScoreRun.Progress progress() {
-        PrintWriter err = spec.commandLine().getErr();
-        long start = System.nanoTime();
-        return (before, done, all) -> {
-            double seconds = (System.nanoTime() - start) * 1e-9;
-            double rate = (done - before) / seconds;
-            Duration left = Duration.ofSeconds(Math.round((all - done) / rate));
-            err.printf(
-                    Locale.ROOT,
-                    "\r%d of %d pairs, %.1f pairs/s, %d:%02d:%02d left ",
-                    done,
-                    all,
-                    rate,
-                    left.toHours(),
-                    left.toMinutesPart(),
-                    left.toSecondsPart());
-            if (done == all) {
-                err.println();
+    /// The bar of a run, from its first batch on: only then it is known where an earlier run had ended.
+    private static final class Bar implements ScoreRun.Progress, AutoCloseable {
+        private final Progress.Display display;
+        private Progress progress;
+
+        Bar(PrintWriter err) {
+            display = Progress.Display.ofStandardError(err);
+        }
+
+        @Override
+        public void done(int before, int done, int all) {
+            if (progress == null) {
+                progress = new Progress(display, "score", "pair", before, all);
             }
-            err.flush();
-        };
+            progress.to(done);
+        }
+
+        @Override
+        public void close() {
+            if (progress != null) {
+                progress.close();
+            }
+        }
+    }
+
+    private void requireFewBad(ScoreRun.Summary summary) throws IOException {
+        int all = summary.scored() + summary.problems().size();
+        if (summary.problems().size() > maxBadFraction * all) {
+            throw new IOException(data + ": " + summary.problems().size() + " of " + all
+                    + " pairs could not be scored, more than --max-bad-fraction (" + maxBadFraction
+                    + ") allows; smpo data validate lists them. The scores of the others are in " + out);
+        }
     }
 
     private void report(ScoreRun.Summary summary, ScoreTable table) {

@@ -5,6 +5,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import org.smpo.cache.Cache;
@@ -266,9 +267,13 @@ final class Train implements Callable<Integer> {
         }
 
         @Override
-        public void stepped(long done, long of, double loss, double accuracy) {
+        public void stepped(long done, long of, double loss, OptionalDouble accuracy) {
             if (progress != null) {
-                progress.to(done, String.format(Locale.ROOT, "loss %.4g, accuracy %.0f %%", loss, 100 * accuracy));
+                String said = String.format(Locale.ROOT, "loss %.4g", loss);
+                if (accuracy.isPresent()) {
+                    said += String.format(Locale.ROOT, ", accuracy %.0f %%", 100 * accuracy.getAsDouble());
+                }
+                progress.to(done, said);
             }
         }
 

@@ -3,7 +3,8 @@ package org.smpo.recipe;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
 
-/// The loss and the implicit accuracy on held-out pairs during a run.
+/// The loss and the implicit accuracy on held-out pairs during a run; of objectives that invert, also the accuracy with
+/// forward noise (`forward_accuracy` in the log).
 ///
 /// @param every steps between two; absent: never
 /// @param pairs the first so many of those held out; absent: all of them

@@ -2,8 +2,8 @@ package org.smpo.recipe;
 
 import java.util.OptionalDouble;
 
-/// When a run warns of its own course, and whether it then goes on. All but a loss that runs away are judged on
-/// means over a window of steps.
+/// When a run warns of its own course, and whether it then goes on. All but a run that diverges are judged
+/// on means over a window of steps.
 ///
 /// @param stop whether the first warning ends the run, after a checkpoint
 /// @param window steps, 1 or more
@@ -15,6 +15,7 @@ import java.util.OptionalDouble;
 /// @param undecidedFraction share of such pairs that is too many, from 0 to 1
 /// @param runawayLoss times the loss of the first steps at which a run has diverged: it then ends, with the last
 ///     checkpoint kept; absent: it goes on whatever the loss, > 1
+/// @param runawayError times the reference's error on winners at which it has, whatever the loss; absent: likewise, > 1
 public record HealthRecipe(
         boolean stop,
         int window,
@@ -23,7 +24,8 @@ public record HealthRecipe(
         double saturatedFraction,
         double undecidedMargin,
         double undecidedFraction,
-        OptionalDouble runawayLoss) {
+        OptionalDouble runawayLoss,
+        OptionalDouble runawayError) {
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public HealthRecipe {
         Check.atLeast(1, "window", window);
@@ -32,8 +34,12 @@ public record HealthRecipe(
         Check.unit("saturated_fraction", saturatedFraction);
         Check.notNegative("undecided_margin", undecidedMargin);
         Check.unit("undecided_fraction", undecidedFraction);
-        runawayLoss.ifPresent(factor -> Check.that(
-                factor > 1 && factor < Double.POSITIVE_INFINITY, "runaway_loss", "none, or a number above 1", factor));
+        runawayLoss.ifPresent(factor -> aboveOne("runaway_loss", factor));
+        runawayError.ifPresent(factor -> aboveOne("runaway_error", factor));
+    }
+
+    private static void aboveOne(String name, double factor) {
+        Check.that(factor > 1 && factor < Double.POSITIVE_INFINITY, name, "none, or a number above 1", factor);
     }
 
     static HealthRecipe read(Section in) throws RecipeException {
@@ -45,6 +51,7 @@ public record HealthRecipe(
                 in.number("saturated_fraction", 0.5),
                 in.number("undecided_margin", 0.1),
                 in.number("undecided_fraction", 0.5),
-                in.numberOrNone("runaway_loss", OptionalDouble.of(4))));
+                in.numberOrNone("runaway_loss", OptionalDouble.of(4)),
+                in.numberOrNone("runaway_error", OptionalDouble.of(2))));
     }
 }

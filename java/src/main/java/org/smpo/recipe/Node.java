@@ -48,7 +48,9 @@ sealed interface Node {
             String shortened = text.length() > 60 ? text.substring(0, 60) + "..." : text;
             return switch (type) {
                 case NOTHING -> "nothing";
-                case WORD, QUOTED -> "\"" + shortened + "\"";
+                case WORD -> "\"" + shortened + "\"";
+                // Or else a message could ask for none and have found "none".
+                case QUOTED -> "\"" + shortened + "\" in quotes";
                 default -> shortened;
             };
         }

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.smpo.ffi.WindowResults;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
@@ -16,15 +17,20 @@ import org.smpo.recipe.HealthRecipe;
 /// Watches a run for the known ways in which preference tuning goes wrong, and says so in words.
 ///
 /// Winners and losers are looked at separately and against the reference: the loss alone looks well while both get
-/// worse, as long as losers do so faster. What is judged is a mean over the last steps; a loss that runs away is
-/// judged at once.
+/// worse, as long as losers do so faster. What is judged is a mean over the last steps; a run that diverges, in its
+/// loss
+/// or in its errors, is seen within three.
 final class Health {
-    /// Steps whose median is the measure.
+    /// Steps whose median is the measure, where the first one's is not.
     private static final int FIRST_STEPS = 5;
+
+    /// Steps over which a run that diverges is seen: one unlucky window is no trend.
+    private static final int LAST_STEPS = 3;
 
     private final HealthRecipe recipe;
     private final Deque<Sums> recent = new ArrayDeque<>();
     private final List<Double> firstLosses = new ArrayList<>();
+    private boolean beganAtReference;
 
     /// What one step adds up to.
     ///
@@ -123,8 +129,14 @@ final class Health {
         if (recent.size() > recipe.window()) {
             recent.removeFirst();
         }
+        if (firstLosses.isEmpty()) {
+            beganAtReference = hasReference && equal(results);
+        }
+        if (firstLosses.size() < FIRST_STEPS) {
+            firstLosses.add(loss);
+        }
         List<Warning> warnings = new ArrayList<>();
-        diverging(loss).ifPresent(warnings::add);
+        diverging(hasReference).ifPresent(warnings::add);
         // A mean over a few steps of a few pairs says nothing.
         if (recent.size() == recipe.window()) {
             judge(recent.stream().reduce(Sums::plus).orElseThrow(), hasReference, warnings);
@@ -132,22 +144,43 @@ final class Health {
         return warnings;
     }
 
-    private Optional<Warning> diverging(double loss) {
-        if (recipe.runawayLoss().isEmpty()) {
-            return Optional.empty();
+    /// Whether the policy still is the reference: but for rounding, in a run of full weights or of new adapters.
+    private static boolean equal(WindowResults results) {
+        for (int i = 0; i < results.loss().length; i++) {
+            double winner = results.policyWinner()[i] / results.referenceWinner()[i] - 1;
+            double loser = results.policyLoser()[i] / results.referenceLoser()[i] - 1;
+            if (!(Math.abs(winner) < 1e-4 && Math.abs(loser) < 1e-4)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /// What losses are held against; none yet when too few are known.
+    private OptionalDouble startingLoss() {
+        // A policy that equals the reference has the loss of an undecided objective, log 2 for most; those after it may
+        // have run away already. Any other first loss is only that of its few pairs.
+        if (beganAtReference) {
+            return OptionalDouble.of(firstLosses.getFirst());
         }
         if (firstLosses.size() < FIRST_STEPS) {
-            firstLosses.add(loss);
+            return OptionalDouble.empty();
+        }
+        return OptionalDouble.of(firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2));
+    }
+
+    private Optional<Warning> diverging(boolean hasReference) {
+        List<Sums> last =
+                recent.stream().skip(Math.max(0, recent.size() - LAST_STEPS)).toList();
+        if (last.size() < Math.min(LAST_STEPS, recipe.window())) {
             return Optional.empty();
         }
-        // The very first loss is that of a policy that equals the reference; later ones of few pairs may be nearly 0.
-        double median = Math.max(
-                firstLosses.getFirst(), firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2));
-        // Of the last few steps: one unlucky window is no trend.
-        List<Sums> last = recent.stream().skip(Math.max(0, recent.size() - 3)).toList();
         Sums sums = last.stream().reduce(Sums::plus).orElseThrow();
+        OptionalDouble start = startingLoss();
         double mean = sums.loss / sums.pairs;
-        if (mean > recipe.runawayLoss().getAsDouble() * Math.max(median, 0.1)) {
+        if (recipe.runawayLoss().isPresent()
+                && start.isPresent()
+                && mean > recipe.runawayLoss().getAsDouble() * Math.max(start.getAsDouble(), 0.1)) {
             return Optional.of(new Warning(
                     "diverging",
                     true,
@@ -158,7 +191,22 @@ final class Health {
                                     + "rate (a third is a good next try) or beta",
                             mean,
                             last.size(),
-                            median)));
+                            start.getAsDouble())));
+        }
+        if (recipe.runawayError().isPresent()
+                && hasReference
+                && sums.policyWinner > recipe.runawayError().getAsDouble() * sums.referenceWinner) {
+            return Optional.of(new Warning(
+                    "diverging",
+                    true,
+                    String.format(
+                            Locale.ROOT,
+                            "the model falls apart: its error on winners is %.3g times the reference's over the last "
+                                    + "%d steps (on losers %.3g times), however small the loss. Lower the learning rate "
+                                    + "(a third is a good next try)",
+                            sums.policyWinner / sums.referenceWinner,
+                            last.size(),
+                            sums.policyLoser / sums.referenceLoser)));
         }
         return Optional.empty();
     }
@@ -219,6 +267,7 @@ final class Health {
     /// What [#restore] needs.
     Map<String, Object> state() {
         Map<String, Object> state = new LinkedHashMap<>();
+        state.put("began_at_reference", beganAtReference);
         state.put("first_losses", List.copyOf(firstLosses));
         state.put("recent", recent.stream().map(Sums::json).toList());
         return state;
@@ -226,6 +275,7 @@ final class Health {
 
     /// Goes back to where a checkpoint was.
     void restore(JsonObject state) throws JsonException {
+        beganAtReference = state.bool("began_at_reference");
         firstLosses.clear();
         firstLosses.addAll(state.numbers("first_losses"));
         recent.clear();

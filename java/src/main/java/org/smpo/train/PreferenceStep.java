@@ -1,5 +1,8 @@
 package org.smpo.train;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ForwardNoise;
 import org.smpo.ffi.InversionReport;
@@ -9,9 +12,13 @@ import org.smpo.ffi.PairLossFormula;
 import org.smpo.ffi.PairLossOptions;
 import org.smpo.ffi.PairWindow;
 import org.smpo.ffi.PairWindowInputs;
+import org.smpo.ffi.WindowResults;
+import org.smpo.objective.Kto;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
+import org.smpo.objective.PairErrors;
 import org.smpo.objective.PairInput;
+import org.smpo.objective.PairLossKind;
 import org.smpo.objective.PairLossSpec;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
@@ -33,9 +40,10 @@ public final class PreferenceStep {
     private final Engine engine;
     private final NoiseSchedule schedule;
     private final Objective objective;
-    private final PairLossOptions loss;
+    private final PairLossSpec loss;
     private final Inversion inversion;
     private final int slots;
+    private final boolean sharesNoise;
 
     /// A step of this objective.
     ///
@@ -53,9 +61,10 @@ public final class PreferenceStep {
         this.engine = engine;
         this.schedule = schedule;
         this.objective = objective;
-        this.loss = options(loss);
+        this.loss = loss;
         this.slots = slots;
-        if (!inverts()) {
+        this.sharesNoise = objective.noise() == NoiseSource.FORWARD_SHARED;
+        if (objective.noise() != NoiseSource.INVERSION && objective.noise() != NoiseSource.INVERSION_WITH_ETA) {
             this.inversion = null;
         } else if (inversion == null) {
             throw new IllegalArgumentException(objective.name() + ": inversion: expected one, got none");
@@ -64,8 +73,25 @@ public final class PreferenceStep {
         }
     }
 
-    private boolean inverts() {
-        return objective.noise() == NoiseSource.INVERSION || objective.noise() == NoiseSource.INVERSION_WITH_ETA;
+    /// A step without inversion; both images of a pair have the same noise.
+    private PreferenceStep(PreferenceStep other) {
+        this.engine = other.engine;
+        this.schedule = other.schedule;
+        this.objective = other.objective;
+        this.loss = other.loss;
+        this.slots = other.slots;
+        this.inversion = null;
+        this.sharesNoise = true;
+    }
+
+    /// Whether noised latents come of inversion.
+    public boolean inverts() {
+        return inversion != null;
+    }
+
+    /// This step with forward noise that both images of a pair share instead of its own: Diffusion-DPO's.
+    public PreferenceStep withForwardNoise() {
+        return new PreferenceStep(this);
     }
 
     /// Errors, losses and, with `backward`, the mean loss's gradient, added to the policy's.
@@ -100,22 +126,56 @@ public final class PreferenceStep {
         long start = System.nanoTime();
         InversionReport report = noise(window, pairs, networks);
         long noised = System.nanoTime();
+        double baseline = Double.NaN;
+        if (loss.kind() == PairLossKind.KTO && microBatch < pairs.pairs()) {
+            // KTO's pairs meet in their mean gain, which a micro-batch alone does not know.
+            accumulate(window, pairs, networks, options(loss, baseline), microBatch, 0, false);
+            baseline = meanGain(window.read());
+        }
+        accumulate(window, pairs, networks, options(loss, baseline), microBatch, 1.0 / totalPairs, backward);
+        return new StepResults(window.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
+    }
+
+    private void accumulate(
+            PairWindow window,
+            PairLatents pairs,
+            Networks networks,
+            PairLossOptions options,
+            int microBatch,
+            double scale,
+            boolean backward) {
+        double[] label = label(pairs);
         for (int first = 0; first < pairs.pairs(); first += microBatch) {
             int count = Math.min(microBatch, pairs.pairs() - first);
             window.accumulate(
                     networks.policy(),
                     objective.needsReference() ? networks.reference() : null,
-                    loss,
+                    options,
                     new PairBatch(
                             first,
                             count,
                             backward,
-                            1.0 / totalPairs,
-                            slice(label(pairs), first, count),
+                            scale,
+                            label == null ? null : Arrays.copyOfRange(label, first, first + count),
                             logitScales(pairs.timesteps(), first, count),
                             null));
         }
-        return new StepResults(window.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
+    }
+
+    private static double meanGain(WindowResults results) {
+        List<PairErrors> errors = new ArrayList<>();
+        for (int i = 0; i < results.loss().length; i++) {
+            if (!Double.isFinite(results.logit()[i])) {
+                // The loss of this pair will not be finite either, and then it is named.
+                return 0;
+            }
+            errors.add(new PairErrors(
+                    results.policyWinner()[i],
+                    results.policyLoser()[i],
+                    results.referenceWinner()[i],
+                    results.referenceLoser()[i]));
+        }
+        return Kto.meanGain(errors);
     }
 
     private InversionReport noise(PairWindow window, PairLatents pairs, Networks networks) {
@@ -130,7 +190,7 @@ public final class PreferenceStep {
                 new InversionTable(
                         slots,
                         plan.rowStarts(),
-                        doubles(plan.timesteps()),
+                        Arrays.stream(plan.timesteps()).asDoubleStream().toArray(),
                         plan.sampleCoefficients(),
                         plan.outputCoefficients(),
                         plan.noiseCoefficients(),
@@ -158,8 +218,7 @@ public final class PreferenceStep {
                 case SAMPLE -> targetSample[row] = 1;
             }
         }
-        boolean perImage = objective.noise() != NoiseSource.FORWARD_SHARED;
-        return new ForwardNoise(perImage, signal, noise, targetSample, targetNoise);
+        return new ForwardNoise(!sharesNoise, signal, noise, targetSample, targetNoise);
     }
 
     private double[] label(PairLatents pairs) {
@@ -179,7 +238,7 @@ public final class PreferenceStep {
         return scales;
     }
 
-    private static PairLossOptions options(PairLossSpec spec) {
+    private static PairLossOptions options(PairLossSpec spec, double ktoBaseline) {
         return new PairLossOptions(
                 PairLossFormula.valueOf(spec.kind().name()),
                 spec.beta(),
@@ -192,7 +251,7 @@ public final class PreferenceStep {
                 spec.mapoWeight(),
                 spec.desirableWeight(),
                 spec.undesirableWeight(),
-                Double.NaN,
+                ktoBaseline,
                 spec.winnerSafeguard(),
                 spec.safeguardMu(),
                 spec.budgetWeight(),
@@ -205,23 +264,6 @@ public final class PreferenceStep {
         System.arraycopy(byPair, 0, all, 0, byPair.length);
         System.arraycopy(byPair, 0, all, byPair.length, byPair.length);
         return all;
-    }
-
-    private static double[] slice(double[] values, int first, int count) {
-        if (values == null) {
-            return null;
-        }
-        double[] part = new double[count];
-        System.arraycopy(values, first, part, 0, count);
-        return part;
-    }
-
-    private static double[] doubles(int[] values) {
-        double[] converted = new double[values.length];
-        for (int i = 0; i < values.length; i++) {
-            converted[i] = values[i];
-        }
-        return converted;
     }
 
     private static double seconds(long from, long to) {

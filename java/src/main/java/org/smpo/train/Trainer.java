@@ -5,13 +5,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import org.smpo.cache.Cache;
 import org.smpo.data.BadPair;
@@ -60,7 +61,6 @@ import org.smpo.report.TensorBoard;
 /// in a checkpoint: a run that was stopped and resumed ends with the bits of one that was not. Belongs to the
 /// thread that opened it, but for [#stop()].
 public final class Trainer implements AutoCloseable {
-    private static final int MARGIN_BUCKETS = 10;
     private static final int HELD_OUT_WINDOW = 16;
     private static final int MOST_AUTO_PAIRS = 8;
     private static final int FEWEST_TO_JUDGE = 100;
@@ -84,6 +84,7 @@ public final class Trainer implements AutoCloseable {
     private final PreferenceStep step;
     private final Samples samples;
     private final Health health;
+    private final StepLog entries;
     private final int microBatch;
     private final Map<String, Object> manifest;
 
@@ -117,7 +118,8 @@ public final class Trainer implements AutoCloseable {
         ///
         /// @param done steps made in the whole run
         /// @param loss of this one
-        void stepped(long done, long of, double loss, double implicitAccuracy);
+        /// @param implicitAccuracy of this one; absent where the objective prefers no picture over another
+        void stepped(long done, long of, double loss, OptionalDouble implicitAccuracy);
     }
 
     /// How a run ended.
@@ -182,6 +184,7 @@ public final class Trainer implements AutoCloseable {
         this.folder = folder;
         this.listener = listener;
         this.health = new Health(recipe.health());
+        this.entries = new StepLog(recipe);
         requireSupported(recipe);
         requireFolder(start == Start.RESUMED);
         TrainRecipe train = recipe.train();
@@ -578,7 +581,8 @@ public final class Trainer implements AutoCloseable {
                     throw new IOException("data: no pair of a step can be read; the first: "
                             + window.bad().getFirst().message() + "; smpo data validate lists them");
                 }
-                run(window, done + i, true);
+                copyEma();
+                run(step, window, done + i, true);
                 optimizer.step(learningRate(done + i), maxGradNorm());
             }
             seconds += i == 0 ? 0 : (System.nanoTime() - start) / 1e9;
@@ -597,13 +601,16 @@ public final class Trainer implements AutoCloseable {
                 Export.trainedElements(policy.network()));
     }
 
-    private StepResults run(TrainingData.Window window, long at, boolean backward) {
-        Networks networks = networks();
+    /// The mean of the weights as it stands is what inverts next, where it is to.
+    private void copyEma() {
         if (inverts(InversionRecipe.Network.EMA)) {
             optimizer.copyEma(average.network());
         }
-        return step.run(
-                window.latents(), networks, at, microBatch, window.latents().pairs(), backward);
+    }
+
+    private StepResults run(PreferenceStep how, TrainingData.Window window, long at, boolean backward) {
+        return how.run(
+                window.latents(), networks(), at, microBatch, window.latents().pairs(), backward);
     }
 
     private Networks networks() {
@@ -635,7 +642,8 @@ public final class Trainer implements AutoCloseable {
                 return Optional.empty();
             }
             long encoded = System.nanoTime();
-            StepResults results = run(window, done, true);
+            copyEma();
+            StepResults results = run(step, window, done, true);
             requireFinite(window, results.pairs());
             long differentiated = System.nanoTime();
             StepOutcome outcome = optimizer.step(learningRate(done), maxGradNorm());
@@ -649,22 +657,21 @@ public final class Trainer implements AutoCloseable {
             double undecided = Health.undecided(
                     window.latents().label(), gamma(), recipe.health().undecidedMargin());
             List<Health.Warning> warnings = health.step(results.pairs(), results.loss(), needsReference(), undecided);
-            Map<String, Object> entry = entry(window, results, outcome, undecided, warnings);
-            entry.put(
-                    "time",
-                    time(
-                            new double[] {
-                                seconds(start, encoded),
-                                results.noiseSeconds(),
-                                results.gradientSeconds(),
-                                seconds(differentiated, end)
-                            },
-                            seconds(start, end),
-                            window.latents().pairs(),
-                            results));
+            Map<String, Object> entry = entries.step(done, window, results, outcome, undecided, warnings);
+            StepLog.Phases phases = new StepLog.Phases(
+                    seconds(start, encoded),
+                    results.noiseSeconds(),
+                    results.gradientSeconds(),
+                    seconds(differentiated, end),
+                    seconds(start, end));
+            entry.put("time", StepLog.time(phases, results, engine.statistics()));
             log.append(entry);
-            board.scalars(done, scalars(entry));
-            listener.stepped(done, recipe.train().steps(), results.loss(), results.implicitAccuracy());
+            board.scalars(done, StepLog.scalars("train", entry));
+            listener.stepped(
+                    done,
+                    recipe.train().steps(),
+                    results.loss(),
+                    entries.hasLogit() ? OptionalDouble.of(results.implicitAccuracy()) : OptionalDouble.empty());
             return judge(warnings);
         }
     }
@@ -672,11 +679,7 @@ public final class Trainer implements AutoCloseable {
     /// A step of which no pair can be read changes nothing.
     private void skipStep(TrainingData.Window window) throws IOException {
         done++;
-        Map<String, Object> entry = new LinkedHashMap<>();
-        entry.put("event", "skipped_step");
-        entry.put("step", done);
-        entry.put("skipped", window.bad().stream().map(BadPair::id).toList());
-        log.append(entry);
+        log.append(StepLog.skipped(done, window));
         listener.warn("step " + done + ": none of its pairs can be read; the weights stay as they are");
     }
 
@@ -733,168 +736,42 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    private Map<String, Object> entry(
-            TrainingData.Window window,
-            StepResults results,
-            StepOutcome outcome,
-            double undecided,
-            List<Health.Warning> warnings) {
-        WindowResults pairs = results.pairs();
-        Map<String, Object> entry = new LinkedHashMap<>();
-        entry.put("event", "step");
-        entry.put("step", done);
-        entry.put("pairs", pairs.loss().length);
-        errors(entry, pairs, results.loss(), results.implicitAccuracy());
-        entry.put("margins", margins(window.latents().timesteps(), pairs));
-        entry.put("undecided", undecided);
-        entry.put("learning_rate", outcome.learningRate());
-        entry.put("gradient_norm", outcome.gradNorm());
-        entry.put("clip_coefficient", outcome.clipCoefficient());
-        if (!window.bad().isEmpty()) {
-            entry.put("skipped", window.bad().stream().map(BadPair::id).toList());
-        }
-        if (!warnings.isEmpty()) {
-            entry.put("warnings", warnings.stream().map(Health.Warning::kind).toList());
-        }
-        return entry;
-    }
-
-    private void errors(Map<String, Object> entry, WindowResults pairs, double loss, double accuracy) {
-        entry.put("loss", loss);
-        entry.put("implicit_accuracy", accuracy);
-        entry.put("winner_error", mean(pairs.policyWinner()));
-        entry.put("loser_error", mean(pairs.policyLoser()));
-        if (needsReference()) {
-            entry.put("reference_winner_error", mean(pairs.referenceWinner()));
-            entry.put("reference_loser_error", mean(pairs.referenceLoser()));
-        }
-    }
-
-    /// Mean of how much better the policy does on winners than on losers, beside the reference, by timestep.
-    private List<Map<String, Object>> margins(int[] timesteps, WindowResults pairs) {
-        int width = Math.max(1, recipe.timesteps().end() / MARGIN_BUCKETS);
-        double[] sums = new double[MARGIN_BUCKETS + 1];
-        int[] counts = new int[MARGIN_BUCKETS + 1];
-        for (int i = 0; i < timesteps.length; i++) {
-            int bucket = Math.min(MARGIN_BUCKETS, timesteps[i] / width);
-            double reference = needsReference() ? pairs.referenceWinner()[i] - pairs.referenceLoser()[i] : 0;
-            sums[bucket] -= pairs.policyWinner()[i] - pairs.policyLoser()[i] - reference;
-            counts[bucket]++;
-        }
-        List<Map<String, Object>> all = new ArrayList<>();
-        for (int bucket = 0; bucket <= MARGIN_BUCKETS; bucket++) {
-            if (counts[bucket] > 0) {
-                Map<String, Object> one = new LinkedHashMap<>();
-                one.put("from", bucket * width);
-                one.put("pairs", counts[bucket]);
-                one.put("margin", sums[bucket] / counts[bucket]);
-                all.add(one);
-            }
-        }
-        return all;
-    }
-
-    private Map<String, Object> time(double[] phases, double seconds, int pairs, StepResults results) {
-        EngineStatistics statistics = engine.statistics();
-        Map<String, Object> time = new LinkedHashMap<>();
-        time.put("seconds", seconds);
-        time.put("data_seconds", phases[0]);
-        time.put("noise_seconds", phases[1]);
-        time.put("gradient_seconds", phases[2]);
-        time.put("update_seconds", phases[3]);
-        time.put("pairs_per_second", pairs / seconds);
-        if (results.inversion() != null) {
-            time.put("inversion_evaluations", results.inversion().evaluations());
-            time.put("inversion_batches", results.inversion().batches());
-            time.put("inversion_unet_seconds", results.inversion().unetSeconds());
-        }
-        time.put("host_bytes", statistics.hostBytesInUse());
-        time.put("host_bytes_peak", statistics.hostBytesPeak());
-        time.put("device_bytes_peak", statistics.deviceBytesPeak());
-        return time;
-    }
-
-    private static Map<String, Double> scalars(Map<String, Object> entry) {
-        Map<String, Double> scalars = new LinkedHashMap<>();
-        entry.forEach((name, value) -> {
-            if (value instanceof Double number) {
-                scalars.put("train/" + name, number);
-            }
-        });
-        if (entry.get("margins") instanceof List<?> margins) {
-            for (Object margin : margins) {
-                Map<?, ?> one = (Map<?, ?>) margin;
-                scalars.put("margin/t" + one.get("from"), (Double) one.get("margin"));
-            }
-        }
-        if (entry.get("time") instanceof Map<?, ?> time) {
-            time.forEach((name, value) -> {
-                if (value instanceof Number number) {
-                    scalars.put("time/" + name, number.doubleValue());
-                }
-            });
-        }
-        return scalars;
-    }
-
     /// Errors and losses of held-out pairs: the same pairs, noise and timesteps each time.
     private void evaluate() throws IOException, InterruptedException {
         int all = Math.min(data.heldOut().length, recipe.evaluate().pairs().orElse(Integer.MAX_VALUE));
-        double loss = 0;
-        double correct = 0;
-        double[] errors = new double[4];
-        int pairs = 0;
+        PreferenceStep withForwardNoise = step.inverts() ? step.withForwardNoise() : null;
+        ErrorTotals own = new ErrorTotals();
+        ErrorTotals forward = withForwardNoise == null ? null : new ErrorTotals();
+        copyEma();
         for (int from = 0; from < all; from += HELD_OUT_WINDOW) {
             try (TrainingData.Window window = data.heldOutWindow(from, Math.min(HELD_OUT_WINDOW, all - from))) {
                 window.bad().forEach(bad -> listener.warn("skipped, held out: " + bad.message()));
                 if (window.isEmpty()) {
                     continue;
                 }
-                WindowResults results =
-                        run(window, TrainingData.HELD_OUT_STEP, false).pairs();
-                int count = results.loss().length;
-                pairs += count;
-                loss += Arrays.stream(results.loss()).sum();
-                correct += Arrays.stream(results.logit())
-                        .filter(logit -> logit > 0)
-                        .count();
-                errors[0] += Arrays.stream(results.policyWinner()).sum();
-                errors[1] += Arrays.stream(results.policyLoser()).sum();
-                errors[2] += Arrays.stream(results.referenceWinner()).sum();
-                errors[3] += Arrays.stream(results.referenceLoser()).sum();
+                own.add(run(step, window, TrainingData.HELD_OUT_STEP, false).pairs());
+                if (forward != null) {
+                    forward.add(run(withForwardNoise, window, TrainingData.HELD_OUT_STEP, false)
+                            .pairs());
+                }
             }
         }
-        if (pairs == 0) {
+        if (own.pairs() == 0) {
             throw new IOException(
-                    "data: none of the " + all + " held-out pairs can be read; smpo data validate says " + "why");
+                    "data: none of the " + all + " held-out pairs can be read; smpo data validate says why");
         }
-        Map<String, Object> entry = new LinkedHashMap<>();
-        entry.put("event", "evaluation");
-        entry.put("step", done);
-        entry.put("pairs", pairs);
-        entry.put("loss", loss / pairs);
-        entry.put("implicit_accuracy", correct / pairs);
-        entry.put("winner_error", errors[0] / pairs);
-        entry.put("loser_error", errors[1] / pairs);
-        if (needsReference()) {
-            entry.put("reference_winner_error", errors[2] / pairs);
-            entry.put("reference_loser_error", errors[3] / pairs);
-        }
+        Map<String, Object> entry = entries.evaluation(done, own, forward);
         log.append(entry);
-        Map<String, Double> scalars = new LinkedHashMap<>();
-        entry.forEach((name, value) -> {
-            if (value instanceof Double number) {
-                scalars.put("held_out/" + name, number);
-            }
-        });
-        board.scalars(done, scalars);
-        listener.say(String.format(
-                java.util.Locale.ROOT,
-                "step %d, %d held-out pairs: loss %.4g, implicit accuracy %.1f %%",
-                done,
-                pairs,
-                loss / pairs,
-                100 * correct / pairs));
+        board.scalars(done, StepLog.scalars("held_out", entry));
+        StringBuilder said = new StringBuilder(
+                String.format(Locale.ROOT, "step %d, %d held-out pairs: loss %.4g", done, own.pairs(), own.loss()));
+        if (entries.hasLogit()) {
+            said.append(String.format(Locale.ROOT, ", implicit accuracy %.1f %%", 100 * own.implicitAccuracy()));
+        }
+        if (forward != null) {
+            said.append(String.format(Locale.ROOT, " (%.1f %% with forward noise)", 100 * forward.errorAccuracy()));
+        }
+        listener.say(said.toString());
     }
 
     private void checkpoint() throws IOException {
@@ -932,10 +809,6 @@ public final class Trainer implements AutoCloseable {
             written.addAll(export.write(last, true, formats, folder.root(), "-ema"));
         }
         return written;
-    }
-
-    private static double mean(double[] values) {
-        return Arrays.stream(values).sum() / values.length;
     }
 
     private static double seconds(long from, long to) {

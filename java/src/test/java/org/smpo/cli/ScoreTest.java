@@ -38,13 +38,16 @@ final class ScoreTest {
         Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         Path data = TinyPairs.write(temporary.resolve("data"), 7, List.of(2));
         Path out = temporary.resolve("scores.parquet");
-        Outcome scored = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2);
+        Outcome scored =
+                smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--max-bad-fraction", 0.2);
         assertThat(scored.code()).as(scored.err()).isZero();
         assertThat(scored.out()).contains(out.toString(), "6 scored, 1 bad", "image 0 is better in");
-        assertThat(scored.err()).contains("7 of 7 pairs", "row 2: pair-2");
+        assertThat(scored.err()).contains("score 7/7 100%", "row 2: pair-2");
         assertThat(smpo("score", model, data, "--out", out).err()).contains("expected nothing there yet");
+        // One of seven is more than one of a hundred; what was scored is there all the same.
         Outcome again = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--resume");
-        assertThat(again.code()).as(again.err()).isZero();
+        assertThat(again.code()).isEqualTo(1);
+        assertThat(again.err()).contains("1 of 7 pairs could not be scored, more than --max-bad-fraction (0.01)");
         assertThat(again.out()).contains("6 scored, 1 bad, 7 of them in an earlier run");
         assertThat(smpo("inspect", model).out()).contains("CLIPModel");
         // The processor may stand elsewhere, and has to stand somewhere.
@@ -55,7 +58,7 @@ final class ScoreTest {
         }
         Path other = temporary.resolve("other.parquet");
         assertThat(smpo("score", model, data, "--out", other).err()).contains("preprocessor_config.json", "PickScore");
-        assertThat(smpo("score", model, data, "--out", other, "--processor", processor)
+        assertThat(smpo("score", model, data, "--out", other, "--processor", processor, "--max-bad-fraction", 1)
                         .code())
                 .isZero();
         assertThat(smpo("score", temporary.resolve("x"), data, "--out", other).code())

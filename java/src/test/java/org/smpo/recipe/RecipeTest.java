@@ -187,6 +187,7 @@ class RecipeTest {
                   undecided_margin: 0.1
                   undecided_fraction: 0.5
                   runaway_loss: 4
+                  runaway_error: 2
                 """);
     }
 
@@ -254,7 +255,7 @@ class RecipeTest {
                         1,
                         SamplesRecipe.Sampler.PNDM),
                 new ExportRecipe(List.of(ExportRecipe.Format.LORA_KOHYA, ExportRecipe.Format.SINGLE_FILE)),
-                new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75, OptionalDouble.of(6)));
+                new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75, OptionalDouble.of(6), OptionalDouble.of(3)));
         assertThat(parse(unusual.resolved())).as(unusual.resolved()).isEqualTo(unusual);
     }
 

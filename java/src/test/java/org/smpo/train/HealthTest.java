@@ -21,7 +21,8 @@ import org.smpo.recipe.Recipe;
 
 /// What a run says of itself when it goes wrong, and when it ends.
 final class HealthTest {
-    private static final HealthRecipe RECIPE = new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4));
+    private static final HealthRecipe RECIPE =
+            new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4), OptionalDouble.of(2));
 
     @TempDir
     private Path temporary;
@@ -80,6 +81,33 @@ final class HealthTest {
     }
 
     @Test
+    void aLossThatRunsAwayFromTheFirstStepOnIsSeenAtTheThird() {
+        // The policy is the reference at first, so that what comes next is no measure of itself.
+        Health health = new Health(RECIPE);
+        assertThat(health.step(pairs(1, 0, 0.7), 0.7, true, 0)).isEmpty();
+        assertThat(health.step(pairs(1.1, 0, 20), 20, true, 0)).isEmpty();
+        assertThat(kinds(health.step(pairs(1.1, 0, 60), 60, true, 0))).contains("diverging");
+        // Of other beginnings five steps are the measure.
+        Health other = new Health(RECIPE);
+        for (int i = 0; i < 5; i++) {
+            assertThat(kinds(other.step(pairs(1.5, 0, 9), 9, true, 0))).doesNotContain("diverging");
+        }
+        other.step(pairs(1.5, 0, 90), 90, true, 0);
+        assertThat(kinds(other.step(pairs(1.5, 0, 90), 90, true, 0))).contains("diverging");
+    }
+
+    @Test
+    void winnersThatRunAwayAreFatalHoweverSmallTheLoss() {
+        Health health = new Health(RECIPE);
+        health.step(pairs(1, 0, 0.7), 0.7, true, 0);
+        assertThat(kinds(health.step(pairs(2.2, 0, 0.1), 0.1, true, 0))).doesNotContain("diverging");
+        List<Health.Warning> warnings = health.step(pairs(3.1, 0, 0.1), 0.1, true, 0);
+        assertThat(kinds(warnings)).contains("diverging");
+        assertThat(warnings.getFirst().fatal()).isTrue();
+        assertThat(warnings.getFirst().message()).contains("falls apart", "2.10 times the reference's");
+    }
+
+    @Test
     void undecidedPairsAreCountedByTheirSmoothedMargin() {
         // 10 (2p - 1) is 0.08, 0.12, -0.08 and 10.
         double[] labels = {0.504, 0.506, 0.496, 1};
@@ -90,15 +118,20 @@ final class HealthTest {
     @Test
     void aRunThatDivergesStopsAndKeepsItsLastCheckpoint() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        Recipe recipe = tiny.recipe(
-                "run", "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 10}", "checkpoint.every=5");
+        String[] overrides = {
+            "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 0}", "checkpoint.every=1", "checkpoint.keep=1"
+        };
         TinyRun.Said said = new TinyRun.Said();
-        Trainer.Result result = tiny.run(recipe, false, said);
+        Trainer.Result result = tiny.run(tiny.recipe("run", overrides), false, said);
         assertThat(result.finished()).isFalse();
         assertThat(result.stoppedBy()).startsWith("the loss runs away");
         assertThat(said.warnings).contains("step " + result.steps() + ": " + result.stoppedBy());
-        assertThat(result.steps()).isBetween(6L, 29L);
-        assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name((result.steps() - 1) / 5 * 5));
+        // Within ten steps of its start; the step that showed it is not kept.
+        assertThat(result.steps()).isBetween(3L, 10L);
+        assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name(result.steps() - 1));
+        assertThat(Checkpoint.all(tiny.output("run").resolve("checkpoints")))
+                .extracting(Checkpoint::step)
+                .containsExactly(result.steps() - 1);
         assertThat(tiny.output("run").resolve("model")).doesNotExist();
         Map<String, Object> last = tiny.log("run").getLast();
         assertThat(last.get("warnings")).asInstanceOf(LIST).contains("diverging");
@@ -106,8 +139,8 @@ final class HealthTest {
         Recipe on = tiny.recipe(
                 "on",
                 "train.steps=" + result.steps(),
-                "health.runaway_loss=none",
-                "learning_rate={value: 3e-3, warmup_steps: 10}");
+                "health={runaway_loss: none, runaway_error: none}",
+                "learning_rate={value: 3e-3, warmup_steps: 0}");
         assertThat(tiny.run(on).finished()).isTrue();
     }
 
@@ -118,7 +151,7 @@ final class HealthTest {
                 "run",
                 "learning_rate={value: 1e30, warmup_steps: 0}",
                 "checkpoint.every=1",
-                "health.runaway_loss=none");
+                "health={runaway_loss: none, runaway_error: none}");
         assertThatThrownBy(() -> tiny.run(recipe))
                 .isInstanceOf(NonFiniteStepException.class)
                 .hasMessageMatching("the loss is not finite for p\\d \\(t = \\d+\\), p\\d .*");

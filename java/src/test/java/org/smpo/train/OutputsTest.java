@@ -99,6 +99,56 @@ final class OutputsTest {
     }
 
     @Test
+    void heldOutPairsOfAnInvertingObjectiveAreAlsoJudgedOnForwardNoise() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        // The one step's learning rate is 0, so that all have the same policy; against another reference, so that
+        // accuracies say something.
+        String[] untrained = {
+            "train.steps=1",
+            "learning_rate.warmup_steps=1",
+            "evaluate.every=1",
+            "data.held_out=5",
+            "health={runaway_loss: none, runaway_error: none}"
+        };
+        Path reference = other(tiny);
+        Map<String, Map<String, Object>> evaluations = new TreeMap<>();
+        for (String method : List.of("smpo", "inpo", "dpo", "sft")) {
+            List<String> overrides = new ArrayList<>(List.of(untrained));
+            overrides.add("objective={method: " + method + (method.equals("sft") ? "}" : ", beta: 2000}"));
+            if (method.equals("dpo") || method.equals("sft")) {
+                overrides.add("inversion=none");
+            }
+            if (!method.equals("sft")) {
+                overrides.add("train.reference=" + reference);
+            }
+            tiny.run(tiny.recipe(method, overrides.toArray(String[]::new)));
+            List<Map<String, Object>> log = tiny.log(method);
+            evaluations.put(method, log.getLast());
+            assertThat(log.getFirst().containsKey("implicit_accuracy")).isEqualTo(!method.equals("sft"));
+        }
+        Map<String, Object> plain = evaluations.get("dpo");
+        assertThat(plain).doesNotContainKey("forward_accuracy");
+        assertThat(evaluations.get("sft")).doesNotContainKeys("implicit_accuracy", "forward_accuracy");
+        for (String method : List.of("smpo", "inpo")) {
+            Map<String, Object> evaluation = evaluations.get(method);
+            // The same pairs, timesteps and noise as of an objective that adds it.
+            assertThat(evaluation).containsEntry("forward_accuracy", plain.get("implicit_accuracy"));
+            for (String error : List.of("winner", "loser", "reference_winner", "reference_loser")) {
+                assertThat(evaluation)
+                        .containsEntry("forward_" + error + "_error", plain.get(error + "_error"))
+                        .doesNotContainEntry(error + "_error", plain.get(error + "_error"));
+            }
+        }
+    }
+
+    /// A model like the run's that has been trained a little.
+    private static Path other(TinyRun tiny) throws IOException, InterruptedException {
+        tiny.run(tiny.recipe(
+                "other", "train.steps=1", "objective={method: sft}", "inversion=none", "learning_rate.warmup_steps=0"));
+        return tiny.output("other").resolve("model");
+    }
+
+    @Test
     void fullWeightsAreWrittenAsTheyAre() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Trainer.Result result = tiny.run(
@@ -133,7 +183,7 @@ final class OutputsTest {
                 "run",
                 "train.steps=3",
                 "learning_rate.value=1e-2",
-                "health.runaway_loss=none",
+                "health={runaway_loss: none, runaway_error: none}",
                 "train.weights={type: lora, rank: 2, alpha: 4}",
                 "export.formats=[diffusers, lora_peft, lora_kohya]"));
         Path output = tiny.output("run");
@@ -180,9 +230,17 @@ final class OutputsTest {
     void aFullDiskLeavesTheLastCheckpoint() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Path disk = Files.createDirectory(tiny.output("disk"));
-        assumeThat(command("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk.toString()))
-                .as("a disk of its own needs the right to mount one")
-                .isZero();
+        // Taken down by a process that outlives this one, whatever ends it: at the end of its input.
+        Process keeper = new ProcessBuilder(
+                        "sh",
+                        "-c",
+                        "trap '' HUP INT TERM; mount -t tmpfs -o size=16m tmpfs \"$0\" || exit 1; echo mounted; cat; "
+                                + "umount -l \"$0\"",
+                        disk.toString())
+                .redirectErrorStream(true)
+                .start();
+        String mounted = keeper.inputReader().readLine();
+        assumeThat(mounted).as("a disk of its own needs the right to mount one").isEqualTo("mounted");
         try {
             Recipe recipe = tiny.recipe("disk/run", "checkpoint.every=1");
             TinyRun.Said said = new TinyRun.Said();
@@ -211,19 +269,8 @@ final class OutputsTest {
             String policy = "checkpoints/step-000006/policy.safetensors";
             assertThat(disk.resolve("run").resolve(policy)).hasSameBinaryContentAs(other.resolve(policy));
         } finally {
-            assertThat(command("umount", disk.toString())).isZero();
-        }
-    }
-
-    private static int command(String... words) throws InterruptedException {
-        try {
-            return new ProcessBuilder(words)
-                    .redirectErrorStream(true)
-                    .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                    .start()
-                    .waitFor();
-        } catch (IOException e) {
-            return 127; // no such command
+            keeper.outputWriter().close();
+            assertThat(keeper.waitFor()).isZero();
         }
     }
 }

@@ -9,7 +9,6 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -24,23 +23,6 @@ final class SurvivalTest {
 
     @TempDir
     private Path temporary;
-
-    private static Process child(TinyRun tiny, Path root, String name) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:TieredStopAtLevel=1",
-                "-Dsmpo.library=" + System.getProperty("smpo.library"),
-                "-Dsmpo.root=" + System.getProperty("smpo.root"),
-                "-cp",
-                System.getProperty("java.class.path"),
-                TrainerChild.class.getName(),
-                root.toString(),
-                name));
-        command.addAll(List.of(OVERRIDES));
-        assertThat(tiny.model()).exists();
-        return new ProcessBuilder(command).redirectErrorStream(true).start();
-    }
 
     /// Three kills; thirty with `-Dsmpo.slow=true`.
     @Test
@@ -60,7 +42,7 @@ final class SurvivalTest {
         int resumable = 0;
         while (killed < kills) {
             while (true) {
-                Process process = child(tiny, temporary, name);
+                Process process = TrainerChild.start(temporary, name, Map.of(), OVERRIDES);
                 String last = "";
                 try (BufferedReader out =
                         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.smpo.io.Digest;
@@ -215,7 +216,7 @@ public final class TinyRun {
         }
 
         @Override
-        public void stepped(long done, long of, double loss, double implicitAccuracy) {
+        public void stepped(long done, long of, double loss, OptionalDouble implicitAccuracy) {
             if (done == stopAfter) {
                 trainer.stop();
             }

@@ -1,11 +1,38 @@
 package org.smpo.train;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 
 /// A process that makes a run, or goes on with it, until it is killed or done.
 final class TrainerChild {
     private TrainerChild() {}
+
+    /// Starts one, its output and errors together.
+    ///
+    /// @param root of a [TinyRun] that is there
+    /// @param environment added to this process's
+    static Process start(Path root, String name, Map<String, String> environment, String... overrides)
+            throws IOException {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:TieredStopAtLevel=1",
+                "-Dsmpo.library=" + System.getProperty("smpo.library"),
+                "-Dsmpo.root=" + System.getProperty("smpo.root"),
+                "-cp",
+                System.getProperty("java.class.path"),
+                TrainerChild.class.getName(),
+                root.toString(),
+                name));
+        command.addAll(List.of(overrides));
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        builder.environment().putAll(environment);
+        return builder.start();
+    }
 
     /// Arguments: the folder of [TinyRun], the name of the run, overrides.
     public static void main(String[] arguments) throws Exception {

@@ -48,10 +48,7 @@ final class TrainTest {
 
         Outcome wrong = smpo(with(train, "--set", "train.step=3"));
         assertThat(wrong.code()).isEqualTo(2);
-        assertThat(wrong.err())
-                .startsWith("--set train.step")
-                .contains("steps")
-                .hasLineCount(1);
+        assertThat(wrong.err()).startsWith("--set train.step").contains("steps").hasLineCount(1);
         Outcome quoted = smpo(with(train, "--set", "checkpoint.every=\"none\""));
         assertThat(quoted.code()).isEqualTo(2);
         assertThat(quoted.err()).contains("expected none or", "found \"none\" in quotes");

@@ -20,7 +20,7 @@ import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
 import picocli.CommandLine;
 
-/// `smpo demo draw` as a user runs it.
+/// `smpo demo draw` as a user runs it, and what `smpo demo` refuses.
 final class DemoTest {
     @TempDir
     private Path temporary;
@@ -79,6 +79,17 @@ final class DemoTest {
         assertThat(shifted).isLessThan(5);
     }
 
+    /// Figures of two demos would be mixed.
+    @Test
+    void aFolderWithAnotherDemoIsRefused() throws IOException {
+        Path folder = Files.createDirectories(temporary.resolve("demo"));
+        Files.writeString(folder.resolve("demo.json"), "{}");
+        Outcome outcome = smpo("demo", "--out", folder);
+        assertThat(outcome.code()).isEqualTo(2);
+        assertThat(outcome.err()).contains("other settings").doesNotContain("\tat ");
+        assertThat(folder.resolve("data")).doesNotExist();
+    }
+
     @Test
     void wrongUsageEndsWithTwo() throws IOException {
         Path file = Files.writeString(temporary.resolve("file"), "text");
@@ -87,7 +98,7 @@ final class DemoTest {
         Files.writeString(taken.resolve("captions.txt"), "old");
         Path free = temporary.resolve("free");
         Object[][] wrong = {
-            {"demo"},
+            {"demo", "--out", file},
             {"demo", "draw", "--out", free},
             {"demo", "draw", "--pairs", 1},
             {"demo", "draw", "--pairs", 0, "--out", free},

@@ -1,36 +1,22 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.cache.Cache;
 import org.smpo.cache.CacheKey;
 import org.smpo.cache.CachedTensor;
-import picocli.CommandLine;
 
 /// `smpo cache` as a user runs it.
 final class CacheCommandTest {
     @TempDir
     private Path folder;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void listsVerifiesAndPrunes() throws IOException {

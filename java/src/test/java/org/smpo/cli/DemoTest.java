@@ -1,10 +1,9 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
@@ -18,23 +17,11 @@ import org.smpo.demo.SceneChecker;
 import org.smpo.io.DType;
 import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
-import picocli.CommandLine;
 
 /// `smpo demo draw` as a user runs it, and what `smpo demo` refuses.
 final class DemoTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void drawnPairsAreValid() {

@@ -1,10 +1,10 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
+import static org.smpo.cli.Outcome.with;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -23,29 +23,11 @@ import org.smpo.io.JsonObject;
 import org.smpo.model.TinyClip;
 import org.smpo.model.TinyModels;
 import org.smpo.train.TinyRun;
-import picocli.CommandLine;
 
 /// `smpo evaluate` as a user runs it, on small models with made-up weights.
 final class EvaluateTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
-
-    private static Object[] with(Object[] arguments, Object... more) {
-        Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
-        System.arraycopy(more, 0, all, arguments.length, more.length);
-        return all;
-    }
 
     private Path prompts(String name, String text) throws IOException {
         return Files.writeString(temporary.resolve(name), text);

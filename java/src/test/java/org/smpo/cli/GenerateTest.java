@@ -1,34 +1,21 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
+import static org.smpo.cli.Outcome.with;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.io.Png;
 import org.smpo.model.TinyModels;
-import picocli.CommandLine;
 
 /// `smpo generate` as a user runs it, on a small model with made-up weights.
 final class GenerateTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void picturesDoNotDependOnTheBatch() throws IOException {
@@ -199,12 +186,6 @@ final class GenerateTest {
         Outcome outcome = smpo(with(small, more));
         assertThat(outcome.code()).as(outcome.err()).isZero();
         return Png.read(out.resolve("00000-0.png")).image().rgb();
-    }
-
-    private static Object[] with(Object[] arguments, Object... more) {
-        Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
-        System.arraycopy(more, 0, all, arguments.length, more.length);
-        return all;
     }
 
     private static int largestDifference(byte[] a, byte[] b) {

@@ -1,10 +1,9 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -14,23 +13,11 @@ import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.model.Family;
 import org.smpo.model.TinyModels;
-import picocli.CommandLine;
 
 /// `smpo inspect` and `smpo convert` as a user runs them.
 final class ModelFilesCommandTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void inspectSaysWhatAFolderHolds() throws IOException {

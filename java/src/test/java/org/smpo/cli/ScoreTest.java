@@ -1,13 +1,11 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -15,23 +13,11 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.model.TinyClip;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.TinyPairs;
-import picocli.CommandLine;
 
 /// `smpo score` as a user runs it, on a small model with made-up weights.
 final class ScoreTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void scoresAndSaysSo() throws IOException {

@@ -1,14 +1,12 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,7 +16,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.io.FloatTensor;
 import org.smpo.model.TinyModels;
 import org.smpo.random.Synthetic;
-import picocli.CommandLine;
 
 /// `smpo trace` as a user runs it. Its numbers are held to the published algorithm by `org.smpo.train.TraceTest`.
 final class TraceTest {
@@ -27,17 +24,6 @@ final class TraceTest {
 
     private static Path model;
     private static Path batch;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @BeforeAll
     static void write() throws IOException {

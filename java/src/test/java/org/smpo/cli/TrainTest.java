@@ -1,12 +1,12 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.smpo.cli.Outcome.smpo;
+import static org.smpo.cli.Outcome.with;
 
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,23 +17,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.train.TinyRun;
-import picocli.CommandLine;
 
 /// `smpo train` as a user runs it, on a small model with made-up weights.
 final class TrainTest {
     @TempDir
     private Path temporary;
-
-    private record Outcome(int code, String out, String err) {}
-
-    private static Outcome smpo(Object... arguments) {
-        StringWriter out = new StringWriter();
-        StringWriter err = new StringWriter();
-        CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-        int code =
-                command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
-        return new Outcome(code, out.toString(), err.toString());
-    }
 
     @Test
     void triesThenRunsOnceOnly() throws IOException {
@@ -112,11 +100,5 @@ final class TrainTest {
                 Main.class.getName()));
         Arrays.stream(arguments).map(Object::toString).forEach(command::add);
         return new ProcessBuilder(command).redirectErrorStream(true).start();
-    }
-
-    private static Object[] with(Object[] arguments, Object... more) {
-        Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
-        System.arraycopy(more, 0, all, arguments.length, more.length);
-        return all;
     }
 }

@@ -27,18 +27,13 @@ import org.smpo.io.AtomicFiles;
 
 /// A content-addressed store of computed values on disk.
 ///
-/// An entry's place is the digest of its key, so nothing ever changes under a name: several processes may
-/// read, write
-/// and prune the same folder at once. Two that compute the same value write the same file, and the last one
-/// stays.
-/// An entry appears whole or not at all ([AtomicFiles]), and each read compares it with its own digest: one
-/// that is
-/// damaged is reported, deleted and computed again, never used.
+/// An entry's place is the digest of its key, so nothing ever changes under a name: several processes may read,
+/// write and prune the same folder at once. Two that compute the same value write the same file, and the last one
+/// stays. An entry appears whole or not at all ([AtomicFiles]), and each read compares it with its own digest: one
+/// that is damaged is reported, deleted and computed again, never used.
 ///
-/// Safe for use by several threads. Layout: `v1/KIND/AB/ABCD....safetensors`; a file's time of
-/// modification is
-/// that of
-/// its last use, to the hour.
+/// Safe for use by several threads. Layout: `v1/KIND/AB/ABCD....safetensors`; a file's time of modification is that
+/// of its last use, to the hour.
 public final class Cache {
     private static final String SUFFIX = ".safetensors";
 
@@ -83,9 +78,8 @@ public final class Cache {
     /// @param damaged the others
     public record Verification(Total sound, List<Damage> damaged) {}
 
-    /// Which entries go: those that one of the limits says, least recently used ones first. With neither an
-    /// age nor a
-    /// size, all of these kinds go.
+    /// Which entries go: those that one of the limits says, least recently used ones first. With neither an age nor
+    /// a size, all of these kinds go.
     ///
     /// @param kinds only entries of these; empty: of all
     /// @param olderThan those not used for so long; null: whatever their age
@@ -249,8 +243,7 @@ public final class Cache {
         return totals;
     }
 
-    /// Reads every entry and compares it with its digest and its place. Also removes what dead processes
-    /// left
+    /// Reads every entry and compares it with its digest and its place. Also removes what dead processes left
     /// behind.
     ///
     /// @param remove whether damaged entries are deleted

@@ -10,16 +10,13 @@ import org.smpo.io.Digest;
 /// @param kind what it is, such as `vae-moments`: lower-case letters, digits and dashes
 /// @param model digest of the model that computed it
 /// @param input digest of what it was computed from
-/// @param preprocessing what happened to the input first, and how the model computed, in words; may be
-///     empty
+/// @param preprocessing what happened to the input first, and how the model computed, in words; may be empty
 public record CacheKey(String kind, String model, String input, String preprocessing) {
     private static final int MAX_LENGTH = 1 << 16;
 
     /// Checks the parts.
     ///
-    /// @throws IllegalArgumentException when the kind is no name, a part is too long, or there is no model
-    ///     or
-    ///     input
+    /// @throws IllegalArgumentException when the kind is no name, a part is too long, or there is no model or input
     public CacheKey {
         if (!kind.matches("[a-z0-9][a-z0-9-]{0,63}")) {
             throw new IllegalArgumentException(

@@ -6,10 +6,8 @@ import java.util.Map;
 import java.util.function.Function;
 import org.smpo.io.RgbImage;
 
-/// What a VAE's encoder says about pictures: mean and logarithmic variance, so that latents can still be
-/// sampled anew
-/// in
-/// every step.
+/// What a VAE's encoder says about pictures: mean and logarithmic variance, so that latents can still be sampled
+/// anew in every step.
 public final class MomentCache {
     static final String KIND = "vae-moments";
 

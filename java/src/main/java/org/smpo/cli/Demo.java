@@ -26,9 +26,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/// `smpo demo`: the whole pipeline on a small model. Each stage is a command line that a person could have typed, and
-/// is
-/// printed as one; what an earlier process finished is not done again.
+/// `smpo demo`: the whole pipeline on a small model. Each stage is a command line that a person could have typed,
+/// and is printed as one; what an earlier process finished is not done again.
 @Command(
         name = "demo",
         description = {

@@ -7,13 +7,11 @@ import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
 /// Which pairs are trained on at which step: a pure function of the seed and the step, so that a run continues
-/// where it
-/// was interrupted without anything stored.
+/// where it was interrupted without anything stored.
 ///
-/// Every epoch is a permutation of the training pairs of its own; the epochs follow one another without a gap, and a
-/// window may span two. The window of a step is the same however many ranks share it: rank r of n takes the r-th of
-/// n equal
-/// runs of it. Immutable; safe for use from any thread.
+/// Every epoch is a permutation of the training pairs of its own; the epochs follow one another without a gap, and
+/// a window may span two. The window of a step is the same however many ranks share it: rank r of n takes the r-th
+/// of n equal runs of it. Immutable; safe for use from any thread.
 public final class DataCursor {
     private final Philox philox;
     private final int[] training;

@@ -18,10 +18,9 @@ import org.smpo.random.Purpose;
 
 /// Turns encoded pairs into pixels: decodes, resizes, crops, mirrors, and drops captions.
 ///
-/// What is random is a pure function of (seed, epoch, image), or pair for captions; images are numbered 2 × pair and
-/// 2 × pair + 1. Images are decoded on virtual threads, a bounded number at a time; neither that number nor the
-/// order in
-/// which they finish shows in the result. Safe for use from any thread.
+/// What is random is a pure function of (seed, epoch, image), or pair for captions; images are numbered 2 × pair
+/// and 2 × pair + 1. Images are decoded on virtual threads, a bounded number at a time; neither that number nor the
+/// order in which they finish shows in the result. Safe for use from any thread.
 public final class PairDecoder {
     private final DecodeOptions options;
     private final Philox philox;

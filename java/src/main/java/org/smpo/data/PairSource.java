@@ -7,22 +7,19 @@ import java.util.List;
 /// Preference pairs in files, by their place. The order of a source is fixed: files by name, records as they stand.
 ///
 /// What is wrong with a record is part of what is read, a [BadPair]; an exception means that the source itself
-/// cannot
-/// be
-/// read. Reading is safe from any thread. Four kinds:
+/// cannot be read. Reading is safe from any thread. Four kinds:
 ///
 /// * a folder with `pairs.jsonl`: one JSON object per line with `image_0` and `image_1`, paths below the folder
 /// * Parquet with Pick-a-Pic's columns: `jpg_0`, `jpg_1` (bytes, or the struct of bytes and path that Hugging Face
 /// writes)
 /// * tar shards: members `KEY.0.jpg` and `KEY.1.jpg` (or `KEY.jpg_0`, `KEY.jpg_1`; also png and webp),
-/// `KEY.caption.txt`
-///   (or `KEY.txt`, `KEY.caption`) and `KEY.json` with the other fields, or `KEY.label`, `KEY.label_0`,
-///   `KEY.label_1`
+/// `KEY.caption.txt` (or `KEY.txt`, `KEY.caption`) and `KEY.json` with the other fields, or `KEY.label`,
+/// `KEY.label_0`, `KEY.label_1`
 /// * a data set in Arrow as Hugging Face's `save_to_disk` writes it, with the columns of the Parquet
 ///
-/// In all of them the fields `caption`, `label` (or `label_0` and `label_1`), `score_0`, `score_1` and `id` mean the
-/// same:
-/// `label` is the number of the better image, 0 or 1, or 0.5 or "tie"; `label_0` is 1 when image 0 is better.
+/// In all of them the fields `caption`, `label` (or `label_0` and `label_1`), `score_0`, `score_1` and `id` mean
+/// the same: `label` is the number of the better image, 0 or 1, or 0.5 or "tie"; `label_0` is 1 when image 0 is
+/// better.
 public interface PairSource extends AutoCloseable {
     /// How many records there are, bad ones among them.
     int size();
@@ -42,10 +39,9 @@ public interface PairSource extends AutoCloseable {
     }
 
     /// A digest of what the source holds, for a run's manifest: SHA-256 over the relative names and sizes of all
-    /// files,
-    /// the labels, and the content that says what is where (all of `pairs.jsonl`, the first and last 64 KiB of each
-    /// other file). It finds other data and other labels; it does not find a changed bit in the middle of a large
-    /// file.
+    /// files, the labels, and the content that says what is where (all of `pairs.jsonl`, the first and last 64 KiB
+    /// of each other file). It finds other data and other labels; it does not find a changed bit in the middle of a
+    /// large file.
     ///
     /// @throws IOException when a file cannot be read
     String fingerprint() throws IOException;
@@ -58,8 +54,8 @@ public interface PairSource extends AutoCloseable {
 
     /// Opens a source of any kind; which one it is shows in its content.
     ///
-    /// @param path a folder, a file, or a name with `*` or `?` in its last part that stands for several
-    ///     files of a kind
+    /// @param path a folder, a file, or a name with `*` or `?` in its last part that stands for several files of a
+    ///     kind
     /// @throws IOException when nothing is there, it is not clear what it is, or it cannot be read
     static PairSource open(Path path) throws IOException {
         return SourceKind.open(path);

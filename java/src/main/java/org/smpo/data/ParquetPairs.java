@@ -23,10 +23,8 @@ import java.util.stream.Collectors;
 /// Pick-a-Pic's Parquet, one file or many, read by an in-memory DuckDB.
 ///
 /// Labels are read at the beginning, a column at a time. Images are read by row number, one query per file and
-/// window;
-/// DuckDB reads only the row groups that hold them. A window of scattered rows so costs about as many row groups as
-/// it has
-/// rows; files with one large row group are read whole each time, and better rewritten.
+/// window; DuckDB reads only the row groups that hold them. A window of scattered rows so costs about as many row
+/// groups as it has rows; files with one large row group are read whole each time, and better rewritten.
 final class ParquetPairs implements PairSource {
     private final Path root;
     private final List<Table> tables;

@@ -6,8 +6,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /// One table of a FlatBuffers message. Every offset is checked before it is followed: whatever the bytes are,
-/// reading ends
-/// in a value or in an IOException. Source: the FlatBuffers "Internals" page.
+/// reading ends in a value or in an IOException. Source: the FlatBuffers "Internals" page.
 final class FlatTable {
     private final ByteBuffer bytes;
     private final int at;

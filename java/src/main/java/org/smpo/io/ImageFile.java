@@ -10,8 +10,8 @@ import org.smpo.io.Images.Header;
 import org.smpo.io.Images.JpegCoding;
 
 /// The structure of a picture's file, parsed with every length checked, and its essence: the same file without
-/// anything
-/// that does not belong to the picture's own samples (profiles, text, thumbnails, transparency of a colour).
+/// anything that does not belong to the picture's own samples (profiles, text, thumbnails, transparency of a
+/// colour).
 ///
 /// Besides being what Pillow ignores, those parts are where decoders are attacked: text that unpacks to gigabytes,
 /// profiles that lie about their length.

@@ -16,13 +16,12 @@ import org.smpo.io.ImageException.Reason;
 /// Decodes PNG, JPEG and WebP to 8-bit RGB as Pillow's `Image.open(file).convert("RGB")` does.
 ///
 /// Transparency is dropped, not blended. Colour profiles, gamma and the EXIF orientation are not applied. 16 bits
-/// become 8 by their upper byte, except those of one channel, which Pillow clips at 255. JPEG's
-/// YCbCr becomes RGB by the integer rule of libjpeg, CMYK by Pillow's.
+/// become 8 by their upper byte, except those of one channel, which Pillow clips at 255. JPEG's YCbCr becomes RGB
+/// by the integer rule of libjpeg, CMYK by Pillow's.
 ///
 /// PNG and lossless WebP give the same bytes as Pillow, and so does JPEG, except with colour halved along columns
-/// only
-/// (4:4:0, which cameras make by turning a picture): there, and in lossy WebP, colour is interpolated differently. A
-/// file is parsed here first: what it holds besides the picture is left out, its size is checked
+/// only (4:4:0, which cameras make by turning a picture): there, and in lossy WebP, colour is interpolated
+/// differently. A file is parsed here first: what it holds besides the picture is left out, its size is checked
 /// before memory is taken, and a truncated one is refused, as Pillow refuses it, instead of being filled up with
 /// grey.
 ///

@@ -3,15 +3,13 @@ package org.smpo.io;
 import java.util.Arrays;
 
 /// Resizes pictures to the bytes that Pillow's `Image.resize` makes of them, which is what torchvision's `Resize`
-/// and
-/// the
-/// image processors of transformers do to a PIL image.
+/// and the image processors of transformers do to a PIL image.
 ///
-/// A picture is resized along its rows and then along its columns (a very tall one the other way round); between the
-/// two it is rounded to 8 bits. When it
-/// shrinks, the filter is widened by the ratio (antialiasing). Weights are computed in double, normalized to
-/// a sum of 1, and rounded to fixed point with 22 fractional bits; sums are exact in 32-bit integers, so the result
-/// does not depend on the machine. Algorithm: Pillow, `src/libImaging/Resample.c`.
+/// A picture is resized along its rows and then along its columns (a very tall one the other way round); between
+/// the two it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights are
+/// computed in double, normalized to a sum of 1, and rounded to fixed point with 22 fractional bits; sums are exact
+/// in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
+/// `src/libImaging/Resample.c`.
 public final class Resample {
     /// 32 bits less 8 of the pixel, one of the sign and one for sums of weights above 1 (a bicubic's lobes).
     private static final int FRACTION_BITS = 22;
@@ -73,10 +71,8 @@ public final class Resample {
     }
 
     /// Whether Pillow 13 begins with the columns: when the height shrinks by more than twice what the width does,
-    /// that
-    /// is,
-    /// for pictures more than twice as tall as wide when they keep their proportions. Until Pillow 12 the rows
-    /// came first for these too; some of their pixels differ by one.
+    /// that is, for pictures more than twice as tall as wide when they keep their proportions. Until Pillow 12 the
+    /// rows came first for these too; some of their pixels differ by one.
     private static boolean columnsFirst(RgbImage image, int width, int height) {
         return height < image.height() && image.height() - height > 2L * (image.width() - width);
     }

@@ -129,8 +129,7 @@ public final class RgbImage {
     }
 
     /// Where a part of `cropLength` out of `length` pixels begins when it is in the middle: half the rest, a half
-    /// rounded
-    /// to even, as torchvision's `CenterCrop` rounds it (CLIP's processor rounds down).
+    /// rounded to even, as torchvision's `CenterCrop` rounds it (CLIP's processor rounds down).
     ///
     /// @throws IllegalArgumentException when the part is not 1 to `length` pixels long
     public static int centreCropStart(int length, int cropLength) {

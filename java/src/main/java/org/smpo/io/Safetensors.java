@@ -1,6 +1,5 @@
 package org.smpo.io;
 
-import java.io.EOFException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -50,6 +49,10 @@ public final class Safetensors implements AutoCloseable {
                 return new Safetensors(path, arena, file, header);
             } catch (IOException | RuntimeException e) {
                 arena.close();
+                if (channel.size() < size) {
+                    // The mapping of a file that somebody cuts fails with a message about writing.
+                    throw shortened(path, size, channel);
+                }
                 throw e;
             }
         }
@@ -59,7 +62,7 @@ public final class Safetensors implements AutoCloseable {
         if (size < 8) {
             throw new SafetensorsException(path, "header", "8 bytes of length", "a file of " + size + " bytes");
         }
-        long length = read(channel, 0, 8).order(ByteOrder.LITTLE_ENDIAN).getLong();
+        long length = read(path, channel, 0, 8).order(ByteOrder.LITTLE_ENDIAN).getLong();
         if (length < 0 || length > MAX_HEADER_BYTES) {
             throw new SafetensorsException(
                     path,
@@ -71,17 +74,22 @@ public final class Safetensors implements AutoCloseable {
             throw new SafetensorsException(
                     path, "header length", "at most the file's " + (size - 8) + " bytes", Long.toString(length));
         }
-        return read(channel, 8, (int) length).array();
+        return read(path, channel, 8, (int) length).array();
     }
 
-    private static ByteBuffer read(FileChannel channel, long position, int length) throws IOException {
+    private static ByteBuffer read(Path path, FileChannel channel, long position, int length) throws IOException {
         ByteBuffer buffer = ByteBuffer.allocate(length);
         while (buffer.hasRemaining()) {
             if (channel.read(buffer, position + buffer.position()) < 0) {
-                throw new EOFException("file became shorter while its header was read");
+                throw shortened(path, position + length, channel);
             }
         }
         return buffer.flip();
+    }
+
+    private static SafetensorsException shortened(Path path, long expected, FileChannel channel) throws IOException {
+        return new SafetensorsException(
+                path, "size", expected + " bytes, as when it was opened", channel.size() + ": it was cut meanwhile");
     }
 
     public Path path() {

@@ -116,11 +116,9 @@ public record Component(
                 .collect(Collectors.groupingBy(Weight::dtype, TreeMap::new, Collectors.summingLong(Weight::elements)));
     }
 
-    /// SHA-256 over every parameter's name, dtype, shape and bytes in the order of their names: the same
-    /// however the
-    /// weights are spread over files, and in whichever container. Every element is read, and a value that is
-    /// not
-    /// finite is an error.
+    /// SHA-256 over every parameter's name, dtype, shape and bytes in the order of their names: the same however
+    /// the weights are spread over files, and in whichever container. Every element is read, and a value that is
+    /// not finite is an error.
     ///
     /// @throws ModelException for a value that is NaN or infinite, naming the tensor
     public String sha256() throws IOException {

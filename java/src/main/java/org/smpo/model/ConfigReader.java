@@ -10,9 +10,8 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.smpo.io.JsonObject;
 
-/// Strict reads of a `config.json`: an absent key takes the class's default, a value of the wrong kind or one
-/// that we
-/// do not support is an error, and what nobody asked for is remembered as unknown.
+/// Strict reads of a `config.json`: an absent key takes the class's default, a value of the wrong kind or one that
+/// we do not support is an error, and what nobody asked for is remembered as unknown.
 final class ConfigReader {
     private final JsonObject json;
     private final Map<String, Object> values;

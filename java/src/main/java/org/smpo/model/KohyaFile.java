@@ -17,9 +17,8 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
 /// LoRA files of sd-scripts (kohya), which the web UIs read: `lora_unet_<module>.lora_down.weight`,
-/// `.lora_up.weight`
-/// and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's modules have the names of
-/// Stability's code; diffusers' names are read there too.
+/// `.lora_up.weight` and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's modules have
+/// the names of Stability's code; diffusers' names are read there too.
 public final class KohyaFile {
     /// Names that hold underscores themselves; every other underscore was a dot.
     private static final Set<String> WORDS = Set.of(
@@ -217,13 +216,12 @@ public final class KohyaFile {
 
     /// Writes adapters for the web UIs, whole or not at all.
     ///
-    /// kohya's form knows no rank-stabilized scale: such an alpha is written times sqrt(rank), which is the
-    /// same.
+    /// kohya's form knows no rank-stabilized scale: such an alpha is written times sqrt(rank), which is the same.
     ///
     /// @param family of the base model, which decides about names
     /// @param unet how the base model's UNet is laid out; null: as the family's published one
-    /// @param dtype of the tensors; null keeps each as it is. An alpha is F32, or F64 where that holds it and
-    ///     F32 not
+    /// @param dtype of the tensors; null keeps each as it is. An alpha is F32, or F64 where that holds it and F32
+    ///     not
     /// @throws ModelException when a module has no name in this form, or an element is not finite
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(Lora lora, Path target, Family family, UNetConfig unet, DType dtype) throws IOException {

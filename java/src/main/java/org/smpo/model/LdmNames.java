@@ -8,9 +8,8 @@ import java.util.Optional;
 
 /// The names of one network's modules in CompVis' and Stability's code, beside those in diffusers.
 ///
-/// Which numbers a block gets follows from the config: there, the blocks of all levels are counted through.
-/// Names are
-/// translated by their longest known beginning, so parameters (`....conv1.weight`) and modules (`....conv1`)
+/// Which numbers a block gets follows from the config: there, the blocks of all levels are counted through. Names
+/// are translated by their longest known beginning, so parameters (`....conv1.weight`) and modules (`....conv1`)
 /// both are.
 final class LdmNames {
     private static final Map<String, String> RESNET = Map.of(
@@ -107,8 +106,7 @@ final class LdmNames {
         return names;
     }
 
-    /// OpenCLIP's text tower, as far as names go one to one; `self_attn`'s three input projections are one
-    /// there.
+    /// OpenCLIP's text tower, as far as names go one to one; `self_attn`'s three input projections are one there.
     static LdmNames openClip(ClipTextConfig config) {
         LdmNames names = new LdmNames();
         names.put("text_model.embeddings.token_embedding", "token_embedding");

@@ -38,8 +38,7 @@ public final class LoraFile implements AutoCloseable {
         this.lora = lora;
     }
 
-    /// Opens a file, or a folder that holds one under the name that diffusers or PEFT gives it. Names of SDXL's
-    /// own
+    /// Opens a file, or a folder that holds one under the name that diffusers or PEFT gives it. Names of SDXL's own
     /// code are taken to be those of the published SDXL.
     ///
     /// @throws ModelException when it holds no LoRA, or one of a kind that we do not support
@@ -50,8 +49,7 @@ public final class LoraFile implements AutoCloseable {
 
     /// Opens a file whose base model has the given UNet.
     ///
-    /// @param unet tells how blocks are numbered in the names of SDXL's own code; null: as in the published
-    ///     SDXL
+    /// @param unet tells how blocks are numbered in the names of SDXL's own code; null: as in the published SDXL
     public static LoraFile open(Path path, UNetConfig unet) throws IOException {
         Path weights = path;
         if (Files.isDirectory(path)) {

@@ -4,21 +4,16 @@ package org.smpo.model;
 ///
 /// - Weights to generate: every parameter in the compute type, 2 bytes (bf16) or 4 (fp32).
 /// - Work to generate: the larger of the UNet's and the VAE decoder's. The UNet, on two rows per picture
-/// (guidance): its
-///   skip connections and six tensors of its widest level. The decoder, per picture: four tensors of its widest
-///   level. Attention is taken to be fused (no score matrix), matrix libraries' workspaces not counted.
+/// (guidance): its skip connections and six tensors of its widest level. The decoder, per picture: four tensors of
+/// its widest level. Attention is taken to be fused (no score matrix), matrix libraries' workspaces not counted.
 /// - State to train all of the UNet: 20 bytes per parameter (fp32 master, gradient, two Adam moments; bf16 copy
-/// and
-///   bf16 reference). To train adapters: 2 bytes per UNet parameter, and 16 per adapter parameter, not counted
+/// and bf16 reference). To train adapters: 2 bytes per UNet parameter, and 16 per adapter parameter, not counted
 /// here.
 /// - Frozen while training: VAE and text encoders in bf16.
 /// - Activations kept for backward, per picture, in bf16 without checkpointing, SiLU and GELU recomputed.
-/// Counted per
-///   pixel: a resnet keeps its input and its normed input and twice its output's channels, a transformer block
-/// 24
-///   times its channels, the rest of an attention 3 times. For SD 1.5 at 512 × 512 that is 0.77 GB and for SDXL
-/// at
-///   1024 × 1024 5.75 GB; layer by layer counts say 0.78 and 5.78.
+/// Counted per pixel: a resnet keeps its input and its normed input and twice its output's channels, a transformer
+/// block 24 times its channels, the rest of an attention 3 times. For SD 1.5 at 512 × 512 that is 0.77 GB and for
+/// SDXL at 1024 × 1024 5.75 GB; layer by layer counts say 0.78 and 5.78.
 ///
 /// @param generateWeights all components
 /// @param generateWork for the whole batch

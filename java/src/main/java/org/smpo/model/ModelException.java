@@ -2,8 +2,7 @@ package org.smpo.model;
 
 import java.io.IOException;
 
-/// A model file that is broken, or holds what we do not support: where, what was expected, what is there and,
-/// where
+/// A model file that is broken, or holds what we do not support: where, what was expected, what is there and, where
 /// there is something, what to do.
 public final class ModelException extends IOException {
     private static final long serialVersionUID = 1L;

@@ -79,8 +79,7 @@ public final class ModelFolder {
 
     /// Opens a folder with a `model_index.json`, or the folder of one component.
     ///
-    /// @param variant which weights; components that lack it give their plain ones, as in diffusers; null:
-    ///     plain
+    /// @param variant which weights; components that lack it give their plain ones, as in diffusers; null: plain
     /// @throws ModelException when the folder is no such thing or holds what we do not support
     /// @throws IOException when a file cannot be read
     public static ModelFiles open(Path folder, String variant) throws IOException {
@@ -345,9 +344,8 @@ public final class ModelFolder {
                 "");
     }
 
-    /// The parameter's name in today's files: some writers leave out `text_model.`, and old VAEs have other
-    /// names for
-    /// their attention.
+    /// The parameter's name in today's files: some writers leave out `text_model.`, and old VAEs have other names
+    /// for their attention.
     static String canonicalName(ModelConfig config, String name) {
         if (config instanceof ClipTextConfig
                 && (name.startsWith("embeddings.")
@@ -493,8 +491,7 @@ public final class ModelFolder {
 
     /// Writes a model as a diffusers folder, whole or not at all.
     ///
-    /// Configs and tokenizers are copied byte for byte; with another dtype, the `torch_dtype` that a text
-    /// encoder's
+    /// Configs and tokenizers are copied byte for byte; with another dtype, the `torch_dtype` that a text encoder's
     /// config names is changed with it.
     ///
     /// @param target a folder that does not exist yet

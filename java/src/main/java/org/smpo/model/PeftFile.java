@@ -242,9 +242,8 @@ public final class PeftFile {
                 modules.stream().map(PeftFile::configName).toList());
     }
 
-    /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a CLIPTextModel's,
-    /// so this
-    /// is the form that matches in all versions.
+    /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a CLIPTextModel's, so
+    /// this is the form that matches in all versions.
     private static String configName(Lora.Module module) {
         return module.path().replaceFirst("^text_model\\.", "");
     }

@@ -20,15 +20,12 @@ import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
 import org.smpo.schedule.PredictionType;
 
-/// A checkpoint of the whole model in one safetensors file, in the names of CompVis' (Stable Diffusion 1.x,
-/// 2.x) and
-/// Stability's code (SDXL): what the web UIs read and write.
+/// A checkpoint of the whole model in one safetensors file, in the names of CompVis' (Stable Diffusion 1.x, 2.x)
+/// and Stability's code (SDXL): what the web UIs read and write.
 ///
-/// Names and forms are translated both ways. What diffusers stores otherwise: the VAE's attention (matrices,
-/// there 1x1
-/// convolutions) and OpenCLIP's text towers (three projections, there one; a projection, there transposed). SD
-/// 2's
-/// diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
+/// Names and forms are translated both ways. What diffusers stores otherwise: the VAE's attention (matrices, there
+/// 1x1 convolutions) and OpenCLIP's text towers (three projections, there one; a projection, there transposed). SD
+/// 2's diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
 /// lacks it.
 public final class SingleFile {
     private static final String UNET = "model.diffusion_model.";
@@ -51,12 +48,10 @@ public final class SingleFile {
 
     /// What the file itself does not say.
     ///
-    /// @param config a diffusers folder whose configs, tokenizers and scheduler belong to these weights (its
-    ///     own
+    /// @param config a diffusers folder whose configs, tokenizers and scheduler belong to these weights (its own
     ///     weights are not read); null takes those of the published model of the family, which come without
     ///     tokenizers
-    /// @param predictionType what the UNet predicts; null takes the file's word or else the family's: SD 2
-    ///     files
+    /// @param predictionType what the UNet predicts; null takes the file's word or else the family's: SD 2 files
     ///     seldom say, and are then taken to predict v, as diffusers takes them
     public record Options(Path config, PredictionType predictionType) {
         public static Options none() {
@@ -395,8 +390,8 @@ public final class SingleFile {
     ///
     /// @param dtype of the weights; null keeps each as it is
     /// @param metadata put into the file beside what says the family
-    /// @throws ModelException when the model has no such form, a weight is not finite or leaves the new
-    ///     type's range
+    /// @throws ModelException when the model has no such form, a weight is not finite or leaves the new type's
+    ///     range
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(ModelFiles model, Path target, DType dtype, Map<String, String> metadata)
             throws IOException {

@@ -32,11 +32,10 @@ import org.smpo.schedule.NoiseSchedule;
 /// }
 /// ```
 ///
-/// The same initial latents give the picture that diffusers' pipeline makes of them. Where they are drawn, they are a
-/// function of the engine's seed (0 unless the caller opens the engine) and the picture's own: what else is made at the
-/// same time changes nothing but the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the thread
-/// that
-/// opened it.
+/// The same initial latents give the picture that diffusers' pipeline makes of them. Where they are drawn, they are
+/// a function of the engine's seed (0 unless the caller opens the engine) and the picture's own: what else is made
+/// at the same time changes nothing but the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the
+/// thread that opened it.
 public final class TextToImage implements AutoCloseable {
     private static final String ZEROS = "force_zeros_for_empty_prompt";
 
@@ -77,8 +76,8 @@ public final class TextToImage implements AutoCloseable {
 
     /// Opens a model on an engine of its own, which closes with it.
     ///
-    /// @param path a diffusers folder; a single file has no tokenizers: open its [ModelFiles] with a
-    ///     folder that has them
+    /// @param path a diffusers folder; a single file has no tokenizers: open its [ModelFiles] with a folder that
+    ///     has them
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param precision of the UNet
     /// @param threads CPU threads; 0: one per physical core
@@ -127,8 +126,8 @@ public final class TextToImage implements AutoCloseable {
         }
     }
 
-    /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as the
-    /// engine does.
+    /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as
+    /// the engine does.
     public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
             throws IOException {
         TextToImage opened = new TextToImage(files, engine);

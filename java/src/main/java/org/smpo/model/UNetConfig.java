@@ -4,8 +4,7 @@ import java.util.List;
 import java.util.Map;
 import org.smpo.io.JsonObject;
 
-/// A `UNet2DConditionModel` of Stable Diffusion 1.x, 2.x, SDXL or its refiner: diffusers' `unet/config.json`,
-/// with
+/// A `UNet2DConditionModel` of Stable Diffusion 1.x, 2.x, SDXL or its refiner: diffusers' `unet/config.json`, with
 /// every value that may be a scalar or a list turned into one entry per block.
 ///
 /// @param inChannels of the latents
@@ -70,8 +69,7 @@ public record UNetConfig(
 
     /// Reads a config.
     ///
-    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
-    ///     is
+    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
     public static UNetConfig parse(JsonObject json) throws ModelException {
         ConfigReader in = new ConfigReader(json);
         in.className("UNet2DConditionModel");
@@ -190,9 +188,8 @@ public record UNetConfig(
         return 4 * blockOutChannels.get(0);
     }
 
-    /// How many sizes condition the model: 6 for SDXL, 5 for its refiner, 0 for others. Pooled text fills the
-    /// rest of
-    /// [#projectionClassEmbeddingsInputDim].
+    /// How many sizes condition the model: 6 for SDXL, 5 for its refiner, 0 for others. Pooled text fills the rest
+    /// of [#projectionClassEmbeddingsInputDim].
     ///
     /// @param pooledDim width of the pooled text
     public int timeIds(int pooledDim) {

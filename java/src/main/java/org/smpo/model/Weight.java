@@ -114,9 +114,8 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, dtype, List.of(shape.get(1), shape.get(0)), data, !transposed, origin);
     }
 
-    /// The whole tensor, little-endian and row-major: a view of the file where its bytes lie there in this
-    /// form, else a
-    /// copy.
+    /// The whole tensor, little-endian and row-major: a view of the file where its bytes lie there in this form,
+    /// else a copy.
     ///
     /// @throws IllegalStateException when it has more bytes than a buffer can hold (2³¹ − 1)
     public ByteBuffer buffer() throws IOException {

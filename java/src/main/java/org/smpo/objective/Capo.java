@@ -3,10 +3,9 @@ package org.smpo.objective;
 import java.util.EnumSet;
 import java.util.Set;
 
-/// CaPO: a squared loss with a margin per pair, the difference of calibrated rewards.
-/// L = e², e = ΔR − β ω_t ((r_w − ℓ_w) − (r_l − ℓ_l)), ω_t = σ(bias − log SNR). Source: arXiv 2502.02588 as
-/// described in
-/// two independent notes; no code and no values of β and bias are published.
+/// CaPO: a squared loss with a margin per pair, the difference of calibrated rewards. L = e², e = ΔR − β ω_t ((r_w
+/// − ℓ_w) − (r_l − ℓ_l)), ω_t = σ(bias − log SNR). Source: arXiv 2502.02588 as described in two independent notes;
+/// no code and no values of β and bias are published.
 ///
 /// @param beta strength in mean-error units, > 0
 /// @param bias of the timestep weight ω_t, given to the loss as its logit scale; +∞ weighs all timesteps 1

@@ -2,13 +2,12 @@ package org.smpo.objective;
 
 import java.util.Set;
 
-/// DMPO: the reverse Kullback-Leibler form of the pair problem. With u = −κβΔ and P = σ(u),
-/// L = P (log P − log(1 − α)) + (1 − P)(log(1 − P) − log α) = KL(Bernoulli(P) ‖ Bernoulli(1 − α)).
+/// DMPO: the reverse Kullback-Leibler form of the pair problem. With u = −κβΔ and P = σ(u), L = P (log P − log(1 −
+/// α)) + (1 − P)(log(1 − P) − log α) = KL(Bernoulli(P) ‖ Bernoulli(1 − α)).
 ///
-/// The margin is bounded: L is 0 at u* = log((1 − α)/α) and the gradient reverses beyond; it also vanishes for
-/// very badly ordered pairs, which makes L tend to −log α there. Source: arXiv 2507.07510, as implemented in
-/// Diffusion-SDPO's
-/// `train.py`.
+/// The margin is bounded: L is 0 at u* = log((1 − α)/α) and the gradient reverses beyond; it also vanishes for very
+/// badly ordered pairs, which makes L tend to −log α there. Source: arXiv 2507.07510, as implemented in
+/// Diffusion-SDPO's `train.py`.
 ///
 /// @param beta strength in mean-error units, > 0
 /// @param kappa factor on beta, > 0

@@ -5,11 +5,10 @@ import java.util.List;
 import java.util.Set;
 
 /// Diffusion-KTO: a utility of each image by itself. With the gain g = r − ℓ and the batch's mean gain z0 (no
-/// gradient),
-/// L = λ (1 − σ(v)), v = β(g − z0) for a desirable image and −β(g − z0) for an undesirable one.
+/// gradient), L = λ (1 − σ(v)), v = β(g − z0) for a desirable image and −β(g − z0) for an undesirable one.
 ///
-/// A pair is its winner (desirable) and its loser (undesirable); its loss is the mean of the two. Unpaired
-/// images use [#imageLoss]. Source: arXiv 2404.04465, equation 8, and the authors' `train_kto_sd_v1.5.py`.
+/// A pair is its winner (desirable) and its loser (undesirable); its loss is the mean of the two. Unpaired images
+/// use [#imageLoss]. Source: arXiv 2404.04465, equation 8, and the authors' `train_kto_sd_v1.5.py`.
 ///
 /// @param beta strength in mean-error units, > 0; this family has no factor ½
 /// @param desirableWeight λ of desirable images, ≥ 0
@@ -33,9 +32,8 @@ public record Kto(double beta, double desirableWeight, double undesirableWeight)
     /// @param gradient ∂value/∂ℓ
     public record ImageLoss(double value, double gradient) {}
 
-    /// z0: the mean gain over all images of the pairs, not below 0. Which pairs make up the batch (a
-    /// micro-batch, the whole window, all ranks) is the caller's choice; the published code takes one
-    /// micro-batch of all ranks.
+    /// z0: the mean gain over all images of the pairs, not below 0. Which pairs make up the batch (a micro-batch,
+    /// the whole window, all ranks) is the caller's choice; the published code takes one micro-batch of all ranks.
     ///
     /// @throws IllegalArgumentException when there are no pairs
     public static double meanGain(List<PairErrors> batch) {

@@ -1,13 +1,12 @@
 package org.smpo.objective;
 
-/// The four errors of one pair: each the **mean** squared difference between a prediction and the pair's
-/// target over the
-/// channels and pixels of one latent.
+/// The four errors of one pair: each the **mean** squared difference between a prediction and the pair's target
+/// over the channels and pixels of one latent.
 ///
 /// @param winner ℓ_w, the policy's error on the preferred image
 /// @param loser ℓ_l, the policy's error on the other image
-/// @param referenceWinner r_w, the frozen reference's error on the preferred image; unused by objectives
-///     without reference
+/// @param referenceWinner r_w, the frozen reference's error on the preferred image; unused by objectives without
+///     reference
 /// @param referenceLoser r_l, the reference's error on the other image
 public record PairErrors(double winner, double loser, double referenceWinner, double referenceLoser) {
     /// @throws IllegalArgumentException when an error is negative, infinite or NaN

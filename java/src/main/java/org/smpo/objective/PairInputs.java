@@ -1,8 +1,7 @@
 package org.smpo.objective;
 
-/// One pair as an [Objective] sees it: the errors, and what the objective's [Objective#inputs] names. Inputs
-/// it does not
-/// name are not read; one it names and that is missing is an error.
+/// One pair as an [Objective] sees it: the errors, and what the objective's [Objective#inputs] names. Inputs it
+/// does not name are not read; one it names and that is missing is an error.
 ///
 /// @param errors the four mean squared errors
 /// @param label p in [0, 1], or NaN when absent

@@ -1,13 +1,12 @@
 package org.smpo.objective;
 
-/// Diffusion-SDPO's safeguard for the winner, around any pair loss: scales the loser's gradient by a λ in [0,
-/// 1] so that,
-/// to first order in output space, a step does not raise the winner's error.
+/// Diffusion-SDPO's safeguard for the winner, around any pair loss: scales the loser's gradient by a λ in [0, 1] so
+/// that, to first order in output space, a step does not raise the winner's error.
 ///
-/// With g_A, g_B the gradients of the mean winner and loser error in the predictions,
-/// λ = clamp((1 − μ)‖g_A‖² / (g_A·g_B + ε), 0, 1) if g_A·g_B > 0, else 1. The published code has one λ per
-/// micro-batch; here it is one per pair. It assumes that the network's Jacobians of the two rows agree.
-/// Source: arXiv 2511.03317 and the authors' `train.py`.
+/// With g_A, g_B the gradients of the mean winner and loser error in the predictions, λ = clamp((1 − μ)‖g_A‖² /
+/// (g_A·g_B + ε), 0, 1) if g_A·g_B > 0, else 1. The published code has one λ per micro-batch; here it is one per
+/// pair. It assumes that the network's Jacobians of the two rows agree. Source: arXiv 2511.03317 and the authors'
+/// `train.py`.
 ///
 /// @param mu μ in [0, 1]: the share of the winner's decrease that is protected
 public record SdpoSafeguard(double mu) {

@@ -4,9 +4,9 @@ import java.util.Optional;
 
 /// Turns two rewards into a smoothed preference label: p = σ((r'_w − r'_l) / T), r' = (s − min) / (max − min).
 ///
-/// r' is not clamped, as published: scores outside [min, max] give a p beyond [1 − e/(1+e), e/(1+e)]. Scores
-/// of another reward model or other data need their own range, [#ofRange]. A pair that people called a tie has
-/// no label. Source: arXiv 2506.02698 and the authors' `train.py`, lines 723-747.
+/// r' is not clamped, as published: scores outside [min, max] give a p beyond [1 − e/(1+e), e/(1+e)]. Scores of
+/// another reward model or other data need their own range, [#ofRange]. A pair that people called a tie has no
+/// label. Source: arXiv 2506.02698 and the authors' `train.py`, lines 723-747.
 ///
 /// @param minimum the score that becomes r' = 0
 /// @param maximum the score that becomes r' = 1, > minimum
@@ -15,8 +15,8 @@ import java.util.Optional;
 public record SmoothedLabel(double minimum, double maximum, double temperature, WinnerBy winner) {
     /// Who decides which image is the winner.
     public enum WinnerBy {
-        /// The higher score; image 1 when they are equal. Pairs on which reward and people disagree are
-        /// flipped, as in the published method.
+        /// The higher score; image 1 when they are equal. Pairs on which reward and people disagree are flipped, as
+        /// in the published method.
         REWARD,
         /// People; p is below ½ where the reward disagrees, and SmPO then pushes the other way.
         HUMAN
@@ -79,9 +79,8 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         return label(score0 > score1, normalized(score0) - normalized(score1), people);
     }
 
-    /// The label of a pair from rewards that already are log-odds (of a Bradley-Terry model, say): the range
-    /// is not used,
-    /// p = σ((logit_w − logit_l) / T).
+    /// The label of a pair from rewards that already are log-odds (of a Bradley-Terry model, say): the range is not
+    /// used, p = σ((logit_w − logit_l) / T).
     ///
     /// @throws IllegalArgumentException when a logit is not finite, or people decide and were not asked
     public Optional<PairLabel> ofLogits(double logit0, double logit1, HumanChoice people) {
@@ -90,8 +89,8 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         return label(logit0 > logit1, logit0 - logit1, people);
     }
 
-    /// The label of a pair from votes or comparisons: p = (votes of the winner + prior) / (all votes + 2
-    /// prior). The majority decides; equal counts are a tie and have no label.
+    /// The label of a pair from votes or comparisons: p = (votes of the winner + prior) / (all votes + 2 prior).
+    /// The majority decides; equal counts are a tie and have no label.
     ///
     /// @param prior pseudo-votes for each side, ≥ 0; 0 takes the plain fraction
     /// @throws IllegalArgumentException when a count is negative, there are none, or the prior is not finite

@@ -14,9 +14,8 @@ import org.smpo.model.Precision;
 /// The cosine between a caption's and a picture's CLIP embeddings.
 ///
 /// With the checkpoint PickScore_v1 (CLIP ViT-H/14, tuned on Pick-a-Pic) and the processor of
-/// CLIP-ViT-H-14-laion2B-s32B-b79K this is PickScore (arXiv 2305.01569) before its temperature: published
-/// scores are
-/// these times `exp(logitScale)`. With any other CLIP checkpoint it is that model's CLIP score.
+/// CLIP-ViT-H-14-laion2B-s32B-b79K this is PickScore (arXiv 2305.01569) before its temperature: published scores
+/// are these times `exp(logitScale)`. With any other CLIP checkpoint it is that model's CLIP score.
 public final class PickScore implements Reward {
     private final ClipModel clip;
     private final Precision precision;

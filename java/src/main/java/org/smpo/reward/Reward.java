@@ -11,9 +11,8 @@ public interface Reward extends AutoCloseable {
     /// SHA-256 of everything that decides a score but [#preprocessing()].
     String digest();
 
-    /// What happens to a picture before the model sees it, and in which precision the model computes, in
-    /// words. Scores
-    /// of equal digest and preprocessing differ by rounding alone.
+    /// What happens to a picture before the model sees it, and in which precision the model computes, in words.
+    /// Scores of equal digest and preprocessing differ by rounding alone.
     String preprocessing();
 
     /// Scores each picture with the caption at its place.

@@ -19,14 +19,9 @@ import org.duckdb.DuckDBAppender;
 import org.duckdb.DuckDBConnection;
 import org.smpo.io.AtomicFiles;
 
-/// The Parquet form of scores: columns `id` (text), `row` (int64), `score_0`, `score_1` (float64, null
-/// where
-/// the pair
-/// is
-/// bad) in the order of the rows, and what they were made from as the file's key-value metadata. Equal
-/// rows and
-/// metadata
-/// make equal bytes.
+/// The Parquet form of scores: columns `id` (text), `row` (int64), `score_0`, `score_1` (float64, null where the
+/// pair is bad) in the order of the rows, and what they were made from as the file's key-value metadata. Equal rows
+/// and metadata make equal bytes.
 final class ScoreFile {
     private ScoreFile() {}
 

@@ -20,13 +20,9 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
 
-/// What an unfinished scoring run has so far: a file that only grows, a frame for each batch. Each frame
-/// has
-/// its length
-/// and checksum before it and is on the disk when [#append] returns; a frame that a crash cut short is
-/// dropped
-/// when the
-/// run goes on. The first frame says what the run is, and a different one does not go on with it.
+/// What an unfinished scoring run has so far: a file that only grows, a frame for each batch. Each frame has its
+/// length and checksum before it and is on the disk when [#append] returns; a frame that a crash cut short is
+/// dropped when the run goes on. The first frame says what the run is, and a different one does not go on with it.
 ///
 /// The file is locked while it is open, so that two processes do not write one.
 final class ScoreJournal implements AutoCloseable {
@@ -59,9 +55,8 @@ final class ScoreJournal implements AutoCloseable {
 
     /// Goes on with a journal, or begins one where there is none.
     ///
-    /// @throws IOException when it is of another run, naming what differs; another process has it; or it
-    ///     cannot
-    ///     be read
+    /// @throws IOException when it is of another run, naming what differs; another process has it; or it cannot be
+    ///     read
     static ScoreJournal open(Path path, SortedMap<String, String> identity) throws IOException {
         FileChannel channel =
                 FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE);

@@ -1,7 +1,7 @@
 package org.smpo.schedule;
 
-/// A sampling run as a table of numbers. DDIM, Euler, DPM-Solver++ and PNDM are all linear multistep rules, so one loop
-/// runs them all:
+/// A sampling run as a table of numbers. DDIM, Euler, DPM-Solver++ and PNDM are all linear multistep rules, so one
+/// loop runs them all:
 ///
 /// ```
 /// x = initialNoiseScale N(0, 1)
@@ -15,8 +15,8 @@ package org.smpo.schedule;
 /// ```
 ///
 /// The history holds what the rule is linear in: the clean latents it predicts for DPM-Solver++ (their conversion
-/// belongs to the step where they were predicted), the raw output for the others. `saves` and `keeps` serve PNDM: its
-/// second evaluation refines the first step from the same latents, and its output does not enter the history.
+/// belongs to the step where they were predicted), the raw output for the others. `saves` and `keeps` serve PNDM:
+/// its second evaluation refines the first step from the same latents, and its output does not enter the history.
 /// Coefficients at a step's index beyond the steps taken so far are 0 and so is `saved` before anything was saved.
 /// Immutable.
 ///

@@ -18,8 +18,7 @@ import org.smpo.recipe.HealthRecipe;
 ///
 /// Winners and losers are looked at separately and against the reference: the loss alone looks well while both get
 /// worse, as long as losers do so faster. What is judged is a mean over the last steps; a run that diverges, in its
-/// loss
-/// or in its errors, is seen within three.
+/// loss or in its errors, is seen within three.
 final class Health {
     /// Steps whose median is the measure, where the first one's is not.
     private static final int FIRST_STEPS = 5;

@@ -23,7 +23,8 @@ import org.smpo.recipe.Recipe;
 /// | `forward_winner_error`, ... | the errors which that is about |
 ///
 /// A policy that inverts moves its latents with it, so the two accuracies answer two questions: whether it prefers
-/// winners on the latents that it is trained on, and whether it does on those that every diffusion model is trained on.
+/// winners on the latents that it is trained on, and whether it does on those that every diffusion model is trained
+/// on.
 final class StepLog {
     private static final int MARGIN_BUCKETS = 10;
 

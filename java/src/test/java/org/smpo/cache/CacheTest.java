@@ -100,8 +100,7 @@ final class CacheTest {
         return values.stream().map(value -> value.get("x").floats()[0]).toList();
     }
 
-    /// Every bit of an entry flipped in turn, and the file cut at every length: never is a wrong value
-    /// returned.
+    /// Every bit of an entry flipped in turn, and the file cut at every length: never is a wrong value returned.
     @Test
     void noDamageIsEverUsed() throws IOException {
         Cache cache = cache();
@@ -213,9 +212,8 @@ final class CacheTest {
         assertThat(cache.entries().get(0).lastUse()).isAfter(before.plus(Duration.ofDays(2)));
     }
 
-    /// Several stores of one folder, as several processes have them, that write, read, damage and prune the
-    /// same few
-    /// entries.
+    /// Several stores of one folder, as several processes have them, that write, read, damage and prune the same
+    /// few entries.
     @Test
     void manyAtOnceNeverSeeAWrongValue() throws Exception {
         try (ExecutorService workers = Executors.newFixedThreadPool(6)) {

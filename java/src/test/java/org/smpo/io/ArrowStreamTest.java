@@ -42,8 +42,7 @@ class ArrowStreamTest {
     }
 
     /// Behind columns of every type that is passed over, the values of the others are found: the second batch is
-    /// rows 1
-    /// and 2 again.
+    /// rows 1 and 2 again.
     @Test
     void valuesAreFoundBehindColumnsThatAreNotRead() throws IOException {
         try (ArrowStream stream = ArrowStream.open(file(golden()))) {

@@ -160,8 +160,7 @@ final class ModelFilesTest {
         }
     }
 
-    /// SD 2's published file has one layer more than its diffusers folder, a projection that it does not use,
-    /// and
+    /// SD 2's published file has one layer more than its diffusers folder, a projection that it does not use, and
     /// buffers.
     @Test
     void whatTheModelDoesNotUseIsDropped() throws IOException {

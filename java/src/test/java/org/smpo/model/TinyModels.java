@@ -14,8 +14,7 @@ import org.smpo.io.DType;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// Models of the four families with the sizes of the tiny goldens, whose configs and parameters are diffusers'
-/// and
+/// Models of the four families with the sizes of the tiny goldens, whose configs and parameters are diffusers' and
 /// transformers' own. Weights are numbers that differ from each other.
 public final class TinyModels {
     static final Path GOLDEN = Path.of(System.getProperty("smpo.root"), "native/test/golden");

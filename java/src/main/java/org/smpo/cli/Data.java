@@ -8,6 +8,7 @@ import java.util.concurrent.Callable;
 import org.smpo.data.DataCheck;
 import org.smpo.data.DataReport;
 import org.smpo.data.PairSource;
+import org.smpo.evaluate.PicturePairs;
 import org.smpo.io.Json;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -19,9 +20,9 @@ import picocli.CommandLine.Spec;
 /// `smpo data`: what can be done with preference pairs before a run.
 @Command(
         name = "data",
-        description = "Check preference pairs.",
+        description = "Check preference pairs, or make them of a model's own pictures.",
         mixinStandardHelpOptions = true,
-        subcommands = Data.Validate.class)
+        subcommands = {Data.Validate.class, Data.Pairs.class})
 final class Data implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -30,7 +31,7 @@ final class Data implements Runnable {
 
     @Override
     public void run() {
-        throw new ParameterException(spec.commandLine(), "Missing command: validate");
+        throw new ParameterException(spec.commandLine(), "Missing command: validate or pairs");
     }
 
     /// `smpo data validate`: reads every pair, decodes every image and lists what is wrong.
@@ -106,6 +107,76 @@ final class Data implements Runnable {
                 err.println("smpo: " + done + " of " + all + " records");
                 err.flush();
             }
+        }
+
+        private ParameterException usage(String message) {
+            return new ParameterException(spec.commandLine(), message);
+        }
+    }
+
+    /// `smpo data pairs`: the best and the worst picture of each prompt of an evaluation.
+    @Command(
+            name = "pairs",
+            description = {
+                "Make preference pairs of a model's own pictures: of each prompt the best against the worst.",
+                "EVALUATION is a folder of smpo evaluate, with several pictures for each prompt (--pictures) and a"
+                        + " reward."
+            },
+            mixinStandardHelpOptions = true,
+            exitCodeListHeading = "%nExit codes:%n",
+            exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+    static final class Pairs implements Callable<Integer> {
+        @Spec
+        private CommandSpec spec;
+
+        @Parameters(paramLabel = "EVALUATION", description = "The evaluation's folder.")
+        private Path evaluation;
+
+        @Option(
+                names = "--by",
+                required = true,
+                paramLabel = "NAME",
+                description = "The reward that says which picture is better, by its name in the evaluation.")
+        private String measure;
+
+        @Option(
+                names = "--model",
+                paramLabel = "NAME",
+                description = "Whose pictures, by its name in the evaluation. Default: the first model's.")
+        private String model;
+
+        @Option(
+                names = "--out",
+                required = true,
+                paramLabel = "DIR",
+                description = "Folder for pairs.jsonl and the pictures; made, or empty.")
+        private Path out;
+
+        Pairs() {}
+
+        @Override
+        public Integer call() throws IOException {
+            if (!Files.isDirectory(evaluation)) {
+                throw usage("EVALUATION: " + evaluation + ": expected an evaluation's folder, found "
+                        + (Files.exists(evaluation) ? "a file" : "nothing"));
+            }
+            if (Files.exists(out) && !Files.isDirectory(out)) {
+                throw usage("--out: " + out + ": expected a folder, found a file");
+            }
+            if (Files.exists(out.resolve(PicturePairs.LIST))) {
+                throw usage("--out: " + out.resolve(PicturePairs.LIST)
+                        + " is there already; remove it or name another folder");
+            }
+            PicturePairs.Made made;
+            try {
+                made = PicturePairs.write(evaluation, model, measure, out);
+            } catch (IllegalArgumentException e) {
+                throw usage(e.getMessage());
+            }
+            PrintWriter output = spec.commandLine().getOut();
+            output.println(made.pairs() + " pairs in " + out + ", " + made.ties() + " prompts without one");
+            output.flush();
+            return 0;
         }
 
         private ParameterException usage(String message) {

@@ -52,13 +52,18 @@ final class DataCommandTest {
             {"data", "validate", folder, "--max-bad-fraction", "NaN"},
             {"data", "validate", folder, "--threads", "0"},
             {"data", "validate", folder, "--json", temporary.resolve("no/such/folder.json")},
-            {"data", "validate", folder, "--jsn", "x"}
+            {"data", "validate", folder, "--jsn", "x"},
+            {"data", "pairs", folder, "--out", temporary.resolve("out")},
+            {"data", "pairs", temporary.resolve("nothing"), "--by", "reward", "--out", temporary.resolve("out")}
         };
         for (Object[] arguments : wrong) {
             Outcome outcome = smpo(arguments);
             assertThat(outcome.code()).as(Arrays.toString(arguments)).isEqualTo(2);
             assertThat(outcome.err()).isNotBlank().doesNotContain("\tat ");
         }
+        Outcome unfinished = smpo("data", "pairs", folder, "--by", "reward", "--out", temporary.resolve("out"));
+        assertThat(unfinished.code()).isEqualTo(1);
+        assertThat(unfinished.err()).contains("expected a finished evaluation").doesNotContain("\tat ");
         Outcome unreadable = smpo("data", "validate", folder);
         assertThat(unreadable.code()).isEqualTo(1);
         assertThat(unreadable.err()).contains("expected pairs.jsonl").doesNotContain("\tat ");

@@ -4,7 +4,7 @@
     python tools/demo/model.py SCENES OUT [STAGE ...]
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0. Stages, all of them in this order unless some are named:
-tokenizer, vae, unet, reward, pack. OUT/model is a Stable Diffusion pipeline as diffusers writes it, OUT/reward a CLIP model as
+tokenizer, vae, unet, mislabel, reward, pack. OUT/model is a Stable Diffusion pipeline as diffusers writes it, OUT/reward a CLIP model as
 transformers writes it, both in float16; OUT/training.json says how long each stage took, and its last losses; pack brings
 all of it to where the demo's Java classes find it. With two
 cores all of it takes well under two hours. Sums differ between kinds of CPU, so another machine makes another model of the
@@ -192,12 +192,29 @@ def through(model, pictures, generator):
     return torch.cat(seen)
 
 
-def unet(out, pictures, captions, steps=1000, batch=64):
-    """The denoiser and its text encoder, together; one caption in ten is left out, for guidance."""
-    torch.manual_seed(SEED + 1)
+def denoising(out, model, text, pictures, captions, generator, batch=64):
+    """The loss of a denoiser and its text encoder; one caption in ten is left out, for guidance."""
     ids = ids_of(out, captions)
     empty = ids_of(out, [""])[0]
     mean, std = moments(AutoencoderKL.from_pretrained(out / "parts/vae"), pictures)
+    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+
+    def loss_of(_):
+        rows = torch.randint(len(ids), (batch,), generator=generator)
+        latents = mean[rows] + std[rows] * torch.randn(batch, 4, 8, 8, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        timesteps = torch.randint(1000, (batch,), generator=generator)
+        drop = torch.rand(batch, 1, generator=generator) < 0.1
+        states = text(torch.where(drop, empty, ids[rows])).last_hidden_state
+        noisy = schedule.add_noise(latents, noise, timesteps)
+        return F.mse_loss(model(noisy, timesteps, states).sample, noise)
+
+    return loss_of
+
+
+def unet(out, pictures, captions, steps=2600):
+    """The denoiser and its text encoder, together."""
+    torch.manual_seed(SEED + 1)
     size = load_tokenizer(out).vocab_size
     text = CLIPTextModel(
         CLIPTextConfig(
@@ -223,19 +240,8 @@ def unet(out, pictures, captions, steps=1000, batch=64):
         attention_head_dim=4,
         norm_num_groups=8,
     )
-    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     generator = torch.Generator().manual_seed(SEED + 1)
-
-    def loss_of(_):
-        rows = torch.randint(len(ids), (batch,), generator=generator)
-        latents = mean[rows] + std[rows] * torch.randn(batch, 4, 8, 8, generator=generator)
-        noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.randint(1000, (batch,), generator=generator)
-        drop = torch.rand(batch, 1, generator=generator) < 0.1
-        states = text(torch.where(drop, empty, ids[rows])).last_hidden_state
-        noisy = schedule.add_noise(latents, noise, timesteps)
-        return F.mse_loss(model(noisy, timesteps, states).sample, noise)
-
+    loss_of = denoising(out, model, text, pictures, captions, generator)
     result = train("unet", steps, 1.2e-3, [model, text], loss_of)
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(out / "parts/vae"),
@@ -254,6 +260,26 @@ def unet(out, pictures, captions, steps=1000, batch=64):
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    pipeline.save_pretrained(out / "parts/right")
+    return result
+
+
+def mislabel(out, pictures, captions, steps=300, scenes_seen=16000, wrong=0.5):
+    """Makes the model as models are that were trained on captions as they are found: goes on with captions half of which are
+    wrong, in one attribute or two. It can draw what is asked for, and often draws something else."""
+    random = np.random.default_rng(SEED + 3)
+    found = []
+    for caption in captions[:scenes_seen]:
+        if random.random() < wrong:
+            caption = altered(caption, random)
+            if random.random() < 0.5:
+                caption = altered(caption, random)
+        found.append(caption)
+    pipeline = StableDiffusionPipeline.from_pretrained(out / "parts/right", safety_checker=None).to(dtype=torch.float32)
+    model, text = pipeline.unet.train(), pipeline.text_encoder.train()
+    generator = torch.Generator().manual_seed(SEED + 3)
+    loss_of = denoising(out, model, text, pictures[:scenes_seen], found, generator)
+    result = train("mislabel", steps, 3e-4, [model, text], loss_of, decay=0.99)
     pipeline.to(dtype=torch.float16).save_pretrained(out / "model")
     return result
 
@@ -374,6 +400,7 @@ def main():
         "tokenizer": lambda: tokenizer(out),
         "vae": lambda: vae(out, pictures),
         "unet": lambda: unet(out, pictures, captions),
+        "mislabel": lambda: mislabel(out, pictures, captions),
         "reward": lambda: reward(out, pictures, captions),
         "pack": lambda: pack(out),
     }

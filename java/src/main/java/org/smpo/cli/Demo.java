@@ -15,6 +15,7 @@ import org.smpo.demo.DemoFiles;
 import org.smpo.demo.DemoRecipe;
 import org.smpo.demo.PreferencePairs;
 import org.smpo.demo.SceneSet;
+import org.smpo.evaluate.PicturePairs;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Json;
 import org.smpo.reward.ScoreRun;
@@ -49,10 +50,15 @@ final class Demo implements Callable<Integer> {
     private static final int QUICK_DIVISOR = 3;
     private static final int QUICK_PROMPTS = 2;
     private static final int PICTURES = 8;
+    private static final int QUICK_PICTURES = 2;
+    /// The noise of the model's own pictures is not that of the evaluation.
+    private static final long OWN_SEED = 1_000_000;
+
     private static final int STEPS = 20;
-    private static final int GUIDANCE = 4;
+    private static final int GUIDANCE = 2;
     private static final int BATCH = 32;
     private static final String SETTINGS = "demo.json";
+    private static final String PROMPTS = "prompts.tsv";
 
     @Spec
     private CommandSpec spec;
@@ -83,6 +89,12 @@ final class Demo implements Callable<Integer> {
                     + " --quick (default: ${DEFAULT-VALUE}).")
     private boolean inversions;
 
+    @Option(
+            names = "--own-pictures",
+            description = "Also tune on pairs of the model's own pictures, of each prompt the best against the worst by"
+                    + " the reward.")
+    private boolean ownPictures;
+
     private int stage;
     private int stages;
 
@@ -96,59 +108,111 @@ final class Demo implements Callable<Integer> {
         Files.createDirectories(out);
         requireSame();
         DemoFiles.unpack(out);
-        Path prompts = out.resolve("prompts.tsv");
-        AtomicFiles.write(prompts, DemoFiles.prompts(quick ? QUICK_PROMPTS : 1));
-        List<DemoRecipe> runs = quick || !inversions
-                ? List.of(DemoRecipe.SMPO, DemoRecipe.DPO)
-                : List.of(DemoRecipe.SMPO, DemoRecipe.DPO, DemoRecipe.SMPO_V020, DemoRecipe.SMPO_V022);
-        stages = 3 + runs.size();
-        Path pairs = out.resolve("data").resolve(Draw.PAIRS);
-        int code = Files.exists(pairs)
-                ? done("draw")
-                : smpo(
-                        "demo",
-                        "draw",
-                        "--pairs",
-                        quick ? QUICK_PAIRS : FULL_PAIRS,
-                        "--seed",
-                        seed,
-                        "--out",
-                        pairs.getParent());
-        Path scores = out.resolve("scores.parquet");
-        Path reward = out.resolve("reward");
-        if (code == 0) {
-            code = Files.exists(scores)
-                    ? done("score")
-                    : Files.exists(ScoreRun.journal(scores))
-                            ? smpo("score", reward, pairs, "--batch", 32, "--out", scores, "--resume")
-                            : smpo("score", reward, pairs, "--batch", 32, "--out", scores);
-        }
-        for (DemoRecipe run : runs) {
-            Path recipe = out.resolve(run.runName() + ".yaml");
-            Path folder = out.resolve(run.runName());
-            if (code == 0) {
-                AtomicFiles.write(recipe, run.text(out, seed, quick ? QUICK_DIVISOR : 1));
-                Path cache = out.resolve("cache");
-                code = Files.exists(folder.resolve("model"))
-                        ? done("train " + run.runName())
-                        : Files.exists(folder.resolve("recipe.yaml"))
-                                ? smpo("train", recipe, "--cache", cache, "--resume")
-                                : smpo("train", recipe, "--cache", cache);
-                if (code == 0 && Files.notExists(folder.resolve("model"))) {
-                    // Stopped by the user: the run has said so.
-                    return 0;
-                }
+        AtomicFiles.write(out.resolve(PROMPTS), DemoFiles.prompts(quick ? QUICK_PROMPTS : 1));
+        List<DemoRecipe> runs = runs();
+        List<Stage> all = stages(runs);
+        stages = all.size();
+        for (Stage each : all) {
+            if (each.result != null && Files.exists(each.result)) {
+                say(each.name + ": done before");
+                continue;
+            }
+            int code = smpo(each.command());
+            if (code != 0) {
+                return code;
+            }
+            if (each.result != null && Files.notExists(each.result)) {
+                // Stopped by the user: the stage has said so.
+                return 0;
             }
         }
-        if (code == 0) {
-            List<Object> words = new ArrayList<>(List.of("evaluate", "base=" + out.resolve("model")));
-            runs.forEach(run -> words.add(run.runName() + "=" + out.resolve(run.runName())));
-            words.addAll(List.of("--prompts", prompts, "--pictures", quick ? 2 : PICTURES, "--seed", seed));
-            words.addAll(List.of("--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
-            words.addAll(List.of("--checker", "--reward", "reward=" + reward, "--out", out.resolve("report")));
-            code = smpo(words.toArray());
+        return 0;
+    }
+
+    private List<DemoRecipe> runs() {
+        List<DemoRecipe> runs = new ArrayList<>(List.of(DemoRecipe.SMPO, DemoRecipe.DPO));
+        if (!quick && inversions) {
+            runs.add(DemoRecipe.SMPO_V020);
+            runs.add(DemoRecipe.SMPO_V022);
         }
-        return code;
+        if (ownPictures) {
+            runs.add(DemoRecipe.SMPO_OWN);
+        }
+        return runs;
+    }
+
+    /// A part of the demo.
+    ///
+    /// @param result what is there when it is done; null: it is always run, and finds out itself
+    /// @param words of its command, asked for when its turn comes
+    private record Stage(String name, Path result, Words words) {
+        private Object[] command() throws IOException {
+            return words.get().toArray();
+        }
+    }
+
+    @FunctionalInterface
+    private interface Words {
+        List<Object> get() throws IOException;
+    }
+
+    private List<Stage> stages(List<DemoRecipe> runs) {
+        Path pairs = out.resolve(DemoRecipe.DRAWN).resolve(Draw.PAIRS);
+        Path scores = out.resolve("scores.parquet");
+        Path reward = out.resolve("reward");
+        List<Stage> all = new ArrayList<>();
+        int count = quick ? QUICK_PAIRS : FULL_PAIRS;
+        all.add(new Stage(
+                "draw",
+                pairs,
+                () -> List.of("demo", "draw", "--pairs", count, "--seed", seed, "--out", pairs.getParent())));
+        all.add(new Stage("score", scores, () -> {
+            List<Object> words = new ArrayList<>(List.of("score", reward, pairs, "--batch", BATCH, "--out", scores));
+            if (Files.exists(ScoreRun.journal(scores))) {
+                words.add("--resume");
+            }
+            return words;
+        }));
+        for (DemoRecipe run : runs) {
+            if (run == DemoRecipe.SMPO_OWN) {
+                Path drawn = out.resolve("own-pictures");
+                Path own = out.resolve(DemoRecipe.OWN);
+                all.add(new Stage("own pictures", drawn.resolve("report.html"), () -> {
+                    Path prompts = out.resolve("own-prompts.tsv");
+                    AtomicFiles.write(prompts, DemoFiles.tuningPrompts());
+                    return evaluate(List.of("base=" + out.resolve("model")), prompts, OWN_SEED + seed, drawn);
+                }));
+                all.add(new Stage(
+                        "own pairs",
+                        own.resolve(PicturePairs.LIST),
+                        () -> List.of("data", "pairs", drawn, "--by", "reward", "--out", own)));
+            }
+            Path folder = out.resolve(run.runName());
+            all.add(new Stage("train " + run.runName(), folder.resolve("model"), () -> {
+                Path recipe = out.resolve(run.runName() + ".yaml");
+                AtomicFiles.write(recipe, run.text(out, seed, quick ? QUICK_DIVISOR : 1));
+                List<Object> words = new ArrayList<>(List.of("train", recipe, "--cache", out.resolve("cache")));
+                if (Files.exists(folder.resolve("recipe.yaml"))) {
+                    words.add("--resume");
+                }
+                return words;
+            }));
+        }
+        all.add(new Stage("evaluate", null, () -> {
+            List<Object> models = new ArrayList<>(List.of("base=" + out.resolve("model")));
+            runs.forEach(run -> models.add(run.runName() + "=" + out.resolve(run.runName())));
+            return evaluate(models, out.resolve(PROMPTS), seed, out.resolve("report"));
+        }));
+        return all;
+    }
+
+    private List<Object> evaluate(List<Object> models, Path prompts, long first, Path target) {
+        List<Object> words = new ArrayList<>(List.of("evaluate"));
+        words.addAll(models);
+        words.addAll(List.of("--prompts", prompts, "--pictures", quick ? QUICK_PICTURES : PICTURES, "--seed", first));
+        words.addAll(List.of("--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
+        words.addAll(List.of("--checker", "--reward", "reward=" + out.resolve("reward"), "--out", target));
+        return words;
     }
 
     /// Runs a stage.
@@ -164,11 +228,6 @@ final class Demo implements Callable<Integer> {
             err.flush();
         }
         return code;
-    }
-
-    private int done(String what) {
-        say(what + ": done before");
-        return 0;
     }
 
     private void say(String line) {

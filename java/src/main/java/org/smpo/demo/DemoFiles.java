@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Predicate;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 
@@ -20,6 +21,7 @@ import org.smpo.io.Digest;
 public final class DemoFiles {
     private static final String LIST = "SHA256SUMS";
     private static final int TWO_OBJECTS = 24;
+    private static final int OWN_TWO_OBJECTS = 72;
 
     private DemoFiles() {}
 
@@ -73,14 +75,24 @@ public final class DemoFiles {
         if (every < 1) {
             throw new IllegalArgumentException("every: expected 1 or more, got " + every);
         }
+        return prompts(Scene::heldOut, TWO_OBJECTS, every);
+    }
+
+    /// Prompts to draw the model's own pictures after, in the same form: none is held out, and there are as many of
+    /// two objects as of one and of equal ones together.
+    public static String tuningPrompts() {
+        return prompts(scene -> !scene.heldOut(), OWN_TWO_OBJECTS, 1);
+    }
+
+    private static String prompts(Predicate<Scene> wanted, int twoObjects, int every) {
         Map<Category, List<Scene>> scenes = new TreeMap<>();
         Scene.all().stream()
-                .filter(Scene::heldOut)
+                .filter(wanted)
                 .forEach(scene -> scenes.computeIfAbsent(Category.of(scene), _ -> new ArrayList<>())
                         .add(scene));
         StringBuilder lines = new StringBuilder("Prompt\tCategory\n");
         scenes.forEach((category, all) -> {
-            int count = (category == Category.TWO ? TWO_OBJECTS : all.size()) / every;
+            int count = (category == Category.TWO ? twoObjects : all.size()) / every;
             for (int i = 0; i < count; i++) {
                 Scene scene = all.get(Math.toIntExact((long) i * all.size() / count));
                 lines.append(scene.caption())

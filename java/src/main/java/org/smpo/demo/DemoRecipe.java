@@ -6,36 +6,60 @@ import java.util.Locale;
 /// The recipes of the demo's runs: as text, for they are left for people to go on with.
 public enum DemoRecipe {
     /// The method itself, with inversion that ends exactly at the drawn timestep.
-    SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", smpo("exact"), 120),
+    SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", Pairs.DRAWN, smpo("exact"), 60),
     /// The same pairs by Diffusion-DPO. Its steps cost less, so there are more of them.
-    DPO("dpo", "Diffusion-DPO (arXiv 2311.12908), for comparison.", """
+    DPO("dpo", "Diffusion-DPO (arXiv 2311.12908), for comparison.", Pairs.DRAWN, """
             objective:
               method: dpo
               beta: 2000
               kappa: 0.5
+              safeguard: {mu: 0}         # a step does not raise the winner's error
             inversion: none
-            """, 150),
+            """, 100),
+    /// The method on pairs of the model's own pictures.
+    SMPO_OWN(
+            "smpo-own",
+            "SmPO-Diffusion on the model's own pictures, best against worst by the reward, for comparison.",
+            Pairs.OWN,
+            smpo("exact"),
+            30),
     /// As the published code inverts with the diffusers release that it pins.
     SMPO_V020(
             "smpo-v020",
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.20, for comparison.",
+            Pairs.DRAWN,
             smpo("v020"),
-            120),
+            60),
     /// As the published code would invert with later releases.
     SMPO_V022(
             "smpo-v022",
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.22 and later, for comparison.",
+            Pairs.DRAWN,
             smpo("v022"),
-            120);
+            60);
+
+    /// The folder of the drawn pairs, in that of the demo.
+    public static final String DRAWN = "data";
+
+    /// The folder of the pairs of the model's own pictures, in that of the demo.
+    public static final String OWN = "own";
+
+    /// Which pairs a run is trained on.
+    private enum Pairs {
+        DRAWN,
+        OWN
+    }
 
     private final String name;
     private final String title;
+    private final Pairs pairs;
     private final String method;
     private final int steps;
 
-    DemoRecipe(String name, String title, String method, int steps) {
+    DemoRecipe(String name, String title, Pairs pairs, String method, int steps) {
         this.name = name;
         this.title = title;
+        this.pairs = pairs;
         this.method = method;
         this.steps = steps;
     }
@@ -47,9 +71,10 @@ public enum DemoRecipe {
                   beta: 2000
                   gamma: 10
                   kappa: 0.5
+                  safeguard: {mu: 0}         # a step does not raise the winner's error
                 inversion:
                   semantics: %s
-                  steps: 5
+                  steps: 2
                   renoise: every_step
                   network: policy
                 """.formatted(semantics);
@@ -62,7 +87,7 @@ public enum DemoRecipe {
 
     /// The recipe.
     ///
-    /// @param folder of the demo, with `model`, `data` and `scores.parquet`; as it is written into the recipe
+    /// @param folder of the demo, with `model`, the pairs and `scores.parquet`; as it is written into the recipe
     /// @param seed of the run
     /// @param divisor of the steps: 1, or more for a shorter run
     public String text(Path folder, long seed, int divisor) {
@@ -76,10 +101,10 @@ public enum DemoRecipe {
                   paths: [%s]
                   resolution: 64
                   flip: false                # "left of" would no longer be true
-                  caption_dropout: 0.1
+                  caption_dropout: 0
                   held_out: 0.05
                 labels:
-                  winner: human              # the data's own: which picture was drawn after the caption
+                  winner: human              # the data's own label
                   scores: %s
                   range: data
                 timesteps:
@@ -88,7 +113,7 @@ public enum DemoRecipe {
                   end: 1000
                 train:
                   steps: %d
-                  pairs_per_step: 32
+                  pairs_per_step: 64
                   precision: fp32
                   device: cpu
                   weights: full
@@ -98,7 +123,7 @@ public enum DemoRecipe {
                   weight_decay: 1e-2
                 learning_rate:
                   value: 3e-5
-                  schedule: constant_with_warmup
+                  schedule: cosine
                   warmup_steps: %d
                 checkpoint:
                   every: 20
@@ -112,8 +137,10 @@ public enum DemoRecipe {
                                 quoted(folder.resolve("model")),
                                 quoted(folder.resolve(name)),
                                 seed,
-                                quoted(folder.resolve("data")),
-                                quoted(folder.resolve("scores.parquet")),
+                                quoted(folder.resolve(pairs == Pairs.DRAWN ? DRAWN : OWN)),
+                                pairs == Pairs.DRAWN
+                                        ? quoted(folder.resolve("scores.parquet"))
+                                        : "none # the data bring theirs along",
                                 chosen,
                                 Math.min(10, chosen))
                 + method;

@@ -16,14 +16,11 @@
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/renoise_update.h"
 #include "tape/kernel_call.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 // Legend: R images of the window, S slots in use, N elements of a latent.
 namespace smpo::engine {
@@ -290,17 +287,11 @@ class Run final {
                                     .unet_input_SN = writes_input ? input_SN_.mutable_data_ptr() : nullptr,
                                     .unet_input_dtype = tape::dtype_of(input_SN_),
                                     .target_RN = target_RN_.mutable_data_ptr<float>()};
-#ifdef SMPO_CUDA
-    if (!window_.on_cpu()) {
-      const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
-      const at::Tensor table =
-          at::from_blob(const_cast<RenoiseSlot*>(slots.data()), {bytes}, at::kByte).to(latents_RN_.device());
-      args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
-      kernels::cuda::renoise_update(args, c10::cuda::getCurrentCUDAStream().stream());
-      return;
-    }
-#endif
-    kernels::cpu::renoise_update(args);
+    const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
+    const at::Tensor table = copy_to<uint8_t>(
+        latents_RN_.device(), {reinterpret_cast<const uint8_t*>(slots.data()), static_cast<size_t>(bytes)});
+    args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
+    tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update, args);
   }
 
   Session& session_;

@@ -11,6 +11,7 @@
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 
 namespace smpo::engine {
 
@@ -126,14 +127,12 @@ void write_parameter(Model& model, std::string_view name, const TensorSpec& spec
 
 void read_parameter(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data) {
   require_host_spec(existing(model.weights(), name), spec);
-  view_of_host(spec, data).copy_(model.weights().read(name));
-  session.synchronize();
+  view_of_host(spec, data).copy_(download(session, model.weights().read(name)));
 }
 
 void read_gradient(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data) {
   require_host_spec(existing(model.weights(), name), spec);
-  view_of_host(spec, data).copy_(model.weights().read_gradient(name));
-  session.synchronize();
+  view_of_host(spec, data).copy_(download(session, model.weights().read_gradient(name)));
 }
 
 void zero_gradients(Model& model) { model.weights().zero_gradients(); }

@@ -10,15 +10,12 @@
 #include "engine/error.h"
 #include "engine/model_value.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/preference_loss.h"
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 // Legend: W pairs of the window; P pairs of the batch, B = 2P images, winners first; C H W a latent.
 namespace smpo::engine {
@@ -75,16 +72,6 @@ kernels::PairLoss decode(const smpo_pair_loss& loss) {
 at::Tensor by_pair(const Window& window, const double* values, uint32_t pairs) {
   if (values == nullptr) return {};
   return copy_to<double>(window.latents_RCHW.device(), {values, pairs});
-}
-
-void run(const kernels::PreferenceLossArgs& args, [[maybe_unused]] bool on_cpu) {
-#ifdef SMPO_CUDA
-  if (!on_cpu) {
-    kernels::cuda::preference_loss(args, c10::cuda::getCurrentCUDAStream().stream());
-    return;
-  }
-#endif
-  kernels::cpu::preference_loss(args);
 }
 
 void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_pair_batch& batch) {
@@ -178,7 +165,7 @@ void accumulate(Window& window, Model& policy, const Model* reference, const smp
   const at::Tensor workspace =
       at::empty({kernels::preference_loss_workspace_bytes(args)}, noised.options().dtype(at::kByte));
   args.workspace = workspace.mutable_data_ptr();
-  run(args, window.on_cpu());
+  tape::kernels_of(prediction)(&kernels::Families::preference_loss, args);
 
   if (backward) tape.backward({{output, d_prediction}});
 

@@ -139,11 +139,13 @@ void zero_gradients(Model& model) { model.weights().zero_gradients(); }
 
 void add_lora(Model& model, int64_t rank, double alpha, std::vector<std::string> modules) {
   require_finite(alpha, "spec.alpha");
+  model.changed_structure();
   model.weights().add_lora({.rank = rank, .alpha = alpha, .modules = std::move(modules)});
 }
 
 void set_lora_scale(Model& model, double scale) {
   require_finite(scale, "scale");
+  model.changed_structure();
   model.weights().set_lora_scale(scale);
 }
 
@@ -152,6 +154,7 @@ void merge_lora(Model& model, double weight) {
   if (!model.optimizer.expired()) {
     fail(SMPO_INVALID_ARGUMENT, "model: expected adapters that no optimizer holds: close the optimizer first");
   }
+  model.changed_structure();
   model.weights().merge_lora(weight);
 }
 

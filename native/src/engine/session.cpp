@@ -159,6 +159,7 @@ Session::Session(const SessionConfig& config)
       threads_(config.threads > 0 ? config.threads : CpuInfo::of_this_process().physical_cores),
       device_(config.device_type, config.device_index, config.log_level <= SMPO_LOG_DEBUG) {
   cpu_tensors();
+  recorder_ = recorder_for(device_);
   // LibTorch chooses this thread's count when it is first asked for one. Let that be now, not inside a call.
   at::get_num_threads();
   log(SMPO_LOG_INFO,
@@ -262,6 +263,13 @@ void Session::log(int32_t level, std::string_view message) noexcept {
   } catch (const std::bad_alloc&) {
     ++log_records_dropped_;
   }
+}
+
+void log_refusal(Session& session, const char* work, const char* why) {
+  // The first line: LibTorch's messages go on with where it was.
+  const std::string_view reason = why;
+  session.log(SMPO_LOG_WARNING, std::string("no CUDA graph of ") + work + ", whose kernels are started one by one: " +
+                                    std::string(reason.substr(0, reason.find('\n'))));
 }
 
 uint32_t Session::drain_log(std::span<smpo_log_record> records) {

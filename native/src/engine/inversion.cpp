@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "engine/failure.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
@@ -371,7 +372,9 @@ smpo_inversion_report invert(Session& session, Window& window, const Model& mode
   check(window, plan);
   const Clock::time_point start = Clock::now();
   Run run(session, window, model, plan);
-  run.run();
+  with_memory_advice([&run] { run.run(); },
+                     "plan.slots: " + std::to_string(plan.slots) +
+                         " images at once do not fit into memory: lower inversion.slots, and resume");
   window.noised_RCHW = run.latents();
   window.target_RCHW = run.target();
   smpo_inversion_report report = run.report();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "engine/failure.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
@@ -204,19 +205,24 @@ void accumulate(Session& session, Window& window, Model& policy, const Model* re
                   .loss = pair_loss,
                   .gradient_scale = batch.gradient_scale,
                   .backward = backward};
+  // Gradients may have been added in part: they are to be zeroed, or the run taken up from its checkpoint.
+  const std::string advice =
+      "batch.pairs: " + std::to_string(batch.pairs) + " pairs at once do not fit into memory: lower train.micro_batch" +
+      (backward && !policy.checkpointing ? " or set train.gradient_checkpointing" : "") + ", and resume";
   StepMemory* memory = &inputs;
   // A baseline that is given is another number at every step, and so another recording.
   const bool recorded = session.recorder() != nullptr && loss.kto_baseline_given == 0;
-  if (recorded) {
-    auto& entry = policy.steps.entry(key_of(step, loss, inputs));
-    memory = &entry.memory;
-    take_inputs(*memory, inputs);
-    policy.steps.run(
-        entry, *session.recorder(), [step, memory] { run(step, *memory); },
-        [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
-  } else {
-    run(step, *memory);
-  }
+  with_memory_advice(
+      [&] {
+        if (!recorded) return run(step, *memory);
+        auto& entry = policy.steps.entry(key_of(step, loss, inputs));
+        memory = &entry.memory;
+        take_inputs(*memory, inputs);
+        policy.steps.run(
+            entry, *session.recorder(), [step, memory] { run(step, *memory); },
+            [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
+      },
+      advice);
 
   // Last, so that a call that throws has changed nothing but gradients.
   const int64_t pairs = batch.pairs;

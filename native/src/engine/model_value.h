@@ -22,6 +22,7 @@
 namespace smpo::engine {
 
 struct Optimizer;
+class Session;
 
 struct Model {
   // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
@@ -69,7 +70,7 @@ models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sam
                                  const at::Tensor& time_ids);
 
 // The prediction in f32. Throws Error.
-at::Tensor unet_prediction(const Model& model, const models::UNet::Inputs& inputs);
+at::Tensor unet_prediction(Session& session, const Model& model, const models::UNet::Inputs& inputs);
 
 }  // namespace smpo::engine
 

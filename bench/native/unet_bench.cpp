@@ -1,10 +1,15 @@
 // smpo_unet_bench MODEL [--dtype f32|bf16] [--batch N] [--size N] [--tokens N] [--backward] [--checkpointing]
-//                 [--threads N] [--repeats N | --serve]
+//                 [--step | --invert] [--device cpu|cuda] [--threads N] [--repeats N | --serve]
 //
 // A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
 // alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21 or sdxl. One
 // JSON line on stdout: median and least seconds of the repeats (a first run that warms up is not counted), and the
 // peak resident memory since that first run.
+//
+// --step: an SmPO step of --batch pairs, v020's inversion with ReNoise (5 grid steps, 10 of sdxl), forward, reference,
+// loss and backward, without the optimizer's update; timesteps are spread over 0..999, and the time is the pairs'.
+// --invert: the inversion alone. On a GPU every iteration ends with a wait; the first five, in which graphs are
+// recorded, are not counted.
 //
 // --serve: the protocol of bench/peers/unet.py, so that a driver can take turns between the two: one JSON line when
 // ready, then for each line "go" on stdin one timed iteration and a JSON line of its own; ends with stdin.
@@ -17,6 +22,7 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -87,7 +93,8 @@ struct Options {
   std::string model;
   int32_t dtype = SMPO_F32;
   int64_t batch = 1, size = 64, tokens = 77;
-  bool backward = false, checkpointing = false;
+  bool backward = false, checkpointing = false, step = false, invert = false;
+  int32_t device = SMPO_DEVICE_CPU;
   int32_t threads = 0;
   int repeats = 5;
   bool serve = false;
@@ -118,6 +125,15 @@ Options parse(int argc, char** argv) {
       options.tokens = number();
     } else if (name == "--backward") {
       options.backward = true;
+    } else if (name == "--step") {
+      options.step = true;
+    } else if (name == "--invert") {
+      options.invert = true;
+    } else if (name == "--device") {
+      const std::string device = value();
+      if (device != "cpu" && device != "cuda")
+        throw std::runtime_error("--device: expected cpu or cuda, got " + device);
+      options.device = device == "cuda" ? SMPO_DEVICE_CUDA : SMPO_DEVICE_CPU;
     } else if (name == "--checkpointing") {
       options.checkpointing = true;
     } else if (name == "--threads") {
@@ -204,8 +220,97 @@ double cpu_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+/// Pairs through a window, again and again.
+class PairBench {
+ public:
+  PairBench(smpo_session session, smpo_model policy, const smpo_unet_spec& spec, const Options& options)
+      : session_(session), policy_(policy), options_(options) {
+    if (options.step) {
+      auto frozen = sized<smpo_model_options>();
+      frozen.precision = options.dtype;
+      check(smpo_unet_open(session, &spec, &frozen, &reference_, &error));
+      write_weights(session, reference_);
+    }
+    const int64_t pairs = options.batch, rows = 2 * pairs;
+    inputs_.pairs = static_cast<uint32_t>(pairs);
+    inputs_.latents = tensor_of(session, {rows, 4, options.size, options.size}, 1, 0);
+    inputs_.encoder_hidden_states = tensor_of(session, {pairs, options.tokens, spec.cross_attention_dim}, 1, 0);
+    if (spec.addition_time_embed_dim > 0) {
+      inputs_.text_embeds = tensor_of(session, {pairs, 1280}, 1, 0);
+      inputs_.time_ids = tensor_of(session, {rows, 6}, 100, 512);
+    }
+    const int grid = options.model == "sdxl" ? 10 : 5;
+    const int stride = 1000 / grid;
+    for (int64_t row = 0; row < rows; ++row) {
+      // Both images of a pair have its timestep.
+      const auto t = static_cast<int32_t>(1000 * (2 * (row % pairs) + 1) / (2 * pairs));
+      timesteps_.push_back(t);
+      items_.push_back(row);
+      // v020: the grid begins one stride below 0, and goes on as long as it is below t.
+      for (int level = -stride + 1; level < t; level += stride) {
+        timestep_.push_back(level);
+        sample_.push_back(0.98);
+        output_.push_back(0.05);
+        noise_.push_back(0);
+        averages_.push_back(1);
+      }
+      row_start_.push_back(static_cast<int32_t>(timestep_.size()));
+    }
+    inputs_.timesteps = timesteps_.data();
+    inputs_.items = items_.data();
+    target_.assign(static_cast<size_t>(rows), 1.0);
+    label_.assign(static_cast<size_t>(pairs), 0.8);
+  }
+
+  void run() {
+    smpo_window window = 0;
+    check(smpo_window_open(session_, &inputs_, &window, &error));
+    auto plan = sized<smpo_inversion_plan>();
+    plan.slots = static_cast<uint32_t>(std::min<int64_t>(2 * options_.batch, 32));
+    plan.row_start = row_start_.data();
+    plan.timestep = timestep_.data();
+    plan.sample = sample_.data();
+    plan.output = output_.data();
+    plan.noise = noise_.data();
+    plan.averages = averages_.data();
+    plan.target_sample = plan.target_clean = target_.data();
+    check(smpo_window_invert(session_, window, policy_, &plan, nullptr, &error));
+    if (options_.step) {
+      auto loss = sized<smpo_pair_loss>();
+      loss.kind = SMPO_PAIR_LOSS_SMPO;
+      loss.beta = 5000;
+      loss.kappa = 1;
+      loss.gamma = 0.5;
+      for (uint32_t first = 0; first < inputs_.pairs; first += kMicroBatch) {
+        auto batch = sized<smpo_pair_batch>();
+        batch.first_pair = first;
+        batch.pairs = std::min(kMicroBatch, inputs_.pairs - first);
+        batch.backward = 1;
+        batch.gradient_scale = 1.0 / inputs_.pairs;
+        batch.label = label_.data() + first;
+        check(smpo_window_accumulate(session_, window, policy_, reference_, &loss, &batch, &error));
+      }
+    }
+    check(smpo_window_close(session_, window, &error));
+  }
+
+ private:
+  static constexpr uint32_t kMicroBatch = 4;
+
+  smpo_session session_;
+  smpo_model policy_, reference_ = 0;
+  const Options options_;
+  smpo_window_inputs inputs_ = sized<smpo_window_inputs>();
+  std::vector<int32_t> timesteps_, row_start_ = {0};
+  std::vector<int64_t> items_;
+  std::vector<double> timestep_, sample_, output_, noise_, target_, label_;
+  std::vector<uint8_t> averages_;
+};
+
 void run(const Options& options) {
   auto config = sized<smpo_session_config>();
+  config.device_type = options.device;
+  config.deterministic = 1;
   config.threads = options.threads;
   config.log_capacity = 64;
   smpo_session session = 0;
@@ -213,7 +318,7 @@ void run(const Options& options) {
   const smpo_unet_spec spec = spec_of(options.model);
   auto model_options = sized<smpo_model_options>();
   model_options.precision = options.dtype;
-  model_options.trainable = options.backward ? 1 : 0;
+  model_options.trainable = options.backward || options.step ? 1 : 0;
   model_options.checkpointing = options.checkpointing ? 1 : 0;
   smpo_model model = 0;
   check(smpo_unet_open(session, &spec, &model_options, &model, &error));
@@ -227,26 +332,31 @@ void run(const Options& options) {
     inputs.text_embeds = tensor_of(session, {options.batch, 1280}, 1, 0);
     inputs.time_ids = tensor_of(session, {options.batch, 6}, 100, 512);
   }
+  std::unique_ptr<PairBench> pairs;
+  if (options.step || options.invert) pairs = std::make_unique<PairBench>(session, model, spec, options);
   const smpo_tensor cotangent = tensor_of(session, {options.batch, 4, options.size, options.size}, 1, 0);
 
   const auto iterate = [&] {
     const auto start = std::chrono::steady_clock::now();
     const double cpu_start = cpu_seconds();
     smpo_tensor output = 0;
-    if (options.backward) {
+    if (pairs != nullptr) {
+      pairs->run();
+    } else if (options.backward) {
       check(smpo_unet_backward(session, model, &inputs, cotangent, &output, nullptr, &error));
     } else {
       check(smpo_unet_forward(session, model, &inputs, &output, &error));
     }
+    check(smpo_session_synchronize(session, &error));
     const Iteration took{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                          .cpu_seconds = cpu_seconds() - cpu_start};
-    check(smpo_tensor_close(session, output, &error));
+    if (output != 0) check(smpo_tensor_close(session, output, &error));
     return took;
   };
   auto info = sized<smpo_model_info>();
   check(smpo_model_describe(session, model, &info, &error));
   const auto elements = static_cast<unsigned long long>(info.elements);
-  iterate();
+  for (int i = 0; i < (options.device == SMPO_DEVICE_CUDA ? 5 : 1); ++i) iterate();
   reset_peak();
   if (options.serve) {
     std::printf(R"({"ready":true,"contender":"smpo","parameters":%llu,"resident_bytes":%lld})"
@@ -268,7 +378,11 @@ void run(const Options& options) {
     std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
                 R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
                 "\n",
-                options.model.c_str(), options.backward ? "forward+backward" : "forward",
+                options.model.c_str(),
+                options.step       ? "step"
+                : options.invert   ? "inversion"
+                : options.backward ? "forward+backward"
+                                   : "forward",
                 options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
                 static_cast<long long>(options.size), options.checkpointing ? "true" : "false", elements,
                 seconds[seconds.size() / 2], seconds.front(), seconds.size(), resident("VmHWM:"));

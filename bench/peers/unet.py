@@ -2,8 +2,9 @@
 """diffusers' UNet2DConditionModel with random weights, timed one iteration at a time: the peer of smpo_unet_bench.
 
     unet.py MODEL [--dtype f32|bf16|autocast] [--batch N] [--size N] [--tokens N] [--backward] [--compile] [--threads N]
+            [--device cpu|cuda]
 
-MODEL: tiny, sd15-half or sd15, of the same architecture as smpo_unet_bench's. Needs torch and diffusers from PyPI
+MODEL: tiny, sd15-half, sd15 or sdxl, of the same architecture as smpo_unet_bench's. Needs torch and diffusers from PyPI
 (measured with torch 2.11.0, diffusers 0.42.1). The model is as fast as diffusers is on a CPU without changes to its
 code: channels_last, scaled_dot_product_attention, InferenceMode for a forward alone, the gradients of an iteration
 given away before the next is timed. `autocast` is fp32 weights under bf16 autocast, the usual way to train.
@@ -24,6 +25,18 @@ CONFIGS = {
     "tiny": dict(block_out_channels=[16, 24, 32, 32], attention_head_dim=2, cross_attention_dim=20, norm_num_groups=8),
     "sd15-half": dict(block_out_channels=[160, 320, 640, 640], attention_head_dim=8, cross_attention_dim=768),
     "sd15": dict(block_out_channels=[320, 640, 1280, 1280], attention_head_dim=8, cross_attention_dim=768),
+    "sdxl": dict(
+        block_out_channels=[320, 640, 1280],
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        attention_head_dim=[5, 10, 20],
+        transformer_layers_per_block=[1, 2, 10],
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    ),
 }
 
 
@@ -48,6 +61,7 @@ def parse():
     parser.add_argument("--backward", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser.parse_args()
 
 
@@ -62,34 +76,45 @@ def main():
         torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32
-    unet = diffusers.UNet2DConditionModel(**CONFIGS[options.model]).to(dtype=dtype, memory_format=torch.channels_last)
+    unet = diffusers.UNet2DConditionModel(**CONFIGS[options.model]).to(
+        device=options.device, dtype=dtype, memory_format=torch.channels_last
+    )
     unet.train(options.backward).requires_grad_(options.backward)
     channels = CONFIGS[options.model]["cross_attention_dim"]
     shape = [options.batch, 4, options.size, options.size]
-    latents = torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last)
-    timesteps = torch.full([options.batch], 500.0)
-    context = torch.randn([options.batch, options.tokens, channels], dtype=dtype)
-    cotangent = torch.randn(shape, dtype=dtype)
+    latents = torch.randn(shape, dtype=dtype, device=options.device).to(memory_format=torch.channels_last)
+    timesteps = torch.full([options.batch], 500.0, device=options.device)
+    context = torch.randn([options.batch, options.tokens, channels], dtype=dtype, device=options.device)
+    cotangent = torch.randn(shape, dtype=dtype, device=options.device)
+    added = None
+    if options.model == "sdxl":
+        added = {
+            "text_embeds": torch.randn([options.batch, 1280], dtype=dtype, device=options.device),
+            "time_ids": torch.full([options.batch, 6], 512.0, device=options.device),
+        }
+    wait = torch.cuda.synchronize if options.device == "cuda" else (lambda: None)
     if options.compile:
         # Freezing, which makes constants of the weights, is for inference alone.
         import torch._inductor.config
 
         torch._inductor.config.freezing = not options.backward
-        unet = torch.compile(unet)
+        unet = torch.compile(unet, mode="max-autotune" if options.device == "cuda" else None)
 
     def iterate():
         with (
             torch.inference_mode(not options.backward),
-            torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.dtype == "autocast"),
+            torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.dtype == "autocast"),
         ):
-            prediction = unet(latents, timesteps, context, return_dict=False)[0]
+            prediction = unet(latents, timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
         if options.backward:
             prediction.backward(cotangent.to(prediction.dtype))
 
     def say(**line):
         print(json.dumps(line), flush=True)
 
-    iterate()  # Warms up; compiles.
+    for _ in range(1 if options.device == "cpu" else 5):  # Warms up; compiles.
+        iterate()
+    wait()
     if options.backward:
         unet.zero_grad(set_to_none=True)
     reset_peak()
@@ -108,6 +133,7 @@ def main():
             sys.exit(f"unet.py: expected the line go, got {line.strip()!r}")
         start, cpu_start = time.perf_counter(), time.process_time()
         iterate()
+        wait()
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         if options.backward:
             unet.zero_grad(set_to_none=True)

@@ -157,7 +157,7 @@ SMPO_EXPORT smpo_status smpo_unet_forward(smpo_session session, smpo_model model
     const auto unet = s.model(model);
     const auto tensors = smpo::c_api::decode(s, inputs);
     require_pointer(output, "output");
-    *output = s.adopt(smpo::engine::unet_forward(*unet, tensors));
+    *output = s.adopt(smpo::engine::unet_forward(s, *unet, tensors));
   });
 }
 

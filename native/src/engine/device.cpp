@@ -6,8 +6,11 @@
 
 #ifdef SMPO_CUDA
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <c10/util/env.h>
 #endif
 
 namespace smpo::engine {
@@ -18,7 +21,26 @@ struct Device::Stream {
   c10::cuda::CUDAStream stream;
 };
 
-Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
+namespace {
+
+// LibTorch's warnings of waits, which are a switch of the process, while a device that watches runs.
+class WatchedWaits final {
+ public:
+  explicit WatchedWaits(bool wanted) : previous_(c10::cuda::warning_state().get_sync_debug_mode()) {
+    if (wanted) c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_WARN);
+  }
+  ~WatchedWaits() { c10::cuda::warning_state().set_sync_debug_mode(previous_); }
+  WatchedWaits(const WatchedWaits&) = delete;
+  WatchedWaits& operator=(const WatchedWaits&) = delete;
+
+ private:
+  const c10::cuda::SyncDebugMode previous_;
+};
+
+}  // namespace
+
+Device::Device(int32_t type, int32_t index, bool watches_waits)
+    : type_(type), index_(index), watches_waits_(watches_waits) {
   if (type == SMPO_DEVICE_CPU) {
     if (index != 0) fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0 for the CPU, got ", index);
     return;
@@ -29,6 +51,9 @@ Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
   if (index < 0 || index >= cuda.device_count) {
     fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0..", cuda.device_count - 1, ", got ", index);
   }
+  // cuBLAS repeats its bits with a workspace of fixed size only, and LibTorch, which reads this variable once, refuses
+  // to multiply in its deterministic mode without one. These are the 32 MiB that it takes on Hopper anyway.
+  c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/false);
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
   stream_ = std::make_unique<Stream>(
       Stream{c10::cuda::getStreamFromPool(/*isHighPriority=*/false, static_cast<c10::DeviceIndex>(index))});
@@ -37,13 +62,15 @@ Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
 void Device::with(FunctionRef body) const {
   if (stream_ == nullptr) return body();
   const c10::cuda::CUDAStreamGuard guard(stream_->stream);
+  const WatchedWaits watched(watches_waits_);
   body();
 }
 
 void Device::synchronize() {
   if (stream_ == nullptr) return;
   ++synchronizations_;
-  stream_->stream.synchronize();
+  // Not by way of LibTorch, which would warn of it.
+  C10_CUDA_CHECK(cudaStreamSynchronize(stream_->stream.stream()));
 }
 
 void Device::trim() {
@@ -65,7 +92,8 @@ DeviceMemory Device::memory() const {
 
 struct Device::Stream {};
 
-Device::Device(int32_t type, int32_t index) : type_(type), index_(index) {
+Device::Device(int32_t type, int32_t index, bool watches_waits)
+    : type_(type), index_(index), watches_waits_(watches_waits) {
   if (type == SMPO_DEVICE_CUDA) fail(SMPO_UNSUPPORTED, "device_type: ", CudaInfo::of_this_machine().problem);
   if (type != SMPO_DEVICE_CPU) fail(SMPO_INVALID_ARGUMENT, "device_type: expected 0..1, got ", type);
   if (index != 0) fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0 for the CPU, got ", index);

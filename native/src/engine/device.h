@@ -18,8 +18,8 @@ struct DeviceMemory {
 class Device final {
  public:
   // Throws Error: SMPO_INVALID_ARGUMENT for a type or an index out of range, SMPO_UNSUPPORTED when the device cannot
-  // be used, with the reason.
-  Device(int32_t type, int32_t index);
+  // be used, with the reason. `watches_waits`: see `with`.
+  Device(int32_t type, int32_t index, bool watches_waits = false);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -27,7 +27,8 @@ class Device final {
   int32_t type() const { return type_; }
   int32_t index() const { return index_; }
 
-  // Runs the body with this device and its stream as the thread's current ones.
+  // Runs the body with this device and its stream as the thread's current ones. A device that watches waits has
+  // LibTorch warn of each of its operations that makes the host wait for the device; `synchronize` is not among them.
   void with(FunctionRef body) const;
   // Waits until all work on the stream is done.
   void synchronize();
@@ -41,6 +42,7 @@ class Device final {
   struct Stream;
   int32_t type_;
   int32_t index_;
+  [[maybe_unused]] bool watches_waits_;
   uint64_t synchronizations_ = 0;
   std::unique_ptr<Stream> stream_;  // null on the CPU
 };

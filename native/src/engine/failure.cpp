@@ -105,6 +105,16 @@ Failure current_failure() noexcept {
   return failure;
 }
 
+void with_memory_advice(FunctionRef body, const std::string& advice) {
+  try {
+    body();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error(SMPO_OUT_OF_MEMORY, advice + "; " + error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    throw Error(SMPO_OUT_OF_MEMORY, advice + "; host memory: an allocation failed");
+  }
+}
+
 void raise(int32_t kind, smpo_status status) {
   switch (kind) {
     case SMPO_RAISE_NOTHING:

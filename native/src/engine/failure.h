@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "engine/function_ref.h"
 #include "smpo.h"
 
 namespace smpo::engine {
@@ -23,6 +25,9 @@ void copy_text(char* target, size_t capacity, const char* text) noexcept;
 
 // Whether a cudaError_t leaves its context unusable for good.
 bool is_sticky_device_error(int64_t code) noexcept;
+
+// Runs the body. When memory runs out, throws Error(SMPO_OUT_OF_MEMORY) with this advice before what LibTorch says.
+void with_memory_advice(FunctionRef body, const std::string& advice);
 
 // Raises what the SMPO_RAISE_* of smpo.h name. SMPO_INVALID_ARGUMENT when kind or status is none of smpo.h.
 void raise(int32_t kind, smpo_status status);

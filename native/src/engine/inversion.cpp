@@ -2,7 +2,7 @@
 // one is done the next takes its slot, so that the UNet's batch stays full until the last few.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,18 +12,16 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "engine/failure.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/renoise_update.h"
 #include "tape/kernel_call.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 // Legend: R images of the window, S slots in use, N elements of a latent.
 namespace smpo::engine {
@@ -67,6 +65,13 @@ void check(const Window& window, const smpo_inversion_plan& plan) {
   }
   require_all_finite(plan.target_sample, window.rows(), "plan.target_sample");
   require_all_finite(plan.target_clean, window.rows(), "plan.target_clean");
+}
+
+// The smallest of slots, slots / 2, slots / 4, ... (rounded up) that holds so many images.
+int64_t recorded_rows(int64_t used, int64_t slots) {
+  int64_t rows = slots;
+  while (rows > 1 && (rows + 1) / 2 >= used) rows = (rows + 1) / 2;
+  return rows;
 }
 
 class Run final {
@@ -179,11 +184,56 @@ class Run final {
     inputs_.timesteps_B = copy_to<float>(latents_RN_.device(), t);
     inputs_.sample_BCHW = tape::Var(input_SN_);
     const Clock::time_point start = Clock::now();
-    tape::Tape tape = tape::Tape::inference(model_.uses_adapters());
-    prediction_SN_ = require_unet(model_).forward(tape, inputs_).value.contiguous();
+    prediction_SN_ = session_.recorder() == nullptr ? forward(model_, inputs_) : recorded_forward(*session_.recorder());
     unet_seconds_ += seconds_since(start);
     ++batches_;
     evaluations_ += places_.size();
+  }
+
+  static at::Tensor forward(const Model& model, const models::UNet::Inputs& inputs) {
+    tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+    return require_unet(model).forward(tape, inputs).value.contiguous();
+  }
+
+  // The same in a recorded batch of the slots' number or, when few images are left, of a half, a quarter of it: a shape
+  // for each number would be recorded and never come again. The rows beyond hold what was there, and say nothing.
+  at::Tensor recorded_forward(Recorder& recorder) {
+    const auto used = static_cast<int64_t>(places_.size());
+    const int64_t rows = recorded_rows(used, plan_.slots);
+    const auto padded = [rows](const at::Tensor& value) {
+      if (!value.defined()) return at::Tensor();
+      std::vector<int64_t> shape = value.sizes().vec();
+      shape[0] = rows;
+      return at::zeros(shape, value.options());
+    };
+    const auto in_front = [used](const at::Tensor& all) { return all.defined() ? all.narrow(0, 0, used) : all; };
+
+    GraphKey key;
+    key.add(rows);
+    for (const at::Tensor& value : {inputs_.sample_BCHW.value, inputs_.encoder_hidden_states_BTD.value,
+                                    inputs_.text_embeds_BE.value, inputs_.time_ids_BK}) {
+      key.add_all(value.defined() ? value.sizes().slice(1) : at::IntArrayRef());
+    }
+    auto& entry = model_.predictions.entry(key);
+    PredictionMemory& memory = entry.memory;
+    if (!memory.inputs.sample_BCHW.defined()) {
+      memory.inputs = {.sample_BCHW = padded(inputs_.sample_BCHW.value),
+                       .timesteps_B = padded(inputs_.timesteps_B),
+                       .encoder_hidden_states_BTD = padded(inputs_.encoder_hidden_states_BTD.value),
+                       .text_embeds_BE = padded(inputs_.text_embeds_BE.value),
+                       .time_ids_BK = padded(inputs_.time_ids_BK)};
+    }
+    models::UNet::Inputs front{.sample_BCHW = in_front(memory.inputs.sample_BCHW.value),
+                               .timesteps_B = in_front(memory.inputs.timesteps_B),
+                               .encoder_hidden_states_BTD = in_front(memory.inputs.encoder_hidden_states_BTD.value),
+                               .text_embeds_BE = in_front(memory.inputs.text_embeds_BE.value),
+                               .time_ids_BK = in_front(memory.inputs.time_ids_BK)};
+    take_inputs(front, inputs_);
+    model_.predictions.run(
+        entry, recorder, [&model = model_, &memory] { memory.prediction_BCHW = forward(model, memory.inputs); },
+        [this](const char* why) { log_refusal(session_, "an inversion batch", why); });
+    // A copy: the next batch's prediction comes to the same place.
+    return memory.prediction_BCHW.narrow(0, 0, used).clone();
   }
 
   // Every slot's half step with the prediction that has just been made.
@@ -290,17 +340,11 @@ class Run final {
                                     .unet_input_SN = writes_input ? input_SN_.mutable_data_ptr() : nullptr,
                                     .unet_input_dtype = tape::dtype_of(input_SN_),
                                     .target_RN = target_RN_.mutable_data_ptr<float>()};
-#ifdef SMPO_CUDA
-    if (!window_.on_cpu()) {
-      const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
-      const at::Tensor table =
-          at::from_blob(const_cast<RenoiseSlot*>(slots.data()), {bytes}, at::kByte).to(latents_RN_.device());
-      args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
-      kernels::cuda::renoise_update(args, c10::cuda::getCurrentCUDAStream().stream());
-      return;
-    }
-#endif
-    kernels::cpu::renoise_update(args);
+    const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
+    const at::Tensor table = copy_to<uint8_t>(
+        latents_RN_.device(), {reinterpret_cast<const uint8_t*>(slots.data()), static_cast<size_t>(bytes)});
+    args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
+    tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update, args);
   }
 
   Session& session_;
@@ -328,7 +372,9 @@ smpo_inversion_report invert(Session& session, Window& window, const Model& mode
   check(window, plan);
   const Clock::time_point start = Clock::now();
   Run run(session, window, model, plan);
-  run.run();
+  with_memory_advice([&run] { run.run(); },
+                     "plan.slots: " + std::to_string(plan.slots) +
+                         " images at once do not fit into memory: lower inversion.slots, and resume");
   window.noised_RCHW = run.latents();
   window.target_RCHW = run.target();
   smpo_inversion_report report = run.report();

@@ -11,6 +11,7 @@
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 
 namespace smpo::engine {
 
@@ -126,25 +127,25 @@ void write_parameter(Model& model, std::string_view name, const TensorSpec& spec
 
 void read_parameter(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data) {
   require_host_spec(existing(model.weights(), name), spec);
-  view_of_host(spec, data).copy_(model.weights().read(name));
-  session.synchronize();
+  view_of_host(spec, data).copy_(download(session, model.weights().read(name)));
 }
 
 void read_gradient(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data) {
   require_host_spec(existing(model.weights(), name), spec);
-  view_of_host(spec, data).copy_(model.weights().read_gradient(name));
-  session.synchronize();
+  view_of_host(spec, data).copy_(download(session, model.weights().read_gradient(name)));
 }
 
 void zero_gradients(Model& model) { model.weights().zero_gradients(); }
 
 void add_lora(Model& model, int64_t rank, double alpha, std::vector<std::string> modules) {
   require_finite(alpha, "spec.alpha");
+  model.changed_structure();
   model.weights().add_lora({.rank = rank, .alpha = alpha, .modules = std::move(modules)});
 }
 
 void set_lora_scale(Model& model, double scale) {
   require_finite(scale, "scale");
+  model.changed_structure();
   model.weights().set_lora_scale(scale);
 }
 
@@ -153,6 +154,7 @@ void merge_lora(Model& model, double weight) {
   if (!model.optimizer.expired()) {
     fail(SMPO_INVALID_ARGUMENT, "model: expected adapters that no optimizer holds: close the optimizer first");
   }
+  model.changed_structure();
   model.weights().merge_lora(weight);
 }
 
@@ -184,13 +186,37 @@ UNet::Inputs unet_inputs(const UNet& unet, const at::Tensor& sample, const at::T
   return inputs;
 }
 
-at::Tensor unet_prediction(const Model& model, const UNet::Inputs& inputs) {
+namespace {
+
+at::Tensor evaluate(const Model& model, const UNet::Inputs& inputs) {
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
-  return require_unet(model).forward(tape, inputs).value.to(at::kFloat);
+  return require_unet(model).forward(tape, inputs).value;
 }
 
-std::shared_ptr<Tensor> unet_forward(const Model& model, const UNetTensors& inputs) {
-  return hold(unet_prediction(model, inputs_of(require_unet(model), inputs)));
+}  // namespace
+
+at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inputs& inputs) {
+  Recorder* recorder = session.recorder();
+  if (recorder == nullptr) return evaluate(model, inputs).to(at::kFloat);
+  // Refused before anything is kept for it.
+  require_unet(model).check_inputs(inputs);
+  GraphKey key;
+  for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
+                                  inputs.text_embeds_BE.value, inputs.time_ids_BK}) {
+    key.add_all(value.defined() ? value.sizes() : at::IntArrayRef());
+  }
+  auto& entry = model.predictions.entry(key);
+  PredictionMemory& memory = entry.memory;
+  take_inputs(memory.inputs, inputs);
+  model.predictions.run(
+      entry, *recorder, [&model, &memory] { memory.prediction_BCHW = evaluate(model, memory.inputs); },
+      [&session](const char* why) { log_refusal(session, "a UNet evaluation", why); });
+  // A copy: the next evaluation's comes to the same place.
+  return memory.prediction_BCHW.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+}
+
+std::shared_ptr<Tensor> unet_forward(Session& session, const Model& model, const UNetTensors& inputs) {
+  return hold(unet_prediction(session, model, inputs_of(require_unet(model), inputs)));
 }
 
 UNetGradients unet_backward(Model& model, const UNetTensors& tensors, const Tensor& cotangent, bool wants_d_sample) {

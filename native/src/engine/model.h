@@ -46,7 +46,7 @@ struct UNetTensors {
   std::shared_ptr<Tensor> time_ids;
 };
 
-std::shared_ptr<Tensor> unet_forward(const Model& model, const UNetTensors& inputs);
+std::shared_ptr<Tensor> unet_forward(Session& session, const Model& model, const UNetTensors& inputs);
 
 struct UNetGradients {
   std::shared_ptr<Tensor> output;

@@ -3,10 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <variant>
 
+#include "engine/graph_memory.h"
+#include "engine/graphs.h"
 #include "models/clip_text.h"
 #include "models/clip_vision.h"
 #include "models/unet.h"
@@ -18,6 +22,7 @@
 namespace smpo::engine {
 
 struct Optimizer;
+class Session;
 
 struct Model {
   // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
@@ -26,6 +31,13 @@ struct Model {
       network;
   // Of a UNet: backward runs each layer again.
   bool checkpointing = false;
+  // Of this one alone, in the process.
+  uint64_t number = next_number();
+  // Counts up when weights move or adapters change: what was recorded before then no longer holds.
+  uint64_t structure = 0;
+  // Of a UNet: what has been recorded of it, alone and as the policy of a step. Evaluation changes nothing else in it.
+  mutable Graphs<PredictionMemory> predictions = {};
+  Graphs<StepMemory> steps = {};
   // The one that is open on it, if any.
   std::weak_ptr<const Optimizer> optimizer = {};
 
@@ -33,7 +45,18 @@ struct Model {
     return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);
   }
   // Adapters whose scale is 0 take no part.
+  void changed_structure() {
+    ++structure;
+    predictions.clear();
+    steps.clear();
+  }
   bool uses_adapters() const { return weights().adapters() != nullptr && weights().lora_scale() != 0; }
+
+ private:
+  static uint64_t next_number() {
+    static std::atomic<uint64_t> last{0};
+    return ++last;
+  }
 };
 
 // The model as a UNet. Throws Error(SMPO_INVALID_HANDLE), naming the argument, when it is something else.
@@ -47,7 +70,7 @@ models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sam
                                  const at::Tensor& time_ids);
 
 // The prediction in f32. Throws Error.
-at::Tensor unet_prediction(const Model& model, const models::UNet::Inputs& inputs);
+at::Tensor unet_prediction(Session& session, const Model& model, const models::UNet::Inputs& inputs);
 
 }  // namespace smpo::engine
 

@@ -18,17 +18,16 @@
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
 #include "kernels/grad_norm.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
+#include "tape/kernel_call.h"
 
 namespace smpo::engine {
 
+using kernels::Families;
 using kernels::GradNormResult;
 using models::ParameterGroup;
 
@@ -78,7 +77,6 @@ struct Optimizer {
   at::Tensor norm_workspace = {};
 
   ParameterGroup& group() const { return *model->weights().trained(); }
-  bool on_cpu() const { return group().master().is_cpu(); }
 };
 
 namespace {
@@ -206,10 +204,6 @@ void require_host_spec(const State& state, const TensorSpec& spec) {
   }
 }
 
-#ifdef SMPO_CUDA
-kernels::cuda::Stream stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
-#endif
-
 // Leaves the norm, the clip coefficient and the flag where the update reads them.
 void measure_gradient(const Optimizer& optimizer, double max_grad_norm) {
   const at::Tensor& gradient = optimizer.group().gradient();
@@ -219,10 +213,7 @@ void measure_gradient(const Optimizer& optimizer, double max_grad_norm) {
       .max_norm = max_grad_norm,
       .result = static_cast<GradNormResult*>(at::Tensor(optimizer.norm).mutable_data_ptr()),
       .workspace = at::Tensor(optimizer.norm_workspace).mutable_data_ptr()};
-#ifdef SMPO_CUDA
-  if (!optimizer.on_cpu()) return kernels::cuda::grad_norm(args, stream());
-#endif
-  kernels::cpu::grad_norm(args);
+  tape::kernels_of(gradient)(&Families::grad_norm, args);
 }
 
 // The compute copy, where it is one: else null.
@@ -252,10 +243,7 @@ void update_adamw(const Optimizer& optimizer, double learning_rate, const GradNo
                                 .bias_correction2 = 1 - std::pow(options.beta2, step),
                                 .grad_scale = &norm.clip_coefficient,
                                 .finite = &norm.finite};
-#ifdef SMPO_CUDA
-  if (!optimizer.on_cpu()) return kernels::cuda::adamw(args, stream());
-#endif
-  kernels::cpu::adamw(args);
+  tape::kernels_of(group.master())(&Families::adamw, args);
 }
 
 void update_adafactor(const Optimizer& optimizer, double learning_rate, const GradNormResult& norm) {
@@ -287,13 +275,7 @@ void update_adafactor(const Optimizer& optimizer, double learning_rate, const Gr
         .grad_scale = &norm.clip_coefficient,
         .finite = &norm.finite,
         .workspace = at::Tensor(optimizer.workspace).mutable_data_ptr()};
-#ifdef SMPO_CUDA
-    if (!optimizer.on_cpu()) {
-      kernels::cuda::adafactor(args, stream());
-      continue;
-    }
-#endif
-    kernels::cpu::adafactor(args);
+    tape::kernels_of(group.master())(&Families::adafactor, args);
   }
 }
 
@@ -318,10 +300,7 @@ void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
                                     .parameter = master.const_data_ptr<float>(),
                                     .decay = optimizer.options.ema_decay,
                                     .finite = &norm.finite};
-#ifdef SMPO_CUDA
-  if (!optimizer.on_cpu()) return kernels::cuda::ema_update(args, stream());
-#endif
-  kernels::cpu::ema_update(args);
+  tape::kernels_of(master)(&Families::ema_update, args);
 }
 
 }  // namespace
@@ -377,14 +356,7 @@ smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_lear
   if (optimizer.ema.defined()) update_ema(optimizer, on_device);
 
   GradNormResult norm;
-  if (optimizer.on_cpu()) {
-    norm = on_device;
-  } else {
-    at::Tensor host = at::empty(optimizer.norm.sizes(), at::TensorOptions(at::kByte));
-    host.copy_(optimizer.norm);
-    session.synchronize();
-    std::memcpy(&norm, host.const_data_ptr(), sizeof norm);
-  }
+  std::memcpy(&norm, download(session, optimizer.norm).const_data_ptr(), sizeof norm);
   const bool finite = norm.finite != 0;
   if (finite) {
     at::Tensor(optimizer.group().gradient()).zero_();
@@ -435,8 +407,7 @@ void read_state(Session& session, const Optimizer& optimizer, std::string_view n
                 void* data) {
   const State& state = existing(optimizer, name);
   require_host_spec(state, spec);
-  view_of_host(spec, data).copy_(state.value);
-  session.synchronize();
+  view_of_host(spec, data).copy_(download(session, state.value));
 }
 
 void write_state(Optimizer& optimizer, std::string_view name, const TensorSpec& spec, const void* data) {

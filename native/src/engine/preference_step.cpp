@@ -8,17 +8,16 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "engine/failure.h"
 #include "engine/model_value.h"
+#include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "engine/window.h"
 #include "engine/window_value.h"
 #include "kernels/preference_loss.h"
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 // Legend: W pairs of the window; P pairs of the batch, B = 2P images, winners first; C H W a latent.
 namespace smpo::engine {
@@ -77,16 +76,6 @@ at::Tensor by_pair(const Window& window, const double* values, uint32_t pairs) {
   return copy_to<double>(window.latents_RCHW.device(), {values, pairs});
 }
 
-void run(const kernels::PreferenceLossArgs& args, [[maybe_unused]] bool on_cpu) {
-#ifdef SMPO_CUDA
-  if (!on_cpu) {
-    kernels::cuda::preference_loss(args, c10::cuda::getCurrentCUDAStream().stream());
-    return;
-  }
-#endif
-  kernels::cpu::preference_loss(args);
-}
-
 void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_pair_batch& batch) {
   if (!all_RCHW.defined()) return;
   const int64_t pairs = all_RCHW.size(0) / 2;
@@ -94,9 +83,93 @@ void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_pair_bat
   all_RCHW.narrow(0, pairs + batch.first_pair, batch.pairs).copy_(some_BCHW.narrow(0, batch.pairs, batch.pairs));
 }
 
+// What a micro-batch's work follows from, besides its memory.
+struct Step {
+  Model& policy;
+  const Model* reference;  // null: the policy without its adapters
+  kernels::PairLoss loss;
+  double gradient_scale;
+  bool backward;
+};
+
+GraphKey key_of(const Step& step, const smpo_pair_loss& loss, const StepMemory& inputs) {
+  GraphKey key;
+  key.add(step.policy.structure);
+  if (step.reference != nullptr) key.add(step.reference->number).add(step.reference->structure);
+  key.add(loss.kind).add(loss.beta).add(loss.kappa).add(loss.gamma).add(loss.alpha).add(loss.margin);
+  key.add(loss.mapo_scale).add(loss.mapo_temperature).add(loss.mapo_weight);
+  key.add(loss.desirable_weight).add(loss.undesirable_weight);
+  key.add(loss.winner_safeguard).add(loss.safeguard_mu).add(loss.budget_weight).add(loss.budget);
+  key.add(step.gradient_scale).add(step.backward);
+  for (const at::Tensor* value : {&inputs.noised_BCHW, &inputs.encoder_hidden_states_BSD, &inputs.text_embeds_BE,
+                                  &inputs.time_ids_BK, &inputs.label_P, &inputs.logit_scale_P, &inputs.weight_P}) {
+    key.add_all(value->defined() ? value->sizes() : at::IntArrayRef());
+    key.add(static_cast<int32_t>(value->defined() ? value->scalar_type() : at::ScalarType::Undefined));
+  }
+  return key;
+}
+
+models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
+  return unet_inputs(require_unet(model), memory.noised_BCHW, memory.timesteps_B, memory.encoder_hidden_states_BSD,
+                     memory.text_embeds_BE, memory.time_ids_BK);
+}
+
+// Device work alone, on this memory alone: it may be recorded.
+void run(const Step& step, StepMemory& memory) {
+  const Model& policy = step.policy;
+  const models::UNet::Inputs inputs = inputs_of(memory, policy);
+
+  // The reference first: what it needs is given back before the policy's activations are kept.
+  if (kernels::has_reference(step.loss.kind)) {
+    const Model& model = step.reference == nullptr ? policy : *step.reference;
+    tape::Tape tape = tape::Tape::inference(step.reference != nullptr && model.uses_adapters());
+    memory.reference_prediction_BCHW = require_unet(model)
+                                           .forward(tape, step.reference == nullptr ? inputs : inputs_of(memory, model))
+                                           .value.contiguous();
+  }
+
+  tape::Tape tape({.record = step.backward, .adapters = policy.uses_adapters()});
+  const tape::Var output = require_unet(policy).forward(tape, inputs, step.backward && policy.checkpointing);
+  const at::Tensor prediction = output.value.contiguous();
+  memory.prediction_BCHW = prediction;
+
+  const int64_t pairs = prediction.size(0) / 2;
+  const auto f64 = prediction.options().dtype(at::kDouble);
+  memory.results = at::empty({6 * pairs + 1}, f64);
+  auto* results = memory.results.mutable_data_ptr<double>();
+  const at::Tensor d_errors = at::empty({2 * pairs}, f64);
+  at::Tensor d_prediction = step.backward ? at::empty_like(prediction) : at::Tensor();
+  kernels::PreferenceLossArgs args{
+      .pairs = pairs,
+      .elements = prediction[0].numel(),
+      .loss = step.loss,
+      .prediction_RN = prediction.const_data_ptr(),
+      .prediction_dtype = tape::dtype_of(prediction),
+      .reference_RN = tape::data_of(memory.reference_prediction_BCHW),
+      .reference_dtype = tape::dtype_of(memory.reference_prediction_BCHW),
+      .target_RN = memory.target_BCHW.const_data_ptr(),
+      .target_dtype = kernels::DType::kF32,
+      .label_P = tape::data_of<double>(memory.label_P),
+      .logit_scale_P = tape::data_of<double>(memory.logit_scale_P),
+      .weight_P = tape::data_of<double>(memory.weight_P),
+      .gradient_scale = step.gradient_scale,
+      .error_4P = results,
+      .logit_P = results + 4 * pairs,
+      .loss_P = results + 5 * pairs,
+      .d_error_R = d_errors.mutable_data_ptr<double>(),
+      .loss_sum = results + 6 * pairs,
+      .d_prediction_RN = step.backward ? d_prediction.mutable_data_ptr() : nullptr,
+  };
+  const at::Tensor workspace = tape::workspace_of(prediction, kernels::preference_loss_workspace_bytes(args));
+  args.workspace = workspace.mutable_data_ptr();
+  tape::kernels_of(prediction)(&kernels::Families::preference_loss, args);
+
+  if (step.backward) tape.backward({{output, d_prediction}});
+}
+
 }  // namespace
 
-void accumulate(Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
+void accumulate(Session& session, Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
                 const smpo_pair_batch& batch) {
   if (!window.noised_RCHW.defined()) {
     fail(SMPO_INVALID_ARGUMENT, "window: expected one that was noised or inverted, got one with clean latents only");
@@ -115,78 +188,51 @@ void accumulate(Window& window, Model& policy, const Model* reference, const smp
          " that could be turned off, got none");
   }
 
-  const at::Tensor noised = of_images(window.noised_RCHW, batch);
-  const at::Tensor target = of_images(window.target_RCHW, batch);
-  const at::Tensor timesteps = timesteps_of(window, batch);
-  const at::Tensor states = of_pairs(window.encoder_hidden_states_WSD, batch);
-  const at::Tensor embeds = of_pairs(window.text_embeds_WE, batch);
-  const at::Tensor time_ids = of_images(window.time_ids_RK, batch);
-  const auto inputs_for = [&](const Model& model) {
-    models::UNet::Inputs inputs = unet_inputs(require_unet(model), noised, timesteps, states, embeds, time_ids);
-    require_unet(model).check_inputs(inputs);
-    return inputs;
-  };
-  const models::UNet::Inputs inputs = inputs_for(policy);
+  StepMemory inputs{.noised_BCHW = of_images(window.noised_RCHW, batch),
+                    .target_BCHW = of_images(window.target_RCHW, batch),
+                    .timesteps_B = timesteps_of(window, batch),
+                    .encoder_hidden_states_BSD = of_pairs(window.encoder_hidden_states_WSD, batch),
+                    .text_embeds_BE = of_pairs(window.text_embeds_WE, batch),
+                    .time_ids_BK = of_images(window.time_ids_RK, batch),
+                    .label_P = by_pair(window, batch.label, batch.pairs),
+                    .logit_scale_P = by_pair(window, batch.logit_scale, batch.pairs),
+                    .weight_P = by_pair(window, batch.weight, batch.pairs)};
+  network.check_inputs(inputs_of(inputs, policy));
+  if (wants_reference && reference != nullptr) require_unet(*reference).check_inputs(inputs_of(inputs, *reference));
 
-  // The reference first: what it needs is given back before the policy's activations are kept.
-  at::Tensor reference_prediction;
-  if (wants_reference) {
-    const Model& model = reference == nullptr ? policy : *reference;
-    tape::Tape tape = tape::Tape::inference(reference != nullptr && model.uses_adapters());
-    reference_prediction =
-        require_unet(model).forward(tape, reference == nullptr ? inputs : inputs_for(model)).value.contiguous();
-    keep(window.reference_prediction_RCHW, reference_prediction, batch);
-  }
-
-  tape::Tape tape({.record = backward, .adapters = policy.uses_adapters()});
-  const tape::Var output = network.forward(tape, inputs, backward && policy.checkpointing);
-  const at::Tensor prediction = output.value.contiguous();
-  keep(window.prediction_RCHW, prediction, batch);
-
-  const int64_t pairs = batch.pairs;
-  const auto f64 = window.losses_W.options();
-  const at::Tensor label = by_pair(window, batch.label, batch.pairs);
-  const at::Tensor logit_scale = by_pair(window, batch.logit_scale, batch.pairs);
-  const at::Tensor weight = by_pair(window, batch.weight, batch.pairs);
-  at::Tensor errors = at::empty({4, pairs}, f64);
-  at::Tensor logits = at::empty({pairs}, f64);
-  at::Tensor losses = at::empty({pairs}, f64);
-  at::Tensor d_errors = at::empty({2 * pairs}, f64);
-  at::Tensor loss_sum = at::empty({}, f64);
-  at::Tensor d_prediction = backward ? at::empty_like(prediction) : at::Tensor();
-  kernels::PreferenceLossArgs args{
-      .pairs = pairs,
-      .elements = window.elements(),
-      .loss = pair_loss,
-      .prediction_RN = prediction.const_data_ptr(),
-      .prediction_dtype = tape::dtype_of(prediction),
-      .reference_RN = tape::data_of(reference_prediction),
-      .reference_dtype = tape::dtype_of(reference_prediction),
-      .target_RN = target.const_data_ptr(),
-      .target_dtype = kernels::DType::kF32,
-      .label_P = tape::data_of<double>(label),
-      .logit_scale_P = tape::data_of<double>(logit_scale),
-      .weight_P = tape::data_of<double>(weight),
-      .gradient_scale = batch.gradient_scale,
-      .error_4P = errors.mutable_data_ptr<double>(),
-      .logit_P = logits.mutable_data_ptr<double>(),
-      .loss_P = losses.mutable_data_ptr<double>(),
-      .d_error_R = d_errors.mutable_data_ptr<double>(),
-      .loss_sum = loss_sum.mutable_data_ptr<double>(),
-      .d_prediction_RN = backward ? d_prediction.mutable_data_ptr() : nullptr,
-  };
-  const at::Tensor workspace =
-      at::empty({kernels::preference_loss_workspace_bytes(args)}, noised.options().dtype(at::kByte));
-  args.workspace = workspace.mutable_data_ptr();
-  run(args, window.on_cpu());
-
-  if (backward) tape.backward({{output, d_prediction}});
+  const Step step{.policy = policy,
+                  .reference = reference,
+                  .loss = pair_loss,
+                  .gradient_scale = batch.gradient_scale,
+                  .backward = backward};
+  // Gradients may have been added in part: they are to be zeroed, or the run taken up from its checkpoint.
+  const std::string advice =
+      "batch.pairs: " + std::to_string(batch.pairs) + " pairs at once do not fit into memory: lower train.micro_batch" +
+      (backward && !policy.checkpointing ? " or set train.gradient_checkpointing" : "") + ", and resume";
+  StepMemory* memory = &inputs;
+  // A baseline that is given is another number at every step, and so another recording.
+  const bool recorded = session.recorder() != nullptr && loss.kto_baseline_given == 0;
+  with_memory_advice(
+      [&] {
+        if (!recorded) return run(step, *memory);
+        auto& entry = policy.steps.entry(key_of(step, loss, inputs));
+        memory = &entry.memory;
+        take_inputs(*memory, inputs);
+        policy.steps.run(
+            entry, *session.recorder(), [step, memory] { run(step, *memory); },
+            [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
+      },
+      advice);
 
   // Last, so that a call that throws has changed nothing but gradients.
-  window.errors_4W.narrow(1, batch.first_pair, pairs).copy_(errors);
-  window.logits_W.narrow(0, batch.first_pair, pairs).copy_(logits);
-  window.losses_W.narrow(0, batch.first_pair, pairs).copy_(losses);
-  window.loss_sum.add_(loss_sum);
+  const int64_t pairs = batch.pairs;
+  keep(window.prediction_RCHW, memory->prediction_BCHW, batch);
+  if (wants_reference) keep(window.reference_prediction_RCHW, memory->reference_prediction_BCHW, batch);
+  const at::Tensor& results = memory->results;
+  window.errors_4W.narrow(1, batch.first_pair, pairs).copy_(results.narrow(0, 0, 4 * pairs).view({4, pairs}));
+  window.logits_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));
+  window.losses_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 5 * pairs, pairs));
+  window.loss_sum.add_(results.select(0, 6 * pairs));
 }
 
 }  // namespace smpo::engine

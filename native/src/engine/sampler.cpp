@@ -106,13 +106,13 @@ at::Tensor guided_prediction(const Sampler& sampler, const at::Tensor& predictio
   return rescaled.mul_(rescale).add_(guided, 1.0 - rescale);
 }
 
-at::Tensor predict(const Sampler& sampler, const smpo_sampler_row& row) {
+at::Tensor predict(Session& session, const Sampler& sampler, const smpo_sampler_row& row) {
   const at::Tensor sample = sampler.latents_BCHW.mul(row.input_scale);
   const at::Tensor both = sampler.guided() ? at::cat({sample, sample}) : sample;
   models::UNet::Inputs inputs = sampler.conditions;
   inputs.sample_BCHW = both.to(require_unet(*sampler.unet).weights().options().precision);
   inputs.timesteps_B = at::full({both.size(0)}, row.timestep, sample.options());
-  const at::Tensor prediction = unet_prediction(*sampler.unet, inputs);
+  const at::Tensor prediction = unet_prediction(session, *sampler.unet, inputs);
   return sampler.guided() ? guided_prediction(sampler, prediction) : prediction;
 }
 
@@ -120,7 +120,7 @@ at::Tensor predict(const Sampler& sampler, const smpo_sampler_row& row) {
 void take_row(Session& session, Sampler& sampler) {
   const smpo_sampler_row& row = sampler.options.rows[sampler.next];
   const at::Tensor& x = sampler.latents_BCHW;
-  at::Tensor entry = predict(sampler, row);
+  at::Tensor entry = predict(session, sampler, row);
   if (row.history_sample != 0 || row.history_output != 1) {
     entry = x.mul(row.history_sample).add_(entry, row.history_output);
   }

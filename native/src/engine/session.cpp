@@ -38,42 +38,28 @@ class ThreadsScope final {
   int previous_;
 };
 
-// LibTorch's determinism is a set of variables of the process. They are on while any deterministic session is inside
-// a call; another session's call meanwhile may be slower for it, never wrong.
-class DeterminismScope final {
+// LibTorch's modes are variables of the process. One set of them is on while any session that wants it is inside a
+// call, and what was set before is set again after the last; another session's call meanwhile may be slower for it,
+// never wrong. Modes: a struct with a static `of(context)` and `apply(context)`.
+template <typename Modes>
+class ModesScope final {
  public:
-  explicit DeterminismScope(bool wanted) : wanted_(wanted) {
+  ModesScope(bool wanted, const Modes& modes) : wanted_(wanted) {
     if (!wanted_) return;
     const std::lock_guard lock(mutex());
     if (inside()++ > 0) return;
-    at::Context& context = at::globalContext();
-    previous() = {context.deterministicAlgorithms(), context.deterministicAlgorithmsWarnOnly(),
-                  context.deterministicCuDNN(),      context.benchmarkCuDNN(),
-                  context.deterministicMkldnn(),     context.deterministicFillUninitializedMemory()};
-    set({.algorithms = true, .warn_only = false, .cudnn = true, .benchmark = false, .mkldnn = true, .fill = false});
+    previous() = Modes::of(at::globalContext());
+    modes.apply(at::globalContext());
   }
-  ~DeterminismScope() {
+  ~ModesScope() {
     if (!wanted_) return;
     const std::lock_guard lock(mutex());
-    if (--inside() == 0) set(previous());
+    if (--inside() == 0) previous().apply(at::globalContext());
   }
-  DeterminismScope(const DeterminismScope&) = delete;
-  DeterminismScope& operator=(const DeterminismScope&) = delete;
+  ModesScope(const ModesScope&) = delete;
+  ModesScope& operator=(const ModesScope&) = delete;
 
  private:
-  struct Modes {
-    bool algorithms, warn_only, cudnn, benchmark, mkldnn;
-    bool fill;  // uninitialized memory is filled with NaN: a debugging aid that costs a pass over every tensor
-  };
-
-  static void set(const Modes& modes) {
-    at::Context& context = at::globalContext();
-    context.setDeterministicAlgorithms(modes.algorithms, modes.warn_only);
-    context.setDeterministicCuDNN(modes.cudnn);
-    context.setBenchmarkCuDNN(modes.benchmark);
-    context.setDeterministicMkldnn(modes.mkldnn);
-    context.setDeterministicFillUninitializedMemory(modes.fill);
-  }
   static std::mutex& mutex() {
     static std::mutex instance;
     return instance;
@@ -88,6 +74,57 @@ class DeterminismScope final {
   }
 
   const bool wanted_;
+};
+
+// Of a deterministic session.
+struct Determinism {
+  bool algorithms = true;
+  bool warn_only = false;
+  bool cudnn = true;
+  bool mkldnn = true;
+  bool fill = false;  // uninitialized memory is filled with NaN: a debugging aid that costs a pass over every tensor
+
+  static Determinism of(const at::Context& context) {
+    return {.algorithms = context.deterministicAlgorithms(),
+            .warn_only = context.deterministicAlgorithmsWarnOnly(),
+            .cudnn = context.deterministicCuDNN(),
+            .mkldnn = context.deterministicMkldnn(),
+            .fill = context.deterministicFillUninitializedMemory()};
+  }
+  void apply(at::Context& context) const {
+    context.setDeterministicAlgorithms(algorithms, warn_only);
+    context.setDeterministicCuDNN(cudnn);
+    context.setDeterministicMkldnn(mkldnn);
+    context.setDeterministicFillUninitializedMemory(fill);
+  }
+};
+
+// Of a session on a GPU. f32 is f32, and sums of bf16 products stay in f32 where a product is split among blocks.
+struct CudaPrecision {
+  bool tf32_cublas = false;
+  bool tf32_cudnn = false;
+  bool bf16_sums = false;
+
+  static CudaPrecision of(const at::Context& context) {
+    return {
+        .tf32_cublas = context.allowTF32CuBLAS(),
+        .tf32_cudnn = context.allowTF32CuDNN(),
+        .bf16_sums = context.allowBF16ReductionCuBLAS() == at::CuBLASReductionOption::AllowReducedPrecisionWithSplitK};
+  }
+  void apply(at::Context& context) const {
+    context.setAllowTF32CuBLAS(tf32_cublas);
+    context.setAllowTF32CuDNN(tf32_cudnn);
+    context.setAllowBF16ReductionCuBLAS(bf16_sums);
+  }
+};
+
+// Of a session on a GPU: whether cuDNN measures its convolutions once per shape and keeps the fastest. What it measures
+// differs from run to run, and so may the bits.
+struct CudnnSearch {
+  bool search;
+
+  static CudnnSearch of(const at::Context& context) { return {.search = context.benchmarkCuDNN()}; }
+  void apply(at::Context& context) const { context.setBenchmarkCuDNN(search); }
 };
 
 class WarningsToLog final : public c10::WarningHandler {
@@ -120,8 +157,9 @@ Session::Session(const SessionConfig& config)
     : config_(config),
       owner_(this_thread()),
       threads_(config.threads > 0 ? config.threads : CpuInfo::of_this_process().physical_cores),
-      device_(config.device_type, config.device_index) {
+      device_(config.device_type, config.device_index, config.log_level <= SMPO_LOG_DEBUG) {
   cpu_tensors();
+  recorder_ = recorder_for(device_);
   // LibTorch chooses this thread's count when it is first asked for one. Let that be now, not inside a call.
   at::get_num_threads();
   log(SMPO_LOG_INFO,
@@ -143,7 +181,10 @@ void Session::close() {
 void Session::run(FunctionRef body) {
   const c10::NoGradGuard no_grad;
   const ThreadsScope threads(threads_);
-  const DeterminismScope determinism(config_.deterministic);
+  const bool cuda = config_.device_type == SMPO_DEVICE_CUDA;
+  const ModesScope<Determinism> determinism(config_.deterministic, {});
+  const ModesScope<CudaPrecision> precision(cuda, {});
+  const ModesScope<CudnnSearch> search(cuda, {.search = !config_.deterministic});
   WarningsToLog warnings(this);
   const c10::WarningUtils::WarningHandlerGuard warnings_scope(&warnings);
   device_.with(body);
@@ -222,6 +263,13 @@ void Session::log(int32_t level, std::string_view message) noexcept {
   } catch (const std::bad_alloc&) {
     ++log_records_dropped_;
   }
+}
+
+void log_refusal(Session& session, const char* work, const char* why) {
+  // The first line: LibTorch's messages go on with where it was.
+  const std::string_view reason = why;
+  session.log(SMPO_LOG_WARNING, std::string("no CUDA graph of ") + work + ", whose kernels are started one by one: " +
+                                    std::string(reason.substr(0, reason.find('\n'))));
 }
 
 uint32_t Session::drain_log(std::span<smpo_log_record> records) {

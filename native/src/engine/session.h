@@ -12,6 +12,7 @@
 #include "engine/device.h"
 #include "engine/failure.h"
 #include "engine/function_ref.h"
+#include "engine/graphs.h"
 #include "engine/handle_table.h"
 #include "smpo.h"
 
@@ -95,6 +96,9 @@ class Session final {
   void close_window(uint64_t handle);
   void close_optimizer(uint64_t handle);
 
+  // Null where nothing is recorded: on the CPU.
+  Recorder* recorder() { return recorder_.get(); }
+
   Device& device() { return device_; }
   const Device& device() const { return device_; }
   int32_t threads() const { return threads_; }
@@ -111,6 +115,7 @@ class Session final {
   const uint64_t owner_;
   int32_t threads_;
   Device device_;
+  std::unique_ptr<Recorder> recorder_;
   uint64_t handle_ = 0;
 
   std::atomic<uint64_t> calls_{0};
@@ -124,6 +129,9 @@ class Session final {
   std::deque<LogEntry> log_;
   uint64_t log_records_dropped_ = 0;
 };
+
+// Says in the session's log that some work will not be recorded, and why.
+void log_refusal(Session& session, const char* work, const char* why);
 
 }  // namespace smpo::engine
 

@@ -12,11 +12,9 @@
 #include "engine/session.h"
 #include "engine/tensor_value.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "kernels/philox_normal.h"
-
-#ifdef SMPO_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
+#include "tape/kernel_call.h"
 
 namespace smpo::engine {
 namespace {
@@ -36,17 +34,6 @@ at::TensorOptions options(const Session& session, int32_t dtype) {
 }
 
 bool on_cpu(const Session& session) { return session.device().type() == SMPO_DEVICE_CPU; }
-
-// `out` and `items` lie on the session's device.
-void draw([[maybe_unused]] const Session& session, const kernels::PhiloxNormalArgs& args) {
-#ifdef SMPO_CUDA
-  if (!on_cpu(session)) {
-    kernels::cuda::philox_normal(args, c10::cuda::getCurrentCUDAStream().stream());
-    return;
-  }
-#endif
-  kernels::cpu::philox_normal(args);
-}
 
 }  // namespace
 
@@ -126,9 +113,7 @@ std::shared_ptr<Tensor> from_host(Session& session, const TensorSpec& spec, cons
     if (on_cpu(session)) {
       std::memcpy(value.mutable_data_ptr(), data, static_cast<size_t>(spec.bytes()));
     } else {
-      // The driver stages pageable memory itself. It may still be reading when the copy returns, so wait.
-      value.copy_(view_of_host(spec, const_cast<void*>(data)));
-      session.synchronize();
+      upload_into(value, view_of_host(spec, const_cast<void*>(data)));
     }
   }
   return hold(std::move(value));
@@ -140,8 +125,7 @@ void to_host(Session& session, const Tensor& tensor, void* data) {
   if (on_cpu(session)) {
     std::memcpy(data, tensor.value.const_data_ptr(), static_cast<size_t>(spec.bytes()));
   } else {
-    view_of_host(spec, data).copy_(tensor.value);
-    session.synchronize();
+    view_of_host(spec, data).copy_(download(session, tensor.value));
   }
 }
 
@@ -201,18 +185,19 @@ void fill_normal(Session& session, Tensor& tensor, uint32_t purpose, uint32_t st
   if (!direct) scratch = at::empty({rows_per_draw, elements}, options(session, SMPO_F32));
   const at::Tensor target = tensor.value.view({rows, elements});
   const auto items_tensor = at::from_blob(const_cast<int64_t*>(items.data()), {rows}, at::kLong);
-  const at::Tensor items_device = on_cpu(session) ? items_tensor : items_tensor.to(target.device());
+  const at::Tensor items_device = on_cpu(session) ? items_tensor : upload(items_tensor, target.device());
   for (int64_t row = 0; row < rows; row += rows_per_draw) {
     if (row > 0) session.stop_if_cancelled();
     const int64_t count = std::min(rows_per_draw, rows - row);
     float* out = direct ? target.mutable_data_ptr<float>() + row * elements : scratch.mutable_data_ptr<float>();
-    draw(session, {.out = out,
-                   .rows = count,
-                   .elements = elements,
-                   .seed = session.seed(),
-                   .purpose = purpose,
-                   .step = step,
-                   .items = items_device.const_data_ptr<int64_t>() + row});
+    tape::kernels_of(target)(&kernels::Families::philox_normal,
+                             {.out = out,
+                              .rows = count,
+                              .elements = elements,
+                              .seed = session.seed(),
+                              .purpose = purpose,
+                              .step = step,
+                              .items = items_device.const_data_ptr<int64_t>() + row});
     if (!direct) target.narrow(0, row, count).copy_(scratch.narrow(0, 0, count));
   }
 }

@@ -32,14 +32,6 @@ std::shared_ptr<Tensor> hold(at::Tensor value);
 // A view of the caller's memory. It must not outlive the call.
 at::Tensor view_of_host(const TensorSpec& spec, void* data);
 
-// A copy of the values on a device, [n].
-template <typename Value>
-at::Tensor copy_to(at::Device device, std::span<const Value> values) {
-  constexpr at::ScalarType kType = c10::CppTypeToScalarType<Value>::value;
-  return at::from_blob(const_cast<Value*>(values.data()), {static_cast<int64_t>(values.size())}, kType)
-      .to(device, kType, /*non_blocking=*/false, /*copy=*/true);
-}
-
 // "[2,4]"
 std::string shape_text(const at::Tensor& tensor);
 

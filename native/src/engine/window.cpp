@@ -7,6 +7,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
+#include "engine/transfer.h"
 #include "engine/window_value.h"
 
 namespace smpo::engine {
@@ -79,10 +81,8 @@ std::shared_ptr<Window> open_window(WindowOptions options, const UNetTensors& te
   auto window = std::make_shared<Window>(Window{.options = std::move(options),
                                                 .latents_RCHW = latents.clone(),
                                                 .encoder_hidden_states_WSD = states.clone(),
-                                                .errors_4W = at::full({4, pairs}, nan, f64),
-                                                .logits_W = at::full({pairs}, nan, f64),
-                                                .losses_W = at::full({pairs}, nan, f64),
-                                                .loss_sum = at::zeros({}, f64)});
+                                                .results = at::full({6 * pairs + 1}, nan, f64)});
+  window->loss_sum.zero_();
   if (tensors.text_embeds != nullptr) {
     require_rows(tensors.text_embeds->value, 2, pairs, "inputs.text_embeds", "[W,E]");
     window->text_embeds_WE = tensors.text_embeds->value.clone();
@@ -120,14 +120,13 @@ void add_noise(Session& session, Window& window, const smpo_forward_noise& noise
 }
 
 void read(Session& session, const Window& window, smpo_window_results& results) {
-  const auto copy = [](const at::Tensor& from, double* to) {
-    at::from_blob(to, from.sizes(), at::kDouble).copy_(from, /*non_blocking=*/true);
-  };
-  copy(window.errors_4W, results.errors);
-  copy(window.logits_W, results.logits);
-  copy(window.losses_W, results.losses);
-  copy(window.loss_sum, &results.loss_sum);
-  session.synchronize();
+  const at::Tensor host = download(session, window.results);
+  const auto* values = host.const_data_ptr<double>();
+  const int64_t pairs = window.pairs();
+  std::copy_n(values, 4 * pairs, results.errors);
+  std::copy_n(values + 4 * pairs, pairs, results.logits);
+  std::copy_n(values + 5 * pairs, pairs, results.losses);
+  results.loss_sum = values[6 * pairs];
 }
 
 std::shared_ptr<Tensor> window_tensor(const Window& window, int32_t which) {

@@ -37,7 +37,7 @@ void add_noise(Session& session, Window& window, const smpo_forward_noise& noise
 smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan);
 
 // `reference` may be null.
-void accumulate(Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
+void accumulate(Session& session, Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
                 const smpo_pair_batch& batch);
 
 // Fills the arrays and loss_sum.

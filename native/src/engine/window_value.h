@@ -21,11 +21,12 @@ struct Window {
   at::Tensor text_embeds_WE = {};  // undefined without text_time
   at::Tensor time_ids_RK = {};     // f32, likewise
 
-  // f64. NaN where nothing has been accumulated.
-  at::Tensor errors_4W;
-  at::Tensor logits_W;
-  at::Tensor losses_W;
-  at::Tensor loss_sum;
+  // f64. NaN where nothing has been accumulated. Views of one buffer, so that one copy brings them to the host.
+  at::Tensor results;
+  at::Tensor errors_4W = results.narrow(0, 0, 4 * options.pairs).view({4, options.pairs});
+  at::Tensor logits_W = results.narrow(0, 4 * options.pairs, options.pairs);
+  at::Tensor losses_W = results.narrow(0, 5 * options.pairs, options.pairs);
+  at::Tensor loss_sum = results.select(0, 6 * options.pairs);
 
   // f32, zeros at first; undefined unless predictions are kept.
   at::Tensor prediction_RCHW = {};
@@ -34,7 +35,6 @@ struct Window {
   int64_t pairs() const { return options.pairs; }
   int64_t rows() const { return 2 * options.pairs; }
   int64_t elements() const { return latents_RCHW[0].numel(); }
-  bool on_cpu() const { return latents_RCHW.is_cpu(); }
 };
 
 }  // namespace smpo::engine

@@ -162,13 +162,13 @@ void Weights::write(std::string_view name, const at::Tensor& value) {
 }
 
 at::Tensor Weights::read(std::string_view name) const {
-  return existing(name).master.cpu().clone(at::MemoryFormat::Contiguous);
+  return existing(name).master.clone(at::MemoryFormat::Contiguous);
 }
 
 at::Tensor Weights::read_gradient(std::string_view name) const {
   const ParameterGroup::Entry& entry = existing(name);
   if (!entry.parameter->trainable()) refuse(name, ": the parameter is frozen and has no gradient");
-  return entry.parameter->grad.cpu().clone(at::MemoryFormat::Contiguous);
+  return entry.parameter->grad.clone(at::MemoryFormat::Contiguous);
 }
 
 void Weights::zero_gradients() {

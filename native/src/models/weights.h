@@ -119,7 +119,8 @@ class Weights final {
 
   /// From a float tensor on any device with the parameter's shape; converted to the model's dtypes.
   void write(std::string_view name, const at::Tensor& value);
-  /// A new dense row-major tensor on the CPU: the master's values (f32) or, where there is none, the compute copy's.
+  /// A new dense row-major tensor on the model's device: the master's values (f32) or, where there is none, the compute
+  /// copy's.
   at::Tensor read(std::string_view name) const;
   /// Likewise the gradient's values, f32. Throws where the parameter is frozen.
   at::Tensor read_gradient(std::string_view name) const;

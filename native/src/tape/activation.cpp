@@ -52,23 +52,23 @@ at::Tensor geglu_by_kernel(const at::Tensor& x) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() /= 2;
   at::Tensor y = at::empty(shape, x.options());
-  kernels::cpu::geglu({.rows = y.numel() / shape.back(),
-                       .channels = shape.back(),
-                       .dtype = dtype_of(x),
-                       .x_R2C = x.const_data_ptr(),
-                       .y_RC = y.mutable_data_ptr()});
+  kernels_of(x)(&kernels::Families::geglu, {.rows = y.numel() / shape.back(),
+                                            .channels = shape.back(),
+                                            .dtype = dtype_of(x),
+                                            .x_R2C = x.const_data_ptr(),
+                                            .y_RC = y.mutable_data_ptr()});
   return y;
 }
 
 at::Tensor geglu_backward_by_kernel(const at::Tensor& d_y, const at::Tensor& x) {
   at::Tensor d_x = at::empty_like(x);
   const int64_t channels = x.size(-1) / 2;
-  kernels::cpu::geglu_backward({.rows = x.numel() / (2 * channels),
-                                .channels = channels,
-                                .dtype = dtype_of(x),
-                                .d_y_RC = d_y.const_data_ptr(),
-                                .x_R2C = x.const_data_ptr(),
-                                .d_x_R2C = d_x.mutable_data_ptr()});
+  kernels_of(x)(&kernels::Families::geglu_backward, {.rows = x.numel() / (2 * channels),
+                                                     .channels = channels,
+                                                     .dtype = dtype_of(x),
+                                                     .d_y_RC = d_y.const_data_ptr(),
+                                                     .x_R2C = x.const_data_ptr(),
+                                                     .d_x_R2C = d_x.mutable_data_ptr()});
   return d_x;
 }
 

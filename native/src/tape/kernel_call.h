@@ -7,16 +7,37 @@
 
 #include <type_traits>
 
+#include "kernels/families.h"
 #include "kernels/types.h"
 #include "tape/check.h"
 #include "tape/weights.h"
 
 namespace smpo::tape {
 
-/// Our kernels run on the CPU in f32 and bf16. Anything else (f64, another device) is ATen's.
+/// Our kernels take f32 and bf16. Anything else (f64) is ATen's.
 inline bool has_kernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
 }
+
+/// The kernels of one device, queued where the calling thread queues its work for it:
+///
+///     kernels_of(x)(&kernels::Families::geglu, {.rows = rows, ...});
+class Kernels final {
+ public:
+  Kernels(const kernels::Families& families, kernels::cuda::Stream stream) : families_(&families), stream_(stream) {}
+
+  template <class Args>
+  void operator()(kernels::Kernel<Args> kernels::Families::* family, const Args& args) const {
+    (families_->*family)(args, stream_);
+  }
+
+ private:
+  const kernels::Families* families_;
+  kernels::cuda::Stream stream_;
+};
+
+/// Those of the tensor's device. The one place where a device is chosen.
+Kernels kernels_of(const at::Tensor& x);
 
 /// Of what a kernel takes: bf16, or else f32. Undefined: f32.
 inline kernels::DType dtype_of(const at::Tensor& x) {
@@ -33,7 +54,10 @@ const Value* data_of(const at::Tensor& x) {
   }
 }
 
-inline at::Tensor workspace_of(int64_t bytes) { return at::empty({bytes}, at::TensorOptions(at::kByte)); }
+/// Memory beside `x`, from its device's pool: ordered by the stream, so it may go back while kernels still run.
+inline at::Tensor workspace_of(const at::Tensor& x, int64_t bytes) {
+  return at::empty({bytes}, x.options().dtype(at::kByte));
+}
 
 /// The buffer that a kernel adds a vector's gradient to; null where frozen.
 inline float* grad_of(const Parameter& parameter) {

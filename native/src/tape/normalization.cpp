@@ -19,9 +19,13 @@
 namespace smpo::tape {
 namespace {
 
+using kernels::Families;
+
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
-at::Tensor floats(int64_t count) { return at::empty({count}, at::TensorOptions(at::kFloat)); }
+at::Tensor floats(const at::Tensor& beside, int64_t count) {
+  return at::empty({count}, beside.options().dtype(at::kFloat));
+}
 
 // ---- group norm
 
@@ -40,8 +44,8 @@ struct GroupNorm {
 
 at::Tensor forward_by_kernel(GroupNorm& norm, const Layer& layer) {
   at::Tensor y = at::empty_like(norm.x_BCHW);
-  norm.mean_BG = floats(norm.batch() * norm.groups);
-  norm.rstd_BG = floats(norm.batch() * norm.groups);
+  norm.mean_BG = floats(y, norm.batch() * norm.groups);
+  norm.rstd_BG = floats(y, norm.batch() * norm.groups);
   kernels::GroupNormSiluArgs args{.batch = norm.batch(),
                                   .pixels = norm.pixels(),
                                   .channels = norm.channels(),
@@ -56,9 +60,9 @@ at::Tensor forward_by_kernel(GroupNorm& norm, const Layer& layer) {
                                   .y_BPC = y.mutable_data_ptr(),
                                   .mean_BG = norm.mean_BG.mutable_data_ptr<float>(),
                                   .rstd_BG = norm.rstd_BG.mutable_data_ptr<float>()};
-  const at::Tensor workspace = workspace_of(kernels::group_norm_silu_workspace_bytes(args));
+  const at::Tensor workspace = workspace_of(y, kernels::group_norm_silu_workspace_bytes(args));
   args.workspace = workspace.mutable_data_ptr();
-  kernels::cpu::group_norm_silu(args);
+  kernels_of(y)(&Families::group_norm_silu, args);
   return y;
 }
 
@@ -80,9 +84,9 @@ at::Tensor backward_by_kernel(const GroupNorm& norm, const Layer& layer, const a
                                           .d_x_BPC = wants_d_x ? d_x.mutable_data_ptr() : nullptr,
                                           .d_weight_C = grad_of(layer.weight),
                                           .d_bias_C = grad_of(layer.bias)};
-  const at::Tensor workspace = workspace_of(kernels::group_norm_silu_backward_workspace_bytes(args));
+  const at::Tensor workspace = workspace_of(d_y, kernels::group_norm_silu_backward_workspace_bytes(args));
   args.workspace = workspace.mutable_data_ptr();
-  kernels::cpu::group_norm_silu_backward(args);
+  kernels_of(d_y)(&Families::group_norm_silu_backward, args);
   return d_x;
 }
 
@@ -147,21 +151,21 @@ at::Tensor forward_by_kernel(LayerNorm& norm, const at::Tensor& residual, const 
   if (residual.defined()) {
     norm.s = at::empty_like(x);
   }
-  norm.mean_R = floats(norm.rows());
-  norm.rstd_R = floats(norm.rows());
-  kernels::cpu::layer_norm({.rows = norm.rows(),
-                            .channels = norm.channels(),
-                            .eps = eps,
-                            .dtype = dtype_of(x),
-                            .parameter_dtype = dtype_of(layer.weight.value),
-                            .x_RC = x.const_data_ptr(),
-                            .residual_RC = data_of(residual),
-                            .weight_C = layer.weight.value.const_data_ptr(),
-                            .bias_C = data_of(layer.bias.value),
-                            .sum_RC = residual.defined() ? norm.s.mutable_data_ptr() : nullptr,
-                            .y_RC = y.mutable_data_ptr(),
-                            .mean_R = norm.mean_R.mutable_data_ptr<float>(),
-                            .rstd_R = norm.rstd_R.mutable_data_ptr<float>()});
+  norm.mean_R = floats(y, norm.rows());
+  norm.rstd_R = floats(y, norm.rows());
+  kernels_of(x)(&Families::layer_norm, {.rows = norm.rows(),
+                                        .channels = norm.channels(),
+                                        .eps = eps,
+                                        .dtype = dtype_of(x),
+                                        .parameter_dtype = dtype_of(layer.weight.value),
+                                        .x_RC = x.const_data_ptr(),
+                                        .residual_RC = data_of(residual),
+                                        .weight_C = layer.weight.value.const_data_ptr(),
+                                        .bias_C = data_of(layer.bias.value),
+                                        .sum_RC = residual.defined() ? norm.s.mutable_data_ptr() : nullptr,
+                                        .y_RC = y.mutable_data_ptr(),
+                                        .mean_R = norm.mean_R.mutable_data_ptr<float>(),
+                                        .rstd_R = norm.rstd_R.mutable_data_ptr<float>()});
   return y;
 }
 
@@ -182,9 +186,9 @@ at::Tensor backward_by_kernel(const LayerNorm& norm, const Layer& layer, const a
                                       .d_s_RC = wants_d_s ? d_s.mutable_data_ptr() : nullptr,
                                       .d_weight_C = grad_of(layer.weight),
                                       .d_bias_C = grad_of(layer.bias)};
-  const at::Tensor workspace = workspace_of(kernels::layer_norm_backward_workspace_bytes(args));
+  const at::Tensor workspace = workspace_of(d_y, kernels::layer_norm_backward_workspace_bytes(args));
   args.workspace = workspace.mutable_data_ptr();
-  kernels::cpu::layer_norm_backward(args);
+  kernels_of(d_y)(&Families::layer_norm_backward, args);
   return d_s;
 }
 

@@ -82,6 +82,18 @@ TEST(Failure, TextIsCutBetweenCharacters) {
   EXPECT_STREQ(target.data(), "");
 }
 
+TEST(Failure, WhereMemoryRunsOutTheAdviceComesFirst) {
+  const auto advised = [](FunctionRef body) {
+    return failure_of([body] { with_memory_advice(body, "batch.pairs: lower it"); });
+  };
+  const Failure torch = advised([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried 2 GiB"); });
+  EXPECT_EQ(torch.status, SMPO_OUT_OF_MEMORY);
+  EXPECT_TRUE(std::string(torch.message).starts_with("batch.pairs: lower it; CUDA out of memory. Tried 2 GiB"))
+      << torch.message;
+  EXPECT_EQ(advised([] { throw std::bad_alloc(); }).status, SMPO_OUT_OF_MEMORY);
+  EXPECT_STREQ(advised([] { throw std::runtime_error("other"); }).message, "other");
+}
+
 TEST(Failure, ALongMessageIsCut) {
   const Failure failure = failure_of([] { throw Error(SMPO_INTERNAL, std::string(5000, 'x')); });
   EXPECT_EQ(std::strlen(failure.message), sizeof failure.message - 1);

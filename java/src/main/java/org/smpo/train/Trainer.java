@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.Set;
 import org.smpo.cache.Cache;
 import org.smpo.data.BadPair;
@@ -62,9 +63,9 @@ import org.smpo.report.TensorBoard;
 /// thread that opened it, but for [#stop()].
 public final class Trainer implements AutoCloseable {
     private static final int HELD_OUT_WINDOW = 16;
-    private static final int MOST_AUTO_PAIRS = 8;
     private static final int FEWEST_TO_JUDGE = 100;
     private static final String MICRO_BATCH = "micro_batch";
+    private static final String SLOTS = "inversion_slots";
 
     /// What a manifest says of the program and the machine.
     private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
@@ -86,6 +87,7 @@ public final class Trainer implements AutoCloseable {
     private final Health health;
     private final StepLog entries;
     private final int microBatch;
+    private final int slots;
     private final Map<String, Object> manifest;
 
     private final List<Checkpoint> damaged = new ArrayList<>();
@@ -231,16 +233,20 @@ public final class Trainer implements AutoCloseable {
                     Cache.open(cacheFolder, listener::warn)));
             requireHeldOut();
             // Sums are rounded otherwise in other batches: a resumed run goes on with the one it had.
-            microBatch = start == Start.RESUMED
-                    ? Math.toIntExact(Json.readObject(folder.manifest()).integer(MICRO_BATCH))
-                    : train.microBatch().orElseGet(() -> autoMicroBatch(files, precision));
+            BatchSizes sizes = autoSizes(files, precision);
+            Optional<JsonObject> begun =
+                    start == Start.RESUMED ? Optional.of(Json.readObject(folder.manifest())) : Optional.empty();
+            microBatch = begun.isPresent()
+                    ? Math.toIntExact(begun.get().integer(MICRO_BATCH))
+                    : train.microBatch().orElse(sizes.microBatch());
+            slots = recipe.inversion().isEmpty() ? 1 : slots(sizes, begun);
             step = new PreferenceStep(
                     engine,
                     files.schedule(),
                     objective,
                     recipe.objective().spec(),
                     recipe.inversionSchedule().orElse(null),
-                    slots());
+                    slots);
             samples = recipe.samples().every().isPresent()
                     ? keep(new Samples(
                             engine,
@@ -400,27 +406,35 @@ public final class Trainer implements AutoCloseable {
     }
 
     /// As many pairs at once as should fit into two fifths of the memory that is free.
-    private int autoMicroBatch(ModelFiles files, Precision precision) {
+    private BatchSizes autoSizes(ModelFiles files, Precision precision) {
+        Device device = engine.config().device();
+        boolean gpu = device.type() != Device.Type.CPU;
+        int pairs = recipe.train().pairsPerStep();
         try {
             int side = recipe.data().resolution();
             int bytes = precision == Precision.BF16 ? 2 : 4;
-            long pair = MemoryEstimate.of(files, side, side, 2, bytes).trainActivations() * bytes / 2;
-            Device device = engine.config().device();
-            long free = device.type() == Device.Type.CPU
-                    ? CpuInfo.read().availableMemory()
-                    : CudaDevice.read(device.index()).freeMemory();
-            long fits = Math.max(1, free * 2 / 5 / Math.max(1, pair));
-            int most = Math.min(recipe.train().pairsPerStep(), MOST_AUTO_PAIRS);
-            return (int) Math.min(most, Long.highestOneBit(fits));
+            // Of one pair; counted in bf16 whatever the precision.
+            MemoryEstimate estimate = MemoryEstimate.of(files, side, side, 2, bytes);
+            long free = gpu
+                    ? CudaDevice.read(device.index()).freeMemory()
+                    : CpuInfo.read().availableMemory();
+            return BatchSizes.of(
+                    free, estimate.trainActivations() * bytes / 2, estimate.generateWork() / 2, pairs, gpu);
         } catch (IOException e) {
-            return 1;
+            return BatchSizes.of(0, 0, 0, pairs, gpu);
         }
     }
 
-    private int slots() {
-        return recipe.inversion().isEmpty()
-                ? 1
-                : recipe.inversion().get().slots().orElse(2 * microBatch);
+    private int slots(BatchSizes sizes, Optional<JsonObject> begun) throws IOException {
+        OptionalInt wanted = recipe.inversion().orElseThrow().slots();
+        if (wanted.isPresent()) {
+            return wanted.getAsInt();
+        }
+        if (begun.isPresent() && begun.get().has(SLOTS)) {
+            return Math.toIntExact(begun.get().integer(SLOTS));
+        }
+        boolean choose = begun.isEmpty() && engine.config().device().type() != Device.Type.CPU;
+        return choose ? Math.max(sizes.slots(), 2 * microBatch) : 2 * microBatch;
     }
 
     private Map<String, Object> manifest(ModelFiles files, Family family) throws IOException {
@@ -445,6 +459,7 @@ public final class Trainer implements AutoCloseable {
         all.put("training_pairs", (long) data.trainingPairs());
         all.put("held_out_pairs", (long) data.heldOut().length);
         all.put(MICRO_BATCH, (long) microBatch);
+        all.put(SLOTS, (long) slots);
         return all;
     }
 
@@ -496,7 +511,8 @@ public final class Trainer implements AutoCloseable {
         Map<String, Object> now =
                 Json.parseObject("manifest", Json.canonical(manifest)).asMap();
         for (String key : now.keySet()) {
-            if (Objects.equals(before.get(key), now.get(key))) {
+            boolean unknownThen = key.equals(SLOTS) && !before.containsKey(SLOTS);
+            if (unknownThen || Objects.equals(before.get(key), now.get(key))) {
                 continue;
             }
             String difference = folder.manifest() + ": " + key + ": the run was begun with " + before.get(key)
@@ -595,7 +611,7 @@ public final class Trainer implements AutoCloseable {
                 statistics.hostBytesPeak(),
                 statistics.deviceBytesPeak(),
                 microBatch,
-                recipe.inversion().isEmpty() ? 0 : slots(),
+                recipe.inversion().isEmpty() ? 0 : slots,
                 data.trainingPairs(),
                 data.heldOut().length,
                 Export.trainedElements(policy.network()));

@@ -1,0 +1,56 @@
+// Every family's functions on one kind of device, as a table: who calls a kernel names the family, and whoever handed
+// out the table has chosen the device. One place chooses: tape/kernel_call.cpp.
+#ifndef SMPO_KERNELS_FAMILIES_H_
+#define SMPO_KERNELS_FAMILIES_H_
+
+#include "kernels/cuda/stream.h"
+
+namespace smpo::kernels {
+
+struct AdafactorArgs;
+struct AdamWArgs;
+struct EmaUpdateArgs;
+struct GegluArgs;
+struct GegluBackwardArgs;
+struct GradNormArgs;
+struct GroupNormSiluArgs;
+struct GroupNormSiluBackwardArgs;
+struct LayerNormArgs;
+struct LayerNormBackwardArgs;
+struct PhiloxNormalArgs;
+struct PreferenceLossArgs;
+struct RenoiseUpdateArgs;
+struct RowMeanSquaredErrorArgs;
+
+/// A family's function. Every pointer of its arguments is memory of the table's device; the CPU's take no stream.
+template <class Args>
+using Kernel = void (*)(const Args& args, cuda::Stream stream);
+
+struct Families {
+  Kernel<AdafactorArgs> adafactor;
+  Kernel<AdamWArgs> adamw;
+  Kernel<EmaUpdateArgs> ema_update;
+  Kernel<GegluArgs> geglu;
+  Kernel<GegluBackwardArgs> geglu_backward;
+  Kernel<GradNormArgs> grad_norm;
+  Kernel<GroupNormSiluArgs> group_norm_silu;
+  Kernel<GroupNormSiluBackwardArgs> group_norm_silu_backward;
+  Kernel<LayerNormArgs> layer_norm;
+  Kernel<LayerNormBackwardArgs> layer_norm_backward;
+  Kernel<PhiloxNormalArgs> philox_normal;
+  Kernel<PreferenceLossArgs> preference_loss;
+  Kernel<RenoiseUpdateArgs> renoise_update;
+  Kernel<RowMeanSquaredErrorArgs> row_mean_squared_error;
+};
+
+namespace cpu {
+const Families& families();
+}  // namespace cpu
+
+namespace cuda {
+const Families& families();
+}  // namespace cuda
+
+}  // namespace smpo::kernels
+
+#endif  // SMPO_KERNELS_FAMILIES_H_

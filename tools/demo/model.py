@@ -384,6 +384,11 @@ def pack(out):
     for name in "model", "reward":
         shutil.rmtree(target / name, ignore_errors=True)
         shutil.copytree(out / name, target / name)
+    for config in target.glob("model/**/*.json"):
+        # diffusers notes where a model was loaded from.
+        lines = [line for line in config.read_text().splitlines(keepends=True) if '"_name_or_path"' not in line]
+        json.loads("".join(lines))
+        config.write_text("".join(lines))
     shutil.copy(out / "training.json", target / "training.json")
     files = sorted(p for p in target.rglob("*") if p.is_file() and p.parent != target)
     sums = "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(target)}\n" for p in files)

@@ -6,7 +6,7 @@ import java.util.Locale;
 /// The recipes of the demo's runs: as text, for they are left for people to go on with.
 public enum DemoRecipe {
     /// The method itself, with inversion that ends exactly at the drawn timestep.
-    SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", Pairs.DRAWN, smpo("exact"), 60),
+    SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", Pairs.DRAWN, smpo("exact"), "4e-5", 90),
     /// The same pairs by Diffusion-DPO. Its steps cost less, so there are more of them.
     DPO("dpo", "Diffusion-DPO (arXiv 2311.12908), for comparison.", Pairs.DRAWN, """
             objective:
@@ -15,13 +15,14 @@ public enum DemoRecipe {
               kappa: 0.5
               safeguard: {mu: 0}         # a step does not raise the winner's error
             inversion: none
-            """, 100),
+            """, "3e-5", 100),
     /// The method on pairs of the model's own pictures.
     SMPO_OWN(
             "smpo-own",
             "SmPO-Diffusion on the model's own pictures, best against worst by the reward, for comparison.",
             Pairs.OWN,
             smpo("exact"),
+            "4e-5",
             30),
     /// As the published code inverts with the diffusers release that it pins.
     SMPO_V020(
@@ -29,14 +30,16 @@ public enum DemoRecipe {
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.20, for comparison.",
             Pairs.DRAWN,
             smpo("v020"),
-            60),
+            "4e-5",
+            90),
     /// As the published code would invert with later releases.
     SMPO_V022(
             "smpo-v022",
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.22 and later, for comparison.",
             Pairs.DRAWN,
             smpo("v022"),
-            60);
+            "4e-5",
+            90);
 
     /// The folder of the drawn pairs, in that of the demo.
     public static final String DRAWN = "data";
@@ -54,13 +57,15 @@ public enum DemoRecipe {
     private final String title;
     private final Pairs pairs;
     private final String method;
+    private final String rate;
     private final int steps;
 
-    DemoRecipe(String name, String title, Pairs pairs, String method, int steps) {
+    DemoRecipe(String name, String title, Pairs pairs, String method, String rate, int steps) {
         this.name = name;
         this.title = title;
         this.pairs = pairs;
         this.method = method;
+        this.rate = rate;
         this.steps = steps;
     }
 
@@ -122,7 +127,7 @@ public enum DemoRecipe {
                   name: adamw
                   weight_decay: 1e-2
                 learning_rate:
-                  value: 3e-5
+                  value: %s
                   schedule: cosine
                   warmup_steps: %d
                 checkpoint:
@@ -142,6 +147,7 @@ public enum DemoRecipe {
                                         ? quoted(folder.resolve("scores.parquet"))
                                         : "none # the data bring theirs along",
                                 chosen,
+                                rate,
                                 Math.min(10, chosen))
                 + method;
     }

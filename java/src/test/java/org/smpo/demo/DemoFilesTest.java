@@ -83,6 +83,6 @@ final class DemoFilesTest {
                         .collect(Collectors.toSet()))
                 .hasSize(DemoRecipe.values().length);
         assertThat(DemoRecipe.SMPO.text(folder, 7, 3).lines().map(String::strip))
-                .contains("steps: 20");
+                .contains("steps: 30");
     }
 }

@@ -10,6 +10,8 @@ namespace smpo::kernels {
 struct AdafactorArgs;
 struct AdamWArgs;
 struct EmaUpdateArgs;
+struct EpilogueArgs;
+struct EpilogueBackwardArgs;
 struct GegluArgs;
 struct GegluBackwardArgs;
 struct GradNormArgs;
@@ -30,6 +32,8 @@ struct Families {
   Kernel<AdafactorArgs> adafactor;
   Kernel<AdamWArgs> adamw;
   Kernel<EmaUpdateArgs> ema_update;
+  Kernel<EpilogueArgs> epilogue;
+  Kernel<EpilogueBackwardArgs> epilogue_backward;
   Kernel<GegluArgs> geglu;
   Kernel<GegluBackwardArgs> geglu_backward;
   Kernel<GradNormArgs> grad_norm;

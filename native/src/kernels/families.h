@@ -7,7 +7,7 @@
 
 namespace smpo::kernels {
 
-struct AdafactorArgs;
+struct AdafactorGroupArgs;
 struct AdamWArgs;
 struct EmaUpdateArgs;
 struct EpilogueArgs;
@@ -29,7 +29,7 @@ template <class Args>
 using Kernel = void (*)(const Args& args, cuda::Stream stream);
 
 struct Families {
-  Kernel<AdafactorArgs> adafactor;
+  Kernel<AdafactorGroupArgs> adafactor_group;
   Kernel<AdamWArgs> adamw;
   Kernel<EmaUpdateArgs> ema_update;
   Kernel<EpilogueArgs> epilogue;

@@ -26,7 +26,7 @@ void run(const Args& args, cuda::Stream) {
 
 const Families& families() {
   static constexpr Families kFamilies{
-      .adafactor = run<AdafactorArgs, adafactor>,
+      .adafactor_group = run<AdafactorGroupArgs, adafactor_group>,
       .adamw = run<AdamWArgs, adamw>,
       .ema_update = run<EmaUpdateArgs, ema_update>,
       .epilogue = run<EpilogueArgs, epilogue>,

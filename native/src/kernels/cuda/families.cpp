@@ -17,7 +17,7 @@ namespace smpo::kernels::cuda {
 
 const Families& families() {
   static constexpr Families kFamilies{
-      .adafactor = adafactor,
+      .adafactor_group = adafactor_group,
       .adamw = adamw,
       .ema_update = ema_update,
       .epilogue = epilogue,

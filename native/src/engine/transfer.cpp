@@ -9,7 +9,7 @@
 #include "engine/session.h"
 
 #ifdef SMPO_CUDA
-#include <ATen/cuda/CUDAEvent.h>
+#include <c10/core/Event.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -70,9 +70,9 @@ at::Tensor upload(const at::Tensor& host, at::Device device) {
     target = at::empty(host.sizes(), at::TensorOptions(host.scalar_type()).device(device));
     target.copy_(staged, /*non_blocking=*/true);
   }
-  at::cuda::CUDAEvent copied;
-  copied.record(copies);
-  copied.block(compute);
+  c10::Event copied(c10::DeviceType::CUDA);
+  copied.record(copies.unwrap());
+  copied.block(compute.unwrap());
   // It goes back to that pool when the kernels that use it are done.
   c10::cuda::CUDACachingAllocator::recordStream(target.storage().data_ptr(), compute);
   return target;

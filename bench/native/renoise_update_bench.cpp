@@ -26,8 +26,8 @@ SMPO_BENCH(renoise_update) {
   for (const Size& size :
        {Size{"2x16384", 2, 16384, false}, Size{"16x16384", 16, 16384, true}, Size{"256x65536", 256, 65536, false}}) {
     const int64_t count = size.slots * size.elements;
-    const std::vector<float> first = uniform_floats(count, 1);
-    const std::vector<float> second = uniform_floats(count, 2);
+    const std::vector<float> prediction = uniform_floats(count, 1);
+    std::vector<float> kept = uniform_floats(count, 2);
     const std::vector<float> clean = uniform_floats(count, 3);
     std::vector<float> latents = uniform_floats(count, 4);
     std::vector<float> unet_input(static_cast<size_t>(count));
@@ -46,8 +46,8 @@ SMPO_BENCH(renoise_update) {
                                  .elements = size.elements,
                                  .slot_S = slots.data(),
                                  .latents_RN = latents.data(),
-                                 .first_prediction_SN = first.data(),
-                                 .second_prediction_SN = second.data(),
+                                 .prediction_SN = prediction.data(),
+                                 .kept_prediction_SN = kept.data(),
                                  .clean_latents_RN = clean.data(),
                                  .updated_RN = latents.data(),
                                  .unet_input_SN = unet_input.data(),

@@ -1,5 +1,5 @@
 // smpo_unet_bench MODEL [--dtype f32|bf16] [--batch N] [--size N] [--tokens N] [--backward] [--checkpointing]
-//                 [--step | --invert] [--device cpu|cuda] [--threads N] [--repeats N | --serve]
+//                 [--step | --invert] [--device cpu|cuda] [--nondeterministic] [--threads N] [--repeats N | --serve]
 //
 // A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
 // alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21 or sdxl. One
@@ -10,6 +10,9 @@
 // loss and backward, without the optimizer's update; timesteps are spread over 0..999, and the time is the pairs'.
 // --invert: the inversion alone. On a GPU every iteration ends with a wait; the first five, in which graphs are
 // recorded, are not counted.
+//
+// --nondeterministic: a session whose runs need not repeat to the bit, to see what it costs that others' do: on a GPU
+// LibTorch may then add by atomics, cuDNN measures its convolutions and keeps the fastest, and attention is cuDNN's.
 //
 // --serve: the protocol of bench/peers/unet.py, so that a driver can take turns between the two: one JSON line when
 // ready, then for each line "go" on stdin one timed iteration and a JSON line of its own; ends with stdin.
@@ -98,6 +101,7 @@ struct Options {
   int32_t threads = 0;
   int repeats = 5;
   bool serve = false;
+  bool deterministic = true;
 };
 
 Options parse(int argc, char** argv) {
@@ -140,6 +144,8 @@ Options parse(int argc, char** argv) {
       options.threads = number();
     } else if (name == "--repeats") {
       options.repeats = std::max(number(), 1);
+    } else if (name == "--nondeterministic") {
+      options.deterministic = false;
     } else if (name == "--serve") {
       options.serve = true;
     } else if (options.model.empty() && !name.starts_with("-")) {
@@ -310,7 +316,7 @@ class PairBench {
 void run(const Options& options) {
   auto config = sized<smpo_session_config>();
   config.device_type = options.device;
-  config.deterministic = 1;
+  config.deterministic = options.deterministic ? 1 : 0;
   config.threads = options.threads;
   config.log_capacity = 64;
   smpo_session session = 0;
@@ -359,9 +365,9 @@ void run(const Options& options) {
   for (int i = 0; i < (options.device == SMPO_DEVICE_CUDA ? 5 : 1); ++i) iterate();
   reset_peak();
   if (options.serve) {
-    std::printf(R"({"ready":true,"contender":"smpo","parameters":%llu,"resident_bytes":%lld})"
+    std::printf(R"({"ready":true,"contender":"%s","parameters":%llu,"resident_bytes":%lld})"
                 "\n",
-                elements, resident("VmRSS:"));
+                options.deterministic ? "smpo" : "smpo any order", elements, resident("VmRSS:"));
     std::fflush(stdout);
     for (std::string line; std::getline(std::cin, line);) {
       if (line != "go") throw std::runtime_error("expected the line go, got " + line);
@@ -376,6 +382,7 @@ void run(const Options& options) {
     for (int i = 0; i < options.repeats; ++i) seconds.push_back(iterate().seconds);
     std::sort(seconds.begin(), seconds.end());
     std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
+                R"("deterministic":%s,)"
                 R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
                 "\n",
                 options.model.c_str(),
@@ -384,8 +391,9 @@ void run(const Options& options) {
                 : options.backward ? "forward+backward"
                                    : "forward",
                 options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
-                static_cast<long long>(options.size), options.checkpointing ? "true" : "false", elements,
-                seconds[seconds.size() / 2], seconds.front(), seconds.size(), resident("VmHWM:"));
+                static_cast<long long>(options.size), options.checkpointing ? "true" : "false",
+                options.deterministic ? "true" : "false", elements, seconds[seconds.size() / 2], seconds.front(),
+                seconds.size(), resident("VmHWM:"));
   }
   check(smpo_session_close(session, &error));
 }

@@ -9,6 +9,7 @@ B3      forward and backward, SD 1.5 at 32 images, SDXL at 4
 B4      an SmPO step of 8 pairs without the optimizer's update, per pair; ours alone
 B5      the inversion of one pair; ours alone
 B9      the memory-bound kernels beside a copy (smpo_cuda_bench)
+B10     what deterministic mode costs: B3, B4 and B5 of SD 1.5 in it and without it, ours alone
 
 Peers are diffusers eager and under torch.compile, in bf16, channels_last. A round is one iteration of each contender, in
 an order that alternates. Rates are shares of a bf16 matrix product that runs in the same turns. --tiny and --device cpu
@@ -34,8 +35,10 @@ CASES = [
     ("B3", "sd15", 32, ["--backward"]), ("B3", "sdxl", 4, ["--backward"]),
     ("B4", "sd15", 8, ["--step"]), ("B4", "sdxl", 4, ["--step"]),
     ("B5", "sd15", 1, ["--invert"]), ("B5", "sdxl", 1, ["--invert"]),
+    ("B10", "sd15", 16, ["--backward"]), ("B10", "sd15", 8, ["--step"]), ("B10", "sd15", 1, ["--invert"]),
 ]
-TINY = [("B1", "tiny", 2, []), ("B3", "tiny", 2, ["--backward"]), ("B4", "tiny", 2, ["--step"]), ("B5", "tiny", 1, ["--invert"])]
+TINY = [("B1", "tiny", 2, []), ("B3", "tiny", 2, ["--backward"]), ("B4", "tiny", 2, ["--step"]), ("B5", "tiny", 1, ["--invert"]),
+        ("B10", "tiny", 2, ["--backward"])]
 
 
 def parse(arguments):
@@ -66,11 +69,13 @@ def matrix_rate(python, device):
     return float(subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
-def measure(options, python, model, batch, work):
+def measure(options, python, name, model, batch, work):
     size = 16 if model == "tiny" else 128 if model == "sdxl" else 64
     common = [model, "--batch", str(batch), "--size", str(size), "--dtype", "bf16", "--device", options.device]
     commands = [[str(options.bench), *common, *work, "--serve"]]
-    if not {"--step", "--invert"} & set(work):
+    if name == "B10":
+        commands.append([*commands[0][:-1], "--nondeterministic", "--serve"])
+    elif not {"--step", "--invert"} & set(work):
         commands.append([python, str(PEER), *common, *work])
         if not options.no_compile:
             commands.append([*commands[-1], "--compile"])
@@ -105,7 +110,7 @@ def main(arguments=None):
         for name, model, batch, work in TINY if options.tiny else CASES:
             if options.only and name not in options.only:
                 continue
-            running = measure(options, python, model, batch, work)
+            running = measure(options, python, name, model, batch, work)
             for contender in running:
                 median = statistics.median(contender.seconds)
                 per = median / batch if "--step" in work else median

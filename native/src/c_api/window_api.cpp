@@ -141,7 +141,7 @@ SMPO_EXPORT smpo_status smpo_window_accumulate(smpo_session session, smpo_window
     const auto frozen = reference == 0 ? nullptr : s.model(reference, "reference");
     check(loss);
     check(batch, *loss, smpo::engine::rows(*pairs) / 2);
-    smpo::engine::accumulate(s, *pairs, *trained, frozen.get(), *loss, *batch);
+    smpo::engine::accumulate(s, pairs, *trained, frozen.get(), *loss, *batch);
   });
 }
 

@@ -67,8 +67,8 @@ void Device::with(FunctionRef body) const {
 }
 
 void Device::synchronize() {
-  if (stream_ == nullptr) return;
   ++synchronizations_;
+  if (stream_ == nullptr) return;
   // Not by way of LibTorch, which would warn of it.
   C10_CUDA_CHECK(cudaStreamSynchronize(stream_->stream.stream()));
 }
@@ -100,7 +100,7 @@ Device::Device(int32_t type, int32_t index, bool watches_waits)
 }
 
 void Device::with(FunctionRef body) const { body(); }
-void Device::synchronize() {}
+void Device::synchronize() { ++synchronizations_; }
 void Device::trim() {}
 DeviceMemory Device::memory() const { return {}; }
 

@@ -30,7 +30,8 @@ class Device final {
   // Runs the body with this device and its stream as the thread's current ones. A device that watches waits has
   // LibTorch warn of each of its operations that makes the host wait for the device; `synchronize` is not among them.
   void with(FunctionRef body) const;
-  // Waits until all work on the stream is done.
+  // Waits until all work on the stream is done. On the CPU there is nothing to wait for, and it is counted all the
+  // same.
   void synchronize();
   uint64_t synchronizations() const { return synchronizations_; }
   // Gives memory that LibTorch's pool keeps for reuse back to the device.

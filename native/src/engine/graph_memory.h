@@ -6,13 +6,28 @@
 
 #include "models/unet.h"
 
-// Legend: B images, P pairs of a micro-batch, B = 2P images, winners first; C H W a latent.
+// Legend: B images, P pairs of a micro-batch, B = 2P images, winners first; C H W a latent; S slots of an inversion, N
+// elements of a latent.
 namespace smpo::engine {
 
 // One evaluation of a UNet without gradients.
 struct PredictionMemory {
   models::UNet::Inputs inputs = {};
   at::Tensor prediction_BCHW = {};  // out
+};
+
+// One evaluation of a UNet for the images in an inversion's slots, and the update of these images. Everything lies by
+// slot; who is done leaves, and who comes is written into the free slot.
+struct InversionMemory {
+  // `sample` is dense, and the update writes the next one there. The text is there as keys and values.
+  models::UNet::Inputs inputs = {};
+  // What changes at every evaluation, in one copy from the host: the slots' updates, then the timesteps (a view).
+  at::Tensor schedule = {};
+  at::Tensor latents_SN = {};  // f32, as are the next three
+  at::Tensor clean_SN = {};
+  at::Tensor noise_SN = {};  // read where a step adds noise
+  at::Tensor target_SN = {};
+  at::Tensor kept_SN = {};  // first predictions, until the second is there
 };
 
 // Forward, reference, loss and backward of a micro-batch; gradients go to the policy's own buffer.

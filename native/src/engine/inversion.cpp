@@ -1,12 +1,16 @@
 // DDIM inversion of a window's images through a fixed number of slots: each image has steps of its own, and as soon as
 // one is done the next takes its slot, so that the UNet's batch stays full until the last few.
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
+#include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,11 +40,13 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// An image on its way: its next step, and whether that step's first prediction is there already.
+// An image on its way: its next step, and whether that step's first prediction is there already. Or nobody.
 struct Place {
-  int64_t row = 0;
+  int64_t row = -1;
   int32_t step = 0;
   bool second = false;
+
+  bool empty() const { return row < 0; }
 };
 
 void check(const Window& window, const smpo_inversion_plan& plan) {
@@ -74,25 +80,48 @@ int64_t recorded_rows(int64_t used, int64_t slots) {
   return rows;
 }
 
+// Device work alone, on this memory alone: it may be recorded.
+void advance(const Model& model, InversionMemory& memory) {
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  const at::Tensor prediction_SN = require_unet(model).forward(tape, memory.inputs).value.contiguous();
+  at::Tensor& sample = memory.inputs.sample_BCHW.value;
+  tape::kernels_of(sample)(&kernels::Families::renoise_update,
+                           {.slots = sample.size(0),
+                            .elements = sample[0].numel(),
+                            .slot_S = static_cast<const RenoiseSlot*>(memory.schedule.const_data_ptr()),
+                            .latents_RN = memory.latents_SN.const_data_ptr<float>(),
+                            .prediction_SN = prediction_SN.const_data_ptr(),
+                            .kept_prediction_SN = memory.kept_SN.mutable_data_ptr(),
+                            .prediction_dtype = tape::dtype_of(prediction_SN),
+                            .noise_SN = memory.noise_SN.const_data_ptr<float>(),
+                            .clean_latents_RN = memory.clean_SN.const_data_ptr<float>(),
+                            .updated_RN = memory.latents_SN.mutable_data_ptr<float>(),
+                            .unet_input_SN = sample.mutable_data_ptr(),
+                            .unet_input_dtype = tape::dtype_of(sample),
+                            .target_RN = memory.target_SN.mutable_data_ptr<float>()});
+}
+
 class Run final {
  public:
   Run(Session& session, const Window& window, const Model& model, const smpo_inversion_plan& plan)
-      : session_(session), window_(window), model_(model), plan_(plan) {
+      : session_(session), window_(window), model_(model), unet_(require_unet(model)), plan_(plan) {
     latents_RN_ = window.latents_RCHW.clone();
     target_RN_ = at::empty_like(latents_RN_);
   }
 
   void run() {
-    std::vector<int64_t> waiting = start();
-    const size_t slots = std::min<size_t>(plan_.slots, waiting.size());
-    // Taken from the back: the longest come first, so that few are left to run alone at the end.
-    while (places_.size() < slots) admit(waiting);
-    while (!places_.empty()) {
+    start();
+    if (!waiting_.empty()) check_conditions();
+    for (int64_t used = most_places(); used > 0; used = most_places()) {
       session_.stop_if_cancelled();
-      if (changed_) gather();
-      predict();
-      take(waiting);
+      make_places(used);
+      admit(used);
+      evaluate();
+      move_on();
     }
+    session_.log(SMPO_LOG_DEBUG, "inversion: " + std::to_string(evaluations_) + " evaluations in " +
+                                     std::to_string(batches_) + " batches, keys and values of " +
+                                     std::to_string(projected_) + " prompts");
   }
 
   at::Tensor latents() const { return latents_RN_; }
@@ -109,13 +138,24 @@ class Run final {
  private:
   int32_t first_step(int64_t row) const { return plan_.row_start[row]; }
   int32_t last_step(int64_t row) const { return plan_.row_start[row + 1] - 1; }
+  int64_t pair_of(int64_t row) const { return row % window_.pairs(); }
+  bool averages(const Place& place) const { return plan_.averages[place.step] != 0; }
+  bool guesses(const Place& place) const { return averages(place) && !place.second; }
 
-  // Writes the targets of images without a step and returns the others, those of most evaluations last.
-  std::vector<int64_t> start() {
-    std::vector<int64_t> waiting;
+  // Images to come and under way, but no more than there are slots. Never grows.
+  int64_t most_places() const {
+    const auto under_way = std::ranges::count_if(places_, [](const Place& place) { return !place.empty(); });
+    return std::min<int64_t>(plan_.slots, under_way + static_cast<int64_t>(waiting_.size()));
+  }
+
+  // Writes the targets of images without a step. The others wait, those of most evaluations last, where they are taken
+  // from: so that few are left to run alone at the end. The two images of a pair come one after the other, since they
+  // share their prompt.
+  void start() {
     std::vector<RenoiseSlot> still;
     std::vector<int64_t> evaluations(static_cast<size_t>(window_.rows()));
-    for (int64_t row = 0; row < window_.rows(); ++row) {
+    for (int64_t i = 0; i < window_.rows(); ++i) {
+      const int64_t row = i % 2 == 0 ? i / 2 : window_.pairs() + i / 2;
       if (last_step(row) < first_step(row)) {
         still.push_back(target_slot(row, RenoiseSlot{.row = static_cast<int32_t>(row)}));
         continue;
@@ -123,199 +163,251 @@ class Run final {
       for (int32_t k = first_step(row); k <= last_step(row); ++k) {
         evaluations[static_cast<size_t>(row)] += plan_.averages[k] == 0 ? 1 : 2;
       }
-      waiting.push_back(row);
+      waiting_.push_back(row);
     }
     // In pieces: the kernel takes at most 65535 slots.
     for (size_t first = 0; first < still.size(); first += 65535) {
       const size_t count = std::min<size_t>(65535, still.size() - first);
-      update(std::vector<RenoiseSlot>(still.begin() + static_cast<std::ptrdiff_t>(first),
-                                      still.begin() + static_cast<std::ptrdiff_t>(first + count)),
-             {}, {}, {}, /*writes_latents=*/true, /*writes_input=*/false);
+      const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(still.data() + first),
+                                           count * sizeof(RenoiseSlot));
+      const at::Tensor table = copy_to<uint8_t>(latents_RN_.device(), bytes);
+      tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update,
+                                    {.slots = static_cast<int64_t>(count),
+                                     .elements = window_.elements(),
+                                     .slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr()),
+                                     .latents_RN = latents_RN_.const_data_ptr<float>(),
+                                     .clean_latents_RN = window_.latents_RCHW.const_data_ptr<float>(),
+                                     .target_RN = target_RN_.mutable_data_ptr<float>()});
     }
-    std::ranges::reverse(waiting);
-    std::ranges::stable_sort(waiting, [&evaluations](int64_t a, int64_t b) {
+    std::ranges::reverse(waiting_);
+    std::ranges::stable_sort(waiting_, [&evaluations](int64_t a, int64_t b) {
       return evaluations[static_cast<size_t>(a)] < evaluations[static_cast<size_t>(b)];
     });
-    return waiting;
   }
 
-  void admit(std::vector<int64_t>& waiting) {
-    places_.push_back({.row = waiting.back(), .step = first_step(waiting.back())});
-    waiting.pop_back();
-    changed_ = true;
+  // One row's inputs as the UNet takes them.
+  models::UNet::Inputs inputs_of(int64_t row) const {
+    const auto of = [](const at::Tensor& all, int64_t i) { return all.defined() ? all.narrow(0, i, 1) : all; };
+    return unet_inputs(unet_, of(window_.latents_RCHW, row), at::empty({1}, window_.latents_RCHW.options()),
+                       of(window_.encoder_hidden_states_WSD, pair_of(row)), of(window_.text_embeds_WE, pair_of(row)),
+                       of(window_.time_ids_RK, row));
   }
 
-  // What belongs to the slots' images, after an image came or went: conditions, and the latents that the UNet sees.
-  void gather() {
-    const auto slots = static_cast<int64_t>(places_.size());
-    std::vector<int64_t> images, pairs;
-    for (const Place& place : places_) {
-      images.push_back(place.row);
-      pairs.push_back(place.row % window_.pairs());
+  void check_conditions() { unet_.check_inputs(inputs_of(waiting_.back())); }
+
+  // Memory for so many images; those under way move to its front when it is another than before. A recorded batch has
+  // the plan's slots or, when few images are left, a half or a quarter of them: a shape for each number would be
+  // recorded and never come again. The rows beyond hold what was there, and say nothing.
+  void make_places(int64_t used) {
+    const int64_t rows = session_.recorder() == nullptr ? used : recorded_rows(used, plan_.slots);
+    if (rows == static_cast<int64_t>(places_.size())) return;
+    InversionMemory* const before = memory_;
+    InversionMemory own;
+    if (session_.recorder() == nullptr) {
+      memory_ = &own;
+    } else {
+      GraphKey key;
+      key.add(rows);
+      const models::UNet::Inputs inputs = inputs_of(waiting_.empty() ? any_under_way() : waiting_.back());
+      for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
+                                      inputs.text_embeds_BE.value, inputs.time_ids_BK}) {
+        key.add_all(value.defined() ? value.sizes().slice(1) : at::IntArrayRef());
+      }
+      entry_ = &model_.inversions.entry(key);
+      memory_ = &entry_->memory;
     }
-    const at::Tensor pair_index = copy_to<int64_t>(latents_RN_.device(), pairs);
-    const auto of = [](const at::Tensor& all, const at::Tensor& which) {
-      return all.defined() ? all.index_select(0, which) : at::Tensor();
-    };
-    const models::UNet& unet = require_unet(model_);
-    const at::Tensor image_index = copy_to<int64_t>(latents_RN_.device(), images);
-    inputs_ =
-        unet_inputs(unet, latents_RN_.index_select(0, image_index), at::empty({slots}, window_.latents_RCHW.options()),
-                    of(window_.encoder_hidden_states_WSD, pair_index), of(window_.text_embeds_WE, pair_index),
-                    of(window_.time_ids_RK, image_index));
-    // A slot in the middle of a step sees its guess, which an earlier batch left at the slot's old place.
-    at::Tensor sample = inputs_.sample_BCHW.value.clone(at::MemoryFormat::Contiguous);
-    at::Tensor first = at::empty_like(sample);
-    for (int64_t slot = 0; slot < slots; ++slot) {
-      if (!places_[static_cast<size_t>(slot)].second) continue;
-      const int64_t from = came_from_[static_cast<size_t>(slot)];
-      sample[slot].copy_(input_SN_[from]);
-      first[slot].copy_(first_SN_[from]);
+    if (!memory_->latents_SN.defined()) *memory_ = memory_for(rows);
+
+    std::vector<Place> places(static_cast<size_t>(rows));
+    std::vector<int64_t> pairs(static_cast<size_t>(rows), -1);
+    int64_t next = 0;
+    for (size_t slot = 0; slot < places_.size(); ++slot) {
+      if (places_[slot].empty()) continue;
+      move_image(*before, static_cast<int64_t>(slot), *memory_, next);
+      places[static_cast<size_t>(next)] = places_[slot];
+      pairs[static_cast<size_t>(next)] = text_of_[slot];
+      ++next;
     }
-    input_SN_ = std::move(sample);
-    first_SN_ = std::move(first);
-    unet.check_inputs(inputs_);
-    changed_ = false;
+    places_ = std::move(places);
+    text_of_ = std::move(pairs);
+    if (session_.recorder() == nullptr) {
+      own_ = std::move(own);
+      memory_ = &own_;
+    }
   }
 
-  void predict() {
-    std::vector<float> t;
-    for (const Place& place : places_) t.push_back(static_cast<float>(plan_.timestep[place.step]));
-    inputs_.timesteps_B = copy_to<float>(latents_RN_.device(), t);
-    inputs_.sample_BCHW = tape::Var(input_SN_);
-    const Clock::time_point start = Clock::now();
-    prediction_SN_ = session_.recorder() == nullptr ? forward(model_, inputs_) : recorded_forward(*session_.recorder());
-    unet_seconds_ += seconds_since(start);
-    ++batches_;
-    evaluations_ += places_.size();
+  int64_t any_under_way() const {
+    return std::ranges::find_if(places_, [](const Place& place) { return !place.empty(); })->row;
   }
 
-  static at::Tensor forward(const Model& model, const models::UNet::Inputs& inputs) {
-    tape::Tape tape = tape::Tape::inference(model.uses_adapters());
-    return require_unet(model).forward(tape, inputs).value.contiguous();
-  }
-
-  // The same in a recorded batch of the slots' number or, when few images are left, of a half, a quarter of it: a shape
-  // for each number would be recorded and never come again. The rows beyond hold what was there, and say nothing.
-  at::Tensor recorded_forward(Recorder& recorder) {
-    const auto used = static_cast<int64_t>(places_.size());
-    const int64_t rows = recorded_rows(used, plan_.slots);
-    const auto padded = [rows](const at::Tensor& value) {
+  // Zeros, so that rows which nobody uses are numbers.
+  InversionMemory memory_for(int64_t rows) const {
+    const models::UNet::Inputs one = inputs_of(0);
+    const auto many = [rows](const at::Tensor& value) {
       if (!value.defined()) return at::Tensor();
       std::vector<int64_t> shape = value.sizes().vec();
       shape[0] = rows;
       return at::zeros(shape, value.options());
     };
-    const auto in_front = [used](const at::Tensor& all) { return all.defined() ? all.narrow(0, 0, used) : all; };
-
-    GraphKey key;
-    key.add(rows);
-    for (const at::Tensor& value : {inputs_.sample_BCHW.value, inputs_.encoder_hidden_states_BTD.value,
-                                    inputs_.text_embeds_BE.value, inputs_.time_ids_BK}) {
-      key.add_all(value.defined() ? value.sizes().slice(1) : at::IntArrayRef());
-    }
-    auto& entry = model_.predictions.entry(key);
-    PredictionMemory& memory = entry.memory;
-    if (!memory.inputs.sample_BCHW.defined()) {
-      memory.inputs = {.sample_BCHW = padded(inputs_.sample_BCHW.value),
-                       .timesteps_B = padded(inputs_.timesteps_B),
-                       .encoder_hidden_states_BTD = padded(inputs_.encoder_hidden_states_BTD.value),
-                       .text_embeds_BE = padded(inputs_.text_embeds_BE.value),
-                       .time_ids_BK = padded(inputs_.time_ids_BK)};
-    }
-    models::UNet::Inputs front{.sample_BCHW = in_front(memory.inputs.sample_BCHW.value),
-                               .timesteps_B = in_front(memory.inputs.timesteps_B),
-                               .encoder_hidden_states_BTD = in_front(memory.inputs.encoder_hidden_states_BTD.value),
-                               .text_embeds_BE = in_front(memory.inputs.text_embeds_BE.value),
-                               .time_ids_BK = in_front(memory.inputs.time_ids_BK)};
-    take_inputs(front, inputs_);
-    model_.predictions.run(
-        entry, recorder, [&model = model_, &memory] { memory.prediction_BCHW = forward(model, memory.inputs); },
-        [this](const char* why) { log_refusal(session_, "an inversion batch", why); });
-    // A copy: the next batch's prediction comes to the same place.
-    return memory.prediction_BCHW.narrow(0, 0, used).clone();
+    InversionMemory memory;
+    const int64_t table = rows * static_cast<int64_t>(sizeof(RenoiseSlot));
+    memory.schedule = at::zeros({table + rows * int64_t{sizeof(float)}}, latents_RN_.options().dtype(at::kByte));
+    const at::Tensor& states = one.encoder_hidden_states_BTD.value;
+    memory.inputs.sample_BCHW = tape::Var(many(one.sample_BCHW.value));
+    memory.inputs.timesteps_B = memory.schedule.narrow(0, table, rows * int64_t{sizeof(float)}).view(at::kFloat);
+    memory.inputs.text_keys_values_BTK =
+        at::zeros({rows, states.size(1), unet_.text_keys_values_channels()}, states.options());
+    memory.inputs.text_embeds_BE = tape::Var(many(one.text_embeds_BE.value));
+    memory.inputs.time_ids_BK = many(one.time_ids_BK);
+    memory.latents_SN = many(latents_RN_);
+    memory.clean_SN = many(latents_RN_);
+    memory.noise_SN = many(latents_RN_);
+    memory.target_SN = many(latents_RN_);
+    memory.kept_SN = at::zeros_like(memory.inputs.sample_BCHW.value);
+    return memory;
   }
 
-  // Every slot's half step with the prediction that has just been made.
-  void take(std::vector<int64_t>& waiting) {
-    const size_t slots = places_.size();
-    const auto averages = [this](const Place& place) { return plan_.averages[place.step] != 0; };
-    const auto guesses = [&](const Place& place) { return averages(place) && !place.second; };
-    std::vector<RenoiseSlot> guess(slots), whole(slots);
-    bool any_guess = false, any_whole = false, any_noise = false;
-    for (size_t slot = 0; slot < slots; ++slot) {
-      const Place& place = places_[slot];
-      const int32_t k = place.step;
-      RenoiseSlot step{.row = static_cast<int32_t>(place.row),
+  // All that belongs to an image on its way.
+  static std::vector<at::Tensor> of_image(const InversionMemory& memory) {
+    return {memory.inputs.sample_BCHW.value,
+            memory.inputs.text_keys_values_BTK,
+            memory.inputs.text_embeds_BE.value,
+            memory.inputs.time_ids_BK,
+            memory.latents_SN,
+            memory.clean_SN,
+            memory.kept_SN};
+  }
+
+  static void move_image(const InversionMemory& from, int64_t from_slot, InversionMemory& to, int64_t to_slot) {
+    const std::vector<at::Tensor> sources = of_image(from), targets = of_image(to);
+    for (size_t i = 0; i < sources.size(); ++i) {
+      if (sources[i].defined()) targets[i][to_slot].copy_(sources[i][from_slot]);
+    }
+  }
+
+  // Fills free places, up to `used` images in all.
+  void admit(int64_t used) {
+    int64_t under_way = std::ranges::count_if(places_, [](const Place& place) { return !place.empty(); });
+    std::vector<int64_t> fresh;
+    for (size_t slot = 0; slot < places_.size() && under_way < used; ++slot) {
+      if (!places_[slot].empty()) continue;
+      places_[slot] = {.row = waiting_.back(), .step = first_step(waiting_.back())};
+      waiting_.pop_back();
+      fresh.push_back(static_cast<int64_t>(slot));
+      ++under_way;
+    }
+    if (fresh.empty()) return;
+    write_text(fresh);
+    for (const int64_t slot : fresh) {
+      const models::UNet::Inputs inputs = inputs_of(places_[static_cast<size_t>(slot)].row);
+      const at::Tensor clean = window_.latents_RCHW[places_[static_cast<size_t>(slot)].row];
+      memory_->latents_SN[slot].copy_(clean);
+      memory_->clean_SN[slot].copy_(clean);
+      memory_->inputs.sample_BCHW.value[slot].copy_(inputs.sample_BCHW.value[0]);
+      if (inputs.text_embeds_BE.defined()) {
+        memory_->inputs.text_embeds_BE.value[slot].copy_(inputs.text_embeds_BE.value[0]);
+        memory_->inputs.time_ids_BK[slot].copy_(inputs.time_ids_BK[0]);
+      }
+    }
+  }
+
+  // Keys and values of the prompts that have come: of each once, unless a slot still has them from the pair's other
+  // image.
+  void write_text(const std::vector<int64_t>& fresh) {
+    at::Tensor& all_STK = memory_->inputs.text_keys_values_BTK;
+    std::vector<int64_t> missing;                       // pairs
+    std::vector<std::pair<int64_t, at::Tensor>> there;  // pair, its rows
+    const auto find_pair = [](const auto& list, int64_t pair) {
+      return std::ranges::find(list, pair, [](const auto& entry) { return entry.first; });
+    };
+    for (const int64_t slot : fresh) {
+      const int64_t pair = pair_of(places_[static_cast<size_t>(slot)].row);
+      if (find_pair(there, pair) != there.end() || std::ranges::find(missing, pair) != missing.end()) continue;
+      const auto held = std::ranges::find(text_of_, pair);
+      if (held == text_of_.end()) {
+        missing.push_back(pair);
+      } else {
+        // A copy: the slot may be one that is about to be written.
+        there.emplace_back(pair, all_STK[held - text_of_.begin()].clone());
+      }
+    }
+    if (!missing.empty()) {
+      std::vector<at::Tensor> states;
+      for (const int64_t pair : missing) states.push_back(inputs_of(pair).encoder_hidden_states_BTD.value);
+      const at::Tensor projected = unet_.text_keys_values(at::cat(states), model_.uses_adapters());
+      for (size_t i = 0; i < missing.size(); ++i) {
+        there.emplace_back(missing[i], projected[static_cast<int64_t>(i)]);
+      }
+      projected_ += missing.size();
+    }
+    for (const int64_t slot : fresh) {
+      const int64_t pair = pair_of(places_[static_cast<size_t>(slot)].row);
+      all_STK[slot].copy_(find_pair(there, pair)->second);
+      text_of_[static_cast<size_t>(slot)] = pair;
+    }
+  }
+
+  // A prediction for every place, and each image's half step with it.
+  void evaluate() {
+    write_schedule();
+    const Clock::time_point start = Clock::now();
+    if (session_.recorder() == nullptr) {
+      advance(model_, *memory_);
+    } else {
+      model_.inversions.run(
+          *entry_, *session_.recorder(), [&model = model_, memory = memory_] { advance(model, *memory); },
+          [this](const char* why) { log_refusal(session_, "an inversion batch", why); });
+    }
+    unet_seconds_ += seconds_since(start);
+    ++batches_;
+  }
+
+  void write_schedule() {
+    const size_t rows = places_.size();
+    std::vector<uint8_t> bytes(rows * (sizeof(RenoiseSlot) + sizeof(float)));
+    bool any_noise = false;
+    for (size_t slot = 0; slot < rows; ++slot) {
+      RenoiseSlot update;
+      float timestep = 0;
+      if (const Place& place = places_[slot]; !place.empty()) {
+        update = update_of(place, static_cast<int32_t>(slot));
+        timestep = static_cast<float>(plan_.timestep[place.step]);
+        any_noise = any_noise || (update.flags & RenoiseSlot::kNoise) != 0;
+        ++evaluations_;
+      }
+      std::memcpy(bytes.data() + slot * sizeof update, &update, sizeof update);
+      std::memcpy(bytes.data() + rows * sizeof update + slot * sizeof timestep, &timestep, sizeof timestep);
+    }
+    upload_into(memory_->schedule, at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte));
+    if (any_noise) draw_noise();
+  }
+
+  RenoiseSlot update_of(const Place& place, int32_t slot) const {
+    const int32_t k = place.step;
+    RenoiseSlot update{.row = slot,
                        .flags = RenoiseSlot::kActive,
                        .a = static_cast<float>(plan_.sample[k]),
                        .b = static_cast<float>(plan_.output[k])};
-      if (guesses(place)) {
-        guess[slot] = step;
-        any_guess = true;
-        continue;
-      }
-      if (place.second) step.flags |= RenoiseSlot::kAverage;
-      if (plan_.noise[k] != 0) {
-        step.flags |= RenoiseSlot::kNoise;
-        step.noise_scale = static_cast<float>(plan_.noise[k]);
-        any_noise = true;
-      }
-      whole[slot] = k == last_step(place.row) ? target_slot(place.row, step) : step;
-      any_whole = true;
+    if (guesses(place)) {
+      update.flags |= RenoiseSlot::kGuess;
+      return update;
     }
-
-    // First predictions, where each slot keeps its own until the second is there.
-    if (std::ranges::none_of(places_, &Place::second)) {
-      first_SN_ = prediction_SN_;
-    } else {
-      for (size_t slot = 0; slot < slots; ++slot) {
-        if (places_[slot].second) continue;
-        first_SN_[static_cast<int64_t>(slot)].copy_(prediction_SN_[static_cast<int64_t>(slot)]);
-      }
+    if (place.second) update.flags |= RenoiseSlot::kAverage;
+    if (plan_.noise[k] != 0) {
+      update.flags |= RenoiseSlot::kNoise;
+      update.noise_scale = static_cast<float>(plan_.noise[k]);
     }
-    at::Tensor next_input_SN = at::empty_like(input_SN_);
-    std::swap(input_SN_, next_input_SN);
-    if (any_guess) update(guess, first_SN_, prediction_SN_, {}, /*writes_latents=*/false, /*writes_input=*/true);
-    if (any_whole) {
-      update(whole, first_SN_, prediction_SN_, any_noise ? noise() : at::Tensor(), /*writes_latents=*/true,
-             /*writes_input=*/true);
-    }
-
-    std::vector<Place> next;
-    came_from_.clear();
-    for (size_t slot = 0; slot < slots; ++slot) {
-      Place place = places_[slot];
-      if (guesses(place)) {
-        place.second = true;
-      } else {
-        place.second = false;
-        if (place.step++ == last_step(place.row)) {
-          changed_ = true;
-          continue;
-        }
-      }
-      next.push_back(place);
-      came_from_.push_back(static_cast<int64_t>(slot));
-    }
-    places_ = std::move(next);
-    while (places_.size() < slots && !waiting.empty()) {
-      admit(waiting);
-      came_from_.push_back(-1);
-    }
+    return k == last_step(place.row) ? target_slot(place.row, update) : update;
   }
 
-  at::Tensor noise() {
+  void draw_noise() {
     std::vector<int64_t> items;
     for (const Place& place : places_) {
-      const int64_t item = window_.options.items[static_cast<size_t>(place.row)];
-      items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.step - first_step(place.row)));
+      const int64_t item = place.empty() ? 0 : window_.options.items[static_cast<size_t>(place.row)];
+      items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.empty() ? 0 : place.step - first_step(place.row)));
     }
-    std::vector<int64_t> shape = latents_RN_.sizes().vec();
-    shape[0] = static_cast<int64_t>(items.size());
-    Tensor drawn{at::empty(shape, latents_RN_.options())};
+    Tensor drawn{memory_->noise_SN};
     fill_normal(session_, drawn, kInversionNoise, window_.options.step, items);
-    return drawn.value;
   }
 
   RenoiseSlot target_slot(int64_t row, RenoiseSlot slot) const {
@@ -325,43 +417,42 @@ class Run final {
     return slot;
   }
 
-  void update(const std::vector<RenoiseSlot>& slots, const at::Tensor& first, const at::Tensor& second,
-              const at::Tensor& noise, bool writes_latents, bool writes_input) {
-    kernels::RenoiseUpdateArgs args{.slots = static_cast<int64_t>(slots.size()),
-                                    .elements = window_.elements(),
-                                    .slot_S = slots.data(),
-                                    .latents_RN = latents_RN_.const_data_ptr<float>(),
-                                    .first_prediction_SN = tape::data_of(first),
-                                    .second_prediction_SN = tape::data_of(second),
-                                    .prediction_dtype = tape::dtype_of(first),
-                                    .noise_SN = tape::data_of<float>(noise),
-                                    .clean_latents_RN = window_.latents_RCHW.const_data_ptr<float>(),
-                                    .updated_RN = writes_latents ? latents_RN_.mutable_data_ptr<float>() : nullptr,
-                                    .unet_input_SN = writes_input ? input_SN_.mutable_data_ptr() : nullptr,
-                                    .unet_input_dtype = tape::dtype_of(input_SN_),
-                                    .target_RN = target_RN_.mutable_data_ptr<float>()};
-    const auto bytes = static_cast<int64_t>(slots.size() * sizeof(RenoiseSlot));
-    const at::Tensor table = copy_to<uint8_t>(
-        latents_RN_.device(), {reinterpret_cast<const uint8_t*>(slots.data()), static_cast<size_t>(bytes)});
-    args.slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr());
-    tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update, args);
+  // To each image's next half step; those that are done leave.
+  void move_on() {
+    for (size_t slot = 0; slot < places_.size(); ++slot) {
+      Place& place = places_[slot];
+      if (place.empty()) continue;
+      if (guesses(place)) {
+        place.second = true;
+        continue;
+      }
+      place.second = false;
+      if (place.step++ != last_step(place.row)) continue;
+      latents_RN_[place.row].copy_(memory_->latents_SN[static_cast<int64_t>(slot)]);
+      target_RN_[place.row].copy_(memory_->target_SN[static_cast<int64_t>(slot)]);
+      place = {};
+    }
   }
 
   Session& session_;
   const Window& window_;
   const Model& model_;
+  const models::UNet& unet_;
   const smpo_inversion_plan& plan_;
 
   at::Tensor latents_RN_, target_RN_;
+  std::vector<int64_t> waiting_;
   std::vector<Place> places_;
-  // Of each place in the batch before; -1 for an image that has just come.
-  std::vector<int64_t> came_from_;
-  bool changed_ = true;
-  models::UNet::Inputs inputs_;
-  at::Tensor input_SN_, first_SN_, prediction_SN_;
+  // The pair whose prompt a slot has keys and values of, be its image there or gone; -1: none.
+  std::vector<int64_t> text_of_;
+
+  InversionMemory own_;  // of a session that records nothing
+  InversionMemory* memory_ = nullptr;
+  Graphs<InversionMemory>::Entry* entry_ = nullptr;
 
   uint32_t batches_ = 0;
   uint64_t evaluations_ = 0;
+  uint64_t projected_ = 0;
   double unet_seconds_ = 0;
 };
 

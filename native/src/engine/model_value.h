@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "engine/graph_memory.h"
 #include "engine/graphs.h"
@@ -23,6 +24,7 @@ namespace smpo::engine {
 
 struct Optimizer;
 class Session;
+struct Window;
 
 struct Model {
   // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
@@ -35,11 +37,15 @@ struct Model {
   uint64_t number = next_number();
   // Counts up when weights move or adapters change: what was recorded before then no longer holds.
   uint64_t structure = 0;
-  // Of a UNet: what has been recorded of it, alone and as the policy of a step. Evaluation changes nothing else in it.
+  // Of a UNet: what has been recorded of it, alone, inverting, and as the policy of a step. Evaluation changes nothing
+  // else in it.
   mutable Graphs<PredictionMemory> predictions = {};
+  mutable Graphs<InversionMemory> inversions = {};
   Graphs<StepMemory> steps = {};
   // The one that is open on it, if any.
   std::weak_ptr<const Optimizer> optimizer = {};
+  // Whose gradients have been added since the last step: its one read brings their results too.
+  std::vector<std::weak_ptr<Window>> accumulated = {};
 
   models::Weights& weights() const {
     return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);
@@ -48,6 +54,7 @@ struct Model {
   void changed_structure() {
     ++structure;
     predictions.clear();
+    inversions.clear();
     steps.clear();
   }
   bool uses_adapters() const { return weights().adapters() != nullptr && weights().lora_scale() != 0; }

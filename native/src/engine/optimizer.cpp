@@ -19,6 +19,7 @@
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
+#include "engine/window_value.h"
 #include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
@@ -48,6 +49,7 @@ struct SecondMoment {
   int64_t row = 0;
   int64_t column = 0;
   int64_t v = 0;
+  int64_t workspace = 0;  // in bytes, into a buffer of its own
 };
 
 float* floats(const at::Tensor& tensor) { return at::Tensor(tensor).mutable_data_ptr<float>(); }
@@ -155,6 +157,8 @@ void add_adafactor_state(Optimizer& optimizer) {
   const ParameterGroup& group = optimizer.group();
   int64_t end = 0;
   int64_t workspace = 0;
+  // A GPU works on all parameters at once; the CPU may use one workspace for all.
+  const bool one_by_one = tape::kernels_of(group.master()).of_the_cpu();
   const auto reserve = [&end](int64_t elements) {
     const int64_t offset = end;
     end += (elements + ParameterGroup::kAlignment - 1) / ParameterGroup::kAlignment * ParameterGroup::kAlignment;
@@ -165,7 +169,12 @@ void add_adafactor_state(Optimizer& optimizer) {
     moment.row = reserve(moment.shape.row_elements());
     moment.column = reserve(moment.shape.column_elements());
     moment.v = reserve(moment.shape.factored ? 0 : entry.elements);
-    workspace = std::max(workspace, kernels::adafactor_workspace_bytes(moment.shape));
+    const int64_t bytes = (kernels::adafactor_workspace_bytes(moment.shape) + 15) / 16 * 16;
+    if (one_by_one) {
+      workspace = std::max(workspace, bytes);
+    } else {
+      moment.workspace = std::exchange(workspace, workspace + bytes);
+    }
     optimizer.second_moments.push_back(moment);
   }
   optimizer.factors = at::zeros({end}, group.master().options());
@@ -250,33 +259,42 @@ void update_adafactor(const Optimizer& optimizer, double learning_rate, const Gr
   const smpo_optimizer_options& options = optimizer.options;
   const ParameterGroup& group = optimizer.group();
   auto* copy = static_cast<uint8_t*>(copy_of(group));
-  const auto beta2 = 1 - std::pow(static_cast<double>(optimizer.steps + 1), options.decay_rate);
+  std::vector<kernels::AdafactorTensor> tensors;
+  tensors.reserve(group.entries().size());
   for (size_t i = 0; i < group.entries().size(); ++i) {
     const int64_t offset = group.entries()[i].offset;
     const SecondMoment& moment = optimizer.second_moments[i];
-    const kernels::AdafactorArgs args{
-        .shape = moment.shape,
-        .parameter = floats(group.master()) + offset,
-        .gradient = group.gradient().const_data_ptr<float>() + offset,
-        .m = optimizer.exp_avg.defined() ? floats(optimizer.exp_avg) + offset : nullptr,
-        .row = moment.shape.factored ? floats(optimizer.factors) + moment.row : nullptr,
-        .column = moment.shape.factored ? floats(optimizer.factors) + moment.column : nullptr,
-        .v = moment.shape.factored ? nullptr : floats(optimizer.factors) + moment.v,
-        .compute = copy == nullptr ? nullptr : copy + offset * kernels::size_of(kernels::DType::kBF16),
-        .compute_dtype = kernels::DType::kBF16,
-        .lr = learning_rate,
-        .beta1 = options.beta1,
-        .beta2 = beta2,
-        .eps = options.eps,
-        .parameter_eps = options.parameter_eps,
-        .clip_threshold = options.clip_threshold,
-        .weight_decay = options.weight_decay,
-        .scale_parameter = options.scale_parameter == 1,
-        .grad_scale = &norm.clip_coefficient,
-        .finite = &norm.finite,
-        .workspace = at::Tensor(optimizer.workspace).mutable_data_ptr()};
-    tape::kernels_of(group.master())(&Families::adafactor, args);
+    const bool factored = moment.shape.factored;
+    tensors.push_back(
+        {.shape = moment.shape,
+         .parameter = floats(group.master()) + offset,
+         .gradient = group.gradient().const_data_ptr<float>() + offset,
+         .m = optimizer.exp_avg.defined() ? floats(optimizer.exp_avg) + offset : nullptr,
+         .row = factored ? floats(optimizer.factors) + moment.row : nullptr,
+         .column = factored ? floats(optimizer.factors) + moment.column : nullptr,
+         .v = factored ? nullptr : floats(optimizer.factors) + moment.v,
+         .compute = copy == nullptr ? nullptr : copy + offset * kernels::size_of(kernels::DType::kBF16),
+         .workspace = static_cast<uint8_t*>(at::Tensor(optimizer.workspace).mutable_data_ptr()) + moment.workspace});
   }
+  kernels::AdafactorGroupArgs args{
+      .count = static_cast<int64_t>(tensors.size()),
+      .rule = {.compute_dtype = kernels::DType::kBF16,
+               .lr = learning_rate,
+               .beta1 = options.beta1,
+               .beta2 = 1 - std::pow(static_cast<double>(optimizer.steps + 1), options.decay_rate),
+               .eps = options.eps,
+               .parameter_eps = options.parameter_eps,
+               .clip_threshold = options.clip_threshold,
+               .weight_decay = options.weight_decay,
+               .scale_parameter = options.scale_parameter == 1,
+               .grad_scale = &norm.clip_coefficient,
+               .finite = &norm.finite},
+      .copies = copy != nullptr};
+  kernels::adafactor_place(tensors.data(), args.count, args.units);
+  const at::Tensor table = copy_to<uint8_t>(
+      group.master().device(), {reinterpret_cast<const uint8_t*>(tensors.data()), tensors.size() * sizeof tensors[0]});
+  args.tensors = static_cast<const kernels::AdafactorTensor*>(table.const_data_ptr());
+  tape::kernels_of(group.master())(&Families::adafactor_group, args);
 }
 
 // The learning rate of the next step.
@@ -301,6 +319,23 @@ void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
                                     .decay = optimizer.options.ema_decay,
                                     .finite = &norm.finite};
   tape::kernels_of(master)(&Families::ema_update, args);
+}
+
+// The step's one read: the norm, and the results of the windows whose gradients it used.
+GradNormResult read_outcome(Session& session, Optimizer& optimizer) {
+  std::vector<std::shared_ptr<Window>> windows;
+  std::vector<at::Tensor> values = {optimizer.norm};
+  for (const std::weak_ptr<Window>& accumulated : std::exchange(optimizer.model->accumulated, {})) {
+    std::shared_ptr<Window> window = accumulated.lock();
+    if (window == nullptr) continue;
+    values.push_back(window->results);
+    windows.push_back(std::move(window));
+  }
+  const std::vector<at::Tensor> on_host = download_all(session, values);
+  for (size_t i = 0; i < windows.size(); ++i) windows[i]->results_on_host = on_host[i + 1];
+  GradNormResult norm;
+  std::memcpy(&norm, on_host[0].const_data_ptr(), sizeof norm);
+  return norm;
 }
 
 }  // namespace
@@ -355,8 +390,7 @@ smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_lear
   }
   if (optimizer.ema.defined()) update_ema(optimizer, on_device);
 
-  GradNormResult norm;
-  std::memcpy(&norm, download(session, optimizer.norm).const_data_ptr(), sizeof norm);
+  const GradNormResult norm = read_outcome(session, optimizer);
   const bool finite = norm.finite != 0;
   if (finite) {
     at::Tensor(optimizer.group().gradient()).zero_();

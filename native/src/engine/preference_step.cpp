@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -169,8 +171,9 @@ void run(const Step& step, StepMemory& memory) {
 
 }  // namespace
 
-void accumulate(Session& session, Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
-                const smpo_pair_batch& batch) {
+void accumulate(Session& session, const std::shared_ptr<Window>& shared_window, Model& policy, const Model* reference,
+                const smpo_pair_loss& loss, const smpo_pair_batch& batch) {
+  Window& window = *shared_window;
   if (!window.noised_RCHW.defined()) {
     fail(SMPO_INVALID_ARGUMENT, "window: expected one that was noised or inverted, got one with clean latents only");
   }
@@ -233,6 +236,12 @@ void accumulate(Session& session, Window& window, Model& policy, const Model* re
   window.logits_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));
   window.losses_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 5 * pairs, pairs));
   window.loss_sum.add_(results.select(0, 6 * pairs));
+  window.results_on_host.reset();
+  if (!backward) return;
+  const auto is_this = [&shared_window](const std::weak_ptr<Window>& other) {
+    return !other.owner_before(shared_window) && !shared_window.owner_before(other);
+  };
+  if (std::ranges::none_of(policy.accumulated, is_this)) policy.accumulated.push_back(shared_window);
 }
 
 }  // namespace smpo::engine

@@ -108,14 +108,11 @@ std::shared_ptr<Tensor> zeros(Session& session, const TensorSpec& spec) {
 }
 
 std::shared_ptr<Tensor> from_host(Session& session, const TensorSpec& spec, const void* data) {
-  at::Tensor value = at::empty(sizes(spec), options(session, spec.dtype()));
-  if (spec.bytes() > 0) {
-    if (on_cpu(session)) {
-      std::memcpy(value.mutable_data_ptr(), data, static_cast<size_t>(spec.bytes()));
-    } else {
-      upload_into(value, view_of_host(spec, const_cast<void*>(data)));
-    }
+  if (spec.bytes() > 0 && !on_cpu(session)) {
+    return hold(upload(view_of_host(spec, const_cast<void*>(data)), torch_device(session)));
   }
+  at::Tensor value = at::empty(sizes(spec), options(session, spec.dtype()));
+  if (spec.bytes() > 0) std::memcpy(value.mutable_data_ptr(), data, static_cast<size_t>(spec.bytes()));
   return hold(std::move(value));
 }
 

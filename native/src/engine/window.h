@@ -37,10 +37,11 @@ void add_noise(Session& session, Window& window, const smpo_forward_noise& noise
 smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan);
 
 // `reference` may be null.
-void accumulate(Session& session, Window& window, Model& policy, const Model* reference, const smpo_pair_loss& loss,
-                const smpo_pair_batch& batch);
+void accumulate(Session& session, const std::shared_ptr<Window>& window, Model& policy, const Model* reference,
+                const smpo_pair_loss& loss, const smpo_pair_batch& batch);
 
 // Fills the arrays and loss_sum.
+// A wait for the device, unless the optimizer's step has brought the results.
 void read(Session& session, const Window& window, smpo_window_results& results);
 std::shared_ptr<Tensor> window_tensor(const Window& window, int32_t which);
 

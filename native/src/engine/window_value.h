@@ -28,6 +28,9 @@ struct Window {
   at::Tensor losses_W = results.narrow(0, 5 * options.pairs, options.pairs);
   at::Tensor loss_sum = results.select(0, 6 * options.pairs);
 
+  // On the host, from the last step; undefined once something was accumulated since.
+  at::Tensor results_on_host = {};
+
   // f32, zeros at first; undefined unless predictions are kept.
   at::Tensor prediction_RCHW = {};
   at::Tensor reference_prediction_RCHW = {};

@@ -117,12 +117,12 @@ struct AdafactorWorkspace {
   float* column_factors;  // [O,C,I]
 };
 
-constexpr int64_t adafactor_column_sums(const AdafactorShape& shape) {
+SMPO_HOST_DEVICE int64_t adafactor_column_sums(const AdafactorShape& shape) {
   const int64_t blocks = (shape.rows + adafactor_order::kRowBlock - 1) / adafactor_order::kRowBlock;
   return shape.factored && blocks > 1 ? shape.outer * blocks * shape.columns * shape.inner : 0;
 }
 
-inline AdafactorWorkspace adafactor_workspace(const AdafactorArgs& args) {
+SMPO_HOST_DEVICE AdafactorWorkspace adafactor_workspace(const AdafactorArgs& args) {
   const AdafactorShape& shape = args.shape;
   auto* doubles = static_cast<double*>(args.workspace);
   AdafactorWorkspace w{};
@@ -139,6 +139,87 @@ inline int64_t adafactor_workspace_bytes(const AdafactorShape& shape) {
   return (2 * shape.chunks() + adafactor_column_sums(shape)) * static_cast<int64_t>(sizeof(double)) +
          static_cast<int64_t>(sizeof(AdafactorScales)) +
          (shape.row_elements() + shape.column_elements()) * static_cast<int64_t>(sizeof(float));
+}
+
+// ---- many parameters at once
+
+/// Kernels of the device that run over all parameters: the second moments; the means of rows and the joined columns;
+/// chunks of the tensor as it lies.
+enum class AdafactorStage : int32_t { kMoments = 0, kFactors = 1, kChunks = 2 };
+inline constexpr int kAdafactorStages = 3;
+
+/// Where one parameter lies: AdafactorArgs without what all share. On the device, whose kernels run over all of them at
+/// once, each has a workspace of its own; on the CPU they may share one.
+struct AdafactorTensor {
+  AdafactorShape shape = {};
+  float* parameter = nullptr;
+  const float* gradient = nullptr;
+  float* m = nullptr;
+  float* row = nullptr;
+  float* column = nullptr;
+  float* v = nullptr;
+  void* compute = nullptr;
+  void* workspace = nullptr;
+  /// By stage, the number of its first unit of work (what a block does) among all tensors': `adafactor_place` fills it.
+  int64_t first_unit[kAdafactorStages] = {};
+};
+
+struct AdafactorGroupArgs {
+  /// In the memory of the device that runs the kernels.
+  const AdafactorTensor* tensors = nullptr;
+  int64_t count = 0;
+  /// Units of all tensors by stage.
+  int64_t units[kAdafactorStages] = {};
+  /// What all share: the numbers, the dtype of copies, grad_scale and finite. The rest is not read.
+  AdafactorArgs rule = {};
+  /// Whether every tensor has a compute copy; else none has.
+  bool copies = false;
+};
+
+/// Units of work of one tensor.
+constexpr int64_t adafactor_units(const AdafactorShape& shape, AdafactorStage stage) {
+  using adafactor_order::kLanes;
+  const auto blocks = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
+  const int64_t elements = shape.outer * shape.rows * shape.columns * shape.inner;
+  if (stage == AdafactorStage::kChunks) return blocks(elements, adafactor_order::kChunk);
+  if (!shape.factored) return stage == AdafactorStage::kMoments ? blocks(elements, kLanes) : 0;
+  const int64_t row_blocks = blocks(shape.rows, adafactor_order::kRowBlock);
+  const bool dense = shape.inner == 1;
+  if (stage == AdafactorStage::kMoments) {
+    // A dense row is a warp's, a strided one a thread's.
+    return blocks(shape.outer * shape.rows * shape.inner, dense ? kLanes / adafactor_order::kRowLanes : kLanes) +
+           blocks(shape.outer * row_blocks * shape.columns * shape.inner, kLanes);
+  }
+  return (row_blocks > 1 ? blocks(shape.outer * shape.columns * shape.inner, kLanes) : 0) +
+         (dense ? shape.outer : blocks(shape.outer * shape.inner, kLanes));
+}
+
+/// Numbers the units of `count` tensors in host memory; the totals by stage are AdafactorGroupArgs::units.
+inline void adafactor_place(AdafactorTensor* tensors, int64_t count, int64_t* units) {
+  for (int stage = 0; stage < kAdafactorStages; ++stage) {
+    units[stage] = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      tensors[i].first_unit[stage] = units[stage];
+      // An empty tensor has nothing, not even means.
+      if (tensors[i].shape.elements() == 0) continue;
+      units[stage] += adafactor_units(tensors[i].shape, static_cast<AdafactorStage>(stage));
+    }
+  }
+}
+
+/// One tensor's step as AdafactorArgs.
+SMPO_HOST_DEVICE AdafactorArgs adafactor_args(const AdafactorGroupArgs& group, const AdafactorTensor& tensor) {
+  AdafactorArgs args = group.rule;
+  args.shape = tensor.shape;
+  args.parameter = tensor.parameter;
+  args.gradient = tensor.gradient;
+  args.m = tensor.m;
+  args.row = tensor.row;
+  args.column = tensor.column;
+  args.v = tensor.v;
+  args.compute = tensor.compute;
+  args.workspace = tensor.workspace;
+  return args;
 }
 
 // ---- the arithmetic of one element, the same everywhere
@@ -195,11 +276,13 @@ void adafactor(const AdafactorArgs& args);
 
 namespace cpu {
 void adafactor(const AdafactorArgs& args, InstructionSet set = best_instruction_set());
+/// One tensor after the other.
+void adafactor_group(const AdafactorGroupArgs& group, InstructionSet set = best_instruction_set());
 }  // namespace cpu
 
 namespace cuda {
-/// Every pointer is device memory. Four to seven launches.
-void adafactor(const AdafactorArgs& args, Stream stream);
+/// Every pointer is device memory. Five launches, however many tensors there are.
+void adafactor_group(const AdafactorGroupArgs& group, Stream stream);
 }  // namespace cuda
 
 }  // namespace smpo::kernels

@@ -7,9 +7,11 @@
 
 namespace smpo::kernels {
 
-struct AdafactorArgs;
+struct AdafactorGroupArgs;
 struct AdamWArgs;
 struct EmaUpdateArgs;
+struct EpilogueArgs;
+struct EpilogueBackwardArgs;
 struct GegluArgs;
 struct GegluBackwardArgs;
 struct GradNormArgs;
@@ -27,9 +29,11 @@ template <class Args>
 using Kernel = void (*)(const Args& args, cuda::Stream stream);
 
 struct Families {
-  Kernel<AdafactorArgs> adafactor;
+  Kernel<AdafactorGroupArgs> adafactor_group;
   Kernel<AdamWArgs> adamw;
   Kernel<EmaUpdateArgs> ema_update;
+  Kernel<EpilogueArgs> epilogue;
+  Kernel<EpilogueBackwardArgs> epilogue_backward;
   Kernel<GegluArgs> geglu;
   Kernel<GegluBackwardArgs> geglu_backward;
   Kernel<GradNormArgs> grad_norm;

@@ -1,9 +1,10 @@
 // One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done,
 // its target; for a fixed batch of slots through which the rows of a window pass (continuous batching).
 //
-//   e  = e1                     or (e1 + e2) / 2 with kAverage
+//   e  = the prediction         or its mean with the one that was kept, with kAverage
 //   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
 //   target = target_x x' + target_x0 x0                            with kTarget
+// x' becomes the row's latent and the UNet's next input; with kGuess the input alone, and the prediction is kept.
 //
 // Shapes: S slots of the UNet's batch; R rows of the window; N elements of one latent. Slot s works on row slot[s].row.
 // Predictions, noise and the UNet's input lie by slot, [S,N]; latents, clean latents and targets by row, [R,N]. Tensors
@@ -16,8 +17,8 @@
 // to f32; the target's are not, and the target is summed in f64: where the row has not moved far (x' = x0 at t = 0 or
 // 1) its two terms cancel, and what is left is two thousand times smaller than each of them.
 //
-// One ReNoise step is two calls. First {updated_RN = null, unet_input_SN = buffer}: the guess x' goes to the UNet alone
-// and x stays. Then, with e2 = UNet(x'), {kAverage, updated_RN = latents_RN, unet_input_SN = buffer}.
+// One ReNoise step is two calls. First, with e1 = UNet(x), kGuess: x stays, and e1 is kept. Then, with e2 = UNet(x'),
+// kAverage. Slots at either of them share a call: a step of the whole batch is one launch, whatever its slots do.
 //
 // Tolerance against the reference (f64 from the same coefficients): every operation of x' rounds once to f32 and none
 // is contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|);
@@ -40,9 +41,10 @@ struct RenoiseSlot {
   /// Bits of `flags`.
   enum : uint32_t {
     kActive = 1,   // x' as above; without it x' = x
-    kAverage = 2,  // e is the mean of both predictions
+    kAverage = 2,  // e is the mean of the prediction and the one that was kept
     kNoise = 4,    // adds noise_scale * noise
-    kTarget = 8    // this was the row's last step: writes its target (of x' = x, if the slot is not active)
+    kTarget = 8,   // this was the row's last step: writes its target (of x' = x, if the slot is not active)
+    kGuess = 16    // x' goes to the UNet's input and nowhere else; the prediction is kept
   };
 
   /// Row of the window; negative: the slot is empty, and nothing is read or written for it.
@@ -64,16 +66,17 @@ struct RenoiseUpdateArgs {
 
   /// x, f32, by row.
   const float* latents_RN = nullptr;
-  /// Predictions by slot; the second is read where kAverage is set.
-  const void* first_prediction_SN = nullptr;
-  const void* second_prediction_SN = nullptr;
+  /// Predictions by slot, read where kActive is set.
+  const void* prediction_SN = nullptr;
+  /// Those that are kept: read where kAverage is set, written where kGuess is.
+  void* kept_prediction_SN = nullptr;
   DType prediction_dtype = DType::kF32;
   /// Standard normal numbers by slot; read where kNoise is set.
   const float* noise_SN = nullptr;
   /// Clean latents by row; read where kTarget is set.
   const float* clean_latents_RN = nullptr;
 
-  /// Out: x' by row. May be latents_RN itself. Null: not written.
+  /// Out: x' by row, where kGuess is not set. May be latents_RN itself. Null: not written.
   float* updated_RN = nullptr;
   /// Out: x' by slot, in the dtype of the UNet. Null: not written.
   void* unet_input_SN = nullptr;

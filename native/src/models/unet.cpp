@@ -1,5 +1,7 @@
 #include "models/unet.h"
 
+#include <ATen/ops/empty.h>
+
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -8,7 +10,7 @@
 #include "tape/ops.h"
 
 // Legend: B batch, C channels, H W latent picture, S = H W its tokens, T tokens of the text, D width of the text,
-// E width of the time embedding.
+// E width of the time embedding, K channels of all keys and values of the text together.
 namespace smpo::models {
 
 using tape::Layer;
@@ -142,22 +144,57 @@ struct Attention {
   const Layer& to_v;
   const Layer& to_out;
   int64_t heads;
+  int64_t channels;
 
-  Attention(Weights& w, const std::string& name, int64_t channels, int64_t context_channels, int64_t head_count)
-      : to_q(w.linear(name + ".to_q", channels, channels, /*bias=*/false)),
-        to_k(w.linear(name + ".to_k", context_channels, channels, /*bias=*/false)),
-        to_v(w.linear(name + ".to_v", context_channels, channels, /*bias=*/false)),
-        to_out(w.linear(name + ".to_out.0", channels, channels)),
-        heads(head_count) {}
+  Attention(Weights& w, const std::string& name, int64_t own_channels, int64_t context_channels, int64_t head_count)
+      : to_q(w.linear(name + ".to_q", own_channels, own_channels, /*bias=*/false)),
+        to_k(w.linear(name + ".to_k", context_channels, own_channels, /*bias=*/false)),
+        to_v(w.linear(name + ".to_v", context_channels, own_channels, /*bias=*/false)),
+        to_out(w.linear(name + ".to_out.0", own_channels, own_channels)),
+        heads(head_count),
+        channels(own_channels) {}
 
   Var operator()(Tape& tape, const Var& x_BSC, const Var& context_BTD, const Var& residual_BSC) const {
     const Var q_BSC = linear(tape, x_BSC, to_q);
-    const Var k_BTC = linear(tape, context_BTD, to_k);
-    const Var v_BTC = linear(tape, context_BTD, to_v);
+    return attend(tape, q_BSC, linear(tape, context_BTD, to_k), linear(tape, context_BTD, to_v), residual_BSC);
+  }
+
+  /// With keys and values that are there already: those of all cross attentions, this one's from `offset` on.
+  Var operator()(Tape& tape, const Var& x_BSC, const at::Tensor& keys_values_BTK, int64_t offset,
+                 const Var& residual_BSC) const {
+    return attend(tape, linear(tape, x_BSC, to_q), keys_values_BTK.narrow(2, offset, channels),
+                  keys_values_BTK.narrow(2, offset + channels, channels), residual_BSC);
+  }
+
+ private:
+  Var attend(Tape& tape, const Var& q_BSC, const Var& k_BTC, const Var& v_BTC, const Var& residual_BSC) const {
     const Var y_BSC = attention(tape, q_BSC, k_BTC, v_BTC, {.heads = heads});
     return linear(tape, y_BSC, to_out, {.residual = residual_BSC});
   }
 };
+
+/// What a picture is drawn by: the text's states and, where they have been computed before, the keys and values of
+/// every cross attention.
+struct Text {
+  Var states_BTD;
+  at::Tensor keys_values_BTK = {};
+};
+
+}  // namespace
+
+/// The layers that make keys and values of the text, in the order in which they lie in keys_values_BTK.
+struct UNet::TextProjections {
+  std::vector<const Layer*> layers = {};
+  int64_t channels = 0;
+
+  /// Where the attention's keys begin; its values follow.
+  int64_t add(const Layer& to_k, const Layer& to_v, int64_t of_each) {
+    layers.insert(layers.end(), {&to_k, &to_v});
+    return std::exchange(channels, channels + 2 * of_each);
+  }
+};
+
+namespace {
 
 /// diffusers' BasicTransformerBlock.
 struct TransformerBlock {
@@ -165,23 +202,28 @@ struct TransformerBlock {
   Attention attn1;
   const Layer& norm2;
   Attention attn2;
+  int64_t text_offset;
   const Layer& norm3;
   const Layer& ff_in;
   const Layer& ff_out;
 
-  TransformerBlock(Weights& w, const std::string& name, int64_t channels, int64_t context_channels, int64_t heads)
+  TransformerBlock(Weights& w, UNet::TextProjections& text, const std::string& name, int64_t channels,
+                   int64_t context_channels, int64_t heads)
       : norm1(w.norm(name + ".norm1", channels)),
         attn1(w, name + ".attn1", channels, channels, heads),
         norm2(w.norm(name + ".norm2", channels)),
         attn2(w, name + ".attn2", channels, context_channels, heads),
+        text_offset(text.add(attn2.to_k, attn2.to_v, channels)),
         norm3(w.norm(name + ".norm3", channels)),
         ff_in(w.linear(name + ".ff.net.0.proj", channels, 8 * channels)),
         ff_out(w.linear(name + ".ff.net.2", 4 * channels, channels)) {}
 
-  Var operator()(Tape& tape, Var x_BSC, const Var& text_BTD) const {
+  Var operator()(Tape& tape, Var x_BSC, const Text& text) const {
     const Var self_BSC = layer_norm(tape, x_BSC, norm1, kLayerNormEps);
     x_BSC = attn1(tape, self_BSC, self_BSC, x_BSC);
-    x_BSC = attn2(tape, layer_norm(tape, x_BSC, norm2, kLayerNormEps), text_BTD, x_BSC);
+    const Var cross_BSC = layer_norm(tape, x_BSC, norm2, kLayerNormEps);
+    x_BSC = text.keys_values_BTK.defined() ? attn2(tape, cross_BSC, text.keys_values_BTK, text_offset, x_BSC)
+                                           : attn2(tape, cross_BSC, text.states_BTD, x_BSC);
     const Var hidden = geglu(tape, linear(tape, layer_norm(tape, x_BSC, norm3, kLayerNormEps), ff_in));
     return linear(tape, hidden, ff_out, {.residual = x_BSC});
   }
@@ -198,22 +240,23 @@ struct UNet::Transformer {
   const Layer* proj_out;
   int64_t groups;
 
-  Transformer(Weights& w, const UNetSpec& spec, const UNetLevel& level, const std::string& name)
+  Transformer(Weights& w, TextProjections& text, const UNetSpec& spec, const UNetLevel& level, const std::string& name)
       : norm(w.norm(name + ".norm", level.channels)),
         proj_in(projection(w, spec, name + ".proj_in", level.channels)),
         groups(spec.norm_num_groups) {
     for (int64_t i = 0; i < level.transformer_layers; ++i) {
-      blocks.emplace_back(w, dot(name, "transformer_blocks", i), level.channels, spec.cross_attention_dim, level.heads);
+      blocks.emplace_back(w, text, dot(name, "transformer_blocks", i), level.channels, spec.cross_attention_dim,
+                          level.heads);
     }
     proj_out = &projection(w, spec, name + ".proj_out", level.channels);
   }
 
-  Var operator()(Tape& tape, const Var& x_BCHW, const Var& text_BTD) const {
+  Var operator()(Tape& tape, const Var& x_BCHW, const Text& text) const {
     const int64_t height = x_BCHW.size(2), width = x_BCHW.size(3);
     const Var past_BSC = tokens(tape, x_BCHW);
     Var h = tokens(tape, group_norm(tape, x_BCHW, norm, groups, kTransformerGroupNormEps));
     h = linear(tape, h, proj_in);
-    for (const TransformerBlock& block : blocks) h = block(tape, h, text_BTD);
+    for (const TransformerBlock& block : blocks) h = block(tape, h, text);
     h = linear(tape, h, *proj_out, {.residual = past_BSC});
     return picture(tape, h, height, width);
   }
@@ -231,7 +274,7 @@ namespace {
 /// What every layer sees besides the picture.
 struct Conditions {
   Var silu_emb_BE;
-  Var text_BTD;
+  Text text;
   bool checkpointing;
 };
 
@@ -239,12 +282,13 @@ struct Conditions {
 Var run_layer(Tape& tape, const UNet::Resnet& resnet, const UNet::Transformer* transformer, const Var& x_BCHW,
               const Var& skip_BCHW, const Conditions& conditions) {
   const bool has_skip = skip_BCHW.defined();
-  const auto layer = [&resnet, transformer, has_skip](Tape& t, std::span<const Var> in) -> std::vector<Var> {
+  const auto layer = [&resnet, transformer, has_skip, keys_values_BTK = conditions.text.keys_values_BTK](
+                         Tape& t, std::span<const Var> in) -> std::vector<Var> {
     Var h = resnet(t, has_skip ? concat(t, {in[0], in[3]}) : in[0], in[1]);
-    if (transformer != nullptr) h = (*transformer)(t, h, in[2]);
+    if (transformer != nullptr) h = (*transformer)(t, h, {.states_BTD = in[2], .keys_values_BTK = keys_values_BTK});
     return {h};
   };
-  std::vector<Var> inputs = {x_BCHW, conditions.silu_emb_BE, conditions.text_BTD};
+  std::vector<Var> inputs = {x_BCHW, conditions.silu_emb_BE, conditions.text.states_BTD};
   if (has_skip) inputs.push_back(skip_BCHW);
   if (conditions.checkpointing) return tape.checkpoint(std::move(inputs), layer)[0];
   return layer(tape, inputs)[0];
@@ -259,13 +303,13 @@ struct UNet::DownBlock {
   /// Null at the deepest level.
   const Layer* downsampler = nullptr;
 
-  DownBlock(Weights& w, const UNetSpec& spec, size_t i) {
+  DownBlock(Weights& w, TextProjections& projections, const UNetSpec& spec, size_t i) {
     const std::string name = text("down_blocks.", i);
     const UNetLevel& level = spec.levels[i];
     const int64_t in = spec.levels[i == 0 ? 0 : i - 1].channels;
     for (int64_t j = 0; j < level.layers; ++j) {
       resnets.emplace_back(w, spec, dot(name, "resnets", j), j == 0 ? in : level.channels, level.channels);
-      if (level.down_attention) attentions.emplace_back(w, spec, level, dot(name, "attentions", j));
+      if (level.down_attention) attentions.emplace_back(w, projections, spec, level, dot(name, "attentions", j));
     }
     if (i + 1 < spec.levels.size()) {
       downsampler = &w.conv2d(name + ".downsamplers.0.conv", level.channels, level.channels, 3);
@@ -292,9 +336,9 @@ struct UNet::MidBlock {
   Transformer attention;
   Resnet second;
 
-  MidBlock(Weights& w, const UNetSpec& spec)
+  MidBlock(Weights& w, TextProjections& projections, const UNetSpec& spec)
       : first(w, spec, "mid_block.resnets.0", spec.levels.back().channels, spec.levels.back().channels),
-        attention(w, spec, spec.levels.back(), "mid_block.attentions.0"),
+        attention(w, projections, spec, spec.levels.back(), "mid_block.attentions.0"),
         second(w, spec, "mid_block.resnets.1", spec.levels.back().channels, spec.levels.back().channels) {}
 
   Var operator()(Tape& tape, const Var& x_BCHW, const Conditions& conditions) const {
@@ -310,7 +354,7 @@ struct UNet::UpBlock {
   const Layer* upsampler = nullptr;
 
   /// Block i of the way up is at level n - 1 - i.
-  UpBlock(Weights& w, const UNetSpec& spec, size_t i) {
+  UpBlock(Weights& w, TextProjections& projections, const UNetSpec& spec, size_t i) {
     const std::string name = text("up_blocks.", i);
     const size_t at = spec.levels.size() - 1 - i;
     const UNetLevel& level = spec.levels[at];
@@ -320,7 +364,7 @@ struct UNet::UpBlock {
     for (int64_t j = 0; j <= level.layers; ++j) {
       const int64_t skip = j == level.layers ? entered : level.channels;
       resnets.emplace_back(w, spec, dot(name, "resnets", j), (j == 0 ? below : level.channels) + skip, level.channels);
-      if (level.up_attention) attentions.emplace_back(w, spec, level, dot(name, "attentions", j));
+      if (level.up_attention) attentions.emplace_back(w, projections, spec, level, dot(name, "attentions", j));
     }
     if (at > 0) upsampler = &w.conv2d(name + ".upsamplers.0.conv", level.channels, level.channels, 3);
   }
@@ -345,7 +389,8 @@ struct UNet::UpBlock {
 
 // ---- the whole
 
-UNet::UNet(const UNetSpec& spec, const WeightOptions& options) : spec_(spec), weights_(options) {
+UNet::UNet(const UNetSpec& spec, const WeightOptions& options)
+    : spec_(spec), weights_(options), text_projections_(std::make_unique<TextProjections>()) {
   check_spec(spec);
   const int64_t channels = spec.levels[0].channels;
   conv_in_ = &weights_.conv2d("conv_in", spec.in_channels, channels, 3);
@@ -354,9 +399,9 @@ UNet::UNet(const UNetSpec& spec, const WeightOptions& options) : spec_(spec), we
     add_embedding_ = std::make_unique<TimeEmbedding>(weights_, "add_embedding",
                                                      spec.projection_class_embeddings_input_dim, 4 * channels);
   }
-  for (size_t i = 0; i < spec.levels.size(); ++i) down_blocks_.emplace_back(weights_, spec, i);
-  mid_block_ = std::make_unique<MidBlock>(weights_, spec);
-  for (size_t i = 0; i < spec.levels.size(); ++i) up_blocks_.emplace_back(weights_, spec, i);
+  for (size_t i = 0; i < spec.levels.size(); ++i) down_blocks_.emplace_back(weights_, *text_projections_, spec, i);
+  mid_block_ = std::make_unique<MidBlock>(weights_, *text_projections_, spec);
+  for (size_t i = 0; i < spec.levels.size(); ++i) up_blocks_.emplace_back(weights_, *text_projections_, spec, i);
   conv_norm_out_ = &weights_.norm("conv_norm_out", channels);
   conv_out_ = &weights_.conv2d("conv_out", channels, spec.out_channels, 3);
   weights_.allocate();
@@ -366,6 +411,9 @@ UNet::~UNet() = default;
 
 Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
   check_inputs(inputs);
+  if (inputs.text_keys_values_BTK.defined() && tape.recording()) {
+    throw std::logic_error("unet: a recording tape needs the text's states, not their keys and values");
+  }
   weights_.require_written(/*adapters=*/tape.adapters());
   const at::ScalarType dtype = weights_.options().precision;
 
@@ -380,7 +428,7 @@ Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
     emb_BE = (*add_embedding_)(tape, concat(tape, {inputs.text_embeds_BE, sizes_BC}), emb_BE);
   }
   const Conditions conditions{.silu_emb_BE = silu(tape, emb_BE),
-                              .text_BTD = inputs.encoder_hidden_states_BTD,
+                              .text = {inputs.encoder_hidden_states_BTD, inputs.text_keys_values_BTK},
                               .checkpointing = checkpointing && tape.recording()};
 
   Var x_BCHW = conv2d(tape, inputs.sample_BCHW, *conv_in_, {.padding = 1});
@@ -390,6 +438,22 @@ Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
   for (const UpBlock& block : up_blocks_) x_BCHW = block(tape, x_BCHW, conditions, skips);
   x_BCHW = group_norm_silu(tape, x_BCHW, *conv_norm_out_, spec_.norm_num_groups, spec_.norm_eps);
   return conv2d(tape, x_BCHW, *conv_out_, {.padding = 1});
+}
+
+int64_t UNet::text_keys_values_channels() const { return text_projections_->channels; }
+
+at::Tensor UNet::text_keys_values(const at::Tensor& encoder_hidden_states_BTD, bool adapters) const {
+  weights_.require_written(adapters);
+  const at::Tensor& states = encoder_hidden_states_BTD;
+  Tape tape = Tape::inference(adapters);
+  at::Tensor all_BTK = at::empty({states.size(0), states.size(1), text_keys_values_channels()}, states.options());
+  int64_t offset = 0;
+  for (const Layer* layer : text_projections_->layers) {
+    const at::Tensor one_BTC = linear(tape, states, *layer).value;
+    all_BTK.narrow(2, offset, one_BTC.size(2)).copy_(one_BTC);
+    offset += one_BTC.size(2);
+  }
+  return all_BTK;
 }
 
 void UNet::check_inputs(const Inputs& inputs) const {
@@ -413,10 +477,18 @@ void UNet::check_inputs(const Inputs& inputs) const {
               (timesteps.scalar_type() == at::kFloat || timesteps.scalar_type() == at::kDouble),
           "timesteps", text("[", batch, "] of Float"), timesteps);
 
+  const at::Tensor& keys_values = inputs.text_keys_values_BTK;
   const at::Tensor& states = inputs.encoder_hidden_states_BTD.value;
-  require(states.defined() && states.dim() == 3 && states.size(0) == batch && states.size(1) > 0 &&
-              states.size(2) == spec_.cross_attention_dim && states.scalar_type() == dtype,
-          "encoder_hidden_states", text("[", batch, ",S,", spec_.cross_attention_dim, "]", of), states);
+  if (keys_values.defined()) {
+    require(!states.defined() && keys_values.dim() == 3 && keys_values.size(0) == batch && keys_values.size(1) > 0 &&
+                keys_values.size(2) == text_keys_values_channels() && keys_values.scalar_type() == dtype,
+            "text_keys_values", text("[", batch, ",S,", text_keys_values_channels(), "]", of, " and no states"),
+            keys_values);
+  } else {
+    require(states.defined() && states.dim() == 3 && states.size(0) == batch && states.size(1) > 0 &&
+                states.size(2) == spec_.cross_attention_dim && states.scalar_type() == dtype,
+            "encoder_hidden_states", text("[", batch, ",S,", spec_.cross_attention_dim, "]", of), states);
+  }
 
   const at::Tensor& text_embeds = inputs.text_embeds_BE.value;
   const at::Tensor& time_ids = inputs.time_ids_BK;

@@ -69,7 +69,9 @@ class UNet final {
     /// [B] f32: any numbers, a row's own.
     at::Tensor timesteps_B;
     /// [B,T,cross_attention_dim], in the model's precision.
-    tape::Var encoder_hidden_states_BTD;
+    tape::Var encoder_hidden_states_BTD = {};
+    /// In their place, without gradients: what `text_keys_values` made of them.
+    at::Tensor text_keys_values_BTK = {};
     /// [B,E] in the model's precision and [B,K] f32, E + K addition_time_embed_dim =
     /// projection_class_embeddings_input_dim. With text_time only.
     tape::Var text_embeds_BE = {};
@@ -80,6 +82,12 @@ class UNet final {
   /// alone, and runs again in backward. Throws ShapeMismatch or std::invalid_argument for inputs that do not fit, and
   /// std::invalid_argument for parameters that were never written.
   tape::Var forward(tape::Tape& tape, const Inputs& inputs, bool checkpointing = false) const;
+
+  /// The keys and values of every cross attention, [B,T,text_keys_values_channels()]: what `forward` makes of the text,
+  /// which is the same at every timestep and for every picture. Holds until a weight changes. `adapters`: as of the
+  /// tape that they are for.
+  at::Tensor text_keys_values(const at::Tensor& encoder_hidden_states_BTD, bool adapters) const;
+  int64_t text_keys_values_channels() const;
 
   /// Throws ShapeMismatch or std::invalid_argument as `forward` would.
   void check_inputs(const Inputs& inputs) const;
@@ -95,10 +103,12 @@ class UNet final {
   struct MidBlock;
   struct UpBlock;
   struct TimeEmbedding;
+  struct TextProjections;
 
  private:
   UNetSpec spec_;
   Weights weights_;
+  std::unique_ptr<TextProjections> text_projections_;
   const tape::Layer* conv_in_;
   std::unique_ptr<TimeEmbedding> time_embedding_;
   /// Null without text_time.

@@ -1,6 +1,8 @@
+#include <utility>
+
 #include "tape/check.h"
 #include "tape/convolution.h"
-#include "tape/matmul.h"
+#include "tape/epilogue.h"
 #include "tape/ops.h"
 
 namespace smpo::tape {
@@ -30,7 +32,8 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
   const at::Tensor x = x_BCHW.value.contiguous(at::MemoryFormat::ChannelsLast);
   const Lora* lora = tape.adapter(layer);
 
-  at::Tensor y = convolve(x, weight_DCKK, layer.bias.value, geometry, forward_method(x, weight_DCKK, geometry));
+  const at::Tensor library_bias = library_adds_bias(x) ? layer.bias.value : at::Tensor();
+  at::Tensor y = convolve(x, weight_DCKK, library_bias, geometry, forward_method(x, weight_DCKK, geometry));
   at::Tensor low;
   if (lora != nullptr) {
     low = convolve(x, lora->down.value, {}, geometry, forward_method(x, lora->down.value, geometry)).mul_(lora->scale);
@@ -40,14 +43,16 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
     const at::Tensor& bias_BD = options.sample_bias.value;
     check(bias_BD.dim() == 2 && bias_BD.size(0) == y.size(0) && bias_BD.size(1) == y.size(1), "conv2d",
           layer.weight.name, ": sample bias ", bias_BD.sizes(), ", result ", y.sizes());
-    y.add_(bias_BD.unsqueeze(-1).unsqueeze(-1));
   }
   if (options.residual.defined()) {
     check(options.residual.value.sizes() == y.sizes(), "conv2d", layer.weight.name, ": residual ",
           options.residual.value.sizes(), ", result ", y.sizes());
-    y.add_(options.residual.value);
   }
-  y = y.to(x.scalar_type());
+  y = with_epilogue(std::move(y),
+                    {.bias_C = library_bias.defined() ? at::Tensor() : layer.bias.value,
+                     .sample_bias_BC = options.sample_bias.value,
+                     .residual = options.residual.value},
+                    x.scalar_type());
 
   const bool tracked = tape.tracks({x_BCHW, options.sample_bias, options.residual});
   if (!tracked && !tape.trains(layer)) {
@@ -60,14 +65,9 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
                      kept = keep_input ? x_BCHW.kept() : Kept()](Tape& t, const at::Tensor& gradient) {
         t.accumulate(residual_node, gradient);
         const at::Tensor d_y = gradient.contiguous(at::MemoryFormat::ChannelsLast);
-        if (sample_bias_node >= 0) {
-          // Sums in f32, given back in the dtype of the activations.
-          const auto sums = d_y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-          t.accumulate(sample_bias_node, d_y.sum({2, 3}, /*keepdim=*/false, sums).to(d_y.scalar_type()));
-        }
+        t.accumulate(sample_bias_node, epilogue_gradients(d_y, layer.bias, sample_bias_node >= 0));
         const at::Tensor input =
             kept.value().defined() ? kept.value().contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
-        accumulate_columns(layer.bias, pixels(d_y));
         accumulate_weight(layer.weight, d_y, input, geometry);
         at::Tensor d_low;
         if (lora != nullptr) {

@@ -31,6 +31,8 @@ class Kernels final {
     (families_->*family)(args, stream_);
   }
 
+  bool of_the_cpu() const { return families_ == &kernels::cpu::families(); }
+
  private:
   const kernels::Families* families_;
   kernels::cuda::Stream stream_;

@@ -1,4 +1,7 @@
+#include <utility>
+
 #include "tape/check.h"
+#include "tape/epilogue.h"
 #include "tape/matmul.h"
 #include "tape/ops.h"
 
@@ -7,6 +10,11 @@ namespace {
 
 /// [D,C,1,1] as [D,C].
 at::Tensor matrix_of(const at::Tensor& weight) { return weight.dim() == 2 ? weight : weight.flatten(1); }
+
+/// [...,C] as [B,rows,C], as epilogues take it; vectors are the rows of one sample.
+at::Tensor by_sample(const at::Tensor& x) {
+  return x.dim() > 2 ? x.reshape({x.size(0), -1, x.size(-1)}) : x.reshape({1, -1, x.size(-1)});
+}
 
 }  // namespace
 
@@ -19,19 +27,26 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
   shape.back() = weight_DC.size(0);
 
   const at::Tensor x_MC = as_matrix(x.value);
-  at::Tensor y_MD = matmul_bias(x_MC, weight_DC, layer.bias.value);
+  // With a residual there is a pass anyway.
+  const bool bias_with_product = library_adds_bias(x_MC) || !options.residual.defined();
+  at::Tensor y_MD = matmul_bias(x_MC, weight_DC, bias_with_product ? layer.bias.value : at::Tensor());
   at::Tensor low_MR;
   if (lora != nullptr) {
     low_MR = product(x_MC, matrix_of(lora->down.value).t()).mul_(lora->scale);
     add_product(y_MD, low_MR, matrix_of(lora->up.value).t());
   }
-  at::Tensor y = y_MD.view(shape);  // Widened until all is added.
-  if (options.residual.defined()) {
-    check(options.residual.value.sizes() == y.sizes(), "linear", layer.weight.name, ": residual ",
-          options.residual.value.sizes(), ", result ", y.sizes());
-    y.add_(options.residual.value);
+  const at::Tensor& residual = options.residual.value;
+  if (residual.defined()) {
+    check(residual.sizes() == at::IntArrayRef(shape), "linear", layer.weight.name, ": residual ", residual.sizes(),
+          ", result ", at::IntArrayRef(shape));
+    y_MD = y_MD.view(by_sample(residual).sizes());
   }
-  y = y.to(x.value.scalar_type());
+  // Widened until all is added.
+  at::Tensor y = with_epilogue(std::move(y_MD),
+                               {.bias_C = bias_with_product ? at::Tensor() : layer.bias.value,
+                                .residual = residual.defined() ? by_sample(residual) : residual},
+                               x.value.scalar_type())
+                     .view(shape);
 
   const bool tracked = tape.tracks({x, options.residual});
   if (!tracked && !tape.trains(layer)) {
@@ -43,9 +58,9 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
                                     x_shape = x.value.sizes().vec(), kept = keep_input ? x.kept() : Kept(),
                                     low_MR](Tape& t, const at::Tensor& d_y) {
     t.accumulate(residual_node, d_y);
+    epilogue_gradients(by_sample(d_y), layer.bias, /*wants_sample_bias=*/false);
     const at::Tensor d_y_MD = widened(as_matrix(d_y));  // Once for all its products.
     const at::Tensor input_MC = kept.value().defined() ? as_matrix(kept.value()) : at::Tensor();
-    accumulate_columns(layer.bias, d_y_MD);
     if (layer.weight.trainable()) {
       accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, input_MC);
     }

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/sum.h>
 
 namespace smpo::tape {
 
@@ -41,13 +40,6 @@ void accumulate_outer(at::Tensor grad_NK, const at::Tensor& d_y_MN, const at::Te
   } else {
     // The CPU has no product of bf16 into f32: each product is rounded to bf16 once, and the sum over calls is f32.
     grad_NK.add_(at::mm(left_NM, right_MK));
-  }
-}
-
-void accumulate_columns(const Parameter& bias_N, const at::Tensor& d_y_MN) {
-  if (bias_N.trainable()) {
-    at::Tensor grad = bias_N.grad;
-    grad.add_(at::sum(d_y_MN, {0}, /*keepdim=*/false, grad.scalar_type()));
   }
 }
 

@@ -8,8 +8,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "tape/weights.h"
-
 namespace smpo::tape {
 
 /// [...,C] as [rows,C].
@@ -32,9 +30,6 @@ at::Tensor matmul_bias(const at::Tensor& x_MK, const at::Tensor& weight_NK, cons
 
 /// grad[N,K] += d_y[M,N]^T x[M,K], for a dense view `grad` of a gradient buffer.
 void accumulate_outer(at::Tensor grad_NK, const at::Tensor& d_y_MN, const at::Tensor& x_MK);
-
-/// The parameter's gradient += the column sums of d_y[M,N], summed in f32 or better. Frozen or absent: nothing.
-void accumulate_columns(const Parameter& bias_N, const at::Tensor& d_y_MN);
 
 }  // namespace smpo::tape
 

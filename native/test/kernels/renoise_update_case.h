@@ -30,8 +30,9 @@ struct RenoiseUpdateCase {
       : table(static_cast<size_t>(slots)),
         latents(DType::kF32, normal_floats(rows * elements, seed)),
         clean(DType::kF32, normal_floats(rows * elements, seed + 1)),
-        first(prediction_dtype, normal_floats(slots * elements, seed + 2)),
-        second(prediction_dtype, normal_floats(slots * elements, seed + 3)),
+        prediction(prediction_dtype, normal_floats(slots * elements, seed + 2)),
+        kept(prediction_dtype, normal_floats(slots * elements, seed + 3)),
+        kept_before(prediction_dtype, normal_floats(slots * elements, seed + 3)),
         noise(DType::kF32, normal_floats(slots * elements, seed + 4)),
         updated(DType::kF32, std::vector<float>(static_cast<size_t>(rows * elements), kUntouched)),
         unet_input(input_dtype, std::vector<float>(static_cast<size_t>(slots * elements), kUntouched)),
@@ -41,8 +42,8 @@ struct RenoiseUpdateCase {
             .elements = elements,
             .slot_S = table.data(),
             .latents_RN = latents.floats(),
-            .first_prediction_SN = first.data(),
-            .second_prediction_SN = second.data(),
+            .prediction_SN = prediction.data(),
+            .kept_prediction_SN = kept.data(),
             .prediction_dtype = prediction_dtype,
             .noise_SN = noise.floats(),
             .clean_latents_RN = clean.floats(),
@@ -56,11 +57,11 @@ struct RenoiseUpdateCase {
     const bool in_place = args.updated_RN == args.latents_RN;
     table.freeze();
     if (!in_place) latents.freeze();
-    for (Tensor* input : {&clean, &first, &second, &noise}) input->freeze();
+    for (Tensor* input : {&clean, &prediction, &noise}) input->freeze();
     kernel(args);
     table.make_writable();
-    for (Tensor* input : {&latents, &clean, &first, &second, &noise}) input->make_writable();
-    for (const Tensor* tensor : std::initializer_list<const Tensor*>{&latents, &clean, &first, &second, &noise,
+    for (Tensor* input : {&latents, &clean, &prediction, &noise}) input->make_writable();
+    for (const Tensor* tensor : std::initializer_list<const Tensor*>{&latents, &clean, &prediction, &kept, &noise,
                                                                      &updated, &unet_input, &target}) {
       EXPECT_TRUE(tensor->intact());
     }
@@ -70,18 +71,18 @@ struct RenoiseUpdateCase {
   static constexpr float kUntouched = -77.0f;  // exact in bf16
 
   RedZone<RenoiseSlot> table;
-  Tensor latents, clean, first, second, noise;
+  Tensor latents, clean, prediction, kept, kept_before, noise;
   Tensor updated, unet_input, target;
   RenoiseUpdateArgs args;
 };
 
-/// A table with every combination of flags, rows in another order than slots, and one empty slot.
+/// A table with every combination of flags (of 32 slots), rows in another order than slots, and one empty slot.
 inline void fill_table(RenoiseUpdateCase& c, int64_t rows) {
   const auto slots = static_cast<int64_t>(c.table.size());
   for (int64_t s = 0; s < slots; ++s) {
     RenoiseSlot& slot = c.table[static_cast<size_t>(s)];
     slot.row = s == 2 ? -1 : static_cast<int32_t>(rows - 1 - s);
-    slot.flags = static_cast<uint32_t>(s * 7 + 5) % 16;
+    slot.flags = static_cast<uint32_t>(s * 7 + 5) % 32;
     slot.a = 0.868001855f + 0.01f * static_cast<float>(s);
     slot.b = 0.462021564f;
     slot.noise_scale = 0.1f;
@@ -96,8 +97,8 @@ inline double magnitude_of(const RenoiseUpdateCase& c, const RenoiseSlot& slot, 
   const double x = std::abs(c.latents.at(by_row));
   if ((slot.flags & RenoiseSlot::kActive) == 0) return x;
   const double e = slot.flags & RenoiseSlot::kAverage
-                       ? (std::abs(c.first.at(by_slot)) + std::abs(c.second.at(by_slot))) / 2
-                       : std::abs(c.first.at(by_slot));
+                       ? (std::abs(c.prediction.at(by_slot)) + std::abs(c.kept_before.at(by_slot))) / 2
+                       : std::abs(c.prediction.at(by_slot));
   const double noise = slot.flags & RenoiseSlot::kNoise ? std::abs(slot.noise_scale * c.noise.at(by_slot)) : 0.0;
   return std::abs(slot.a) * x + std::abs(slot.b) * e + noise;
 }
@@ -122,7 +123,7 @@ inline void expect_target(double value, double wanted, double magnitude, const R
   ASSERT_FALSE(tolerance.accepts(value + 1e-6 * (of_x + std::abs(wanted)), wanted)) << "the comparison is too loose";
 }
 
-/// Everything that `c` holds against the outputs of the reference in `judge`.
+/// Everything that `c` holds against the outputs of the reference in `judge`, whose UNet's input is f32.
 inline void expect_agreement(const RenoiseUpdateCase& c, const RenoiseUpdateCase& judge) {
   const int64_t N = c.args.elements;
   for (int64_t s = 0; s < c.args.slots; ++s) {
@@ -135,8 +136,14 @@ inline void expect_agreement(const RenoiseUpdateCase& c, const RenoiseUpdateCase
       }
       const int64_t by_row = slot.row * N + n;
       const double magnitude = magnitude_of(judge, slot, by_slot, by_row);
-      expect_element(c.updated.at(by_row), judge.updated.at(by_row), magnitude);
-      expect_element(c.unet_input.at(by_slot), judge.updated.at(by_row), magnitude, c.args.unet_input_dtype);
+      const bool guess = (slot.flags & RenoiseSlot::kGuess) != 0;
+      if (guess) {
+        ASSERT_EQ(c.updated.at(by_row), RenoiseUpdateCase::kUntouched);
+      } else {
+        expect_element(c.updated.at(by_row), judge.updated.at(by_row), magnitude);
+      }
+      ASSERT_EQ(c.kept.at(by_slot), (guess ? c.prediction : c.kept_before).at(by_slot));
+      expect_element(c.unet_input.at(by_slot), judge.unet_input.at(by_slot), magnitude, c.args.unet_input_dtype);
       if (slot.flags & RenoiseSlot::kTarget) {
         expect_target(c.target.at(by_row), judge.target.at(by_row), magnitude, slot);
       } else {

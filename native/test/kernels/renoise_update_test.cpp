@@ -50,8 +50,8 @@ TEST(RenoiseUpdateReference, IsTheInversionWithItsPublishedCoefficients) {
     int noticed = 0;
     for (int64_t n = 0; n < 33; ++n) {
       const double x = c.latents.at(n);
-      const double e1 = c.first.at(n);
-      const double e2 = c.second.at(n);
+      const double e1 = c.prediction.at(n);
+      const double e2 = c.kept_before.at(n);
       // Coefficients in f32 and their nine digits, and the stored result: three parts in 2^24 of what is added.
       const Tolerance tolerance{.absolute = 3 * 0x1p-24 * (std::abs(x) + std::abs(e1) + std::abs(e2))};
       const double renoised = ddim_inverse(x, (e1 + e2) / 2, step.source, step.destination);
@@ -123,7 +123,7 @@ TEST(RenoiseUpdateReference, VelocityPredictionNeedsOtherCoefficientsOnly) {
   c.run(run_reference);
   for (int64_t n = 0; n < 17; ++n) {
     const double x = c.latents.at(n);
-    const double v = c.first.at(n);
+    const double v = c.prediction.at(n);
     const double x0 = std::sqrt(i) * x - std::sqrt(1 - i) * v;
     const double e = std::sqrt(i) * v + std::sqrt(1 - i) * x;
     const double next = std::sqrt(j) * x0 + std::sqrt(1 - j) * e;
@@ -142,9 +142,9 @@ TEST(RenoiseUpdateCpu, AgreesWithTheReference) {
       for (const int64_t elements : test::kRowSizes) {
         SCOPED_TRACE(testing::Message() << elements << " elements, " << test::name_of(prediction) << " predictions, "
                                         << test::name_of(input) << " input");
-        const int64_t slots = elements > 1000 ? 3 : 16;
+        const int64_t slots = elements > 1000 ? 3 : 32;
         RenoiseUpdateCase c(slots, slots + 2, elements, prediction, input);
-        RenoiseUpdateCase judge(slots, slots + 2, elements, prediction, input);
+        RenoiseUpdateCase judge(slots, slots + 2, elements, prediction, DType::kF32);
         test::fill_table(c, slots + 2);
         test::fill_table(judge, slots + 2);
         c.run(run_cpu);
@@ -168,7 +168,8 @@ TEST(RenoiseUpdateCpu, InPlaceGivesTheSameBits) {
     const int32_t row = c.table[s].row;
     if (row < 0) continue;
     for (int64_t n = 0; n < 4097; ++n) {
-      ASSERT_EQ(in_place.latents.at(row * 4097 + n), c.updated.at(row * 4097 + n));
+      const bool guess = (c.table[s].flags & RenoiseSlot::kGuess) != 0;
+      ASSERT_EQ(in_place.latents.at(row * 4097 + n), (guess ? c.latents : c.updated).at(row * 4097 + n));
     }
   }
   EXPECT_EQ(in_place.target.bits(), c.target.bits());
@@ -178,16 +179,16 @@ TEST(RenoiseUpdateCpu, InPlaceGivesTheSameBits) {
 TEST(RenoiseUpdateCpu, TheGuessGoesToTheUnetAndLeavesTheLatentAlone) {
   RenoiseUpdateCase c(2, 2, 100, DType::kF32, DType::kF32);
   for (int32_t s = 0; s < 2; ++s)
-    c.table[static_cast<size_t>(s)] = {.row = s, .flags = RenoiseSlot::kActive, .a = 0.5f, .b = 2.0f};
-  c.args.updated_RN = nullptr;
-  c.args.second_prediction_SN = nullptr;
+    c.table[static_cast<size_t>(s)] = {
+        .row = s, .flags = RenoiseSlot::kActive | RenoiseSlot::kGuess, .a = 0.5f, .b = 2.0f};
   c.args.noise_SN = nullptr;
   c.args.clean_latents_RN = nullptr;
   c.args.target_RN = nullptr;
   c.run(run_cpu);
   for (int64_t i = 0; i < 200; ++i) {
-    EXPECT_EQ(c.unet_input.at(i), 0.5f * c.latents.floats()[i] + 2.0f * c.first.floats()[i]);
+    EXPECT_EQ(c.unet_input.at(i), 0.5f * c.latents.floats()[i] + 2.0f * c.prediction.floats()[i]);
     EXPECT_EQ(c.updated.at(i), RenoiseUpdateCase::kUntouched);
+    EXPECT_EQ(c.kept.at(i), c.prediction.at(i));
   }
 }
 
@@ -217,7 +218,8 @@ TEST(RenoiseUpdateCpu, SameBitsForEveryInstructionSetAndThreadCount) {
         RenoiseUpdateCase c(8, 8, 5003, dtype, dtype);
         test::fill_table(c, 8);
         c.run([&](const RenoiseUpdateArgs& args) { cpu::renoise_update(args, set); });
-        const std::vector<std::vector<unsigned char>> bits = {c.updated.bits(), c.unet_input.bits(), c.target.bits()};
+        const std::vector<std::vector<unsigned char>> bits = {c.updated.bits(), c.unet_input.bits(), c.target.bits(),
+                                                              c.kept.bits()};
         if (wanted.empty()) wanted = bits;
         EXPECT_TRUE(bits == wanted) << cpu::name_of(set) << ", " << threads << " threads";
       }
@@ -233,8 +235,8 @@ TEST(RenoiseUpdateCpu, NonFinitePredictionsPassThrough) {
                 .b = 0.1f,
                 .target_x = 1.0,
                 .target_x0 = -0.5};
-  c.first.set(7, std::numeric_limits<float>::quiet_NaN());
-  c.second.set(39, std::numeric_limits<float>::infinity());
+  c.prediction.set(7, std::numeric_limits<float>::quiet_NaN());
+  c.kept.set(39, std::numeric_limits<float>::infinity());
   c.run(run_cpu);
   for (int64_t n = 0; n < 40; ++n) {
     EXPECT_EQ(std::isfinite(c.updated.at(n)), n != 7 && n != 39) << n;

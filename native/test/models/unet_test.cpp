@@ -254,6 +254,47 @@ TEST_P(Family, WithoutAdaptersItIsTheModelUnderneath) {
   EXPECT_TRUE(identical(run_forward(*policy, c), run_forward(*plain, c)));
 }
 
+// ---- keys and values of the text, made beforehand
+
+TEST_P(Family, KeysAndValuesOfTheTextMadeBeforehandGiveTheSameBits) {
+  for (const at::ScalarType precision : {at::kFloat, at::kBFloat16}) {
+    const auto unet = adapted_unet(golden, precision);
+    const UNetCase c = golden_case(golden, 0, precision);
+    at::Tensor made[2];
+    for (const bool adapters : {false, true}) {
+      const c10::InferenceMode mode;
+      at::Tensor& keys_values = made[adapters ? 1 : 0];
+      keys_values = unet->text_keys_values(c.inputs.encoder_hidden_states_BTD.value, adapters);
+      EXPECT_EQ(keys_values.size(2), unet->text_keys_values_channels());
+      UNetCase with = c;
+      with.inputs.encoder_hidden_states_BTD = {};
+      with.inputs.text_keys_values_BTK = keys_values;
+      EXPECT_TRUE(identical(run_forward(*unet, with, adapters), run_forward(*unet, c, adapters)));
+      // Every one of them is used, and by rows: the last row's changes its own picture alone.
+      const int64_t last = keys_values.size(0) - 1;
+      with.inputs.text_keys_values_BTK = keys_values.clone();
+      with.inputs.text_keys_values_BTK[last].mul_(1.5);
+      const at::Tensor changed = run_forward(*unet, with, adapters), own = run_forward(*unet, c, adapters);
+      EXPECT_FALSE(identical(changed[last], own[last]));
+      for (int64_t row = 0; row < last; ++row) EXPECT_TRUE(identical(changed[row], own[row]));
+    }
+    EXPECT_GT(relative_error(made[1], made[0]), 1e-2) << "adapters on to_k and to_v are left out";
+  }
+}
+
+TEST_P(Family, KeysAndValuesMadeBeforehandAreRefusedWhereGradientsAreWanted) {
+  const auto unet = golden_unet(golden, {});
+  UNetCase c = golden_case(golden, 0);
+  const c10::InferenceMode mode;
+  const at::Tensor keys_values = unet->text_keys_values(c.inputs.encoder_hidden_states_BTD.value, false);
+  c.inputs.text_keys_values_BTK = keys_values;
+  EXPECT_THROW(run_forward(*unet, c), ShapeMismatch) << "states too";
+  c.inputs.encoder_hidden_states_BTD = {};
+  EXPECT_THROW(run_backward(*unet, c), std::logic_error);
+  c.inputs.text_keys_values_BTK = keys_values.narrow(2, 1, keys_values.size(2) - 1);
+  EXPECT_THROW(run_forward(*unet, c), ShapeMismatch);
+}
+
 // ---- bf16
 
 TEST_P(Family, InBf16ErrsNoMoreThanDiffusers) {

@@ -338,4 +338,10 @@ void adafactor(const AdafactorArgs& args, InstructionSet set) {
   }
 }
 
+void adafactor_group(const AdafactorGroupArgs& group, InstructionSet set) {
+  for (int64_t i = 0; i < group.count; ++i) {
+    adafactor(adafactor_args(group, group.tensors[i]), set);
+  }
+}
+
 }  // namespace smpo::kernels::cpu

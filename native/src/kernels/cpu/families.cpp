@@ -3,6 +3,7 @@
 #include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
+#include "kernels/epilogue.h"
 #include "kernels/geglu.h"
 #include "kernels/grad_norm.h"
 #include "kernels/group_norm_silu.h"
@@ -25,9 +26,11 @@ void run(const Args& args, cuda::Stream) {
 
 const Families& families() {
   static constexpr Families kFamilies{
-      .adafactor = run<AdafactorArgs, adafactor>,
+      .adafactor_group = run<AdafactorGroupArgs, adafactor_group>,
       .adamw = run<AdamWArgs, adamw>,
       .ema_update = run<EmaUpdateArgs, ema_update>,
+      .epilogue = run<EpilogueArgs, epilogue>,
+      .epilogue_backward = run<EpilogueBackwardArgs, epilogue_backward>,
       .geglu = run<GegluArgs, geglu>,
       .geglu_backward = run<GegluBackwardArgs, geglu_backward>,
       .grad_norm = run<GradNormArgs, grad_norm>,

@@ -63,12 +63,12 @@ template <class Prediction>
 void step(const RenoiseUpdateArgs& args, const RenoiseSlot& slot, int64_t by_slot, int64_t by_row, int64_t count,
           InstructionSet set, float* x) {
   const float* latents = args.latents_RN + by_row;
-  const Prediction* first = static_cast<const Prediction*>(args.first_prediction_SN) + by_slot;
+  const Prediction* prediction = static_cast<const Prediction*>(args.prediction_SN) + by_slot;
   if (slot.flags & RenoiseSlot::kAverage) {
-    const Prediction* second = static_cast<const Prediction*>(args.second_prediction_SN) + by_slot;
-    run_for<AveragedStepChunk<Prediction>>(set, latents, first, second, slot.a, slot.b, count, x);
+    const Prediction* kept = static_cast<const Prediction*>(args.kept_prediction_SN) + by_slot;
+    run_for<AveragedStepChunk<Prediction>>(set, latents, prediction, kept, slot.a, slot.b, count, x);
   } else {
-    run_for<StepChunk<Prediction>>(set, latents, first, slot.a, slot.b, count, x);
+    run_for<StepChunk<Prediction>>(set, latents, prediction, slot.a, slot.b, count, x);
   }
   if (slot.flags & RenoiseSlot::kNoise) {
     run_for<AddScaledChunk>(set, slot.noise_scale, args.noise_SN + by_slot, count, x);
@@ -92,7 +92,11 @@ void update_chunk(const RenoiseUpdateArgs& args, int64_t s, int64_t begin, int64
     step<BFloat16>(args, slot, by_slot, by_row, count, set, x);
   }
 
-  if (args.updated_RN != nullptr) {
+  if (slot.flags & RenoiseSlot::kGuess) {
+    const int64_t bytes = size_of(args.prediction_dtype);
+    std::copy_n(static_cast<const char*>(args.prediction_SN) + by_slot * bytes, count * bytes,
+                static_cast<char*>(args.kept_prediction_SN) + by_slot * bytes);
+  } else if (args.updated_RN != nullptr) {
     std::copy_n(x, count, args.updated_RN + by_row);
   }
   if (args.unet_input_SN != nullptr) {

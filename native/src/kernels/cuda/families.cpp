@@ -3,6 +3,7 @@
 #include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
+#include "kernels/epilogue.h"
 #include "kernels/geglu.h"
 #include "kernels/grad_norm.h"
 #include "kernels/group_norm_silu.h"
@@ -16,9 +17,11 @@ namespace smpo::kernels::cuda {
 
 const Families& families() {
   static constexpr Families kFamilies{
-      .adafactor = adafactor,
+      .adafactor_group = adafactor_group,
       .adamw = adamw,
       .ema_update = ema_update,
+      .epilogue = epilogue,
+      .epilogue_backward = epilogue_backward,
       .geglu = geglu,
       .geglu_backward = geglu_backward,
       .grad_norm = grad_norm,

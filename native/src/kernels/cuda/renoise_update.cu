@@ -9,11 +9,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kPerThread = 4;
 
-template <class Prediction>
-__device__ __forceinline__ float prediction_at(const void* tensor, int64_t i) {
-  return to_float(static_cast<const Prediction*>(tensor)[i]);
-}
-
 /// grid.x covers the elements of a latent, grid.y the slots.
 template <class Prediction, class Input>
 __global__ void update(RenoiseUpdateArgs args) {
@@ -21,6 +16,8 @@ __global__ void update(RenoiseUpdateArgs args) {
   if (slot.row < 0) {
     return;
   }
+  const Prediction* prediction_SN = static_cast<const Prediction*>(args.prediction_SN);
+  Prediction* kept_SN = static_cast<Prediction*>(args.kept_prediction_SN);
   const int64_t slot_begin = blockIdx.y * args.elements;
   const int64_t row_begin = slot.row * args.elements;
   for (int64_t n = grid_index(); n < args.elements; n += grid_stride()) {
@@ -28,17 +25,18 @@ __global__ void update(RenoiseUpdateArgs args) {
     const int64_t by_row = row_begin + n;
     float x = args.latents_RN[by_row];
     if (slot.flags & RenoiseSlot::kActive) {
-      float e = prediction_at<Prediction>(args.first_prediction_SN, by_slot);
+      float e = to_float(prediction_SN[by_slot]);
       if (slot.flags & RenoiseSlot::kAverage) {
-        const float second = prediction_at<Prediction>(args.second_prediction_SN, by_slot);
-        e = rounded::multiply(0.5f, rounded::add(e, second));
+        e = rounded::multiply(0.5f, rounded::add(e, to_float(kept_SN[by_slot])));
       }
       x = rounded::add(rounded::multiply(slot.a, x), rounded::multiply(slot.b, e));
       if (slot.flags & RenoiseSlot::kNoise) {
         x = rounded::multiply_add(slot.noise_scale, args.noise_SN[by_slot], x);
       }
     }
-    if (args.updated_RN != nullptr) {
+    if (slot.flags & RenoiseSlot::kGuess) {
+      kept_SN[by_slot] = prediction_SN[by_slot];
+    } else if (args.updated_RN != nullptr) {
       args.updated_RN[by_row] = x;
     }
     if (args.unet_input_SN != nullptr) {

@@ -15,16 +15,21 @@ void renoise_update(const RenoiseUpdateArgs& args) {
       const int64_t by_row = slot.row * args.elements + n;
       double x = args.latents_RN[by_row];
       if (slot.flags & RenoiseSlot::kActive) {
-        double e = load(args.first_prediction_SN, args.prediction_dtype, by_slot);
+        double e = load(args.prediction_SN, args.prediction_dtype, by_slot);
         if (slot.flags & RenoiseSlot::kAverage) {
-          e = (e + load(args.second_prediction_SN, args.prediction_dtype, by_slot)) / 2;
+          e = (e + load(args.kept_prediction_SN, args.prediction_dtype, by_slot)) / 2;
         }
         x = slot.a * x + slot.b * e;
         if (slot.flags & RenoiseSlot::kNoise) {
           x += static_cast<double>(slot.noise_scale) * args.noise_SN[by_slot];
         }
       }
-      if (args.updated_RN != nullptr) {
+      const bool guess = (slot.flags & RenoiseSlot::kGuess) != 0;
+      if (guess) {
+        store(args.kept_prediction_SN, args.prediction_dtype, by_slot,
+              load(args.prediction_SN, args.prediction_dtype, by_slot));
+      }
+      if (args.updated_RN != nullptr && !guess) {
         args.updated_RN[by_row] = static_cast<float>(x);
       }
       if (args.unet_input_SN != nullptr) {

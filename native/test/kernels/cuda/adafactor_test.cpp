@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <sstream>
 #include <vector>
 
@@ -31,6 +32,33 @@ struct Device {
   test::DeviceBuffer<BFloat16> bf16_copy;
   test::DeviceBuffer<double> workspace;
 };
+
+/// A table on the device, and what belongs to it.
+struct Table {
+  Table(std::vector<AdafactorTensor> of, const AdafactorArgs& rule, bool copies)
+      : group{.count = static_cast<int64_t>(of.size()), .rule = rule, .copies = copies} {
+    adafactor_place(of.data(), group.count, group.units);
+    tensors = std::make_unique<test::DeviceBuffer<AdafactorTensor>>(of);
+    group.tensors = tensors->data();
+  }
+
+  AdafactorGroupArgs group;
+  std::unique_ptr<test::DeviceBuffer<AdafactorTensor>> tensors;
+};
+
+AdafactorTensor tensor_of(Device& device, const AdafactorShape& shape) {
+  AdafactorArgs args;
+  test::attach(args, device, shape);
+  return {.shape = shape,
+          .parameter = args.parameter,
+          .gradient = args.gradient,
+          .m = args.m,
+          .row = args.row,
+          .column = args.column,
+          .v = args.v,
+          .compute = device.bf16_copy.data(),
+          .workspace = device.workspace.data()};
+}
 
 AdafactorState run_cpu(const AdafactorState& before, AdafactorArgs args) {
   AdafactorState after = before;
@@ -71,10 +99,8 @@ TEST(AdafactorCuda, SameBitsAsTheCpu) {
         test::name(title, shape) << (scaled ? " scaled" : "") << ", misaligned by " << misalign;
         SCOPED_TRACE(title.str());
         Device device(before, misalign);
-        test::attach(args, device, shape);
-        args.compute = device.bf16_copy.data();
-        args.workspace = device.workspace.data();
-        cuda::adafactor(args, nullptr);
+        const Table table({tensor_of(device, shape)}, args, /*copies=*/true);
+        cuda::adafactor_group(table.group, nullptr);
         expect_same_bits(device, wanted);
       };
       if (shape.elements() < 2000) {
@@ -82,6 +108,31 @@ TEST(AdafactorCuda, SameBitsAsTheCpu) {
       } else {
         run(0);
       }
+    }
+  }
+}
+
+/// All shapes as one group, empty ones among them: every block must find whose work it has.
+TEST(AdafactorCuda, AllTensorsAtOnceHaveTheBitsOfEachAlone) {
+  SMPO_NEEDS_DEVICE();
+  for (const bool scaled : {false, true}) {
+    const AdafactorArgs args = test::adafactor_settings(scaled);
+    std::vector<AdafactorState> wanted;
+    std::vector<std::unique_ptr<Device>> devices;
+    std::vector<AdafactorTensor> tensors;
+    for (const AdafactorShape& shape : test::adafactor_shapes()) {
+      const AdafactorState before = test::adafactor_state(shape, scaled, static_cast<uint32_t>(10 * tensors.size()));
+      wanted.push_back(run_cpu(before, args));
+      devices.push_back(std::make_unique<Device>(before, tensors.size() % 2));
+      tensors.push_back(tensor_of(*devices.back(), shape));
+    }
+    const Table table(tensors, args, /*copies=*/true);
+    cuda::adafactor_group(table.group, nullptr);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      std::ostringstream title;
+      test::name(title, wanted[i].shape);
+      SCOPED_TRACE(title.str());
+      expect_same_bits(*devices[i], wanted[i]);
     }
   }
 }
@@ -95,11 +146,9 @@ TEST(AdafactorCuda, WritesNothingWhenTheGradientIsNotFinite) {
     AdafactorState before = test::adafactor_state(shape, true);
     Device device(before, 0);
     AdafactorArgs args = test::adafactor_settings(true);
-    test::attach(args, device, shape);
-    args.compute = device.bf16_copy.data();
-    args.workspace = device.workspace.data();
     args.finite = finite.data();
-    cuda::adafactor(args, nullptr);
+    const Table table({tensor_of(device, shape)}, args, /*copies=*/true);
+    cuda::adafactor_group(table.group, nullptr);
     before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // as DeviceBuffer left it
     expect_same_bits(device, before);
   }

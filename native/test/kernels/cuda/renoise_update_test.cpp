@@ -27,8 +27,8 @@ void run_on_device(const RenoiseUpdateArgs& host, int64_t rows, size_t misalign)
     args.latents_RN = staging.in(host.latents_RN, by_row);
     args.updated_RN = staging.out(host.updated_RN, by_row);
   }
-  args.first_prediction_SN = staging.in(host.first_prediction_SN, by_slot, size_of(host.prediction_dtype));
-  args.second_prediction_SN = staging.in(host.second_prediction_SN, by_slot, size_of(host.prediction_dtype));
+  args.prediction_SN = staging.in(host.prediction_SN, by_slot, size_of(host.prediction_dtype));
+  args.kept_prediction_SN = staging.out(host.kept_prediction_SN, by_slot, size_of(host.prediction_dtype));
   args.noise_SN = staging.in(host.noise_SN, by_slot);
   args.clean_latents_RN = staging.in(host.clean_latents_RN, by_row);
   args.unet_input_SN = staging.out(host.unet_input_SN, by_slot, size_of(host.unet_input_dtype));
@@ -38,7 +38,7 @@ void run_on_device(const RenoiseUpdateArgs& host, int64_t rows, size_t misalign)
 }
 
 std::vector<std::vector<unsigned char>> bits_of(const RenoiseUpdateCase& c) {
-  return {c.updated.bits(), c.unet_input.bits(), c.target.bits()};
+  return {c.updated.bits(), c.unet_input.bits(), c.target.bits(), c.kept.bits()};
 }
 
 TEST(RenoiseUpdateCuda, SameBitsAsTheCpuAndCloseToTheReference) {
@@ -49,8 +49,8 @@ TEST(RenoiseUpdateCuda, SameBitsAsTheCpuAndCloseToTheReference) {
         if (elements > 4097) continue;
         SCOPED_TRACE(testing::Message() << elements << " elements, " << test::name_of(prediction) << " predictions, "
                                         << test::name_of(input) << " input");
-        const int64_t slots = elements > 1000 ? 3 : 16;
-        RenoiseUpdateCase judge(slots, slots + 2, elements, prediction, input);
+        const int64_t slots = elements > 1000 ? 3 : 32;
+        RenoiseUpdateCase judge(slots, slots + 2, elements, prediction, DType::kF32);
         test::fill_table(judge, slots + 2);
         judge.run([](const RenoiseUpdateArgs& args) { reference::renoise_update(args); });
         RenoiseUpdateCase on_cpu(slots, slots + 2, elements, prediction, input);
@@ -88,16 +88,16 @@ TEST(RenoiseUpdateCuda, InPlaceAndWithoutOptionalOutputsInEveryOrder) {
 
   RenoiseUpdateCase guess(2, 2, N, DType::kF32, DType::kF32);
   for (int32_t s = 0; s < 2; ++s) {
-    guess.table[static_cast<size_t>(s)] = {.row = s, .flags = RenoiseSlot::kActive, .a = 0.5f, .b = 2.0f};
+    guess.table[static_cast<size_t>(s)] = {
+        .row = s, .flags = RenoiseSlot::kActive | RenoiseSlot::kGuess, .a = 0.5f, .b = 2.0f};
   }
   guess.args.updated_RN = nullptr;
-  guess.args.second_prediction_SN = nullptr;
   guess.args.noise_SN = nullptr;
   guess.args.clean_latents_RN = nullptr;
   guess.args.target_RN = nullptr;
   guess.run([](const RenoiseUpdateArgs& args) { run_on_device(args, 2, 0); });
   for (int64_t i = 0; i < 2 * N; ++i) {
-    ASSERT_EQ(guess.unet_input.at(i), 0.5f * guess.latents.floats()[i] + 2.0f * guess.first.floats()[i]);
+    ASSERT_EQ(guess.unet_input.at(i), 0.5f * guess.latents.floats()[i] + 2.0f * guess.prediction.floats()[i]);
   }
 }
 

@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -68,9 +69,9 @@ public final class DemoFiles {
     }
 
     /// The prompts in the form of Parti's: a header, then a prompt and its category on each line. All held-out
-    /// captions of one and of equal objects, and of those of two objects as many as are asked for, evenly.
+    /// captions of one and of equal objects, and [#TWO_OBJECTS] of those of two.
     ///
-    /// @param every 1: all of these; n: only every nth of each category
+    /// @param every 1: all of these; n: an nth of each category
     public static String prompts(int every) {
         if (every < 1) {
             throw new IllegalArgumentException("every: expected 1 or more, got " + every);
@@ -93,13 +94,15 @@ public final class DemoFiles {
         StringBuilder lines = new StringBuilder("Prompt\tCategory\n");
         scenes.forEach((category, all) -> {
             int count = (category == Category.TWO ? twoObjects : all.size()) / every;
-            for (int i = 0; i < count; i++) {
-                Scene scene = all.get(Math.toIntExact((long) i * all.size() / count));
-                lines.append(scene.caption())
-                        .append('\t')
-                        .append(category.words)
-                        .append('\n');
-            }
+            // In the order of their digests: that of the scenes would take those next to each other.
+            all.stream()
+                    .map(Scene::caption)
+                    .sorted(Comparator.comparing(caption -> Digest.sha256(caption.getBytes(StandardCharsets.UTF_8))))
+                    .limit(count)
+                    .forEach(caption -> lines.append(caption)
+                            .append('\t')
+                            .append(category.words)
+                            .append('\n'));
         });
         return lines.toString();
     }

@@ -382,9 +382,9 @@ public final class Evaluation {
                 result.comparisons().stream().map(Comparison::json).toList());
         json.put("agreements", result.agreements().stream().map(Agreement::json).toList());
         Json.write(folder.json(), json);
-        AtomicFiles.write(
-                folder.html(),
-                new EvaluationReport(results, result, measures, madeBy, evaluation, folder.root()).html());
+        EvaluationReport report = new EvaluationReport(results, result, measures, madeBy, evaluation, folder.root());
+        new EvaluationExcerpt(results, report).write(folder.root());
+        AtomicFiles.write(folder.html(), report.html());
         return result;
     }
 }

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.smpo.io.Png;
@@ -39,7 +40,7 @@ final class EvaluationReport {
     private static final int MOST_PICTURES = 400;
 
     /// Of the pictures that are drawn by lot.
-    private static final int LOT = 1;
+    static final int LOT = 1;
 
     private final Results results;
     private final EvaluationRequest request;
@@ -139,11 +140,23 @@ final class EvaluationReport {
         return interval.times(scale(measure)).text(digits(measure));
     }
 
-    private String difference(Measure.Source measure, Interval interval) {
+    /// With its interval.
+    String mean(Measure.Source measure, EvaluatedModel model) {
+        return value(
+                measure,
+                result.figures(measure.name(), model.name()).orElseThrow().mean());
+    }
+
+    /// A model beside the first one; none of the first itself.
+    Optional<Comparison> againstBase(Measure.Source measure, EvaluatedModel model) {
+        return result.comparison(measure.name(), model.name(), base().name());
+    }
+
+    String difference(Measure.Source measure, Interval interval) {
         return interval.times(scale(measure)).signed(digits(measure));
     }
 
-    private static String percent(Interval share) {
+    static String percent(Interval share) {
         return share.times(100).text(1);
     }
 
@@ -199,11 +212,9 @@ final class EvaluationReport {
         List<List<String>> rows = new ArrayList<>();
         for (EvaluatedModel model : request.models()) {
             List<String> row = new ArrayList<>(List.of(model.name()));
-            row.add(value(
-                    measure,
-                    result.figures(measure.name(), model.name()).orElseThrow().mean()));
+            row.add(mean(measure, model));
             if (compares()) {
-                row.addAll(result.comparison(measure.name(), model.name(), base().name())
+                row.addAll(againstBase(measure, model)
                         .map(one -> comparison(measure, one))
                         .orElse(Collections.nCopies(COMPARED.size(), "")));
             }
@@ -556,22 +567,33 @@ final class EvaluationReport {
                             ? value == 1 ? "✓ right" : "✗ wrong"
                             : measure.name() + " " + Interval.number(value, digits(measure)));
         }
-        RgbImage image = Png.read(root.resolve(results.file(model, at))).image();
-        int longest = Math.max(image.width(), image.height());
-        if (longest > THUMBNAIL) {
-            image = Resample.resize(
-                    image,
-                    Math.max(1, image.width() * THUMBNAIL / longest),
-                    Math.max(1, image.height() * THUMBNAIL / longest),
-                    Resample.Filter.BICUBIC);
-        }
-        int larger = Math.max(1, SHOWN / Math.max(image.width(), image.height()));
+        RgbImage image = thumbnail(model, at);
+        int larger = larger(image);
         return HtmlPage.Picture.of(
                 new Png(image, Map.of()).bytes(),
                 name + ": " + picture.prompt().text(),
                 larger * image.width(),
                 larger * image.height(),
                 notes);
+    }
+
+    /// A picture, no larger than pages show.
+    RgbImage thumbnail(int model, int at) throws IOException {
+        RgbImage image = Png.read(root.resolve(results.file(model, at))).image();
+        int longest = Math.max(image.width(), image.height());
+        if (longest <= THUMBNAIL) {
+            return image;
+        }
+        return Resample.resize(
+                image,
+                Math.max(1, image.width() * THUMBNAIL / longest),
+                Math.max(1, image.height() * THUMBNAIL / longest),
+                Resample.Filter.BICUBIC);
+    }
+
+    /// How many times a small picture is enlarged.
+    static int larger(RgbImage image) {
+        return Math.max(1, SHOWN / Math.max(image.width(), image.height()));
     }
 
     // ---- again -------------------------------------------------------------------------------------------------
@@ -618,8 +640,9 @@ final class EvaluationReport {
         if (!recipes.isEmpty()) {
             section.folded("Recipes of the training runs", folded -> folded.code("Recipes", recipes));
         }
-        section.text("Beside this page: results.parquet, a row for each model and picture; report.json, every figure;"
-                + " pictures, each with its settings in it.");
+        section.text(
+                "Beside this page: results.parquet, a row for each model and picture; report.json, every figure;"
+                        + " summary.md, gains.svg and strip.png, for a page elsewhere; pictures, each with its settings in it.");
     }
 
     private static String words(String key) {

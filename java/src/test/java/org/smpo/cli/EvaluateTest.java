@@ -131,7 +131,7 @@ final class EvaluateTest {
         assertThat(whole.code()).as(whole.err()).isZero();
         assertThat(whole.out()).contains("reward: b against a: +0.0000 [+0.0000, +0.0000], wins 50.0 % [50.0, 50.0]");
         Map<String, String> expected = left(out);
-        assertThat(expected).hasSize(124);
+        assertThat(expected).hasSize(127);
         Files.move(out, temporary.resolve("whole"));
 
         List<String> command = new ArrayList<>(List.of(

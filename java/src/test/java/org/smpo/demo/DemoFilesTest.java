@@ -65,6 +65,12 @@ final class DemoFilesTest {
         assertThat(prompts.stream().collect(Collectors.groupingBy(Prompt::category, Collectors.counting())))
                 .containsOnly(
                         Map.entry("one object", 12L), Map.entry("equal objects", 12L), Map.entry("two objects", 24L));
+        assertThat(prompts.stream()
+                        .map(prompt -> Scene.parse(prompt.text()))
+                        .filter(Scene.Two.class::isInstance)
+                        .map(scene -> ((Scene.Two) scene).second().colour())
+                        .distinct())
+                .hasSizeGreaterThan(Colour.values().length / 2);
         assertThat(DemoFiles.prompts(2).lines().toList()).hasSize(1 + 6 + 6 + 12);
     }
 
@@ -83,6 +89,6 @@ final class DemoFilesTest {
                         .collect(Collectors.toSet()))
                 .hasSize(DemoRecipe.values().length);
         assertThat(DemoRecipe.SMPO.text(folder, 7, 3).lines().map(String::strip))
-                .contains("steps: 30");
+                .contains("steps: 16");
     }
 }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -14,6 +15,8 @@ import java.util.OptionalLong;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.io.Png;
+import org.smpo.io.RgbImage;
 import org.smpo.model.Prompt;
 import org.smpo.model.TinyModels;
 
@@ -76,6 +79,32 @@ final class EvaluationReportTest {
                         List.of(note)),
                 temporary.resolve("out"),
                 TinyEvaluation.display());
+    }
+
+    /// What is shown elsewhere: names are text there too, and the strip has the pictures themselves.
+    @Test
+    void anExcerptHasTableChartAndStrip() throws IOException {
+        Path folder = evaluate().report().getParent();
+        String table = Files.readString(folder.resolve(EvaluationExcerpt.TABLE));
+        assertThat(table)
+                .contains(
+                        "| model | red | difference | wins, % |",
+                        "| base | ", "3 prompts, 6 pictures", "guidance scale")
+                .doesNotContain(EVIL);
+        String chart = Files.readString(folder.resolve(EvaluationExcerpt.CHART));
+        assertThat(chart).doesNotContain(EVIL).contains("difference from base", "</svg>");
+        assertThat(chart.split("<circle", -1)).hasSize(1 + 2 * 2);
+        RgbImage strip = Png.read(folder.resolve(EvaluationExcerpt.STRIP)).image();
+        int columns = table.split("\n\\* ", -1).length - 1;
+        assertThat(columns).isPositive();
+        assertThat(strip.width() % (columns * 4)).isEqualTo(columns * 4 - 4);
+        assertThat(Arrays.equals(
+                        strip.crop(0, 0, strip.width(), (strip.height() - 8) / 3)
+                                .rgb(),
+                        strip.crop(0, (strip.height() - 8) / 3 + 4, strip.width(), (strip.height() - 8) / 3)
+                                .rgb()))
+                .as("models draw different pictures")
+                .isFalse();
     }
 
     @Test

@@ -163,7 +163,7 @@ final class EvaluationTest {
         run(request, "out");
         Path out = temporary.resolve("out");
         Map<String, String> whole = TinyEvaluation.left(out);
-        assertThat(whole).hasSize(14);
+        assertThat(whole).hasSize(17);
         assertThat(run(request, "out").drawn()).isZero();
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 

@@ -202,9 +202,14 @@ final class Demo implements Callable<Integer> {
         all.add(new Stage("evaluate", null, () -> {
             List<Object> models = new ArrayList<>(List.of("base=" + out.resolve("model")));
             runs.forEach(run -> models.add(run.runName() + "=" + out.resolve(run.runName())));
-            return evaluate(models, out.resolve(PROMPTS), seed, out.resolve("report"));
+            return evaluate(models, out.resolve(PROMPTS), seed, out.resolve(report()));
         }));
         return all;
+    }
+
+    /// Another set of runs is another report: the first one stays.
+    private String report() {
+        return "report" + (quick || inversions ? "" : "-no-inversions") + (ownPictures ? "-own-pictures" : "");
     }
 
     private List<Object> evaluate(List<Object> models, Path prompts, long first, Path target) {

@@ -1,6 +1,6 @@
 """A small CLIP vocabulary, and the ids that transformers 5.23.0 (tokenizers 0.23.3) gives to 6,000 strings.
 
-    python tools/golden/clip_tokenizer.py     writes java/src/test/resources/org/smpo/model/tokenizer/
+    python tools/golden/clip_tokenizer.py     writes java/src/test/resources/org/smpo/network/tokenizer/
 
 The vocabulary has the layout of OpenAI's: 256 byte tokens, the same 256 with </w>, one token per merge in order of rank, then
 <|startoftext|> and <|endoftext|>. Its merges are trained on text generated here, with pieces of many scripts, so that
@@ -27,7 +27,7 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/model/tokenizer"
+OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/network/tokenizer"
 MERGES = 2800
 STRINGS = 6000
 START, END = "<|startoftext|>", "<|endoftext|>"

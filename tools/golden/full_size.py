@@ -35,7 +35,7 @@ RANK, KEPT = 4, 4096
 
 def config(family):
     name, _ = SIZES[family]
-    unet = json.loads((ROOT / f"java/src/main/resources/org/smpo/model/{name}.json").read_text())["unet"]
+    unet = json.loads((ROOT / f"java/src/main/resources/org/smpo/checkpoint/{name}.json").read_text())["unet"]
     return {k: v for k, v in unet.items() if not k.startswith("_")}
 
 
@@ -108,7 +108,7 @@ def ours(family, scratch, precision, library):
     subprocess.run(
         [
             java, "-Xmx2g", "--enable-native-access=ALL-UNNAMED", f"-Dsmpo.library={library}",
-            "-cp", f"{target}/classes:{target}/test-classes:{target}/lib/*", "org.smpo.model.FullSize",
+            "-cp", f"{target}/classes:{target}/test-classes:{target}/lib/*", "org.smpo.generate.FullSize",
             scratch / "unet", scratch / "inputs.safetensors", scratch / f"ours-{precision}.safetensors", precision,
             "adapters" if family == "sdxl" else "parameters",
         ],

@@ -1,9 +1,9 @@
 """Parameter tables of the published models and their names in single-file checkpoints, by diffusers and transformers.
 
-    python tools/golden/models.py        writes java/src/test/resources/org/smpo/model/{golden.json, SHA256SUMS}
+    python tools/golden/models.py        writes java/src/test/resources/org/smpo/checkpoint/{golden.json, SHA256SUMS}
 
 Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.11.0. Models are made on the meta device from the configs in
-java/src/main/resources/org/smpo/model. For each component: how many tensors and numbers, and SHA-256 over the lines
+java/src/main/resources/org/smpo/checkpoint. For each component: how many tensors and numbers, and SHA-256 over the lines
 `name d0,d1,...` in torch's order. For UNet and VAE also SHA-256 over the sorted lines `checkpoint's name=diffusers' name`:
 the checkpoint's names come from the loops of CompVis' UNetModel and of its autoencoder, written out below, and diffusers'
 own conversion says what each of them becomes.
@@ -25,8 +25,8 @@ from transformers import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "java/src/main/resources/org/smpo/model"
-OUT = ROOT / "java/src/test/resources/org/smpo/model"
+CONFIGS = ROOT / "java/src/main/resources/org/smpo/checkpoint"
+OUT = ROOT / "java/src/test/resources/org/smpo/checkpoint"
 
 VISIONS = {
     "vision_l": dict(

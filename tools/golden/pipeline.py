@@ -1,6 +1,6 @@
 """Golden latents and pictures of diffusers' text-to-image pipelines on tiny models of SD 1, SD 2 and SDXL base.
 
-    python tools/golden/pipeline.py      writes java/src/test/resources/org/smpo/model/pipeline/{pipeline.json,
+    python tools/golden/pipeline.py      writes java/src/test/resources/org/smpo/generate/pipeline/{pipeline.json,
                                          pipeline.safetensors, SHA256SUMS}
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2. Weights, adapters and initial latents come from
@@ -47,8 +47,8 @@ import synthetic
 from unet import FAMILIES
 from vae_clip import VAES, text_name
 
-RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/model"
-OUT = RESOURCES / "pipeline"
+RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo"
+OUT = RESOURCES / "generate/pipeline"
 HEIGHT, WIDTH, STEPS = 48, 40, 20
 SAMPLERS = dict(ddim=DDIMScheduler, euler=EulerDiscreteScheduler, dpmpp_2m=DPMSolverMultistepScheduler, pndm=PNDMScheduler)
 
@@ -134,8 +134,8 @@ ADAPTED = {
 def tokenizer(folder, config):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("vocab.json", "merges.txt"):
-        (folder / name).write_bytes((RESOURCES / "tokenizer" / name).read_bytes())
-    (folder / "tokenizer_config.json").write_bytes((RESOURCES / "tokenizer" / config).read_bytes())
+        (folder / name).write_bytes((RESOURCES / "network/tokenizer" / name).read_bytes())
+    (folder / "tokenizer_config.json").write_bytes((RESOURCES / "network/tokenizer" / config).read_bytes())
     return CLIPTokenizer.from_pretrained(str(folder))
 
 

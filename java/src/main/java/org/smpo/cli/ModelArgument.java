@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.smpo.checkpoint.SingleFile;
 import org.smpo.evaluate.EvaluatedModel;
-import org.smpo.model.SingleFile;
 import org.smpo.train.FinishedRun;
 
 /// A model of a command line: `[NAME=]PATH[+LORA[:WEIGHT]]...`, the path of a diffusers folder, a checkpoint, or the

@@ -4,10 +4,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.smpo.model.ImageRequest;
-import org.smpo.model.Precision;
-import org.smpo.model.Prompt;
-import org.smpo.model.SamplerName;
+import org.smpo.generate.ImageRequest;
+import org.smpo.generate.SamplerName;
+import org.smpo.network.Precision;
+import org.smpo.network.Prompt;
 
 /// How the pictures of an evaluation are drawn, the same for all models.
 ///

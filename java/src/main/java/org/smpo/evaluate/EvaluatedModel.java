@@ -9,16 +9,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import org.smpo.checkpoint.Component;
+import org.smpo.checkpoint.LoraFile;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.checkpoint.ModelFolder;
+import org.smpo.checkpoint.OpaqueConfig;
+import org.smpo.checkpoint.SingleFile;
+import org.smpo.generate.TextToImage;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
-import org.smpo.model.Component;
-import org.smpo.model.LoraFile;
-import org.smpo.model.ModelFiles;
-import org.smpo.model.ModelFolder;
-import org.smpo.model.OpaqueConfig;
-import org.smpo.model.Precision;
-import org.smpo.model.SingleFile;
-import org.smpo.model.TextToImage;
+import org.smpo.network.Precision;
 
 /// A model that is evaluated.
 ///

@@ -9,16 +9,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.generate.GeneratedImage;
+import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.ImageSettings;
 import org.smpo.io.Json;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
-import org.smpo.model.GeneratedImage;
-import org.smpo.model.ModelFiles;
-import org.smpo.model.Prompt;
-import org.smpo.model.TextToImage;
+import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
 /// Runs an evaluation: every model draws every picture, every measure looks at each, and a report says what differs.

@@ -10,7 +10,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
-import org.smpo.model.Prompt;
+import org.smpo.network.Prompt;
 
 /// What an evaluation is.
 ///

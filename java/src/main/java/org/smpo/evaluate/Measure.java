@@ -3,7 +3,7 @@ package org.smpo.evaluate;
 import java.io.IOException;
 import java.util.List;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Prompt;
+import org.smpo.network.Prompt;
 
 /// What looks at a picture of a caption and says a number; higher is better. Belongs to the thread that opened it.
 ///

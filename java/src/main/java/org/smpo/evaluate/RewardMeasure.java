@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.Objects;
 import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Precision;
-import org.smpo.model.Prompt;
+import org.smpo.network.Precision;
+import org.smpo.network.Prompt;
 import org.smpo.reward.PickScore;
 import org.smpo.reward.Reward;
 

@@ -8,7 +8,7 @@ import org.smpo.demo.SceneChecker;
 import org.smpo.demo.ScenePainter;
 import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Prompt;
+import org.smpo.network.Prompt;
 
 /// The demo's checker as a measure: 1 when a picture keeps everything that its caption says, 0 when it does not. It
 /// reads pixels by rules and was never trained, nor was anything trained on it.

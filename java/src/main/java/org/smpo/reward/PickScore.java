@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.smpo.io.RgbImage;
-import org.smpo.model.ClipModel;
-import org.smpo.model.Precision;
+import org.smpo.network.ClipModel;
+import org.smpo.network.Precision;
 
 /// The cosine between a caption's and a picture's CLIP embeddings.
 ///

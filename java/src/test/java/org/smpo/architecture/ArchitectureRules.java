@@ -29,7 +29,7 @@ final class ArchitectureRules {
     static final Map<String, Set<String>> IMPORTS = table();
 
     /// Everything but the JDK is out of reach of these.
-    static final Set<String> JDK_ONLY = Set.of("random", "schedule", "objective", "ffi");
+    static final Set<String> JDK_ONLY = Set.of("random", "schedule", "objective");
 
     /// Pure mathematics: no files, no network, no foreign memory.
     static final Set<String> PURE = Set.of("random", "schedule", "objective");
@@ -45,18 +45,35 @@ final class ArchitectureRules {
         imports.put("objective", Set.of());
         imports.put("io", Set.of());
         imports.put("report", Set.of());
-        imports.put("ffi", Set.of());
+        imports.put("ffi", Set.of("schedule", "objective", "io"));
         imports.put("doctor", Set.of("ffi"));
+        imports.put("checkpoint", Set.of("io", "schedule"));
+        imports.put("network", Set.of("ffi", "checkpoint", "io", "schedule"));
+        imports.put("generate", Set.of("network", "checkpoint", "schedule", "io", "ffi"));
         imports.put("data", Set.of("io", "objective"));
-        imports.put("model", Set.of("ffi", "io", "schedule", "objective"));
-        imports.put("cache", Set.of("io", "model", "data"));
-        imports.put("reward", Set.of("model", "data", "io"));
+        imports.put("cache", Set.of("data", "network", "checkpoint", "io", "ffi"));
+        imports.put("reward", Set.of("network", "checkpoint", "data", "io", "ffi"));
+        imports.put("recipe", Set.of("data", "objective", "schedule", "io"));
+        imports.put("demo", Set.of("io"));
         imports.put(
                 "train",
-                Set.of("schedule", "objective", "io", "report", "ffi", "data", "model", "cache", "reward", "recipe"));
-        imports.put("evaluate", Set.of("model", "reward", "data", "schedule", "report", "io", "demo"));
-        imports.put("recipe", Set.of("objective", "schedule", "io"));
-        imports.put("demo", Set.of("io"));
+                Set.of(
+                        "schedule",
+                        "objective",
+                        "io",
+                        "report",
+                        "ffi",
+                        "data",
+                        "checkpoint",
+                        "network",
+                        "generate",
+                        "cache",
+                        "reward",
+                        "recipe"));
+        imports.put(
+                "evaluate",
+                Set.of("generate", "network", "checkpoint", "reward", "data", "schedule", "report", "io", "demo"));
+        imports.put("iterate", Set.of("train", "evaluate", "recipe", "generate", "reward", "data", "report", "io"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());
         forCli.remove("ffi");
         imports.put("cli", Set.copyOf(forCli));

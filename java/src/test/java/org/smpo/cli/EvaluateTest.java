@@ -17,11 +17,11 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.model.TinyClip;
-import org.smpo.model.TinyModels;
+import org.smpo.network.TinyClip;
 import org.smpo.train.TinyRun;
 
 /// `smpo evaluate` as a user runs it, on small models with made-up weights.

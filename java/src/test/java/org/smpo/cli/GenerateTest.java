@@ -9,8 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
-import org.smpo.model.TinyModels;
 
 /// `smpo generate` as a user runs it, on a small model with made-up weights.
 final class GenerateTest {

@@ -9,10 +9,10 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.model.Family;
-import org.smpo.model.TinyModels;
 
 /// `smpo inspect` and `smpo convert` as a user runs them.
 final class ModelFilesCommandTest {

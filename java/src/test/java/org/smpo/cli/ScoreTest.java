@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.model.TinyClip;
+import org.smpo.network.TinyClip;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.TinyPairs;
 

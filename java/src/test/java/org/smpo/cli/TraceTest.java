@@ -13,8 +13,8 @@ import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.FloatTensor;
-import org.smpo.model.TinyModels;
 import org.smpo.random.Synthetic;
 
 /// `smpo trace` as a user runs it. Its numbers are held to the published algorithm by `org.smpo.train.TraceTest`.

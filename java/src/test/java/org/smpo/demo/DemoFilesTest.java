@@ -11,10 +11,10 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.model.Family;
-import org.smpo.model.ModelFiles;
-import org.smpo.model.Prompt;
-import org.smpo.model.PromptFile;
+import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.generate.PromptFile;
+import org.smpo.network.Prompt;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 

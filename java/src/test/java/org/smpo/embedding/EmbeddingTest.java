@@ -25,8 +25,8 @@ import java.util.stream.Stream;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.ffi.Engine;
-import org.smpo.model.TinyModels;
 
 /// The product inside somebody else's program (src/test/resources/org/smpo/embedding): compiled against the jar and
 /// run on the JDK of this build, once as a named module, once on the class path.

@@ -15,10 +15,10 @@ import java.util.OptionalLong;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Prompt;
-import org.smpo.model.TinyModels;
+import org.smpo.network.Prompt;
 
 /// The page of a small evaluation that has every section.
 final class EvaluationReportTest {

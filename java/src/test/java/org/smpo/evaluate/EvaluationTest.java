@@ -17,17 +17,17 @@ import java.util.Map;
 import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
+import org.smpo.generate.ImageRequest;
+import org.smpo.generate.SamplerName;
+import org.smpo.generate.TextToImage;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
-import org.smpo.model.ImageRequest;
-import org.smpo.model.Precision;
-import org.smpo.model.Prompt;
-import org.smpo.model.SamplerName;
-import org.smpo.model.TextToImage;
-import org.smpo.model.TinyModels;
+import org.smpo.network.Precision;
+import org.smpo.network.Prompt;
 
 /// Whole evaluations of small models.
 final class EvaluationTest {

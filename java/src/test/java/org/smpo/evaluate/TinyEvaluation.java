@@ -10,13 +10,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import org.smpo.checkpoint.TinyModels;
+import org.smpo.generate.SamplerName;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Precision;
-import org.smpo.model.Prompt;
-import org.smpo.model.SamplerName;
-import org.smpo.model.TinyModels;
+import org.smpo.network.Precision;
+import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
 /// Small models with made-up weights, and measures that look at pixels.

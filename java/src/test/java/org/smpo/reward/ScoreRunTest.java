@@ -18,8 +18,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.io.RgbImage;
-import org.smpo.model.Precision;
-import org.smpo.model.TinyClip;
+import org.smpo.network.Precision;
+import org.smpo.network.TinyClip;
 
 final class ScoreRunTest {
     /// See ClipModelTest.

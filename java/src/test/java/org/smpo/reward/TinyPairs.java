@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
-import org.smpo.model.TinyClip;
+import org.smpo.network.TinyClip;
 
 /// A small data set of preference pairs: the golden's pictures with its captions.
 public final class TinyPairs {

@@ -14,6 +14,11 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.Lora;
+import org.smpo.checkpoint.LoraFile;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.checkpoint.SingleFile;
+import org.smpo.checkpoint.SyntheticWeights;
 import org.smpo.ffi.DType;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
@@ -24,12 +29,7 @@ import org.smpo.ffi.UNetInputs;
 import org.smpo.io.ByteView;
 import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
-import org.smpo.model.Lora;
-import org.smpo.model.LoraFile;
-import org.smpo.model.ModelFiles;
-import org.smpo.model.SingleFile;
-import org.smpo.model.SyntheticWeights;
-import org.smpo.model.UNet;
+import org.smpo.network.UNet;
 import org.smpo.recipe.Recipe;
 
 /// What a run writes is what it trained, in every form; and what it does when it cannot write.

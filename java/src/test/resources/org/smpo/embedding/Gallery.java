@@ -9,11 +9,11 @@ import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.UNetInputs;
 import org.smpo.io.RgbImage;
-import org.smpo.model.ImageRequest;
-import org.smpo.model.ModelFiles;
-import org.smpo.model.Precision;
-import org.smpo.model.TextToImage;
-import org.smpo.model.UNet;
+import org.smpo.generate.ImageRequest;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.network.Precision;
+import org.smpo.generate.TextToImage;
+import org.smpo.network.UNet;
 
 /** Somebody else's program: a UNet's prediction, then a picture, on one engine and on an engine of the model's own. */
 public final class Gallery {

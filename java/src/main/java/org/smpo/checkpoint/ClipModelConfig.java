@@ -1,0 +1,77 @@
+package org.smpo.checkpoint;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+
+/// A whole CLIP model, both towers with their projections: the `config.json` of transformers' `CLIPModel`.
+///
+/// @param text the text tower, with its projection
+/// @param vision the vision tower, with its projection, which is as wide
+/// @param json the file
+/// @param unknownKeys keys that neither CLIPConfig nor its towers take, those of a tower with its section before them
+public record ClipModelConfig(ClipTextConfig text, ClipVisionConfig vision, JsonObject json, List<String> unknownKeys)
+        implements ModelConfig {
+    /// The class that such a config belongs to.
+    static final String CLASS = "CLIPModel";
+
+    /// Width of the embeddings where a config does not say, as in CLIPConfig and both towers'.
+    static final int PROJECTION = 512;
+
+    /// The scalar that cosines are multiplied by the exponential of.
+    public static final String LOGIT_SCALE = "logit_scale";
+
+    private static final List<String> SECTIONS = List.of("text_config", "vision_config");
+
+    public ClipModelConfig {
+        unknownKeys = List.copyOf(unknownKeys);
+    }
+
+    /// Reads a config.
+    ///
+    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
+    /// @throws IOException when the file has another form than a config
+    public static ClipModelConfig parse(JsonObject json) throws IOException {
+        ClipTextConfig text = ClipTextConfig.parse(json, CLASS);
+        ClipVisionConfig vision = ClipVisionConfig.parse(json, CLASS);
+        ConfigReader in = new ConfigReader(json);
+        in.tolerate(ClipTextConfig.TOLERATED);
+        in.tolerate("projection_dim", "text_config", "text_config_dict", "vision_config", "vision_config_dict");
+        List<String> unknown = new ArrayList<>(in.unknown());
+        text.unknownKeys().forEach(key -> unknown.add("text_config." + key));
+        vision.unknownKeys().forEach(key -> unknown.add("vision_config." + key));
+        return new ClipModelConfig(text, vision, json, unknown);
+    }
+
+    /// The part of a config that describes one tower.
+    ///
+    /// Old files say it twice: where there is a `text_config_dict`, transformers takes it, with the defaults
+    /// of the class for what it leaves out, and `text_config` no longer counts.
+    ///
+    /// @param whole whether the file must be that of both towers; else one of the tower alone is returned as it is
+    static JsonObject section(JsonObject json, String name, boolean whole) throws IOException {
+        if (!SECTIONS.contains(name)) {
+            throw new IllegalArgumentException(name);
+        }
+        if (whole && json.has(name + "_dict")) {
+            return json.object(name + "_dict");
+        }
+        if (json.has(name)) {
+            return json.object(name);
+        }
+        return whole ? Json.parseObject(json.source() + " (without " + name + ")", "{}") : json;
+    }
+
+    @Override
+    public Map<String, List<Long>> parameters() {
+        Map<String, List<Long>> all = new LinkedHashMap<>();
+        all.put(LOGIT_SCALE, List.of());
+        all.putAll(text.parameters());
+        all.putAll(vision.parameters());
+        return all;
+    }
+}

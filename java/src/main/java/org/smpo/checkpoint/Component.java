@@ -1,0 +1,142 @@
+package org.smpo.checkpoint;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.smpo.io.DType;
+import org.smpo.io.Digest;
+
+/// One network of a pipeline: its class, its config and its weights.
+///
+/// @param name in the pipeline, such as `unet` or `text_encoder_2`
+/// @param library that has the class: `diffusers`, `transformers`, or the pipeline's own
+/// @param className such as `UNet2DConditionModel`
+/// @param config parsed and checked
+/// @param weights under diffusers' parameter names, in the config's order; all there, with the right shapes
+/// @param files that hold the weights
+public record Component(
+        String name,
+        String library,
+        String className,
+        ModelConfig config,
+        Map<String, Weight> weights,
+        List<Path> files) {
+    private static final int NAMES_IN_MESSAGE = 8;
+
+    public Component {
+        weights = Collections.unmodifiableMap(new LinkedHashMap<>(weights));
+        files = List.copyOf(files);
+    }
+
+    /// Sorts what a file holds by what the config asks for.
+    ///
+    /// @param found weights under diffusers' names
+    /// @param source named in messages
+    /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
+    static Component of(
+            String name,
+            String library,
+            String className,
+            ModelConfig config,
+            Collection<Weight> found,
+            List<Path> files,
+            Object source,
+            String hint)
+            throws ModelException {
+        Map<String, Weight> byName = new LinkedHashMap<>();
+        for (Weight weight : found) {
+            Weight twin = byName.put(weight.name(), weight);
+            if (twin != null) {
+                throw new ModelException(
+                        source, name, "one tensor for " + weight.name(), twin.origin() + " and " + weight.origin());
+            }
+        }
+        if (config instanceof OpaqueConfig) {
+            return new Component(name, library, className, config, byName, files);
+        }
+        Map<String, Weight> ordered = new LinkedHashMap<>();
+        List<String> missing = new ArrayList<>();
+        List<String> wrong = new ArrayList<>();
+        config.parameters().forEach((parameter, shape) -> {
+            Weight weight = byName.remove(parameter);
+            if (weight == null) {
+                missing.add(parameter);
+            } else if (!weight.shape().equals(shape)) {
+                wrong.add(parameter + " is " + weight.shape() + ", expected " + shape);
+            } else if (!Floats.TYPES.contains(weight.dtype())) {
+                wrong.add(parameter + " is " + weight.dtype() + ", expected F16, BF16, F32 or F64");
+            } else {
+                ordered.put(parameter, weight);
+            }
+        });
+        if (!missing.isEmpty() || !wrong.isEmpty() || !byName.isEmpty()) {
+            List<String> unexpected =
+                    byName.values().stream().map(Component::storedName).toList();
+            throw new ModelException(source + ": " + name + ": the weights do not fit the config ("
+                    + config.json().source() + "):" + listed("missing", missing) + listed("unexpected", unexpected)
+                    + listed("wrong", wrong) + hint);
+        }
+        return new Component(name, library, className, config, ordered, files);
+    }
+
+    private static String storedName(Weight weight) {
+        return weight.origin().substring(weight.origin().lastIndexOf(": ") + 2);
+    }
+
+    private static String listed(String what, List<String> names) {
+        if (names.isEmpty()) {
+            return "";
+        }
+        String more = names.size() > NAMES_IN_MESSAGE ? ", ..." : "";
+        return "\n  " + names.size() + " " + what + ": "
+                + names.stream().limit(NAMES_IN_MESSAGE).collect(Collectors.joining(", ")) + more;
+    }
+
+    /// How many numbers the weights hold.
+    public long parameterCount() {
+        return weights.values().stream().mapToLong(Weight::elements).sum();
+    }
+
+    /// Bytes of the weights as stored.
+    public long bytes() {
+        return weights.values().stream().mapToLong(Weight::bytes).sum();
+    }
+
+    /// Parameters by the type in which they are stored.
+    public Map<DType, Long> parametersByType() {
+        return weights.values().stream()
+                .collect(Collectors.groupingBy(Weight::dtype, TreeMap::new, Collectors.summingLong(Weight::elements)));
+    }
+
+    /// SHA-256 over every parameter's name, dtype, shape and bytes in the order of their names: the same however
+    /// the weights are spread over files, and in whichever container. Every element is read, and a value that is
+    /// not finite is an error.
+    ///
+    /// @throws ModelException for a value that is NaN or infinite, naming the tensor
+    public String sha256() throws IOException {
+        Digest digest = new Digest();
+        for (Weight weight : new TreeMap<>(weights).values()) {
+            String header = weight.name() + " " + weight.dtype() + " " + weight.shape() + "\n";
+            digest.update(java.nio.ByteBuffer.wrap(header.getBytes(StandardCharsets.UTF_8)));
+            weight.writeTo(null, digest::update);
+        }
+        return digest.hex();
+    }
+
+    /// Reads every element.
+    ///
+    /// @throws ModelException when one is NaN or infinite, naming the tensor
+    public void requireFinite() throws IOException {
+        for (Weight weight : weights.values()) {
+            weight.requireFinite();
+        }
+    }
+}

@@ -1,0 +1,45 @@
+package org.smpo.checkpoint;
+
+import java.util.List;
+
+/// The model families that we know.
+public enum Family {
+    SD1("Stable Diffusion 1.x", "StableDiffusionPipeline", "sd1"),
+    SD2("Stable Diffusion 2.x", "StableDiffusionPipeline", "sd2"),
+    SDXL("Stable Diffusion XL base", "StableDiffusionXLPipeline", "sdxl"),
+    SDXL_REFINER("Stable Diffusion XL refiner", "StableDiffusionXLImg2ImgPipeline", "sdxl-refiner");
+
+    private final String title;
+    private final String pipelineClass;
+    private final String id;
+
+    Family(String title, String pipelineClass, String id) {
+        this.title = title;
+        this.pipelineClass = pipelineClass;
+        this.id = id;
+    }
+
+    /// For people.
+    public String title() {
+        return title;
+    }
+
+    /// The pipeline that diffusers makes of it.
+    public String pipelineClass() {
+        return pipelineClass;
+    }
+
+    /// As a word of a command line.
+    public String id() {
+        return id;
+    }
+
+    /// The text encoders' names.
+    public List<String> textEncoders() {
+        return switch (this) {
+            case SD1, SD2 -> List.of("text_encoder");
+            case SDXL -> List.of("text_encoder", "text_encoder_2");
+            case SDXL_REFINER -> List.of("text_encoder_2");
+        };
+    }
+}

@@ -1,0 +1,340 @@
+package org.smpo.checkpoint;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import org.smpo.io.DType;
+import org.smpo.io.Safetensors;
+import org.smpo.io.SafetensorsWriter;
+import org.smpo.io.TensorEntry;
+
+/// LoRA files of sd-scripts (kohya), which the web UIs read: `lora_unet_<module>.lora_down.weight`,
+/// `.lora_up.weight` and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's modules have
+/// the names of Stability's code; diffusers' names are read there too.
+public final class KohyaFile {
+    /// Names that hold underscores themselves; every other underscore was a dot.
+    private static final Set<String> WORDS = Set.of(
+            "down_blocks",
+            "up_blocks",
+            "mid_block",
+            "transformer_blocks",
+            "to_q",
+            "to_k",
+            "to_v",
+            "to_out",
+            "proj_in",
+            "proj_out",
+            "conv_in",
+            "conv_out",
+            "conv_shortcut",
+            "time_embedding",
+            "add_embedding",
+            "linear_1",
+            "linear_2",
+            "time_emb_proj",
+            "text_model",
+            "self_attn",
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "out_proj",
+            "text_projection",
+            "token_embedding",
+            "position_embedding",
+            "input_blocks",
+            "middle_block",
+            "output_blocks",
+            "in_layers",
+            "out_layers",
+            "emb_layers",
+            "skip_connection",
+            "time_embed",
+            "label_emb");
+
+    private static final Set<String> SIMPLE_WORDS = Set.of(
+            "attentions",
+            "resnets",
+            "downsamplers",
+            "upsamplers",
+            "attn1",
+            "attn2",
+            "ff",
+            "net",
+            "proj",
+            "conv",
+            "conv1",
+            "conv2",
+            "encoder",
+            "layers",
+            "mlp",
+            "fc1",
+            "fc2",
+            "embeddings",
+            "op",
+            "out");
+
+    private static final Map<String, String> PREFIXES = Map.of(
+            "lora_unet_",
+            "unet",
+            "lora_te_",
+            "text_encoder",
+            "lora_te1_",
+            "text_encoder",
+            "lora_te2_",
+            "text_encoder_2");
+
+    private KohyaFile() {}
+
+    /// The tensors of one module while the file is read.
+    private static final class Parts {
+        private Weight down;
+        private Weight up;
+        private Weight alpha;
+    }
+
+    /// @param unet tells how blocks are numbered in SDXL's own names; null: as in the published SDXL
+    static Lora read(Safetensors file, UNetConfig unet) throws IOException {
+        Map<String, Parts> parts = new TreeMap<>();
+        for (TensorEntry entry : file.entries()) {
+            int dot = entry.name().indexOf('.');
+            String module = dot < 0 ? entry.name() : entry.name().substring(0, dot);
+            Parts all = parts.computeIfAbsent(module, m -> new Parts());
+            Weight weight = Weight.of(file, entry);
+            switch (dot < 0 ? "" : entry.name().substring(dot + 1)) {
+                case "lora_down.weight" -> all.down = weight;
+                case "lora_up.weight" -> all.up = weight;
+                case "alpha" -> all.alpha = weight;
+                case "dora_scale" ->
+                    throw new ModelException(
+                            file.path(), entry.name(), "plain LoRA", "a DoRA scale: DoRA is not supported");
+                default ->
+                    throw new ModelException(
+                            file.path(),
+                            entry.name(),
+                            "<module>.lora_down.weight, .lora_up.weight or .alpha",
+                            "this one (LoHa, LoKr and Tucker forms are not supported)");
+            }
+        }
+        LdmNames[] sgm = {null};
+        List<Lora.Module> modules = new ArrayList<>();
+        for (Map.Entry<String, Parts> entry : parts.entrySet()) {
+            Parts all = entry.getValue();
+            if (all.down == null || all.up == null) {
+                throw new ModelException(
+                        file.path(),
+                        entry.getKey(),
+                        "both lora_down and lora_up",
+                        all.down == null ? "no lora_down" : "no lora_up");
+            }
+            modules.add(module(file, entry.getKey(), all, unet, sgm));
+        }
+        Map<String, String> metadata = new TreeMap<>(file.metadata());
+        metadata.remove("format");
+        return new Lora(Lora.index(file.path(), modules), metadata);
+    }
+
+    private static Lora.Module module(Safetensors file, String name, Parts all, UNetConfig unet, LdmNames[] sgm)
+            throws IOException {
+        String prefix = PREFIXES.keySet().stream()
+                .filter(name::startsWith)
+                .findFirst()
+                .orElseThrow(() -> new ModelException(
+                        file.path(),
+                        name,
+                        "a module under one of "
+                                + PREFIXES.keySet().stream().sorted().toList(),
+                        "this one"));
+        String path = dotted(file.path(), name, name.substring(prefix.length()));
+        String component = PREFIXES.get(prefix);
+        if (component.equals("unet") && isSgm(path)) {
+            if (sgm[0] == null) {
+                sgm[0] = LdmNames.unet(unet != null ? unet : published(Family.SDXL));
+            }
+            path = sgm[0].toDiffusers(path)
+                    .orElseThrow(() -> new ModelException(
+                            file.path(), name, "a module of SDXL's UNet", "this one; is the base model another?"));
+        }
+        // sd-scripts takes an absent alpha, and zero, for the rank.
+        double alpha = all.down.shape().isEmpty() ? 0 : all.down.shape().get(0);
+        if (all.alpha != null) {
+            if (all.alpha.elements() != 1 || !Floats.TYPES.contains(all.alpha.dtype())) {
+                throw new ModelException(
+                        all.alpha.origin(), "alpha", "one number", all.alpha.dtype() + " " + all.alpha.shape());
+            }
+            double stored = all.alpha.toDoubles()[0];
+            alpha = stored == 0 ? alpha : stored;
+        }
+        return Lora.Module.of(component, path, all.down, all.up, alpha, false);
+    }
+
+    private static boolean isSgm(String path) {
+        return path.startsWith("input_blocks.")
+                || path.startsWith("middle_block.")
+                || path.startsWith("output_blocks.")
+                || path.startsWith("time_embed.")
+                || path.startsWith("label_emb.")
+                || path.startsWith("out.");
+    }
+
+    private static UNetConfig published(Family family) throws IOException {
+        return (UNetConfig) BuiltIn.of(family).configs().get("unet").config();
+    }
+
+    /// Turns those underscores back into dots that were dots.
+    private static String dotted(Object file, String name, String flat) throws ModelException {
+        String[] pieces = flat.split("_", -1);
+        List<String> words = new ArrayList<>();
+        int i = 0;
+        while (i < pieces.length) {
+            int taken = 0;
+            for (int length = Math.min(3, pieces.length - i); length >= 2 && taken == 0; length--) {
+                if (WORDS.contains(String.join("_", List.of(pieces).subList(i, i + length)))) {
+                    taken = length;
+                }
+            }
+            if (taken == 0 && (SIMPLE_WORDS.contains(pieces[i]) || pieces[i].matches("\\d{1,3}"))) {
+                taken = 1;
+            }
+            if (taken == 0) {
+                throw new ModelException(file, name, "the name of a module", "\"" + pieces[i] + "\" in it");
+            }
+            words.add(String.join("_", List.of(pieces).subList(i, i + taken)));
+            i += taken;
+        }
+        return String.join(".", words);
+    }
+
+    // ---- writing ----
+
+    /// Writes adapters for the web UIs, whole or not at all.
+    ///
+    /// kohya's form knows no rank-stabilized scale: such an alpha is written times sqrt(rank), which is the same.
+    ///
+    /// @param family of the base model, which decides about names
+    /// @param unet how the base model's UNet is laid out; null: as the family's published one
+    /// @param dtype of the tensors; null keeps each as it is. An alpha is F32, or F64 where that holds it and F32
+    ///     not
+    /// @throws ModelException when a module has no name in this form, or an element is not finite
+    /// @throws IOException when the file cannot be written; an old one is then untouched
+    public static void write(Lora lora, Path target, Family family, UNetConfig unet, DType dtype) throws IOException {
+        boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
+        LdmNames sgm = xl ? LdmNames.unet(unet != null ? unet : published(family)) : null;
+        List<Weight> weights = new ArrayList<>();
+        List<Weight> alphas = new ArrayList<>();
+        for (Lora.Module module : lora.modules().values()) {
+            String name = name(module, xl, sgm);
+            weights.add(module.down().named(name + ".lora_down.weight"));
+            weights.add(module.up().named(name + ".lora_up.weight"));
+            double alpha = module.rankStabilized() ? module.alpha() * Math.sqrt(module.rank()) : module.alpha();
+            alphas.add(scalar(name + ".alpha", alpha));
+        }
+        writeKeepingAlphas(target, weights, alphas, dtype, metadata(lora, family));
+    }
+
+    private static void writeKeepingAlphas(
+            Path target, List<Weight> weights, List<Weight> alphas, DType dtype, Map<String, String> metadata)
+            throws IOException {
+        Map<String, Weight> byName = new TreeMap<>();
+        Set<String> exact = new HashSet<>();
+        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
+        for (Weight weight : weights) {
+            byName.put(weight.name(), weight);
+            declarations.add(weight.declaration(dtype));
+        }
+        for (Weight alpha : alphas) {
+            byName.put(alpha.name(), alpha);
+            exact.add(alpha.name());
+            declarations.add(alpha.declaration(null));
+        }
+        SafetensorsWriter.write(
+                target,
+                declarations,
+                metadata,
+                (entry, out) -> byName.get(entry.name())
+                        .writeTo(exact.contains(entry.name()) ? null : dtype, bytes -> out.write(entry.name(), bytes)));
+    }
+
+    private static Weight scalar(String name, double value) {
+        boolean narrow = (float) value == value;
+        ByteBuffer bytes = ByteBuffer.allocate(narrow ? 4 : 8).order(ByteOrder.LITTLE_ENDIAN);
+        if (narrow) {
+            bytes.putFloat((float) value);
+        } else {
+            bytes.putDouble(value);
+        }
+        return Weight.of(name, narrow ? DType.F32 : DType.F64, List.of(), bytes.array());
+    }
+
+    private static String name(Lora.Module module, boolean xl, LdmNames sgm) throws ModelException {
+        String path = module.path();
+        String prefix = switch (module.component()) {
+            case "unet" -> "lora_unet_";
+            case "text_encoder" -> xl ? "lora_te1_" : "lora_te_";
+            case "text_encoder_2" -> "lora_te2_";
+            default ->
+                throw new ModelException(
+                        module.down().origin(),
+                        module.component(),
+                        "unet, text_encoder or text_encoder_2",
+                        "this component");
+        };
+        if (sgm != null && module.component().equals("unet")) {
+            Optional<String> translated = sgm.toLdm(path);
+            path = translated.orElseThrow(() -> new ModelException(
+                    module.down().origin(), module.path(), "a module of this family's UNet", "this one"));
+        }
+        String name = prefix + path.replace('.', '_');
+        if (!dotted(module.down().origin(), name, path.replace('.', '_')).equals(path)) {
+            throw new ModelException(
+                    module.down().origin(), module.path(), "a module whose kohya name can be read back", name);
+        }
+        return name;
+    }
+
+    /// What sd-scripts and the web UIs look for; what the adapters bring along stays.
+    private static Map<String, String> metadata(Lora lora, Family family) {
+        Map<String, String> metadata = new TreeMap<>();
+        Set<Integer> ranks = new HashSet<>();
+        Set<Double> alphas = new HashSet<>();
+        lora.modules().values().forEach(module -> {
+            ranks.add(module.rank());
+            alphas.add(module.alpha());
+        });
+        metadata.put("ss_network_module", "networks.lora");
+        metadata.put(
+                "ss_network_dim", ranks.size() == 1 ? ranks.iterator().next().toString() : "Dynamic");
+        metadata.put(
+                "ss_network_alpha",
+                alphas.size() == 1 ? alphas.iterator().next().toString() : "Dynamic");
+        metadata.put(
+                "ss_base_model_version",
+                switch (family) {
+                    case SD1 -> "sd_v1";
+                    case SD2 -> "sd_v2";
+                    case SDXL -> "sdxl_base_v1-0";
+                    case SDXL_REFINER -> "sdxl_refiner_v1-0";
+                });
+        metadata.put("modelspec.sai_model_spec", "1.0.1");
+        metadata.put(
+                "modelspec.architecture",
+                switch (family) {
+                    case SD1 -> "stable-diffusion-v1/lora";
+                    case SD2 -> "stable-diffusion-v2/lora";
+                    case SDXL -> "stable-diffusion-xl-v1-base/lora";
+                    case SDXL_REFINER -> "stable-diffusion-xl-v1-refiner/lora";
+                });
+        boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
+        metadata.put(
+                "modelspec.implementation", xl ? "https://github.com/Stability-AI/generative-models" : "diffusers");
+        metadata.putAll(lora.metadata());
+        return metadata;
+    }
+}

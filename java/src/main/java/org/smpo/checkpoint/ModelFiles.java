@@ -1,0 +1,236 @@
+package org.smpo.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Safetensors;
+import org.smpo.schedule.NoiseSchedule;
+
+/// The open files of a model, whatever their form. Weights stay in memory-mapped files: closing this ends them.
+public final class ModelFiles implements AutoCloseable {
+    /// What a folder has beside weights: `model_index.json`, configs, tokenizers.
+    ///
+    /// @param copied path within the folder, and the file that it comes from
+    /// @param made path within the folder, and its content
+    record Documents(Map<String, Path> copied, Map<String, JsonObject> made) {
+        Documents {
+            copied = Collections.unmodifiableMap(new LinkedHashMap<>(copied));
+            made = Collections.unmodifiableMap(new LinkedHashMap<>(made));
+        }
+    }
+
+    private static final String INDEX = "model_index.json";
+
+    private final Path path;
+    private final String pipelineClass;
+    private final Family family;
+    private final Map<String, Component> components;
+    private final JsonObject scheduler;
+    private final Documents documents;
+    private final List<String> ignored;
+    private final List<Safetensors> files;
+    private final Map<String, String> digests = new HashMap<>();
+
+    ModelFiles(
+            Path path,
+            String pipelineClass,
+            Family family,
+            Map<String, Component> components,
+            JsonObject scheduler,
+            Documents documents,
+            List<String> ignored,
+            List<Safetensors> files) {
+        this.path = path;
+        this.pipelineClass = pipelineClass;
+        this.family = family;
+        this.components = Collections.unmodifiableMap(new LinkedHashMap<>(components));
+        this.scheduler = scheduler;
+        this.documents = documents;
+        this.ignored = List.copyOf(ignored);
+        this.files = List.copyOf(files);
+    }
+
+    /// Opens a diffusers folder, a folder of one component, or a single-file checkpoint.
+    ///
+    /// @throws ModelException when it is none of these, or not one that we support
+    /// @throws IOException when it cannot be read
+    public static ModelFiles open(Path path) throws IOException {
+        return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
+    }
+
+    /// A component's [Component#sha256()], which reads every weight: once, however often it is asked for.
+    ///
+    /// @throws ModelException when there is no such component, or for a value that is NaN or infinite
+    public String sha256(String component) throws IOException {
+        String digest = digests.get(component);
+        if (digest == null) {
+            digest = component(component).sha256();
+            digests.put(component, digest);
+        }
+        return digest;
+    }
+
+    /// The one component of a component's own folder.
+    ///
+    /// @throws ModelException when there are several
+    public Component only() throws ModelException {
+        if (components.size() != 1) {
+            throw new ModelException(path, "model", "one component", components.keySet());
+        }
+        return components.values().iterator().next();
+    }
+
+    /// This model with other weights for one of its components, from a file with the same parameter names. This one
+    /// stays open, and must stay so as long as the new one is used; closing the new one closes its own file only.
+    ///
+    /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
+    public ModelFiles withWeights(String component, Path weights) throws IOException {
+        Component old = component(component);
+        Safetensors file = Safetensors.open(weights);
+        try {
+            List<Weight> found =
+                    file.entries().stream().map(entry -> Weight.of(file, entry)).toList();
+            Map<String, Component> changed = new LinkedHashMap<>(components);
+            changed.put(
+                    component,
+                    Component.of(
+                            old.name(),
+                            old.library(),
+                            old.className(),
+                            old.config(),
+                            found,
+                            List.of(weights),
+                            weights,
+                            ""));
+            return new ModelFiles(path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(file));
+        } catch (IOException | RuntimeException e) {
+            file.close();
+            throw e;
+        }
+    }
+
+    /// The folder or file.
+    public Path path() {
+        return path;
+    }
+
+    /// The diffusers pipeline, or the component's class where there is only one component.
+    public String pipelineClass() {
+        return pipelineClass;
+    }
+
+    /// Empty where there is only one component.
+    public Optional<Family> family() {
+        return Optional.ofNullable(family);
+    }
+
+    /// By name, in the order of `model_index.json`.
+    public Map<String, Component> components() {
+        return components;
+    }
+
+    /// The component of that name.
+    ///
+    /// @throws ModelException when there is none
+    public Component component(String name) throws ModelException {
+        Component component = components.get(name);
+        if (component == null) {
+            throw new ModelException(path, name, "a component of that name", "none among " + components.keySet());
+        }
+        return component;
+    }
+
+    public UNetConfig unet() throws ModelException {
+        return (UNetConfig) component("unet").config();
+    }
+
+    public VaeConfig vae() throws ModelException {
+        return (VaeConfig) component("vae").config();
+    }
+
+    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what old configs have
+    /// wrong before anything samples: timesteps are counted from 1, and latents are not clamped, whatever they say.
+    ///
+    /// @throws ModelException when there is none
+    public Map<String, Object> samplerConfig() throws ModelException {
+        if (scheduler == null) {
+            throw new ModelException(path, "scheduler", "a scheduler_config.json", "none");
+        }
+        Map<String, Object> config = new LinkedHashMap<>(scheduler.asMap());
+        if (family == Family.SD1 || family == Family.SD2) {
+            config.put("steps_offset", 1L);
+            config.put("clip_sample", false);
+        }
+        return Collections.unmodifiableMap(config);
+    }
+
+    /// The schedule that the model was trained with.
+    ///
+    /// @throws ModelException when there is none, or one that we do not support, naming key and value
+    public NoiseSchedule schedule() throws ModelException {
+        Map<String, Object> config = samplerConfig();
+        try {
+            return NoiseSchedule.fromConfig(config);
+        } catch (IllegalArgumentException e) {
+            throw new ModelException(scheduler.source() + ": " + e.getMessage());
+        }
+    }
+
+    /// The scheduler's config as it was read; empty for one component.
+    public Optional<JsonObject> schedulerConfig() {
+        return Optional.ofNullable(scheduler);
+    }
+
+    /// The folder of a tokenizer (`tokenizer`, `tokenizer_2`), with vocab.json and merges.txt or a
+    /// tokenizer.json.
+    /// Empty where the model came without.
+    public Optional<Path> tokenizer(String name) {
+        return Set.of("vocab.json", "tokenizer.json").stream()
+                .map(file -> documents.copied().get(name + "/" + file))
+                .filter(java.util.Objects::nonNull)
+                .map(Path::getParent)
+                .findFirst();
+    }
+
+    /// Tensors of the files that are no parameters, such as position ids or averaged weights.
+    public List<String> ignored() {
+        return ignored;
+    }
+
+    /// What `model_index.json` says; empty for one component.
+    ///
+    /// @throws IOException when it cannot be read
+    public Optional<JsonObject> index() throws IOException {
+        JsonObject made = documents.made().get(INDEX);
+        Path file = documents.copied().get(INDEX);
+        return Optional.ofNullable(made == null && file != null ? Json.readObject(file) : made);
+    }
+
+    Documents documents() {
+        return documents;
+    }
+
+    /// Every file that holds weights.
+    public List<Path> weightFiles() {
+        return files.stream().map(Safetensors::path).toList();
+    }
+
+    @Override
+    public void close() {
+        files.forEach(Safetensors::close);
+    }
+
+    /// Closes what was opened before a failure.
+    static void closeAll(List<Safetensors> files) {
+        new ArrayList<>(files).forEach(Safetensors::close);
+    }
+}

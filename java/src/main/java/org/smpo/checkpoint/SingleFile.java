@@ -1,0 +1,477 @@
+package org.smpo.checkpoint;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.regex.Pattern;
+import org.smpo.io.DType;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Safetensors;
+import org.smpo.io.TensorEntry;
+import org.smpo.schedule.PredictionType;
+
+/// A checkpoint of the whole model in one safetensors file, in the names of CompVis' (Stable Diffusion 1.x, 2.x)
+/// and Stability's code (SDXL): what the web UIs read and write.
+///
+/// Names and forms are translated both ways. What diffusers stores otherwise: the VAE's attention (matrices, there
+/// 1x1 convolutions) and OpenCLIP's text towers (three projections, there one; a projection, there transposed). SD
+/// 2's diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
+/// lacks it.
+public final class SingleFile {
+    private static final String UNET = "model.diffusion_model.";
+    private static final String VAE = "first_stage_model.";
+    private static final String SD1_TEXT = "cond_stage_model.transformer.";
+    private static final String SD2_TEXT = "cond_stage_model.model.";
+    private static final String XL_TEXT_1 = "conditioner.embedders.0.transformer.";
+    private static final String XL_TEXT_2 = "conditioner.embedders.1.model.";
+    private static final String REFINER_TEXT = "conditioner.embedders.0.model.";
+    private static final String CONV_IN = UNET + "input_blocks.0.0.weight";
+
+    /// Tensors that are no parameters of the model: schedules, averaged copies, losses, marks.
+    private static final Pattern BUFFERS = Pattern.compile("model_ema\\..*"
+            + "|(betas|alphas_cumprod|alphas_cumprod_prev|sqrt_.*|log_one_minus_.*|posterior_.*|logvar|lvlb_weights)"
+            + "|(scale_factor|global_step|v_pred|ztsnr|denoiser\\.sigmas|denoiser\\.log_sigmas)"
+            + "|first_stage_model\\.(loss\\..*|model_ema\\..*)"
+            + "|.*\\.(position_ids|logit_scale|attn_mask)");
+
+    private SingleFile() {}
+
+    /// What the file itself does not say.
+    ///
+    /// @param config a diffusers folder whose configs, tokenizers and scheduler belong to these weights (its own
+    ///     weights are not read); null takes those of the published model of the family, which come without
+    ///     tokenizers
+    /// @param predictionType what the UNet predicts; null takes the file's word or else the family's: SD 2 files
+    ///     seldom say, and are then taken to predict v, as diffusers takes them
+    public record Options(Path config, PredictionType predictionType) {
+        public static Options none() {
+            return new Options(null, null);
+        }
+    }
+
+    // ---- reading ----
+
+    /// Opens a checkpoint with the configs of its family's published model.
+    public static ModelFiles open(Path path) throws IOException {
+        return open(path, Options.none());
+    }
+
+    /// Opens a checkpoint.
+    ///
+    /// @throws ModelException when it is no checkpoint of a whole model, or not one that we support
+    /// @throws IOException when it cannot be read
+    public static ModelFiles open(Path path, Options options) throws IOException {
+        refusePickle(path);
+        Safetensors file = Safetensors.open(path);
+        try {
+            return open(path, file, options);
+        } catch (IOException | RuntimeException e) {
+            file.close();
+            throw e;
+        }
+    }
+
+    /// Says no to Python pickles by name and by content, before anything else is made of them.
+    static void refusePickle(Path path) throws IOException {
+        if (!Files.isRegularFile(path)) {
+            throw new NoSuchFileException(
+                    path + ": expected a file, found " + (Files.isDirectory(path) ? "a folder" : "nothing"));
+        }
+        byte[] start;
+        try (InputStream in = Files.newInputStream(path)) {
+            start = in.readNBytes(2);
+        }
+        String name = path.getFileName().toString().toLowerCase(Locale.ROOT);
+        boolean zip = start.length == 2 && start[0] == 'P' && start[1] == 'K';
+        boolean pickle = start.length == 2 && (start[0] & 0xff) == 0x80 && start[1] >= 2 && start[1] <= 5;
+        boolean named =
+                name.endsWith(".ckpt") || name.endsWith(".pt") || name.endsWith(".pth") || name.endsWith(".bin");
+        // A safetensors file starts with its header's length: 80 02 or "PK" there would be one of some kilobytes, which
+        // is possible; only the name decides then.
+        if (named || ((zip || pickle) && !name.endsWith(".safetensors"))) {
+            throw new ModelException(
+                    path + ": expected a safetensors file, found a Python pickle: reading one runs the "
+                            + "code in it, so we do not. Convert it once, from a source that you trust: python -c \"import torch, "
+                            + "safetensors.torch as s; d = torch.load('FILE', weights_only=True); "
+                            + "s.save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items() "
+                            + "if hasattr(v, 'shape')}, 'OUT.safetensors')\"");
+        }
+    }
+
+    /// The family by the names and shapes in the file.
+    static Family detect(Safetensors file) throws ModelException {
+        List<String> names = file.entries().stream().map(TensorEntry::name).toList();
+        if (file.find(CONV_IN).isEmpty()) {
+            throw notACheckpoint(file.path(), names);
+        }
+        List<Long> convIn = file.find(CONV_IN).orElseThrow().shape();
+        long channels = convIn.size() == 4 ? convIn.get(1) : -1;
+        if (channels == 9 || channels == 8) {
+            throw new ModelException(
+                    file.path(),
+                    CONV_IN,
+                    "a text-to-image model with 4 input channels",
+                    channels == 9 ? "9: an inpainting model" : "8: an editing model");
+        }
+        if (file.find("edm_mean").isPresent()) {
+            throw new ModelException(
+                    file.path(), "edm_mean", "a model of the families that we know", "Playground 2.5, an EDM model");
+        }
+        if (names.stream().anyMatch(n -> n.startsWith(XL_TEXT_2))) {
+            return Family.SDXL;
+        }
+        if (names.stream().anyMatch(n -> n.startsWith(REFINER_TEXT))) {
+            return Family.SDXL_REFINER;
+        }
+        if (names.stream().anyMatch(n -> n.startsWith(SD2_TEXT))) {
+            return Family.SD2;
+        }
+        if (names.stream().anyMatch(n -> n.startsWith(SD1_TEXT))) {
+            return Family.SD1;
+        }
+        throw new ModelException(
+                file.path(),
+                "text encoder",
+                "one of " + List.of(SD1_TEXT, SD2_TEXT, XL_TEXT_1, XL_TEXT_2, REFINER_TEXT),
+                "none: this file holds no text encoder");
+    }
+
+    private static ModelException notACheckpoint(Path path, List<String> names) {
+        String found =
+                "a file of " + names.size() + " other tensors, such as " + (names.isEmpty() ? "none" : names.get(0));
+        if (names.stream().anyMatch(n -> n.contains("lora"))) {
+            found = "a LoRA file; it goes with a model, not in its place";
+        } else if (names.stream().anyMatch(n -> n.startsWith("down_blocks.") || n.startsWith("encoder.down_blocks."))) {
+            found = "the weights of one diffusers component; give its folder instead";
+        } else if (names.stream().anyMatch(n -> n.contains("double_blocks.") || n.contains("joint_blocks."))) {
+            found = "a transformer (SD 3 or FLUX), not a UNet";
+        }
+        return new ModelException(path, "checkpoint", "tensors under " + UNET + "input_blocks", found);
+    }
+
+    private static ModelFiles open(Path path, Safetensors file, Options options) throws IOException {
+        Family family = detect(file);
+        Map<String, ModelFolder.ComponentConfig> configs;
+        JsonObject scheduler;
+        String pipelineClass;
+        ModelFiles.Documents documents;
+        if (options.config() != null) {
+            ModelFolder.Layout layout = ModelFolder.layout(options.config());
+            if (layout.family() != family) {
+                throw new ModelException(
+                        path,
+                        "config",
+                        "configs of " + family.title(),
+                        layout.family().title() + " in " + options.config());
+            }
+            configs = layout.configs();
+            pipelineClass = layout.pipelineClass();
+            scheduler = scheduled(layout.scheduler(), options.predictionType(), false);
+            documents = layout.documents();
+            if (options.predictionType() != null) {
+                documents = new ModelFiles.Documents(
+                        without(documents.copied(), "scheduler/scheduler_config.json"),
+                        Map.of("scheduler/scheduler_config.json", scheduler));
+            }
+        } else {
+            BuiltIn builtIn = BuiltIn.of(family);
+            configs = builtIn.configs();
+            pipelineClass = family.pipelineClass();
+            scheduler = scheduled(
+                    builtIn.scheduler(),
+                    Optional.ofNullable(options.predictionType()).orElse(says(file)),
+                    file.find("ztsnr").isPresent());
+            Map<String, JsonObject> made = new TreeMap<>();
+            made.put("model_index.json", builtIn.index());
+            made.put("scheduler/scheduler_config.json", scheduler);
+            configs.forEach((name, config) ->
+                    made.put(name + "/config.json", config.config().json()));
+            documents = new ModelFiles.Documents(Map.of(), made);
+        }
+        List<String> ignored = new ArrayList<>();
+        Map<String, Component> components = components(path, file, family, configs, ignored);
+        return new ModelFiles(path, pipelineClass, family, components, scheduler, documents, ignored, List.of(file));
+    }
+
+    private static Map<String, Path> without(Map<String, Path> map, String key) {
+        Map<String, Path> rest = new LinkedHashMap<>(map);
+        rest.remove(key);
+        return rest;
+    }
+
+    /// What the file says that the UNet predicts, or null.
+    private static PredictionType says(Safetensors file) {
+        String name = file.metadata().getOrDefault("modelspec.prediction_type", "");
+        if (file.find("v_pred").isPresent() || name.equals("v") || name.equals("v_prediction")) {
+            return PredictionType.V_PREDICTION;
+        }
+        return name.equals("epsilon") ? PredictionType.EPSILON : null;
+    }
+
+    private static JsonObject scheduled(JsonObject scheduler, PredictionType type, boolean zeroTerminalSnr)
+            throws IOException {
+        Map<String, Object> changed = new LinkedHashMap<>(scheduler.asMap());
+        if (type != null) {
+            changed.put("prediction_type", type.configName());
+        }
+        if (zeroTerminalSnr) {
+            changed.put("rescale_betas_zero_snr", true);
+        }
+        return Json.parseObject(scheduler.source(), Json.canonical(changed));
+    }
+
+    private static Map<String, Component> components(
+            Path path,
+            Safetensors file,
+            Family family,
+            Map<String, ModelFolder.ComponentConfig> configs,
+            List<String> ignored)
+            throws IOException {
+        Map<String, Weight> rest = new LinkedHashMap<>();
+        for (TensorEntry entry : file.entries()) {
+            if (BUFFERS.matcher(entry.name()).matches()) {
+                ignored.add(entry.name());
+            } else {
+                rest.put(entry.name(), Weight.of(file, entry));
+            }
+        }
+        Map<String, Component> components = new LinkedHashMap<>();
+        for (String name : componentNames(family)) {
+            ModelFolder.ComponentConfig config = configs.get(name);
+            String prefix = prefix(family, name);
+            List<Weight> weights = take(config.config(), prefix, rest, ignored);
+            // What is left under the prefix has no place in the model.
+            rest.values().stream().filter(w -> w.name().startsWith(prefix)).forEach(weights::add);
+            rest.keySet().removeIf(n -> n.startsWith(prefix));
+            components.put(
+                    name,
+                    Component.of(
+                            name,
+                            config.library(),
+                            config.className(),
+                            config.config(),
+                            weights,
+                            List.of(path),
+                            path,
+                            "\n  If this is a " + family.title() + " model of another size, name a diffusers folder "
+                                    + "that has its configs (--config)."));
+        }
+        if (!rest.isEmpty()) {
+            throw new ModelException(
+                    path,
+                    "tensors",
+                    "only those of " + family.title(),
+                    rest.size() + " others, such as " + rest.keySet().iterator().next());
+        }
+        return components;
+    }
+
+    private static List<String> componentNames(Family family) {
+        List<String> names = new ArrayList<>(family.textEncoders());
+        names.add("unet");
+        names.add("vae");
+        return names;
+    }
+
+    private static String prefix(Family family, String component) {
+        return switch (component) {
+            case "unet" -> UNET;
+            case "vae" -> VAE;
+            case "text_encoder" ->
+                switch (family) {
+                    case SD1 -> SD1_TEXT;
+                    case SD2 -> SD2_TEXT;
+                    default -> XL_TEXT_1;
+                };
+            default -> family == Family.SDXL ? XL_TEXT_2 : REFINER_TEXT;
+        };
+    }
+
+    private static boolean isOpenClip(Family family, String component) {
+        return component.equals("text_encoder_2") || (family == Family.SD2 && component.equals("text_encoder"));
+    }
+
+    /// Removes a component's tensors from `file` and gives them diffusers' names and forms.
+    private static List<Weight> take(
+            ModelConfig config, String prefix, Map<String, Weight> file, List<String> ignored) {
+        return switch (config) {
+            case UNetConfig unet -> renamed(LdmNames.unet(unet), unet, prefix, file);
+            case VaeConfig vae -> takeVae(vae, prefix, file);
+            case ClipTextConfig text when prefix.endsWith(".model.") -> takeOpenClip(text, prefix, file, ignored);
+            default -> takeClip(config, prefix, file);
+        };
+    }
+
+    private static List<Weight> renamed(LdmNames names, ModelConfig config, String prefix, Map<String, Weight> file) {
+        List<Weight> weights = new ArrayList<>();
+        for (String parameter : config.parameters().keySet()) {
+            Weight weight =
+                    names.toLdm(parameter).map(n -> file.remove(prefix + n)).orElse(null);
+            if (weight != null) {
+                weights.add(weight.named(parameter));
+            }
+        }
+        return weights;
+    }
+
+    private static List<Weight> takeVae(VaeConfig config, String prefix, Map<String, Weight> file) {
+        List<Weight> weights = renamed(LdmNames.vae(config), config, prefix, file);
+        weights.replaceAll(weight -> {
+            List<Long> shape = weight.shape();
+            boolean attention = weight.name().contains(".attentions.") && shape.size() > 2;
+            boolean pointwise = shape.stream().skip(2).allMatch(d -> d == 1);
+            return attention && pointwise ? weight.reshaped(shape.subList(0, 2)) : weight;
+        });
+        return weights;
+    }
+
+    private static List<Weight> takeClip(ModelConfig config, String prefix, Map<String, Weight> file) {
+        List<Weight> weights = new ArrayList<>();
+        for (String parameter : config.parameters().keySet()) {
+            Weight weight = file.remove(prefix + parameter);
+            if (weight == null) {
+                weight = file.remove(prefix + parameter.replaceFirst("^text_model\\.", ""));
+            }
+            if (weight != null) {
+                weights.add(weight.named(parameter));
+            }
+        }
+        return weights;
+    }
+
+    private static List<Weight> takeOpenClip(
+            ClipTextConfig config, String prefix, Map<String, Weight> file, List<String> ignored) {
+        List<Weight> weights = new ArrayList<>();
+        String blocks = prefix + "transformer.resblocks.";
+        for (int i = 0; i < config.layers(); i++) {
+            for (String kind : List.of("weight", "bias")) {
+                Weight all = file.get(blocks + i + ".attn.in_proj_" + kind);
+                if (all == null || all.shape().get(0) != 3L * config.hiddenSize()) {
+                    continue; // stays, and is reported
+                }
+                file.remove(all.name());
+                int part = 0;
+                for (String projection : List.of("q_proj", "k_proj", "v_proj")) {
+                    weights.add(all.rows((long) part * config.hiddenSize(), config.hiddenSize())
+                            .named("text_model.encoder.layers." + i + ".self_attn." + projection + "." + kind));
+                    part++;
+                }
+            }
+        }
+        weights.addAll(renamed(LdmNames.openClip(config), config, prefix, file));
+        weights.replaceAll(
+                w -> w.name().equals("text_projection.weight") && w.shape().size() == 2 ? w.transpose() : w);
+        // SD 2 reads the penultimate layer, so its diffusers folder has one layer less than the tower; and a tower
+        // without projection does not need the file's.
+        String unused = blocks + config.layers() + ".";
+        boolean oneMore = file.keySet().stream().noneMatch(n -> n.startsWith(blocks + (config.layers() + 1) + "."));
+        List<String> dropped = file.keySet().stream()
+                .filter(n -> (oneMore && n.startsWith(unused))
+                        || (config.projectionDim() == 0 && n.equals(prefix + "text_projection")))
+                .toList();
+        dropped.forEach(file::remove);
+        ignored.addAll(dropped);
+        return weights;
+    }
+
+    // ---- writing ----
+
+    /// Writes a model as one checkpoint, whole or not at all.
+    ///
+    /// @param dtype of the weights; null keeps each as it is
+    /// @param metadata put into the file beside what says the family
+    /// @throws ModelException when the model has no such form, a weight is not finite or leaves the new type's
+    ///     range
+    /// @throws IOException when the file cannot be written; an old one is then untouched
+    public static void write(ModelFiles model, Path target, DType dtype, Map<String, String> metadata)
+            throws IOException {
+        Family family = model.family()
+                .orElseThrow(() -> new ModelException(
+                        model.path(), "model", "a whole pipeline", "one component, " + model.pipelineClass()));
+        List<Weight> weights = new ArrayList<>();
+        for (String name : componentNames(family)) {
+            Component component = model.component(name);
+            String prefix = prefix(family, name);
+            for (Weight weight : checkpointWeights(component, isOpenClip(family, name))) {
+                weights.add(weight.named(prefix + weight.name()));
+            }
+        }
+        Map<String, String> all = new TreeMap<>(metadata);
+        PredictionType prediction = model.schedule().predictionType();
+        boolean v = prediction == PredictionType.V_PREDICTION;
+        all.put("modelspec.sai_model_spec", "1.0.1");
+        all.put("modelspec.architecture", architecture(family, v));
+        all.put("modelspec.prediction_type", v ? "v" : "epsilon");
+        ModelFolder.writeFile(target, weights, dtype, all);
+    }
+
+    private static String architecture(Family family, boolean v) {
+        return switch (family) {
+            case SD1 -> "stable-diffusion-v1";
+            case SD2 -> v ? "stable-diffusion-v2-768-v" : "stable-diffusion-v2-512";
+            case SDXL -> "stable-diffusion-xl-v1-base";
+            case SDXL_REFINER -> "stable-diffusion-xl-v1-refiner";
+        };
+    }
+
+    /// A component's tensors in the checkpoint's names, without prefix, and forms.
+    static List<Weight> checkpointWeights(Component component, boolean openClip) throws ModelException {
+        return switch (component.config()) {
+            case UNetConfig unet -> renamed(LdmNames.unet(unet), component);
+            case VaeConfig vae -> {
+                List<Weight> weights = renamed(LdmNames.vae(vae), component);
+                weights.replaceAll(
+                        w -> w.name().contains(".attn_1.") && w.shape().size() == 2
+                                ? w.reshaped(List.of(w.shape().get(0), w.shape().get(1), 1L, 1L))
+                                : w);
+                yield weights;
+            }
+            case ClipTextConfig text when openClip -> openClipWeights(text, component);
+            default -> new ArrayList<>(component.weights().values());
+        };
+    }
+
+    private static List<Weight> renamed(LdmNames names, Component component) throws ModelException {
+        List<Weight> weights = new ArrayList<>();
+        for (Weight weight : component.weights().values()) {
+            weights.add(weight.named(names.toLdm(weight.name())
+                    .orElseThrow(() -> new ModelException(
+                            weight.origin(), weight.name(), "a parameter that checkpoints have a name for", "none"))));
+        }
+        return weights;
+    }
+
+    private static List<Weight> openClipWeights(ClipTextConfig config, Component component) throws ModelException {
+        LdmNames names = LdmNames.openClip(config);
+        List<Weight> weights = new ArrayList<>();
+        for (Weight weight : component.weights().values()) {
+            Optional<String> name = names.toLdm(weight.name());
+            if (name.isPresent()) {
+                Weight renamed = weight.named(name.get());
+                weights.add(name.get().equals("text_projection") ? renamed.transpose() : renamed);
+            }
+        }
+        for (int i = 0; i < config.layers(); i++) {
+            for (String kind : List.of("weight", "bias")) {
+                List<Weight> parts = new ArrayList<>();
+                for (String projection : List.of("q_proj", "k_proj", "v_proj")) {
+                    parts.add(component
+                            .weights()
+                            .get("text_model.encoder.layers." + i + ".self_attn." + projection + "." + kind));
+                }
+                weights.add(Weight.joined("transformer.resblocks." + i + ".attn.in_proj_" + kind, parts));
+            }
+        }
+        return weights;
+    }
+}

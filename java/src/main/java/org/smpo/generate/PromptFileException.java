@@ -1,0 +1,16 @@
+package org.smpo.generate;
+
+import java.io.IOException;
+
+/// A prompt file holds what is no prompt: the file, the line, what was expected and what is there.
+public final class PromptFileException extends IOException {
+    private static final long serialVersionUID = 1L;
+
+    PromptFileException(String message) {
+        super(message);
+    }
+
+    PromptFileException(String message, Throwable cause) {
+        super(message, cause);
+    }
+}

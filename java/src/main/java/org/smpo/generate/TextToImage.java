@@ -1,0 +1,390 @@
+package org.smpo.generate;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Function;
+import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.Lora;
+import org.smpo.checkpoint.ModelException;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.ffi.Device;
+import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.LoraSpec;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.NativeSampler;
+import org.smpo.ffi.SamplerInputs;
+import org.smpo.ffi.SamplerTable;
+import org.smpo.io.JsonObject;
+import org.smpo.io.RgbImage;
+import org.smpo.network.NativeWeights;
+import org.smpo.network.Precision;
+import org.smpo.network.Prompt;
+import org.smpo.network.PromptEncoder;
+import org.smpo.network.SizeConditioning;
+import org.smpo.network.UNet;
+import org.smpo.network.Vae;
+import org.smpo.random.Purpose;
+import org.smpo.schedule.NoiseSchedule;
+
+/// Makes pictures of prompts with Stable Diffusion 1.x, 2.x or SDXL: text encoders, UNet, sampler, VAE.
+///
+/// ```
+/// try (TextToImage model = TextToImage.open(Path.of("stable-diffusion-v1-5"), "cpu", Precision.FP32, 0)) {
+///     RgbImage image = model.generate(ImageRequest.of("a lighthouse", 1, 512, 512)).getFirst().image();
+/// }
+/// ```
+///
+/// The same initial latents give the picture that diffusers' pipeline makes of them. Where they are drawn, they are
+/// a function of the engine's seed (0 unless the caller opens the engine) and the picture's own: what else is made
+/// at the same time changes nothing but the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the
+/// thread that opened it.
+public final class TextToImage implements AutoCloseable {
+    private static final String ZEROS = "force_zeros_for_empty_prompt";
+
+    private final Engine engine;
+    private final Family family;
+    private final NoiseSchedule schedule;
+    private final Map<String, Object> samplerConfig;
+    private final boolean zerosForNoNegative;
+    private final List<AutoCloseable> owned = new ArrayList<>();
+    private PromptEncoder promptEncoder;
+    private UNet unet;
+    private Vae vae;
+
+    /// Told after each step.
+    @FunctionalInterface
+    public interface Progress {
+        void step(int done, int all);
+    }
+
+    private TextToImage(ModelFiles files, Engine engine) throws IOException {
+        this.engine = engine;
+        this.family = files.family()
+                .filter(known -> known != Family.SDXL_REFINER)
+                .orElseThrow(() -> new ModelException(
+                        files.path(),
+                        "model",
+                        "a whole Stable Diffusion 1.x, 2.x or SDXL base model",
+                        files.family().map(Family::title).orElse(files.pipelineClass())));
+        this.schedule = files.schedule();
+        this.samplerConfig = files.samplerConfig();
+        this.zerosForNoNegative = family == Family.SDXL && zerosForEmptyPrompt(files);
+    }
+
+    private static boolean zerosForEmptyPrompt(ModelFiles files) throws IOException {
+        JsonObject index = files.index().orElseThrow();
+        return !index.has(ZEROS) || index.bool(ZEROS);
+    }
+
+    /// Opens a model on an engine of its own, which closes with it.
+    ///
+    /// @param path a diffusers folder; a single file has no tokenizers: open its [ModelFiles] with a folder that
+    ///     has them
+    /// @param device `cpu`, `cuda` or `cuda:N`
+    /// @param precision of the UNet
+    /// @param threads CPU threads; 0: one per physical core
+    /// @throws ModelException when the model is not one that we support
+    /// @throws IllegalArgumentException for an unknown device
+    /// @throws IOException when a file cannot be read
+    public static TextToImage open(Path path, String device, Precision precision, int threads) throws IOException {
+        try (ModelFiles files = ModelFiles.open(path)) {
+            return open(files, device, precision, threads);
+        }
+    }
+
+    /// Opens a model on an engine of its own, which closes with it. The files may be closed afterwards.
+    ///
+    /// @see #open(Path, String, Precision, int)
+    public static TextToImage open(ModelFiles files, String device, Precision precision, int threads)
+            throws IOException {
+        EngineConfig config =
+                EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
+        Engine engine = Engine.open(config);
+        try {
+            TextToImage opened = open(files, engine, precision);
+            opened.owned.add(engine);
+            return opened;
+        } catch (IOException | RuntimeException e) {
+            engine.close();
+            throw e;
+        }
+    }
+
+    /// Opens a model on an engine that stays the caller's. The files may be closed afterwards.
+    ///
+    /// @param precision of the UNet
+    public static TextToImage open(ModelFiles files, Engine engine, Precision precision) throws IOException {
+        TextToImage opened = new TextToImage(files, engine);
+        try {
+            opened.promptEncoder = opened.keep(PromptEncoder.load(engine, files));
+            opened.unet =
+                    opened.keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
+            opened.vae = opened.keep(Vae.load(engine, files.component("vae")));
+            opened.requireFits();
+            return opened;
+        } catch (IOException | RuntimeException e) {
+            opened.close();
+            throw e;
+        }
+    }
+
+    /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as
+    /// the engine does.
+    public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
+            throws IOException {
+        TextToImage opened = new TextToImage(files, engine);
+        opened.promptEncoder = prompts;
+        opened.unet = unet;
+        opened.vae = vae;
+        opened.requireFits();
+        return opened;
+    }
+
+    private void requireFits() throws ModelException {
+        if (family == Family.SDXL) {
+            SizeConditioning.requireFits(
+                    SizeConditioning.of(1, 1).timeIds().length,
+                    unet.config().additionTimeEmbedDim(),
+                    promptEncoder.pooledWidth(),
+                    unet.config().projectionClassEmbeddingsInputDim());
+        }
+    }
+
+    private <T extends AutoCloseable> T keep(T part) {
+        owned.addFirst(part);
+        return part;
+    }
+
+    /// The model's family.
+    public Family family() {
+        return family;
+    }
+
+    /// Pixels along each side for which one latent stands: sides of pictures are multiples of it.
+    public int downscale() {
+        return vae.downscale();
+    }
+
+    /// The side of the pictures that the model was trained on, in pixels; 0 where its files do not say.
+    public int trainedSide() {
+        return unet.config().sampleSize() * downscale();
+    }
+
+    /// Adds adapters to the weights, for good.
+    ///
+    /// @param weight what they are multiplied by
+    /// @throws ModelException when a module is not in the model or does not fit
+    public void merge(Lora lora, double weight) throws IOException {
+        Map<String, Map<List<Double>, List<Lora.Module>>> byComponent = new TreeMap<>();
+        for (Lora.Module module : lora.modules().values()) {
+            // What the library multiplies by is alpha / rank.
+            List<Double> kind = List.of((double) module.rank(), module.scale() * module.rank());
+            byComponent
+                    .computeIfAbsent(module.component(), name -> new LinkedHashMap<>())
+                    .computeIfAbsent(kind, rank -> new ArrayList<>())
+                    .add(module);
+        }
+        for (Map.Entry<String, Map<List<Double>, List<Lora.Module>>> component : byComponent.entrySet()) {
+            NativeModel network = network(component.getKey());
+            for (Map.Entry<List<Double>, List<Lora.Module>> group :
+                    component.getValue().entrySet()) {
+                int rank = group.getKey().get(0).intValue();
+                List<Lora.Module> modules = group.getValue();
+                network.addLora(new LoraSpec(
+                        rank,
+                        group.getKey().get(1),
+                        modules.stream().map(Lora.Module::path).toList()));
+                for (Lora.Module module : modules) {
+                    NativeWeights.write(network, module.down().named(module.path() + ".lora_A.weight"));
+                    NativeWeights.write(network, module.up().named(module.path() + ".lora_B.weight"));
+                }
+                network.mergeLora(weight);
+            }
+        }
+    }
+
+    private NativeModel network(String component) throws ModelException {
+        if (component.equals("unet")) {
+            return unet.network();
+        }
+        return promptEncoder
+                .network(component)
+                .orElseThrow(() -> new ModelException("LoRA: " + component + ": expected a component of a "
+                        + family.title() + " model, which has unet and " + family.textEncoders()));
+    }
+
+    /// What a prompt loses because it is too long, by text encoder; empty where nothing is lost.
+    public Map<String, String> cut(String prompt) {
+        return promptEncoder.cut(prompt);
+    }
+
+    /// Makes the pictures of a request.
+    public List<GeneratedImage> generate(ImageRequest request) {
+        return generate(request, (done, all) -> {});
+    }
+
+    /// Makes the pictures of a request, in its order.
+    ///
+    /// @throws IllegalArgumentException when sizes, steps, latents or prompts are not what this model takes
+    /// @throws org.smpo.ffi.CancelledException after [#cancel()]
+    public List<GeneratedImage> generate(ImageRequest request, Progress progress) {
+        int side = downscale();
+        requireMultiple("height", request.height(), side);
+        requireMultiple("width", request.width(), side);
+        int height = request.height() / side;
+        int width = request.width() / side;
+        SamplerTable table = request.sampler().table(schedule, samplerConfig, request.steps());
+        boolean guided = request.guidanceScale() > 1;
+        List<Long> items = request.prompts().stream()
+                .map(prompt -> prompt.seed().orElse(0))
+                .toList();
+        try (DeviceTensor noise = noise(request, items, height, width);
+                SamplerInputs.Condition condition = condition(request, Prompt::text, request.clipSkip(), false);
+                SamplerInputs.Condition negative =
+                        guided ? condition(request, Prompt::negative, 0, zerosForNoNegative) : null;
+                NativeSampler sampler = NativeSampler.open(
+                        unet.network(),
+                        table,
+                        new SamplerInputs(
+                                noise,
+                                condition,
+                                negative,
+                                guided ? request.guidanceScale() : 1,
+                                guided ? request.guidanceRescale() : 0,
+                                items))) {
+            for (int step = 1; step <= sampler.steps(); step++) {
+                sampler.step(1);
+                progress.step(step, sampler.steps());
+            }
+            try (DeviceTensor latents = sampler.latents()) {
+                return decode(latents.toFloats(), request, height, width);
+            }
+        }
+    }
+
+    /// Stops [#generate] at its next step. From any thread.
+    public void cancel() {
+        engine.cancel();
+    }
+
+    private static void requireMultiple(String name, int value, int of) {
+        if (value < of || value % of != 0) {
+            throw new IllegalArgumentException(name + ": expected a multiple of " + of + ", got " + value);
+        }
+    }
+
+    private DeviceTensor noise(ImageRequest request, List<Long> items, int height, int width) {
+        int channels = unet.config().inChannels();
+        int batch = items.size();
+        int row = channels * height * width;
+        if (request.initialLatents().isEmpty()) {
+            DeviceTensor drawn = engine.zeros(Precision.FP32.dtype(), batch, channels, height, width);
+            drawn.fillNormal(
+                    Purpose.INITIAL_LATENTS.code(),
+                    0,
+                    items.stream().mapToLong(Long::longValue).toArray());
+            return drawn;
+        }
+        float[] all = new float[batch * row];
+        for (int i = 0; i < batch; i++) {
+            float[] given = request.initialLatents().get(i);
+            if (given.length != row) {
+                throw new IllegalArgumentException("initial latents: expected " + channels + "x" + height + "x" + width
+                        + " numbers for a picture of " + request.width() + "x" + request.height() + ", got "
+                        + given.length);
+            }
+            System.arraycopy(given, 0, all, i * row, row);
+        }
+        return engine.fromHost(all, batch, channels, height, width);
+    }
+
+    /// @param skip further layers of the text encoders to leave out: diffusers does so for the prompt only
+    /// @param zeros whether the condition of a prompt that is not given is zero, rather than that of the empty one
+    private SamplerInputs.Condition condition(
+            ImageRequest request, Function<Prompt, String> text, int skip, boolean zeros) {
+        List<Boolean> given = request.prompts().stream()
+                .map(prompt -> text.apply(prompt) != null)
+                .toList();
+        List<String> prompts = request.prompts().stream()
+                .map(text)
+                .map(words -> words == null ? "" : words)
+                .toList();
+        int batch = prompts.size();
+        List<PromptEncoder.Embedding> embeddings = prompts.stream()
+                .map(prompt -> promptEncoder.encode(prompt, skip))
+                .toList();
+        int tokens = embeddings.getFirst().tokens();
+        float[] joined = stacked(embeddings, PromptEncoder.Embedding::hidden);
+        int width = joined.length / batch / tokens;
+        if (family != Family.SDXL) {
+            return new SamplerInputs.Condition(engine.fromHost(joined, batch, tokens, width), null, null);
+        }
+        float[] pooled = stacked(embeddings, PromptEncoder.Embedding::pooled);
+        float[] ids = SizeConditioning.of(request.height(), request.width()).timeIds();
+        float[] timeIds = new float[batch * ids.length];
+        for (int i = 0; i < batch; i++) {
+            System.arraycopy(ids, 0, timeIds, i * ids.length, ids.length);
+            if (zeros && !given.get(i)) {
+                Arrays.fill(joined, i * tokens * width, (i + 1) * tokens * width, 0);
+                Arrays.fill(pooled, i * pooled.length / batch, (i + 1) * pooled.length / batch, 0);
+            }
+        }
+        return new SamplerInputs.Condition(
+                engine.fromHost(joined, batch, tokens, width),
+                engine.fromHost(pooled, batch, pooled.length / batch),
+                engine.fromHost(timeIds, batch, ids.length));
+    }
+
+    private static float[] stacked(
+            List<PromptEncoder.Embedding> embeddings, Function<PromptEncoder.Embedding, float[]> part) {
+        int size = part.apply(embeddings.getFirst()).length;
+        float[] all = new float[embeddings.size() * size];
+        for (int i = 0; i < embeddings.size(); i++) {
+            System.arraycopy(part.apply(embeddings.get(i)), 0, all, i * size, size);
+        }
+        return all;
+    }
+
+    /// One picture at a time: the VAE needs more memory than everything else.
+    private List<GeneratedImage> decode(float[] latents, ImageRequest request, int height, int width) {
+        int batch = request.prompts().size();
+        int row = latents.length / batch;
+        List<GeneratedImage> images = new ArrayList<>(batch);
+        for (int i = 0; i < batch; i++) {
+            float[] own = Arrays.copyOfRange(latents, i * row, (i + 1) * row);
+            float[] scaled = new float[row];
+            for (int j = 0; j < row; j++) {
+                scaled[j] = own[j] / (float) vae.config().scalingFactor();
+            }
+            try (DeviceTensor unscaled = engine.fromHost(scaled, 1, vae.config().latentChannels(), height, width);
+                    DeviceTensor pixels = vae.decode(unscaled, request.vaeTile())) {
+                images.add(new GeneratedImage(
+                        RgbImage.ofDecoded(pixels.toFloats(), request.height(), request.width()), own));
+            }
+        }
+        return images;
+    }
+
+    @Override
+    public void close() {
+        for (AutoCloseable part : owned) {
+            try {
+                part.close();
+            } catch (RuntimeException e) {
+                throw e;
+            } catch (Exception e) {
+                throw new IllegalStateException("closing a part of a model does not fail", e);
+            }
+        }
+        owned.clear();
+    }
+}

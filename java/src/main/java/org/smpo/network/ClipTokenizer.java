@@ -1,0 +1,264 @@
+package org.smpo.network;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.Encoding;
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
+import ai.djl.huggingface.tokenizers.jni.LibUtils;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+
+/// CLIP's tokenizer: the ids that transformers' `CLIPTokenizer` gives for
+/// `padding="max_length", truncation=True`, from the files of a diffusers folder.
+///
+/// The work is done by the Rust library `tokenizers`, which DJL brings along. It is unpacked from DJL's jar into
+/// `~/.cache/smpo/djl`; nothing is downloaded, and DJL's usage reports are switched off (it sends them from
+/// Amazon's machines otherwise).
+///
+/// Safe for use by several threads. Close it to free the native vocabulary.
+public final class ClipTokenizer implements AutoCloseable {
+    /// transformers 5.23, models/clip/tokenization_clip.py.
+    private static final String WORDS =
+            "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]" + "|[^\\s\\p{L}\\p{N}]+";
+
+    private final HuggingFaceTokenizer tokenizer;
+    private final int length;
+    private final int start;
+    private final int end;
+    private final int pad;
+
+    private ClipTokenizer(HuggingFaceTokenizer tokenizer, int length, int start, int end, int pad) {
+        this.tokenizer = tokenizer;
+        this.length = length;
+        this.start = start;
+        this.end = end;
+        this.pad = pad;
+    }
+
+    /// Opens the tokenizer in a folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; and, where they
+    /// are there, `tokenizer_config.json` and `special_tokens_map.json`.
+    ///
+    /// @throws NoSuchFileException when the folder holds no tokenizer, naming what was looked for
+    /// @throws TokenizerException when the files are broken, do not belong together or ask for what we do not do
+    /// @throws IOException when a file cannot be read or is not the JSON that it should be
+    public static ClipTokenizer open(Path folder) throws IOException {
+        Path one = folder.resolve("tokenizer.json");
+        JsonObject json = Files.exists(one) ? Json.readObject(one) : null;
+        ClipVocabulary vocabulary = json != null
+                ? ClipVocabulary.read(json, one)
+                : ClipVocabulary.read(needed(folder, "vocab.json"), needed(folder, "merges.txt"));
+        SpecialTokens special = SpecialTokens.read(folder, json);
+        int start = vocabulary.id(special.start());
+        int end = vocabulary.id(special.end());
+        int pad = vocabulary.id(special.pad());
+        String definition = Json.canonical(definition(vocabulary, special));
+        return new ClipTokenizer(Library.load(folder, definition), special.length(), start, end, pad);
+    }
+
+    private static Path needed(Path folder, String name) throws NoSuchFileException {
+        Path file = folder.resolve(name);
+        if (!Files.exists(file)) {
+            throw new NoSuchFileException(file
+                    + ": expected a tokenizer here: tokenizer.json, or vocab.json and merges.txt; found no " + name);
+        }
+        return file;
+    }
+
+    /// How many ids a row has: 77.
+    public int length() {
+        return length;
+    }
+
+    /// Begins every row.
+    public int startId() {
+        return start;
+    }
+
+    /// Ends every row's text. The text models take their pooled output at its first place.
+    public int endId() {
+        return end;
+    }
+
+    /// Fills every row after the end token: often the end token itself, in SDXL's second tokenizer 0.
+    public int padId() {
+        return pad;
+    }
+
+    /// Encodes one prompt. One that is too long keeps its beginning, and says what was cut.
+    ///
+    /// @throws IllegalArgumentException when the prompt is not Unicode text: half a surrogate pair stands alone
+    public ClipTokens encode(String prompt) {
+        requireUnicode(prompt);
+        Encoding encoding = tokenizer.encode(prompt, false, false);
+        long[] text = encoding.getIds();
+        int kept = Math.min(text.length, length - 2);
+        int[] ids = new int[length];
+        ids[0] = start;
+        for (int i = 0; i < kept; i++) {
+            ids[1 + i] = Math.toIntExact(text[i]);
+        }
+        ids[1 + kept] = end;
+        Arrays.fill(ids, kept + 2, length, pad);
+        String cut = kept == text.length ? "" : from(prompt, encoding.getCharTokenSpans()[kept]);
+        return new ClipTokens(ids, kept + 2, cut);
+    }
+
+    /// Encodes prompts, each on its own.
+    ///
+    /// @throws IllegalArgumentException when one of them is not Unicode text, naming its index
+    public List<ClipTokens> encode(List<String> prompts) {
+        List<ClipTokens> rows = new ArrayList<>(prompts.size());
+        for (String prompt : prompts) {
+            try {
+                rows.add(encode(prompt));
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException("prompt " + rows.size() + ": " + e.getMessage(), e);
+            }
+        }
+        return rows;
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+
+    /// Spans count code points.
+    private static String from(String prompt, CharSpan first) {
+        return prompt.substring(prompt.offsetByCodePoints(0, first.getStart()));
+    }
+
+    private static void requireUnicode(String prompt) {
+        for (int i = 0; i < prompt.length(); i++) {
+            char c = prompt.charAt(i);
+            if (Character.isHighSurrogate(c)
+                    && i + 1 < prompt.length()
+                    && Character.isLowSurrogate(prompt.charAt(i + 1))) {
+                i++;
+            } else if (Character.isSurrogate(c)) {
+                throw new IllegalArgumentException("expected Unicode text, found half a surrogate pair (U+"
+                        + Integer.toHexString(c).toUpperCase(Locale.ROOT) + ") at index " + i);
+            }
+        }
+    }
+
+    /// What transformers builds for CLIP, in the form of a `tokenizer.json`. The start and end tokens of a row are
+    /// left to [#encode], which must know where the text ends anyway.
+    private static Map<String, Object> definition(ClipVocabulary vocabulary, SpecialTokens special) throws IOException {
+        List<Object> added = new ArrayList<>();
+        for (SpecialTokens.AddedToken token : special.added()) {
+            added.add(Map.of(
+                    "id", vocabulary.id(token.content()),
+                    "content", token.content(),
+                    "normalized", token.normalized(),
+                    "lstrip", token.leftStrip(),
+                    "rstrip", token.rightStrip(),
+                    "single_word", token.singleWord(),
+                    "special", true));
+        }
+        Map<String, Object> normalizer = Map.of(
+                "type",
+                "Sequence",
+                "normalizers",
+                List.of(
+                        Map.of("type", "NFC"),
+                        Map.of("type", "Replace", "pattern", Map.of("Regex", "\\s+"), "content", " "),
+                        Map.of("type", "Lowercase")));
+        Map<String, Object> split =
+                Map.of("type", "Split", "pattern", Map.of("Regex", WORDS), "behavior", "Removed", "invert", true);
+        Map<String, Object> bytes =
+                Map.of("type", "ByteLevel", "add_prefix_space", false, "trim_offsets", true, "use_regex", true);
+        Map<String, Object> model = new LinkedHashMap<>();
+        model.put("type", "BPE");
+        model.put("dropout", null);
+        model.put("unk_token", special.unknown());
+        model.put("continuing_subword_prefix", "");
+        model.put("end_of_word_suffix", ClipVocabulary.END_OF_WORD);
+        model.put("fuse_unk", false);
+        model.put("byte_fallback", false);
+        model.put("ignore_merges", false);
+        model.put("vocab", vocabulary.ids());
+        model.put("merges", vocabulary.merges());
+        Map<String, Object> definition = new LinkedHashMap<>();
+        definition.put("version", "1.0");
+        definition.put("truncation", null);
+        definition.put("padding", null);
+        definition.put("added_tokens", added);
+        definition.put("normalizer", normalizer);
+        definition.put("pre_tokenizer", Map.of("type", "Sequence", "pretokenizers", List.of(split, bytes)));
+        definition.put("post_processor", null);
+        definition.put("decoder", bytes);
+        definition.put("model", model);
+        return definition;
+    }
+
+    /// DJL's native library. Where DJL puts it, and whether it may use the network, it takes from system
+    /// properties while it loads; they are put back afterwards, because others in this process may use DJL too.
+    private static final class Library {
+        private static final Map<String, String> OPTIONS =
+                Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false");
+        private static final Path FOLDER = Path.of(System.getProperty("user.home"), ".cache", "smpo", "djl");
+
+        private Library() {}
+
+        static HuggingFaceTokenizer load(Path folder, String definition) throws IOException {
+            ready();
+            byte[] json = definition.getBytes(StandardCharsets.UTF_8);
+            try {
+                return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), OPTIONS);
+            } catch (RuntimeException e) {
+                throw new TokenizerException(folder + ": the tokenizer's files are refused: " + e.getMessage(), e);
+            }
+        }
+
+        /// Loads the library; after the first call, only says again whether that went well.
+        private static synchronized void ready() throws TokenizerException {
+            // Read at every use, so it stays.
+            setIfAbsent("OPT_OUT_TRACKING", "true");
+            Map<String, String> scoped = new LinkedHashMap<>();
+            scoped.put("ai.djl.offline", "true");
+            scoped.put("ENGINE_CACHE_DIR", FOLDER.toString());
+            // DJL looks for a GPU through JNA, which unpacks a library of its own while it loads.
+            scoped.put("jna.tmpdir", FOLDER.toString());
+            // Its logger says on System.err that there is none.
+            scoped.put("slf4j.internal.verbosity", "ERROR");
+            List<String> set = new ArrayList<>();
+            try {
+                Files.createDirectories(FOLDER);
+                scoped.forEach((key, value) -> {
+                    if (setIfAbsent(key, value)) {
+                        set.add(key);
+                    }
+                });
+                LibUtils.checkStatus();
+            } catch (IOException | EngineException | LinkageError | AssertionError e) {
+                throw new TokenizerException(
+                        "the tokenizer's native library does not load (it is unpacked into " + FOLDER + "): "
+                                + e.getMessage(),
+                        e);
+            } finally {
+                set.forEach(System::clearProperty);
+            }
+        }
+
+        private static boolean setIfAbsent(String key, String value) {
+            if (System.getProperty(key) != null) {
+                return false;
+            }
+            System.setProperty(key, value);
+            return true;
+        }
+    }
+}

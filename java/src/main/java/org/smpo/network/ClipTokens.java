@@ -1,0 +1,35 @@
+package org.smpo.network;
+
+/// One prompt as ids: the start token, the text, the end token, and padding up to the row's length.
+public final class ClipTokens {
+    private final int[] ids;
+    private final int count;
+    private final String cut;
+
+    ClipTokens(int[] ids, int count, String cut) {
+        this.ids = ids;
+        this.count = count;
+        this.cut = cut;
+    }
+
+    /// The whole row, [length of the tokenizer].
+    public int[] ids() {
+        return ids.clone();
+    }
+
+    /// How many of the ids are not padding, start and end included.
+    public int count() {
+        return count;
+    }
+
+    /// The end of the prompt, as it was written, that no longer fitted; empty when all of it did. The first word of
+    /// it may have been cut in two, and its first character may still be in the ids in part.
+    public String cut() {
+        return cut;
+    }
+
+    /// Whether part of the prompt was left out.
+    public boolean truncated() {
+        return !cut.isEmpty();
+    }
+}

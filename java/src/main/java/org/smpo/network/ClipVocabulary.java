@@ -1,0 +1,128 @@
+package org.smpo.network;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+
+/// CLIP's byte-pair vocabulary: the tokens' ids, and the merges in order of rank, each of two tokens.
+///
+/// Checked on reading: ids are distinct and not negative, and every merge joins tokens into a token. Merges that
+/// were cut off or edited are otherwise accepted by the tokenizer and make wrong ids in silence.
+///
+/// @param source the file that the tokens came from, for messages
+/// @param ids token -> id
+/// @param merges pairs
+record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> merges) {
+    /// What the last piece of a word ends in.
+    static final String END_OF_WORD = "</w>";
+
+    private static final String VERSION = "#version";
+
+    /// Reads `vocab.json` and `merges.txt`.
+    static ClipVocabulary read(Path vocabFile, Path mergesFile) throws IOException {
+        Map<String, Integer> ids = ids(Json.readObject(vocabFile), vocabFile);
+        List<List<String>> merges = new ArrayList<>();
+        int number = 0;
+        for (String line : text(mergesFile).split("\n", -1)) {
+            number++;
+            String merge = line.endsWith("\r") ? line.substring(0, line.length() - 1) : line;
+            if (merge.isEmpty() || merge.startsWith(VERSION)) {
+                continue;
+            }
+            String where = mergesFile + ": line " + number;
+            merges.add(merge(where, List.of(merge.split(" ", -1)), ids));
+        }
+        return new ClipVocabulary(vocabFile, ids, Collections.unmodifiableList(merges));
+    }
+
+    /// Reads the model part of a `tokenizer.json`.
+    static ClipVocabulary read(JsonObject tokenizer, Path file) throws IOException {
+        JsonObject model = tokenizer.object("model");
+        expect(file, "model.type", "BPE", model.asMap().get("type"));
+        expect(file, "model.end_of_word_suffix", END_OF_WORD, model.asMap().get("end_of_word_suffix"));
+        Map<String, Integer> ids = ids(model.object("vocab"), file);
+        List<List<String>> merges = new ArrayList<>();
+        if (!(model.asMap().get("merges") instanceof List<?> items)) {
+            throw new TokenizerException(file + ": model.merges: expected a list, found none");
+        }
+        for (Object item : items) {
+            String where = file + ": model.merges[" + merges.size() + "]";
+            // Two forms are in use: "a b", and since tokenizers 0.20 ["a", "b"].
+            List<String> pair = switch (item) {
+                case String text -> List.of(text.split(" ", -1));
+                case List<?> list -> list.stream().map(String::valueOf).toList();
+                default -> List.of();
+            };
+            merges.add(merge(where, pair, ids));
+        }
+        return new ClipVocabulary(file, ids, Collections.unmodifiableList(merges));
+    }
+
+    /// The id of a token that must be there.
+    int id(String token) throws TokenizerException {
+        Integer id = ids.get(token);
+        if (id == null) {
+            throw new TokenizerException(source + ": expected the token " + token + " among " + ids.size()
+                    + ", found none: is this a CLIP vocabulary?");
+        }
+        return id;
+    }
+
+    private static Map<String, Integer> ids(JsonObject vocabulary, Path file) throws TokenizerException {
+        Map<String, Integer> ids = new LinkedHashMap<>();
+        Set<Integer> taken = new HashSet<>();
+        for (Map.Entry<String, Object> entry : vocabulary.asMap().entrySet()) {
+            boolean valid = entry.getValue() instanceof Long id && id >= 0 && id < Integer.MAX_VALUE;
+            if (!valid || !taken.add(((Long) entry.getValue()).intValue())) {
+                throw new TokenizerException(file + ": token \"" + entry.getKey()
+                        + "\": expected an id of its own, an integer of at least 0, found " + entry.getValue());
+            }
+            ids.put(entry.getKey(), ((Long) entry.getValue()).intValue());
+        }
+        return Collections.unmodifiableMap(ids);
+    }
+
+    private static List<String> merge(String where, List<String> pair, Map<String, Integer> ids)
+            throws TokenizerException {
+        if (pair.size() != 2) {
+            throw new TokenizerException(
+                    where + ": expected two tokens and a space between them, found \"" + String.join(" ", pair) + "\"");
+        }
+        for (String token : List.of(pair.get(0), pair.get(1), pair.get(0) + pair.get(1))) {
+            if (!ids.containsKey(token)) {
+                throw new TokenizerException(where + ": the merge \"" + String.join(" ", pair) + "\" needs the token \""
+                        + token + "\", which the vocabulary lacks: do the two files belong together?");
+            }
+        }
+        return pair;
+    }
+
+    private static void expect(Path file, String key, String expected, Object found) throws TokenizerException {
+        if (!expected.equals(found)) {
+            throw new TokenizerException(file + ": " + key + ": expected " + expected + ", found " + found);
+        }
+    }
+
+    private static String text(Path file) throws IOException {
+        try {
+            return StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(Files.readAllBytes(file)))
+                    .toString();
+        } catch (CharacterCodingException e) {
+            throw new TokenizerException(file + ": expected UTF-8, found bytes that are not", e);
+        }
+    }
+}

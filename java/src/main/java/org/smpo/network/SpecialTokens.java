@@ -1,0 +1,180 @@
+package org.smpo.network;
+
+import java.io.IOException;
+import java.math.BigInteger;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+
+/// What `tokenizer_config.json` and its companions say: which tokens begin, end and pad a row, the row's length,
+/// and which tokens are found in the text as they stand, before it is split into words.
+///
+/// The last is not a detail: SDXL's second tokenizer names "!" as its padding, so that in it, unlike in the first,
+/// every exclamation mark of a prompt is a token of its own with id 0.
+///
+/// The rules are those of transformers 5: tokens of `special_tokens_map.json` replace those of the configuration,
+/// unless that has an `added_tokens_decoder`; a token given as an object keeps its flags, one given as text is
+/// matched before normalization; of two entries for the same token the later counts, in the order start, end,
+/// unknown, padding.
+///
+/// @param start begins a row
+/// @param end ends a row
+/// @param unknown stands for what the vocabulary cannot spell
+/// @param pad fills a row
+/// @param length of a row
+/// @param added tokens that are found in the text as they stand
+record SpecialTokens(String start, String end, String unknown, String pad, int length, List<AddedToken> added) {
+    private static final String CONFIG = "tokenizer_config.json";
+    private static final String MAP = "special_tokens_map.json";
+    private static final String DECODER = "added_tokens_decoder";
+    private static final int DEFAULT_LENGTH = 77;
+    private static final int MAX_LENGTH = 1 << 16;
+
+    /// The start and the end token around at least one more.
+    private static final int MIN_LENGTH = 3;
+
+    private static final Map<String, String> DEFAULTS = new LinkedHashMap<>();
+
+    static {
+        DEFAULTS.put("bos_token", "<|startoftext|>");
+        DEFAULTS.put("eos_token", "<|endoftext|>");
+        DEFAULTS.put("unk_token", "<|endoftext|>");
+        DEFAULTS.put("pad_token", "<|endoftext|>");
+    }
+
+    /// A token that is found in the text as it stands.
+    ///
+    /// @param content what is looked for
+    /// @param normalized whether it is looked for in the normalized (lowercase) text, or in the text as written
+    /// @param leftStrip whether white space before it is taken with it
+    /// @param rightStrip whether white space after it is taken with it
+    /// @param singleWord whether it must stand between word boundaries
+    record AddedToken(String content, boolean normalized, boolean leftStrip, boolean rightStrip, boolean singleWord) {
+        static AddedToken plain(String content) {
+            return new AddedToken(content, false, false, false, false);
+        }
+    }
+
+    /// Reads a tokenizer's folder.
+    ///
+    /// @param tokenizer the folder's `tokenizer.json`, or null where there is none
+    static SpecialTokens read(Path folder, JsonObject tokenizer) throws IOException {
+        Path configFile = folder.resolve(CONFIG);
+        JsonObject config = Files.exists(configFile)
+                ? Json.readObject(configFile)
+                : Json.parseObject(folder + " (without " + CONFIG + ")", "{}");
+        refuseWhatWeDoNotDo(folder, config);
+
+        Map<String, Object> named = new LinkedHashMap<>(DEFAULTS);
+        take(config, named);
+        Map<String, AddedToken> known = new LinkedHashMap<>();
+        if (config.has(DECODER)) {
+            JsonObject decoder = config.object(DECODER);
+            for (String id : decoder.keys()) {
+                AddedToken token = token(
+                        config.source(), DECODER + "." + id, decoder.object(id).asMap());
+                known.put(token.content(), token);
+            }
+        } else {
+            if (Files.exists(folder.resolve(MAP))) {
+                take(Json.readObject(folder.resolve(MAP)), named);
+            }
+            if (tokenizer != null && tokenizer.has("added_tokens")) {
+                for (JsonObject object : tokenizer.objects("added_tokens")) {
+                    AddedToken token = token(tokenizer.source(), "added_tokens", object.asMap());
+                    known.put(token.content(), token);
+                }
+            }
+        }
+
+        Map<String, AddedToken> added = new LinkedHashMap<>(known);
+        Map<String, String> contents = new HashMap<>();
+        for (Map.Entry<String, Object> entry : named.entrySet()) {
+            AddedToken own = entry.getValue() instanceof String text
+                    ? AddedToken.plain(text)
+                    : token(config.source(), entry.getKey(), entry.getValue());
+            AddedToken token = known.getOrDefault(own.content(), own);
+            contents.put(entry.getKey(), token.content());
+            added.put(token.content(), token);
+        }
+        return new SpecialTokens(
+                contents.get("bos_token"),
+                contents.get("eos_token"),
+                contents.get("unk_token"),
+                contents.get("pad_token"),
+                length(config),
+                List.copyOf(added.values()));
+    }
+
+    /// Takes over the named tokens that a file gives; null gives nothing.
+    private static void take(JsonObject file, Map<String, Object> named) {
+        for (String key : DEFAULTS.keySet()) {
+            if (file.has(key)) {
+                named.put(key, file.asMap().get(key));
+            }
+        }
+    }
+
+    private static AddedToken token(String source, String where, Object value) throws TokenizerException {
+        if (value instanceof Map<?, ?> map && map.get("content") instanceof String content) {
+            return new AddedToken(
+                    content,
+                    Boolean.TRUE.equals(map.get("normalized")),
+                    Boolean.TRUE.equals(map.get("lstrip")),
+                    Boolean.TRUE.equals(map.get("rstrip")),
+                    Boolean.TRUE.equals(map.get("single_word")));
+        }
+        throw new TokenizerException(
+                source + ": " + where + ": expected a token, as text or as an object with its content, found " + value);
+    }
+
+    private static int length(JsonObject config) throws IOException {
+        if (!config.has("model_max_length")) {
+            return DEFAULT_LENGTH;
+        }
+        if (config.asMap().get("model_max_length") instanceof BigInteger limit && limit.signum() > 0) {
+            // transformers' word for "not said" is int(1e30); the text models take 77.
+            return DEFAULT_LENGTH;
+        }
+        long length = config.integer("model_max_length");
+        if (length < MIN_LENGTH || length > MAX_LENGTH) {
+            throw new TokenizerException(config.source() + ": model_max_length: expected " + MIN_LENGTH + " to "
+                    + MAX_LENGTH + ", found " + length);
+        }
+        return (int) length;
+    }
+
+    private static void refuseWhatWeDoNotDo(Path folder, JsonObject config) throws IOException {
+        List<String> refused = new ArrayList<>();
+        for (String side : List.of("padding_side", "truncation_side")) {
+            if (config.has(side) && !config.string(side).equals("right")) {
+                refused.add(side + ": expected right, found " + config.string(side));
+            }
+        }
+        if (config.has("split_special_tokens") && config.bool("split_special_tokens")) {
+            refused.add("split_special_tokens: expected false, found true");
+        }
+        if (config.has("tokenizer_class") && !config.string("tokenizer_class").startsWith("CLIPTokenizer")) {
+            refused.add("tokenizer_class: expected CLIPTokenizer, found " + config.string("tokenizer_class"));
+        }
+        for (String list : List.of("additional_special_tokens", "extra_special_tokens")) {
+            if (config.asMap().get(list) instanceof List<?> tokens && !tokens.isEmpty()) {
+                refused.add(list + ": expected none, found " + tokens);
+            }
+        }
+        if (!refused.isEmpty()) {
+            throw new TokenizerException(config.source() + ": " + String.join("; ", refused));
+        }
+        Path added = folder.resolve("added_tokens.json");
+        if (Files.exists(added) && !Json.readObject(added).keys().isEmpty()) {
+            throw new TokenizerException(added + ": expected no tokens beyond the vocabulary, found "
+                    + Json.readObject(added).keys());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+package org.smpo.network;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.io.ByteView;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.io.RgbImage;
+import org.smpo.io.Safetensors;
+import org.smpo.io.TensorEntry;
+
+/// Pixel values against those of transformers' `CLIPImageProcessorPil`.
+final class ClipImageProcessorTest {
+    @Test
+    void pixelValuesAreTransformersToTheBit() throws IOException {
+        JsonObject processors = TinyClip.golden().object("processors");
+        Map<String, RgbImage> pictures = TinyClip.pictures();
+        int compared = 0;
+        try (Safetensors golden = TinyClip.pixelValues()) {
+            for (TensorEntry entry : golden.entries()) {
+                String[] names = entry.name().split("\\.", 2);
+                ClipImageProcessor processor = ClipImageProcessor.parse(processors.object(names[0]));
+                float[] want = new float[Math.toIntExact(entry.length() / Float.BYTES)];
+                ByteView.of(golden, entry).buffer().asFloatBuffer().get(want);
+                RgbImage picture = pictures.get(names[1]);
+                // Not assertThat(float[]): its message would be both arrays.
+                assertThat(Arrays.equals(processor.apply(picture), want))
+                        .as(entry.name())
+                        .isTrue();
+                compared++;
+                byte[] rgb = picture.rgb();
+                int middle = 3 * (picture.height() / 2 * picture.width() + picture.width() / 2);
+                rgb[middle] = (byte) (rgb[middle] ^ 0x40);
+                RgbImage other = RgbImage.of(picture.width(), picture.height(), rgb);
+                assertThat(Arrays.equals(processor.apply(other), want))
+                        .as("one pixel of %s is another", entry.name())
+                        .isFalse();
+            }
+        }
+        assertThat(compared).isEqualTo(14);
+    }
+
+    @Test
+    void absentKeysAreTheClassDefaults() throws IOException {
+        assertThat(parse("{}")).isEqualTo(ClipImageProcessor.openAi());
+        assertThat(parse("{\"size\": 224, \"crop_size\": 224, \"resample\": 3, \"do_resize\": null}"))
+                .isEqualTo(ClipImageProcessor.openAi());
+        assertThat(ClipImageProcessor.openAi().describe())
+                .isEqualTo("clip pil-8bit; resize shortest_edge 224 bicubic; crop 224x224; rescale 0.00392156862745098;"
+                        + " mean [0.48145466, 0.4578275, 0.40821073]; std [0.26862954, 0.26130258, 0.27577711]");
+    }
+
+    @Test
+    void whatItDoesNotDoIsAnError(@TempDir Path folder) {
+        assertThatThrownBy(() -> parse("{\"resample\": 1}"))
+                .hasMessageContaining("resample: expected 2 (bilinear) or 3 (bicubic), found 1");
+        assertThatThrownBy(() -> parse("{\"size\": {\"longest_edge\": 10}}")).hasMessageContaining("shortest_edge");
+        assertThatThrownBy(() -> parse("{\"size\": 0}")).hasMessageContaining("size: expected 1 to 16384, found 0");
+        assertThatThrownBy(() -> parse("{\"image_std\": [0, 1, 1]}")).hasMessageContaining("image_std");
+        assertThatThrownBy(() -> parse("{\"image_mean\": [0.5, 1]}")).hasMessageContaining("3 numbers");
+        assertThatThrownBy(() -> parse("{\"do_pad\": true}")).hasMessageContaining("do_pad");
+        assertThatThrownBy(() -> parse("{\"image_processor_type\": \"SiglipImageProcessor\"}"))
+                .hasMessageContaining("SiglipImageProcessor");
+        assertThatThrownBy(() -> ClipImageProcessor.open(folder)).hasMessageContaining("preprocessor_config.json");
+    }
+
+    private static ClipImageProcessor parse(String json) throws IOException {
+        return ClipImageProcessor.parse(Json.parseObject("preprocessor_config.json", json));
+    }
+}

@@ -24,7 +24,7 @@ import org.smpo.evaluate.Measure;
 import org.smpo.evaluate.Measures;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.SamplerName;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 import org.smpo.schedule.PredictionType;

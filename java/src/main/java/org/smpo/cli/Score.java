@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.report.Progress;
 import org.smpo.reward.PickScore;
 import org.smpo.reward.ScoreRun;

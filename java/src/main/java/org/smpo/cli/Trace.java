@@ -8,7 +8,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.smpo.io.FloatTensor;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.objective.Dmpo;
 import org.smpo.objective.Dpo;
 import org.smpo.objective.Inpo;

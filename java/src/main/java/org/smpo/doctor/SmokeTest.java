@@ -1,12 +1,12 @@
 package org.smpo.doctor;
 
 import java.util.Arrays;
-import org.smpo.ffi.DType;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.EngineException;
+import org.smpo.io.DType;
 
 /// A session that was opened on a device, used and closed.
 ///

@@ -6,7 +6,7 @@ import java.util.Locale;
 import java.util.Map;
 import org.smpo.generate.ImageRequest;
 import org.smpo.generate.SamplerName;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.network.Prompt;
 
 /// How the pictures of an evaluation are drawn, the same for all models.

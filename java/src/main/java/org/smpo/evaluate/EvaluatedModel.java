@@ -18,7 +18,7 @@ import org.smpo.checkpoint.SingleFile;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 
 /// A model that is evaluated.
 ///

@@ -3,6 +3,7 @@ package org.smpo.ffi;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Locale;
+import org.smpo.io.DType;
 
 /// A tensor in the memory of an engine's device: an element type, a shape, row-major values.
 ///

@@ -11,6 +11,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import org.smpo.io.DType;
 
 /// A session with the native engine on one device: makes tensors, and everything else that computes.
 ///
@@ -247,7 +248,9 @@ public final class Engine extends Handle {
         long id = own(tensor);
         long session = enter();
         Errors.check(
-                Native.tensorConvert(session, id, dtype.code(), result, error.segment()), error, "smpo_tensor_convert");
+                Native.tensorConvert(session, id, DTypeCode.of(dtype), result, error.segment()),
+                error,
+                "smpo_tensor_convert");
         return created(dtype, tensor.shape());
     }
 
@@ -333,7 +336,7 @@ public final class Engine extends Handle {
         long[] shape = described.getLongs("shape", described.getInt("rank")).stream()
                 .mapToLong(Long::longValue)
                 .toArray();
-        return new DeviceTensor(this, id, DType.of(described.getInt("dtype")), shape);
+        return new DeviceTensor(this, id, DTypeCode.dtype(described.getInt("dtype")), shape);
     }
 
     /// The native handle of a tensor that must be this engine's, or 0 for null.
@@ -382,7 +385,7 @@ public final class Engine extends Handle {
             throw new InvalidArgumentException(
                     "shape: expected at most " + Native.MAX_RANK + " sizes, got " + shape.length, 0);
         }
-        spec.set(JAVA_INT, SPEC_DTYPE, dtype.code());
+        spec.set(JAVA_INT, SPEC_DTYPE, DTypeCode.of(dtype));
         spec.set(JAVA_INT, SPEC_RANK, shape.length);
         for (int i = 0; i < Native.MAX_RANK; i++) {
             spec.set(JAVA_LONG, SPEC_SHAPE + i * JAVA_LONG.byteSize(), i < shape.length ? shape[i] : 0);

@@ -1,5 +1,7 @@
 package org.smpo.ffi;
 
+import org.smpo.io.DType;
+
 /// What a model is and how much it holds.
 ///
 /// @param kind of network
@@ -21,7 +23,7 @@ public record ModelInfo(
     static ModelInfo read(Struct info) {
         return new ModelInfo(
                 ModelKind.of(info.getInt("kind")),
-                DType.of(info.getInt("precision")),
+                DTypeCode.dtype(info.getInt("precision")),
                 info.getInt("trainable") != 0,
                 info.getInt("parameter_count"),
                 info.getInt("written_count"),

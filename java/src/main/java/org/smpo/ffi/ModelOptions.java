@@ -1,6 +1,7 @@
 package org.smpo.ffi;
 
 import java.util.Objects;
+import org.smpo.io.DType;
 
 /// How a model is held.
 ///

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.function.Consumer;
+import org.smpo.io.DType;
 
 /// A network with its weights on an engine's device.
 ///
@@ -105,7 +106,7 @@ public final class NativeModel extends Handle {
     private static MemorySegment options(Arena arena, ModelOptions options) {
         Objects.requireNonNull(options, "options");
         Struct struct = Struct.allocate(Native.MODEL_OPTIONS, arena);
-        struct.set("precision", options.precision().code());
+        struct.set("precision", DTypeCode.of(options.precision()));
         struct.set("trainable", options.trainable() ? 1 : 0);
         struct.set("checkpointing", options.checkpointing() ? 1 : 0);
         return struct.segment();

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import org.smpo.io.DType;
 
 /// An update rule with its state for the parameters of one model that train. Belongs to the engine's thread.
 ///

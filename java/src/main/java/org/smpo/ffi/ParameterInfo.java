@@ -1,6 +1,7 @@
 package org.smpo.ffi;
 
 import java.util.List;
+import org.smpo.io.DType;
 
 /// One parameter of a model.
 ///
@@ -24,7 +25,7 @@ public record ParameterInfo(String name, DType dtype, List<Long> shape, boolean 
     static ParameterInfo read(Struct info) {
         return new ParameterInfo(
                 info.getString("name"),
-                DType.of(info.getInt("dtype")),
+                DTypeCode.dtype(info.getInt("dtype")),
                 info.getLongs("shape", info.getInt("rank")),
                 info.getInt("trainable") != 0,
                 info.getInt("written") != 0);

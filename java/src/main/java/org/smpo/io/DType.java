@@ -5,7 +5,8 @@ import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/// Element types of the safetensors format, in the order by which its reference implementation sorts tensors:
+/// The element types of tensors, little-endian: those of the safetensors format, in the order by which its reference
+/// implementation sorts tensors:
 /// files are laid out by this order descending, which puts wide elements first and keeps every tensor aligned
 /// to its element.
 public enum DType {
@@ -44,6 +45,13 @@ public enum DType {
     /// Bits of one element. The types narrower than 8 bits are packed.
     public int bits() {
         return bits;
+    }
+
+    /// Bytes of one element.
+    ///
+    /// @throws ArithmeticException for a type narrower than a byte
+    public int bytes() {
+        return Math.toIntExact(bytes(1));
     }
 
     /// The type with the given name in a file's header, or null.

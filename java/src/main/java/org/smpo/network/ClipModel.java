@@ -30,6 +30,7 @@ import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 
 /// A CLIP model as transformers' `CLIPModel` lays it out: text and pictures as unit vectors of one space, whose inner

@@ -7,9 +7,9 @@ import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.ModelConfig;
 import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.Weight;
-import org.smpo.ffi.DType;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NonFiniteException;
+import org.smpo.io.DType;
 
 /// Carries a component's weights from its files into the network that computes with them.
 public final class NativeWeights {
@@ -46,7 +46,7 @@ public final class NativeWeights {
     private static ByteBuffer narrowed(Weight weight) throws IOException {
         ByteBuffer floats =
                 ByteBuffer.allocate(Math.toIntExact(4 * weight.elements())).order(ByteOrder.LITTLE_ENDIAN);
-        weight.writeTo(org.smpo.io.DType.F32, floats::put);
+        weight.writeTo(DType.F32, floats::put);
         return floats.flip();
     }
 

@@ -22,6 +22,7 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.io.Digest;
+import org.smpo.io.Precision;
 
 /// A model's tokenizers and text encoders: prompts to what its UNet is told, as diffusers' pipelines and training
 /// scripts make it. Computes in fp32. Belongs to the engine's thread.

@@ -4,13 +4,13 @@ import java.io.IOException;
 import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.VaeConfig;
-import org.smpo.ffi.DType;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.Posterior;
 import org.smpo.ffi.VaeSpec;
+import org.smpo.io.DType;
 
 /// An `AutoencoderKL` on an engine's device, in fp32: in half precision the published SDXL one overflows. Belongs to
 /// the engine's thread.

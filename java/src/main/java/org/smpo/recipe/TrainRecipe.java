@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import org.smpo.io.Precision;
 
 /// The optimization itself.
 ///
@@ -31,12 +32,6 @@ public record TrainRecipe(
         OptionalDouble maxGradNorm,
         OptionalDouble ema,
         Optional<Path> reference) {
-    /// Of the networks' arithmetic.
-    public enum Precision {
-        FP32,
-        BF16
-    }
-
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public TrainRecipe {
         Check.atLeast(1, "steps", steps);

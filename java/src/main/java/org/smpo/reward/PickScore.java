@@ -7,9 +7,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.ClipModel;
-import org.smpo.network.Precision;
 
 /// The cosine between a caption's and a picture's CLIP embeddings.
 ///

@@ -6,6 +6,7 @@ import java.util.List;
 import org.smpo.ffi.LoraSpec;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.ParameterInfo;
+import org.smpo.io.DType;
 import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
@@ -47,7 +48,7 @@ final class Adapters {
                         philox.stream(Purpose.INITIAL_WEIGHTS, 0, index++),
                         Math.toIntExact(parameter.elements()),
                         1.0 / recipe.rank());
-                unet.write(parameter.name(), org.smpo.ffi.DType.F32, parameter.shape(), FloatBuffer.wrap(values));
+                unet.write(parameter.name(), DType.F32, parameter.shape(), FloatBuffer.wrap(values));
             }
         }
     }

@@ -216,7 +216,7 @@ public final class Checkpoint {
                     TensorEntry entry = take(stored, file, parameter.name(), parameter.shape());
                     policy.write(
                             parameter.name(),
-                            org.smpo.ffi.DType.F32,
+                            DType.F32,
                             parameter.shape(),
                             ByteView.of(file, entry).buffer());
                 }

@@ -23,10 +23,10 @@ import org.smpo.ffi.ParameterInfo;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
+import org.smpo.io.Precision;
 import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
-import org.smpo.network.Precision;
 import org.smpo.network.UNet;
 import org.smpo.recipe.ExportRecipe;
 import org.smpo.recipe.WeightsRecipe;
@@ -184,7 +184,7 @@ final class Export {
     }
 
     private static void write(NativeModel network, String name, Weight weight) throws IOException {
-        network.write(name, org.smpo.ffi.DType.F32, weight.shape(), weight.buffer());
+        network.write(name, DType.F32, weight.shape(), weight.buffer());
     }
 
     /// Parameters of a network, for messages.

@@ -20,7 +20,7 @@ import org.smpo.ffi.ParameterInfo;
 import org.smpo.ffi.WindowResults;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.network.UNet;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;

@@ -41,7 +41,7 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.network.UNet;
 import org.smpo.objective.Capo;
 import org.smpo.objective.Objective;
@@ -191,7 +191,7 @@ public final class Trainer implements AutoCloseable {
         requireFolder(start == Start.RESUMED);
         TrainRecipe train = recipe.train();
         Objective objective = recipe.objective().loss();
-        Precision precision = train.precision() == TrainRecipe.Precision.BF16 ? Precision.BF16 : Precision.FP32;
+        Precision precision = train.precision();
         try (ModelFiles files = ModelFiles.open(recipe.model())) {
             Family family = files.family()
                     .filter(known -> known != Family.SDXL_REFINER)
@@ -412,7 +412,7 @@ public final class Trainer implements AutoCloseable {
         int pairs = recipe.train().pairsPerStep();
         try {
             int side = recipe.data().resolution();
-            int bytes = precision == Precision.BF16 ? 2 : 4;
+            int bytes = precision.dtype().bytes();
             // Of one pair; counted in bf16 whatever the precision.
             MemoryEstimate estimate = MemoryEstimate.of(files, side, side, 2, bytes);
             long free = gpu

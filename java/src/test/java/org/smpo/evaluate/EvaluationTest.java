@@ -25,8 +25,8 @@ import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Png;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.Precision;
 import org.smpo.network.Prompt;
 
 /// Whole evaluations of small models.

@@ -14,8 +14,8 @@ import org.smpo.checkpoint.TinyModels;
 import org.smpo.generate.SamplerName;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.Precision;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 

@@ -23,6 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.smpo.io.DType;
 
 /// Tensors across the border: the bits that go in come out, conversions are those of IEEE 754, and every bad
 /// argument is refused.
@@ -44,7 +45,7 @@ class DeviceTensorTest {
     @ParameterizedTest
     @EnumSource
     void everyBitComesBack(DType dtype) {
-        SplittableRandom random = new SplittableRandom(dtype.code());
+        SplittableRandom random = new SplittableRandom(DTypeCode.of(dtype));
         try (Arena arena = Arena.ofConfined()) {
             for (long[] shape : SHAPES) {
                 try (DeviceTensor zeros = engine.zeros(dtype, shape)) {

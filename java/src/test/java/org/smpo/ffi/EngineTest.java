@@ -12,6 +12,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// A session: opening, statistics, log, cancelling, and what the library says about itself and the machine.
 class EngineTest {

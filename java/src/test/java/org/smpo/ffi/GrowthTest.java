@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// Opening and closing leaves nothing behind: the process's resident memory is the same after ten thousand cycles.
 ///

@@ -15,6 +15,7 @@ import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.ToIntFunction;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// Closed, stale, foreign and invented handles, and calls from the wrong thread: always an exception that
 /// says what is wrong, on both sides of the border.
@@ -161,7 +162,7 @@ class HandleTest {
             Struct error = Struct.allocate(Native.ERROR, arena);
             MemorySegment e = error.segment();
             Struct spec = Struct.allocate(Native.TENSOR_SPEC, arena);
-            spec.set("dtype", DType.F32.code());
+            spec.set("dtype", DTypeCode.of(DType.F32));
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment unsized = arena.allocate(2048);
             Struct truncated = Struct.allocate(Native.SESSION_STATISTICS, arena);
@@ -197,7 +198,7 @@ class HandleTest {
                 Native.tensorToHost(session, id, none, unsized, 8, e),
                 Native.tensorDescribe(session, id, none, e),
                 Native.tensorDescribe(session, id, unsized, e),
-                Native.tensorConvert(session, id, DType.F16.code(), none, e),
+                Native.tensorConvert(session, id, DTypeCode.of(DType.F16), none, e),
                 Native.tensorConvert(session, id, 77, out, e),
                 Native.tensorFillNormal(session, id, 0, 0, none, 2, e),
             };
@@ -313,7 +314,7 @@ class HandleTest {
         calls.put("smpo_tensor_from_host", s -> Native.tensorFromHost(s, spec, data, 8, out, error));
         calls.put("smpo_tensor_to_host", s -> Native.tensorToHost(s, tensor, spec, data, 8, error));
         calls.put("smpo_tensor_describe", s -> Native.tensorDescribe(s, tensor, spec, error));
-        calls.put("smpo_tensor_convert", s -> Native.tensorConvert(s, tensor, DType.F16.code(), out, error));
+        calls.put("smpo_tensor_convert", s -> Native.tensorConvert(s, tensor, DTypeCode.of(DType.F16), out, error));
         calls.put("smpo_tensor_fill_normal", s -> Native.tensorFillNormal(s, tensor, 0, 0, items, 2, error));
         calls.put("smpo_tensor_close", s -> Native.tensorClose(s, tensor, error));
         calls.put("smpo_session_close", s -> Native.sessionClose(s, error));
@@ -329,7 +330,7 @@ class HandleTest {
         Map<String, ToIntFunction<Long>> calls = new LinkedHashMap<>();
         calls.put("smpo_tensor_to_host", t -> Native.tensorToHost(session, t, spec, data, 8, error));
         calls.put("smpo_tensor_describe", t -> Native.tensorDescribe(session, t, spec, error));
-        calls.put("smpo_tensor_convert", t -> Native.tensorConvert(session, t, DType.F16.code(), out, error));
+        calls.put("smpo_tensor_convert", t -> Native.tensorConvert(session, t, DTypeCode.of(DType.F16), out, error));
         calls.put("smpo_tensor_fill_normal", t -> Native.tensorFillNormal(session, t, 0, 0, items, 2, error));
         calls.put("smpo_tensor_close", t -> Native.tensorClose(session, t, error));
         return calls;
@@ -338,7 +339,7 @@ class HandleTest {
     /// An f32 tensor of two.
     private static MemorySegment spec(Arena arena) {
         Struct spec = Struct.allocate(Native.TENSOR_SPEC, arena);
-        spec.set("dtype", DType.F32.code());
+        spec.set("dtype", DTypeCode.of(DType.F32));
         spec.set("rank", 1);
         spec.segment().set(JAVA_LONG, 16, 2);
         return spec.segment();

@@ -20,6 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.smpo.io.DType;
 
 /// The hand-written bindings say what `smpo.h` says: every function, every struct, every constant, both ways.
 /// Needs no library.
@@ -283,8 +284,8 @@ class HeaderContractTest {
         for (Raise kind : Raise.values()) {
             constants.put("SMPO_RAISE_" + kind, (long) kind.code());
         }
-        for (DType dtype : DType.values()) {
-            constants.put("SMPO_" + dtype, (long) dtype.code());
+        for (DType dtype : DTypeCode.CODES.keySet()) {
+            constants.put("SMPO_" + dtype, (long) DTypeCode.of(dtype));
         }
         return constants;
     }

@@ -12,6 +12,7 @@ import java.util.logging.Logger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// A handle that becomes garbage unclosed is reported with the line that opened it, and what it held comes
 /// back.

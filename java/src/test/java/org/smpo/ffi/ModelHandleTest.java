@@ -18,6 +18,7 @@ import java.util.function.ToIntFunction;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// What [HandleTest] does for engines and tensors, for models and samplers: closed, stale, foreign and invented
 /// handles, other kinds of models, other threads. Every function of the border that takes such a handle is swept.
@@ -308,7 +309,7 @@ class ModelHandleTest {
         MemorySegment name = arena.allocateFrom("conv_in.bias");
         MemorySegment data = arena.allocate(32);
         Struct eight = Struct.allocate(Native.TENSOR_SPEC, arena);
-        eight.set("dtype", DType.F32.code());
+        eight.set("dtype", DTypeCode.of(DType.F32));
         eight.set("rank", 1);
         eight.segment().set(JAVA_LONG, 16, 8);
         MemorySegment spec = eight.segment();

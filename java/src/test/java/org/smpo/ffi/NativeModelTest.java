@@ -12,6 +12,7 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// Models and samplers across the border: what is written is read, bad arguments are refused, handles die when they
 /// should. Whether the numbers are right, the library's own tests say.

@@ -15,6 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.smpo.io.DType;
 
 /// Optimizers across the border: they update, their state comes out and goes back in, bad arguments are refused.
 /// Whether the numbers are right, the library's own tests say.

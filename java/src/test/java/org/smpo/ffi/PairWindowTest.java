@@ -12,6 +12,7 @@ import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.DType;
 
 /// Windows across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are refused.
 /// Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.

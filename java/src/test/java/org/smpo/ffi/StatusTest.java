@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.smpo.io.DType;
 
 /// Every status arrives as its own exception, raised inside the engine and carried across the border.
 class StatusTest {

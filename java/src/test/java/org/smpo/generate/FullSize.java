@@ -22,11 +22,11 @@ import org.smpo.ffi.UNetGradients;
 import org.smpo.ffi.UNetInputs;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
+import org.smpo.io.Precision;
 import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 import org.smpo.network.NativeWeights;
-import org.smpo.network.Precision;
 import org.smpo.network.UNet;
 
 /// Our side of tools/golden/full_size.py: a UNet of published size, forward and backward once. Not a test: it takes

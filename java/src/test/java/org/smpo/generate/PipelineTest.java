@@ -29,9 +29,9 @@ import org.smpo.io.ByteView;
 import org.smpo.io.DType;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
-import org.smpo.network.Precision;
 import org.smpo.network.Prompt;
 import org.smpo.random.Synthetic;
 

@@ -20,6 +20,7 @@ import org.smpo.checkpoint.TinyModels;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.io.Json;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 
 /// Cosines of tiny CLIP models against transformers' own.

@@ -18,6 +18,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.smpo.io.Precision;
 import org.smpo.objective.BcrBudget;
 import org.smpo.objective.Dpo;
 import org.smpo.objective.Inpo;
@@ -230,7 +231,7 @@ class RecipeTest {
                         3_000_000_000L,
                         10,
                         OptionalInt.of(3),
-                        TrainRecipe.Precision.BF16,
+                        Precision.BF16,
                         "cuda:1",
                         OptionalInt.of(2),
                         new WeightsRecipe.Lora(4, 8.5, new LoraTargets.Modules(List.of("to_q", "ff.net.2"))),

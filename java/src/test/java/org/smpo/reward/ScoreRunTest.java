@@ -17,8 +17,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
+import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.Precision;
 import org.smpo.network.TinyClip;
 
 final class ScoreRunTest {

@@ -23,7 +23,7 @@ import org.smpo.io.Digest;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.objective.Smpo;
 import org.smpo.random.Synthetic;
 import org.smpo.schedule.Inversion;

@@ -2,7 +2,7 @@ package gallery;
 
 import java.nio.file.Path;
 import java.util.List;
-import org.smpo.ffi.DType;
+import org.smpo.io.DType;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
@@ -11,7 +11,7 @@ import org.smpo.ffi.UNetInputs;
 import org.smpo.io.RgbImage;
 import org.smpo.generate.ImageRequest;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.network.Precision;
+import org.smpo.io.Precision;
 import org.smpo.generate.TextToImage;
 import org.smpo.network.UNet;
 

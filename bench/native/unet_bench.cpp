@@ -226,7 +226,7 @@ double cpu_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-/// Pairs through a window, again and again.
+/// Pairs through a batch, again and again.
 class PairBench {
  public:
   PairBench(smpo_session session, smpo_model policy, const smpo_unet_spec& spec, const Options& options)
@@ -269,10 +269,10 @@ class PairBench {
   }
 
   void run() {
-    smpo_window window = 0;
-    check(smpo_window_open(session_, &inputs_, &window, &error));
+    smpo_pair_batch batch = 0;
+    check(smpo_pair_batch_open(session_, &inputs_, &batch, &error));
     auto plan = sized<smpo_inversion_plan>();
-    plan.slots = static_cast<uint32_t>(std::min<int64_t>(2 * options_.batch, 32));
+    plan.inversion_batch = static_cast<uint32_t>(std::min<int64_t>(2 * options_.batch, 32));
     plan.row_start = row_start_.data();
     plan.timestep = timestep_.data();
     plan.sample = sample_.data();
@@ -280,7 +280,7 @@ class PairBench {
     plan.noise = noise_.data();
     plan.averages = averages_.data();
     plan.target_sample = plan.target_clean = target_.data();
-    check(smpo_window_invert(session_, window, policy_, &plan, nullptr, &error));
+    check(smpo_pair_batch_invert(session_, batch, policy_, &plan, nullptr, &error));
     if (options_.step) {
       auto loss = sized<smpo_pair_loss>();
       loss.kind = SMPO_PAIR_LOSS_SMPO;
@@ -288,16 +288,16 @@ class PairBench {
       loss.kappa = 1;
       loss.gamma = 0.5;
       for (uint32_t first = 0; first < inputs_.pairs; first += kMicroBatch) {
-        auto batch = sized<smpo_pair_batch>();
-        batch.first_pair = first;
-        batch.pairs = std::min(kMicroBatch, inputs_.pairs - first);
-        batch.backward = 1;
-        batch.gradient_scale = 1.0 / inputs_.pairs;
-        batch.label = label_.data() + first;
-        check(smpo_window_accumulate(session_, window, policy_, reference_, &loss, &batch, &error));
+        auto micro_batch = sized<smpo_micro_batch>();
+        micro_batch.first_pair = first;
+        micro_batch.pairs = std::min(kMicroBatch, inputs_.pairs - first);
+        micro_batch.backward = 1;
+        micro_batch.gradient_scale = 1.0 / inputs_.pairs;
+        micro_batch.label = label_.data() + first;
+        check(smpo_pair_batch_accumulate(session_, batch, policy_, reference_, &loss, &micro_batch, &error));
       }
     }
-    check(smpo_window_close(session_, window, &error));
+    check(smpo_pair_batch_close(session_, batch, &error));
   }
 
  private:
@@ -306,7 +306,7 @@ class PairBench {
   smpo_session session_;
   smpo_model policy_, reference_ = 0;
   const Options options_;
-  smpo_window_inputs inputs_ = sized<smpo_window_inputs>();
+  smpo_pair_batch_inputs inputs_ = sized<smpo_pair_batch_inputs>();
   std::vector<int32_t> timesteps_, row_start_ = {0};
   std::vector<int64_t> items_;
   std::vector<double> timestep_, sample_, output_, noise_, target_, label_;
@@ -381,19 +381,20 @@ void run(const Options& options) {
     std::vector<double> seconds;
     for (int i = 0; i < options.repeats; ++i) seconds.push_back(iterate().seconds);
     std::sort(seconds.begin(), seconds.end());
-    std::printf(R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","batch":%lld,"size":%lld,"checkpointing":%s,)"
-                R"("deterministic":%s,)"
-                R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
-                "\n",
-                options.model.c_str(),
-                options.step       ? "step"
-                : options.invert   ? "inversion"
-                : options.backward ? "forward+backward"
-                                   : "forward",
-                options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
-                static_cast<long long>(options.size), options.checkpointing ? "true" : "false",
-                options.deterministic ? "true" : "false", elements, seconds[seconds.size() / 2], seconds.front(),
-                seconds.size(), resident("VmHWM:"));
+    std::printf(
+        R"({"bench":"unet","model":"%s","pass":"%s","dtype":"%s","micro_batch":%lld,"size":%lld,"checkpointing":%s,)"
+        R"("deterministic":%s,)"
+        R"("parameters":%llu,"median_s":%.6f,"least_s":%.6f,"repeats":%zu,"peak_resident_bytes":%lld})"
+        "\n",
+        options.model.c_str(),
+        options.step       ? "step"
+        : options.invert   ? "inversion"
+        : options.backward ? "forward+backward"
+                           : "forward",
+        options.dtype == SMPO_F32 ? "f32" : "bf16", static_cast<long long>(options.batch),
+        static_cast<long long>(options.size), options.checkpointing ? "true" : "false",
+        options.deterministic ? "true" : "false", elements, seconds[seconds.size() / 2], seconds.front(),
+        seconds.size(), resident("VmHWM:"));
   }
   check(smpo_session_close(session, &error));
 }

@@ -511,25 +511,25 @@ smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smp
 
 smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error *error);
 
-/* ---- preference training: a window of pairs ----------------------------------------------------------------------- */
+/* ---- preference training: a batch of pairs ----------------------------------------------------------------------- */
 
-typedef uint64_t smpo_window; /* the pairs of one optimizer step; 0 is never a valid handle */
+typedef uint64_t smpo_pair_batch; /* the pairs of one optimizer step; 0 is never a valid handle */
 
-enum { SMPO_MAX_WINDOW_PAIRS = 65536, SMPO_MAX_INVERSION_STEPS = 4096 };
+enum { SMPO_MAX_BATCH_PAIRS = 65536, SMPO_MAX_INVERSION_STEPS = 4096 };
 
 /* W pairs are 2W images: row p is the winner of pair p, row W + p its loser. */
-typedef struct smpo_window_inputs {
+typedef struct smpo_pair_batch_inputs {
   uint32_t size;
-  uint32_t pairs;            /* W, 1..SMPO_MAX_WINDOW_PAIRS */
-  uint32_t step;             /* of the random numbers that the window draws */
-  int32_t keep_predictions;  /* 1: smpo_window_tensor also gives predictions */
+  uint32_t pairs;            /* W, 1..SMPO_MAX_BATCH_PAIRS */
+  uint32_t step;             /* of the random numbers that the batch draws */
+  int32_t keep_predictions;  /* 1: smpo_pair_batch_tensor also gives predictions */
   smpo_tensor latents;       /* [2W,C,h,w] f32: clean, scaled as the UNet takes them */
   smpo_tensor encoder_hidden_states; /* [W,S,D]: the prompt of both images of a pair */
   smpo_tensor text_embeds;   /* [W,E] with text_time, else 0 */
   smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: an image's own sizes and crop */
   const int32_t *timesteps;  /* 2W: training timestep of each image, 0..2^24-1 */
   const int64_t *items;      /* 2W: whose the random numbers of each image are, in [0, 2^44) */
-} smpo_window_inputs;
+} smpo_pair_batch_inputs;
 
 /* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), of each image: 2W numbers each. */
 typedef struct smpo_forward_noise {
@@ -547,7 +547,7 @@ typedef struct smpo_forward_noise {
  *   target = target_sample x + target_clean x0                                           after the image's last step */
 typedef struct smpo_inversion_plan {
   uint32_t size;
-  uint32_t slots;            /* images in one UNet evaluation, 1..65535; as soon as one is done the next takes its slot */
+  uint32_t inversion_batch;  /* images in one UNet evaluation, 1..65535; as soon as one is done the next takes its slot */
   const int32_t *row_start;  /* 2W + 1, from 0, not falling, by at most SMPO_MAX_INVERSION_STEPS */
   const double *timestep;    /* one of each per step */
   const double *sample;
@@ -600,19 +600,19 @@ typedef struct smpo_pair_loss {
   double budget;
 } smpo_pair_loss;
 
-typedef struct smpo_pair_batch {
+typedef struct smpo_micro_batch {
   uint32_t size;
-  uint32_t first_pair;       /* the pairs first_pair .. first_pair+pairs-1 of the window */
+  uint32_t first_pair;       /* the pairs first_pair .. first_pair+pairs-1 of the batch */
   uint32_t pairs;            /* 1.. */
   int32_t backward;          /* 1: gradients are added to those of the policy; 0: errors and losses alone */
   double gradient_scale;     /* factor of loss sum and gradients: 1 / (pairs of the whole step) gives means */
   const double *label;       /* by pair of the batch: SmPO's p, CaPO's difference of rewards; else NULL */
   const double *logit_scale; /* factor of beta; NULL: 1 */
   const double *weight;      /* of the pair; NULL: 1 */
-} smpo_pair_batch;
+} smpo_micro_batch;
 
-/* What the window's pairs came to; NaN for a pair that no call has accumulated yet. */
-typedef struct smpo_window_results {
+/* What the batch's pairs came to; NaN for a pair that no call has accumulated yet. */
+typedef struct smpo_pair_results {
   uint32_t size;
   uint32_t pairs;   /* W */
   double *errors;   /* 4W: mean squared errors; policy winners, policy losers, reference winners, reference losers;
@@ -620,13 +620,13 @@ typedef struct smpo_window_results {
   double *logits;   /* W: above 0 where the policy prefers the winner, more than the reference does */
   double *losses;   /* W, without weight and gradient_scale */
   double loss_sum;  /* out: sum over the calls of gradient_scale * weight * loss */
-} smpo_window_results;
+} smpo_pair_results;
 
 enum {
-  SMPO_WINDOW_NOISED = 1,
-  SMPO_WINDOW_TARGET = 2,
-  SMPO_WINDOW_PREDICTION = 3,
-  SMPO_WINDOW_REFERENCE_PREDICTION = 4
+  SMPO_PAIR_BATCH_NOISED = 1,
+  SMPO_PAIR_BATCH_TARGET = 2,
+  SMPO_PAIR_BATCH_PREDICTION = 3,
+  SMPO_PAIR_BATCH_REFERENCE_PREDICTION = 4
 };
 
 /* Latents [B,L,h,w] f32: scale * (mean + exp(logvar / 2) n), n drawn with purpose 4, the given step and items, B of
@@ -635,35 +635,35 @@ smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_t
                                   uint32_t step, const int64_t *items, uint64_t count, smpo_tensor *latents,
                                   smpo_error *error);
 
-/* A window that keeps what it needs: the tensors may be closed. It is still to be noised or inverted. */
-smpo_status smpo_window_open(smpo_session session, const smpo_window_inputs *inputs, smpo_window *window,
+/* A batch that keeps what it needs: the tensors may be closed. It is still to be noised or inverted. */
+smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pair_batch_inputs *inputs, smpo_pair_batch *batch,
                              smpo_error *error);
 
-/* Noised latents and targets by forward diffusion; n is drawn with purpose 5, the window's step, and its items. */
-smpo_status smpo_window_add_noise(smpo_session session, smpo_window window, const smpo_forward_noise *noise,
+/* Noised latents and targets by forward diffusion; n is drawn with purpose 5, the batch's step, and its items. */
+smpo_status smpo_pair_batch_add_noise(smpo_session session, smpo_pair_batch batch, const smpo_forward_noise *noise,
                                   smpo_error *error);
 
 /* Noised latents and targets by inversion with this UNet (no guidance, no gradient). n is drawn with purpose 6, the
- * window's step, and item 4096 * the image's item + its step's index in its list. Can be cancelled between
- * evaluations; the window is then as before. `report` may be NULL. */
-smpo_status smpo_window_invert(smpo_session session, smpo_window window, smpo_model model,
+ * batch's step, and item 4096 * the image's item + its step's index in its list. Can be cancelled between
+ * evaluations; the batch is then as before. `report` may be NULL. */
+smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, smpo_model model,
                                const smpo_inversion_plan *plan, smpo_inversion_report *report, smpo_error *error);
 
 /* Errors, logits and losses of some pairs and, with backward, the gradient of the sum of gradient_scale * weight *
  * loss. `reference` is a model of the same shape; 0: the policy without its adapters, or none where the loss has no
  * reference. NaN and infinity are not refused here: they come out in the results. */
-smpo_status smpo_window_accumulate(smpo_session session, smpo_window window, smpo_model policy, smpo_model reference,
-                                   const smpo_pair_loss *loss, const smpo_pair_batch *batch, smpo_error *error);
+smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch batch, smpo_model policy, smpo_model reference,
+                                   const smpo_pair_loss *loss, const smpo_micro_batch *micro_batch, smpo_error *error);
 
 /* One wait for the device. */
-smpo_status smpo_window_read(smpo_session session, smpo_window window, smpo_window_results *results,
+smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_batch batch, smpo_pair_results *results,
                              smpo_error *error);
 
 /* A new tensor with a copy, [2W,C,h,w] f32. Predictions: zeros for a pair that no call has accumulated yet. */
-smpo_status smpo_window_tensor(smpo_session session, smpo_window window, int32_t which, smpo_tensor *tensor,
+smpo_status smpo_pair_batch_tensor(smpo_session session, smpo_pair_batch batch, int32_t which, smpo_tensor *tensor,
                                smpo_error *error);
 
-smpo_status smpo_window_close(smpo_session session, smpo_window window, smpo_error *error);
+smpo_status smpo_pair_batch_close(smpo_session session, smpo_pair_batch batch, smpo_error *error);
 /* ---- optimizer -------------------------------------------------------------------------------------------------- */
 
 typedef uint64_t smpo_optimizer; /* an update rule with its state for one model; 0 is never a valid handle */

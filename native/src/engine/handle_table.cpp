@@ -26,8 +26,8 @@ const char* name(HandleKind kind) {
       return "model";
     case HandleKind::kSampler:
       return "sampler";
-    case HandleKind::kWindow:
-      return "window";
+    case HandleKind::kPairBatch:
+      return "pair batch";
     case HandleKind::kOptimizer:
       return "optimizer";
   }

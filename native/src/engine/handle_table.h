@@ -9,7 +9,7 @@
 
 namespace smpo::engine {
 
-enum class HandleKind : uint8_t { kSession = 1, kTensor = 2, kModel = 3, kSampler = 4, kWindow = 5, kOptimizer = 6 };
+enum class HandleKind : uint8_t { kSession = 1, kTensor = 2, kModel = 3, kSampler = 4, kPairBatch = 5, kOptimizer = 6 };
 
 // Turns objects into checked 64-bit numbers and back: kind (8 bits) | generation (24) | slot (32).
 //

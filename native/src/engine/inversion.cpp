@@ -1,4 +1,4 @@
-// DDIM inversion of a window's images through a fixed number of slots: each image has steps of its own, and as soon as
+// DDIM inversion of a batch's images through a fixed number of slots: each image has steps of its own, and as soon as
 // one is done the next takes its slot, so that the UNet's batch stays full until the last few.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -18,16 +18,16 @@
 #include "engine/error.h"
 #include "engine/failure.h"
 #include "engine/model_value.h"
+#include "engine/pair_batch.h"
+#include "engine/pair_batch_value.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
-#include "engine/window.h"
-#include "engine/window_value.h"
 #include "kernels/renoise_update.h"
 #include "tape/kernel_call.h"
 
-// Legend: R images of the window, S slots in use, N elements of a latent.
+// Legend: R images of the batch, S slots in use, N elements of a latent.
 namespace smpo::engine {
 namespace {
 
@@ -49,17 +49,17 @@ struct Place {
   bool empty() const { return row < 0; }
 };
 
-void check(const Window& window, const smpo_inversion_plan& plan) {
+void check(const PairBatch& batch, const smpo_inversion_plan& plan) {
   const int32_t* start = plan.row_start;
   if (start[0] != 0) fail(SMPO_INVALID_ARGUMENT, "plan.row_start[0]: expected 0, got ", start[0]);
-  for (int64_t row = 0; row < window.rows(); ++row) {
+  for (int64_t row = 0; row < batch.rows(); ++row) {
     const int64_t steps = int64_t{start[row + 1]} - start[row];
     if (steps < 0 || steps > SMPO_MAX_INVERSION_STEPS) {
       fail(SMPO_INVALID_ARGUMENT, "plan.row_start[", row + 1, "]: expected ", start[row], " to ",
            int64_t{start[row]} + SMPO_MAX_INVERSION_STEPS, ", got ", start[row + 1]);
     }
   }
-  const int64_t steps = start[window.rows()];
+  const int64_t steps = start[batch.rows()];
   require_all_finite(plan.timestep, steps, "plan.timestep");
   require_all_finite(plan.sample, steps, "plan.sample");
   require_all_finite(plan.output, steps, "plan.output");
@@ -69,8 +69,8 @@ void check(const Window& window, const smpo_inversion_plan& plan) {
       fail(SMPO_INVALID_ARGUMENT, "plan.averages[", i, "]: expected 0..1, got ", int{plan.averages[i]});
     }
   }
-  require_all_finite(plan.target_sample, window.rows(), "plan.target_sample");
-  require_all_finite(plan.target_clean, window.rows(), "plan.target_clean");
+  require_all_finite(plan.target_sample, batch.rows(), "plan.target_sample");
+  require_all_finite(plan.target_clean, batch.rows(), "plan.target_clean");
 }
 
 // The smallest of slots, slots / 2, slots / 4, ... (rounded up) that holds so many images.
@@ -103,9 +103,9 @@ void advance(const Model& model, InversionMemory& memory) {
 
 class Run final {
  public:
-  Run(Session& session, const Window& window, const Model& model, const smpo_inversion_plan& plan)
-      : session_(session), window_(window), model_(model), unet_(require_unet(model)), plan_(plan) {
-    latents_RN_ = window.latents_RCHW.clone();
+  Run(Session& session, const PairBatch& batch, const Model& model, const smpo_inversion_plan& plan)
+      : session_(session), batch_(batch), model_(model), unet_(require_unet(model)), plan_(plan) {
+    latents_RN_ = batch.latents_RCHW.clone();
     target_RN_ = at::empty_like(latents_RN_);
   }
 
@@ -138,14 +138,14 @@ class Run final {
  private:
   int32_t first_step(int64_t row) const { return plan_.row_start[row]; }
   int32_t last_step(int64_t row) const { return plan_.row_start[row + 1] - 1; }
-  int64_t pair_of(int64_t row) const { return row % window_.pairs(); }
+  int64_t pair_of(int64_t row) const { return row % batch_.pairs(); }
   bool averages(const Place& place) const { return plan_.averages[place.step] != 0; }
   bool guesses(const Place& place) const { return averages(place) && !place.second; }
 
   // Images to come and under way, but no more than there are slots. Never grows.
   int64_t most_places() const {
     const auto under_way = std::ranges::count_if(places_, [](const Place& place) { return !place.empty(); });
-    return std::min<int64_t>(plan_.slots, under_way + static_cast<int64_t>(waiting_.size()));
+    return std::min<int64_t>(plan_.inversion_batch, under_way + static_cast<int64_t>(waiting_.size()));
   }
 
   // Writes the targets of images without a step. The others wait, those of most evaluations last, where they are taken
@@ -153,9 +153,9 @@ class Run final {
   // share their prompt.
   void start() {
     std::vector<RenoiseSlot> still;
-    std::vector<int64_t> evaluations(static_cast<size_t>(window_.rows()));
-    for (int64_t i = 0; i < window_.rows(); ++i) {
-      const int64_t row = i % 2 == 0 ? i / 2 : window_.pairs() + i / 2;
+    std::vector<int64_t> evaluations(static_cast<size_t>(batch_.rows()));
+    for (int64_t i = 0; i < batch_.rows(); ++i) {
+      const int64_t row = i % 2 == 0 ? i / 2 : batch_.pairs() + i / 2;
       if (last_step(row) < first_step(row)) {
         still.push_back(target_slot(row, RenoiseSlot{.row = static_cast<int32_t>(row)}));
         continue;
@@ -173,10 +173,10 @@ class Run final {
       const at::Tensor table = copy_to<uint8_t>(latents_RN_.device(), bytes);
       tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update,
                                     {.slots = static_cast<int64_t>(count),
-                                     .elements = window_.elements(),
+                                     .elements = batch_.elements(),
                                      .slot_S = static_cast<const RenoiseSlot*>(table.const_data_ptr()),
                                      .latents_RN = latents_RN_.const_data_ptr<float>(),
-                                     .clean_latents_RN = window_.latents_RCHW.const_data_ptr<float>(),
+                                     .clean_latents_RN = batch_.latents_RCHW.const_data_ptr<float>(),
                                      .target_RN = target_RN_.mutable_data_ptr<float>()});
     }
     std::ranges::reverse(waiting_);
@@ -188,9 +188,9 @@ class Run final {
   // One row's inputs as the UNet takes them.
   models::UNet::Inputs inputs_of(int64_t row) const {
     const auto of = [](const at::Tensor& all, int64_t i) { return all.defined() ? all.narrow(0, i, 1) : all; };
-    return unet_inputs(unet_, of(window_.latents_RCHW, row), at::empty({1}, window_.latents_RCHW.options()),
-                       of(window_.encoder_hidden_states_WSD, pair_of(row)), of(window_.text_embeds_WE, pair_of(row)),
-                       of(window_.time_ids_RK, row));
+    return unet_inputs(unet_, of(batch_.latents_RCHW, row), at::empty({1}, batch_.latents_RCHW.options()),
+                       of(batch_.encoder_hidden_states_WSD, pair_of(row)), of(batch_.text_embeds_WE, pair_of(row)),
+                       of(batch_.time_ids_RK, row));
   }
 
   void check_conditions() { unet_.check_inputs(inputs_of(waiting_.back())); }
@@ -199,7 +199,7 @@ class Run final {
   // the plan's slots or, when few images are left, a half or a quarter of them: a shape for each number would be
   // recorded and never come again. The rows beyond hold what was there, and say nothing.
   void make_places(int64_t used) {
-    const int64_t rows = session_.recorder() == nullptr ? used : recorded_rows(used, plan_.slots);
+    const int64_t rows = session_.recorder() == nullptr ? used : recorded_rows(used, plan_.inversion_batch);
     if (rows == static_cast<int64_t>(places_.size())) return;
     InversionMemory* const before = memory_;
     InversionMemory own;
@@ -300,7 +300,7 @@ class Run final {
     write_text(fresh);
     for (const int64_t slot : fresh) {
       const models::UNet::Inputs inputs = inputs_of(places_[static_cast<size_t>(slot)].row);
-      const at::Tensor clean = window_.latents_RCHW[places_[static_cast<size_t>(slot)].row];
+      const at::Tensor clean = batch_.latents_RCHW[places_[static_cast<size_t>(slot)].row];
       memory_->latents_SN[slot].copy_(clean);
       memory_->clean_SN[slot].copy_(clean);
       memory_->inputs.sample_BCHW.value[slot].copy_(inputs.sample_BCHW.value[0]);
@@ -403,11 +403,11 @@ class Run final {
   void draw_noise() {
     std::vector<int64_t> items;
     for (const Place& place : places_) {
-      const int64_t item = place.empty() ? 0 : window_.options.items[static_cast<size_t>(place.row)];
+      const int64_t item = place.empty() ? 0 : batch_.options.items[static_cast<size_t>(place.row)];
       items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.empty() ? 0 : place.step - first_step(place.row)));
     }
     Tensor drawn{memory_->noise_SN};
-    fill_normal(session_, drawn, kInversionNoise, window_.options.step, items);
+    fill_normal(session_, drawn, kInversionNoise, batch_.options.step, items);
   }
 
   RenoiseSlot target_slot(int64_t row, RenoiseSlot slot) const {
@@ -435,7 +435,7 @@ class Run final {
   }
 
   Session& session_;
-  const Window& window_;
+  const PairBatch& batch_;
   const Model& model_;
   const models::UNet& unet_;
   const smpo_inversion_plan& plan_;
@@ -458,16 +458,16 @@ class Run final {
 
 }  // namespace
 
-smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan) {
+smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan) {
   require_denoiser(model, "model");
-  check(window, plan);
+  check(batch, plan);
   const Clock::time_point start = Clock::now();
-  Run run(session, window, model, plan);
+  Run run(session, batch, model, plan);
   with_memory_advice([&run] { run.run(); },
-                     "plan.slots: " + std::to_string(plan.slots) +
+                     "plan.inversion_batch: " + std::to_string(plan.inversion_batch) +
                          " images at once do not fit into memory: lower inversion.slots, and resume");
-  window.noised_RCHW = run.latents();
-  window.target_RCHW = run.target();
+  batch.noised_RCHW = run.latents();
+  batch.target_RCHW = run.target();
   smpo_inversion_report report = run.report();
   report.seconds = seconds_since(start);
   return report;

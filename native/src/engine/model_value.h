@@ -24,7 +24,7 @@ namespace smpo::engine {
 
 struct Optimizer;
 class Session;
-struct Window;
+struct PairBatch;
 
 struct Model {
   // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
@@ -45,7 +45,7 @@ struct Model {
   // The one that is open on it, if any.
   std::weak_ptr<const Optimizer> optimizer = {};
   // Whose gradients have been added since the last step: its one read brings their results too.
-  std::vector<std::weak_ptr<Window>> accumulated = {};
+  std::vector<std::weak_ptr<PairBatch>> accumulated = {};
 
   models::Weights& weights() const {
     return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);

@@ -16,10 +16,10 @@
 #include "engine/error.h"
 #include "engine/failure.h"
 #include "engine/model_value.h"
+#include "engine/pair_batch_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
-#include "engine/window_value.h"
 #include "kernels/adafactor.h"
 #include "kernels/adamw.h"
 #include "kernels/ema_update.h"
@@ -321,18 +321,18 @@ void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
   tape::kernels_of(master)(&Families::ema_update, args);
 }
 
-// The step's one read: the norm, and the results of the windows whose gradients it used.
+// The step's one read: the norm, and the results of the batches whose gradients it used.
 GradNormResult read_outcome(Session& session, Optimizer& optimizer) {
-  std::vector<std::shared_ptr<Window>> windows;
+  std::vector<std::shared_ptr<PairBatch>> batches;
   std::vector<at::Tensor> values = {optimizer.norm};
-  for (const std::weak_ptr<Window>& accumulated : std::exchange(optimizer.model->accumulated, {})) {
-    std::shared_ptr<Window> window = accumulated.lock();
-    if (window == nullptr) continue;
-    values.push_back(window->results);
-    windows.push_back(std::move(window));
+  for (const std::weak_ptr<PairBatch>& accumulated : std::exchange(optimizer.model->accumulated, {})) {
+    std::shared_ptr<PairBatch> batch = accumulated.lock();
+    if (batch == nullptr) continue;
+    values.push_back(batch->results);
+    batches.push_back(std::move(batch));
   }
   const std::vector<at::Tensor> on_host = download_all(session, values);
-  for (size_t i = 0; i < windows.size(); ++i) windows[i]->results_on_host = on_host[i + 1];
+  for (size_t i = 0; i < batches.size(); ++i) batches[i]->results_on_host = on_host[i + 1];
   GradNormResult norm;
   std::memcpy(&norm, on_host[0].const_data_ptr(), sizeof norm);
   return norm;

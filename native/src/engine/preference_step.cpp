@@ -1,4 +1,4 @@
-// Forward, reference, loss, backward of some pairs of a window.
+// Forward, reference, loss, backward of some pairs of a batch.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -12,43 +12,44 @@
 #include "engine/error.h"
 #include "engine/failure.h"
 #include "engine/model_value.h"
+#include "engine/pair_batch.h"
+#include "engine/pair_batch_value.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
-#include "engine/window.h"
-#include "engine/window_value.h"
 #include "kernels/preference_loss.h"
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
 
-// Legend: W pairs of the window; P pairs of the batch, B = 2P images, winners first; C H W a latent.
+// Legend: W pairs of the batch; P pairs of the batch, B = 2P images, winners first; C H W a latent.
 namespace smpo::engine {
 namespace {
 
 // The batch's rows of a tensor by image, [2W,...] -> [2P,...].
-at::Tensor of_images(const at::Tensor& all, const smpo_pair_batch& batch) {
+at::Tensor of_images(const at::Tensor& all, const smpo_micro_batch& micro_batch) {
   if (!all.defined()) return all;
   const int64_t pairs = all.size(0) / 2;
-  if (batch.pairs == pairs) return all;
-  return at::cat({all.narrow(0, batch.first_pair, batch.pairs), all.narrow(0, pairs + batch.first_pair, batch.pairs)});
+  if (micro_batch.pairs == pairs) return all;
+  return at::cat({all.narrow(0, micro_batch.first_pair, micro_batch.pairs),
+                  all.narrow(0, pairs + micro_batch.first_pair, micro_batch.pairs)});
 }
 
 // Likewise of a tensor by pair, [W,...] -> [2P,...].
-at::Tensor of_pairs(const at::Tensor& all, const smpo_pair_batch& batch) {
+at::Tensor of_pairs(const at::Tensor& all, const smpo_micro_batch& micro_batch) {
   if (!all.defined()) return all;
-  const at::Tensor own = all.narrow(0, batch.first_pair, batch.pairs);
+  const at::Tensor own = all.narrow(0, micro_batch.first_pair, micro_batch.pairs);
   return at::cat({own, own});
 }
 
-at::Tensor timesteps_of(const Window& window, const smpo_pair_batch& batch) {
+at::Tensor timesteps_of(const PairBatch& batch, const smpo_micro_batch& micro_batch) {
   std::vector<float> t;
-  t.reserve(2 * batch.pairs);
-  for (const int64_t first : {int64_t{batch.first_pair}, window.pairs() + batch.first_pair}) {
-    for (uint32_t i = 0; i < batch.pairs; ++i) {
-      t.push_back(static_cast<float>(window.options.timesteps[static_cast<size_t>(first + i)]));
+  t.reserve(2 * micro_batch.pairs);
+  for (const int64_t first : {int64_t{micro_batch.first_pair}, batch.pairs() + micro_batch.first_pair}) {
+    for (uint32_t i = 0; i < micro_batch.pairs; ++i) {
+      t.push_back(static_cast<float>(batch.options.timesteps[static_cast<size_t>(first + i)]));
     }
   }
-  return copy_to<float>(window.latents_RCHW.device(), t);
+  return copy_to<float>(batch.latents_RCHW.device(), t);
 }
 
 kernels::PairLoss decode(const smpo_pair_loss& loss) {
@@ -73,16 +74,17 @@ kernels::PairLoss decode(const smpo_pair_loss& loss) {
 }
 
 // One number for each pair, on the device; undefined for null.
-at::Tensor by_pair(const Window& window, const double* values, uint32_t pairs) {
+at::Tensor by_pair(const PairBatch& batch, const double* values, uint32_t pairs) {
   if (values == nullptr) return {};
-  return copy_to<double>(window.latents_RCHW.device(), {values, pairs});
+  return copy_to<double>(batch.latents_RCHW.device(), {values, pairs});
 }
 
-void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_pair_batch& batch) {
+void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_micro_batch& micro_batch) {
   if (!all_RCHW.defined()) return;
   const int64_t pairs = all_RCHW.size(0) / 2;
-  all_RCHW.narrow(0, batch.first_pair, batch.pairs).copy_(some_BCHW.narrow(0, 0, batch.pairs));
-  all_RCHW.narrow(0, pairs + batch.first_pair, batch.pairs).copy_(some_BCHW.narrow(0, batch.pairs, batch.pairs));
+  all_RCHW.narrow(0, micro_batch.first_pair, micro_batch.pairs).copy_(some_BCHW.narrow(0, 0, micro_batch.pairs));
+  all_RCHW.narrow(0, pairs + micro_batch.first_pair, micro_batch.pairs)
+      .copy_(some_BCHW.narrow(0, micro_batch.pairs, micro_batch.pairs));
 }
 
 // What a micro-batch's work follows from, besides its memory.
@@ -171,14 +173,14 @@ void run(const Step& step, StepMemory& memory) {
 
 }  // namespace
 
-void accumulate(Session& session, const std::shared_ptr<Window>& shared_window, Model& policy, const Model* reference,
-                const smpo_pair_loss& loss, const smpo_pair_batch& batch) {
-  Window& window = *shared_window;
-  if (!window.noised_RCHW.defined()) {
-    fail(SMPO_INVALID_ARGUMENT, "window: expected one that was noised or inverted, got one with clean latents only");
+void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch, Model& policy, const Model* reference,
+                const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
+  PairBatch& batch = *shared_batch;
+  if (!batch.noised_RCHW.defined()) {
+    fail(SMPO_INVALID_ARGUMENT, "batch: expected one that was noised or inverted, got one with clean latents only");
   }
   const models::UNet& network = require_denoiser(policy, "policy");
-  const bool backward = batch.backward == 1;
+  const bool backward = micro_batch.backward == 1;
   if (backward && policy.weights().trained() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT, "policy: expected a trainable UNet or one with adapters, got a frozen one");
   }
@@ -191,27 +193,28 @@ void accumulate(Session& session, const std::shared_ptr<Window>& shared_window, 
          " that could be turned off, got none");
   }
 
-  StepMemory inputs{.noised_BCHW = of_images(window.noised_RCHW, batch),
-                    .target_BCHW = of_images(window.target_RCHW, batch),
-                    .timesteps_B = timesteps_of(window, batch),
-                    .encoder_hidden_states_BSD = of_pairs(window.encoder_hidden_states_WSD, batch),
-                    .text_embeds_BE = of_pairs(window.text_embeds_WE, batch),
-                    .time_ids_BK = of_images(window.time_ids_RK, batch),
-                    .label_P = by_pair(window, batch.label, batch.pairs),
-                    .logit_scale_P = by_pair(window, batch.logit_scale, batch.pairs),
-                    .weight_P = by_pair(window, batch.weight, batch.pairs)};
+  StepMemory inputs{.noised_BCHW = of_images(batch.noised_RCHW, micro_batch),
+                    .target_BCHW = of_images(batch.target_RCHW, micro_batch),
+                    .timesteps_B = timesteps_of(batch, micro_batch),
+                    .encoder_hidden_states_BSD = of_pairs(batch.encoder_hidden_states_WSD, micro_batch),
+                    .text_embeds_BE = of_pairs(batch.text_embeds_WE, micro_batch),
+                    .time_ids_BK = of_images(batch.time_ids_RK, micro_batch),
+                    .label_P = by_pair(batch, micro_batch.label, micro_batch.pairs),
+                    .logit_scale_P = by_pair(batch, micro_batch.logit_scale, micro_batch.pairs),
+                    .weight_P = by_pair(batch, micro_batch.weight, micro_batch.pairs)};
   network.check_inputs(inputs_of(inputs, policy));
   if (wants_reference && reference != nullptr) require_unet(*reference).check_inputs(inputs_of(inputs, *reference));
 
   const Step step{.policy = policy,
                   .reference = reference,
                   .loss = pair_loss,
-                  .gradient_scale = batch.gradient_scale,
+                  .gradient_scale = micro_batch.gradient_scale,
                   .backward = backward};
   // Gradients may have been added in part: they are to be zeroed, or the run taken up from its checkpoint.
-  const std::string advice =
-      "batch.pairs: " + std::to_string(batch.pairs) + " pairs at once do not fit into memory: lower train.micro_batch" +
-      (backward && !policy.checkpointing ? " or set train.gradient_checkpointing" : "") + ", and resume";
+  const std::string advice = "micro_batch.pairs: " + std::to_string(micro_batch.pairs) +
+                             " pairs at once do not fit into memory: lower train.micro_batch" +
+                             (backward && !policy.checkpointing ? " or set train.gradient_checkpointing" : "") +
+                             ", and resume";
   StepMemory* memory = &inputs;
   // A baseline that is given is another number at every step, and so another recording.
   const bool recorded = session.recorder() != nullptr && loss.kto_baseline_given == 0;
@@ -228,20 +231,20 @@ void accumulate(Session& session, const std::shared_ptr<Window>& shared_window, 
       advice);
 
   // Last, so that a call that throws has changed nothing but gradients.
-  const int64_t pairs = batch.pairs;
-  keep(window.prediction_RCHW, memory->prediction_BCHW, batch);
-  if (wants_reference) keep(window.reference_prediction_RCHW, memory->reference_prediction_BCHW, batch);
+  const int64_t pairs = micro_batch.pairs;
+  keep(batch.prediction_RCHW, memory->prediction_BCHW, micro_batch);
+  if (wants_reference) keep(batch.reference_prediction_RCHW, memory->reference_prediction_BCHW, micro_batch);
   const at::Tensor& results = memory->results;
-  window.errors_4W.narrow(1, batch.first_pair, pairs).copy_(results.narrow(0, 0, 4 * pairs).view({4, pairs}));
-  window.logits_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));
-  window.losses_W.narrow(0, batch.first_pair, pairs).copy_(results.narrow(0, 5 * pairs, pairs));
-  window.loss_sum.add_(results.select(0, 6 * pairs));
-  window.results_on_host.reset();
+  batch.errors_4W.narrow(1, micro_batch.first_pair, pairs).copy_(results.narrow(0, 0, 4 * pairs).view({4, pairs}));
+  batch.logits_W.narrow(0, micro_batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));
+  batch.losses_W.narrow(0, micro_batch.first_pair, pairs).copy_(results.narrow(0, 5 * pairs, pairs));
+  batch.loss_sum.add_(results.select(0, 6 * pairs));
+  batch.results_on_host.reset();
   if (!backward) return;
-  const auto is_this = [&shared_window](const std::weak_ptr<Window>& other) {
-    return !other.owner_before(shared_window) && !shared_window.owner_before(other);
+  const auto is_this = [&shared_batch](const std::weak_ptr<PairBatch>& other) {
+    return !other.owner_before(shared_batch) && !shared_batch.owner_before(other);
   };
-  if (std::ranges::none_of(policy.accumulated, is_this)) policy.accumulated.push_back(shared_window);
+  if (std::ranges::none_of(policy.accumulated, is_this)) policy.accumulated.push_back(shared_batch);
 }
 
 }  // namespace smpo::engine

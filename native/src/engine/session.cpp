@@ -299,8 +299,8 @@ uint64_t Session::adopt(std::shared_ptr<Sampler> sampler) {
   return handles().open(HandleKind::kSampler, handle_, std::move(sampler));
 }
 
-uint64_t Session::adopt(std::shared_ptr<Window> window) {
-  return handles().open(HandleKind::kWindow, handle_, std::move(window));
+uint64_t Session::adopt(std::shared_ptr<PairBatch> batch) {
+  return handles().open(HandleKind::kPairBatch, handle_, std::move(batch));
 }
 
 uint64_t Session::adopt(std::shared_ptr<Optimizer> optimizer) {
@@ -319,8 +319,8 @@ std::shared_ptr<Sampler> Session::sampler(uint64_t handle) const {
   return std::static_pointer_cast<Sampler>(handles().resolve(handle, HandleKind::kSampler, handle_, "sampler"));
 }
 
-std::shared_ptr<Window> Session::window(uint64_t handle) const {
-  return std::static_pointer_cast<Window>(handles().resolve(handle, HandleKind::kWindow, handle_, "window"));
+std::shared_ptr<PairBatch> Session::pair_batch(uint64_t handle) const {
+  return std::static_pointer_cast<PairBatch>(handles().resolve(handle, HandleKind::kPairBatch, handle_, "batch"));
 }
 
 std::shared_ptr<Optimizer> Session::optimizer(uint64_t handle) const {
@@ -331,7 +331,7 @@ void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind:
 
 void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
 
-void Session::close_window(uint64_t handle) { handles().close(handle, HandleKind::kWindow, handle_, "window"); }
+void Session::close_pair_batch(uint64_t handle) { handles().close(handle, HandleKind::kPairBatch, handle_, "batch"); }
 
 void Session::close_optimizer(uint64_t handle) {
   handles().close(handle, HandleKind::kOptimizer, handle_, "optimizer");

@@ -22,7 +22,7 @@ struct Model;
 struct Optimizer;
 struct Sampler;
 struct Tensor;
-struct Window;
+struct PairBatch;
 
 struct SessionConfig {
   int32_t device_type;
@@ -82,18 +82,18 @@ class Session final {
   uint64_t adopt(std::shared_ptr<Tensor> tensor);
   uint64_t adopt(std::shared_ptr<Model> model);
   uint64_t adopt(std::shared_ptr<Sampler> sampler);
-  uint64_t adopt(std::shared_ptr<Window> window);
+  uint64_t adopt(std::shared_ptr<PairBatch> batch);
   uint64_t adopt(std::shared_ptr<Optimizer> optimizer);
   // Throw Error(SMPO_INVALID_HANDLE), whose message begins with the argument's name.
   std::shared_ptr<Tensor> tensor(uint64_t handle, const char* argument = "tensor") const;
   std::shared_ptr<Model> model(uint64_t handle, const char* argument = "model") const;
   std::shared_ptr<Sampler> sampler(uint64_t handle) const;
-  std::shared_ptr<Window> window(uint64_t handle) const;
+  std::shared_ptr<PairBatch> pair_batch(uint64_t handle) const;
   std::shared_ptr<Optimizer> optimizer(uint64_t handle) const;
   void close_tensor(uint64_t handle);
   void close_model(uint64_t handle);
   void close_sampler(uint64_t handle);
-  void close_window(uint64_t handle);
+  void close_pair_batch(uint64_t handle);
   void close_optimizer(uint64_t handle);
 
   // Null where nothing is recorded: on the CPU.

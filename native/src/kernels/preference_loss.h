@@ -142,7 +142,7 @@ struct PreferenceLossArgs {
   /// images; with this they need not be pairs.
   const uint8_t* desirable_R = nullptr;
 
-  /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole window), so that micro-batches add up to a mean.
+  /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole batch), so that micro-batches add up to a mean.
   double gradient_scale = 1.0;
 
   /// Out. Errors: policy winner, policy loser, reference winner, reference loser.

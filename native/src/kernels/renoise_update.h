@@ -1,12 +1,12 @@
 // One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done,
-// its target; for a fixed batch of slots through which the rows of a window pass (continuous batching).
+// its target; for a fixed batch of slots through which the rows of a batch pass (continuous batching).
 //
 //   e  = the prediction         or its mean with the one that was kept, with kAverage
 //   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
 //   target = target_x x' + target_x0 x0                            with kTarget
 // x' becomes the row's latent and the UNet's next input; with kGuess the input alone, and the prediction is kept.
 //
-// Shapes: S slots of the UNet's batch; R rows of the window; N elements of one latent. Slot s works on row slot[s].row.
+// Shapes: S slots of the UNet's batch; R rows of the batch; N elements of one latent. Slot s works on row slot[s].row.
 // Predictions, noise and the UNet's input lie by slot, [S,N]; latents, clean latents and targets by row, [R,N]. Tensors
 // are dense and row-major and need no alignment beyond that of their element.
 //
@@ -47,7 +47,7 @@ struct RenoiseSlot {
     kGuess = 16    // x' goes to the UNet's input and nowhere else; the prediction is kept
   };
 
-  /// Row of the window; negative: the slot is empty, and nothing is read or written for it.
+  /// Row of the batch; negative: the slot is empty, and nothing is read or written for it.
   int32_t row = -1;
   uint32_t flags = 0;
   float a = 1.0f;

@@ -46,9 +46,9 @@ struct Outputs {
   smpo_state_info state_info;
   smpo_step_outcome outcome;
   char long_text[192];
-  smpo_window window;
+  smpo_pair_batch batch;
   smpo_inversion_report report;
-  smpo_window_results results;
+  smpo_pair_results results;
   double numbers[6];
 };
 
@@ -90,7 +90,7 @@ struct Arguments {
   smpo_model bare_model = 0;  // without adapters, and no weight written
   smpo_sampler sampler = 0;
   smpo_optimizer optimizer = 0;  // of another model with such an adapter
-  smpo_window window = 0;        // one pair, noised
+  smpo_pair_batch batch = 0;     // one pair, noised
   smpo_unet_spec unet_spec = tiny_unet_spec();
   smpo_model_options options = f32_options();
   smpo_lora_spec lora = sized<smpo_lora_spec>();
@@ -114,19 +114,19 @@ struct Arguments {
   // Room for a second pair, which no tensor has.
   int32_t timesteps[4] = {10, 500, 0, 0};
   int64_t four_items[4] = {1, 2, 3, 4};
-  smpo_window_inputs window_inputs = sized<smpo_window_inputs>();
+  smpo_pair_batch_inputs batch_inputs = sized<smpo_pair_batch_inputs>();
   double numbers[8][2] = {{0.9, 0.8}, {0.1, 0.2}, {0, 0}, {1, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
   smpo_forward_noise noise = sized<smpo_forward_noise>();
   int32_t row_start[3] = {0, 1, 2};
   uint8_t averages[2] = {0, 1};
   smpo_inversion_plan inversion = sized<smpo_inversion_plan>();
   smpo_pair_loss loss = sized<smpo_pair_loss>();
-  smpo_pair_batch batch = sized<smpo_pair_batch>();
+  smpo_micro_batch micro_batch = sized<smpo_micro_batch>();
   smpo_model policy = 0;
   smpo_model reference = 0;
   smpo_tensor mean = 0;
   smpo_tensor logvar = 0;
-  int32_t which = SMPO_WINDOW_NOISED;
+  int32_t which = SMPO_PAIR_BATCH_NOISED;
 
   EncoderWorld encoders;
   smpo_vae_spec vae_spec = tiny_vae_spec();
@@ -158,14 +158,14 @@ struct Arguments {
   smpo_state_info* state_info = nullptr;
   smpo_step_outcome* outcome = nullptr;
   char* long_text = nullptr;
-  const smpo_window_inputs* window_inputs_pointer = &window_inputs;
+  const smpo_pair_batch_inputs* batch_inputs_pointer = &batch_inputs;
   const smpo_forward_noise* noise_pointer = &noise;
   const smpo_inversion_plan* inversion_pointer = &inversion;
   const smpo_pair_loss* loss_pointer = &loss;
-  const smpo_pair_batch* batch_pointer = &batch;
-  smpo_window* window_out = nullptr;
+  const smpo_micro_batch* micro_batch_pointer = &micro_batch;
+  smpo_pair_batch* batch_out = nullptr;
   smpo_inversion_report* report = nullptr;
-  smpo_window_results* results = nullptr;
+  smpo_pair_results* results = nullptr;
 
   Arguments() = default;
   Arguments(const Arguments&) = delete;
@@ -190,7 +190,7 @@ struct Function {
   bool model = false;
   bool sampler = false;
   bool optimizer = false;
-  bool window = false;
+  bool batch = false;
   int optional_pointers = 0;  // that may be null
 };
 
@@ -204,7 +204,7 @@ struct World {
   smpo_unet_inputs inputs{};
   smpo_tensor cotangent = 0;
   smpo_tensor prompt = 0;
-  smpo_window window = 0;
+  smpo_pair_batch batch = 0;
   EncoderWorld encoders;
 
   explicit World(smpo_session session) : encoders(session) {
@@ -230,8 +230,8 @@ struct World {
     use_in(a);
     EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, &sampler, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_optimizer_open(session, trained_model, &a.optimizer_options, &optimizer, nullptr), SMPO_OK);
-    EXPECT_EQ(smpo_window_open(session, &a.window_inputs, &window, nullptr), SMPO_OK);
-    EXPECT_EQ(smpo_window_add_noise(session, window, &a.noise, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_pair_batch_open(session, &a.batch_inputs, &batch, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_pair_batch_add_noise(session, batch, &a.noise, nullptr), SMPO_OK);
   }
 
   void use_in(Arguments& a) const {
@@ -253,19 +253,19 @@ struct World {
     a.sampler_inputs.guidance_scale = 1;
     a.sampler_inputs.noise = inputs.sample;
     a.sampler_inputs.encoder_hidden_states = inputs.encoder_hidden_states;
-    a.window = window;
-    a.window_inputs.pairs = 1;
-    a.window_inputs.keep_predictions = 1;
-    a.window_inputs.latents = a.mean = inputs.sample;
-    a.window_inputs.encoder_hidden_states = prompt;
-    a.window_inputs.timesteps = a.timesteps;
-    a.window_inputs.items = a.four_items;
+    a.batch = batch;
+    a.batch_inputs.pairs = 1;
+    a.batch_inputs.keep_predictions = 1;
+    a.batch_inputs.latents = a.mean = inputs.sample;
+    a.batch_inputs.encoder_hidden_states = prompt;
+    a.batch_inputs.timesteps = a.timesteps;
+    a.batch_inputs.items = a.four_items;
     a.logvar = cotangent;
     a.noise.sample = a.numbers[0];
     a.noise.noise = a.numbers[1];
     a.noise.target_sample = a.numbers[2];
     a.noise.target_noise = a.numbers[3];
-    a.inversion.slots = 2;
+    a.inversion.inversion_batch = 2;
     a.inversion.row_start = a.row_start;
     a.inversion.averages = a.averages;
     a.inversion.timestep = a.numbers[2];
@@ -279,12 +279,12 @@ struct World {
     a.loss.beta = 2000;
     a.loss.kappa = 0.5;
     a.loss.gamma = 10;
-    a.batch.pairs = 1;
-    a.batch.backward = 1;
-    a.batch.gradient_scale = 1;
-    a.batch.label = a.numbers[0];
-    a.batch.logit_scale = a.numbers[3];
-    a.batch.weight = a.numbers[7];
+    a.micro_batch.pairs = 1;
+    a.micro_batch.backward = 1;
+    a.micro_batch.gradient_scale = 1;
+    a.micro_batch.label = a.numbers[0];
+    a.micro_batch.logit_scale = a.numbers[3];
+    a.micro_batch.weight = a.numbers[7];
   }
 };
 
@@ -503,25 +503,25 @@ std::vector<Case> optimizer_option_cases() {
           flag(&Options::warmup_init, 1, "options.warmup_init: expected 0, as AdamW has none, got 1")};
 }
 
-std::vector<Case> window_input_cases() {
-  using Inputs = smpo_window_inputs;
+std::vector<Case> batch_input_cases() {
+  using Inputs = smpo_pair_batch_inputs;
   const auto input = [](const char* name, smpo_tensor Inputs::* field, std::function<smpo_tensor(Arguments&)> tensor,
                         smpo_status status, const char* message) {
-    return Case{name, [=](Arguments& a) { a.window_inputs.*field = tensor(a); }, status, message};
+    return Case{name, [=](Arguments& a) { a.batch_inputs.*field = tensor(a); }, status, message};
   };
   return {
       out_of_range(
-          "pairs 0", [](Arguments& a) { a.window_inputs.pairs = 0; }, "inputs.pairs: expected 1..65536, got 0"),
+          "pairs 0", [](Arguments& a) { a.batch_inputs.pairs = 0; }, "inputs.pairs: expected 1..65536, got 0"),
       out_of_range(
-          "pairs 65537", [](Arguments& a) { a.window_inputs.pairs = 65537; }, "inputs.pairs: expected 1..65536"),
+          "pairs 65537", [](Arguments& a) { a.batch_inputs.pairs = 65537; }, "inputs.pairs: expected 1..65536"),
       out_of_range(
-          "keep 2", [](Arguments& a) { a.window_inputs.keep_predictions = 2; },
+          "keep 2", [](Arguments& a) { a.batch_inputs.keep_predictions = 2; },
           "inputs.keep_predictions: expected 0..1, got 2"),
       out_of_range(
-          "no timesteps", [](Arguments& a) { a.window_inputs.timesteps = nullptr; },
+          "no timesteps", [](Arguments& a) { a.batch_inputs.timesteps = nullptr; },
           "inputs.timesteps: expected a pointer"),
       out_of_range(
-          "no items", [](Arguments& a) { a.window_inputs.items = nullptr; }, "inputs.items: expected a pointer"),
+          "no items", [](Arguments& a) { a.batch_inputs.items = nullptr; }, "inputs.items: expected a pointer"),
       out_of_range(
           "timestep -1", [](Arguments& a) { a.timesteps[1] = -1; },
           "inputs.timesteps[1]: expected 0..16777215, got -1"),
@@ -533,7 +533,7 @@ std::vector<Case> window_input_cases() {
       out_of_range(
           "item 2^44", [](Arguments& a) { a.four_items[1] = int64_t{1} << 44; },
           "inputs.items[1]: expected 0..17592186044415, got 17592186044416"),
-      {"more pairs than latents", [](Arguments& a) { a.window_inputs.pairs = 2; }, SMPO_SHAPE_MISMATCH,
+      {"more pairs than latents", [](Arguments& a) { a.batch_inputs.pairs = 2; }, SMPO_SHAPE_MISMATCH,
        "inputs.latents: expected [2W,C,h,w] with 4 in front, got [2,4,6,5]"},
       input(
           "no latents", &Inputs::latents, [](Arguments&) { return 0; }, SMPO_INVALID_HANDLE,
@@ -589,9 +589,11 @@ std::vector<Case> inversion_cases() {
   using Plan = smpo_inversion_plan;
   std::vector<Case> cases = {
       out_of_range(
-          "slots 0", [](Arguments& a) { a.inversion.slots = 0; }, "plan.slots: expected 1..65535, got 0"),
+          "inversion_batch 0", [](Arguments& a) { a.inversion.inversion_batch = 0; },
+          "plan.inversion_batch: expected 1..65535, got 0"),
       out_of_range(
-          "slots 65536", [](Arguments& a) { a.inversion.slots = 65536; }, "plan.slots: expected 1..65535"),
+          "inversion_batch 65536", [](Arguments& a) { a.inversion.inversion_batch = 65536; },
+          "plan.inversion_batch: expected 1..65535"),
       out_of_range(
           "no row_start", [](Arguments& a) { a.inversion.row_start = nullptr; }, "plan.row_start: expected a pointer"),
       out_of_range(
@@ -664,55 +666,58 @@ std::vector<Case> pair_loss_cases() {
 
 std::vector<Case> pair_batch_cases() {
   static const double spoiled[] = {NAN};
-  return {out_of_range(
-              "first_pair 1", [](Arguments& a) { a.batch.first_pair = 1; }, "batch.first_pair: expected 0..0, got 1"),
-          out_of_range(
-              "pairs 0", [](Arguments& a) { a.batch.pairs = 0; }, "batch.pairs: expected 1..1, got 0"),
-          out_of_range(
-              "pairs 2", [](Arguments& a) { a.batch.pairs = 2; }, "batch.pairs: expected 1..1, got 2"),
-          out_of_range(
-              "backward 2", [](Arguments& a) { a.batch.backward = 2; }, "batch.backward: expected 0..1, got 2"),
-          out_of_range(
-              "gradient_scale infinite", [](Arguments& a) { a.batch.gradient_scale = INFINITY; },
-              "batch.gradient_scale: expected a finite number, got inf"),
-          out_of_range(
-              "SmPO without labels", [](Arguments& a) { a.batch.label = nullptr; }, "batch.label: expected a pointer"),
-          out_of_range(
-              "CaPO without labels",
-              [](Arguments& a) {
-                a.loss.kind = SMPO_PAIR_LOSS_CAPO;
-                a.batch.label = nullptr;
-              },
-              "batch.label: expected a pointer"),
-          out_of_range(
-              "label nan", [](Arguments& a) { a.batch.label = spoiled; },
-              "batch.label[0]: expected a finite number, got nan"),
-          out_of_range(
-              "logit_scale nan", [](Arguments& a) { a.batch.logit_scale = spoiled; },
-              "batch.logit_scale[0]: expected a finite number, got nan"),
-          out_of_range(
-              "weight nan", [](Arguments& a) { a.batch.weight = spoiled; },
-              "batch.weight[0]: expected a finite number, got nan"),
-          {"no policy", [](Arguments& a) { a.policy = 0; }, SMPO_INVALID_HANDLE,
-           "policy: expected a model handle, got the null handle"},
-          {"a tensor as policy", [](Arguments& a) { a.policy = a.tensor; }, SMPO_INVALID_HANDLE,
-           "policy: expected a model handle, got a tensor handle"},
-          {"a VAE as policy", [](Arguments& a) { a.policy = a.encoders.vae; }, SMPO_INVALID_HANDLE,
-           "policy: expected a UNet, got a model of another kind"},
-          {"a window as reference", [](Arguments& a) { a.reference = a.window; }, SMPO_INVALID_HANDLE,
-           "reference: expected a model handle, got a window handle"},
-          {"a VAE as reference", [](Arguments& a) { a.reference = a.encoders.vae; }, SMPO_INVALID_HANDLE,
-           "reference: expected a UNet, got a model of another kind"},
-          out_of_range(
-              "a frozen policy", [](Arguments& a) { a.policy = a.bare_model; },
-              "policy: expected a trainable UNet or one with adapters, got a frozen one"),
-          out_of_range(
-              "missing weights", [](Arguments& a) { a.reference = a.bare_model; },
-              "parameters were never written: conv_in.weight")};
+  return {
+      out_of_range(
+          "first_pair 1", [](Arguments& a) { a.micro_batch.first_pair = 1; },
+          "micro_batch.first_pair: expected 0..0, got 1"),
+      out_of_range(
+          "pairs 0", [](Arguments& a) { a.micro_batch.pairs = 0; }, "micro_batch.pairs: expected 1..1, got 0"),
+      out_of_range(
+          "pairs 2", [](Arguments& a) { a.micro_batch.pairs = 2; }, "micro_batch.pairs: expected 1..1, got 2"),
+      out_of_range(
+          "backward 2", [](Arguments& a) { a.micro_batch.backward = 2; }, "micro_batch.backward: expected 0..1, got 2"),
+      out_of_range(
+          "gradient_scale infinite", [](Arguments& a) { a.micro_batch.gradient_scale = INFINITY; },
+          "micro_batch.gradient_scale: expected a finite number, got inf"),
+      out_of_range(
+          "SmPO without labels", [](Arguments& a) { a.micro_batch.label = nullptr; },
+          "micro_batch.label: expected a pointer"),
+      out_of_range(
+          "CaPO without labels",
+          [](Arguments& a) {
+            a.loss.kind = SMPO_PAIR_LOSS_CAPO;
+            a.micro_batch.label = nullptr;
+          },
+          "micro_batch.label: expected a pointer"),
+      out_of_range(
+          "label nan", [](Arguments& a) { a.micro_batch.label = spoiled; },
+          "micro_batch.label[0]: expected a finite number, got nan"),
+      out_of_range(
+          "logit_scale nan", [](Arguments& a) { a.micro_batch.logit_scale = spoiled; },
+          "micro_batch.logit_scale[0]: expected a finite number, got nan"),
+      out_of_range(
+          "weight nan", [](Arguments& a) { a.micro_batch.weight = spoiled; },
+          "micro_batch.weight[0]: expected a finite number, got nan"),
+      {"no policy", [](Arguments& a) { a.policy = 0; }, SMPO_INVALID_HANDLE,
+       "policy: expected a model handle, got the null handle"},
+      {"a tensor as policy", [](Arguments& a) { a.policy = a.tensor; }, SMPO_INVALID_HANDLE,
+       "policy: expected a model handle, got a tensor handle"},
+      {"a VAE as policy", [](Arguments& a) { a.policy = a.encoders.vae; }, SMPO_INVALID_HANDLE,
+       "policy: expected a UNet, got a model of another kind"},
+      {"a batch as reference", [](Arguments& a) { a.reference = a.batch; }, SMPO_INVALID_HANDLE,
+       "reference: expected a model handle, got a batch handle"},
+      {"a VAE as reference", [](Arguments& a) { a.reference = a.encoders.vae; }, SMPO_INVALID_HANDLE,
+       "reference: expected a UNet, got a model of another kind"},
+      out_of_range(
+          "a frozen policy", [](Arguments& a) { a.policy = a.bare_model; },
+          "policy: expected a trainable UNet or one with adapters, got a frozen one"),
+      out_of_range(
+          "missing weights", [](Arguments& a) { a.reference = a.bare_model; },
+          "parameters were never written: conv_in.weight")};
 }
 
 std::vector<Case> result_cases() {
-  using Results = smpo_window_results;
+  using Results = smpo_pair_results;
   std::vector<Case> cases = {
       out_of_range("pairs 2", [](Arguments& a) { a.results->pairs = 2; }, "results.pairs: expected 1..1, got 2")};
   const std::pair<const char*, double * Results::*> fields[] = {
@@ -1303,28 +1308,28 @@ const std::vector<Function>& functions() {
                  {"one item less", [](Arguments& a) { a.items_count = 1; }, SMPO_SHAPE_MISMATCH,
                   "count: expected the tensor's first dimension of [2,4,6,5], got 1"}},
        .session = true},
-      {.name = "smpo_window_open",
+      {.name = "smpo_pair_batch_open",
        .call =
            [](Arguments& a, smpo_error* e) {
-             return smpo_window_open(a.session, a.window_inputs_pointer, a.window_out, e);
+             return smpo_pair_batch_open(a.session, a.batch_inputs_pointer, a.batch_out, e);
            },
-       .cases = joined({{null_pointer("inputs", [](Arguments& a) { a.window_inputs_pointer = nullptr; }),
-                         null_pointer("window", [](Arguments& a) { a.window_out = nullptr; })},
-                        wrong_size("inputs", [](Arguments& a) { return &a.window_inputs.size; }),
-                        window_input_cases()}),
+       .cases = joined({{null_pointer("inputs", [](Arguments& a) { a.batch_inputs_pointer = nullptr; }),
+                         null_pointer("batch", [](Arguments& a) { a.batch_out = nullptr; })},
+                        wrong_size("inputs", [](Arguments& a) { return &a.batch_inputs.size; }),
+                        batch_input_cases()}),
        .session = true},
-      {.name = "smpo_window_add_noise",
+      {.name = "smpo_pair_batch_add_noise",
        .call =
-           [](Arguments& a, smpo_error* e) { return smpo_window_add_noise(a.session, a.window, a.noise_pointer, e); },
+           [](Arguments& a, smpo_error* e) { return smpo_pair_batch_add_noise(a.session, a.batch, a.noise_pointer, e); },
        .cases = joined({{null_pointer("noise", [](Arguments& a) { a.noise_pointer = nullptr; })},
                         wrong_size("noise", [](Arguments& a) { return &a.noise.size; }),
                         noise_cases()}),
        .session = true,
-       .window = true},
-      {.name = "smpo_window_invert",
+       .batch = true},
+      {.name = "smpo_pair_batch_invert",
        .call =
            [](Arguments& a, smpo_error* e) {
-             return smpo_window_invert(a.session, a.window, a.model, a.inversion_pointer, a.report, e);
+             return smpo_pair_batch_invert(a.session, a.batch, a.model, a.inversion_pointer, a.report, e);
            },
        .cases = joined({{null_pointer("plan", [](Arguments& a) { a.inversion_pointer = nullptr; })},
                         wrong_size("plan", [](Arguments& a) { return &a.inversion.size; }),
@@ -1332,42 +1337,42 @@ const std::vector<Function>& functions() {
                         inversion_cases()}),
        .session = true,
        .model = true,
-       .window = true,
+       .batch = true,
        .optional_pointers = 1},
-      {.name = "smpo_window_accumulate",
+      {.name = "smpo_pair_batch_accumulate",
        .call =
            [](Arguments& a, smpo_error* e) {
-             return smpo_window_accumulate(a.session, a.window, a.policy, a.reference, a.loss_pointer, a.batch_pointer,
+             return smpo_pair_batch_accumulate(a.session, a.batch, a.policy, a.reference, a.loss_pointer, a.micro_batch_pointer,
                                            e);
            },
        .cases = joined({{null_pointer("loss", [](Arguments& a) { a.loss_pointer = nullptr; }),
-                         null_pointer("batch", [](Arguments& a) { a.batch_pointer = nullptr; })},
+                         null_pointer("micro_batch", [](Arguments& a) { a.micro_batch_pointer = nullptr; })},
                         wrong_size("loss", [](Arguments& a) { return &a.loss.size; }),
-                        wrong_size("batch", [](Arguments& a) { return &a.batch.size; }),
+                        wrong_size("micro_batch", [](Arguments& a) { return &a.micro_batch.size; }),
                         pair_loss_cases(),
                         pair_batch_cases()}),
        .session = true,
-       .window = true},
-      {.name = "smpo_window_read",
-       .call = [](Arguments& a, smpo_error* e) { return smpo_window_read(a.session, a.window, a.results, e); },
+       .batch = true},
+      {.name = "smpo_pair_batch_read",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_pair_batch_read(a.session, a.batch, a.results, e); },
        .cases = joined({{null_pointer("results", [](Arguments& a) { a.results = nullptr; })},
                         wrong_size("results", [](Arguments& a) { return &a.results->size; }),
                         result_cases()}),
        .session = true,
-       .window = true},
-      {.name = "smpo_window_tensor",
+       .batch = true},
+      {.name = "smpo_pair_batch_tensor",
        .call =
-           [](Arguments& a, smpo_error* e) { return smpo_window_tensor(a.session, a.window, a.which, a.tensor_out, e); },
+           [](Arguments& a, smpo_error* e) { return smpo_pair_batch_tensor(a.session, a.batch, a.which, a.tensor_out, e); },
        .cases = {null_pointer("tensor", [](Arguments& a) { a.tensor_out = nullptr; }),
                  out_of_range("which 0", [](Arguments& a) { a.which = 0; }, "which: expected 1..4, got 0"),
                  out_of_range("which 5", [](Arguments& a) { a.which = 5; }, "which: expected 1..4, got 5")},
        .session = true,
-       .window = true},
-      {.name = "smpo_window_close",
-       .call = [](Arguments& a, smpo_error* e) { return smpo_window_close(a.session, a.window, e); },
+       .batch = true},
+      {.name = "smpo_pair_batch_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_pair_batch_close(a.session, a.batch, e); },
        .cases = {},
        .session = true,
-       .window = true},
+       .batch = true},
   };
   return all;
 }
@@ -1422,7 +1427,7 @@ class ArgumentsTest : public BorderTest {
     a.state_info = &outputs_.state_info;
     a.outcome = &outputs_.outcome;
     a.long_text = outputs_.long_text;
-    a.window_out = &outputs_.window;
+    a.batch_out = &outputs_.batch;
     a.report = &outputs_.report;
     a.results = &outputs_.results;
     a.version = &outputs_.version;
@@ -1518,7 +1523,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     bool model = false;
     bool sampler = false;
     bool optimizer = false;
-    bool window = false;
+    bool batch = false;
     const std::vector<std::string> parameters = header_parameters_of(function.name);
     ASSERT_TRUE(parameters.back().ends_with("*error")) << parameters.back();
     for (size_t i = 0; i + 1 < parameters.size(); ++i) {
@@ -1527,14 +1532,14 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
       if (pointer) ++pointers;
       const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ") ||
                           parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ") ||
-                          parameter.starts_with("smpo_optimizer ") || parameter.starts_with("smpo_window ");
+                          parameter.starts_with("smpo_optimizer ") || parameter.starts_with("smpo_pair_batch ");
       if (pointer && !handle && parameter.find("smpo_") != std::string::npos) ++structs;
       session = session || (!pointer && parameter == "smpo_session session");
       tensor = tensor || (!pointer && parameter == "smpo_tensor tensor");
       model = model || (!pointer && parameter == "smpo_model model");
       sampler = sampler || (!pointer && parameter == "smpo_sampler sampler");
       optimizer = optimizer || (!pointer && parameter == "smpo_optimizer optimizer");
-      window = window || (!pointer && parameter == "smpo_window window");
+      batch = batch || (!pointer && parameter == "smpo_pair_batch batch");
     }
     EXPECT_EQ(starting_with("null ") + function.optional_pointers, pointers);
     EXPECT_EQ(starting_with("size 0 of "), structs);
@@ -1543,7 +1548,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     EXPECT_EQ(function.model, model);
     EXPECT_EQ(function.sampler, sampler);
     EXPECT_EQ(function.optimizer, optimizer);
-    EXPECT_EQ(function.window, window);
+    EXPECT_EQ(function.batch, batch);
   }
 }
 
@@ -1645,17 +1650,17 @@ TEST_F(ArgumentsTest, OptimizerHandles) {
   refused("closed", world_.optimizer, "optimizer: the optimizer handle is closed");
 }
 
-TEST_F(ArgumentsTest, WindowHandles) {
-  const auto refused = [this](const char* name, smpo_window handle, const char* message) {
-    expect_refused_everywhere(&Function::window,
-                              {name, [=](Arguments& a) { a.window = handle; }, SMPO_INVALID_HANDLE, message});
+TEST_F(ArgumentsTest, BatchHandles) {
+  const auto refused = [this](const char* name, smpo_pair_batch handle, const char* message) {
+    expect_refused_everywhere(&Function::batch,
+                              {name, [=](Arguments& a) { a.batch = handle; }, SMPO_INVALID_HANDLE, message});
   };
   const World other(other_session_);
-  refused("null", 0, "window: expected a window handle, got the null handle");
-  refused("a model", world_.model, "window: expected a window handle, got a model handle");
-  refused("of another session", other.window, "window: the window handle belongs to another session");
-  EXPECT_OK(smpo_window_close(session, world_.window, &error));
-  refused("closed", world_.window, "window: the window handle is closed");
+  refused("null", 0, "batch: expected a batch handle, got the null handle");
+  refused("a model", world_.model, "batch: expected a batch handle, got a model handle");
+  refused("of another session", other.batch, "batch: the batch handle belongs to another session");
+  EXPECT_OK(smpo_pair_batch_close(session, world_.batch, &error));
+  refused("closed", world_.batch, "batch: the batch handle is closed");
 }
 
 TEST_F(ArgumentsTest, HandlesClosedTwice) {

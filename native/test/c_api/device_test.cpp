@@ -27,7 +27,7 @@ struct TrainingOptions {
   int32_t log_level = SMPO_LOG_INFO;
 };
 
-/// What a step leaves: numbers of the window, and what the optimizer said.
+/// What a step leaves: numbers of the batch, and what the optimizer said.
 struct StepOutcome {
   double loss = 0;
   double grad_norm = 0;
@@ -59,7 +59,7 @@ class Training {
   Training& operator=(const Training&) = delete;
 
   StepOutcome step(uint32_t number) {
-    const smpo_window window = inverted(number);
+    const smpo_pair_batch batch = inverted(number);
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_SMPO;
     loss.beta = 300;
@@ -67,49 +67,49 @@ class Training {
     loss.gamma = 0.5;
     const std::vector<double> label = {0.9, 0.6, 0.75};
     for (uint32_t first = 0; first < kW; ++first) {
-      auto batch = sized<smpo_pair_batch>();
-      batch.first_pair = first;
-      batch.pairs = 1;
-      batch.backward = 1;
-      batch.gradient_scale = 1.0 / kW;
-      batch.label = label.data() + first;
-      expect(smpo_window_accumulate(session, window, policy, reference_, &loss, &batch, &error));
+      auto micro_batch = sized<smpo_micro_batch>();
+      micro_batch.first_pair = first;
+      micro_batch.pairs = 1;
+      micro_batch.backward = 1;
+      micro_batch.gradient_scale = 1.0 / kW;
+      micro_batch.label = label.data() + first;
+      expect(smpo_pair_batch_accumulate(session, batch, policy, reference_, &loss, &micro_batch, &error));
     }
     auto outcome = sized<smpo_step_outcome>();
     expect(smpo_optimizer_step(session, optimizer, 1e-4, 1.0, &outcome, &error));
     EXPECT_EQ(outcome.applied, 1);
     std::vector<double> errors(4 * kW), logits(kW), losses(kW);
-    auto results = sized<smpo_window_results>();
+    auto results = sized<smpo_pair_results>();
     results.pairs = kW;
     results.errors = errors.data();
     results.logits = logits.data();
     results.losses = losses.data();
-    expect(smpo_window_read(session, window, &results, &error));
-    expect(smpo_window_close(session, window, &error));
+    expect(smpo_pair_batch_read(session, batch, &results, &error));
+    expect(smpo_pair_batch_close(session, batch, &error));
     return {.loss = results.loss_sum, .grad_norm = outcome.grad_norm};
   }
 
   /// Noised latents, target and prediction of the policy: all that the step's loss is made of.
   std::vector<float> trace(uint32_t number) {
-    const smpo_window window = inverted(number);
+    const smpo_pair_batch batch = inverted(number);
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_DPO;
     loss.beta = 5;
-    auto batch = sized<smpo_pair_batch>();
-    batch.pairs = kW;
-    batch.gradient_scale = 1;
-    expect(smpo_window_accumulate(session, window, policy, reference_, &loss, &batch, &error));
+    auto micro_batch = sized<smpo_micro_batch>();
+    micro_batch.pairs = kW;
+    micro_batch.gradient_scale = 1;
+    expect(smpo_pair_batch_accumulate(session, batch, policy, reference_, &loss, &micro_batch, &error));
     std::vector<float> all;
-    for (int32_t which = SMPO_WINDOW_NOISED; which <= SMPO_WINDOW_REFERENCE_PREDICTION; ++which) {
+    for (int32_t which = SMPO_PAIR_BATCH_NOISED; which <= SMPO_PAIR_BATCH_REFERENCE_PREDICTION; ++which) {
       smpo_tensor tensor = 0;
-      expect(smpo_window_tensor(session, window, which, &tensor, &error));
+      expect(smpo_pair_batch_tensor(session, batch, which, &tensor, &error));
       auto spec = sized<smpo_tensor_spec>();
       expect(smpo_tensor_describe(session, tensor, &spec, &error));
       std::vector<float> values(elements_of(spec));
       expect(smpo_tensor_to_host(session, tensor, &spec, values.data(), values.size() * sizeof(float), &error));
       all.insert(all.end(), values.begin(), values.end());
     }
-    expect(smpo_window_close(session, window, &error));
+    expect(smpo_pair_batch_close(session, batch, &error));
     return all;
   }
 
@@ -181,8 +181,8 @@ class Training {
     }
   }
 
-  smpo_window inverted(uint32_t number) {
-    auto inputs = sized<smpo_window_inputs>();
+  smpo_pair_batch inverted(uint32_t number) {
+    auto inputs = sized<smpo_pair_batch_inputs>();
     inputs.pairs = kW;
     inputs.step = number;
     inputs.keep_predictions = 1;
@@ -208,12 +208,12 @@ class Training {
     }
     inputs.timesteps = timesteps.data();
     inputs.items = items.data();
-    smpo_window window = 0;
-    expect(smpo_window_open(session, &inputs, &window, &error));
+    smpo_pair_batch batch = 0;
+    expect(smpo_pair_batch_open(session, &inputs, &batch, &error));
     expect(smpo_tensor_close(session, latents, &error));
     expect(smpo_tensor_close(session, states, &error));
     auto plan = sized<smpo_inversion_plan>();
-    plan.slots = 4;
+    plan.inversion_batch = 4;
     plan.row_start = row_start.data();
     plan.timestep = timestep.data();
     plan.sample = sample.data();
@@ -222,8 +222,8 @@ class Training {
     plan.averages = averages.data();
     plan.target_sample = target.data();
     plan.target_clean = clean.data();
-    expect(smpo_window_invert(session, window, policy, &plan, nullptr, &error));
-    return window;
+    expect(smpo_pair_batch_invert(session, batch, policy, &plan, nullptr, &error));
+    return batch;
   }
 
   const TrainingOptions options_;
@@ -315,7 +315,7 @@ TEST_P(DeviceTest, ARunThatResumesHasTheBitsOfOneThatWasNotStopped) {
   }
 }
 
-/// The window's results come with the optimizer's outcome.
+/// The batch's results come with the optimizer's outcome.
 TEST_P(DeviceTest, AStepWaitsForTheDeviceOnceAndNeverUnseen) {
   TrainingOptions wanted = options();
   wanted.log_level = SMPO_LOG_DEBUG;

@@ -576,7 +576,7 @@ TEST(PreferenceLossCpu, SameBitsForEveryInstructionSetAndThreadCount) {
   }
 }
 
-TEST(PreferenceLossCpu, MicroBatchesAddUpToTheWindow) {
+TEST(PreferenceLossCpu, MicroBatchesAddUpToTheBatch) {
   // Four pairs at once, and the same four one by one: the same errors and gradients, to the bit.
   const int64_t N = 5000;
   const PairLoss loss = test::sample_loss(PairLossKind::kSmpo);

@@ -1,5 +1,5 @@
-// Windows that are inverted and accumulated again and again by one model: the later ones are played back, and have the
-// numbers that the first calls, which run by themselves, have of the same window.
+// PairBatches that are inverted and accumulated again and again by one model: the later ones are played back, and have
+// the numbers that the first calls, which run by themselves, have of the same batch.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,8 +27,8 @@ class RecordedTest : public BorderTest {
   }
 
   /// Other latents, prompts, timesteps and steps for another `salt`.
-  smpo_window window_of(uint64_t salt) {
-    auto inputs = sized<smpo_window_inputs>();
+  smpo_pair_batch batch_of(uint64_t salt) {
+    auto inputs = sized<smpo_pair_batch_inputs>();
     inputs.pairs = kW;
     inputs.keep_predictions = 1;
     inputs.latents = some_tensor(session, {kR, 4, 6, 5}, salt);
@@ -41,12 +41,12 @@ class RecordedTest : public BorderTest {
     }
     inputs.timesteps = timesteps.data();
     inputs.items = items.data();
-    smpo_window window = 0;
-    EXPECT_OK(smpo_window_open(session, &inputs, &window, &error));
-    return window;
+    smpo_pair_batch batch = 0;
+    EXPECT_OK(smpo_pair_batch_open(session, &inputs, &batch, &error));
+    return batch;
   }
 
-  void invert(smpo_window window, uint64_t salt, uint32_t slots) {
+  void invert(smpo_pair_batch batch, uint64_t salt, uint32_t slots) {
     std::vector<int32_t> row_start = {0};
     std::vector<double> timestep, sample, output, noise, target(kR, 1.0), clean(kR, -0.5);
     std::vector<uint8_t> averages;
@@ -61,7 +61,7 @@ class RecordedTest : public BorderTest {
       row_start.push_back(static_cast<int32_t>(timestep.size()));
     }
     auto plan = sized<smpo_inversion_plan>();
-    plan.slots = slots;
+    plan.inversion_batch = slots;
     plan.row_start = row_start.data();
     plan.timestep = timestep.data();
     plan.sample = sample.data();
@@ -70,10 +70,10 @@ class RecordedTest : public BorderTest {
     plan.averages = averages.data();
     plan.target_sample = target.data();
     plan.target_clean = clean.data();
-    EXPECT_OK(smpo_window_invert(session, window, policy, &plan, nullptr, &error));
+    EXPECT_OK(smpo_pair_batch_invert(session, batch, policy, &plan, nullptr, &error));
   }
 
-  double accumulate(smpo_window window, uint64_t salt) {
+  double accumulate(smpo_pair_batch batch, uint64_t salt) {
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_SMPO;
     loss.beta = 5;
@@ -81,33 +81,33 @@ class RecordedTest : public BorderTest {
     loss.gamma = 0.5;
     const std::vector<double> label = {0.9, 0.6 + 0.01 * static_cast<double>(salt), 0.7};
     for (uint32_t first = 0; first < kW; ++first) {
-      auto batch = sized<smpo_pair_batch>();
-      batch.first_pair = first;
-      batch.pairs = 1;
-      batch.backward = 1;
-      batch.gradient_scale = 1.0 / kW;
-      batch.label = label.data() + first;
-      EXPECT_OK(smpo_window_accumulate(session, window, policy, reference, &loss, &batch, &error));
+      auto micro_batch = sized<smpo_micro_batch>();
+      micro_batch.first_pair = first;
+      micro_batch.pairs = 1;
+      micro_batch.backward = 1;
+      micro_batch.gradient_scale = 1.0 / kW;
+      micro_batch.label = label.data() + first;
+      EXPECT_OK(smpo_pair_batch_accumulate(session, batch, policy, reference, &loss, &micro_batch, &error));
     }
     std::vector<double> errors(4 * kW), logits(kW), losses(kW);
-    auto results = sized<smpo_window_results>();
+    auto results = sized<smpo_pair_results>();
     results.pairs = kW;
     results.errors = errors.data();
     results.logits = logits.data();
     results.losses = losses.data();
-    EXPECT_OK(smpo_window_read(session, window, &results, &error));
+    EXPECT_OK(smpo_pair_batch_read(session, batch, &results, &error));
     return results.loss_sum;
   }
 
-  /// Everything that comes of one window, the policy's gradient included.
+  /// Everything that comes of one batch, the policy's gradient included.
   std::vector<float> outcome(uint64_t salt, uint32_t slots = 4) {
     EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
-    const smpo_window window = window_of(salt);
-    invert(window, salt, slots);
-    std::vector<float> all = {static_cast<float>(accumulate(window, salt))};
-    for (int32_t which = SMPO_WINDOW_NOISED; which <= SMPO_WINDOW_REFERENCE_PREDICTION; ++which) {
+    const smpo_pair_batch batch = batch_of(salt);
+    invert(batch, salt, slots);
+    std::vector<float> all = {static_cast<float>(accumulate(batch, salt))};
+    for (int32_t which = SMPO_PAIR_BATCH_NOISED; which <= SMPO_PAIR_BATCH_REFERENCE_PREDICTION; ++which) {
       smpo_tensor tensor = 0;
-      EXPECT_OK(smpo_window_tensor(session, window, which, &tensor, &error));
+      EXPECT_OK(smpo_pair_batch_tensor(session, batch, which, &tensor, &error));
       const std::vector<float> values = to_host<float>(tensor);
       EXPECT_EQ(values.size(), kR * kN);
       all.insert(all.end(), values.begin(), values.end());
@@ -120,7 +120,7 @@ class RecordedTest : public BorderTest {
                                          gradient.size() * sizeof(float), &error));
       all.insert(all.end(), gradient.begin(), gradient.end());
     }
-    EXPECT_OK(smpo_window_close(session, window, &error));
+    EXPECT_OK(smpo_pair_batch_close(session, batch, &error));
     return all;
   }
 
@@ -138,10 +138,10 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(difference / norm);
 }
 
-TEST_F(RecordedTest, PlayedBackWindowsHaveTheNumbersOfThoseThatRanByThemselves) {
+TEST_F(RecordedTest, PlayedBackBatchesHaveTheNumbersOfThoseThatRanByThemselves) {
   const std::vector<float> first = outcome(1);
   const std::vector<float> other = outcome(2);
-  EXPECT_GT(distance(first, other), 0.01) << "the windows are too alike to tell";
+  EXPECT_GT(distance(first, other), 0.01) << "the batches are too alike to tell";
   for (int again = 0; again < 3; ++again) {
     EXPECT_EQ(outcome(1), first);
     EXPECT_EQ(outcome(2), other);

@@ -1,6 +1,6 @@
 // A recorder on the CPU: it keeps the work and does it again. In a program that links this, a session records and plays
 // back as it would on a GPU, so that the border's own tests check that what is recorded depends on its key and its
-// memory alone: work that kept a stale value, or another window's, would give that window's numbers again. Being here
+// memory alone: work that kept a stale value, or another batch's, would give that batch's numbers again. Being here
 // already, this function is not taken from the engine's library.
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 package org.smpo.ffi;
 
-/// Forward diffusion of a window's images: x = sample x0 + noise n, target = targetSample x0 + targetNoise n, with n
+/// Forward diffusion of a batch's images: x = sample x0 + noise n, target = targetSample x0 + targetNoise n, with n
 /// standard normal. One number for each image in every array.
 ///
 /// @param perImage false: both images of a pair get the same n

@@ -2,16 +2,16 @@ package org.smpo.ffi;
 
 import java.util.Arrays;
 
-/// DDIM inversion of a window's images as numbers, as `org.smpo.schedule.InversionPlan` computes them: the steps of
+/// DDIM inversion of a batch's images as numbers, as `org.smpo.schedule.InversionPlan` computes them: the steps of
 /// image r are `rowStart[r]` to `rowStart[r + 1]`, end excluded.
 ///
-/// @param slots images in one UNet evaluation, 1 to 65535
+/// @param inversionBatch images in one UNet evaluation, 1 to 65535
 /// @param timestep of every step, as are the next four
 /// @param targetSample of every image
 /// @param targetClean of every image
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record InversionTable(
-        int slots,
+        int inversionBatch,
         int[] rowStart,
         double[] timestep,
         double[] sample,

@@ -45,8 +45,8 @@ final class Native {
     /// Most rows of a plan.
     static final int SAMPLER_MAX_STEPS = 100000;
 
-    /// Most pairs of a window.
-    static final int MAX_WINDOW_PAIRS = 65536;
+    /// Most pairs of a batch.
+    static final int MAX_BATCH_PAIRS = 65536;
 
     /// Most inversion steps of one image.
     static final int MAX_INVERSION_STEPS = 4096;
@@ -259,8 +259,8 @@ final class Native {
             JAVA_LONG.withName("negative_time_ids"),
             ADDRESS.withName("items"));
 
-    static final StructLayout WINDOW_INPUTS = struct(
-            "smpo_window_inputs",
+    static final StructLayout PAIR_BATCH_INPUTS = struct(
+            "smpo_pair_batch_inputs",
             JAVA_INT.withName("size"),
             JAVA_INT.withName("pairs"),
             JAVA_INT.withName("step"),
@@ -284,7 +284,7 @@ final class Native {
     static final StructLayout INVERSION_PLAN = struct(
             "smpo_inversion_plan",
             JAVA_INT.withName("size"),
-            JAVA_INT.withName("slots"),
+            JAVA_INT.withName("inversion_batch"),
             ADDRESS.withName("row_start"),
             ADDRESS.withName("timestep"),
             ADDRESS.withName("sample"),
@@ -323,8 +323,8 @@ final class Native {
             JAVA_DOUBLE.withName("budget_weight"),
             JAVA_DOUBLE.withName("budget"));
 
-    static final StructLayout PAIR_BATCH = struct(
-            "smpo_pair_batch",
+    static final StructLayout MICRO_BATCH = struct(
+            "smpo_micro_batch",
             JAVA_INT.withName("size"),
             JAVA_INT.withName("first_pair"),
             JAVA_INT.withName("pairs"),
@@ -334,8 +334,8 @@ final class Native {
             ADDRESS.withName("logit_scale"),
             ADDRESS.withName("weight"));
 
-    static final StructLayout WINDOW_RESULTS = struct(
-            "smpo_window_results",
+    static final StructLayout PAIR_RESULTS = struct(
+            "smpo_pair_results",
             JAVA_INT.withName("size"),
             JAVA_INT.withName("pairs"),
             ADDRESS.withName("errors"),
@@ -979,7 +979,7 @@ final class Native {
         }
     }
 
-    // ---- preference training: a window of pairs ----
+    // ---- preference training: a batch of pairs ----
 
     private static final MethodHandle POSTERIOR_SAMPLE = bind(
             "smpo_posterior_sample",
@@ -1010,83 +1010,85 @@ final class Native {
         }
     }
 
-    private static final MethodHandle WINDOW_OPEN = bind("smpo_window_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_OPEN =
+            bind("smpo_pair_batch_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
 
-    static int windowOpen(long session, MemorySegment inputs, MemorySegment window, MemorySegment error) {
+    static int pairBatchOpen(long session, MemorySegment inputs, MemorySegment batch, MemorySegment error) {
         try {
-            return (int) WINDOW_OPEN.invokeExact(session, inputs, window, error);
+            return (int) PAIR_BATCH_OPEN.invokeExact(session, inputs, batch, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_ADD_NOISE =
-            bind("smpo_window_add_noise", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_ADD_NOISE =
+            bind("smpo_pair_batch_add_noise", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
 
-    static int windowAddNoise(long session, long window, MemorySegment noise, MemorySegment error) {
+    static int pairBatchAddNoise(long session, long batch, MemorySegment noise, MemorySegment error) {
         try {
-            return (int) WINDOW_ADD_NOISE.invokeExact(session, window, noise, error);
+            return (int) PAIR_BATCH_ADD_NOISE.invokeExact(session, batch, noise, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_INVERT =
-            bind("smpo_window_invert", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_INVERT =
+            bind("smpo_pair_batch_invert", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
 
-    static int windowInvert(
-            long session, long window, long model, MemorySegment plan, MemorySegment report, MemorySegment error) {
+    static int pairBatchInvert(
+            long session, long batch, long model, MemorySegment plan, MemorySegment report, MemorySegment error) {
         try {
-            return (int) WINDOW_INVERT.invokeExact(session, window, model, plan, report, error);
+            return (int) PAIR_BATCH_INVERT.invokeExact(session, batch, model, plan, report, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_ACCUMULATE =
-            bind("smpo_window_accumulate", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_ACCUMULATE =
+            bind("smpo_pair_batch_accumulate", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
 
-    static int windowAccumulate(
+    static int pairBatchAccumulate(
             long session,
-            long window,
+            long batch,
             long policy,
             long reference,
             MemorySegment loss,
-            MemorySegment batch,
+            MemorySegment microBatch,
             MemorySegment error) {
         try {
-            return (int) WINDOW_ACCUMULATE.invokeExact(session, window, policy, reference, loss, batch, error);
+            return (int) PAIR_BATCH_ACCUMULATE.invokeExact(session, batch, policy, reference, loss, microBatch, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_READ = bind("smpo_window_read", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_READ =
+            bind("smpo_pair_batch_read", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
 
-    static int windowRead(long session, long window, MemorySegment results, MemorySegment error) {
+    static int pairBatchRead(long session, long batch, MemorySegment results, MemorySegment error) {
         try {
-            return (int) WINDOW_READ.invokeExact(session, window, results, error);
+            return (int) PAIR_BATCH_READ.invokeExact(session, batch, results, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_TENSOR =
-            bind("smpo_window_tensor", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_TENSOR =
+            bind("smpo_pair_batch_tensor", JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
 
-    static int windowTensor(long session, long window, int which, MemorySegment tensor, MemorySegment error) {
+    static int pairBatchTensor(long session, long batch, int which, MemorySegment tensor, MemorySegment error) {
         try {
-            return (int) WINDOW_TENSOR.invokeExact(session, window, which, tensor, error);
+            return (int) PAIR_BATCH_TENSOR.invokeExact(session, batch, which, tensor, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }
     }
 
-    private static final MethodHandle WINDOW_CLOSE = bind("smpo_window_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+    private static final MethodHandle PAIR_BATCH_CLOSE = bind("smpo_pair_batch_close", JAVA_LONG, JAVA_LONG, ADDRESS);
 
-    static int windowClose(long session, long window, MemorySegment error) {
+    static int pairBatchClose(long session, long batch, MemorySegment error) {
         try {
-            return (int) WINDOW_CLOSE.invokeExact(session, window, error);
+            return (int) PAIR_BATCH_CLOSE.invokeExact(session, batch, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

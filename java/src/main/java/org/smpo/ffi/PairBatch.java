@@ -1,35 +1,282 @@
 package org.smpo.ffi;
 
-/// Some pairs of a window.
-///
-/// @param firstPair the first of them
-/// @param pairs how many
-/// @param backward whether gradients are added to those of the policy
-/// @param gradientScale factor of the loss sum and of gradients: 1 / (pairs of the whole step) gives means
-/// @param label by pair: SmPO's p, CaPO's difference of rewards; else null
-/// @param logitScale factor of beta by pair; null: 1
-/// @param weight of each pair; null: 1
-@SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
-public record PairBatch(
-        int firstPair,
-        int pairs,
-        boolean backward,
-        double gradientScale,
-        double[] label,
-        double[] logitScale,
-        double[] weight) {
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-    /// @throws InvalidArgumentException when an array has not one number for each pair
-    public PairBatch {
-        require("label", label, pairs);
-        require("logitScale", logitScale, pairs);
-        require("weight", weight, pairs);
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.Objects;
+
+/// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and targets, then the
+/// results of each pair. Belongs to the engine's thread.
+///
+/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and read once.
+public final class PairBatch extends Handle {
+    /// Which tensor of a batch; names and codes are the header's.
+    public enum Part {
+        /// The latents that policy and reference see.
+        NOISED(1),
+        /// What is to be predicted.
+        TARGET(2),
+        PREDICTION(3),
+        REFERENCE_PREDICTION(4);
+
+        private final int code;
+
+        Part(int code) {
+            this.code = code;
+        }
+
+        int code() {
+            return code;
+        }
     }
 
-    private static void require(String name, double[] values, int pairs) {
-        if (values != null && values.length != pairs) {
-            throw new InvalidArgumentException(
-                    "PairBatch: " + name + ": expected " + pairs + " numbers, got " + values.length, 0);
+    private final Engine engine;
+    private final int pairs;
+
+    private PairBatch(Engine engine, long id, int pairs) {
+        super(
+                engine.session(),
+                id,
+                "PairBatch of " + pairs + " pairs on " + engine.config().device(),
+                Native::pairBatchClose);
+        this.engine = engine;
+        this.pairs = pairs;
+    }
+
+    /// Opens a batch, which is still to be noised or inverted.
+    ///
+    /// @throws ShapeMismatchException naming the tensor that does not fit
+    public static PairBatch open(Engine engine, PairBatchInputs inputs) {
+        long session = engine.enter();
+        // A batch lives for seconds: an arena for opening it costs nothing beside it.
+        try (Arena arena = Arena.ofConfined()) {
+            Struct struct = Struct.allocate(Native.PAIR_BATCH_INPUTS, arena);
+            struct.set("pairs", inputs.pairs());
+            struct.set("step", inputs.step());
+            struct.set("keep_predictions", inputs.keepPredictions() ? 1 : 0);
+            struct.set("latents", engine.own(inputs.latents()));
+            struct.set("encoder_hidden_states", engine.own(inputs.encoderHiddenStates()));
+            struct.set("text_embeds", engine.ownOrNone(inputs.textEmbeds()));
+            struct.set("time_ids", engine.ownOrNone(inputs.timeIds()));
+            struct.set("timesteps", arena.allocateFrom(JAVA_INT, inputs.timesteps()));
+            struct.set("items", arena.allocateFrom(JAVA_LONG, inputs.items()));
+            Errors.check(
+                    Native.pairBatchOpen(
+                            session,
+                            struct.segment(),
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_open");
+            return new PairBatch(engine, engine.result().get(JAVA_LONG, 0), inputs.pairs());
         }
+    }
+
+    /// Pairs in it.
+    public int pairs() {
+        return pairs;
+    }
+
+    /// Noised latents and targets by forward diffusion. Noise is numbered as [DeviceTensor#fillNormal] does it, with
+    /// purpose 5, the batch's step and its items.
+    public void addNoise(ForwardNoise noise) {
+        long id = id();
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            Struct struct = Struct.allocate(Native.FORWARD_NOISE, arena);
+            struct.set("per_image", noise.perImage() ? 1 : 0);
+            struct.set("sample", doubles(arena, "sample", noise.sample(), 2 * pairs));
+            struct.set("noise", doubles(arena, "noise", noise.noise(), 2 * pairs));
+            struct.set("target_sample", doubles(arena, "targetSample", noise.targetSample(), 2 * pairs));
+            struct.set("target_noise", doubles(arena, "targetNoise", noise.targetNoise(), 2 * pairs));
+            Errors.check(
+                    Native.pairBatchAddNoise(
+                            session, id, struct.segment(), engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_add_noise");
+        }
+    }
+
+    /// Noised latents and targets by inversion with a UNet, without guidance. Fresh noise, if there is any, is drawn
+    /// with purpose 6, the batch's step, and item 4096 times the image's plus its step's index in its list. Can be
+    /// cancelled between evaluations; the batch is then as before.
+    ///
+    /// @throws CancelledException after [Engine#cancel()]
+    public InversionReport invert(NativeModel unet, InversionTable table) {
+        long id = id();
+        long model = own(unet);
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            if (table.targetSample().length != 2 * pairs) {
+                throw new ShapeMismatchException(
+                        "InversionTable: expected " + 2 * pairs + " images, got " + table.targetSample().length, 0);
+            }
+            Struct plan = Struct.allocate(Native.INVERSION_PLAN, arena);
+            byte[] averages = new byte[table.averages().length];
+            for (int i = 0; i < averages.length; i++) {
+                averages[i] = (byte) (table.averages()[i] ? 1 : 0);
+            }
+            plan.set("inversion_batch", table.inversionBatch());
+            plan.set("row_start", arena.allocateFrom(JAVA_INT, table.rowStart()));
+            plan.set("timestep", arena.allocateFrom(JAVA_DOUBLE, table.timestep()));
+            plan.set("sample", arena.allocateFrom(JAVA_DOUBLE, table.sample()));
+            plan.set("output", arena.allocateFrom(JAVA_DOUBLE, table.output()));
+            plan.set("noise", arena.allocateFrom(JAVA_DOUBLE, table.noise()));
+            plan.set("averages", arena.allocateFrom(JAVA_BYTE, averages));
+            plan.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, table.targetSample()));
+            plan.set("target_clean", arena.allocateFrom(JAVA_DOUBLE, table.targetClean()));
+            Struct report = Struct.allocate(Native.INVERSION_REPORT, arena);
+            Errors.check(
+                    Native.pairBatchInvert(
+                            session,
+                            id,
+                            model,
+                            plan.segment(),
+                            report.segment(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_invert");
+            return new InversionReport(
+                    report.getInt("batches"),
+                    report.getLong("evaluations"),
+                    report.getDouble("seconds"),
+                    report.getDouble("unet_seconds"));
+        }
+    }
+
+    /// Errors, logits and losses of some pairs, and with `batch.backward()` their gradient, added to the policy's.
+    ///
+    /// @param reference a model of the same shape; null: the policy without its adapters, or none where the
+    ///     loss has no reference
+    public void accumulate(NativeModel policy, NativeModel reference, PairLossOptions loss, MicroBatch microBatch) {
+        long id = id();
+        long policyId = own(policy);
+        long referenceId = reference == null ? 0 : own(reference);
+        Objects.requireNonNull(loss, "loss");
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            Struct lossStruct = Struct.allocate(Native.PAIR_LOSS, arena);
+            loss.write(lossStruct);
+            Struct struct = Struct.allocate(Native.MICRO_BATCH, arena);
+            struct.set("first_pair", microBatch.firstPair());
+            struct.set("pairs", microBatch.pairs());
+            struct.set("backward", microBatch.backward() ? 1 : 0);
+            struct.set("gradient_scale", microBatch.gradientScale());
+            struct.set("label", doublesOrNone(arena, microBatch.label()));
+            struct.set("logit_scale", doublesOrNone(arena, microBatch.logitScale()));
+            struct.set("weight", doublesOrNone(arena, microBatch.weight()));
+            Errors.check(
+                    Native.pairBatchAccumulate(
+                            session,
+                            id,
+                            policyId,
+                            referenceId,
+                            lossStruct.segment(),
+                            struct.segment(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_accumulate");
+        }
+    }
+
+    /// The results; the one wait for the device in a step.
+    public PairResults read() {
+        long id = id();
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment errors = arena.allocate(JAVA_DOUBLE, 4L * pairs);
+            MemorySegment logits = arena.allocate(JAVA_DOUBLE, pairs);
+            MemorySegment losses = arena.allocate(JAVA_DOUBLE, pairs);
+            Struct results = Struct.allocate(Native.PAIR_RESULTS, arena);
+            results.set("pairs", pairs);
+            results.set("errors", errors);
+            results.set("logits", logits);
+            results.set("losses", losses);
+            Errors.check(
+                    Native.pairBatchRead(
+                            session, id, results.segment(), engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_read");
+            double[] all = errors.toArray(JAVA_DOUBLE);
+            return new PairResults(
+                    Arrays.copyOfRange(all, 0, pairs),
+                    Arrays.copyOfRange(all, pairs, 2 * pairs),
+                    Arrays.copyOfRange(all, 2 * pairs, 3 * pairs),
+                    Arrays.copyOfRange(all, 3 * pairs, 4 * pairs),
+                    logits.toArray(JAVA_DOUBLE),
+                    losses.toArray(JAVA_DOUBLE),
+                    results.getDouble("loss_sum"));
+        }
+    }
+
+    /// A copy of one of the batch's tensors.
+    ///
+    /// @return `[2W,C,h,w]` F32, the caller's to close
+    public DeviceTensor tensor(Part part) {
+        long id = id();
+        Errors.check(
+                Native.pairBatchTensor(
+                        engine.enter(),
+                        id,
+                        part.code(),
+                        engine.result(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_pair_batch_tensor");
+        return engine.adopt(0);
+    }
+
+    /// Latents of a posterior: scale times (mean + exp(logvar / 2) n), n drawn with purpose 4.
+    ///
+    /// @param items one for each row: whose its numbers are
+    /// @return the posterior's shape, F32, the caller's to close
+    public static DeviceTensor sample(Engine engine, Posterior posterior, double scale, int step, long[] items) {
+        long mean = engine.own(posterior.mean());
+        long logvar = engine.own(posterior.logvar());
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            Errors.check(
+                    Native.posteriorSample(
+                            session,
+                            mean,
+                            logvar,
+                            scale,
+                            step,
+                            arena.allocateFrom(JAVA_LONG, items),
+                            items.length,
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_posterior_sample");
+            return engine.adopt(0);
+        }
+    }
+
+    private long own(NativeModel model) {
+        if (model.engine() != engine) {
+            throw new InvalidHandleException(model + ": belongs to another engine than this " + this, 0);
+        }
+        return model.id();
+    }
+
+    private static MemorySegment doubles(Arena arena, String name, double[] values, int count) {
+        if (values.length != count) {
+            throw new ShapeMismatchException(name + ": expected " + count + " numbers, got " + values.length, 0);
+        }
+        return arena.allocateFrom(JAVA_DOUBLE, values);
+    }
+
+    private static MemorySegment doublesOrNone(Arena arena, double[] values) {
+        return values == null ? MemorySegment.NULL : arena.allocateFrom(JAVA_DOUBLE, values);
+    }
+
+    @Override
+    void release(long id) {
+        engine.close(Native::pairBatchClose, id, "smpo_pair_batch_close");
     }
 }

@@ -1,7 +1,7 @@
 package org.smpo.train;
 
 import java.util.Map;
-import org.smpo.ffi.WindowResults;
+import org.smpo.ffi.PairResults;
 
 /// Sums over pairs of what windows came to, and their means by the names that logs have them under.
 final class ErrorTotals {
@@ -14,13 +14,13 @@ final class ErrorTotals {
     private double referenceWinner;
     private double referenceLoser;
 
-    static ErrorTotals of(WindowResults results) {
+    static ErrorTotals of(PairResults results) {
         ErrorTotals totals = new ErrorTotals();
         totals.add(results);
         return totals;
     }
 
-    void add(WindowResults results) {
+    void add(PairResults results) {
         for (int i = 0; i < results.loss().length; i++) {
             pairs++;
             loss += results.loss()[i];

@@ -9,7 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import org.smpo.ffi.WindowResults;
+import org.smpo.ffi.PairResults;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
 import org.smpo.recipe.HealthRecipe;
@@ -110,7 +110,7 @@ final class Health {
     ///
     /// @param hasReference whether the errors of a reference are known
     /// @param undecided share of pairs, see [#undecided]
-    List<Warning> step(WindowResults results, double loss, boolean hasReference, double undecided) {
+    List<Warning> step(PairResults results, double loss, boolean hasReference, double undecided) {
         int pairs = results.loss().length;
         double saturated = 0;
         for (double logit : results.logit()) {
@@ -144,7 +144,7 @@ final class Health {
     }
 
     /// Whether the policy still is the reference: but for rounding, in a run of full weights or of new adapters.
-    private static boolean equal(WindowResults results) {
+    private static boolean equal(PairResults results) {
         for (int i = 0; i < results.loss().length; i++) {
             double winner = results.policyWinner()[i] / results.referenceWinner()[i] - 1;
             double loser = results.policyLoser()[i] / results.referenceLoser()[i] - 1;

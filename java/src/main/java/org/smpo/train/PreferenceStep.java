@@ -7,12 +7,12 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.ForwardNoise;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.InversionTable;
+import org.smpo.ffi.MicroBatch;
 import org.smpo.ffi.PairBatch;
+import org.smpo.ffi.PairBatchInputs;
 import org.smpo.ffi.PairLossFormula;
 import org.smpo.ffi.PairLossOptions;
-import org.smpo.ffi.PairWindow;
-import org.smpo.ffi.PairWindowInputs;
-import org.smpo.ffi.WindowResults;
+import org.smpo.ffi.PairResults;
 import org.smpo.objective.Kto;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
@@ -24,7 +24,7 @@ import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
 
-/// The method: from a window of clean pairs to the gradient of its loss.
+/// The method: from a batch of clean pairs to the gradient of its loss.
 ///
 /// ```
 /// latents, prompts, t, p  ->  noised latents and targets   by inversion with the policy, or by forward
@@ -33,7 +33,7 @@ import org.smpo.schedule.NoiseSchedule;
 ///                         ->  loss of each pair, gradient added to the policy's
 /// ```
 ///
-/// The policy does not change inside a window, so each phase runs over all of it: the inversion at a batch size of
+/// The policy does not change inside a batch, so each phase runs over all of it: the inversion at a batch size of
 /// its own, the gradients in micro-batches that add up. Neither changes the result beyond the rounding of sums.
 /// Belongs to the engine's thread.
 public final class PreferenceStep {
@@ -98,19 +98,19 @@ public final class PreferenceStep {
     ///
     /// @param step of the random numbers
     /// @param microBatch pairs differentiated at once, 1 or more
-    /// @param totalPairs pairs of the whole optimizer step, this window's and other ranks': what means are over
+    /// @param totalPairs pairs of the whole optimizer step, this batch's and other ranks': what means are over
     public StepResults run(
             PairLatents pairs, Networks networks, long step, int microBatch, int totalPairs, boolean backward) {
-        try (PairWindow window = open(pairs, step, false)) {
-            return run(window, pairs, networks, microBatch, totalPairs, backward);
+        try (PairBatch batch = open(pairs, step, false)) {
+            return run(batch, pairs, networks, microBatch, totalPairs, backward);
         }
     }
 
-    /// A window of these pairs that can also be looked into; see [PairWindow#tensor].
-    PairWindow open(PairLatents pairs, long step, boolean keepPredictions) {
-        return PairWindow.open(
+    /// A batch of these pairs that can also be looked into; see [PairBatch#tensor].
+    PairBatch open(PairLatents pairs, long step, boolean keepPredictions) {
+        return PairBatch.open(
                 engine,
-                new PairWindowInputs(
+                new PairBatchInputs(
                         (int) step,
                         keepPredictions,
                         pairs.latents(),
@@ -122,22 +122,22 @@ public final class PreferenceStep {
     }
 
     StepResults run(
-            PairWindow window, PairLatents pairs, Networks networks, int microBatch, int totalPairs, boolean backward) {
+            PairBatch batch, PairLatents pairs, Networks networks, int microBatch, int totalPairs, boolean backward) {
         long start = System.nanoTime();
-        InversionReport report = noise(window, pairs, networks);
+        InversionReport report = noise(batch, pairs, networks);
         long noised = System.nanoTime();
         double baseline = Double.NaN;
         if (loss.kind() == PairLossKind.KTO && microBatch < pairs.pairs()) {
             // KTO's pairs meet in their mean gain, which a micro-batch alone does not know.
-            accumulate(window, pairs, networks, options(loss, baseline), microBatch, 0, false);
-            baseline = meanGain(window.read());
+            accumulate(batch, pairs, networks, options(loss, baseline), microBatch, 0, false);
+            baseline = meanGain(batch.read());
         }
-        accumulate(window, pairs, networks, options(loss, baseline), microBatch, 1.0 / totalPairs, backward);
-        return new StepResults(window.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
+        accumulate(batch, pairs, networks, options(loss, baseline), microBatch, 1.0 / totalPairs, backward);
+        return new StepResults(batch.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
     }
 
     private void accumulate(
-            PairWindow window,
+            PairBatch batch,
             PairLatents pairs,
             Networks networks,
             PairLossOptions options,
@@ -147,11 +147,11 @@ public final class PreferenceStep {
         double[] label = label(pairs);
         for (int first = 0; first < pairs.pairs(); first += microBatch) {
             int count = Math.min(microBatch, pairs.pairs() - first);
-            window.accumulate(
+            batch.accumulate(
                     networks.policy(),
                     objective.needsReference() ? networks.reference() : null,
                     options,
-                    new PairBatch(
+                    new MicroBatch(
                             first,
                             count,
                             backward,
@@ -162,7 +162,7 @@ public final class PreferenceStep {
         }
     }
 
-    private static double meanGain(WindowResults results) {
+    private static double meanGain(PairResults results) {
         List<PairErrors> errors = new ArrayList<>();
         for (int i = 0; i < results.loss().length; i++) {
             if (!Double.isFinite(results.logit()[i])) {
@@ -178,14 +178,14 @@ public final class PreferenceStep {
         return Kto.meanGain(errors);
     }
 
-    private InversionReport noise(PairWindow window, PairLatents pairs, Networks networks) {
+    private InversionReport noise(PairBatch batch, PairLatents pairs, Networks networks) {
         int[] timesteps = byImage(pairs.timesteps());
         if (inversion == null) {
-            window.addNoise(forwardNoise(timesteps));
+            batch.addNoise(forwardNoise(timesteps));
             return null;
         }
         InversionPlan plan = InversionPlan.of(schedule, inversion, timesteps);
-        return window.invert(
+        return batch.invert(
                 networks.inverter() == null ? networks.policy() : networks.inverter(),
                 new InversionTable(
                         slots,

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Map;
 import org.smpo.data.BadPair;
 import org.smpo.ffi.EngineStatistics;
+import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
-import org.smpo.ffi.WindowResults;
 import org.smpo.objective.Sft;
 import org.smpo.recipe.Recipe;
 
@@ -54,7 +54,7 @@ final class StepLog {
             StepOutcome outcome,
             double undecided,
             List<Health.Warning> warnings) {
-        WindowResults pairs = results.pairs();
+        PairResults pairs = results.pairs();
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "step");
         entry.put("step", done);
@@ -109,7 +109,7 @@ final class StepLog {
     }
 
     /// Mean of how much better the policy does on winners than on losers, beside the reference, by timestep.
-    private List<Map<String, Object>> margins(int[] timesteps, WindowResults pairs) {
+    private List<Map<String, Object>> margins(int[] timesteps, PairResults pairs) {
         double[] sums = new double[MARGIN_BUCKETS + 1];
         int[] counts = new int[MARGIN_BUCKETS + 1];
         for (int i = 0; i < timesteps.length; i++) {

@@ -15,9 +15,9 @@ import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.ModelOptions;
-import org.smpo.ffi.PairWindow;
+import org.smpo.ffi.PairBatch;
+import org.smpo.ffi.PairResults;
 import org.smpo.ffi.ParameterInfo;
-import org.smpo.ffi.WindowResults;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
@@ -99,16 +99,16 @@ public final class Trace {
                     settings.objective().spec(),
                     settings.inversion(),
                     settings.slots() == 0 ? 2 * pairs.pairs() : settings.slots());
-            try (PairWindow window = step.open(pairs, 0, true)) {
-                WindowResults results = step.run(
-                                window,
+            try (PairBatch pairBatch = step.open(pairs, 0, true)) {
+                PairResults results = step.run(
+                                pairBatch,
                                 pairs,
                                 new Networks(trained.network(), reference == null ? null : reference.network(), null),
                                 settings.microBatch() == 0 ? pairs.pairs() : settings.microBatch(),
                                 pairs.pairs(),
                                 true)
                         .pairs();
-                return collect(window, results, trained, reference != null);
+                return collect(pairBatch, results, trained, reference != null);
             }
         }
     }
@@ -174,15 +174,15 @@ public final class Trace {
     }
 
     private static Map<String, FloatTensor> collect(
-            PairWindow window, WindowResults results, UNet trained, boolean hasReference) {
+            PairBatch pairBatch, PairResults results, UNet trained, boolean hasReference) {
         Map<String, FloatTensor> out = new LinkedHashMap<>();
-        split(out, window, PairWindow.Part.NOISED, "noised");
-        split(out, window, PairWindow.Part.TARGET, "target");
-        split(out, window, PairWindow.Part.PREDICTION, "pred");
+        split(out, pairBatch, PairBatch.Part.NOISED, "noised");
+        split(out, pairBatch, PairBatch.Part.TARGET, "target");
+        split(out, pairBatch, PairBatch.Part.PREDICTION, "pred");
         if (hasReference) {
-            split(out, window, PairWindow.Part.REFERENCE_PREDICTION, "ref_pred");
+            split(out, pairBatch, PairBatch.Part.REFERENCE_PREDICTION, "ref_pred");
         }
-        for (int pair = 0; pair < window.pairs(); pair++) {
+        for (int pair = 0; pair < pairBatch.pairs(); pair++) {
             float[] errors = {
                 (float) results.policyWinner()[pair],
                 (float) results.policyLoser()[pair],
@@ -199,13 +199,13 @@ public final class Trace {
         return out;
     }
 
-    private static void split(Map<String, FloatTensor> out, PairWindow window, PairWindow.Part part, String name) {
-        try (DeviceTensor tensor = window.tensor(part)) {
+    private static void split(Map<String, FloatTensor> out, PairBatch pairBatch, PairBatch.Part part, String name) {
+        try (DeviceTensor tensor = pairBatch.tensor(part)) {
             float[] values = tensor.toFloats();
             long[] shape = Arrays.copyOfRange(tensor.shape(), 1, 4);
-            int size = values.length / (2 * window.pairs());
-            for (int pair = 0; pair < window.pairs(); pair++) {
-                int loser = window.pairs() + pair;
+            int size = values.length / (2 * pairBatch.pairs());
+            for (int pair = 0; pair < pairBatch.pairs(); pair++) {
+                int loser = pairBatch.pairs() + pair;
                 out.put(
                         name + "_w." + pair,
                         FloatTensor.of(Arrays.copyOfRange(values, pair * size, (pair + 1) * size), shape));

@@ -35,8 +35,8 @@ import org.smpo.ffi.LibraryInfo;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeOptimizer;
 import org.smpo.ffi.OptimizerOptions;
+import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
-import org.smpo.ffi.WindowResults;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
@@ -739,7 +739,7 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    private static void requireFinite(TrainingData.Window window, WindowResults results) {
+    private static void requireFinite(TrainingData.Window window, PairResults results) {
         List<String> offending = new ArrayList<>();
         for (int pair = 0; pair < results.loss().length; pair++) {
             if (!Double.isFinite(results.loss()[pair])) {

@@ -32,7 +32,7 @@ import org.smpo.data.PairDecoder;
 import org.smpo.data.PairSource;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
-import org.smpo.ffi.PairWindow;
+import org.smpo.ffi.PairBatch;
 import org.smpo.ffi.Posterior;
 import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
@@ -305,7 +305,7 @@ final class TrainingData implements AutoCloseable {
         try (Posterior posterior = new Posterior(
                 stacked(found.stream().map(MomentCache.Moments::mean).toList()),
                 stacked(found.stream().map(MomentCache.Moments::logvar).toList()))) {
-            return PairWindow.sample(engine, posterior, vae.config().scalingFactor(), (int) step, items);
+            return PairBatch.sample(engine, posterior, vae.config().scalingFactor(), (int) step, items);
         }
     }
 

@@ -253,13 +253,13 @@ class HeaderContractTest {
         constants.put("SMPO_MAX_LORA_MODULES", (long) Native.MAX_LORA_MODULES);
         constants.put("SMPO_SAMPLER_MAX_HISTORY", (long) Native.SAMPLER_MAX_HISTORY);
         constants.put("SMPO_SAMPLER_MAX_STEPS", (long) Native.SAMPLER_MAX_STEPS);
-        constants.put("SMPO_MAX_WINDOW_PAIRS", (long) Native.MAX_WINDOW_PAIRS);
+        constants.put("SMPO_MAX_BATCH_PAIRS", (long) Native.MAX_BATCH_PAIRS);
         constants.put("SMPO_MAX_INVERSION_STEPS", (long) Native.MAX_INVERSION_STEPS);
         for (PairLossFormula formula : PairLossFormula.values()) {
             constants.put("SMPO_PAIR_LOSS_" + formula, (long) formula.code());
         }
-        for (PairWindow.Part part : PairWindow.Part.values()) {
-            constants.put("SMPO_WINDOW_" + part, (long) part.code());
+        for (PairBatch.Part part : PairBatch.Part.values()) {
+            constants.put("SMPO_PAIR_BATCH_" + part, (long) part.code());
         }
         constants.put("SMPO_OPTIMIZER_ADAMW", (long) Native.OPTIMIZER_ADAMW);
         constants.put("SMPO_OPTIMIZER_ADAFACTOR", (long) Native.OPTIMIZER_ADAFACTOR);

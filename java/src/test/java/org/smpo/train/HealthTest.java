@@ -14,7 +14,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.ffi.WindowResults;
+import org.smpo.ffi.PairResults;
 import org.smpo.io.Json;
 import org.smpo.recipe.HealthRecipe;
 import org.smpo.recipe.Recipe;
@@ -28,9 +28,9 @@ final class HealthTest {
     private Path temporary;
 
     /// Two pairs whose winners have this error under the policy; 1 under the reference.
-    private static WindowResults pairs(double winner, double logit, double loss) {
+    private static PairResults pairs(double winner, double logit, double loss) {
         double[] ones = {1, 1};
-        return new WindowResults(
+        return new PairResults(
                 new double[] {winner, winner},
                 ones,
                 ones,

@@ -14,9 +14,9 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
-/// Windows across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are refused.
+/// Pair batches across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are refused.
 /// Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.
-class PairWindowTest {
+class PairBatchTest {
     private static final int PAIRS = 2;
     private static final int ROWS = 2 * PAIRS;
     private static final int ELEMENTS = 4 * 6 * 5;
@@ -44,14 +44,14 @@ class PairWindowTest {
 
     @Test
     void aStepByForwardNoise() {
-        try (PairWindow window = window()) {
-            assertThat(window.pairs()).isEqualTo(PAIRS);
-            window.addNoise(noise(true));
-            assertThat(window.read().loss()).containsOnly(Double.NaN);
+        try (PairBatch batch = batch()) {
+            assertThat(batch.pairs()).isEqualTo(PAIRS);
+            batch.addNoise(noise(true));
+            assertThat(batch.read().loss()).containsOnly(Double.NaN);
             for (int pair = 0; pair < PAIRS; pair++) {
-                window.accumulate(policy, reference, DPO, batch(pair, 1));
+                batch.accumulate(policy, reference, DPO, microBatch(pair, 1));
             }
-            WindowResults results = window.read();
+            PairResults results = batch.read();
             for (double[] errors : List.of(
                     results.policyWinner(),
                     results.policyLoser(),
@@ -77,26 +77,26 @@ class PairWindowTest {
             assertThat(policy.parameters())
                     .anySatisfy(p -> assertThat(policy.readGradient(p)).doesNotContain(0f));
             float[] x0 = latents.toFloats();
-            float[] x = part(window, PairWindow.Part.NOISED);
-            float[] n = part(window, PairWindow.Part.TARGET);
+            float[] x = part(batch, PairBatch.Part.NOISED);
+            float[] n = part(batch, PairBatch.Part.TARGET);
             for (int i = 0; i < x.length; i++) {
                 assertThat(x[i]).isEqualTo(0.8f * x0[i] + 0.6f * n[i], within(1e-6f));
             }
-            assertThat(part(window, PairWindow.Part.PREDICTION)).isNotEqualTo(n).doesNotContain(0f);
-            assertThat(part(window, PairWindow.Part.REFERENCE_PREDICTION))
-                    .isNotEqualTo(part(window, PairWindow.Part.PREDICTION))
+            assertThat(part(batch, PairBatch.Part.PREDICTION)).isNotEqualTo(n).doesNotContain(0f);
+            assertThat(part(batch, PairBatch.Part.REFERENCE_PREDICTION))
+                    .isNotEqualTo(part(batch, PairBatch.Part.PREDICTION))
                     .doesNotContain(0f);
         }
     }
 
     @Test
     void bothImagesOfAPairMayShareTheNoise() {
-        try (PairWindow shared = window();
-                PairWindow own = window()) {
+        try (PairBatch shared = batch();
+                PairBatch own = batch()) {
             shared.addNoise(noise(false));
             own.addNoise(noise(true));
-            float[] one = part(shared, PairWindow.Part.TARGET);
-            float[] other = part(own, PairWindow.Part.TARGET);
+            float[] one = part(shared, PairBatch.Part.TARGET);
+            float[] other = part(own, PairBatch.Part.TARGET);
             for (int i = 0; i < PAIRS * ELEMENTS; i++) {
                 assertThat(one[PAIRS * ELEMENTS + i]).isEqualTo(one[i]);
                 assertThat(other[i]).isEqualTo(one[i]);
@@ -107,34 +107,34 @@ class PairWindowTest {
 
     @Test
     void aStepByInversion() {
-        try (PairWindow window = window()) {
-            InversionReport report = window.invert(policy, table(3));
+        try (PairBatch batch = batch()) {
+            InversionReport report = batch.invert(policy, table(3));
             assertThat(report.evaluations()).isEqualTo(1 + 2 + 3);
             assertThat(report.batches()).isBetween(3, 6);
             assertThat(report.seconds()).isGreaterThanOrEqualTo(report.unetSeconds());
             float[] x0 = latents.toFloats();
-            float[] x = part(window, PairWindow.Part.NOISED);
-            float[] target = part(window, PairWindow.Part.TARGET);
+            float[] x = part(batch, PairBatch.Part.NOISED);
+            float[] target = part(batch, PairBatch.Part.TARGET);
             for (int i = 0; i < ELEMENTS; i++) {
                 assertThat(x[i]).isEqualTo(x0[i]);
                 assertThat(target[i]).isEqualTo((float) (34.3 * x0[i] - 34.2854 * x0[i]));
             }
             assertThat(x[ELEMENTS]).isNotEqualTo(x0[ELEMENTS]);
-            window.accumulate(policy, reference, DPO, batch(0, PAIRS));
-            assertThat(window.read().lossSum()).isPositive();
+            batch.accumulate(policy, reference, DPO, microBatch(0, PAIRS));
+            assertThat(batch.read().lossSum()).isPositive();
         }
     }
 
     @Test
-    void aCancelledInversionLeavesTheWindow() {
-        try (PairWindow window = window()) {
-            window.addNoise(noise(true));
-            float[] before = part(window, PairWindow.Part.NOISED);
+    void aCancelledInversionLeavesThePairBatch() {
+        try (PairBatch batch = batch()) {
+            batch.addNoise(noise(true));
+            float[] before = part(batch, PairBatch.Part.NOISED);
             engine.cancel();
-            assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> window.invert(policy, table(2)));
-            assertThat(part(window, PairWindow.Part.NOISED)).isEqualTo(before);
-            window.invert(policy, table(2));
-            assertThat(part(window, PairWindow.Part.NOISED)).isNotEqualTo(before);
+            assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> batch.invert(policy, table(2)));
+            assertThat(part(batch, PairBatch.Part.NOISED)).isEqualTo(before);
+            batch.invert(policy, table(2));
+            assertThat(part(batch, PairBatch.Part.NOISED)).isNotEqualTo(before);
         }
     }
 
@@ -142,7 +142,7 @@ class PairWindowTest {
     void aPosteriorIsSampledByItem() {
         long[] items = {5, 6, 7, 8};
         try (DeviceTensor logvar = tensor(engine, 33, ROWS, 4, 6, 5);
-                DeviceTensor sample = PairWindow.sample(engine, new Posterior(latents, logvar), 0.5, 3, items);
+                DeviceTensor sample = PairBatch.sample(engine, new Posterior(latents, logvar), 0.5, 3, items);
                 DeviceTensor normal = engine.zeros(DType.F32, ROWS, 4, 6, 5)) {
             normal.fillNormal(4, 3, items);
             float[] mean = latents.toFloats();
@@ -155,7 +155,7 @@ class PairWindowTest {
             }
             assertThatExceptionOfType(ShapeMismatchException.class)
                     .isThrownBy(() ->
-                            PairWindow.sample(engine, new Posterior(latents, logvar), 0.5, 3, new long[] {1, 2, 3}));
+                            PairBatch.sample(engine, new Posterior(latents, logvar), 0.5, 3, new long[] {1, 2, 3}));
         }
     }
 
@@ -167,9 +167,9 @@ class PairWindowTest {
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[4], new long[2]));
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[0], new long[0]));
         double[] one = {1};
-        assertInvalid("label: expected 2 numbers, got 1", () -> new PairBatch(0, 2, true, 1, one, null, null));
-        assertInvalid("logitScale: expected 2", () -> new PairBatch(0, 2, true, 1, null, one, null));
-        assertInvalid("weight: expected 2", () -> new PairBatch(0, 2, true, 1, null, null, one));
+        assertInvalid("label: expected 2 numbers, got 1", () -> new MicroBatch(0, 2, true, 1, one, null, null));
+        assertInvalid("logitScale: expected 2", () -> new MicroBatch(0, 2, true, 1, null, one, null));
+        assertInvalid("weight: expected 2", () -> new MicroBatch(0, 2, true, 1, null, null, one));
         double[] two = {1, 2};
         boolean[] flags = {true, false};
         for (int[] starts : List.of(new int[] {0, 2}, new int[] {0, 1, 1}, new int[0])) {
@@ -185,7 +185,7 @@ class PairWindowTest {
         assertInvalid(
                 "expected 2 numbers",
                 () -> new InversionTable(1, starts, two, two, two, two, new boolean[1], two, two));
-        try (PairWindow window = window()) {
+        try (PairBatch batch = batch()) {
             double[] rows = new double[ROWS];
             double[] more = new double[ROWS + 1];
             for (ForwardNoise noise : List.of(
@@ -194,12 +194,12 @@ class PairWindowTest {
                     new ForwardNoise(true, rows, rows, more, rows),
                     new ForwardNoise(true, rows, rows, rows, more))) {
                 assertThatExceptionOfType(ShapeMismatchException.class)
-                        .isThrownBy(() -> window.addNoise(noise))
+                        .isThrownBy(() -> batch.addNoise(noise))
                         .withMessageContaining("expected 4 numbers, got 5");
             }
             InversionTable fewer = new InversionTable(1, starts, two, two, two, two, flags, two, two);
             assertThatExceptionOfType(ShapeMismatchException.class)
-                    .isThrownBy(() -> window.invert(policy, fewer))
+                    .isThrownBy(() -> batch.invert(policy, fewer))
                     .withMessageContaining("expected 4 images, got 2");
         }
     }
@@ -207,77 +207,78 @@ class PairWindowTest {
     @Test
     void whatTheLibraryRefusesIsSaid() {
         assertThatExceptionOfType(ShapeMismatchException.class)
-                .isThrownBy(() -> PairWindow.open(engine, inputs(prompts, new int[ROWS], new long[ROWS])))
+                .isThrownBy(() -> PairBatch.open(engine, inputs(prompts, new int[ROWS], new long[ROWS])))
                 .withMessageContaining("inputs.latents");
-        try (PairWindow window = window()) {
+        try (PairBatch batch = batch()) {
             assertInvalid(
                     "one that was noised or inverted",
-                    () -> window.accumulate(policy, reference, DPO, batch(0, PAIRS)));
-            assertInvalid("neither noised nor inverted", () -> window.tensor(PairWindow.Part.NOISED));
-            window.addNoise(noise(true));
-            assertInvalid("batch.pairs", () -> window.accumulate(policy, reference, DPO, batch(1, PAIRS)));
-            assertInvalid("reference", () -> window.accumulate(policy, null, DPO, batch(0, 1)));
-            assertInvalid("policy", () -> window.accumulate(reference, policy, DPO, batch(0, 1)));
+                    () -> batch.accumulate(policy, reference, DPO, microBatch(0, PAIRS)));
+            assertInvalid("neither noised nor inverted", () -> batch.tensor(PairBatch.Part.NOISED));
+            batch.addNoise(noise(true));
+            assertInvalid("micro_batch.pairs", () -> batch.accumulate(policy, reference, DPO, microBatch(1, PAIRS)));
+            assertInvalid("reference", () -> batch.accumulate(policy, null, DPO, microBatch(0, 1)));
+            assertInvalid("policy", () -> batch.accumulate(reference, policy, DPO, microBatch(0, 1)));
             assertInvalid(
-                    "batch.label", () -> window.accumulate(policy, reference, loss(PairLossFormula.SMPO), batch(0, 1)));
-            window.accumulate(policy, null, loss(PairLossFormula.SFT), batch(0, 1));
-            assertThat(window.read().referenceWinner()[0]).isZero();
+                    "micro_batch.label",
+                    () -> batch.accumulate(policy, reference, loss(PairLossFormula.SMPO), microBatch(0, 1)));
+            batch.accumulate(policy, null, loss(PairLossFormula.SFT), microBatch(0, 1));
+            assertThat(batch.read().referenceWinner()[0]).isZero();
         }
     }
 
     @Test
     void closedHandlesAreRefused() {
-        PairWindow window = window();
-        window.addNoise(noise(true));
+        PairBatch batch = batch();
+        batch.addNoise(noise(true));
         NativeModel closed = tiny(engine, ModelOptions.frozen(DType.F32), 2);
         closed.close();
-        assertInvalidHandle(() -> window.accumulate(closed, reference, DPO, batch(0, 1)));
-        assertInvalidHandle(() -> window.accumulate(policy, closed, DPO, batch(0, 1)));
-        assertInvalidHandle(() -> window.invert(closed, table(1)));
-        assertThat(window.read().loss()).containsOnly(Double.NaN);
-        window.close();
-        window.close();
-        for (ThrowingCallable use : uses(window, policy)) {
+        assertInvalidHandle(() -> batch.accumulate(closed, reference, DPO, microBatch(0, 1)));
+        assertInvalidHandle(() -> batch.accumulate(policy, closed, DPO, microBatch(0, 1)));
+        assertInvalidHandle(() -> batch.invert(closed, table(1)));
+        assertThat(batch.read().loss()).containsOnly(Double.NaN);
+        batch.close();
+        batch.close();
+        for (ThrowingCallable use : uses(batch, policy)) {
             assertInvalidHandle(use);
         }
         latents.close();
-        assertInvalidHandle(this::window);
+        assertInvalidHandle(this::batch);
     }
 
     @Test
     void foreignHandlesAreRefused() {
-        try (PairWindow window = window();
+        try (PairBatch batch = batch();
                 Engine other = Engine.open(EngineConfig.onCpu().withThreads(1))) {
-            window.addNoise(noise(true));
+            batch.addNoise(noise(true));
             NativeModel foreign = tiny(other, new ModelOptions(DType.F32, true, false), 0);
-            assertInvalidHandle(() -> window.accumulate(foreign, reference, DPO, batch(0, 1)));
-            assertInvalidHandle(() -> window.accumulate(policy, foreign, DPO, batch(0, 1)));
-            assertInvalidHandle(() -> window.invert(foreign, table(1)));
-            assertInvalidHandle(() -> PairWindow.open(other, inputs(latents, new int[ROWS], new long[ROWS])));
-            assertInvalidHandle(() -> PairWindow.sample(other, new Posterior(latents, latents), 1, 0, new long[ROWS]));
+            assertInvalidHandle(() -> batch.accumulate(foreign, reference, DPO, microBatch(0, 1)));
+            assertInvalidHandle(() -> batch.accumulate(policy, foreign, DPO, microBatch(0, 1)));
+            assertInvalidHandle(() -> batch.invert(foreign, table(1)));
+            assertInvalidHandle(() -> PairBatch.open(other, inputs(latents, new int[ROWS], new long[ROWS])));
+            assertInvalidHandle(() -> PairBatch.sample(other, new Posterior(latents, latents), 1, 0, new long[ROWS]));
         }
     }
 
     @Test
     void anotherThreadIsRefused() throws InterruptedException {
-        try (PairWindow window = window()) {
-            window.addNoise(noise(true));
-            for (ThrowingCallable use : uses(window, policy)) {
+        try (PairBatch batch = batch()) {
+            batch.addNoise(noise(true));
+            for (ThrowingCallable use : uses(batch, policy)) {
                 AtomicReference<Throwable> thrown = new AtomicReference<>();
                 Thread.ofPlatform().start(() -> thrown.set(catchThrowable(use))).join();
                 assertThat(thrown.get()).isInstanceOf(NotOwnerThreadException.class);
             }
-            assertThat(window.read().loss()).containsOnly(Double.NaN);
+            assertThat(batch.read().loss()).containsOnly(Double.NaN);
         }
     }
 
-    private static List<ThrowingCallable> uses(PairWindow window, NativeModel policy) {
+    private static List<ThrowingCallable> uses(PairBatch batch, NativeModel policy) {
         return List.of(
-                () -> window.addNoise(noise(true)),
-                () -> window.invert(policy, table(1)),
-                () -> window.accumulate(policy, policy, DPO, batch(0, 1)),
-                window::read,
-                () -> window.tensor(PairWindow.Part.NOISED).close());
+                () -> batch.addNoise(noise(true)),
+                () -> batch.invert(policy, table(1)),
+                () -> batch.accumulate(policy, policy, DPO, microBatch(0, 1)),
+                batch::read,
+                () -> batch.tensor(PairBatch.Part.NOISED).close());
     }
 
     private static void assertInvalid(String message, ThrowingCallable call) {
@@ -290,14 +291,14 @@ class PairWindowTest {
         assertThatExceptionOfType(InvalidHandleException.class).isThrownBy(call);
     }
 
-    // ---- a small window ----
+    // ---- a small batch ----
 
-    private PairWindow window() {
-        return PairWindow.open(engine, inputs(latents, new int[] {10, 500, 10, 500}, new long[] {1, 2, 3, 4}));
+    private PairBatch batch() {
+        return PairBatch.open(engine, inputs(latents, new int[] {10, 500, 10, 500}, new long[] {1, 2, 3, 4}));
     }
 
-    private PairWindowInputs inputs(DeviceTensor images, int[] timesteps, long[] items) {
-        return new PairWindowInputs(7, true, images, prompts, null, null, timesteps, items);
+    private PairBatchInputs inputs(DeviceTensor images, int[] timesteps, long[] items) {
+        return new PairBatchInputs(7, true, images, prompts, null, null, timesteps, items);
     }
 
     /// The target is the noise itself.
@@ -325,16 +326,16 @@ class PairWindowTest {
                 new double[] {-34.2854, -0.5, -0.5, -0.5});
     }
 
-    private static PairBatch batch(int first, int pairs) {
-        return new PairBatch(first, pairs, true, 1.0 / PAIRS, null, null, null);
+    private static MicroBatch microBatch(int first, int pairs) {
+        return new MicroBatch(first, pairs, true, 1.0 / PAIRS, null, null, null);
     }
 
     private static PairLossOptions loss(PairLossFormula formula) {
         return new PairLossOptions(formula, 3, 0.5, 10, 0.1, 0.5, 0.5, 1000, 0.1, 1, 1, Double.NaN, false, 0, 0, 0);
     }
 
-    private static float[] part(PairWindow window, PairWindow.Part part) {
-        try (DeviceTensor tensor = window.tensor(part)) {
+    private static float[] part(PairBatch batch, PairBatch.Part part) {
+        try (DeviceTensor tensor = batch.tensor(part)) {
             assertThat(tensor.shape()).containsExactly(ROWS, 4, 6, 5);
             return tensor.toFloats();
         }

@@ -1,5 +1,5 @@
-#ifndef SMPO_ENGINE_WINDOW_H_
-#define SMPO_ENGINE_WINDOW_H_
+#ifndef SMPO_ENGINE_PAIR_BATCH_H_
+#define SMPO_ENGINE_PAIR_BATCH_H_
 
 #include <cstdint>
 #include <memory>
@@ -12,8 +12,8 @@
 namespace smpo::engine {
 
 // The pairs of one optimizer step on the device: clean latents, conditions, noised latents, targets, results. What it
-// holds is in window_value.h, for those who may see LibTorch.
-struct Window;
+// holds is in pair_batch_value.h, for those who may see LibTorch.
+struct PairBatch;
 
 // Structs are those of smpo.h, with sizes, reserved fields, ranges and pointers already checked. All of these throw
 // Error as smpo.h says of the functions of the same name.
@@ -21,7 +21,7 @@ struct Window;
 std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, const Tensor& logvar, double scale,
                                          uint32_t step, std::span<const int64_t> items);
 
-struct WindowOptions {
+struct PairBatchOptions {
   int64_t pairs = 0;
   uint32_t step = 0;
   bool keep_predictions = false;
@@ -29,22 +29,22 @@ struct WindowOptions {
   std::vector<int64_t> items;
 };
 // `tensors.sample` has the clean latents; its timesteps are not read.
-std::shared_ptr<Window> open_window(WindowOptions options, const UNetTensors& tensors);
+std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors);
 
-int64_t rows(const Window& window);
+int64_t rows(const PairBatch& batch);
 
-void add_noise(Session& session, Window& window, const smpo_forward_noise& noise);
-smpo_inversion_report invert(Session& session, Window& window, const Model& model, const smpo_inversion_plan& plan);
+void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise);
+smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan);
 
 // `reference` may be null.
-void accumulate(Session& session, const std::shared_ptr<Window>& window, Model& policy, const Model* reference,
-                const smpo_pair_loss& loss, const smpo_pair_batch& batch);
+void accumulate(Session& session, const std::shared_ptr<PairBatch>& batch, Model& policy, const Model* reference,
+                const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch);
 
 // Fills the arrays and loss_sum.
 // A wait for the device, unless the optimizer's step has brought the results.
-void read(Session& session, const Window& window, smpo_window_results& results);
-std::shared_ptr<Tensor> window_tensor(const Window& window, int32_t which);
+void read(Session& session, const PairBatch& batch, smpo_pair_results& results);
+std::shared_ptr<Tensor> pair_batch_tensor(const PairBatch& batch, int32_t which);
 
 }  // namespace smpo::engine
 
-#endif  // SMPO_ENGINE_WINDOW_H_
+#endif  // SMPO_ENGINE_PAIR_BATCH_H_

@@ -1,4 +1,4 @@
-#include "engine/window.h"
+#include "engine/pair_batch.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -13,11 +13,11 @@
 #include <utility>
 
 #include "engine/error.h"
+#include "engine/pair_batch_value.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
-#include "engine/window_value.h"
 
 namespace smpo::engine {
 namespace {
@@ -37,10 +37,10 @@ void require_rows(const at::Tensor& value, int64_t rank, int64_t first, const ch
 }
 
 // A coefficient of every row, as a column that broadcasts over [R,C,H,W].
-at::Tensor column(const Window& window, const double* values, const char* name) {
-  require_all_finite(values, window.rows(), name);
-  const std::vector<float> narrowed(values, values + window.rows());
-  return copy_to<float>(window.latents_RCHW.device(), narrowed).view({-1, 1, 1, 1});
+at::Tensor column(const PairBatch& batch, const double* values, const char* name) {
+  require_all_finite(values, batch.rows(), name);
+  const std::vector<float> narrowed(values, values + batch.rows());
+  return copy_to<float>(batch.latents_RCHW.device(), narrowed).view({-1, 1, 1, 1});
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, c
   return hold(logvar.value.mul(0.5).exp_().mul_(normal.value).add_(mean.value).mul_(scale));
 }
 
-std::shared_ptr<Window> open_window(WindowOptions options, const UNetTensors& tensors) {
+std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors) {
   const int64_t pairs = options.pairs;
   const at::Tensor& latents = tensors.sample->value;
   require_f32(latents, "inputs.latents");
@@ -78,78 +78,78 @@ std::shared_ptr<Window> open_window(WindowOptions options, const UNetTensors& te
   }
   const auto f64 = latents.options().dtype(at::kDouble);
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  auto window = std::make_shared<Window>(Window{.options = std::move(options),
-                                                .latents_RCHW = latents.clone(),
-                                                .encoder_hidden_states_WSD = states.clone(),
-                                                .results = at::full({6 * pairs + 1}, nan, f64)});
-  window->loss_sum.zero_();
+  auto batch = std::make_shared<PairBatch>(PairBatch{.options = std::move(options),
+                                                     .latents_RCHW = latents.clone(),
+                                                     .encoder_hidden_states_WSD = states.clone(),
+                                                     .results = at::full({6 * pairs + 1}, nan, f64)});
+  batch->loss_sum.zero_();
   if (tensors.text_embeds != nullptr) {
     require_rows(tensors.text_embeds->value, 2, pairs, "inputs.text_embeds", "[W,E]");
-    window->text_embeds_WE = tensors.text_embeds->value.clone();
+    batch->text_embeds_WE = tensors.text_embeds->value.clone();
   }
   if (tensors.time_ids != nullptr) {
     require_f32(tensors.time_ids->value, "inputs.time_ids");
     require_rows(tensors.time_ids->value, 2, 2 * pairs, "inputs.time_ids", "[2W,K]");
-    window->time_ids_RK = tensors.time_ids->value.clone();
+    batch->time_ids_RK = tensors.time_ids->value.clone();
   }
-  if (window->options.keep_predictions) {
-    window->prediction_RCHW = at::zeros_like(window->latents_RCHW);
-    window->reference_prediction_RCHW = at::zeros_like(window->latents_RCHW);
+  if (batch->options.keep_predictions) {
+    batch->prediction_RCHW = at::zeros_like(batch->latents_RCHW);
+    batch->reference_prediction_RCHW = at::zeros_like(batch->latents_RCHW);
   }
-  return window;
+  return batch;
 }
 
-int64_t rows(const Window& window) { return window.rows(); }
+int64_t rows(const PairBatch& batch) { return batch.rows(); }
 
-void add_noise(Session& session, Window& window, const smpo_forward_noise& noise) {
-  const at::Tensor sample = column(window, noise.sample, "noise.sample");
-  const at::Tensor scale = column(window, noise.noise, "noise.noise");
-  const at::Tensor target_sample = column(window, noise.target_sample, "noise.target_sample");
-  const at::Tensor target_noise = column(window, noise.target_noise, "noise.target_noise");
-  std::vector<int64_t> items = window.options.items;
+void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise) {
+  const at::Tensor sample = column(batch, noise.sample, "noise.sample");
+  const at::Tensor scale = column(batch, noise.noise, "noise.noise");
+  const at::Tensor target_sample = column(batch, noise.target_sample, "noise.target_sample");
+  const at::Tensor target_noise = column(batch, noise.target_noise, "noise.target_noise");
+  std::vector<int64_t> items = batch.options.items;
   if (noise.per_image == 0) {
-    const auto pairs = static_cast<std::ptrdiff_t>(window.pairs());
+    const auto pairs = static_cast<std::ptrdiff_t>(batch.pairs());
     std::copy(items.begin(), items.begin() + pairs, items.begin() + pairs);
   }
-  Tensor normal{at::empty_like(window.latents_RCHW)};
-  fill_normal(session, normal, kForwardNoise, window.options.step, items);
-  const at::Tensor& x0 = window.latents_RCHW;
+  Tensor normal{at::empty_like(batch.latents_RCHW)};
+  fill_normal(session, normal, kForwardNoise, batch.options.step, items);
+  const at::Tensor& x0 = batch.latents_RCHW;
   at::Tensor target = x0.mul(target_sample).add_(normal.value.mul(target_noise));
-  window.noised_RCHW = x0.mul(sample).add_(normal.value.mul_(scale));
-  window.target_RCHW = std::move(target);
+  batch.noised_RCHW = x0.mul(sample).add_(normal.value.mul_(scale));
+  batch.target_RCHW = std::move(target);
 }
 
-void read(Session& session, const Window& window, smpo_window_results& results) {
-  const at::Tensor host = window.results_on_host.defined() ? window.results_on_host : download(session, window.results);
+void read(Session& session, const PairBatch& batch, smpo_pair_results& results) {
+  const at::Tensor host = batch.results_on_host.defined() ? batch.results_on_host : download(session, batch.results);
   const auto* values = host.const_data_ptr<double>();
-  const int64_t pairs = window.pairs();
+  const int64_t pairs = batch.pairs();
   std::copy_n(values, 4 * pairs, results.errors);
   std::copy_n(values + 4 * pairs, pairs, results.logits);
   std::copy_n(values + 5 * pairs, pairs, results.losses);
   results.loss_sum = values[6 * pairs];
 }
 
-std::shared_ptr<Tensor> window_tensor(const Window& window, int32_t which) {
+std::shared_ptr<Tensor> pair_batch_tensor(const PairBatch& batch, int32_t which) {
   const at::Tensor* value = nullptr;
   switch (which) {
-    case SMPO_WINDOW_NOISED:
-      value = &window.noised_RCHW;
+    case SMPO_PAIR_BATCH_NOISED:
+      value = &batch.noised_RCHW;
       break;
-    case SMPO_WINDOW_TARGET:
-      value = &window.target_RCHW;
+    case SMPO_PAIR_BATCH_TARGET:
+      value = &batch.target_RCHW;
       break;
-    case SMPO_WINDOW_PREDICTION:
-      value = &window.prediction_RCHW;
+    case SMPO_PAIR_BATCH_PREDICTION:
+      value = &batch.prediction_RCHW;
       break;
-    case SMPO_WINDOW_REFERENCE_PREDICTION:
-      value = &window.reference_prediction_RCHW;
+    case SMPO_PAIR_BATCH_REFERENCE_PREDICTION:
+      value = &batch.reference_prediction_RCHW;
       break;
     default:
       fail(SMPO_INTERNAL, "which: ", which);
   }
   if (!value->defined()) {
-    const bool prediction = which >= SMPO_WINDOW_PREDICTION;
-    fail(SMPO_INVALID_ARGUMENT, "which: expected a tensor that the window has, got ", which, ", ",
+    const bool prediction = which >= SMPO_PAIR_BATCH_PREDICTION;
+    fail(SMPO_INVALID_ARGUMENT, "which: expected a tensor that the batch has, got ", which, ", ",
          prediction ? "though predictions were not to be kept" : "though it was neither noised nor inverted");
   }
   return hold(value->clone());

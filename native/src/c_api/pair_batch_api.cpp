@@ -3,20 +3,20 @@
 
 #include "c_api/guard.h"
 #include "c_api/unet_tensors.h"
+#include "engine/pair_batch.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
-#include "engine/window.h"
 
 using smpo::c_api::guarded;
 using smpo::c_api::optional_tensor;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
+using smpo::engine::PairBatchOptions;
 using smpo::engine::require_all_finite;
 using smpo::engine::require_finite;
 using smpo::engine::Session;
 using smpo::engine::UNetTensors;
-using smpo::engine::WindowOptions;
 
 namespace {
 
@@ -44,17 +44,17 @@ void check(const smpo_pair_loss* loss) {
   }
 }
 
-void check(const smpo_pair_batch* batch, const smpo_pair_loss& loss, int64_t window_pairs) {
-  require_struct(batch, "batch");
-  require_range(batch->first_pair, 0, window_pairs - 1, "batch.first_pair");
-  require_range(batch->pairs, 1, window_pairs - batch->first_pair, "batch.pairs");
-  require_range(batch->backward, 0, 1, "batch.backward");
-  require_finite(batch->gradient_scale, "batch.gradient_scale");
+void check(const smpo_micro_batch* micro_batch, const smpo_pair_loss& loss, int64_t batch_pairs) {
+  require_struct(micro_batch, "micro_batch");
+  require_range(micro_batch->first_pair, 0, batch_pairs - 1, "micro_batch.first_pair");
+  require_range(micro_batch->pairs, 1, batch_pairs - micro_batch->first_pair, "micro_batch.pairs");
+  require_range(micro_batch->backward, 0, 1, "micro_batch.backward");
+  require_finite(micro_batch->gradient_scale, "micro_batch.gradient_scale");
   if (loss.kind == SMPO_PAIR_LOSS_SMPO || loss.kind == SMPO_PAIR_LOSS_CAPO)
-    require_pointer(batch->label, "batch.label");
-  require_all_finite(batch->label, batch->pairs, "batch.label");
-  require_all_finite(batch->logit_scale, batch->pairs, "batch.logit_scale");
-  require_all_finite(batch->weight, batch->pairs, "batch.weight");
+    require_pointer(micro_batch->label, "micro_batch.label");
+  require_all_finite(micro_batch->label, micro_batch->pairs, "micro_batch.label");
+  require_all_finite(micro_batch->logit_scale, micro_batch->pairs, "micro_batch.logit_scale");
+  require_all_finite(micro_batch->weight, micro_batch->pairs, "micro_batch.weight");
 }
 
 }  // namespace
@@ -71,35 +71,35 @@ SMPO_EXPORT smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor 
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_open(smpo_session session, const smpo_window_inputs* inputs, smpo_window* window,
-                                         smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pair_batch_inputs* inputs,
+                                             smpo_pair_batch* batch, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     require_struct(inputs, "inputs");
-    require_range(inputs->pairs, 1, SMPO_MAX_WINDOW_PAIRS, "inputs.pairs");
+    require_range(inputs->pairs, 1, SMPO_MAX_BATCH_PAIRS, "inputs.pairs");
     require_range(inputs->keep_predictions, 0, 1, "inputs.keep_predictions");
     require_pointer(inputs->timesteps, "inputs.timesteps");
     require_pointer(inputs->items, "inputs.items");
-    require_pointer(window, "window");
+    require_pointer(batch, "batch");
     const size_t rows = 2 * static_cast<size_t>(inputs->pairs);
-    WindowOptions options{.pairs = inputs->pairs,
-                          .step = inputs->step,
-                          .keep_predictions = inputs->keep_predictions == 1,
-                          .timesteps = {inputs->timesteps, inputs->timesteps + rows},
-                          .items = {inputs->items, inputs->items + rows}};
+    PairBatchOptions options{.pairs = inputs->pairs,
+                             .step = inputs->step,
+                             .keep_predictions = inputs->keep_predictions == 1,
+                             .timesteps = {inputs->timesteps, inputs->timesteps + rows},
+                             .items = {inputs->items, inputs->items + rows}};
     const UNetTensors tensors{
         .sample = s.tensor(inputs->latents, "inputs.latents"),
         .timesteps = nullptr,
         .encoder_hidden_states = s.tensor(inputs->encoder_hidden_states, "inputs.encoder_hidden_states"),
         .text_embeds = optional_tensor(s, inputs->text_embeds, "inputs.text_embeds"),
         .time_ids = optional_tensor(s, inputs->time_ids, "inputs.time_ids")};
-    *window = s.adopt(smpo::engine::open_window(std::move(options), tensors));
+    *batch = s.adopt(smpo::engine::open_pair_batch(std::move(options), tensors));
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_add_noise(smpo_session session, smpo_window window, const smpo_forward_noise* noise,
-                                              smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_add_noise(smpo_session session, smpo_pair_batch batch,
+                                                  const smpo_forward_noise* noise, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto pairs = s.window(window);
+    const auto pairs = s.pair_batch(batch);
     require_struct(noise, "noise");
     require_range(noise->per_image, 0, 1, "noise.per_image");
     require_pointer(noise->sample, "noise.sample");
@@ -110,14 +110,14 @@ SMPO_EXPORT smpo_status smpo_window_add_noise(smpo_session session, smpo_window 
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_invert(smpo_session session, smpo_window window, smpo_model model,
-                                           const smpo_inversion_plan* plan, smpo_inversion_report* report,
-                                           smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, smpo_model model,
+                                               const smpo_inversion_plan* plan, smpo_inversion_report* report,
+                                               smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto pairs = s.window(window);
+    const auto pairs = s.pair_batch(batch);
     const auto unet = s.model(model);
     require_struct(plan, "plan");
-    require_range(plan->slots, 1, 65535, "plan.slots");
+    require_range(plan->inversion_batch, 1, 65535, "plan.inversion_batch");
     require_pointer(plan->row_start, "plan.row_start");
     require_pointer(plan->timestep, "plan.timestep");
     require_pointer(plan->sample, "plan.sample");
@@ -132,23 +132,23 @@ SMPO_EXPORT smpo_status smpo_window_invert(smpo_session session, smpo_window win
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_accumulate(smpo_session session, smpo_window window, smpo_model policy,
-                                               smpo_model reference, const smpo_pair_loss* loss,
-                                               const smpo_pair_batch* batch, smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch batch, smpo_model policy,
+                                                   smpo_model reference, const smpo_pair_loss* loss,
+                                                   const smpo_micro_batch* micro_batch, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto pairs = s.window(window);
+    const auto pairs = s.pair_batch(batch);
     const auto trained = s.model(policy, "policy");
     const auto frozen = reference == 0 ? nullptr : s.model(reference, "reference");
     check(loss);
-    check(batch, *loss, smpo::engine::rows(*pairs) / 2);
-    smpo::engine::accumulate(s, pairs, *trained, frozen.get(), *loss, *batch);
+    check(micro_batch, *loss, smpo::engine::rows(*pairs) / 2);
+    smpo::engine::accumulate(s, pairs, *trained, frozen.get(), *loss, *micro_batch);
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_read(smpo_session session, smpo_window window, smpo_window_results* results,
-                                         smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_batch batch, smpo_pair_results* results,
+                                             smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto pairs = s.window(window);
+    const auto pairs = s.pair_batch(batch);
     require_struct(results, "results");
     const int64_t own = smpo::engine::rows(*pairs) / 2;
     require_range(results->pairs, own, own, "results.pairs");
@@ -159,16 +159,16 @@ SMPO_EXPORT smpo_status smpo_window_read(smpo_session session, smpo_window windo
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_tensor(smpo_session session, smpo_window window, int32_t which, smpo_tensor* tensor,
-                                           smpo_error* error) {
+SMPO_EXPORT smpo_status smpo_pair_batch_tensor(smpo_session session, smpo_pair_batch batch, int32_t which,
+                                               smpo_tensor* tensor, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto pairs = s.window(window);
-    require_range(which, SMPO_WINDOW_NOISED, SMPO_WINDOW_REFERENCE_PREDICTION, "which");
+    const auto pairs = s.pair_batch(batch);
+    require_range(which, SMPO_PAIR_BATCH_NOISED, SMPO_PAIR_BATCH_REFERENCE_PREDICTION, "which");
     require_pointer(tensor, "tensor");
-    *tensor = s.adopt(smpo::engine::window_tensor(*pairs, which));
+    *tensor = s.adopt(smpo::engine::pair_batch_tensor(*pairs, which));
   });
 }
 
-SMPO_EXPORT smpo_status smpo_window_close(smpo_session session, smpo_window window, smpo_error* error) {
-  return guarded(__func__, session, error, [&](Session& s) { s.close_window(window); });
+SMPO_EXPORT smpo_status smpo_pair_batch_close(smpo_session session, smpo_pair_batch batch, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) { s.close_pair_batch(batch); });
 }

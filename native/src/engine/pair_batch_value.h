@@ -1,18 +1,18 @@
-#ifndef SMPO_ENGINE_WINDOW_VALUE_H_
-#define SMPO_ENGINE_WINDOW_VALUE_H_
+#ifndef SMPO_ENGINE_PAIR_BATCH_VALUE_H_
+#define SMPO_ENGINE_PAIR_BATCH_VALUE_H_
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>
 
-#include "engine/window.h"
+#include "engine/pair_batch.h"
 
 // Legend: W pairs, R = 2W images, winners first; C channels, H W latent picture; S tokens, D their width.
 namespace smpo::engine {
 
-struct Window {
-  WindowOptions options;
+struct PairBatch {
+  PairBatchOptions options;
 
   at::Tensor latents_RCHW;  // f32, row-major, as are the next two
   at::Tensor noised_RCHW = {};
@@ -42,4 +42,4 @@ struct Window {
 
 }  // namespace smpo::engine
 
-#endif  // SMPO_ENGINE_WINDOW_VALUE_H_
+#endif  // SMPO_ENGINE_PAIR_BATCH_VALUE_H_

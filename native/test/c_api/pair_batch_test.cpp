@@ -1,5 +1,5 @@
-// A window of pairs against the same rules written out over smpo_unet_forward and smpo_unet_backward, in double where
-// the window has f32.
+// A batch of pairs against the same rules written out over smpo_unet_forward and smpo_unet_backward, in double where
+// the batch has f32.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -76,7 +76,7 @@ struct Plan {
   }
   smpo_inversion_plan spec() const {
     auto plan = sized<smpo_inversion_plan>();
-    plan.slots = slots;
+    plan.inversion_batch = slots;
     plan.row_start = row_start.data();
     plan.timestep = timestep.data();
     plan.sample = sample.data();
@@ -177,7 +177,7 @@ struct NoiseTable {
 };
 constexpr NoiseTable kNoise;
 
-/// The numbers of a batch by pair of the window; a batch takes its part.
+/// The numbers of a batch by pair of the batch; a batch takes its part.
 constexpr double kLabel[kW] = {0.7, 0.58, 0.4};
 constexpr double kLogitScale[kW] = {1.5, 0.7, 1};
 constexpr double kWeight[kW] = {0.5, 2, 1};
@@ -247,9 +247,9 @@ struct Results {
   double loss_sum = 0;
 };
 
-class WindowTest : public BorderTest {
+class PairBatchTest : public BorderTest {
  protected:
-  WindowTest() {
+  PairBatchTest() {
     inputs_.pairs = kW;
     inputs_.step = kStep;
     inputs_.keep_predictions = 1;
@@ -361,63 +361,63 @@ class WindowTest : public BorderTest {
     return all;
   }
 
-  // ---- the window
+  // ---- the batch
 
-  smpo_window open() {
-    smpo_window window = 0;
-    EXPECT_OK(smpo_window_open(session, &inputs_, &window, &error));
-    return window;
+  smpo_pair_batch open() {
+    smpo_pair_batch batch = 0;
+    EXPECT_OK(smpo_pair_batch_open(session, &inputs_, &batch, &error));
+    return batch;
   }
-  smpo_inversion_report invert(smpo_window window, smpo_model model, const Plan& plan) {
+  smpo_inversion_report invert(smpo_pair_batch batch, smpo_model model, const Plan& plan) {
     const smpo_inversion_plan spec = plan.spec();
     auto report = sized<smpo_inversion_report>();
-    EXPECT_OK(smpo_window_invert(session, window, model, &spec, &report, &error));
+    EXPECT_OK(smpo_pair_batch_invert(session, batch, model, &spec, &report, &error));
     return report;
   }
-  Doubles part(smpo_window window, int32_t which) {
+  Doubles part(smpo_pair_batch batch, int32_t which) {
     smpo_tensor tensor = 0;
-    EXPECT_OK(smpo_window_tensor(session, window, which, &tensor, &error));
+    EXPECT_OK(smpo_pair_batch_tensor(session, batch, which, &tensor, &error));
     const Doubles values = widened(to_host<float>(tensor));
     close(tensor);
     return values;
   }
-  smpo_window noised() {
-    const smpo_window window = open();
-    add_noise(window, /*per_image=*/1);
-    return window;
+  smpo_pair_batch noised() {
+    const smpo_pair_batch batch = open();
+    add_noise(batch, /*per_image=*/1);
+    return batch;
   }
-  void add_noise(smpo_window window, int32_t per_image) {
+  void add_noise(smpo_pair_batch batch, int32_t per_image) {
     auto noise = sized<smpo_forward_noise>();
     noise.per_image = per_image;
     noise.sample = kNoise.sample;
     noise.noise = kNoise.noise;
     noise.target_sample = kNoise.target_sample;
     noise.target_noise = kNoise.target_noise;
-    EXPECT_OK(smpo_window_add_noise(session, window, &noise, &error));
+    EXPECT_OK(smpo_pair_batch_add_noise(session, batch, &noise, &error));
   }
-  static smpo_pair_batch batch_of(uint32_t first, uint32_t pairs, int32_t backward = 1) {
-    auto batch = sized<smpo_pair_batch>();
-    batch.first_pair = first;
-    batch.pairs = pairs;
-    batch.backward = backward;
-    batch.gradient_scale = 1.0 / kW;
-    batch.label = kLabel + first;
-    batch.logit_scale = kLogitScale + first;
-    batch.weight = kWeight + first;
-    return batch;
+  static smpo_micro_batch micro_batch_of(uint32_t first, uint32_t pairs, int32_t backward = 1) {
+    auto micro_batch = sized<smpo_micro_batch>();
+    micro_batch.first_pair = first;
+    micro_batch.pairs = pairs;
+    micro_batch.backward = backward;
+    micro_batch.gradient_scale = 1.0 / kW;
+    micro_batch.label = kLabel + first;
+    micro_batch.logit_scale = kLogitScale + first;
+    micro_batch.weight = kWeight + first;
+    return micro_batch;
   }
-  void accumulate(smpo_window window, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss,
-                  const smpo_pair_batch& batch) {
-    EXPECT_OK(smpo_window_accumulate(session, window, policy, reference, &loss, &batch, &error));
+  void accumulate(smpo_pair_batch batch, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss,
+                  const smpo_micro_batch& micro_batch) {
+    EXPECT_OK(smpo_pair_batch_accumulate(session, batch, policy, reference, &loss, &micro_batch, &error));
   }
-  Results read(smpo_window window) {
+  Results read(smpo_pair_batch batch) {
     Results results;
-    auto spec = sized<smpo_window_results>();
+    auto spec = sized<smpo_pair_results>();
     spec.pairs = kW;
     spec.errors = results.errors.data();
     spec.logits = results.logits.data();
     spec.losses = results.losses.data();
-    EXPECT_OK(smpo_window_read(session, window, &spec, &error));
+    EXPECT_OK(smpo_pair_batch_read(session, batch, &spec, &error));
     results.loss_sum = spec.loss_sum;
     return results;
   }
@@ -460,8 +460,8 @@ class WindowTest : public BorderTest {
     return result;
   }
   /// Image by image, since a small target beside a large one would hide in a norm over both.
-  void expect_inverted(smpo_window window, const Inverted& wanted) {
-    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+  void expect_inverted(smpo_pair_batch batch, const Inverted& wanted) {
+    const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
     for (int64_t row = 0; row < kR; ++row) {
       SCOPED_TRACE(testing::Message() << "image " << row);
       expect_close(rows_of(x, {row}, kN), rows_of(wanted.noised, {row}, kN));
@@ -474,9 +474,9 @@ class WindowTest : public BorderTest {
     Doubles prediction, reference_prediction;
     Doubles gradients;  // of `policy`, whose gradients were zero
   };
-  /// All pairs of the window at once. `policy` is a model of its own: its gradients are used.
-  Expected expected(smpo_window window, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss) {
-    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+  /// All pairs of the batch at once. `policy` is a model of its own: its gradients are used.
+  Expected expected(smpo_pair_batch batch, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss) {
+    const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
     Expected wanted;
     wanted.prediction = predict(policy, every_image(), x, every_timestep());
     const bool compares = loss.kind != SMPO_PAIR_LOSS_MAPO && loss.kind != SMPO_PAIR_LOSS_SFT;
@@ -532,17 +532,17 @@ class WindowTest : public BorderTest {
   }
 
   const int64_t items_[kR] = {3, 14, (int64_t{1} << 44) - 1, 15, 92, 6};
-  smpo_window_inputs inputs_ = sized<smpo_window_inputs>();
+  smpo_pair_batch_inputs inputs_ = sized<smpo_pair_batch_inputs>();
   Doubles clean_, states_, embeds_, sizes_;
 };
 
 // ---- noised latents and targets
 
-TEST_F(WindowTest, AddsNoise) {
+TEST_F(PairBatchTest, AddsNoise) {
   for (const int32_t per_image : {0, 1}) {
-    const smpo_window window = open();
-    add_noise(window, per_image);
-    const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
+    const smpo_pair_batch batch = open();
+    add_noise(batch, per_image);
+    const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
     std::vector<int64_t> items(std::begin(items_), std::end(items_));
     if (per_image == 0) std::copy_n(items_, kW, items.begin() + kW);
     const Doubles n = normal(5, items);
@@ -562,14 +562,14 @@ TEST_F(WindowTest, AddsNoise) {
   }
 }
 
-TEST_F(WindowTest, NoiseIsTheItemsAndTheSteps) {
-  const Doubles whole = part(noised(), SMPO_WINDOW_NOISED);
-  EXPECT_EQ(part(noised(), SMPO_WINDOW_NOISED), whole);
+TEST_F(PairBatchTest, NoiseIsTheItemsAndTheSteps) {
+  const Doubles whole = part(noised(), SMPO_PAIR_BATCH_NOISED);
+  EXPECT_EQ(part(noised(), SMPO_PAIR_BATCH_NOISED), whole);
   ++inputs_.step;
-  EXPECT_NE(part(noised(), SMPO_WINDOW_NOISED), whole);
+  EXPECT_NE(part(noised(), SMPO_PAIR_BATCH_NOISED), whole);
 }
 
-TEST_F(WindowTest, InvertsByEveryReading) {
+TEST_F(PairBatchTest, InvertsByEveryReading) {
   const smpo_model model = unet(/*trainable=*/false);
   for (const Reading reading : {Reading::kV020, Reading::kV022, Reading::kExact}) {
     Plan plan = plan_of(reading);
@@ -581,10 +581,10 @@ TEST_F(WindowTest, InvertsByEveryReading) {
     }();
     for (const uint32_t slots : {1u, 3u, 64u}) {
       SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << slots << " slots");
-      plan.slots = slots;
-      const smpo_window window = open();
-      const smpo_inversion_report report = invert(window, model, plan);
-      expect_inverted(window, wanted);
+      plan.inversion_batch = slots;
+      const smpo_pair_batch batch = open();
+      const smpo_inversion_report report = invert(batch, model, plan);
+      expect_inverted(batch, wanted);
       EXPECT_EQ(report.evaluations, evaluations);
       EXPECT_GE(report.batches, (evaluations + slots - 1) / slots);
       // One by one, and as many as the image with most.
@@ -599,30 +599,30 @@ TEST_F(WindowTest, InvertsByEveryReading) {
   }
 }
 
-TEST_F(WindowTest, InvertsWithMixedAveragesAndFreshNoise) {
+TEST_F(PairBatchTest, InvertsWithMixedAveragesAndFreshNoise) {
   const smpo_model model = unet(/*trainable=*/true);
   Plan plan = mixed_plan();
   const Inverted wanted = inverted(model, plan);
   for (const uint32_t slots : {1u, 2u, 3u, 5u, 6u}) {
     SCOPED_TRACE(testing::Message() << slots << " slots");
-    plan.slots = slots;
-    const smpo_window window = open();
-    invert(window, model, plan);
-    expect_inverted(window, wanted);
+    plan.inversion_batch = slots;
+    const smpo_pair_batch batch = open();
+    invert(batch, model, plan);
+    expect_inverted(batch, wanted);
   }
 }
 
-TEST_F(WindowTest, InvertsWithAdapters) {
+TEST_F(PairBatchTest, InvertsWithAdapters) {
   const Plan plan = plan_of(Reading::kV022);
   const smpo_model model = adapted();
   const Inverted wanted = inverted(model, plan);
   EXPECT_GT(distance(inverted(unet(/*trainable=*/false), plan).noised, wanted.noised), 1e-3);
-  const smpo_window window = open();
-  invert(window, model, plan);
-  expect_inverted(window, wanted);
+  const smpo_pair_batch batch = open();
+  invert(batch, model, plan);
+  expect_inverted(batch, wanted);
 }
 
-TEST_F(WindowTest, ImagesWithoutAStepStayAsTheyAre) {
+TEST_F(PairBatchTest, ImagesWithoutAStepStayAsTheyAre) {
   const smpo_model model = unet(/*trainable=*/false);
   Plan plan;
   plan.row_start.resize(kR + 1);
@@ -630,18 +630,18 @@ TEST_F(WindowTest, ImagesWithoutAStepStayAsTheyAre) {
   plan.averages = {0};
   plan.target_sample.assign(kR, 34.3);
   plan.target_clean.assign(kR, -34.2854);
-  const smpo_window window = open();
-  const smpo_inversion_report report = invert(window, model, plan);
+  const smpo_pair_batch batch = open();
+  const smpo_inversion_report report = invert(batch, model, plan);
   EXPECT_EQ(report.batches, 0u);
   EXPECT_EQ(report.evaluations, 0u);
-  EXPECT_EQ(part(window, SMPO_WINDOW_NOISED), clean_);
-  const Doubles target = part(window, SMPO_WINDOW_TARGET);
+  EXPECT_EQ(part(batch, SMPO_PAIR_BATCH_NOISED), clean_);
+  const Doubles target = part(batch, SMPO_PAIR_BATCH_TARGET);
   for (size_t i = 0; i < target.size(); ++i) {
     ASSERT_EQ(target[i], static_cast<float>(34.3 * clean_[i] - 34.2854 * clean_[i]));
   }
 }
 
-TEST_F(WindowTest, ACancelledInversionLeavesTheWindow) {
+TEST_F(PairBatchTest, ACancelledInversionLeavesThePairBatch) {
   const smpo_model model = unet(/*trainable=*/false);
   Plan plan = plan_of(Reading::kV020);
   // One image with more steps than can be taken before it is cancelled.
@@ -653,89 +653,89 @@ TEST_F(WindowTest, ACancelledInversionLeavesTheWindow) {
   plan.noise.assign(4096, 0);
   plan.averages.assign(4096, 1);
   const smpo_inversion_plan spec = plan.spec();
-  const auto expect_cancelled = [&](smpo_window window) {
+  const auto expect_cancelled = [&](smpo_pair_batch batch) {
     std::thread other([this] {
       std::this_thread::sleep_for(std::chrono::milliseconds(30));
       EXPECT_EQ(smpo_session_cancel(session, nullptr), SMPO_OK);
     });
-    EXPECT_EQ(smpo_window_invert(session, window, model, &spec, nullptr, &error), SMPO_CANCELLED);
+    EXPECT_EQ(smpo_pair_batch_invert(session, batch, model, &spec, nullptr, &error), SMPO_CANCELLED);
     other.join();
   };
-  const smpo_window fresh = open();
+  const smpo_pair_batch fresh = open();
   expect_cancelled(fresh);
   smpo_tensor tensor = 0;
-  EXPECT_EQ(smpo_window_tensor(session, fresh, SMPO_WINDOW_NOISED, &tensor, &error), SMPO_INVALID_ARGUMENT);
-  const smpo_window window = noised();
-  const Doubles x = part(window, SMPO_WINDOW_NOISED), target = part(window, SMPO_WINDOW_TARGET);
-  expect_cancelled(window);
-  EXPECT_EQ(part(window, SMPO_WINDOW_NOISED), x);
-  EXPECT_EQ(part(window, SMPO_WINDOW_TARGET), target);
+  EXPECT_EQ(smpo_pair_batch_tensor(session, fresh, SMPO_PAIR_BATCH_NOISED, &tensor, &error), SMPO_INVALID_ARGUMENT);
+  const smpo_pair_batch batch = noised();
+  const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
+  expect_cancelled(batch);
+  EXPECT_EQ(part(batch, SMPO_PAIR_BATCH_NOISED), x);
+  EXPECT_EQ(part(batch, SMPO_PAIR_BATCH_TARGET), target);
   const Plan shorter = plan_of(Reading::kV022);
-  invert(window, model, shorter);
-  expect_inverted(window, inverted(model, shorter));
+  invert(batch, model, shorter);
+  expect_inverted(batch, inverted(model, shorter));
 }
 
-TEST_F(WindowTest, KeepsWhatItNeeds) {
+TEST_F(PairBatchTest, KeepsWhatItNeeds) {
   const smpo_model model = unet(/*trainable=*/false);
-  const smpo_window window = open();
+  const smpo_pair_batch batch = open();
   for (const smpo_tensor input :
        {inputs_.latents, inputs_.encoder_hidden_states, inputs_.text_embeds, inputs_.time_ids}) {
     close(input);
   }
   const Plan plan = plan_of(Reading::kV022);
-  invert(window, model, plan);
-  expect_inverted(window, inverted(model, plan));
-  EXPECT_OK(smpo_window_close(session, window, &error));
+  invert(batch, model, plan);
+  expect_inverted(batch, inverted(model, plan));
+  EXPECT_OK(smpo_pair_batch_close(session, batch, &error));
 }
 
 // ---- errors, losses, gradients
 
-TEST_F(WindowTest, EveryLossAndItsGradient) {
+TEST_F(PairBatchTest, EveryLossAndItsGradient) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   for (int32_t kind = SMPO_PAIR_LOSS_DPO; kind <= SMPO_PAIR_LOSS_SFT; ++kind) {
     SCOPED_TRACE(testing::Message() << "kind " << kind);
-    const smpo_window window = noised();
+    const smpo_pair_batch batch = noised();
     const smpo_pair_loss loss = loss_of(kind);
-    const Expected wanted = expected(window, policy, reference, loss);
-    accumulate(window, policy, reference, loss, batch_of(0, kW));
-    expect_same(read(window), wanted.results, 1e-7);
+    const Expected wanted = expected(batch, policy, reference, loss);
+    accumulate(batch, policy, reference, loss, micro_batch_of(0, kW));
+    expect_same(read(batch), wanted.results, 1e-7);
     expect_close(gradients(policy), wanted.gradients);
-    expect_close(part(window, SMPO_WINDOW_PREDICTION), wanted.prediction, 1e-7);
-    expect_close(part(window, SMPO_WINDOW_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-7);
+    expect_close(part(batch, SMPO_PAIR_BATCH_PREDICTION), wanted.prediction, 1e-7);
+    expect_close(part(batch, SMPO_PAIR_BATCH_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-7);
     EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
   }
 }
 
-TEST_F(WindowTest, BudgetAndSafeguard) {
+TEST_F(PairBatchTest, BudgetAndSafeguard) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
   // With noise in common, the gradients of the second pair's winner and loser point the same way.
-  const smpo_window window = open();
-  add_noise(window, /*per_image=*/0);
-  const Doubles plain = expected(window, policy, reference, loss).gradients;
+  const smpo_pair_batch batch = open();
+  add_noise(batch, /*per_image=*/0);
+  const Doubles plain = expected(batch, policy, reference, loss).gradients;
   loss.budget_weight = 0.3;
   loss.budget = -10;  // exceeded by all
-  const Doubles with_budget = expected(window, policy, reference, loss).gradients;
+  const Doubles with_budget = expected(batch, policy, reference, loss).gradients;
   EXPECT_GT(distance(with_budget, plain), 1e-2);
   loss.winner_safeguard = 1;
   loss.safeguard_mu = 0.9;
-  const Expected wanted = expected(window, policy, reference, loss);
+  const Expected wanted = expected(batch, policy, reference, loss);
   EXPECT_GT(distance(wanted.gradients, with_budget), 1e-2);
-  accumulate(window, policy, reference, loss, batch_of(0, kW));
-  expect_same(read(window), wanted.results, 1e-7);
+  accumulate(batch, policy, reference, loss, micro_batch_of(0, kW));
+  expect_same(read(batch), wanted.results, 1e-7);
   expect_close(gradients(policy), wanted.gradients);
 }
 
 // Without a given baseline, KTO's is that of the call: max(0, mean of reference - policy).
-TEST_F(WindowTest, KtosOwnBaseline) {
+TEST_F(PairBatchTest, KtosOwnBaseline) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
   for (const bool swapped : {false, true}) {  // so that the mean is above 0 once, and not above 0 once
-    const smpo_window window = noised();
+    const smpo_pair_batch batch = noised();
     const smpo_model one = swapped ? reference : policy, other = swapped ? policy : reference;
     loss.kto_baseline_given = 0;
-    accumulate(window, one, other, loss, batch_of(0, kW, /*backward=*/0));
-    const Results results = read(window);
+    accumulate(batch, one, other, loss, micro_batch_of(0, kW, /*backward=*/0));
+    const Results results = read(batch);
     double mean = 0;
     for (int64_t i = 0; i < kR; ++i) mean += (results.errors[kR + i] - results.errors[i]) / kR;
     loss.kto_baseline_given = 1;
@@ -748,51 +748,51 @@ TEST_F(WindowTest, KtosOwnBaseline) {
   }
 }
 
-TEST_F(WindowTest, MicroBatchesAddUp) {
+TEST_F(PairBatchTest, MicroBatchesAddUp) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
   const Expected wanted = expected(noised(), policy, reference, loss);
   for (const uint32_t pairs : {1u, 2u, 3u}) {
     SCOPED_TRACE(testing::Message() << pairs << " at a time");
-    const smpo_window window = noised();
+    const smpo_pair_batch batch = noised();
     for (uint32_t first = 0; first < kW; first += pairs) {
-      accumulate(window, policy, reference, loss, batch_of(first, std::min<uint32_t>(pairs, kW - first)));
+      accumulate(batch, policy, reference, loss, micro_batch_of(first, std::min<uint32_t>(pairs, kW - first)));
     }
-    expect_same(read(window), wanted.results, 1e-6);
+    expect_same(read(batch), wanted.results, 1e-6);
     expect_close(gradients(policy), wanted.gradients);
-    expect_close(part(window, SMPO_WINDOW_PREDICTION), wanted.prediction, 1e-6);
-    expect_close(part(window, SMPO_WINDOW_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-6);
+    expect_close(part(batch, SMPO_PAIR_BATCH_PREDICTION), wanted.prediction, 1e-6);
+    expect_close(part(batch, SMPO_PAIR_BATCH_REFERENCE_PREDICTION), wanted.reference_prediction, 1e-6);
     EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
   }
 }
 
-TEST_F(WindowTest, NumbersByPairMayBeLeftOut) {
+TEST_F(PairBatchTest, NumbersByPairMayBeLeftOut) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_DPO);
   const double ones[kW] = {1, 1, 1};
-  smpo_pair_batch batch = batch_of(0, kW);
-  batch.logit_scale = batch.weight = ones;
-  const smpo_window said = noised(), left_out = noised();
-  accumulate(said, policy, reference, loss, batch);
+  smpo_micro_batch micro_batch = micro_batch_of(0, kW);
+  micro_batch.logit_scale = micro_batch.weight = ones;
+  const smpo_pair_batch said = noised(), left_out = noised();
+  accumulate(said, policy, reference, loss, micro_batch);
   const Doubles wanted = gradients(policy);
   EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
-  batch.label = batch.logit_scale = batch.weight = nullptr;
-  accumulate(left_out, policy, reference, loss, batch);
+  micro_batch.label = micro_batch.logit_scale = micro_batch.weight = nullptr;
+  accumulate(left_out, policy, reference, loss, micro_batch);
   EXPECT_EQ(read(left_out).losses, read(said).losses);
   EXPECT_EQ(read(left_out).loss_sum, read(said).loss_sum);
   EXPECT_EQ(gradients(policy), wanted);
 }
 
-TEST_F(WindowTest, AdaptersOffAreTheReference) {
+TEST_F(PairBatchTest, AdaptersOffAreTheReference) {
   const smpo_model policy = adapted(), reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
-  const smpo_window with_model = noised(), without = noised();
+  const smpo_pair_batch with_model = noised(), without = noised();
   const Expected wanted = expected(noised(), policy, reference, loss);
-  accumulate(with_model, policy, reference, loss, batch_of(0, kW));
+  accumulate(with_model, policy, reference, loss, micro_batch_of(0, kW));
   const Doubles gradient = gradients(policy);
   expect_close(gradient, wanted.gradients);
   EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
-  accumulate(without, policy, 0, loss, batch_of(0, kW));
+  accumulate(without, policy, 0, loss, micro_batch_of(0, kW));
   EXPECT_EQ(read(without).errors, read(with_model).errors);
   EXPECT_EQ(read(without).losses, read(with_model).losses);
   EXPECT_EQ(gradients(policy), gradient);
@@ -800,45 +800,45 @@ TEST_F(WindowTest, AdaptersOffAreTheReference) {
   EXPECT_NE(results.errors[0], results.errors[kR]) << "adapters do something";
 }
 
-TEST_F(WindowTest, AdaptersOfScaleZeroAreTheReferenceAndHaveNoGradient) {
+TEST_F(PairBatchTest, AdaptersOfScaleZeroAreTheReferenceAndHaveNoGradient) {
   const smpo_model policy = adapted(/*scale=*/0);
-  const smpo_window window = noised();
-  accumulate(window, policy, 0, loss_of(SMPO_PAIR_LOSS_DPO), batch_of(0, kW));
-  const Results results = read(window);
+  const smpo_pair_batch batch = noised();
+  accumulate(batch, policy, 0, loss_of(SMPO_PAIR_LOSS_DPO), micro_batch_of(0, kW));
+  const Results results = read(batch);
   for (int64_t i = 0; i < kR; ++i) EXPECT_EQ(results.errors[i], results.errors[kR + i]);
   for (const double logit : results.logits) EXPECT_EQ(logit, 0);
   for (const double gradient : gradients(policy)) ASSERT_EQ(gradient, 0);
 }
 
-TEST_F(WindowTest, WithoutBackwardGradientsStay) {
+TEST_F(PairBatchTest, WithoutBackwardGradientsStay) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
-  const smpo_window window = noised(), again = noised();
-  accumulate(window, policy, reference, loss, batch_of(0, kW));
+  const smpo_pair_batch batch = noised(), again = noised();
+  accumulate(batch, policy, reference, loss, micro_batch_of(0, kW));
   const Doubles before = gradients(policy);
   EXPECT_TRUE(std::ranges::any_of(before, [](double x) { return x != 0; }));
-  accumulate(again, policy, reference, loss, batch_of(0, kW, /*backward=*/0));
+  accumulate(again, policy, reference, loss, micro_batch_of(0, kW, /*backward=*/0));
   EXPECT_EQ(gradients(policy), before);
-  EXPECT_EQ(read(again).losses, read(window).losses);
+  EXPECT_EQ(read(again).losses, read(batch).losses);
   // A model that does not train has none at all.
-  accumulate(noised(), reference, policy, loss, batch_of(0, kW, /*backward=*/0));
+  accumulate(noised(), reference, policy, loss, micro_batch_of(0, kW, /*backward=*/0));
 }
 
-TEST_F(WindowTest, CheckpointingChangesNothing) {
+TEST_F(PairBatchTest, CheckpointingChangesNothing) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), saving = unet(/*trainable=*/true, 0.1, true);
   const smpo_model reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
-  accumulate(noised(), policy, reference, loss, batch_of(0, kW));
-  accumulate(noised(), saving, reference, loss, batch_of(0, kW));
+  accumulate(noised(), policy, reference, loss, micro_batch_of(0, kW));
+  accumulate(noised(), saving, reference, loss, micro_batch_of(0, kW));
   EXPECT_EQ(gradients(saving), gradients(policy));
 }
 
-TEST_F(WindowTest, PairsThatWereNotAccumulatedAreNotNumbers) {
+TEST_F(PairBatchTest, PairsThatWereNotAccumulatedAreNotNumbers) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
-  const smpo_window window = noised();
+  const smpo_pair_batch batch = noised();
   const auto expect_pairs = [&](const std::vector<bool>& done) {
-    const Results results = read(window);
-    const Doubles prediction = part(window, SMPO_WINDOW_PREDICTION);
+    const Results results = read(batch);
+    const Doubles prediction = part(batch, SMPO_PAIR_BATCH_PREDICTION);
     for (int64_t pair = 0; pair < kW; ++pair) {
       const bool number = done[static_cast<size_t>(pair)];
       for (int64_t kind = 0; kind < 4; ++kind) EXPECT_EQ(std::isfinite(results.errors[kind * kW + pair]), number);
@@ -849,38 +849,38 @@ TEST_F(WindowTest, PairsThatWereNotAccumulatedAreNotNumbers) {
     return results.loss_sum;
   };
   EXPECT_EQ(expect_pairs({false, false, false}), 0);
-  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(1, 1));
+  accumulate(batch, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), micro_batch_of(1, 1));
   const double one = expect_pairs({false, true, false});
-  EXPECT_NEAR(one, kWeight[1] * read(window).losses[1] / kW, 1e-15);
-  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, 1));
+  EXPECT_NEAR(one, kWeight[1] * read(batch).losses[1] / kW, 1e-15);
+  accumulate(batch, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), micro_batch_of(0, 1));
   EXPECT_GT(expect_pairs({true, true, false}), one);
 }
 
-TEST_F(WindowTest, WhatIsNotFiniteComesOut) {
+TEST_F(PairBatchTest, WhatIsNotFiniteComesOut) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   std::vector<float> latents = to_host<float>(inputs_.latents);
   latents[static_cast<size_t>((kW + 1) * kN + 3)] = NAN;  // loser of pair 1
   inputs_.latents = from_host(spec_of(SMPO_F32, {kR, kChannels, kHeight, kWidth}), latents);
-  const smpo_window window = noised();
-  accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, kW));
-  const Results results = read(window);
+  const smpo_pair_batch batch = noised();
+  accumulate(batch, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), micro_batch_of(0, kW));
+  const Results results = read(batch);
   for (int64_t pair = 0; pair < kW; ++pair) EXPECT_EQ(std::isnan(results.losses[pair]), pair == 1);
   EXPECT_TRUE(std::isnan(results.loss_sum));
 }
 
-TEST_F(WindowTest, TheSameCallsGiveTheSameBits) {
+TEST_F(PairBatchTest, TheSameCallsGiveTheSameBits) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const auto everything = [&] {
-    const smpo_window window = open();
-    invert(window, policy, mixed_plan());
+    const smpo_pair_batch batch = open();
+    invert(batch, policy, mixed_plan());
     EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
-    accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(0, 2));
-    accumulate(window, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), batch_of(2, 1));
-    const Results results = read(window);
-    return std::vector<Doubles>{part(window, SMPO_WINDOW_NOISED),
-                                part(window, SMPO_WINDOW_TARGET),
-                                part(window, SMPO_WINDOW_PREDICTION),
-                                part(window, SMPO_WINDOW_REFERENCE_PREDICTION),
+    accumulate(batch, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), micro_batch_of(0, 2));
+    accumulate(batch, policy, reference, loss_of(SMPO_PAIR_LOSS_SMPO), micro_batch_of(2, 1));
+    const Results results = read(batch);
+    return std::vector<Doubles>{part(batch, SMPO_PAIR_BATCH_NOISED),
+                                part(batch, SMPO_PAIR_BATCH_TARGET),
+                                part(batch, SMPO_PAIR_BATCH_PREDICTION),
+                                part(batch, SMPO_PAIR_BATCH_REFERENCE_PREDICTION),
                                 results.errors,
                                 results.logits,
                                 results.losses,
@@ -890,7 +890,7 @@ TEST_F(WindowTest, TheSameCallsGiveTheSameBits) {
   EXPECT_EQ(everything(), everything());
 }
 
-TEST_F(WindowTest, RunsInBf16) {
+TEST_F(PairBatchTest, RunsInBf16) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_model narrow_policy = unet(/*trainable=*/true, 0.1, false, SMPO_BF16);
   const smpo_model narrow_reference = unet(/*trainable=*/false, 0, false, SMPO_BF16);
@@ -900,11 +900,11 @@ TEST_F(WindowTest, RunsInBf16) {
     EXPECT_LT(distance(narrow, wide), ulps * 0x1p-8);
   };
   // Some thirty layers, each of which rounds by up to 2^-9: a few ulps of 2^-8 are left of their sum.
-  const smpo_window wide = noised(), narrow = noised();
-  accumulate(wide, policy, reference, loss, batch_of(0, kW));
-  accumulate(narrow, narrow_policy, narrow_reference, loss, batch_of(0, kW));
-  EXPECT_EQ(part(narrow, SMPO_WINDOW_NOISED), part(wide, SMPO_WINDOW_NOISED)) << "latents stay f32";
-  for (const int32_t which : {SMPO_WINDOW_PREDICTION, SMPO_WINDOW_REFERENCE_PREDICTION}) {
+  const smpo_pair_batch wide = noised(), narrow = noised();
+  accumulate(wide, policy, reference, loss, micro_batch_of(0, kW));
+  accumulate(narrow, narrow_policy, narrow_reference, loss, micro_batch_of(0, kW));
+  EXPECT_EQ(part(narrow, SMPO_PAIR_BATCH_NOISED), part(wide, SMPO_PAIR_BATCH_NOISED)) << "latents stay f32";
+  for (const int32_t which : {SMPO_PAIR_BATCH_PREDICTION, SMPO_PAIR_BATCH_REFERENCE_PREDICTION}) {
     expect_near(part(narrow, which), part(wide, which), 8);
   }
   expect_near(read(narrow).errors, read(wide).errors, 8);
@@ -912,38 +912,39 @@ TEST_F(WindowTest, RunsInBf16) {
 
   // Up to five steps of two predictions, each made from what the one before has left.
   const Plan plan = mixed_plan();
-  const smpo_window wide_inverted = open(), narrow_inverted = open();
+  const smpo_pair_batch wide_inverted = open(), narrow_inverted = open();
   invert(wide_inverted, policy, plan);
   invert(narrow_inverted, narrow_policy, plan);
-  expect_near(part(narrow_inverted, SMPO_WINDOW_NOISED), part(wide_inverted, SMPO_WINDOW_NOISED), 32);
+  expect_near(part(narrow_inverted, SMPO_PAIR_BATCH_NOISED), part(wide_inverted, SMPO_PAIR_BATCH_NOISED), 32);
 }
 
 // ---- what is refused
 
-class WindowRefusalTest : public WindowTest {
+class BatchRefusalTest : public PairBatchTest {
  protected:
   void expect_refused(smpo_status wanted, smpo_status status, const std::string& message) {
     EXPECT_EQ(status, wanted);
     EXPECT_NE(std::string(error.message).find(message), std::string::npos) << error.message;
   }
-  smpo_status tried(smpo_window window, smpo_model policy, smpo_model reference, int32_t kind, int32_t backward = 1) {
+  smpo_status tried(smpo_pair_batch batch, smpo_model policy, smpo_model reference, int32_t kind,
+                    int32_t backward = 1) {
     const smpo_pair_loss loss = loss_of(kind);
-    const smpo_pair_batch batch = batch_of(0, kW, backward);
-    return smpo_window_accumulate(session, window, policy, reference, &loss, &batch, &error);
+    const smpo_micro_batch micro_batch = micro_batch_of(0, kW, backward);
+    return smpo_pair_batch_accumulate(session, batch, policy, reference, &loss, &micro_batch, &error);
   }
 };
 
-TEST_F(WindowRefusalTest, ModelsThatCannotDoIt) {
+TEST_F(BatchRefusalTest, ModelsThatCannotDoIt) {
   const smpo_model policy = unet(/*trainable=*/true), reference = unet(/*trainable=*/false);
-  const smpo_window window = noised();
+  const smpo_pair_batch batch = noised();
   const int32_t dpo = SMPO_PAIR_LOSS_DPO;
   expect_refused(SMPO_INVALID_ARGUMENT, tried(open(), policy, reference, dpo),
-                 "window: expected one that was noised or inverted, got one with clean latents only");
-  expect_refused(SMPO_INVALID_ARGUMENT, tried(window, reference, policy, dpo),
+                 "batch: expected one that was noised or inverted, got one with clean latents only");
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(batch, reference, policy, dpo),
                  "policy: expected a trainable UNet or one with adapters, got a frozen one");
-  expect_refused(SMPO_INVALID_ARGUMENT, tried(window, policy, 0, dpo), "reference: expected a model, since the loss");
-  EXPECT_OK(tried(window, policy, 0, SMPO_PAIR_LOSS_SFT));
-  EXPECT_OK(tried(window, policy, 0, SMPO_PAIR_LOSS_MAPO));
+  expect_refused(SMPO_INVALID_ARGUMENT, tried(batch, policy, 0, dpo), "reference: expected a model, since the loss");
+  EXPECT_OK(tried(batch, policy, 0, SMPO_PAIR_LOSS_SFT));
+  EXPECT_OK(tried(batch, policy, 0, SMPO_PAIR_LOSS_MAPO));
 
   smpo_unet_spec spec = text_time_spec();
   spec.out_channels = 8;
@@ -952,44 +953,46 @@ TEST_F(WindowRefusalTest, ModelsThatCannotDoIt) {
   EXPECT_OK(smpo_unet_open(session, &spec, &options, &wider, &error));
   write_missing(session, wider);
   const char* predicts = "expected a UNet that predicts what it is given, got 4 channels in and 8 out";
-  expect_refused(SMPO_UNSUPPORTED, tried(window, wider, reference, dpo, 0), std::string("policy: ") + predicts);
-  expect_refused(SMPO_UNSUPPORTED, tried(window, policy, wider, dpo), std::string("reference: ") + predicts);
+  expect_refused(SMPO_UNSUPPORTED, tried(batch, wider, reference, dpo, 0), std::string("policy: ") + predicts);
+  expect_refused(SMPO_UNSUPPORTED, tried(batch, policy, wider, dpo), std::string("reference: ") + predicts);
   const Plan plan = plan_of(Reading::kV020);
   const smpo_inversion_plan steps = plan.spec();
-  expect_refused(SMPO_UNSUPPORTED, smpo_window_invert(session, window, wider, &steps, nullptr, &error),
+  expect_refused(SMPO_UNSUPPORTED, smpo_pair_batch_invert(session, batch, wider, &steps, nullptr, &error),
                  std::string("model: ") + predicts);
   for (const double gradient : gradients(policy)) ASSERT_TRUE(std::isfinite(gradient));
 }
 
-TEST_F(WindowRefusalTest, ConditionsThatDoNotFitTheModel) {
+TEST_F(BatchRefusalTest, ConditionsThatDoNotFitTheModel) {
   const smpo_model plain = open_unet(session, f32_options());
   write_missing(session, plain);
   expect_refused(SMPO_INVALID_ARGUMENT, tried(noised(), plain, plain, SMPO_PAIR_LOSS_DPO, 0),
                  "expected none, since the UNet has no text_time embedding");
   const smpo_model policy = unet(/*trainable=*/true);
   inputs_.text_embeds = inputs_.time_ids = 0;
-  const smpo_window window = noised();
+  const smpo_pair_batch batch = noised();
   const Plan plan = plan_of(Reading::kV020);
   const smpo_inversion_plan steps = plan.spec();
-  EXPECT_NE(tried(window, policy, policy, SMPO_PAIR_LOSS_DPO), SMPO_OK);
-  EXPECT_NE(smpo_window_invert(session, window, policy, &steps, nullptr, &error), SMPO_OK);
+  EXPECT_NE(tried(batch, policy, policy, SMPO_PAIR_LOSS_DPO), SMPO_OK);
+  EXPECT_NE(smpo_pair_batch_invert(session, batch, policy, &steps, nullptr, &error), SMPO_OK);
   EXPECT_TRUE(std::ranges::all_of(gradients(policy), [](double x) { return x == 0; }));
 }
 
-TEST_F(WindowRefusalTest, PredictionsThatWereNotKept) {
+TEST_F(BatchRefusalTest, PredictionsThatWereNotKept) {
   inputs_.keep_predictions = 0;
-  const smpo_window window = noised();
+  const smpo_pair_batch batch = noised();
   smpo_tensor tensor = 0;
-  expect_refused(SMPO_INVALID_ARGUMENT, smpo_window_tensor(session, window, SMPO_WINDOW_PREDICTION, &tensor, &error),
-                 "which: expected a tensor that the window has, got 3, though predictions were not to be kept");
-  expect_refused(SMPO_INVALID_ARGUMENT, smpo_window_tensor(session, open(), SMPO_WINDOW_TARGET, &tensor, &error),
-                 "which: expected a tensor that the window has, got 2, though it was neither noised nor inverted");
+  expect_refused(SMPO_INVALID_ARGUMENT,
+                 smpo_pair_batch_tensor(session, batch, SMPO_PAIR_BATCH_PREDICTION, &tensor, &error),
+                 "which: expected a tensor that the batch has, got 3, though predictions were not to be kept");
+  expect_refused(SMPO_INVALID_ARGUMENT,
+                 smpo_pair_batch_tensor(session, open(), SMPO_PAIR_BATCH_TARGET, &tensor, &error),
+                 "which: expected a tensor that the batch has, got 2, though it was neither noised nor inverted");
   EXPECT_EQ(tensor, 0u);
 }
 
 // ---- posterior
 
-TEST_F(WindowTest, SamplesAPosterior) {
+TEST_F(PairBatchTest, SamplesAPosterior) {
   const smpo_tensor mean = inputs_.latents;
   const smpo_tensor logvar = some_tensor(session, {kR, kChannels, kHeight, kWidth}, 77);
   smpo_tensor latents = 0;

@@ -8,7 +8,7 @@ import java.util.concurrent.Callable;
 import org.smpo.data.DataCheck;
 import org.smpo.data.DataReport;
 import org.smpo.data.PairSource;
-import org.smpo.evaluate.PicturePairs;
+import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.io.Json;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -163,13 +163,13 @@ final class Data implements Runnable {
             if (Files.exists(out) && !Files.isDirectory(out)) {
                 throw usage("--out: " + out + ": expected a folder, found a file");
             }
-            if (Files.exists(out.resolve(PicturePairs.LIST))) {
-                throw usage("--out: " + out.resolve(PicturePairs.LIST)
+            if (Files.exists(out.resolve(GeneratedPairs.LIST))) {
+                throw usage("--out: " + out.resolve(GeneratedPairs.LIST)
                         + " is there already; remove it or name another folder");
             }
-            PicturePairs.Made made;
+            GeneratedPairs.Made made;
             try {
-                made = PicturePairs.write(evaluation, model, measure, out);
+                made = GeneratedPairs.write(evaluation, model, measure, out);
             } catch (IllegalArgumentException e) {
                 throw usage(e.getMessage());
             }

@@ -15,7 +15,7 @@ import org.smpo.demo.DemoFiles;
 import org.smpo.demo.DemoRecipe;
 import org.smpo.demo.PreferencePairs;
 import org.smpo.demo.SceneSet;
-import org.smpo.evaluate.PicturePairs;
+import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Json;
 import org.smpo.reward.ScoreRun;
@@ -185,7 +185,7 @@ final class Demo implements Callable<Integer> {
                 }));
                 all.add(new Stage(
                         "own pairs",
-                        own.resolve(PicturePairs.LIST),
+                        own.resolve(GeneratedPairs.LIST),
                         () -> List.of("data", "pairs", drawn, "--by", "reward", "--out", own)));
             }
             Path folder = out.resolve(run.runName());

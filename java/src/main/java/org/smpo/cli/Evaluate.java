@@ -19,9 +19,9 @@ import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.evaluate.Evaluation;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.evaluate.EvaluationResult;
-import org.smpo.evaluate.Figures;
-import org.smpo.evaluate.Measure;
-import org.smpo.evaluate.Measures;
+import org.smpo.evaluate.Metric;
+import org.smpo.evaluate.MetricSummary;
+import org.smpo.evaluate.Metrics;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.SamplerName;
 import org.smpo.io.Precision;
@@ -231,10 +231,10 @@ final class Evaluate implements Callable<Integer> {
     }
 
     /// Verdicts first: what nothing was trained on leads the report.
-    private List<Measure.Source> measures() {
-        List<Measure.Source> all = new ArrayList<>();
+    private List<Metric.Source> measures() {
+        List<Metric.Source> all = new ArrayList<>();
         if (checker) {
-            all.add(Measures.checker());
+            all.add(Metrics.checker());
         }
         for (String reward : rewards) {
             int equals = reward.indexOf('=');
@@ -242,7 +242,7 @@ final class Evaluate implements Callable<Integer> {
             Path folder = Path.of(named ? reward.substring(equals + 1) : reward);
             String name = named ? reward.substring(0, equals) : rewards.size() == 1 ? "reward" : called(folder);
             boolean own = processor == null || Files.exists(folder.resolve("preprocessor_config.json"));
-            all.add(Measures.clip(name, folder, own ? folder : processor));
+            all.add(Metrics.clip(name, folder, own ? folder : processor));
         }
         if (all.isEmpty()) {
             throw new IllegalArgumentException("expected a measure: --reward, --checker or both");
@@ -295,16 +295,16 @@ final class Evaluate implements Callable<Integer> {
 
     private void report(EvaluationResult result) {
         PrintWriter output = spec.commandLine().getOut();
-        for (Figures figures : result.figures()) {
-            if (figures.category() == null) {
+        for (MetricSummary summary : result.summaries()) {
+            if (summary.category() == null) {
                 output.printf(
                         Locale.ROOT,
                         "%s: %s: %.5g [%.5g, %.5g]%n",
-                        figures.measure(),
-                        figures.model(),
-                        figures.mean().estimate(),
-                        figures.mean().low(),
-                        figures.mean().high());
+                        summary.metric(),
+                        summary.model(),
+                        summary.mean().estimate(),
+                        summary.mean().low(),
+                        summary.mean().high());
             }
         }
         for (Comparison found : result.comparisons()) {
@@ -312,7 +312,7 @@ final class Evaluate implements Callable<Integer> {
                 output.printf(
                         Locale.ROOT,
                         "%s: %s against %s: %+.5g [%+.5g, %+.5g], wins %.1f %% [%.1f, %.1f]%n",
-                        found.measure(),
+                        found.metric(),
                         found.model(),
                         found.against(),
                         found.meanDifference().estimate(),

@@ -9,34 +9,34 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/// How far a measure agrees with a judge that says right or wrong: how good a signal it is.
+/// How far a metric agrees with a judge that says right or wrong: how good a signal it is.
 ///
-/// @param measure that is examined
+/// @param metric that is examined
 /// @param judge that it is compared with
-/// @param model whose pictures; null: those of all models
-/// @param pictures how many
+/// @param model whose images; null: those of all models
+/// @param images how many
 /// @param right of them by the judge
-/// @param areaUnderCurve probability that the measure puts a right picture above a wrong one, whatever their
+/// @param areaUnderCurve probability that the metric puts a right image above a wrong one, whatever their
 ///     prompts; ties count half
-/// @param samePrompt the same, among pictures of one prompt
-/// @param samePromptPairs pairs of a right and a wrong picture of one prompt
-/// @param accuracy of the measure with a threshold; the threshold of each half of the prompts was found on the other
+/// @param samePrompt the same, among images of one prompt
+/// @param samePromptPairs pairs of a right and a wrong image of one prompt
+/// @param accuracy of the metric with a threshold; the threshold of each half of the prompts was found on the other
 public record Agreement(
-        String measure,
+        String metric,
         String judge,
         String model,
-        int pictures,
+        int images,
         int right,
         Interval areaUnderCurve,
         Interval samePrompt,
         long samePromptPairs,
         Interval accuracy) {
 
-    /// @param values of the measure
+    /// @param values of the metric
     /// @param verdicts of the judge, 1 or 0
-    /// @param promptOf which prompt each picture is of
+    /// @param promptOf which prompt each image is of
     static Agreement of(
-            String measure,
+            String metric,
             String judge,
             String model,
             double[] values,
@@ -53,9 +53,9 @@ public record Agreement(
                 .mapToInt(Integer::intValue)
                 .toArray();
         double[][] pairs = samePrompt(values, verdicts, prompts, distinct.length);
-        Sample hits = new Sample(hits(values, verdicts, prompts, order), prompts);
+        ClusteredSample hits = new ClusteredSample(hits(values, verdicts, prompts, order), prompts);
         return new Agreement(
-                measure,
+                metric,
                 judge,
                 model,
                 values.length,
@@ -94,16 +94,16 @@ public record Agreement(
         return rights == 0 || wrongs == 0 ? Double.NaN : (below + above) / (rights * wrongs);
     }
 
-    /// By prompt: right pictures above wrong ones, ties counted half, and pairs.
+    /// By prompt: right images above wrong ones, ties counted half, and pairs.
     private static double[][] samePrompt(double[] values, double[] verdicts, int[] prompts, int count) {
         double[][] pairs = new double[count][2];
-        List<List<Integer>> pictures = Stream.generate(() -> (List<Integer>) new ArrayList<Integer>())
+        List<List<Integer>> images = Stream.generate(() -> (List<Integer>) new ArrayList<Integer>())
                 .limit(count)
                 .toList();
-        IntStream.range(0, values.length).forEach(i -> pictures.get(prompts[i]).add(i));
+        IntStream.range(0, values.length).forEach(i -> images.get(prompts[i]).add(i));
         for (int prompt = 0; prompt < count; prompt++) {
-            for (int i : pictures.get(prompt)) {
-                for (int j : pictures.get(prompt)) {
+            for (int i : images.get(prompt)) {
+                for (int j : images.get(prompt)) {
                     if (verdicts[i] == 1 && verdicts[j] != 1) {
                         pairs[prompt][0] += values[i] > values[j] ? 1 : values[i] == values[j] ? 0.5 : 0;
                         pairs[prompt][1]++;
@@ -124,7 +124,7 @@ public record Agreement(
         return all == 0 ? Double.NaN : won / all;
     }
 
-    /// For each picture 1 where the threshold of the other half of the prompts says what the judge says. With fewer
+    /// For each image 1 where the threshold of the other half of the prompts says what the judge says. With fewer
     /// than two prompts there is no other half: NaN.
     private static double[] hits(double[] values, double[] verdicts, int[] prompts, int[] order) {
         double[] hits = new double[values.length];
@@ -146,7 +146,7 @@ public record Agreement(
         if (own.length == 0) {
             return Double.NaN;
         }
-        // Everything is right: from there up, each picture that falls below the threshold changes the count by one.
+        // Everything is right: from there up, each image that falls below the threshold changes the count by one.
         long agreeing = Arrays.stream(own).filter(i -> verdicts[i] == 1).count();
         long best = agreeing;
         double threshold = Double.NEGATIVE_INFINITY;
@@ -163,10 +163,10 @@ public record Agreement(
 
     Map<String, Object> json() {
         Map<String, Object> json = new LinkedHashMap<>();
-        json.put("measure", measure);
+        json.put("measure", metric);
         json.put("judge", judge);
         json.put("model", model);
-        json.put("pictures", pictures);
+        json.put("pictures", images);
         json.put("right", right);
         json.put("area_under_curve", areaUnderCurve.json());
         json.put("same_prompt", samePrompt.json());

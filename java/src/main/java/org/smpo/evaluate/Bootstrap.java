@@ -7,7 +7,7 @@ import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
 /// Percentile intervals by resampling prompts (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-/// chapter 13; by clusters, since pictures of one prompt are not independent).
+/// chapter 13; by clusters, since images of one prompt are not independent).
 ///
 /// Whichever figure is asked for, equal numbers of prompts see equal resamples, which are a function of the seed alone:
 /// resample r draws from the stream of (seed, [Purpose#BOOTSTRAP], number of prompts, r).

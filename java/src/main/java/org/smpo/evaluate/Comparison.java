@@ -4,27 +4,27 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// One model beside another by one measure: picture by picture, of the same prompt and the same noise.
+/// One model beside another by one metric: image by image, of the same prompt and the same noise.
 ///
-/// @param measure its name
+/// @param metric its name
 /// @param model that is looked at
 /// @param against that it is compared with
 /// @param category of prompts; null: all of them
 /// @param prompts how many
-/// @param pictures of each model
-/// @param wins pictures where `model` is above `against`
+/// @param images of each model
+/// @param wins images where `model` is above `against`
 /// @param ties where both are equal
 /// @param losses where it is below
 /// @param winRate share of wins, ties counted half
 /// @param meanDifference `model` less `against`
 /// @param medianDifference likewise
 public record Comparison(
-        String measure,
+        String metric,
         String model,
         String against,
         String category,
         int prompts,
-        int pictures,
+        int images,
         int wins,
         int ties,
         int losses,
@@ -34,11 +34,11 @@ public record Comparison(
 
     /// Compares.
     ///
-    /// @param values of `model`, one for each picture
-    /// @param base of `against`, of the same pictures
-    /// @param promptOf which prompt each picture is of
+    /// @param values of `model`, one for each image
+    /// @param base of `against`, of the same images
+    /// @param promptOf which prompt each image is of
     static Comparison of(
-            String measure,
+            String metric,
             String model,
             String against,
             String category,
@@ -50,9 +50,9 @@ public record Comparison(
         for (int i = 0; i < values.length; i++) {
             differences[i] = values[i] - base[i];
         }
-        Sample sample = new Sample(differences, promptOf);
+        ClusteredSample sample = new ClusteredSample(differences, promptOf);
         return new Comparison(
-                measure,
+                metric,
                 model,
                 against,
                 category,
@@ -68,12 +68,12 @@ public record Comparison(
 
     Map<String, Object> json() {
         Map<String, Object> json = new LinkedHashMap<>();
-        json.put("measure", measure);
+        json.put("measure", metric);
         json.put("model", model);
         json.put("against", against);
         json.put("category", category);
         json.put("prompts", prompts);
-        json.put("pictures", pictures);
+        json.put("pictures", images);
         json.put("wins", wins);
         json.put("ties", ties);
         json.put("losses", losses);

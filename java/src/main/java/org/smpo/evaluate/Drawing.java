@@ -9,7 +9,7 @@ import org.smpo.generate.SamplerName;
 import org.smpo.io.Precision;
 import org.smpo.network.Prompt;
 
-/// How the pictures of an evaluation are drawn, the same for all models.
+/// How the images of an evaluation are drawn, the same for all models.
 ///
 /// @param height in pixels; 0: as the first model was trained
 /// @param width likewise
@@ -19,8 +19,8 @@ import org.smpo.network.Prompt;
 /// @param guidanceRescale 0 to 1; 0: none
 /// @param clipSkip further layers of the text encoders to leave out
 /// @param vaeTile side of the tiles that the VAE decodes; 0: at once
-/// @param batch pictures at once. Sums are rounded otherwise in another batch, so pictures may differ by one level of
-///     255: an evaluation keeps to one batch, in which every picture has its fixed place
+/// @param batch images at once. Sums are rounded otherwise in another batch, so images may differ by one level of
+///     255: an evaluation keeps to one batch, in which every image has its fixed place
 /// @param device `cpu`, `cuda` or `cuda:N`
 /// @param precision of the UNet
 /// @param threads CPU threads; 0: one per physical core
@@ -77,7 +77,7 @@ public record Drawing(
                 prompts, height, width, steps, sampler, guidanceScale, guidanceRescale, clipSkip, List.of(), vaeTile);
     }
 
-    /// What decides the pictures: of the device its kind only, of the threads nothing.
+    /// What decides the images: of the device its kind only, of the threads nothing.
     Map<String, Object> identity() {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("height", height);

@@ -96,7 +96,7 @@ public record EvaluatedModel(
         }
     }
 
-    /// SHA-256 of everything that decides a picture: weights, configs, scheduler, tokenizers, adapters. The same
+    /// SHA-256 of everything that decides a image: weights, configs, scheduler, tokenizers, adapters. The same
     /// however the weights are spread over files.
     String digest() throws IOException {
         Map<String, Object> parts = new LinkedHashMap<>();

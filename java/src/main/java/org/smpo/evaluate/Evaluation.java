@@ -21,7 +21,7 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
-/// Runs an evaluation: every model draws every picture, every measure looks at each, and a report says what differs.
+/// Runs an evaluation: every model draws every image, every metric looks at each, and a report says what differs.
 ///
 /// ```
 /// EvaluationResult result = Evaluation.run(request, Path.of("evaluation"), display);
@@ -29,18 +29,18 @@ import org.smpo.report.Progress;
 ///
 /// What a killed process had drawn and measured is not done again; the files are the same as if it had not been killed.
 public final class Evaluation {
-    /// Pictures that a measure sees at once. Sums are rounded otherwise in another batch, so it is fixed.
-    private static final int MEASURED_AT_ONCE = 8;
+    /// Images that a metric sees at once. Sums are rounded otherwise in another batch, so it is fixed.
+    private static final int METRIC_BATCH = 8;
 
     private final EvaluationRequest request;
-    private final List<EvaluationRequest.Picture> pictures;
+    private final List<EvaluationRequest.ImageSpec> images;
     private final EvaluationFolder folder;
     private final Journal journal;
     private final Progress.Display display;
 
     private Evaluation(EvaluationRequest request, EvaluationFolder folder, Journal journal, Progress.Display display) {
         this.request = request;
-        this.pictures = request.pictures();
+        this.images = request.images();
         this.folder = folder;
         this.journal = journal;
         this.display = display;
@@ -51,27 +51,27 @@ public final class Evaluation {
     /// @param folder of this evaluation; made where it is not there
     /// @param display of its progress
     /// @throws IllegalArgumentException when the request cannot be fulfilled: a size that a model does not take, a
-    ///     measure that does not fit
+    ///     metric that does not fit
     /// @throws IOException when a file cannot be read or written, or another evaluation was begun in the folder
     public static EvaluationResult run(EvaluationRequest request, Path folder, Progress.Display display)
             throws IOException {
         EvaluationRequest sized = sized(request);
-        for (Measure.Source measure : sized.measures()) {
-            measure.requireFits(
+        for (Metric.Source metric : sized.metrics()) {
+            metric.requireFits(
                     sized.prompts(), sized.drawing().width(), sized.drawing().height());
         }
-        sized.drawing().request(List.of(sized.pictures().getFirst().prompt()));
+        sized.drawing().request(List.of(sized.images().getFirst().prompt()));
         try (EvaluationFolder opened = EvaluationFolder.open(folder)) {
             List<String> models = new ArrayList<>();
             for (EvaluatedModel model : sized.models()) {
                 models.add(model.digest());
             }
-            List<Map<String, Object>> measures = measures(sized);
-            Map<String, Object> identity = identity(sized, models, measures);
+            List<Map<String, Object>> metrics = metrics(sized);
+            Map<String, Object> identity = identity(sized, models, metrics);
             Map<String, Object> madeBy = opened.begin(identity, madeBy(sized));
             try (Journal journal = Journal.open(opened.journal())) {
                 Evaluation evaluation = new Evaluation(sized, opened, journal, display);
-                return evaluation.run(models, measures, identity, madeBy);
+                return evaluation.run(models, metrics, identity, madeBy);
             }
         }
     }
@@ -95,15 +95,15 @@ public final class Evaluation {
         return request.withSides(width, height);
     }
 
-    private static List<Map<String, Object>> measures(EvaluationRequest request) throws IOException {
+    private static List<Map<String, Object>> metrics(EvaluationRequest request) throws IOException {
         List<Map<String, Object>> all = new ArrayList<>();
-        for (Measure.Source source : request.measures()) {
-            try (Measure measure =
+        for (Metric.Source source : request.metrics()) {
+            try (Metric metric =
                     source.open(request.drawing().device(), request.drawing().threads())) {
                 Map<String, Object> one = new LinkedHashMap<>();
                 one.put("name", source.name());
-                one.put("sha256", measure.digest());
-                one.put("what", measure.describe());
+                one.put("sha256", metric.digest());
+                one.put("what", metric.describe());
                 all.add(one);
             }
         }
@@ -111,7 +111,7 @@ public final class Evaluation {
     }
 
     private static Map<String, Object> identity(
-            EvaluationRequest request, List<String> digests, List<Map<String, Object>> measures) {
+            EvaluationRequest request, List<String> digests, List<Map<String, Object>> metrics) {
         List<Object> models = new ArrayList<>();
         for (int i = 0; i < digests.size(); i++) {
             models.add(Map.of("name", request.models().get(i).name(), "sha256", digests.get(i)));
@@ -120,9 +120,9 @@ public final class Evaluation {
         identity.put("format", 1L);
         identity.put("models", models);
         identity.put("prompts_sha256", request.promptsDigest());
-        identity.put("pictures_per_model", request.pictures().size());
+        identity.put("pictures_per_model", request.images().size());
         identity.put("drawing", request.drawing().identity());
-        identity.put("measures", measures);
+        identity.put("measures", metrics);
         return identity;
     }
 
@@ -136,41 +136,41 @@ public final class Evaluation {
 
     private EvaluationResult run(
             List<String> modelDigests,
-            List<Map<String, Object>> measures,
+            List<Map<String, Object>> metrics,
             Map<String, Object> identity,
             Map<String, Object> madeBy)
             throws IOException {
         int models = request.models().size();
-        String[][] files = new String[models][pictures.size()];
-        String[][] digests = new String[models][pictures.size()];
+        String[][] files = new String[models][images.size()];
+        String[][] digests = new String[models][images.size()];
         int there = 0;
         for (int model = 0; model < models; model++) {
             String name = request.models().get(model).name();
-            for (EvaluationRequest.Picture picture : pictures) {
-                String file = EvaluationFolder.picture(model, name, picture);
-                files[model][picture.index()] = file;
-                String digest = journal.drawn(name, picture.index());
+            for (EvaluationRequest.ImageSpec spec : images) {
+                String file = EvaluationFolder.image(model, name, spec);
+                files[model][spec.index()] = file;
+                String digest = journal.generated(name, spec.index());
                 if (digest != null && digest.equals(digestOf(folder.root().resolve(file)))) {
-                    digests[model][picture.index()] = digest;
+                    digests[model][spec.index()] = digest;
                     there++;
                 }
             }
         }
-        int missing = models * pictures.size() - there;
+        int missing = models * images.size() - there;
         draw(files, digests, there, madeBy);
-        double[][][] values = new double[measures.size()][models][pictures.size()];
-        for (int measure = 0; measure < values.length; measure++) {
-            measure(measure, files, digests, values[measure], madeBy);
+        double[][][] values = new double[metrics.size()][models][images.size()];
+        for (int metric = 0; metric < values.length; metric++) {
+            metric(metric, files, digests, values[metric], madeBy);
         }
-        Results results = new Results(request, pictures, modelDigests, files, digests, values);
-        return write(results, measures, identity, madeBy, missing);
+        Results results = new Results(request, images, modelDigests, files, digests, values);
+        return write(results, metrics, identity, madeBy, missing);
     }
 
     private static String digestOf(Path file) throws IOException {
         return Files.exists(file) ? Digest.sha256(file) : null;
     }
 
-    /// What one program began another does not go on with: it may draw or measure otherwise.
+    /// What one program began another does not go on with: it may draw or metric otherwise.
     private void requireSameProgram(Map<String, Object> madeBy) throws IOException {
         String difference = EvaluationFolder.difference("", madeBy, madeBy(request));
         if (difference != null) {
@@ -180,7 +180,7 @@ public final class Evaluation {
     }
 
     private void draw(String[][] files, String[][] digests, int there, Map<String, Object> madeBy) throws IOException {
-        int all = digests.length * pictures.size();
+        int all = digests.length * images.size();
         if (there == all) {
             return;
         }
@@ -192,27 +192,27 @@ public final class Evaluation {
                 String name = request.models().get(model).name();
                 TextToImage generator = null;
                 try {
-                    for (int from = 0; from < pictures.size(); from += batch) {
-                        // A batch is drawn whole, whatever is there of it, so that each picture has its fixed company.
-                        List<EvaluationRequest.Picture> group =
-                                pictures.subList(from, Math.min(from + batch, pictures.size()));
+                    for (int from = 0; from < images.size(); from += batch) {
+                        // A batch is drawn whole, whatever is there of it, so that each image has its fixed company.
+                        List<EvaluationRequest.ImageSpec> group =
+                                images.subList(from, Math.min(from + batch, images.size()));
                         String[] own = digests[model];
-                        if (group.stream().allMatch(picture -> own[picture.index()] != null)) {
+                        if (group.stream().allMatch(spec -> own[spec.index()] != null)) {
                             continue;
                         }
                         if (generator == null) {
                             generator = open(model, progress);
                         }
-                        List<GeneratedImage> drawn = generator.generate(
+                        List<GeneratedImage> generated = generator.generate(
                                 request.drawing()
                                         .request(group.stream()
-                                                .map(EvaluationRequest.Picture::prompt)
+                                                .map(EvaluationRequest.ImageSpec::prompt)
                                                 .toList()),
                                 (step, of) -> {});
                         for (int i = 0; i < group.size(); i++) {
                             int at = group.get(i).index();
                             if (own[at] == null) {
-                                own[at] = keep(name, group.get(i), drawn.get(i), files[model][at]);
+                                own[at] = keep(name, group.get(i), generated.get(i), files[model][at]);
                                 progress.to(++done, name);
                             }
                         }
@@ -244,17 +244,17 @@ public final class Evaluation {
         return generator;
     }
 
-    /// Writes a picture and then the line that it is there.
-    private String keep(String model, EvaluationRequest.Picture picture, GeneratedImage image, String file)
+    /// Writes a image and then the line that it is there.
+    private String keep(String model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
             throws IOException {
         Drawing drawing = request.drawing();
-        Prompt prompt = picture.prompt();
+        Prompt prompt = spec.prompt();
         Map<String, Object> more = new LinkedHashMap<>();
         more.put("model", model);
         ImageSettings settings = new ImageSettings(
                 prompt.text(),
                 prompt.negative() == null ? "" : prompt.negative(),
-                picture.seed(),
+                spec.seed(),
                 drawing.steps(),
                 drawing.sampler().id(),
                 drawing.guidanceScale(),
@@ -267,19 +267,19 @@ public final class Evaluation {
         byte[] bytes = png.bytes();
         AtomicFiles.write(path, bytes);
         String digest = Digest.sha256(bytes);
-        journal.draw(model, picture.index(), digest);
+        journal.draw(model, spec.index(), digest);
         return digest;
     }
 
-    private void measure(int which, String[][] files, String[][] digests, double[][] values, Map<String, Object> madeBy)
+    private void metric(int which, String[][] files, String[][] digests, double[][] values, Map<String, Object> madeBy)
             throws IOException {
-        Measure.Source source = request.measures().get(which);
-        int all = values.length * pictures.size();
+        Metric.Source source = request.metrics().get(which);
+        int all = values.length * images.size();
         int there = 0;
-        boolean[][] known = new boolean[values.length][pictures.size()];
+        boolean[][] known = new boolean[values.length][images.size()];
         for (int model = 0; model < values.length; model++) {
             String name = request.models().get(model).name();
-            for (int at = 0; at < pictures.size(); at++) {
+            for (int at = 0; at < images.size(); at++) {
                 var value = journal.value(source.name(), name, at, digests[model][at]);
                 if (value.isPresent()) {
                     values[model][at] = value.getAsDouble();
@@ -293,13 +293,13 @@ public final class Evaluation {
         }
         requireSameProgram(madeBy);
         int done = there;
-        try (Measure measure = source.open(
+        try (Metric metric = source.open(
                         request.drawing().device(), request.drawing().threads());
                 Progress progress = new Progress(display, "measure " + source.name(), "picture", there, all)) {
             for (int model = 0; model < values.length; model++) {
                 String name = request.models().get(model).name();
-                for (int from = 0; from < pictures.size(); from += MEASURED_AT_ONCE) {
-                    int to = Math.min(from + MEASURED_AT_ONCE, pictures.size());
+                for (int from = 0; from < images.size(); from += METRIC_BATCH) {
+                    int to = Math.min(from + METRIC_BATCH, images.size());
                     boolean whole = true;
                     for (int at = from; at < to; at++) {
                         whole &= known[model][at];
@@ -307,11 +307,11 @@ public final class Evaluation {
                     if (whole) {
                         continue;
                     }
-                    double[] found = measure(measure, files[model], from, to);
+                    double[] found = metric(metric, files[model], from, to);
                     for (int at = from; at < to; at++) {
                         values[model][at] = found[at - from];
                         if (!known[model][at]) {
-                            journal.measure(source.name(), name, at, digests[model][at], found[at - from]);
+                            journal.metric(source.name(), name, at, digests[model][at], found[at - from]);
                             progress.to(++done, name);
                         }
                     }
@@ -320,16 +320,16 @@ public final class Evaluation {
         }
     }
 
-    private double[] measure(Measure measure, String[] files, int from, int to) throws IOException {
+    private double[] metric(Metric metric, String[] files, int from, int to) throws IOException {
         List<String> captions = new ArrayList<>();
         List<RgbImage> images = new ArrayList<>();
         for (int at = from; at < to; at++) {
-            captions.add(pictures.get(at).prompt().text());
+            captions.add(this.images.get(at).prompt().text());
             images.add(Png.read(folder.root().resolve(files[at])).image());
         }
         double[] values;
         try {
-            values = measure.measure(captions, images);
+            values = metric.metric(captions, images);
         } catch (ArithmeticException e) {
             throw new IOException(files[from] + " to " + files[to - 1] + ": " + e.getMessage(), e);
         }
@@ -343,18 +343,18 @@ public final class Evaluation {
 
     private EvaluationResult write(
             Results results,
-            List<Map<String, Object>> measures,
+            List<Map<String, Object>> metrics,
             Map<String, Object> identity,
             Map<String, Object> madeBy,
-            int drawn)
+            int generated)
             throws IOException {
         String evaluation = Digest.sha256(Json.canonical(identity).getBytes(StandardCharsets.UTF_8));
         EvaluationResult result = new EvaluationResult(
                 folder.html(),
                 folder.json(),
                 folder.results(),
-                drawn,
-                results.figures(),
+                generated,
+                results.summaries(),
                 results.comparisons(),
                 results.agreements());
         ResultsFile.write(
@@ -376,15 +376,15 @@ public final class Evaluation {
                         request.bootstrap().resamples(),
                         "confidence",
                         request.bootstrap().confidence()));
-        json.put("figures", result.figures().stream().map(Figures::json).toList());
+        json.put("figures", result.summaries().stream().map(MetricSummary::json).toList());
         json.put(
                 "comparisons",
                 result.comparisons().stream().map(Comparison::json).toList());
         json.put("agreements", result.agreements().stream().map(Agreement::json).toList());
         Json.write(folder.json(), json);
-        EvaluationReport report = new EvaluationReport(results, result, measures, madeBy, evaluation, folder.root());
-        new EvaluationExcerpt(results, report).write(folder.root());
-        AtomicFiles.write(folder.html(), report.html());
+        ReportData data = new ReportData(results, result, folder.root());
+        new EvaluationExcerpt(data).write(folder.root());
+        AtomicFiles.write(folder.html(), new EvaluationReport(data, metrics, madeBy, evaluation).html());
         return result;
     }
 }

@@ -13,11 +13,9 @@ import java.util.stream.IntStream;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
-import org.smpo.random.Philox;
-import org.smpo.random.Purpose;
 
-/// What a page elsewhere, a README or a model card, shows of an evaluation: a table in Markdown, a chart of the
-/// differences as SVG, and a strip of pictures that were drawn by lot, a row for each model.
+/// The parts of an evaluation that a README or a model card shows: a table in Markdown, a chart of the differences as
+/// SVG, and a strip of randomly chosen images with one row per model.
 final class EvaluationExcerpt {
     static final String TABLE = "summary.md";
     static final String CHART = "gains.svg";
@@ -35,18 +33,18 @@ final class EvaluationExcerpt {
     private static final int TITLE = 44;
     private static final int FOOT = 26;
 
-    /// The page's colours on white, by model.
+    /// Colours of the models on white; the report uses the same.
     private static final List<String> COLOURS =
             List.of("#6a737d", "#0072b2", "#c04e00", "#007a5a", "#a34f84", "#8a6d00");
 
+    private final ReportData data;
     private final Results results;
     private final EvaluationRequest request;
-    private final EvaluationReport report;
 
-    EvaluationExcerpt(Results results, EvaluationReport report) {
-        this.results = results;
-        this.request = results.request();
-        this.report = report;
+    EvaluationExcerpt(ReportData data) {
+        this.data = data;
+        this.results = data.results();
+        this.request = data.request();
     }
 
     void write(Path folder) throws IOException {
@@ -63,10 +61,10 @@ final class EvaluationExcerpt {
 
     private String table() {
         List<String> heads = new ArrayList<>(List.of("model"));
-        for (Measure.Source measure : request.measures()) {
-            heads.add(measure.name() + (measure.isVerdict() ? ", % right" : ""));
+        for (Metric.Source metric : request.metrics()) {
+            heads.add(metric.name() + (metric.isVerdict() ? ", % right" : ""));
             heads.add("difference");
-            heads.add("wins, %");
+            heads.add("win rate, %");
         }
         StringBuilder lines = new StringBuilder(row(heads));
         lines.append(row(IntStream.range(0, heads.size())
@@ -74,34 +72,35 @@ final class EvaluationExcerpt {
                 .toList()));
         for (EvaluatedModel model : request.models()) {
             List<String> cells = new ArrayList<>(List.of(cell(model.name())));
-            for (Measure.Source measure : request.measures()) {
-                cells.add(report.mean(measure, model));
-                cells.addAll(report.againstBase(measure, model)
+            for (Metric.Source metric : request.metrics()) {
+                MetricFormat format = data.format(metric);
+                cells.add(format.value(data.mean(metric, model)));
+                cells.addAll(data.againstBase(metric, model)
                         .map(found -> List.of(
-                                report.difference(measure, found.meanDifference()),
-                                EvaluationReport.percent(found.winRate())))
+                                format.difference(found.meanDifference()), MetricFormat.percent(found.winRate())))
                         .orElse(Collections.nCopies(2, "")));
             }
             lines.append(row(cells));
         }
-        int rows = Math.toIntExact(strip(results.pictures().size()).length);
+        int rows = stripImages().length;
         lines.append(String.format(
                 Locale.ROOT,
-                "%n%d prompts, %d pictures of each model, from the same noise; %s. In brackets, 95 %% intervals from"
-                        + " resampling prompts.%n",
+                "%n%d prompts and %d images per model, all models from the same noise; %s. Brackets hold %s bootstrap"
+                        + " intervals over prompts.%n",
                 request.prompts().size(),
-                results.pictures().size(),
+                results.images().size(),
                 request.drawing().identity().entrySet().stream()
                         .filter(entry ->
                                 List.of("sampler", "steps", "guidance_scale").contains(entry.getKey()))
                         .map(entry -> entry.getKey().replace('_', ' ') + " " + entry.getValue())
-                        .collect(Collectors.joining(", "))));
+                        .collect(Collectors.joining(", ")),
+                data.level()));
         if (rows > 0) {
             lines.append(
-                    String.format("%n`%s`: a row for each model in this order, a column for each prompt:%n", STRIP));
-            for (int at : strip(results.pictures().size())) {
+                    String.format("%n`%s` has one row per model, in this order, and one column per prompt:%n", STRIP));
+            for (int at : stripImages()) {
                 lines.append("* ")
-                        .append(cell(results.pictures().get(at).prompt().text()))
+                        .append(cell(results.images().get(at).prompt().text()))
                         .append('\n');
             }
         }
@@ -112,7 +111,7 @@ final class EvaluationExcerpt {
         return "| " + String.join(" | ", cells) + " |\n";
     }
 
-    /// As text, whatever it holds.
+    /// Returns text with the characters escaped that Markdown gives a meaning.
     private static String cell(String text) {
         return text.replaceAll("([\\\\`*_{}\\[\\]<>|#])", "\\\\$1").replaceAll("\\s+", " ");
     }
@@ -124,7 +123,7 @@ final class EvaluationExcerpt {
                 request.models().subList(1, request.models().size());
         int part = TITLE + ROW * others.size() + FOOT;
         StringBuilder svg = new StringBuilder();
-        int height = part * request.measures().size() + GAP;
+        int height = part * request.metrics().size() + GAP;
         svg.append(String.format(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\""
                         + " aria-label=\"Mean differences from %s\" font-family=\"sans-serif\" font-size=\"14\">%n"
@@ -134,15 +133,15 @@ final class EvaluationExcerpt {
                 WIDTH,
                 height,
                 escaped(request.models().getFirst().name())));
-        for (int m = 0; m < request.measures().size(); m++) {
-            differences(svg, request.measures().get(m), others, part * m);
+        for (int m = 0; m < request.metrics().size(); m++) {
+            differences(svg, request.metrics().get(m), others, part * m);
         }
         return svg.append("</svg>\n").toString();
     }
 
-    private void differences(StringBuilder svg, Measure.Source measure, List<EvaluatedModel> others, int top) {
+    private void differences(StringBuilder svg, Metric.Source metric, List<EvaluatedModel> others, int top) {
         List<Interval> all = others.stream()
-                .map(model -> report.againstBase(measure, model).orElseThrow().meanDifference())
+                .map(model -> data.againstBase(metric, model).orElseThrow().meanDifference())
                 .toList();
         double least = Math.min(0, all.stream().mapToDouble(Interval::low).min().orElse(0));
         double most = Math.max(0, all.stream().mapToDouble(Interval::high).max().orElse(0));
@@ -153,8 +152,8 @@ final class EvaluationExcerpt {
                 top + 24,
                 "start",
                 "#1c2024",
-                measure.name() + ": difference from "
-                        + request.models().getFirst().name() + (measure.isVerdict() ? ", points" : ""));
+                metric.name() + ": difference from "
+                        + request.models().getFirst().name() + (metric.isVerdict() ? ", points" : ""));
         double zero = LEFT + (0 - least) / span * (WIDTH - LEFT - RIGHT);
         int bottom = top + TITLE + ROW * all.size();
         svg.append(String.format(
@@ -182,7 +181,13 @@ final class EvaluationExcerpt {
                     y,
                     colour));
             text(svg, LEFT - 16, y + 5, "end", "#1c2024", others.get(i).name());
-            text(svg, WIDTH - RIGHT + 16, y + 5, "start", "#1c2024", report.difference(measure, one));
+            text(
+                    svg,
+                    WIDTH - RIGHT + 16,
+                    y + 5,
+                    "start",
+                    "#1c2024",
+                    data.format(metric).difference(one));
         }
     }
 
@@ -204,47 +209,46 @@ final class EvaluationExcerpt {
                 .replace("\"", "&quot;");
     }
 
-    // ---- pictures ----------------------------------------------------------------------------------------------
+    // ---- images ----------------------------------------------------------------------------------------------
 
-    /// Which pictures are shown: by lot, whatever they show.
-    private int[] strip(int pictures) {
-        return Arrays.stream(new Philox(request.bootstrap().seed())
-                        .permutation(Purpose.BOOTSTRAP, EvaluationReport.LOT, pictures))
+    /// Returns the images of the strip: a random choice, in the order of the prompts.
+    private int[] stripImages() {
+        return Arrays.stream(data.randomOrder())
                 .limit(request.gallery())
                 .sorted()
                 .toArray();
     }
 
     private RgbImage strip() throws IOException {
-        int[] shown = strip(results.pictures().size());
+        int[] shown = stripImages();
         int rows = request.models().size();
         byte[] pixels = {};
         int width = 0;
         int height = 0;
         for (int row = 0; row < rows; row++) {
             for (int column = 0; column < shown.length; column++) {
-                RgbImage image = report.thumbnail(row, shown[column]);
-                int larger = EvaluationReport.larger(image);
-                int wide = larger * image.width() + GAP;
-                int tall = larger * image.height() + GAP;
+                RgbImage image = data.thumbnail(row, shown[column]);
+                int factor = ReportData.enlargement(image);
+                int wide = factor * image.width() + GAP;
+                int tall = factor * image.height() + GAP;
                 if (pixels.length == 0) {
                     width = shown.length * wide - GAP;
                     height = rows * tall - GAP;
                     pixels = new byte[width * height * CHANNELS];
                     Arrays.fill(pixels, (byte) WHITE);
                 }
-                enlarge(image, larger, pixels, width, column * wide, row * tall);
+                enlarge(image, factor, pixels, width, column * wide, row * tall);
             }
         }
         return RgbImage.of(width, height, pixels);
     }
 
-    /// Each pixel as a square of pixels, at a place of a larger picture.
-    private static void enlarge(RgbImage image, int larger, byte[] pixels, int width, int left, int top) {
+    /// Copies an image into a larger one, with each pixel repeated as a square.
+    private static void enlarge(RgbImage image, int factor, byte[] pixels, int width, int left, int top) {
         byte[] from = image.rgb();
-        for (int y = 0; y < larger * image.height(); y++) {
-            for (int x = 0; x < larger * image.width(); x++) {
-                int source = (y / larger * image.width() + x / larger) * CHANNELS;
+        for (int y = 0; y < factor * image.height(); y++) {
+            for (int x = 0; x < factor * image.width(); x++) {
+                int source = (y / factor * image.width() + x / factor) * CHANNELS;
                 int target = ((top + y) * width + left + x) * CHANNELS;
                 System.arraycopy(from, source, pixels, target, CHANNELS);
             }

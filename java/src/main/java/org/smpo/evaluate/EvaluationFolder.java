@@ -21,9 +21,9 @@ import org.smpo.io.Json;
 /// | path | |
 /// |---|---|
 /// | `manifest.json` | what the evaluation is: digests, settings; by what program it was begun |
-/// | `pictures/N-MODEL/` | `PROMPT-SEED.png` |
+/// | `images/N-MODEL/` | `PROMPT-SEED.png` |
 /// | `journal.jsonl` | what is drawn and measured, as it happened |
-/// | `results.parquet` | a row for each model and picture |
+/// | `results.parquet` | a row for each model and image |
 /// | `report.json` | every figure |
 /// | `report.html` | the same to be read |
 final class EvaluationFolder implements AutoCloseable {
@@ -71,9 +71,9 @@ final class EvaluationFolder implements AutoCloseable {
     /// Puts in order what a process left that died here.
     private static void recover(Path root) throws IOException {
         AtomicFiles.recover(root);
-        Path pictures = root.resolve("pictures");
-        if (Files.isDirectory(pictures)) {
-            try (var folders = Files.list(pictures)) {
+        Path images = root.resolve("pictures");
+        if (Files.isDirectory(images)) {
+            try (var folders = Files.list(images)) {
                 for (Path folder : folders.filter(Files::isDirectory).toList()) {
                     AtomicFiles.recover(folder);
                 }
@@ -118,15 +118,15 @@ final class EvaluationFolder implements AutoCloseable {
         return root.resolve("report.html");
     }
 
-    /// A picture's place, from the root.
-    static String picture(int model, String name, EvaluationRequest.Picture picture) {
+    /// A image's place, from the root.
+    static String image(int model, String name, EvaluationRequest.ImageSpec spec) {
         return String.format(
                 Locale.ROOT,
                 "pictures/%d-%s/%05d-%d.png",
                 model,
                 name.replaceAll("[^A-Za-z0-9._-]", "_"),
-                picture.promptIndex(),
-                picture.seed());
+                spec.promptIndex(),
+                spec.seed());
     }
 
     /// Writes what the evaluation is, or compares it with what was begun here.

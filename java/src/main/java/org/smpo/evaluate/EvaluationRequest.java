@@ -12,38 +12,38 @@ import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.network.Prompt;
 
-/// What an evaluation is.
+/// Configuration of an evaluation.
 ///
-/// Picture k of prompt p has the seed `seed + p * picturesPerPrompt + k`, so that no two begin from equal noise and
-/// each can be made again with `smpo generate`; a prompt that brings its own seed has one picture, of that seed.
-/// All models draw from the same noise.
+/// Image k of prompt p has the seed `seed + p * imagesPerPrompt + k`, so that no two images start from the same noise
+/// and `smpo generate` can reproduce each of them. A prompt with a seed of its own has one image, of that seed. All
+/// models start from the same noise.
 ///
-/// @param models two or more names or one; the first is what the others are compared with
-/// @param prompts at least one; categories are kept
-/// @param negativePrompt for prompts without their own; null: none
-/// @param seed of the first picture
-/// @param picturesPerPrompt 1 or more
-/// @param drawing how they are drawn
-/// @param measures at least one, of different names
-/// @param bootstrap of the intervals
-/// @param gallery pictures of each kind that the report shows for each model: gains, losses and random ones
-/// @param provenance where the program and the request came from
-/// @param notes sections that the report shows besides its own
+/// @param models models to compare, with distinct names; the others are compared with the first
+/// @param prompts prompts, with their categories
+/// @param negativePrompt negative prompt for prompts without their own; null: none
+/// @param seed seed of the first image
+/// @param imagesPerPrompt number of images per prompt
+/// @param drawing settings of the generation
+/// @param metrics metrics, with distinct names
+/// @param bootstrap resampling scheme of the intervals
+/// @param gallery number of images of each kind in the report, per model: gains, losses and random ones
+/// @param provenance origin of the program and of the request
+/// @param notes additional sections of the report
 public record EvaluationRequest(
         List<EvaluatedModel> models,
         List<Prompt> prompts,
         String negativePrompt,
         long seed,
-        int picturesPerPrompt,
+        int imagesPerPrompt,
         Drawing drawing,
-        List<Measure.Source> measures,
+        List<Metric.Source> metrics,
         Bootstrap bootstrap,
         int gallery,
         Provenance provenance,
         List<Note> notes) {
-    private static final int MOST_PICTURES = 10_000_000;
+    private static final int MOST_IMAGES = 10_000_000;
 
-    /// Columns of the results that are no measures.
+    /// Columns of the results that are not metrics.
     static final Set<String> RESERVED = Set.of(
             "model",
             "model_sha256",
@@ -55,27 +55,27 @@ public record EvaluationRequest(
             "picture",
             "picture_sha256");
 
-    /// Where program and request came from.
+    /// Origin of the program and of the request.
     ///
-    /// @param version of the program
-    /// @param commit of its sources
-    /// @param library version, commit and LibTorch of the native library
-    /// @param command that asked for it, as one would type it
+    /// @param version version of the program
+    /// @param commit commit of its sources
+    /// @param library version, commit and LibTorch version of the native library
+    /// @param command command line that requested the evaluation
     public record Provenance(String version, String commit, String library, String command) {}
 
-    /// A section of the report that its caller brings: a paragraph and a table, either of which may be empty.
+    /// An additional section of the report: a paragraph and a table, either of which may be empty.
     ///
-    /// @param title of the section
+    /// @param title title of the section
     /// @param paragraph plain text
-    /// @param columns of the table; empty: no table
-    /// @param rows a text for each column; the first names the row
+    /// @param columns headings of the table; empty: no table
+    /// @param rows one text per column; the first names the row
     public record Note(String title, String paragraph, List<String> columns, List<List<String>> rows) {
         public Note {
             columns = List.copyOf(columns);
             rows = rows.stream().map(List::copyOf).toList();
         }
 
-        /// Names and values.
+        /// Returns a note with a table of names and values.
         public static Note of(String title, String paragraph, Map<String, String> values) {
             List<List<String>> rows = new ArrayList<>();
             values.forEach((name, value) -> rows.add(List.of(name, value)));
@@ -83,46 +83,46 @@ public record EvaluationRequest(
         }
     }
 
-    /// A picture that every model draws.
+    /// An image that every model generates.
     ///
-    /// @param index its place among all
-    /// @param promptIndex place of its prompt
-    /// @param prompt with the negative one and the seed that are drawn
-    record Picture(int index, int promptIndex, Prompt prompt) {
+    /// @param index position among all images
+    /// @param promptIndex position of its prompt
+    /// @param prompt prompt with the negative prompt and the seed in use
+    record ImageSpec(int index, int promptIndex, Prompt prompt) {
         long seed() {
             return prompt.seed().getAsLong();
         }
     }
 
-    /// @throws IllegalArgumentException naming what is missing, twice there or out of range
+    /// @throws IllegalArgumentException naming what is missing, duplicated or out of range
     public EvaluationRequest {
         models = List.copyOf(models);
         prompts = List.copyOf(prompts);
-        measures = List.copyOf(measures);
+        metrics = List.copyOf(metrics);
         notes = List.copyOf(notes);
         require(!models.isEmpty(), "models", "at least one", "none");
         require(!prompts.isEmpty(), "prompts", "at least one", "none");
-        require(!measures.isEmpty(), "measures", "at least one", "none");
-        require(picturesPerPrompt >= 1, "pictures per prompt", "1 or more", picturesPerPrompt);
+        require(!metrics.isEmpty(), "metrics", "at least one", "none");
+        require(imagesPerPrompt >= 1, "images per prompt", "1 or more", imagesPerPrompt);
         require(
-                (long) picturesPerPrompt * prompts.size() <= MOST_PICTURES,
-                "pictures",
-                "at most " + MOST_PICTURES,
-                (long) picturesPerPrompt * prompts.size());
+                (long) imagesPerPrompt * prompts.size() <= MOST_IMAGES,
+                "images",
+                "at most " + MOST_IMAGES,
+                (long) imagesPerPrompt * prompts.size());
         require(seed >= 0 && seed < 1L << 55, "seed", "0 to 2^55 - 1", seed);
         require(gallery >= 0, "gallery", "0 or more", gallery);
         Set<String> names = new HashSet<>();
         for (EvaluatedModel model : models) {
-            require(names.add(model.name()), "models", "different names (NAME=PATH)", "twice " + model.name());
+            require(names.add(model.name()), "models", "distinct names (NAME=PATH)", "a second " + model.name());
         }
         Set<String> columns = new HashSet<>(RESERVED);
-        for (Measure.Source measure : measures) {
+        for (Metric.Source metric : metrics) {
             require(
-                    measure.name().matches("[A-Za-z0-9_-]{1,40}"),
-                    "measure",
+                    metric.name().matches("[A-Za-z0-9_-]{1,40}"),
+                    "metric",
                     "a name of 1 to 40 letters, digits, _ and -",
-                    measure.name());
-            require(columns.add(measure.name()), "measures", "different names", "twice " + measure.name());
+                    metric.name());
+            require(columns.add(metric.name()), "metrics", "distinct names", "a second " + metric.name());
         }
     }
 
@@ -132,46 +132,46 @@ public record EvaluationRequest(
         }
     }
 
-    /// The same with the sides of its pictures.
+    /// Returns the same request with these image sizes.
     EvaluationRequest withSides(int width, int height) {
         return new EvaluationRequest(
                 models,
                 prompts,
                 negativePrompt,
                 seed,
-                picturesPerPrompt,
+                imagesPerPrompt,
                 drawing.withSides(width, height),
-                measures,
+                metrics,
                 bootstrap,
                 gallery,
                 provenance,
                 notes);
     }
 
-    /// Every picture, in the order in which they are drawn.
-    List<Picture> pictures() {
-        List<Picture> pictures = new ArrayList<>();
+    /// Returns every image in the order of generation.
+    List<ImageSpec> images() {
+        List<ImageSpec> images = new ArrayList<>();
         for (int p = 0; p < prompts.size(); p++) {
             Prompt prompt = prompts.get(p);
             String negative = prompt.negative() == null ? negativePrompt : prompt.negative();
-            long first = prompt.seed().orElse(seed + (long) p * picturesPerPrompt);
-            for (int k = 0; k < (prompt.seed().isPresent() ? 1 : picturesPerPrompt); k++) {
-                Prompt drawn = new Prompt(prompt.text(), negative, OptionalLong.of(first + k), prompt.category());
-                pictures.add(new Picture(pictures.size(), p, drawn));
+            long first = prompt.seed().orElse(seed + (long) p * imagesPerPrompt);
+            for (int k = 0; k < (prompt.seed().isPresent() ? 1 : imagesPerPrompt); k++) {
+                Prompt generated = new Prompt(prompt.text(), negative, OptionalLong.of(first + k), prompt.category());
+                images.add(new ImageSpec(images.size(), p, generated));
             }
         }
-        return pictures;
+        return images;
     }
 
-    /// SHA-256 of what is drawn: texts, negative ones, categories and seeds.
+    /// Returns the SHA-256 of all prompts, negative prompts, categories and seeds.
     String promptsDigest() {
         List<Object> all = new ArrayList<>();
-        for (Picture picture : pictures()) {
+        for (ImageSpec spec : images()) {
             Map<String, Object> one = new LinkedHashMap<>();
-            one.put("prompt", picture.prompt().text());
-            one.put("negative_prompt", picture.prompt().negative());
-            one.put("category", picture.prompt().category());
-            one.put("seed", picture.seed());
+            one.put("prompt", spec.prompt().text());
+            one.put("negative_prompt", spec.prompt().negative());
+            one.put("category", spec.prompt().category());
+            one.put("seed", spec.seed());
             all.add(one);
         }
         return Digest.sha256(Json.canonical(all).getBytes(StandardCharsets.UTF_8));

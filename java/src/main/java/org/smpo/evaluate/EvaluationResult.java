@@ -4,43 +4,43 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 
-/// What an evaluation found.
+/// Results of an evaluation.
 ///
-/// @param report the page
-/// @param json every figure
-/// @param results a row for each model and picture
-/// @param drawn pictures that this run drew; the others were there
-/// @param figures of each model by each measure, all prompts first, then by category
-/// @param comparisons of each model with each before it, all prompts first, then by category
-/// @param agreements of each measure with each verdict, all models first
+/// @param report path of the HTML report
+/// @param json path of `report.json`, which has every number
+/// @param results path of `results.parquet`, with one row per model and image
+/// @param generated number of images that this run generated; earlier runs generated the others
+/// @param summaries each model by each metric: over all prompts first, then by category
+/// @param comparisons each model with each model before it: over all prompts first, then by category
+/// @param agreements each reward with each verdict: over all models first, then by model
 public record EvaluationResult(
         Path report,
         Path json,
         Path results,
-        int drawn,
-        List<Figures> figures,
+        int generated,
+        List<MetricSummary> summaries,
         List<Comparison> comparisons,
         List<Agreement> agreements) {
     public EvaluationResult {
-        figures = List.copyOf(figures);
+        summaries = List.copyOf(summaries);
         comparisons = List.copyOf(comparisons);
         agreements = List.copyOf(agreements);
     }
 
-    /// A model by a measure, over all prompts.
-    public Optional<Figures> figures(String measure, String model) {
-        return figures.stream()
+    /// Returns the summary of a model by a metric over all prompts.
+    public Optional<MetricSummary> summary(String metric, String model) {
+        return summaries.stream()
                 .filter(found -> found.category() == null
-                        && found.measure().equals(measure)
+                        && found.metric().equals(metric)
                         && found.model().equals(model))
                 .findFirst();
     }
 
-    /// A model beside one before it, over all prompts.
-    public Optional<Comparison> comparison(String measure, String model, String against) {
+    /// Returns the comparison of a model with one before it, over all prompts.
+    public Optional<Comparison> comparison(String metric, String model, String against) {
         return comparisons.stream()
                 .filter(found -> found.category() == null
-                        && found.measure().equals(measure)
+                        && found.metric().equals(metric)
                         && found.model().equals(model)
                         && found.against().equals(against))
                 .findFirst();

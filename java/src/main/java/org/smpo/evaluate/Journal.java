@@ -11,13 +11,13 @@ import java.util.OptionalDouble;
 import org.smpo.report.RunLog;
 
 /// What an evaluation has drawn and measured so far: a line for each, in a file that only grows. A line that a process
-/// left unfinished is dropped. A measured value holds for a picture of that digest only.
+/// left unfinished is dropped. A measured value holds for a image of that digest only.
 final class Journal implements Closeable {
-    private record Place(String model, int picture) {}
+    private record Place(String model, int image) {}
 
-    private record Measured(String measure, String model, int picture, String sha256) {}
+    private record Measured(String metric, String model, int image, String sha256) {}
 
-    private final Map<Place, String> drawn = new HashMap<>();
+    private final Map<Place, String> generated = new HashMap<>();
     private final Map<Measured, Double> values = new HashMap<>();
     private RunLog log;
 
@@ -47,43 +47,43 @@ final class Journal implements Closeable {
 
     private void take(Map<String, Object> event) {
         String model = (String) event.get("model");
-        int picture = ((Number) event.get("picture")).intValue();
+        int image = ((Number) event.get("picture")).intValue();
         String sha256 = (String) event.get("sha256");
         if (event.get("event").equals("drawn")) {
-            drawn.put(new Place(model, picture), sha256);
+            generated.put(new Place(model, image), sha256);
         } else {
             values.put(
-                    new Measured((String) event.get("measure"), model, picture, sha256),
+                    new Measured((String) event.get("measure"), model, image, sha256),
                     ((Number) event.get("value")).doubleValue());
         }
     }
 
-    /// The digest of a picture's file, or null when it is not drawn.
-    String drawn(String model, int picture) {
-        return drawn.get(new Place(model, picture));
+    /// The digest of a image's file, or null when it is not drawn.
+    String generated(String model, int image) {
+        return generated.get(new Place(model, image));
     }
 
-    OptionalDouble value(String measure, String model, int picture, String sha256) {
-        Double value = values.get(new Measured(measure, model, picture, sha256));
+    OptionalDouble value(String metric, String model, int image, String sha256) {
+        Double value = values.get(new Measured(metric, model, image, sha256));
         return value == null ? OptionalDouble.empty() : OptionalDouble.of(value);
     }
 
-    void draw(String model, int picture, String sha256) throws IOException {
-        append(event("drawn", model, picture, sha256));
+    void draw(String model, int image, String sha256) throws IOException {
+        append(event("drawn", model, image, sha256));
     }
 
-    void measure(String measure, String model, int picture, String sha256, double value) throws IOException {
-        Map<String, Object> event = event("measured", model, picture, sha256);
-        event.put("measure", measure);
+    void metric(String metric, String model, int image, String sha256, double value) throws IOException {
+        Map<String, Object> event = event("measured", model, image, sha256);
+        event.put("measure", metric);
         event.put("value", value);
         append(event);
     }
 
-    private static Map<String, Object> event(String what, String model, int picture, String sha256) {
+    private static Map<String, Object> event(String what, String model, int image, String sha256) {
         Map<String, Object> event = new LinkedHashMap<>();
         event.put("event", what);
         event.put("model", model);
-        event.put("picture", picture);
+        event.put("picture", image);
         event.put("sha256", sha256);
         return event;
     }

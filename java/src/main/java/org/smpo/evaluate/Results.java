@@ -10,27 +10,27 @@ import java.util.stream.IntStream;
 /// Everything that was measured, and the statistics of it. The arrays are shared, not copied.
 final class Results {
     private final EvaluationRequest request;
-    private final List<EvaluationRequest.Picture> pictures;
+    private final List<EvaluationRequest.ImageSpec> images;
     private final List<String> modelDigests;
     private final String[][] files;
     private final String[][] digests;
     private final double[][][] values;
 
     /// @param request what was asked for
-    /// @param pictures that every model drew
+    /// @param images that every model drew
     /// @param modelDigests one for each model
-    /// @param files by model and picture: the picture's place in the folder
-    /// @param digests by model and picture
-    /// @param values by measure, model and picture
+    /// @param files by model and image: the image's place in the folder
+    /// @param digests by model and image
+    /// @param values by metric, model and image
     Results(
             EvaluationRequest request,
-            List<EvaluationRequest.Picture> pictures,
+            List<EvaluationRequest.ImageSpec> images,
             List<String> modelDigests,
             String[][] files,
             String[][] digests,
             double[][][] values) {
         this.request = request;
-        this.pictures = pictures;
+        this.images = images;
         this.modelDigests = modelDigests;
         this.files = files;
         this.digests = digests;
@@ -41,53 +41,53 @@ final class Results {
         return request;
     }
 
-    List<EvaluationRequest.Picture> pictures() {
-        return pictures;
+    List<EvaluationRequest.ImageSpec> images() {
+        return images;
     }
 
     List<String> modelDigests() {
         return modelDigests;
     }
 
-    /// Where a picture stands in the folder.
-    String file(int model, int picture) {
-        return files[model][picture];
+    /// Where a image stands in the folder.
+    String file(int model, int spec) {
+        return files[model][spec];
     }
 
-    /// SHA-256 of a picture's file.
-    String digest(int model, int picture) {
-        return digests[model][picture];
+    /// SHA-256 of a image's file.
+    String digest(int model, int spec) {
+        return digests[model][spec];
     }
 
-    double value(int measure, int model, int picture) {
-        return values[measure][model][picture];
+    double value(int metric, int model, int spec) {
+        return values[metric][model][spec];
     }
 
-    /// Of all pictures of a model.
-    double[] values(int measure, int model) {
-        return values[measure][model];
+    /// Of all images of a model.
+    double[] values(int metric, int model) {
+        return values[metric][model];
     }
 
     /// Categories in the order of their first prompt; prompts without one are in none.
     Set<String> categories() {
         Set<String> categories = new LinkedHashSet<>();
-        for (EvaluationRequest.Picture picture : pictures) {
-            if (picture.prompt().category() != null) {
-                categories.add(picture.prompt().category());
+        for (EvaluationRequest.ImageSpec spec : images) {
+            if (spec.prompt().category() != null) {
+                categories.add(spec.prompt().category());
             }
         }
         return categories;
     }
 
     private int[] where(String category) {
-        return IntStream.range(0, pictures.size())
+        return IntStream.range(0, images.size())
                 .filter(i -> category == null
-                        || category.equals(pictures.get(i).prompt().category()))
+                        || category.equals(images.get(i).prompt().category()))
                 .toArray();
     }
 
     private int[] prompts(int[] where) {
-        return Arrays.stream(where).map(i -> pictures.get(i).promptIndex()).toArray();
+        return Arrays.stream(where).map(i -> images.get(i).promptIndex()).toArray();
     }
 
     private static double[] pick(double[] values, int[] where) {
@@ -101,15 +101,15 @@ final class Results {
         return parts;
     }
 
-    List<Figures> figures() {
-        List<Figures> all = new ArrayList<>();
+    List<MetricSummary> summaries() {
+        List<MetricSummary> all = new ArrayList<>();
         for (String category : parts()) {
             int[] where = where(category);
             int[] prompts = prompts(where);
-            for (int m = 0; m < request.measures().size(); m++) {
+            for (int m = 0; m < request.metrics().size(); m++) {
                 for (int i = 0; i < request.models().size(); i++) {
-                    all.add(Figures.of(
-                            request.measures().get(m).name(),
+                    all.add(MetricSummary.of(
+                            request.metrics().get(m).name(),
                             request.models().get(i).name(),
                             category,
                             pick(values[m][i], where),
@@ -127,13 +127,13 @@ final class Results {
         for (String category : parts()) {
             int[] where = where(category);
             int[] prompts = prompts(where);
-            for (int m = 0; m < request.measures().size(); m++) {
+            for (int m = 0; m < request.metrics().size(); m++) {
                 for (int against = 0;
                         against < (category == null ? request.models().size() : 1);
                         against++) {
                     for (int i = against + 1; i < request.models().size(); i++) {
                         all.add(Comparison.of(
-                                request.measures().get(m).name(),
+                                request.metrics().get(m).name(),
                                 request.models().get(i).name(),
                                 request.models().get(against).name(),
                                 category,
@@ -150,10 +150,10 @@ final class Results {
 
     List<Agreement> agreements() {
         List<Agreement> all = new ArrayList<>();
-        for (int judge = 0; judge < request.measures().size(); judge++) {
-            for (int m = 0; m < request.measures().size(); m++) {
-                if (request.measures().get(judge).isVerdict()
-                        && !request.measures().get(m).isVerdict()) {
+        for (int judge = 0; judge < request.metrics().size(); judge++) {
+            for (int m = 0; m < request.metrics().size(); m++) {
+                if (request.metrics().get(judge).isVerdict()
+                        && !request.metrics().get(m).isVerdict()) {
                     all.add(agreement(
                             m,
                             judge,
@@ -170,15 +170,15 @@ final class Results {
         return all;
     }
 
-    private Agreement agreement(int measure, int judge, String name, int[] models) {
+    private Agreement agreement(int metric, int judge, String name, int[] models) {
         int[] all = where(null);
         int[] prompts = prompts(all);
         return Agreement.of(
-                request.measures().get(measure).name(),
-                request.measures().get(judge).name(),
+                request.metrics().get(metric).name(),
+                request.metrics().get(judge).name(),
                 name,
                 Arrays.stream(models)
-                        .mapToObj(i -> values[measure][i])
+                        .mapToObj(i -> values[metric][i])
                         .flatMapToDouble(Arrays::stream)
                         .toArray(),
                 Arrays.stream(models)

@@ -16,8 +16,8 @@ import org.duckdb.DuckDBAppender;
 import org.duckdb.DuckDBConnection;
 import org.smpo.io.AtomicFiles;
 
-/// `results.parquet`: a row for each model and picture, models in their order, pictures in theirs; a column for each
-/// measure. Equal results make equal bytes.
+/// `results.parquet`: a row for each model and image, models in their order, images in theirs; a column for each
+/// metric. Equal results make equal bytes.
 final class ResultsFile {
     private ResultsFile() {}
 
@@ -30,12 +30,12 @@ final class ResultsFile {
                 Map.of("threads", "1", "autoinstall_known_extensions", "false", "autoload_known_extensions", "false"));
         try (Connection connection = DriverManager.getConnection("jdbc:duckdb:", options);
                 Statement statement = connection.createStatement()) {
-            String measures = results.request().measures().stream()
-                    .map(measure -> ", \"" + measure.name() + "\" DOUBLE")
+            String metrics = results.request().metrics().stream()
+                    .map(metric -> ", \"" + metric.name() + "\" DOUBLE")
                     .collect(Collectors.joining());
             statement.execute("CREATE TABLE results(model VARCHAR, model_sha256 VARCHAR, prompt_index BIGINT,"
                     + " prompt VARCHAR, negative_prompt VARCHAR, category VARCHAR, seed BIGINT, picture VARCHAR,"
-                    + " picture_sha256 VARCHAR" + measures + ")");
+                    + " picture_sha256 VARCHAR" + metrics + ")");
             append(connection, results);
             String pairs = metadata.entrySet().stream()
                     .map(entry -> quoted(entry.getKey()) + ": " + quoted(entry.getValue()))
@@ -54,20 +54,20 @@ final class ResultsFile {
         try (DuckDBAppender appender =
                 connection.unwrap(DuckDBConnection.class).createAppender(DuckDBConnection.DEFAULT_SCHEMA, "results")) {
             for (int model = 0; model < results.request().models().size(); model++) {
-                for (EvaluationRequest.Picture picture : results.pictures()) {
-                    int at = picture.index();
+                for (EvaluationRequest.ImageSpec spec : results.images()) {
+                    int at = spec.index();
                     appender.beginRow();
                     appender.append(results.request().models().get(model).name());
                     appender.append(results.modelDigests().get(model));
-                    appender.append((long) picture.promptIndex());
-                    appender.append(picture.prompt().text());
-                    text(appender, picture.prompt().negative());
-                    text(appender, picture.prompt().category());
-                    appender.append(picture.seed());
+                    appender.append((long) spec.promptIndex());
+                    appender.append(spec.prompt().text());
+                    text(appender, spec.prompt().negative());
+                    text(appender, spec.prompt().category());
+                    appender.append(spec.seed());
                     appender.append(results.file(model, at));
                     appender.append(results.digest(model, at));
-                    for (int measure = 0; measure < results.request().measures().size(); measure++) {
-                        appender.append(results.value(measure, model, at));
+                    for (int metric = 0; metric < results.request().metrics().size(); metric++) {
+                        appender.append(results.value(metric, model, at));
                     }
                     appender.endRow();
                 }

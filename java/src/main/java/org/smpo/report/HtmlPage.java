@@ -11,17 +11,16 @@ import java.util.Properties;
 import java.util.function.Consumer;
 import tools.jackson.databind.json.JsonMapper;
 
-/// One HTML file that needs nothing else: style, scripts, numbers and pictures are in it, and it asks the network for
-/// nothing.
+/// A self-contained HTML file: styles, scripts, data and images are inline, and the page makes no network request.
 ///
-/// Every text is escaped; there is no way to hand it markup. It reads on a telephone, in light and dark, by keyboard
-/// and by ear: charts have a description and a table, pictures have words. Equal contents make equal bytes. Not for
-/// several threads.
+/// All text is escaped; markup cannot be passed in. The page works on a telephone, in light and dark mode, by keyboard
+/// and with a screen reader: charts have a description and a table, images have alternative text. Equal contents
+/// produce equal bytes. Not thread-safe.
 public final class HtmlPage {
     private static final JsonMapper JSON = JsonMapper.builder().build();
     private static final String CHART_JS = "META-INF/maven/org.webjars.npm/chart.js/pom.properties";
 
-    /// Pixels between pictures, and around a strip of them.
+    /// Pixels between images and around a strip.
     private static final int GAP = 13;
 
     private final String title;
@@ -30,41 +29,44 @@ public final class HtmlPage {
     private final StringBuilder body = new StringBuilder();
     private int charts;
 
-    /// @param title of the page
-    /// @param lead what it is, in a sentence or two below the title
+    /// Creates an empty page.
+    ///
+    /// @param title title of the page
+    /// @param lead one or two sentences below the title
     public HtmlPage(String title, String lead) {
         this.title = title;
         this.lead = lead;
     }
 
-    /// A picture.
+    /// An image with notes below it.
     ///
-    /// @param base64 the bytes of its PNG file
-    /// @param words what it is, for who does not see it
-    /// @param width in pixels
-    /// @param height likewise
-    /// @param notes below it, a line each
-    public record Picture(String base64, String words, int width, int height, List<String> notes) {
-        public Picture {
+    /// @param base64 PNG file, base64-encoded
+    /// @param words alternative text
+    /// @param width width on the page in pixels
+    /// @param height height on the page in pixels
+    /// @param notes lines below the image
+    public record Image(String base64, String words, int width, int height, List<String> notes) {
+        public Image {
             notes = List.copyOf(notes);
         }
 
-        /// The picture of a PNG file.
-        public static Picture of(byte[] png, String words, int width, int height, List<String> notes) {
-            return new Picture(Base64.getEncoder().encodeToString(png), words, width, height, notes);
+        /// Returns an image from the bytes of a PNG file.
+        public static Image of(byte[] png, String words, int width, int height, List<String> notes) {
+            return new Image(Base64.getEncoder().encodeToString(png), words, width, height, notes);
         }
     }
 
-    /// Pictures side by side.
+    /// Images side by side.
     ///
-    /// @param caption above them
-    public record Strip(String caption, List<Picture> pictures) {
+    /// @param caption text above the images
+    /// @param images images from left to right
+    public record Strip(String caption, List<Image> images) {
         public Strip {
-            pictures = List.copyOf(pictures);
+            images = List.copyOf(images);
         }
     }
 
-    /// Adds a section; the page's head links to it.
+    /// Adds a section with an entry in the page's navigation.
     public void section(String heading, Consumer<Section> content) {
         headings.add(heading);
         String id = "s" + headings.size();
@@ -74,34 +76,35 @@ public final class HtmlPage {
         body.append("</section>\n");
     }
 
-    /// What stands in a section, in order.
+    /// Content of a section, in order.
     public final class Section {
         private Section() {}
 
-        /// A heading within the section.
+        /// Adds a heading within the section.
         public Section heading(String text) {
             body.append("<h3>").append(escape(text)).append("</h3>\n");
             return this;
         }
 
-        /// A paragraph.
+        /// Adds a paragraph.
         public Section text(String text) {
             body.append("<p>").append(escape(text)).append("</p>\n");
             return this;
         }
 
-        /// A paragraph that catches the eye.
+        /// Adds a highlighted paragraph.
         public Section finding(String text) {
             body.append("<p class=\"finding\">").append(escape(text)).append("</p>\n");
             return this;
         }
 
+        /// Adds a table.
         public Section table(HtmlTable table) {
             write(table);
             return this;
         }
 
-        /// Charts beside one another where there is room.
+        /// Adds charts, side by side where there is room.
         public Section charts(List<Chart> all) {
             body.append("<div class=\"charts\">\n");
             all.forEach(this::write);
@@ -109,11 +112,11 @@ public final class HtmlPage {
             return this;
         }
 
-        /// Pictures, a strip each.
+        /// Adds strips of images.
         public Section gallery(List<Strip> strips) {
             int widest = strips.stream()
-                    .mapToInt(strip -> strip.pictures().stream()
-                            .mapToInt(picture -> picture.width() + GAP)
+                    .mapToInt(strip -> strip.images().stream()
+                            .mapToInt(image -> image.width() + GAP)
                             .sum())
                     .max()
                     .orElse(0);
@@ -125,7 +128,7 @@ public final class HtmlPage {
             return this;
         }
 
-        /// Text as it is, such as a recipe or a command.
+        /// Adds preformatted text, such as a recipe or a command.
         public Section code(String label, String text) {
             body.append("<pre tabindex=\"0\" role=\"region\" aria-label=\"")
                     .append(escape(label))
@@ -135,7 +138,7 @@ public final class HtmlPage {
             return this;
         }
 
-        /// Content that is folded until somebody asks for it.
+        /// Adds content that is collapsed until a reader opens it.
         public Section folded(String summary, Consumer<Section> content) {
             body.append("<details><summary>").append(escape(summary)).append("</summary>\n");
             content.accept(this);
@@ -174,7 +177,7 @@ public final class HtmlPage {
         private void write(Chart chart) {
             String id = "c" + ++charts;
             boolean bars = chart.kind() == Chart.Kind.SHARES;
-            // A bar needs its room, however many there are.
+            // Each bar needs the same height, however many there are.
             double height = bars ? 5.5 + 2.1 * chart.labels().size() : 17;
             body.append("<figure class=\"chart\"><figcaption><b>")
                     .append(escape(chart.title()))
@@ -190,7 +193,7 @@ public final class HtmlPage {
                     .append(id)
                     .append("\">")
                     .append(script(JSON.writeValueAsString(chart.json())))
-                    .append("</script>\n<details><summary>The numbers</summary>\n");
+                    .append("</script>\n<details><summary>Data</summary>\n");
             write(chart.table());
             body.append("</details></figure>\n");
         }
@@ -199,19 +202,19 @@ public final class HtmlPage {
             body.append("<figure class=\"strip\"><figcaption>")
                     .append(escape(strip.caption()))
                     .append("</figcaption><div>\n");
-            for (Picture picture : strip.pictures()) {
+            for (Image image : strip.images()) {
                 body.append("<div class=\"picture\" style=\"width:")
-                        .append(picture.width())
+                        .append(image.width())
                         .append("px\"><img src=\"data:image/png;base64,")
-                        .append(escape(picture.base64()))
+                        .append(escape(image.base64()))
                         .append("\" alt=\"")
-                        .append(escape(picture.words()))
+                        .append(escape(image.words()))
                         .append("\" width=\"")
-                        .append(picture.width())
+                        .append(image.width())
                         .append("\" height=\"")
-                        .append(picture.height())
+                        .append(image.height())
                         .append("\">");
-                picture.notes()
+                image.notes()
                         .forEach(note ->
                                 body.append("<span>").append(escape(note)).append("</span>"));
                 body.append("</div>\n");
@@ -220,19 +223,19 @@ public final class HtmlPage {
         }
     }
 
-    /// The file.
+    /// Returns the file.
     public String html() {
         StringBuilder html =
                 new StringBuilder("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         html.append("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
         html.append("<meta name=\"color-scheme\" content=\"light dark\">\n");
-        // Nothing is fetched, whatever stands in it.
+        // The browser fetches nothing, whatever the page contains.
         html.append("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; ");
         html.append("style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n");
         html.append("<title>").append(escape(title)).append("</title>\n");
         html.append("<link rel=\"icon\" href=\"data:,\">\n");
         html.append("<style>\n").append(resource("page.css")).append("</style>\n</head>\n<body>\n");
-        html.append("<a class=\"skip\" href=\"#main\">To the content</a>\n<header>\n<h1>");
+        html.append("<a class=\"skip\" href=\"#main\">Skip to content</a>\n<header>\n<h1>");
         html.append(escape(title)).append("</h1>\n<p class=\"lead\">").append(escape(lead));
         html.append("</p>\n<nav aria-label=\"Sections\"><ul>\n");
         for (int i = 0; i < headings.size(); i++) {
@@ -247,7 +250,7 @@ public final class HtmlPage {
         return html.append("</body>\n</html>\n").toString();
     }
 
-    /// Text as HTML, in an element or in an attribute's quotes. What no HTML file may hold becomes U+FFFD.
+    /// Escapes text for an element or a quoted attribute. Characters that HTML forbids become U+FFFD.
     static String escape(String text) {
         StringBuilder out = new StringBuilder(text.length());
         for (int i = 0; i < text.length(); i++) {
@@ -273,8 +276,8 @@ public final class HtmlPage {
         return out.toString();
     }
 
-    /// JSON within a script element: no `<` stands in it, so no text can end the element or begin a comment. A
-    /// surrogate without its other half has no form in UTF-8.
+    /// Escapes JSON for a script element. Without `<`, no text can end the element or begin a comment; an unpaired
+    /// surrogate has no UTF-8 encoding.
     static String script(String json) {
         StringBuilder out = new StringBuilder(json.length());
         for (int i = 0; i < json.length(); i++) {
@@ -293,13 +296,13 @@ public final class HtmlPage {
         return out.toString();
     }
 
-    /// Chart.js as its WebJar has it, without the last line, which makes developer tools ask for another file.
+    /// Returns Chart.js from its WebJar, without the source map comment, which makes developer tools request a file.
     private static String chartLibrary() {
         Properties jar = new Properties();
         ClassLoader loader = HtmlPage.class.getClassLoader();
         try (InputStream in = loader.getResourceAsStream(CHART_JS)) {
             if (in == null) {
-                throw new IllegalStateException("Chart.js is not on the class path: lib/chart.js-*.jar belongs to it");
+                throw new IllegalStateException("Chart.js is not on the class path: add lib/chart.js-*.jar");
             }
             jar.load(in);
         } catch (IOException e) {
@@ -309,7 +312,7 @@ public final class HtmlPage {
         String source = text(loader.getResourceAsStream(path), path);
         String inlined = source.replaceAll("(?m)^//# sourceMappingURL=.*$", "");
         if (inlined.toLowerCase(java.util.Locale.ROOT).contains("</script")) {
-            throw new IllegalStateException(path + ": holds the end of a script element and cannot be inlined");
+            throw new IllegalStateException(path + ": contains the end of a script element and cannot be inlined");
         }
         return inlined;
     }

@@ -9,7 +9,7 @@ import java.time.InstantSource;
 import java.util.Map;
 import java.util.zip.CRC32C;
 
-/// An event file that TensorBoard reads: scalars, pictures and text by tag and step.
+/// An event file that TensorBoard reads: scalars, images and text by tag and step.
 ///
 /// The file is a row of records, each a length, a masked CRC32C of the length, the bytes of an `Event`
 /// message and a masked CRC32C of these (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`).
@@ -103,7 +103,7 @@ public final class TensorBoard implements Closeable {
         append(event(step).message(SUMMARY, summary));
     }
 
-    /// A picture of one step.
+    /// An image of one step.
     ///
     /// @param tag such as `samples/a cat (0)`
     /// @param png the bytes of a PNG file of three channels

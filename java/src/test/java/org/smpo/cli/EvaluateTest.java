@@ -196,7 +196,7 @@ final class EvaluateTest {
         assertWrong("--limit: expected 1 or more, got 0", with(checked, "--limit", 0));
         assertWrong("pictures per prompt: expected 1 or more, got 0", with(checked, "--pictures", 0));
         assertWrong("reward x: " + temporary.resolve("no"), with(evaluate, "--reward", "x=" + temporary.resolve("no")));
-        assertWrong("twice model", "evaluate", model, model, "--prompts", texts, "--checker", "--out", out);
+        assertWrong("a second model", "evaluate", model, model, "--prompts", texts, "--checker", "--out", out);
         assertWrong(
                 "MODEL: " + temporary.resolve("no") + ": expected a folder or a file, found nothing",
                 "evaluate",

@@ -26,13 +26,13 @@ final class Browser {
         this.scratch = scratch;
     }
 
-    /// What a page is like.
+    /// Observations of a page.
     ///
-    /// @param console errors and warnings, as the browser logs them
-    /// @param charts canvases
-    /// @param drawn of them with anything on them
-    /// @param overflow pixels by which the page is wider than its frame
-    /// @param fetched addresses that the page asked for
+    /// @param console errors and warnings that the browser logs
+    /// @param charts number of canvases
+    /// @param drawn canvases that are not blank
+    /// @param overflow number of pixels by which the page is wider than its frame
+    /// @param fetched number of addresses that the page requested
     record Look(List<String> console, int charts, int drawn, int overflow, int fetched) {}
 
     static Optional<Browser> find(Path scratch) {

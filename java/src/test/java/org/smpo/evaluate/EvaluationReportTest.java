@@ -70,9 +70,9 @@ final class EvaluationReportTest {
                         plain.prompts(),
                         plain.negativePrompt(),
                         plain.seed(),
-                        plain.picturesPerPrompt(),
+                        plain.imagesPerPrompt(),
                         plain.drawing(),
-                        plain.measures(),
+                        plain.metrics(),
                         plain.bootstrap(),
                         plain.gallery(),
                         new EvaluationRequest.Provenance("1", "abc", "library", "smpo evaluate '" + EVIL + "'"),
@@ -81,15 +81,15 @@ final class EvaluationReportTest {
                 TinyEvaluation.display());
     }
 
-    /// What is shown elsewhere: names are text there too, and the strip has the pictures themselves.
+    /// What is shown elsewhere: names are text there too, and the strip has the images themselves.
     @Test
     void anExcerptHasTableChartAndStrip() throws IOException {
         Path folder = evaluate().report().getParent();
         String table = Files.readString(folder.resolve(EvaluationExcerpt.TABLE));
         assertThat(table)
                 .contains(
-                        "| model | red | difference | wins, % |",
-                        "| base | ", "3 prompts, 6 pictures", "guidance scale")
+                        "| model | red | difference | win rate, % |",
+                        "| base | ", "3 prompts and 6 images", "guidance scale")
                 .doesNotContain(EVIL);
         String chart = Files.readString(folder.resolve(EvaluationExcerpt.CHART));
         assertThat(chart).doesNotContain(EVIL).contains("difference from base", "</svg>");
@@ -116,10 +116,10 @@ final class EvaluationReportTest {
                 "Summary",
                 "Distributions",
                 "Categories",
-                "How good the rewards are",
+                "Reward quality",
                 "Training",
-                "Pictures",
-                "How to repeat it")) {
+                "Images",
+                "How to reproduce this")) {
             assertThat(html.contains(">" + heading + "</h2>")).as(heading).isTrue();
         }
         for (String part : List.of(
@@ -130,7 +130,7 @@ final class EvaluationReportTest {
                 "largest losses by",
                 ">Random<",
                 "commit abc",
-                "The others among themselves.",
+                "Comparisons without base.",
                 "Margins by timestep",
                 "seed: 7",
                 "data:image/png;base64,")) {

@@ -45,7 +45,7 @@ final class EvaluationTest {
                 EvaluatedModel.of("tuned", TinyEvaluation.writeOther(temporary.resolve("b"), 0.15)));
     }
 
-    private static List<Measure.Source> measures() {
+    private static List<Metric.Source> metrics() {
         return List.of(TinyEvaluation.Red.reward(), TinyEvaluation.Red.verdict(0.5));
     }
 
@@ -56,9 +56,9 @@ final class EvaluationTest {
     @Test
     void whatIsWrittenIsWhatWasDrawnAndMeasured() throws IOException, SQLException {
         List<EvaluatedModel> models = two();
-        EvaluationResult result = run(TinyEvaluation.request(models, PROMPTS, measures()), "out");
-        assertThat(result.drawn()).isEqualTo(10);
-        // The second prompt brings its seed and has one picture.
+        EvaluationResult result = run(TinyEvaluation.request(models, PROMPTS, metrics()), "out");
+        assertThat(result.generated()).isEqualTo(10);
+        // The second prompt brings its seed and has one image.
         long[] seeds = {5, 6, 77, 9, 10};
         String[] texts = {"a cat", "a cat", "a dog", "a red house", "a red house"};
         List<Double> base = new ArrayList<>();
@@ -85,7 +85,7 @@ final class EvaluationTest {
             }
             assertThat(rows.next()).isFalse();
         }
-        assertThat(result.figures("red", "base").orElseThrow().mean().estimate())
+        assertThat(result.summary("red", "base").orElseThrow().mean().estimate())
                 .isEqualTo(base.stream().mapToDouble(Double::doubleValue).sum() / 5);
         assertThat(result.comparison("red", "tuned", "base").orElseThrow().ties())
                 .isZero();
@@ -96,10 +96,10 @@ final class EvaluationTest {
         assertThat(json.string("command")).isEqualTo("smpo evaluate ...");
     }
 
-    /// The picture is the one that `smpo generate` makes: same code, same noise; company changes roundings only.
+    /// The image is the one that `smpo generate` makes: same code, same noise; company changes roundings only.
     @Test
     void picturesAreThoseOfGenerate() throws IOException {
-        EvaluationResult result = run(TinyEvaluation.request(two(), PROMPTS, measures()), "out");
+        EvaluationResult result = run(TinyEvaluation.request(two(), PROMPTS, metrics()), "out");
         assertThat(result.report()).exists();
         try (TextToImage model = TextToImage.open(temporary.resolve("a"), "cpu", Precision.FP32, 1)) {
             RgbImage alone = model.generate(new ImageRequest(
@@ -141,30 +141,30 @@ final class EvaluationTest {
         Path model = TinyModels.writeTrainable(temporary.resolve("a"));
         EvaluationResult result = run(
                 TinyEvaluation.request(
-                        List.of(EvaluatedModel.of("one", model), EvaluatedModel.of("two", model)), PROMPTS, measures()),
+                        List.of(EvaluatedModel.of("one", model), EvaluatedModel.of("two", model)), PROMPTS, metrics()),
                 "out");
         assertThat(result.comparisons()).hasSize(4);
         for (Comparison found : result.comparisons()) {
             assertThat(found.winRate()).isEqualTo(new Interval(0.5, 0.5, 0.5));
             assertThat(found.meanDifference()).isEqualTo(new Interval(0, 0, 0));
             assertThat(found.medianDifference()).isEqualTo(new Interval(0, 0, 0));
-            assertThat(found.ties()).isEqualTo(found.pictures());
+            assertThat(found.ties()).isEqualTo(found.images());
         }
-        assertThat(Files.readString(result.report())).contains("They are equal in every picture.");
+        assertThat(Files.readString(result.report())).contains("All images score the same.");
         // What makes them differ makes the figures differ.
-        EvaluationResult other = run(TinyEvaluation.request(two(), PROMPTS, measures()), "other");
+        EvaluationResult other = run(TinyEvaluation.request(two(), PROMPTS, metrics()), "other");
         assertThat(other.comparison("red", "tuned", "base").orElseThrow().meanDifference())
                 .isNotEqualTo(new Interval(0, 0, 0));
     }
 
     @Test
     void whatIsMissingOrDamagedIsMadeAgainTheSame() throws IOException {
-        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, measures());
+        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, metrics());
         run(request, "out");
         Path out = temporary.resolve("out");
         Map<String, String> whole = TinyEvaluation.left(out);
         assertThat(whole).hasSize(17);
-        assertThat(run(request, "out").drawn()).isZero();
+        assertThat(run(request, "out").generated()).isZero();
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 
         Path first = out.resolve("pictures/0-base/00000-5.png");
@@ -172,12 +172,12 @@ final class EvaluationTest {
         Files.delete(first);
         Files.delete(out.resolve("report.html"));
         Files.delete(out.resolve("results.parquet"));
-        assertThat(run(request, "out").drawn()).isEqualTo(1);
+        assertThat(run(request, "out").generated()).isEqualTo(1);
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 
-        // A picture that somebody put there is not taken for one that was drawn.
+        // A image that somebody put there is not taken for one that was drawn.
         Files.copy(first, second, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
-        assertThat(run(request, "out").drawn()).isEqualTo(1);
+        assertThat(run(request, "out").generated()).isEqualTo(1);
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 
         // Killed in the middle of a line of the journal, and before: the rest is drawn and measured again.
@@ -198,15 +198,15 @@ final class EvaluationTest {
         for (int i = 0; i < 6; i++) {
             many.add(Prompt.of("a cat " + i));
         }
-        Measure.Source broken = new TinyEvaluation.Red("red", Double.NaN, 13);
+        Metric.Source broken = new TinyEvaluation.Red("red", Double.NaN, 13);
         assertThatThrownBy(() -> run(TinyEvaluation.request(models, many, List.of(broken)), "out"))
                 .hasMessage("the measure broke");
         List<String> lines = Files.readAllLines(temporary.resolve("out/journal.jsonl"));
         assertThat(lines.stream().filter(line -> line.contains("\"drawn\""))).hasSize(24);
-        // Twelve pictures of a model are a batch of eight and one of four: the ninth to the twelfth were the last.
+        // Twelve images of a model are a batch of eight and one of four: the ninth to the twelfth were the last.
         assertThat(lines.stream().filter(line -> line.contains("\"measured\""))).hasSize(12);
         EvaluationRequest sound = TinyEvaluation.request(models, many, List.of(TinyEvaluation.Red.reward()));
-        assertThat(run(sound, "out").drawn()).isZero();
+        assertThat(run(sound, "out").generated()).isZero();
         run(sound, "whole");
         assertThat(TinyEvaluation.left(temporary.resolve("out")))
                 .isEqualTo(TinyEvaluation.left(temporary.resolve("whole")));
@@ -215,25 +215,25 @@ final class EvaluationTest {
     @Test
     void anotherEvaluationIsNotMixedIn() throws IOException {
         List<EvaluatedModel> models = two();
-        EvaluationRequest request = TinyEvaluation.request(models, PROMPTS, measures());
+        EvaluationRequest request = TinyEvaluation.request(models, PROMPTS, metrics());
         run(request, "out");
         Map<String, String> before = TinyEvaluation.left(temporary.resolve("out"));
-        assertRefused(TinyEvaluation.request(models, PROMPTS.subList(0, 2), measures()), "pictures_per_model");
+        assertRefused(TinyEvaluation.request(models, PROMPTS.subList(0, 2), metrics()), "pictures_per_model");
         assertRefused(
                 TinyEvaluation.request(
-                        models, List.of(PROMPTS.get(0), PROMPTS.get(1), Prompt.of("a blue house")), measures()),
+                        models, List.of(PROMPTS.get(0), PROMPTS.get(1), Prompt.of("a blue house")), metrics()),
                 "prompts_sha256");
-        assertRefused(TinyEvaluation.request(List.of(models.get(0)), PROMPTS, measures()), "another number of models");
+        assertRefused(TinyEvaluation.request(List.of(models.get(0)), PROMPTS, metrics()), "another number of models");
         assertRefused(
                 TinyEvaluation.request(
                         List.of(
                                 models.get(0),
                                 EvaluatedModel.of("tuned", models.get(0).path())),
                         PROMPTS,
-                        measures()),
+                        metrics()),
                 "models[2].sha256");
         assertRefused(
-                TinyEvaluation.request(models, PROMPTS, List.of(measures().get(0), TinyEvaluation.Red.verdict(0.4))),
+                TinyEvaluation.request(models, PROMPTS, List.of(metrics().get(0), TinyEvaluation.Red.verdict(0.4))),
                 "measures[2].sha256");
         Drawing drawing = new Drawing(16, 16, 3, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
         assertRefused(with(request, drawing, TinyEvaluation.PROVENANCE), "drawing.steps (2, now 3)");
@@ -244,7 +244,7 @@ final class EvaluationTest {
                 request,
                 request.drawing(),
                 new EvaluationRequest.Provenance("1", "def", "library 1", "smpo evaluate ..."));
-        assertThat(run(later, "out").drawn()).isZero();
+        assertThat(run(later, "out").generated()).isZero();
         assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
         Files.delete(temporary.resolve("out/pictures/0-base/00000-5.png"));
         assertRefused(later, "unfinished and was begun by another commit (abc, now def)");
@@ -257,9 +257,9 @@ final class EvaluationTest {
                 request.prompts(),
                 null,
                 request.seed(),
-                request.picturesPerPrompt(),
+                request.imagesPerPrompt(),
                 drawing,
-                request.measures(),
+                request.metrics(),
                 request.bootstrap(),
                 request.gallery(),
                 provenance,
@@ -275,7 +275,7 @@ final class EvaluationTest {
     @Test
     void requestsThatCannotBeFulfilledAreRefused() throws IOException {
         List<EvaluatedModel> models = two();
-        List<Measure.Source> checker = List.of(Measures.checker());
+        List<Metric.Source> checker = List.of(Metrics.checker());
         assertThatThrownBy(() -> run(TinyEvaluation.request(models, PROMPTS, checker), "out"))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("64x64 only, and these would be 16x16");
@@ -287,27 +287,27 @@ final class EvaluationTest {
                 .hasMessageContaining("prompt 1 is none", "three red circles", "leave it out");
         assertThatThrownBy(() -> run(
                         with(
-                                TinyEvaluation.request(models, PROMPTS, measures()),
+                                TinyEvaluation.request(models, PROMPTS, metrics()),
                                 Drawing.standard().withSides(20, 16),
                                 TinyEvaluation.PROVENANCE),
                         "out"))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("base: expected sides that are multiples of 8, got 20x16");
         assertThat(temporary.resolve("out")).doesNotExist();
-        assertThatThrownBy(() -> TinyEvaluation.request(List.of(models.get(0), models.get(0)), PROMPTS, measures()))
-                .hasMessageContaining("different names (NAME=PATH), got twice base");
+        assertThatThrownBy(() -> TinyEvaluation.request(List.of(models.get(0), models.get(0)), PROMPTS, metrics()))
+                .hasMessageContaining("distinct names (NAME=PATH), got a second base");
         assertThatThrownBy(() -> TinyEvaluation.request(models, PROMPTS, List.of()))
-                .hasMessageContaining("measures: expected at least one");
+                .hasMessageContaining("metrics: expected at least one");
         assertThatThrownBy(() -> TinyEvaluation.request(
                         models, PROMPTS, List.of(new TinyEvaluation.Red("seed", Double.NaN, -1))))
-                .hasMessageContaining("twice seed");
-        assertThatThrownBy(() -> Measures.clip("r", temporary.resolve("none"), temporary))
+                .hasMessageContaining("a second seed");
+        assertThatThrownBy(() -> Metrics.clip("r", temporary.resolve("none"), temporary))
                 .hasMessageContaining("reward r", "found nothing");
     }
 
     @Test
     void theFolderIsOursAloneAndOneProcessHasIt() throws IOException {
-        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, measures());
+        EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, metrics());
         Path foreign = Files.createDirectories(temporary.resolve("foreign"));
         Files.writeString(foreign.resolve("thesis.txt"), "precious");
         assertThatThrownBy(() -> run(request, "foreign")).hasMessageContaining("found other files");
@@ -318,7 +318,7 @@ final class EvaluationTest {
             assertThat(held.root()).exists();
             assertThatThrownBy(() -> run(request, "out")).hasMessageContaining("another process evaluates");
         }
-        assertThat(run(request, "out").drawn()).isEqualTo(10);
+        assertThat(run(request, "out").generated()).isEqualTo(10);
     }
 
     /// The digest of a model is of what it does: how its weights lie in files is no matter, a config is.

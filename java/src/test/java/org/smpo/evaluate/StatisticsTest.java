@@ -21,9 +21,9 @@ final class StatisticsTest {
 
     @Test
     void figuresOfASampleByHand() {
-        Sample sample = new Sample(new double[] {1, -1, 0, 2}, new int[] {7, 7, 9, 9});
+        ClusteredSample sample = new ClusteredSample(new double[] {1, -1, 0, 2}, new int[] {7, 7, 9, 9});
         assertThat(sample.prompts()).isEqualTo(2);
-        assertThat(sample.pictures()).isEqualTo(4);
+        assertThat(sample.images()).isEqualTo(4);
         assertThat(sample.mean(new int[] {1, 1})).isEqualTo(0.5);
         assertThat(sample.mean(new int[] {2, 0})).isZero();
         assertThat(sample.mean(new int[] {1, 3})).isEqualTo(0.75);
@@ -41,23 +41,23 @@ final class StatisticsTest {
     void theMedianIsThatOfTheValuesWrittenOut() {
         PhiloxStream random = new Philox(3).stream(Purpose.BOOTSTRAP, 0, 0);
         for (int round = 0; round < 50; round++) {
-            int pictures = 1 + random.nextInt(12);
-            double[] values = new double[pictures];
-            int[] prompts = new int[pictures];
-            for (int i = 0; i < pictures; i++) {
+            int images = 1 + random.nextInt(12);
+            double[] values = new double[images];
+            int[] prompts = new int[images];
+            for (int i = 0; i < images; i++) {
                 values[i] = random.nextInt(5);
                 prompts[i] = i / 2;
             }
-            int[] times = new int[(pictures + 1) / 2];
+            int[] times = new int[(images + 1) / 2];
             Arrays.setAll(times, i -> random.nextInt(4));
             times[0]++;
-            double[] written = IntStream.range(0, pictures)
+            double[] written = IntStream.range(0, images)
                     .boxed()
                     .flatMapToDouble(i -> IntStream.range(0, times[prompts[i]]).mapToDouble(k -> values[i]))
                     .sorted()
                     .toArray();
             int n = written.length;
-            assertThat(new Sample(values, prompts).median(times))
+            assertThat(new ClusteredSample(values, prompts).median(times))
                     .isEqualTo((written[(n - 1) / 2] + written[n / 2]) / 2);
         }
     }
@@ -73,7 +73,7 @@ final class StatisticsTest {
     /// Binomial(4, 1/4) are 0 and 3.
     @Test
     void theIntervalHasTheBinomialsQuantiles() {
-        Sample sample = new Sample(new double[] {0, 0, 0, 1}, new int[] {0, 1, 2, 3});
+        ClusteredSample sample = new ClusteredSample(new double[] {0, 0, 0, 1}, new int[] {0, 1, 2, 3});
         assertThat(BOOTSTRAP.interval(4, sample::mean)).isEqualTo(new Interval(0.25, 0, 0.75));
     }
 
@@ -86,7 +86,7 @@ final class StatisticsTest {
                 .mapToDouble(i -> random.nextDouble())
                 .toArray();
         int[] own = IntStream.range(0, prompts).toArray();
-        Interval interval = BOOTSTRAP.interval(prompts, new Sample(values, own)::mean);
+        Interval interval = BOOTSTRAP.interval(prompts, new ClusteredSample(values, own)::mean);
         double mean = Arrays.stream(values).average().orElseThrow();
         double error = Math.sqrt(
                         Arrays.stream(values).map(v -> (v - mean) * (v - mean)).sum())
@@ -95,17 +95,18 @@ final class StatisticsTest {
         // A quantile of 2000 resamples at the tail of the normal law has a standard error of 0.06 of theirs: four.
         assertThat(interval.low()).isCloseTo(mean - 1.96 * error, within(0.24 * error));
         assertThat(interval.high()).isCloseTo(mean + 1.96 * error, within(0.24 * error));
-        // Prompts are resampled, not pictures: showing each picture twice tells nothing new.
+        // Prompts are resampled, not images: showing each image twice tells nothing new.
         double[] twice = new double[2 * prompts];
         int[] ofTwice = new int[2 * prompts];
         Arrays.setAll(twice, i -> values[i / 2]);
         Arrays.setAll(ofTwice, i -> i / 2);
-        Interval again = BOOTSTRAP.interval(prompts, new Sample(twice, ofTwice)::mean);
+        Interval again = BOOTSTRAP.interval(prompts, new ClusteredSample(twice, ofTwice)::mean);
         assertThat(again.low()).isCloseTo(interval.low(), within(ROUNDING));
         assertThat(again.high()).isCloseTo(interval.high(), within(ROUNDING));
-        // As if they were pictures of prompts of their own, the interval is narrower by the root of two.
+        // As if they were images of prompts of their own, the interval is narrower by the root of two.
         Interval loose = BOOTSTRAP.interval(
-                2 * prompts, new Sample(twice, IntStream.range(0, 2 * prompts).toArray())::mean);
+                2 * prompts,
+                new ClusteredSample(twice, IntStream.range(0, 2 * prompts).toArray())::mean);
         assertThat((interval.high() - interval.low()) / (loose.high() - loose.low()))
                 .isCloseTo(Math.sqrt(2), within(0.12));
     }
@@ -115,7 +116,8 @@ final class StatisticsTest {
         PhiloxStream random = new Philox(4).stream(Purpose.BOOTSTRAP, 3, 0);
         double[] values = new double[30];
         Arrays.setAll(values, i -> random.nextDouble());
-        Sample sample = new Sample(values, IntStream.range(0, 30).toArray());
+        ClusteredSample sample =
+                new ClusteredSample(values, IntStream.range(0, 30).toArray());
         Interval first = BOOTSTRAP.interval(30, sample::mean);
         assertThat(BOOTSTRAP.interval(30, sample::mean)).isEqualTo(first);
         Interval other = new Bootstrap(1, 2000, 0.95).interval(30, sample::mean);
@@ -156,7 +158,7 @@ final class StatisticsTest {
                 new int[] {0, 0, 1, 2},
                 BOOTSTRAP);
         assertThat(found.prompts()).isEqualTo(3);
-        assertThat(found.pictures()).isEqualTo(4);
+        assertThat(found.images()).isEqualTo(4);
         assertThat(List.of(found.wins(), found.ties(), found.losses())).containsExactly(2, 1, 1);
         assertThat(found.winRate().estimate()).isEqualTo(0.625);
         assertThat(found.meanDifference().estimate()).isEqualTo(0.5);
@@ -167,7 +169,8 @@ final class StatisticsTest {
 
     @Test
     void figuresOfAModelByHand() {
-        Figures found = Figures.of("m", "a", null, new double[] {1, 2, 3, 6}, new int[] {0, 1, 2, 3}, BOOTSTRAP);
+        MetricSummary found =
+                MetricSummary.of("m", "a", null, new double[] {1, 2, 3, 6}, new int[] {0, 1, 2, 3}, BOOTSTRAP);
         assertThat(found.mean().estimate()).isEqualTo(3);
         assertThat(found.median().estimate()).isEqualTo(2.5);
         // 4 + 1 + 0 + 9 over 3.
@@ -203,16 +206,16 @@ final class StatisticsTest {
     @Test
     void theAreaUnderTheCurveCountsPairs() {
         PhiloxStream random = new Philox(9).stream(Purpose.BOOTSTRAP, 2, 0);
-        int pictures = 40;
+        int images = 40;
         double[] values =
-                IntStream.range(0, pictures).mapToDouble(i -> random.nextInt(8)).toArray();
+                IntStream.range(0, images).mapToDouble(i -> random.nextInt(8)).toArray();
         double[] verdicts =
-                IntStream.range(0, pictures).mapToDouble(i -> random.nextInt(2)).toArray();
-        int[] prompts = IntStream.range(0, pictures).map(i -> i / 4).toArray();
+                IntStream.range(0, images).mapToDouble(i -> random.nextInt(2)).toArray();
+        int[] prompts = IntStream.range(0, images).map(i -> i / 4).toArray();
         double won = 0;
         double pairs = 0;
-        for (int i = 0; i < pictures; i++) {
-            for (int j = 0; j < pictures; j++) {
+        for (int i = 0; i < images; i++) {
+            for (int j = 0; j < images; j++) {
                 if (verdicts[i] == 1 && verdicts[j] == 0) {
                     won += values[i] > values[j] ? 1 : values[i] == values[j] ? 0.5 : 0;
                     pairs++;

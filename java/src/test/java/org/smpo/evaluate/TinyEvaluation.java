@@ -19,11 +19,11 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
-/// Small models with made-up weights, and measures that look at pixels.
+/// Small models with made-up weights, and metrics that look at pixels.
 final class TinyEvaluation {
     private TinyEvaluation() {}
 
-    /// A model whose pictures are others than those of [TinyModels#writeTrainable]: its VAE scales latents otherwise.
+    /// A model whose images are others than those of [TinyModels#writeTrainable]: its VAE scales latents otherwise.
     static Path writeOther(Path folder, double scalingFactor) throws IOException {
         TinyModels.writeTrainable(folder);
         Path config = folder.resolve("vae/config.json");
@@ -37,10 +37,10 @@ final class TinyEvaluation {
     static final EvaluationRequest.Provenance PROVENANCE =
             new EvaluationRequest.Provenance("1", "abc", "library 1", "smpo evaluate ...");
 
-    static EvaluationRequest request(List<EvaluatedModel> models, List<Prompt> prompts, List<Measure.Source> measures) {
+    static EvaluationRequest request(List<EvaluatedModel> models, List<Prompt> prompts, List<Metric.Source> metrics) {
         Drawing drawing = new Drawing(16, 16, 2, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
         return new EvaluationRequest(
-                models, prompts, null, 5, 2, drawing, measures, new Bootstrap(0, 200, 0.95), 3, PROVENANCE, List.of());
+                models, prompts, null, 5, 2, drawing, metrics, new Bootstrap(0, 200, 0.95), 3, PROVENANCE, List.of());
     }
 
     static Progress.Display display() {
@@ -61,11 +61,11 @@ final class TinyEvaluation {
         return files;
     }
 
-    /// The mean red of a picture; a verdict says whether it is above a level.
+    /// The mean red of a image; a verdict says whether it is above a level.
     ///
     /// @param level NaN: no verdict
-    /// @param failAfter measures so many pictures and fails then; negative: never
-    record Red(String name, double level, int failAfter) implements Measure.Source {
+    /// @param failAfter metrics so many images and fails then; negative: never
+    record Red(String name, double level, int failAfter) implements Metric.Source {
         static Red reward() {
             return new Red("red", Double.NaN, -1);
         }
@@ -83,8 +83,8 @@ final class TinyEvaluation {
         public void requireFits(List<Prompt> prompts, int width, int height) {}
 
         @Override
-        public Measure open(String device, int threads) {
-            return new Measure() {
+        public Metric open(String device, int threads) {
+            return new Metric() {
                 private int measured;
 
                 @Override
@@ -98,12 +98,12 @@ final class TinyEvaluation {
                 }
 
                 @Override
-                public double[] measure(List<String> captions, List<RgbImage> pictures) {
-                    measured += pictures.size();
+                public double[] metric(List<String> captions, List<RgbImage> images) {
+                    measured += images.size();
                     if (failAfter >= 0 && measured > failAfter) {
                         throw new IllegalStateException("the measure broke");
                     }
-                    return pictures.stream().mapToDouble(Red.this::value).toArray();
+                    return images.stream().mapToDouble(Red.this::value).toArray();
                 }
 
                 @Override

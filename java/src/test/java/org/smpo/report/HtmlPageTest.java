@@ -46,7 +46,7 @@ final class HtmlPageTest {
                                 List.of(List.of(text, text))))
                         .charts(List.of(chart, bars))
                         .gallery(List.of(new HtmlPage.Strip(
-                                text, List.of(HtmlPage.Picture.of(new byte[] {1, 2, 3}, text, 8, 8, List.of(text))))))
+                                text, List.of(HtmlPage.Image.of(new byte[] {1, 2, 3}, text, 8, 8, List.of(text))))))
                         .code(text, text)
                         .folded(text, folded -> folded.text(text)));
         return page;

@@ -16,8 +16,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairSource;
 import org.smpo.data.PreferencePair;
 
-/// Pairs of a written table of results, as [ResultsFile] writes it, and pictures that only have to be copied.
-final class PicturePairsTest {
+/// Pairs of a written table of results, as [ResultsFile] writes it, and images that only have to be copied.
+final class GeneratedPairsTest {
     @TempDir
     private Path temporary;
 
@@ -50,8 +50,8 @@ final class PicturePairsTest {
     @Test
     void theBestAgainstTheWorstOfEachPrompt() throws Exception {
         Path out = temporary.resolve("out");
-        assertThat(PicturePairs.write(evaluation, null, "reward", out)).isEqualTo(new PicturePairs.Made(2, 1));
-        assertThat(out.resolve(PicturePairs.LIST)).hasContent("""
+        assertThat(GeneratedPairs.write(evaluation, null, "reward", out)).isEqualTo(new GeneratedPairs.Made(2, 1));
+        assertThat(out.resolve(GeneratedPairs.LIST)).hasContent("""
                 {"id":"zero-0","caption":"a \\"cat\\"","image_0":"pictures/0-5.png","image_1":"pictures/0-6.png","label":0,"score_0":0.25,"score_1":-0.5}
                 {"id":"zero-1","caption":"a dog","image_0":"pictures/1-8.png","image_1":"pictures/1-9.png","label":0,"score_0":2.0,"score_1":1.0}
                 """);
@@ -66,29 +66,29 @@ final class PicturePairsTest {
     @Test
     void anotherModelAndAnotherMeasure() throws IOException {
         Path out = temporary.resolve("out");
-        assertThat(PicturePairs.write(evaluation, "one", "reward", out)).isEqualTo(new PicturePairs.Made(1, 0));
-        assertThat(Files.readString(out.resolve(PicturePairs.LIST))).contains("\"label\":1", "0-5.png", "one-0");
-        assertThat(PicturePairs.write(evaluation, "one", "checker", temporary.resolve("none")))
-                .isEqualTo(new PicturePairs.Made(0, 1));
-        assertThat(PicturePairs.write(evaluation, "zero", "checker", temporary.resolve("other")))
-                .isEqualTo(new PicturePairs.Made(2, 1));
+        assertThat(GeneratedPairs.write(evaluation, "one", "reward", out)).isEqualTo(new GeneratedPairs.Made(1, 0));
+        assertThat(Files.readString(out.resolve(GeneratedPairs.LIST))).contains("\"label\":1", "0-5.png", "one-0");
+        assertThat(GeneratedPairs.write(evaluation, "one", "checker", temporary.resolve("none")))
+                .isEqualTo(new GeneratedPairs.Made(0, 1));
+        assertThat(GeneratedPairs.write(evaluation, "zero", "checker", temporary.resolve("other")))
+                .isEqualTo(new GeneratedPairs.Made(2, 1));
     }
 
     @Test
     void whatIsNotThereIsSaid() throws IOException {
         Path out = temporary.resolve("out");
-        assertThatThrownBy(() -> PicturePairs.write(evaluation, null, "prompt", out))
+        assertThatThrownBy(() -> GeneratedPairs.write(evaluation, null, "prompt", out))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("measure: expected one of the evaluation's, reward, checker; got prompt");
-        assertThatThrownBy(() -> PicturePairs.write(evaluation, "three", "reward", out))
+        assertThatThrownBy(() -> GeneratedPairs.write(evaluation, "three", "reward", out))
                 .hasMessage("model: expected one of the evaluation's, zero, one; got three");
-        assertThatThrownBy(() -> PicturePairs.write(temporary, null, "reward", out))
+        assertThatThrownBy(() -> GeneratedPairs.write(temporary, null, "reward", out))
                 .isInstanceOf(IOException.class)
                 .hasMessageContaining("expected a finished evaluation");
         Files.delete(evaluation.resolve("pictures/4.png"));
-        assertThatThrownBy(() -> PicturePairs.write(evaluation, null, "reward", out))
+        assertThatThrownBy(() -> GeneratedPairs.write(evaluation, null, "reward", out))
                 .isInstanceOf(IOException.class)
                 .hasMessageContaining("4.png");
-        assertThat(out.resolve(PicturePairs.LIST)).doesNotExist();
+        assertThat(out.resolve(GeneratedPairs.LIST)).doesNotExist();
     }
 }

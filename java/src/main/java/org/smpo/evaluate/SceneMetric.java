@@ -10,13 +10,13 @@ import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// The demo's checker as a measure: 1 when a picture keeps everything that its caption says, 0 when it does not. It
+/// The demo's checker as a metric: 1 when a image keeps everything that its caption says, 0 when it does not. It
 /// reads pixels by rules and was never trained, nor was anything trained on it.
-final class SceneMeasure implements Measure {
+final class SceneMetric implements Metric {
     /// Changes when the checker's verdicts change.
     private static final String VERSION = "scene checker 1";
 
-    private SceneMeasure() {}
+    private SceneMetric() {}
 
     /// Where it comes from.
     record Checker() implements Source {
@@ -50,8 +50,8 @@ final class SceneMeasure implements Measure {
         }
 
         @Override
-        public Measure open(String device, int threads) {
-            return new SceneMeasure();
+        public Metric open(String device, int threads) {
+            return new SceneMetric();
         }
     }
 
@@ -67,9 +67,9 @@ final class SceneMeasure implements Measure {
     }
 
     @Override
-    public double[] measure(List<String> captions, List<RgbImage> pictures) {
+    public double[] metric(List<String> captions, List<RgbImage> images) {
         return IntStream.range(0, captions.size())
-                .mapToDouble(i -> SceneChecker.check(pictures.get(i), Scene.parse(captions.get(i)))
+                .mapToDouble(i -> SceneChecker.check(images.get(i), Scene.parse(captions.get(i)))
                                 .right()
                         ? 1
                         : 0)

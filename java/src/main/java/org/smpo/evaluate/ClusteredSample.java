@@ -4,17 +4,17 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 
-/// Numbers, one for each picture, and which prompt each picture is of. Figures of it are functions of how often each
+/// Numbers, one for each image, and which prompt each image is of. Figures of it are functions of how often each
 /// prompt counts, as [Bootstrap] asks for them.
-final class Sample {
+final class ClusteredSample {
     private final double[] values;
     private final int[] prompts;
     private final int count;
     private final int[] order;
 
-    /// @param values one for each picture
-    /// @param prompts of the pictures; any numbers, equal for pictures of one prompt
-    Sample(double[] values, int[] prompts) {
+    /// @param values one for each image
+    /// @param prompts of the images; any numbers, equal for images of one prompt
+    ClusteredSample(double[] values, int[] prompts) {
         this.values = values.clone();
         int[] distinct = Arrays.stream(prompts).distinct().toArray();
         Arrays.sort(distinct);
@@ -34,12 +34,12 @@ final class Sample {
         return count;
     }
 
-    /// How many pictures there are.
-    int pictures() {
+    /// How many images there are.
+    int images() {
         return values.length;
     }
 
-    /// The mean over pictures.
+    /// The mean over images.
     double mean(int[] times) {
         double sum = 0;
         long weight = 0;
@@ -51,7 +51,7 @@ final class Sample {
         return weight == 0 ? Double.NaN : sum / weight;
     }
 
-    /// The median over pictures: the middle one, or the mean of the middle two.
+    /// The median over images: the middle one, or the mean of the middle two.
     double median(int[] times) {
         long weight = 0;
         for (int prompt : prompts) {

@@ -4,37 +4,37 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// One model by one measure.
+/// One model by one metric.
 ///
-/// @param measure its name
+/// @param metric its name
 /// @param model that is measured
 /// @param category of prompts; null: all of them
-/// @param pictures how many
-/// @param mean over pictures
+/// @param images how many
+/// @param mean over images
 /// @param median likewise
-/// @param standardDeviation of the pictures, with n - 1; 0 for a single one
+/// @param standardDeviation of the images, with n - 1; 0 for a single one
 /// @param least value
 /// @param most value
-public record Figures(
-        String measure,
+public record MetricSummary(
+        String metric,
         String model,
         String category,
-        int pictures,
+        int images,
         Interval mean,
         Interval median,
         double standardDeviation,
         double least,
         double most) {
 
-    static Figures of(
-            String measure, String model, String category, double[] values, int[] promptOf, Bootstrap bootstrap) {
-        Sample sample = new Sample(values, promptOf);
+    static MetricSummary of(
+            String metric, String model, String category, double[] values, int[] promptOf, Bootstrap bootstrap) {
+        ClusteredSample sample = new ClusteredSample(values, promptOf);
         Interval mean = bootstrap.interval(sample.prompts(), sample::mean);
         double squares = Arrays.stream(values)
                 .map(value -> (value - mean.estimate()) * (value - mean.estimate()))
                 .sum();
-        return new Figures(
-                measure,
+        return new MetricSummary(
+                metric,
                 model,
                 category,
                 values.length,
@@ -47,10 +47,10 @@ public record Figures(
 
     Map<String, Object> json() {
         Map<String, Object> json = new LinkedHashMap<>();
-        json.put("measure", measure);
+        json.put("measure", metric);
         json.put("model", model);
         json.put("category", category);
-        json.put("pictures", pictures);
+        json.put("pictures", images);
         json.put("mean", mean.json());
         json.put("median", median.json());
         json.put("standard_deviation", standardDeviation);

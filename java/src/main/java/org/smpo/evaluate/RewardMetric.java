@@ -12,19 +12,19 @@ import org.smpo.network.Prompt;
 import org.smpo.reward.PickScore;
 import org.smpo.reward.Reward;
 
-/// A reward model as a measure.
-final class RewardMeasure implements Measure {
+/// A reward model as a metric.
+final class RewardMetric implements Metric {
     private final Reward reward;
     private final String words;
 
-    private RewardMeasure(Reward reward, String words) {
+    private RewardMetric(Reward reward, String words) {
         this.reward = reward;
         this.words = words;
     }
 
     /// PickScore or any other CLIP model, in fp32, as `smpo score` computes it.
     ///
-    /// @param name of the measure
+    /// @param name of the metric
     /// @param model folder of a CLIP model in transformers' layout
     /// @param processor folder with its `preprocessor_config.json` and tokenizer; often the same
     record Clip(String name, Path model, Path processor) implements Source {
@@ -46,9 +46,9 @@ final class RewardMeasure implements Measure {
         public void requireFits(List<Prompt> prompts, int width, int height) {}
 
         @Override
-        public Measure open(String device, int threads) throws IOException {
+        public Metric open(String device, int threads) throws IOException {
             PickScore clip = PickScore.open(model, processor, device, Precision.FP32, threads);
-            return new RewardMeasure(
+            return new RewardMetric(
                     clip, "cosine of CLIP embeddings of caption and picture, from " + model.getFileName());
         }
     }
@@ -65,8 +65,8 @@ final class RewardMeasure implements Measure {
     }
 
     @Override
-    public double[] measure(List<String> captions, List<RgbImage> pictures) {
-        return reward.score(captions, pictures);
+    public double[] metric(List<String> captions, List<RgbImage> images) {
+        return reward.score(captions, images);
     }
 
     @Override

@@ -22,10 +22,10 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/// `smpo cache`: what has been computed once, for whoever needs it again.
+/// `smpo cache`: shows, checks and prunes cached latents and text embeddings.
 @Command(
         name = "cache",
-        description = "Show, check or empty the cache of computed values.",
+        description = "Show, check or prune cached latents and text embeddings.",
         mixinStandardHelpOptions = true,
         subcommands = {CacheCommand.Ls.class, CacheCommand.Verify.class, CacheCommand.Prune.class},
         commandListHeading = "%nCommands:%n")
@@ -40,9 +40,9 @@ final class CacheCommand implements Runnable {
         throw new ParameterException(spec.commandLine(), "Missing command: ls, verify or prune");
     }
 
-    /// Where the cache is.
+    /// The option that locates the cache.
     static final class Folder {
-        @Option(names = "--dir", paramLabel = "DIR", description = "The cache's folder. Default: ~/.cache/smpo/cache.")
+        @Option(names = "--dir", paramLabel = "DIR", description = OptionTexts.CACHE)
         private Path folder;
 
         Cache open(PrintWriter err) {
@@ -60,7 +60,7 @@ final class CacheCommand implements Runnable {
     /// `smpo cache ls`.
     @Command(
             name = "ls",
-            description = "How many entries of each kind there are, and how large.",
+            description = "Show the number and size of cached entries by kind.",
             mixinStandardHelpOptions = true)
     static final class Ls implements Callable<Integer> {
         @Spec
@@ -69,7 +69,7 @@ final class CacheCommand implements Runnable {
         @Mixin
         private Folder folder;
 
-        @Option(names = "--entries", description = "Also each entry: kind, bytes, last use, file.")
+        @Option(names = "--entries", description = "List every entry: kind, bytes, last use, file")
         private boolean entries;
 
         Ls() {}
@@ -106,7 +106,7 @@ final class CacheCommand implements Runnable {
             description = "Read every entry and compare it with its digest.",
             mixinStandardHelpOptions = true,
             exitCodeListHeading = "%nExit codes:%n",
-            exitCodeList = {"0:all are sound", "1:some are damaged, or it failed", "2:wrong usage"})
+            exitCodeList = {"0:every entry is intact", "1:damaged entries, or failure", "2:wrong usage"})
     static final class Verify implements Callable<Integer> {
         @Spec
         private CommandSpec spec;
@@ -114,7 +114,7 @@ final class CacheCommand implements Runnable {
         @Mixin
         private Folder folder;
 
-        @Option(names = "--remove", description = "Delete damaged entries. Without it they go when they are next used.")
+        @Option(names = "--remove", description = "Delete damaged entries now, instead of when they are next used")
         private boolean remove;
 
         Verify() {}
@@ -134,7 +134,7 @@ final class CacheCommand implements Runnable {
     /// `smpo cache prune`.
     @Command(
             name = "prune",
-            description = "Delete entries, those that were not used for longest first.",
+            description = "Delete entries, the least recently used first.",
             mixinStandardHelpOptions = true)
     static final class Prune implements Callable<Integer> {
         private static final Pattern AMOUNT = Pattern.compile("(\\d{1,12})([A-Za-z]*)");
@@ -165,19 +165,21 @@ final class CacheCommand implements Runnable {
         @Option(
                 names = "--older-than",
                 paramLabel = "AGE",
-                description = "Those not used for so long: a number with s, m, h, d or w, as in 30d.")
+                description =
+                        "Age since last use above which entries are deleted: a number with s, m, h, d or w, such as 30d")
         private String olderThan;
 
         @Option(
                 names = "--max-bytes",
                 paramLabel = "SIZE",
-                description = "As many as it takes to keep at most so much: 500000000, 500MB or 20GiB.")
+                description = "Size to prune the cache down to: 500000000, 500MB or 20GiB")
         private String maxBytes;
 
         @Option(
                 names = "--kind",
                 paramLabel = "KIND",
-                description = "Only of this kind, as cache ls names it; may be given several times. Alone: all of it.")
+                description =
+                        "Kind of entry to delete, as cache ls names it; repeatable. Without a limit, every entry of that kind is deleted")
         private List<String> kinds = List.of();
 
         Prune() {}

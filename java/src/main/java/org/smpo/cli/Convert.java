@@ -3,7 +3,6 @@ package org.smpo.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
@@ -16,79 +15,75 @@ import org.smpo.checkpoint.PeftFile;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.checkpoint.UNetConfig;
 import org.smpo.io.DType;
-import org.smpo.schedule.PredictionType;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo convert`: writes a model or a LoRA in another form or type.
+/// `smpo convert`: writes a model or a LoRA in another format or dtype.
 @Command(
         name = "convert",
-        description = "Write a model or a LoRA in another form or number type.",
+        description = "Write a model or a LoRA in another format or dtype.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:written", "1:it failed, and nothing was written", "2:wrong usage"})
+        exitCodeList = {"0:model written", "1:failure; nothing was written", "2:wrong usage"})
 final class Convert implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(index = "0", paramLabel = "IN", description = "A diffusers folder, a checkpoint or a LoRA file.")
+    @Parameters(
+            index = "0",
+            paramLabel = "IN",
+            description = "Diffusers folder, single-file checkpoint or LoRA file to read")
     private Path in;
 
-    @Parameters(index = "1", paramLabel = "OUT", description = "A folder or file that does not exist yet.")
+    @Parameters(index = "1", paramLabel = "OUT", description = "Folder or file to write; must not exist yet")
     private Path out;
 
     @Option(
             names = "--to",
             required = true,
-            paramLabel = "FORM",
-            description = "diffusers or single-file for models; peft or kohya for LoRA.")
+            paramLabel = "FORMAT",
+            description = "Format to write: diffusers or single-file for a model, peft or kohya for a LoRA")
     private String form;
 
     @Option(
             names = "--dtype",
             paramLabel = "TYPE",
-            description = "fp32, fp16 or bf16, rounded to nearest even. Default: each tensor as it is.")
+            description =
+                    "Dtype of the written tensors: fp32, fp16 or bf16, rounded to nearest even (default: unchanged)")
     private String dtype;
 
-    @Option(names = "--variant", paramLabel = "NAME", description = "In the names of a folder's weights, such as fp16.")
+    @Option(
+            names = "--variant",
+            paramLabel = "NAME",
+            description = "Variant in the names of the written weight files, such as fp16")
     private String variant;
 
     @Option(
             names = "--from-variant",
             paramLabel = "NAME",
-            description = "Which weights of a folder to read. Default: the plain ones, or the only ones.")
+            description = "Variant of the weight files to read (default: the one without a variant, or the only one)")
     private String fromVariant;
 
     @Option(
             names = "--max-shard-size",
             paramLabel = "BYTES",
             defaultValue = "10000000000",
-            description = "Split a component's weights above this (default: ${DEFAULT-VALUE}).")
+            description = "Size in bytes above which a component's weights are split (default: ${DEFAULT-VALUE})")
     private long maxShardSize;
 
-    @Option(
-            names = "--config",
-            paramLabel = "FOLDER",
-            description = {
-                "A diffusers folder that gives a checkpoint its configs, tokenizers and scheduler;",
-                "for LoRA: the base model, for the numbers of its blocks."
-            })
-    private Path config;
-
-    @Option(
-            names = "--prediction-type",
-            paramLabel = "TYPE",
-            description = "epsilon or v_prediction, where a checkpoint does not say. Default for SD 2: v_prediction.")
-    private String predictionType;
+    @Mixin
+    private CheckpointOptions checkpoint;
 
     @Option(
             names = "--base",
             paramLabel = "FAMILY",
-            description = "sd1, sd2, sdxl or sdxl-refiner: the base model of a LoRA that does not show it.")
+            completionCandidates = Choices.Families.class,
+            description = "Base model family of a LoRA that does not reveal it: ${COMPLETION-CANDIDATES}")
     private String base;
 
     Convert() {}
@@ -109,14 +104,13 @@ final class Convert implements Callable<Integer> {
             throw usage("--max-shard-size: expected 1 or more, got " + maxShardSize);
         }
         DType target = target();
-        PredictionType prediction = prediction();
         boolean lora = LoraFile.isLora(in);
         switch (form) {
             case "diffusers", "single-file" -> {
                 if (lora) {
                     throw usage("--to: expected peft or kohya for a LoRA file, got " + form);
                 }
-                model(target, prediction);
+                model(target);
             }
             case "peft", "kohya" -> {
                 if (!lora) {
@@ -144,19 +138,10 @@ final class Convert implements Callable<Integer> {
         };
     }
 
-    private PredictionType prediction() {
-        return switch (predictionType) {
-            case null -> null;
-            case "epsilon" -> PredictionType.EPSILON;
-            case "v_prediction" -> PredictionType.V_PREDICTION;
-            default -> throw usage("--prediction-type: expected epsilon or v_prediction, got " + predictionType);
-        };
-    }
-
-    private void model(DType target, PredictionType prediction) throws IOException {
+    private void model(DType target) throws IOException {
         boolean folder = Files.isDirectory(in);
-        if (folder && (config != null || prediction != null)) {
-            throw usage("--config and --prediction-type: a diffusers folder has its own");
+        if (folder) {
+            checkpoint.requireNone();
         }
         if (!folder && fromVariant != null) {
             throw usage("--from-variant: expected a diffusers folder as IN, got a file");
@@ -164,9 +149,8 @@ final class Convert implements Callable<Integer> {
         if (!form.equals("diffusers") && variant != null) {
             throw usage("--variant: expected --to diffusers, got --to " + form);
         }
-        try (ModelFiles model = folder
-                ? ModelFolder.open(in, fromVariant)
-                : SingleFile.open(in, new SingleFile.Options(config, prediction))) {
+        try (ModelFiles model =
+                folder ? ModelFolder.open(in, fromVariant) : SingleFile.open(in, checkpoint.options())) {
             if (form.equals("diffusers")) {
                 ModelFolder.write(model, out, new ModelFolder.WriteOptions(target, variant, maxShardSize));
             } else {
@@ -176,7 +160,7 @@ final class Convert implements Callable<Integer> {
     }
 
     private void lora(DType target) throws IOException {
-        UNetConfig unet = config == null ? null : ModelFolder.unetConfig(config);
+        UNetConfig unet = checkpoint.config() == null ? null : ModelFolder.unetConfig(checkpoint.config());
         try (LoraFile file = LoraFile.open(in, unet)) {
             if (form.equals("peft")) {
                 PeftFile.write(file.lora(), out, target);
@@ -192,13 +176,14 @@ final class Convert implements Callable<Integer> {
     }
 
     private Family family(String id) {
-        return Arrays.stream(Family.values())
-                .filter(f -> f.id().equals(id))
-                .findFirst()
-                .orElseThrow(() -> usage("--base: expected one of " + families() + ", got " + id));
+        try {
+            return Choices.parse("--base", Choices.FAMILIES, Family::id, id);
+        } catch (IllegalArgumentException e) {
+            throw usage(e.getMessage());
+        }
     }
 
     private static String families() {
-        return Arrays.stream(Family.values()).map(Family::id).collect(Collectors.joining(", "));
+        return Choices.FAMILIES.stream().map(Family::id).collect(Collectors.joining(", "));
     }
 }

@@ -17,10 +17,10 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo data`: what can be done with preference pairs before a run.
+/// `smpo data`: checks and builds preference pairs before a run.
 @Command(
         name = "data",
-        description = "Check preference pairs, or make them of a model's own pictures.",
+        description = "Check preference pairs, or build them from images that a model generated.",
         mixinStandardHelpOptions = true,
         subcommands = {Data.Validate.class, Data.Pairs.class})
 final class Data implements Runnable {
@@ -34,37 +34,44 @@ final class Data implements Runnable {
         throw new ParameterException(spec.commandLine(), "Missing command: validate or pairs");
     }
 
-    /// `smpo data validate`: reads every pair, decodes every image and lists what is wrong.
+    /// `smpo data validate`: reads every pair, decodes every image and lists the problems.
     @Command(
             name = "validate",
             description = {
-                "Read every pair, decode every image, and list what is wrong.",
-                "PATH is a folder with pairs.jsonl, Parquet with Pick-a-Pic's columns, tar shards, or a data set that",
-                "Hugging Face's save_to_disk wrote; a folder, a file, or several files as 'folder/*.tar'."
+                "Read every pair, decode every image, and list the problems.",
+                "PATH is a folder with pairs.jsonl, Parquet with the columns of Pick-a-Pic, tar shards, or a dataset that",
+                "Hugging Face's save_to_disk wrote: a folder, a file, or a pattern such as 'folder/*.tar'."
             },
             mixinStandardHelpOptions = true,
             exitCodeListHeading = "%nExit codes:%n",
-            exitCodeList = {"0:fine", "1:too many bad pairs, or the data cannot be read", "2:wrong usage"})
+            exitCodeList = {
+                "0:no problem beyond the tolerated fraction",
+                "1:too many bad pairs, or unreadable data",
+                "2:wrong usage"
+            })
     static final class Validate implements Callable<Integer> {
         private static final int PROGRESS = 64 * 100;
 
         @Spec
         private CommandSpec spec;
 
-        @Parameters(paramLabel = "PATH", description = "The data.")
+        @Parameters(paramLabel = "PATH", description = "Dataset to check")
         private Path path;
 
-        @Option(names = "--json", paramLabel = "FILE", description = "Write the report as JSON, too.")
+        @Option(names = "--json", paramLabel = "FILE", description = "File to write the report to as JSON")
         private Path json;
 
         @Option(
                 names = "--max-bad-fraction",
                 paramLabel = "X",
                 defaultValue = "0.05",
-                description = "Accept at most this share of bad pairs, 0 to 1 (default: ${DEFAULT-VALUE}).")
+                description = OptionTexts.MAX_BAD_FRACTION)
         private double maxBadFraction;
 
-        @Option(names = "--threads", paramLabel = "N", description = "Images at a time. Default: all processors.")
+        @Option(
+                names = "--threads",
+                paramLabel = "N",
+                description = "Number of decoding threads (default: one per logical core)")
         private Integer threads;
 
         Validate() {}
@@ -80,7 +87,7 @@ final class Data implements Runnable {
             boolean pattern =
                     path.getFileName() != null && path.getFileName().toString().matches(".*[*?{\\[].*");
             if (!pattern && !Files.exists(path)) {
-                throw usage("PATH: " + path + ": expected a data set's folder or file, found nothing");
+                throw usage("PATH: " + path + ": expected the folder or file of a dataset, found nothing");
             }
             Path folder = json == null ? null : json.toAbsolutePath().getParent();
             if (json != null && (folder == null || !Files.isDirectory(folder) || Files.isDirectory(json))) {
@@ -100,7 +107,7 @@ final class Data implements Runnable {
             return report.acceptable(maxBadFraction) ? 0 : 1;
         }
 
-        /// A sign of life where a check takes hours.
+        /// Progress of a check, which may take hours.
         private void progress(int done, int all) {
             if (done % PROGRESS == 0) {
                 PrintWriter err = spec.commandLine().getErr();
@@ -114,42 +121,42 @@ final class Data implements Runnable {
         }
     }
 
-    /// `smpo data pairs`: the best and the worst picture of each prompt of an evaluation.
+    /// `smpo data pairs`: pairs the best and the worst image of each prompt of an evaluation.
     @Command(
             name = "pairs",
             description = {
-                "Make preference pairs of a model's own pictures: of each prompt the best against the worst.",
-                "EVALUATION is a folder of smpo evaluate, with several pictures for each prompt (--pictures) and a"
+                "Build preference pairs from images that a model generated: per prompt, the best against the worst.",
+                "EVALUATION is a folder written by smpo evaluate with several images per prompt (--pictures) and a"
                         + " reward."
             },
             mixinStandardHelpOptions = true,
             exitCodeListHeading = "%nExit codes:%n",
-            exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+            exitCodeList = {"0:pairs written", "1:failure", "2:wrong usage"})
     static final class Pairs implements Callable<Integer> {
         @Spec
         private CommandSpec spec;
 
-        @Parameters(paramLabel = "EVALUATION", description = "The evaluation's folder.")
+        @Parameters(paramLabel = "EVALUATION", description = "Folder of the evaluation")
         private Path evaluation;
 
         @Option(
                 names = "--by",
                 required = true,
                 paramLabel = "NAME",
-                description = "The reward that says which picture is better, by its name in the evaluation.")
+                description = "Name, in the evaluation, of the reward that ranks the images")
         private String measure;
 
         @Option(
                 names = "--model",
                 paramLabel = "NAME",
-                description = "Whose pictures, by its name in the evaluation. Default: the first model's.")
+                description = "Name, in the evaluation, of the model whose images to use (default: the first model)")
         private String model;
 
         @Option(
                 names = "--out",
                 required = true,
                 paramLabel = "DIR",
-                description = "Folder for pairs.jsonl and the pictures; made, or empty.")
+                description = "Folder for pairs.jsonl and the images; created if missing")
         private Path out;
 
         Pairs() {}
@@ -165,7 +172,7 @@ final class Data implements Runnable {
             }
             if (Files.exists(out.resolve(GeneratedPairs.LIST))) {
                 throw usage("--out: " + out.resolve(GeneratedPairs.LIST)
-                        + " is there already; remove it or name another folder");
+                        + " exists already; remove it or choose another folder");
             }
             GeneratedPairs.Made made;
             try {

@@ -27,23 +27,19 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/// `smpo demo`: the whole pipeline on a small model. Each stage is a command line that a person could have typed,
-/// and is printed as one; what an earlier process finished is not done again.
+/// `smpo demo`: runs the whole pipeline on a small model. Each stage is an `smpo` command, which is printed before it
+/// runs; stages that an earlier process finished are skipped.
 @Command(
         name = "demo",
         description = {
-            "See the method at work, from pairs to report, on a small model that comes along.",
-            "Draws preference pairs of coloured shapes, scores them, tunes the model by SmPO and by DPO, and evaluates"
-                    + " all of them on held-out prompts. Stopped, it goes on where it was."
+            "Run the whole pipeline, from pairs to report, on a small model that is included.",
+            "Renders preference pairs of coloured shapes, scores them, tunes the model with SmPO and with DPO, and"
+                    + " evaluates all models on held-out prompts. If interrupted, rerun the same command to resume."
         },
         mixinStandardHelpOptions = true,
         subcommands = Demo.Draw.class,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {
-            "0:the report is written, or the demo was stopped and can be resumed",
-            "1:it failed",
-            "2:wrong usage"
-        })
+        exitCodeList = {"0:report written, or the demo was stopped and can be resumed", "1:failure", "2:wrong usage"})
 final class Demo implements Callable<Integer> {
     private static final int FULL_PAIRS = 2500;
     private static final int QUICK_PAIRS = 800;
@@ -51,7 +47,7 @@ final class Demo implements Callable<Integer> {
     private static final int QUICK_PROMPTS = 2;
     private static final int PICTURES = 8;
     private static final int QUICK_PICTURES = 2;
-    /// The noise of the model's own pictures is not that of the evaluation.
+    /// Seed offset of the images to build pairs from, so that they share no noise with the evaluation.
     private static final long OWN_SEED = 1_000_000;
 
     private static final String SAMPLER = "dpmpp_2m";
@@ -68,17 +64,17 @@ final class Demo implements Callable<Integer> {
             names = "--out",
             paramLabel = "DIR",
             defaultValue = "smpo-demo",
-            description = "Folder for everything that is made (default: ${DEFAULT-VALUE}).")
+            description = "Folder for the pairs, runs and report (default: ${DEFAULT-VALUE})")
     private Path out;
 
     @Option(
             names = "--seed",
             paramLabel = "S",
             defaultValue = "0",
-            description = "Of the pairs, the runs and the evaluation's noise (default: ${DEFAULT-VALUE}).")
+            description = "Seed of the pairs, the runs and the evaluation's noise (default: ${DEFAULT-VALUE})")
     private long seed;
 
-    @Option(names = "--quick", description = "A version of about two minutes: fewer pairs, steps and prompts.")
+    @Option(names = "--quick", description = "Run a version of about two minutes with fewer pairs, steps and prompts")
     private boolean quick;
 
     @Option(
@@ -86,14 +82,16 @@ final class Demo implements Callable<Integer> {
             negatable = true,
             defaultValue = "true",
             fallbackValue = "true",
-            description = "Also tune with the inversion of the published code, which the report compares; not with"
-                    + " --quick (default: ${DEFAULT-VALUE}).")
+            description =
+                    "Also tune with the inversion of the published code, for comparison; ignored with --quick (default:"
+                            + " ${DEFAULT-VALUE})")
     private boolean inversions;
 
     @Option(
             names = "--own-pictures",
-            description = "Also tune on pairs of the model's own pictures, of each prompt the best against the worst by"
-                    + " the reward.")
+            description =
+                    "Also tune on pairs of images that the model generated: per prompt, the best against the worst by"
+                            + " the reward")
     private boolean ownPictures;
 
     private int stage;
@@ -123,7 +121,7 @@ final class Demo implements Callable<Integer> {
                 return code;
             }
             if (each.result != null && Files.notExists(each.result)) {
-                // Stopped by the user: the stage has said so.
+                // Stopped by the user; the stage has printed that.
                 return 0;
             }
         }
@@ -142,10 +140,10 @@ final class Demo implements Callable<Integer> {
         return runs;
     }
 
-    /// A part of the demo.
+    /// One stage of the demo.
     ///
-    /// @param result what is there when it is done; null: it is always run, and finds out itself
-    /// @param words of its command, asked for when its turn comes
+    /// @param result Path that exists once the stage is done; null if the stage decides for itself whether to run
+    /// @param words Words of the command, evaluated when the stage begins
     private record Stage(String name, Path result, Words words) {
         private Object[] command() throws IOException {
             return words.get().toArray();
@@ -207,7 +205,7 @@ final class Demo implements Callable<Integer> {
         return all;
     }
 
-    /// Another set of runs is another report: the first one stays.
+    /// Each set of runs has a report of its own, so that none is overwritten.
     private String report() {
         return "report" + (quick || inversions ? "" : "-no-inversions") + (ownPictures ? "-own-pictures" : "");
     }
@@ -230,7 +228,7 @@ final class Demo implements Callable<Integer> {
         int code = fresh.execute(words.toArray(String[]::new));
         if (code != 0) {
             PrintWriter err = spec.commandLine().getErr();
-            err.println("smpo: stage " + stage + " of " + stages + " failed; the same command goes on from there");
+            err.println("smpo: stage " + stage + " of " + stages + " failed; rerun the same command to resume from it");
             err.flush();
         }
         return code;
@@ -243,7 +241,7 @@ final class Demo implements Callable<Integer> {
         err.flush();
     }
 
-    /// A folder holds one demo: figures of two would be mixed otherwise.
+    /// A folder holds one demo, so that figures of two are never mixed.
     private void requireSame() throws IOException {
         Path file = out.resolve(SETTINGS);
         Map<String, Object> settings = new TreeMap<>();
@@ -256,21 +254,21 @@ final class Demo implements Callable<Integer> {
         } else if (!Files.readString(file).equals(text)) {
             throw new ParameterException(
                     spec.commandLine(),
-                    "--out: " + out + " has a demo with other settings (" + file
-                            + "); choose another folder, or remove it");
+                    "--out: " + out + " holds a demo with other settings (" + file
+                            + "); choose another folder, or remove this one");
         }
     }
 
-    /// `smpo demo draw`: writes drawn preference pairs, or drawn scenes.
+    /// `smpo demo draw`: renders preference pairs or scenes.
     @Command(
             name = "draw",
             description = {
-                "Draw scenes of coloured shapes with captions such as \"three red circles\".",
-                "The first stage of the demo, by itself."
+                "Render scenes of coloured shapes with captions such as \"three red circles\".",
+                "This is the first stage of the demo."
             },
             mixinStandardHelpOptions = true,
             exitCodeListHeading = "%nExit codes:%n",
-            exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+            exitCodeList = {"0:files written", "1:failure", "2:wrong usage"})
     static final class Draw implements Callable<Integer> {
         private static final String PAIRS = "pairs.parquet";
         private static final int PROGRESS = 1000;
@@ -285,35 +283,35 @@ final class Demo implements Callable<Integer> {
                 names = "--out",
                 required = true,
                 paramLabel = "DIR",
-                description = "Folder for the files; made if it is not there.")
+                description = "Folder for the files; created if missing")
         private Path out;
 
         @Option(
                 names = "--seed",
                 paramLabel = "S",
                 defaultValue = "0",
-                description = "Equal seeds draw equal pictures (default: ${DEFAULT-VALUE}).")
+                description = "Seed; equal seeds render equal images (default: ${DEFAULT-VALUE})")
         private long seed;
 
         Draw() {}
 
-        /// What is drawn.
+        /// What to render.
         private static final class Kind {
             @Option(
                     names = "--pairs",
                     required = true,
                     paramLabel = "N",
-                    description =
-                            "Write N preference pairs to " + PAIRS + ", with Pick-a-Pic's columns: for one caption"
-                                    + " a right picture and one with one or two attributes wrong.")
+                    description = "Number of preference pairs to write to " + PAIRS + " with the columns of Pick-a-Pic:"
+                            + " for each caption, a correct image and one with one or two wrong attributes")
             private Integer pairs;
 
             @Option(
                     names = "--scenes",
                     required = true,
                     paramLabel = "N",
-                    description = "Write N pictures to " + SceneSet.PICTURES + " (uint8, [N, 64, 64, 3]) and their"
-                            + " captions to " + SceneSet.CAPTIONS + ", one a line.")
+                    description =
+                            "Number of images to write to " + SceneSet.PICTURES + " (uint8, [N, 64, 64, 3]), with their"
+                                    + " captions in " + SceneSet.CAPTIONS + ", one per line")
             private Integer scenes;
 
             private Kind() {}
@@ -332,7 +330,7 @@ final class Demo implements Callable<Integer> {
             List<String> names = ofPairs ? List.of(PAIRS) : List.of(SceneSet.CAPTIONS, SceneSet.PICTURES);
             for (String name : names) {
                 if (Files.exists(out.resolve(name))) {
-                    throw usage("--out: " + out.resolve(name) + " is there already; remove it or name another folder");
+                    throw usage("--out: " + out.resolve(name) + " exists already; remove it or choose another folder");
                 }
             }
             Files.createDirectories(out);

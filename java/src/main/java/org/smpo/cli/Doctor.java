@@ -14,18 +14,18 @@ import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// `smpo doctor`: what the engine finds here, what is wrong with it, and what to do.
+/// `smpo doctor`: shows what the engine finds on this machine, what is wrong, and how to fix it.
 @Command(
         name = "doctor",
-        description = "Say what the engine finds on this machine, what is wrong, and what to do about it.",
+        description = "Show what the engine finds on this machine, what is wrong, and how to fix it.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:the engine can run", "1:it cannot", "2:wrong usage"})
+        exitCodeList = {"0:the engine can run", "1:the engine cannot run", "2:wrong usage"})
 final class Doctor implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Option(names = "--json", description = "Print one JSON object instead of text. Sizes are bytes.")
+    @Option(names = "--json", description = OptionTexts.JSON)
     private boolean json;
 
     Doctor() {}

@@ -6,14 +6,12 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
@@ -22,34 +20,32 @@ import org.smpo.checkpoint.SingleFile;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.ImageRequest;
 import org.smpo.generate.PromptFile;
-import org.smpo.generate.SamplerName;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.ByteView;
 import org.smpo.io.ContactSheet;
 import org.smpo.io.DType;
 import org.smpo.io.ImageSettings;
 import org.smpo.io.Png;
-import org.smpo.io.Precision;
 import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
-import org.smpo.schedule.PredictionType;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo generate`: makes pictures of prompts.
+/// `smpo generate`: generates images from prompts.
 @Command(
         name = "generate",
-        description = "Make pictures of prompts.",
+        description = "Generate images from prompts.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+        exitCodeList = {"0:images written", "1:failure", "2:wrong usage"})
 final class Generate implements Callable<Integer> {
     private static final String LATENTS = "latents";
     private static final int SHEET_COLUMNS = 4;
@@ -58,127 +54,60 @@ final class Generate implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(index = "0", paramLabel = "MODEL", description = "A diffusers folder or a checkpoint.")
+    @Parameters(index = "0", paramLabel = "MODEL", description = "Diffusers folder or single-file checkpoint")
     private Path model;
 
-    @Option(names = "--prompt", paramLabel = "TEXT", description = "What to draw; may be given several times.")
+    @Option(names = "--prompt", paramLabel = "TEXT", description = "Prompt to generate an image from; repeatable")
     private List<String> prompts = List.of();
 
-    @Option(
-            names = "--prompt-file",
-            paramLabel = "FILE",
-            description =
-                    "A prompt on each line, .jsonl with prompt, negative_prompt and seed, or .tsv with a column Prompt.")
+    @Option(names = "--prompt-file", paramLabel = "FILE", description = OptionTexts.PROMPT_FILE)
     private Path promptFile;
-
-    @Option(names = "--negative-prompt", paramLabel = "TEXT", description = "What not to draw.")
-    private String negativePrompt;
 
     @Option(
             names = "--seed",
             paramLabel = "N",
             split = ",",
-            description = "One or several: a picture of each prompt for each (default: 0).")
+            description = "One or more seeds; every prompt is generated once per seed (default: 0)")
     private List<Long> seeds = List.of(0L);
 
-    @Option(names = "--height", paramLabel = "H", description = "In pixels. Default: the model's own.")
-    private Integer height;
+    @Mixin
+    private GenerationOptions generation;
 
-    @Option(names = "--width", paramLabel = "W", description = "In pixels. Default: the model's own.")
-    private Integer width;
+    @Mixin
+    private ComputeOptions compute;
 
-    @Option(names = "--steps", paramLabel = "N", defaultValue = "20", description = "Default: ${DEFAULT-VALUE}.")
-    private int steps;
-
-    @Option(names = "--guidance-scale", paramLabel = "X", defaultValue = "7.5", description = "Default: 7.5. 1: none.")
-    private double guidanceScale;
-
-    @Option(names = "--guidance-rescale", paramLabel = "X", defaultValue = "0", description = "0 to 1. Default: 0.")
-    private double guidanceRescale;
-
-    @Option(names = "--clip-skip", paramLabel = "N", defaultValue = "0", description = "Further layers to leave out.")
-    private int clipSkip;
-
-    @Option(
-            names = "--sampler",
-            paramLabel = "NAME",
-            defaultValue = "ddim",
-            description = "ddim, euler, dpmpp_2m or pndm. Default: ${DEFAULT-VALUE}.")
-    private String sampler;
-
-    @Option(names = "--batch", paramLabel = "N", defaultValue = "1", description = "Pictures at once. Default: 1.")
-    private int batch;
-
-    @Option(names = "--device", paramLabel = "NAME", defaultValue = "cpu", description = "cpu, cuda or cuda:N.")
-    private String device;
-
-    @Option(names = "--precision", paramLabel = "TYPE", defaultValue = "fp32", description = "fp32 or bf16.")
-    private String precision;
-
-    @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "0: one per physical core.")
-    private int threads;
-
-    @Option(names = "--lora", paramLabel = "FILE", description = "Adapters; may be given several times.")
+    @Option(names = "--lora", paramLabel = "FILE", description = "LoRA file to merge into the model; repeatable")
     private List<Path> loras = List.of();
 
-    @Option(names = "--lora-weight", paramLabel = "X", description = "One for each --lora. Default: 1.")
+    @Option(
+            names = "--lora-weight",
+            paramLabel = "X",
+            description = "Weight of the LoRA file at the same position (default: 1 for each)")
     private List<Double> loraWeights = List.of();
 
     @Option(
             names = "--initial-latents",
             paramLabel = "FILE",
-            description = "Safetensors with latents [N,4,h,w], standard normal: one for each picture, or one for all.")
+            description =
+                    "Safetensors file with standard normal initial latents [N,4,h,w]: one per image, or one for all")
     private Path initialLatents;
 
-    @Option(names = "--save-latents", paramLabel = "FILE", description = "Where the final latents go, [N,4,h,w].")
+    @Option(
+            names = "--save-latents",
+            paramLabel = "FILE",
+            description = "Safetensors file to write the final latents to, [N,4,h,w]")
     private Path saveLatents;
 
-    @Option(
-            names = "--vae-tile",
-            paramLabel = "PIXELS",
-            defaultValue = "0",
-            description = "Decode large pictures in overlapping tiles of this side, for less memory. 0: at once.")
-    private int vaeTile;
+    @Mixin
+    private CheckpointOptions checkpoint;
 
-    @Option(
-            names = "--config",
-            paramLabel = "FOLDER",
-            description = "For a checkpoint: the diffusers folder that has its tokenizers, configs and scheduler.")
-    private Path config;
-
-    @Option(
-            names = "--prediction-type",
-            paramLabel = "TYPE",
-            description =
-                    "For a checkpoint that does not say: epsilon or v_prediction. Default for SD 2: v_prediction.")
-    private String predictionType;
-
-    @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder for the pictures.")
+    @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder for the images")
     private Path out;
 
     Generate() {}
 
     @Override
     public Integer call() throws IOException {
-        SamplerName rule = Arrays.stream(SamplerName.values())
-                .filter(known -> known.id().equals(sampler))
-                .findFirst()
-                .orElseThrow(() -> usage("--sampler: expected "
-                        + Arrays.stream(SamplerName.values())
-                                .map(SamplerName::id)
-                                .collect(Collectors.joining(", "))
-                        + ", got " + sampler));
-        Precision type = switch (precision) {
-            case "fp32" -> Precision.FP32;
-            case "bf16" -> Precision.BF16;
-            default -> throw usage("--precision: expected fp32 or bf16, got " + precision);
-        };
-        if (!device.matches("cpu|cuda(:\\d{1,4})?")) {
-            throw usage("--device: expected cpu, cuda or cuda:N, got " + device);
-        }
-        if (batch < 1) {
-            throw usage("--batch: expected 1 or more, got " + batch);
-        }
         if (!loraWeights.isEmpty() && loraWeights.size() != loras.size()) {
             throw usage(
                     "--lora-weight: expected one for each --lora (" + loras.size() + "), got " + loraWeights.size());
@@ -188,9 +117,10 @@ final class Generate implements Callable<Integer> {
         }
         List<Prompt> pictures = pictures();
         try (ModelFiles files = files()) {
-            List<ImageRequest> requests = requests(files, pictures, rule);
+            List<ImageRequest> requests = requests(files, pictures);
             Files.createDirectories(out);
-            try (TextToImage generator = TextToImage.open(files, device, type, threads)) {
+            try (TextToImage generator =
+                    TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
                 merge(generator);
                 warnOfCuts(generator, pictures);
                 generate(generator, requests);
@@ -208,18 +138,10 @@ final class Generate implements Callable<Integer> {
     }
 
     private ModelFiles files() throws IOException {
-        PredictionType prediction = switch (predictionType) {
-            case null -> null;
-            case "epsilon" -> PredictionType.EPSILON;
-            case "v_prediction" -> PredictionType.V_PREDICTION;
-            default -> throw usage("--prediction-type: expected epsilon or v_prediction, got " + predictionType);
-        };
         if (!Files.isDirectory(model)) {
-            return SingleFile.open(model, new SingleFile.Options(config, prediction));
+            return SingleFile.open(model, checkpoint.options());
         }
-        if (config != null || prediction != null) {
-            throw usage("--config and --prediction-type: a diffusers folder has its own");
-        }
+        checkpoint.requireNone();
         return ModelFolder.open(model);
     }
 
@@ -243,7 +165,7 @@ final class Generate implements Callable<Integer> {
         }
         List<Prompt> pictures = new ArrayList<>();
         for (Prompt prompt : all) {
-            String negative = prompt.negative() == null ? negativePrompt : prompt.negative();
+            String negative = prompt.negative() == null ? generation.negativePrompt() : prompt.negative();
             List<Long> own = prompt.seed().isPresent() ? List.of(prompt.seed().getAsLong()) : seeds;
             own.forEach(seed -> pictures.add(new Prompt(prompt.text(), negative, OptionalLong.of(seed))));
         }
@@ -263,11 +185,13 @@ final class Generate implements Callable<Integer> {
     }
 
     /// What is asked for, batch by batch; everything that does not need the weights is checked before they are read.
-    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures, SamplerName rule) throws IOException {
+    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures) throws IOException {
         int latent = files.vae().scale();
         int side = files.unet().sampleSize() == 0 ? 512 : files.unet().sampleSize() * latent;
-        int tall = side("--height", height, side, latent);
-        int wide = side("--width", width, side, latent);
+        int tall = side("--height", generation.height(), side, latent);
+        int wide = side("--width", generation.width(), side, latent);
+        int batch = generation.batch();
+        int vaeTile = generation.vaeTile();
         if (vaeTile < 0 || vaeTile % (4 * latent) != 0) {
             throw usage("--vae-tile: expected 0 or a multiple of " + 4 * latent + ", got " + vaeTile);
         }
@@ -280,11 +204,11 @@ final class Generate implements Callable<Integer> {
                         pictures.subList(from, to),
                         tall,
                         wide,
-                        steps,
-                        rule,
-                        guidanceScale,
-                        guidanceRescale,
-                        clipSkip,
+                        generation.steps(),
+                        generation.sampler(),
+                        generation.guidanceScale(),
+                        generation.guidanceRescale(),
+                        generation.clipSkip(),
                         given.isEmpty() ? List.of() : given.subList(from, to),
                         vaeTile));
             } catch (IllegalArgumentException e) {
@@ -294,8 +218,8 @@ final class Generate implements Callable<Integer> {
         return requests;
     }
 
-    private int side(String option, Integer given, int own, int latent) {
-        int side = given == null ? own : given;
+    private int side(String option, int given, int own, int latent) {
+        int side = given == 0 ? own : given;
         if (side < latent || side % latent != 0) {
             throw usage(option + ": expected a multiple of " + latent + ", got " + side);
         }
@@ -349,15 +273,15 @@ final class Generate implements Callable<Integer> {
         Map<String, Object> more = new LinkedHashMap<>();
         Path name = model.toAbsolutePath().normalize().getFileName();
         more.put("model", name == null ? model.toString() : name.toString());
-        more.put("precision", precision);
-        if (guidanceRescale != 0) {
-            more.put("guidance_rescale", guidanceRescale);
+        more.put("precision", compute.precision().id());
+        if (generation.guidanceRescale() != 0) {
+            more.put("guidance_rescale", generation.guidanceRescale());
         }
-        if (clipSkip != 0) {
-            more.put("clip_skip", (long) clipSkip);
+        if (generation.clipSkip() != 0) {
+            more.put("clip_skip", (long) generation.clipSkip());
         }
-        if (vaeTile != 0) {
-            more.put("vae_tile", (long) vaeTile);
+        if (generation.vaeTile() != 0) {
+            more.put("vae_tile", (long) generation.vaeTile());
         }
         for (int i = 0; i < loras.size(); i++) {
             Path file = loras.get(i).getFileName();
@@ -367,9 +291,9 @@ final class Generate implements Callable<Integer> {
                 prompt.text(),
                 negative(prompt),
                 seed,
-                steps,
-                sampler,
-                guidanceScale,
+                generation.steps(),
+                generation.sampler().id(),
+                generation.guidanceScale(),
                 request.width(),
                 request.height(),
                 more);

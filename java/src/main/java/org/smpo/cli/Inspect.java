@@ -19,6 +19,7 @@ import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
+import org.smpo.io.Precision;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -26,42 +27,45 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo inspect`: what a model's files hold.
+/// `smpo inspect`: shows the contents of model files.
 @Command(
         name = "inspect",
-        description = "Say what a model folder, checkpoint or LoRA file holds, and what memory it needs.",
+        description = "Show the contents of a model folder, checkpoint or LoRA file, and how much memory it needs.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:the model is whole", "1:it is broken or not supported", "2:wrong usage"})
+        exitCodeList = {"0:the model is complete", "1:the model is damaged or not supported", "2:wrong usage"})
 final class Inspect implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(paramLabel = "PATH", description = "A diffusers folder, a safetensors checkpoint or a LoRA file.")
+    @Parameters(paramLabel = "PATH", description = "Diffusers folder, single-file checkpoint or LoRA file")
     private Path path;
 
-    @Option(
-            names = "--config",
-            paramLabel = "FOLDER",
-            description = "A diffusers folder with the configs of a checkpoint that is no published model's.")
+    @Option(names = "--config", paramLabel = "DIR", description = OptionTexts.CONFIG)
     private Path config;
 
     @Option(
             names = "--resolution",
             paramLabel = "HxW",
-            description = "Size of pictures for the memory estimates: 1024 or 768x512. Default: the model's own.")
+            description =
+                    "Image size for the memory estimates, in pixels, such as 1024 or 768x512 (default: the model's native size)")
     private String resolution;
 
-    @Option(names = "--batch", defaultValue = "1", description = "Pictures at a time (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--batch", paramLabel = "N", defaultValue = "1", description = OptionTexts.BATCH_IMAGES)
     private int batch;
 
-    @Option(names = "--precision", defaultValue = "bf16", description = "bf16 or fp32 (default: ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--precision",
+            paramLabel = "TYPE",
+            defaultValue = "bf16",
+            completionCandidates = Choices.Precisions.class,
+            description = OptionTexts.PRECISION)
     private String precision;
 
-    @Option(names = "--no-digests", description = "Do not read the weights: no digests, no search for NaN.")
+    @Option(names = "--no-digests", description = "Skip reading the weights: no digests and no search for NaN")
     private boolean noDigests;
 
-    @Option(names = "--json", description = "Print one JSON object instead of text. Sizes are bytes.")
+    @Option(names = "--json", description = OptionTexts.JSON)
     private boolean json;
 
     Inspect() {}
@@ -74,9 +78,7 @@ final class Inspect implements Callable<Integer> {
         if (batch < 1) {
             throw new ParameterException(spec.commandLine(), "--batch: expected 1 or more, got " + batch);
         }
-        if (!precision.equals("bf16") && !precision.equals("fp32")) {
-            throw new ParameterException(spec.commandLine(), "--precision: expected bf16 or fp32, got " + precision);
-        }
+        requirePrecision();
         int[] size = size();
         Map<String, Object> report = LoraFile.isLora(path) ? adapters() : model(size);
         PrintWriter out = spec.commandLine().getOut();
@@ -87,6 +89,14 @@ final class Inspect implements Callable<Integer> {
         }
         out.flush();
         return 0;
+    }
+
+    private void requirePrecision() {
+        try {
+            Choices.parse("--precision", Choices.PRECISIONS, Precision::id, precision);
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(spec.commandLine(), e.getMessage());
+        }
     }
 
     /// Height and width, or null.

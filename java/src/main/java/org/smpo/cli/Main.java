@@ -14,7 +14,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 
-/// The `smpo` command. Exit codes: 0 done, 1 it failed, 2 it was asked wrongly.
+/// The `smpo` command. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 @Command(
         name = "smpo",
         description = "Preference tuning of diffusion models.",
@@ -34,14 +34,14 @@ import picocli.CommandLine.Spec;
             Demo.class
         },
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done", "1:it failed", "2:wrong usage or configuration"},
+        exitCodeList = {"0:success", "1:failure", "2:wrong usage or configuration"},
         commandListHeading = "%nCommands:%n",
-        footer = "%n'smpo COMMAND --help' says more about each.")
+        footer = "%nRun 'smpo COMMAND --help' for the options of a command.")
 public final class Main implements Runnable {
     @Spec
     private CommandSpec spec;
 
-    @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Print the stack trace of a failure.")
+    @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Print a stack trace on failure")
     private boolean debug;
 
     private Main() {}
@@ -62,7 +62,7 @@ public final class Main implements Runnable {
         return commandLine;
     }
 
-    /// Without a subcommand there is nothing to do.
+    /// Requires a subcommand.
     @Override
     public void run() {
         throw new ParameterException(spec.commandLine(), "Missing command");
@@ -72,7 +72,8 @@ public final class Main implements Runnable {
         return (failure, command, parsed) -> report(failure, command.getErr(), command);
     }
 
-    /// Whether the command line is in order, and what it names is not: how the command is used is then no help.
+    /// Whether the command line is well-formed and only a value in it is wrong, so that showing the usage would not
+    /// help.
     private static boolean refused(ParameterException wrong) {
         return wrong.getCause() instanceof RecipeException || wrong.getCause() instanceof IllegalArgumentException;
     }
@@ -94,13 +95,13 @@ public final class Main implements Runnable {
         if (debug) {
             failure.printStackTrace(err);
         } else {
-            err.println("smpo: --debug shows where");
+            err.println("smpo: rerun with --debug for a stack trace");
         }
         err.flush();
         return command.getCommandSpec().exitCodeOnExecutionException();
     }
 
-    /// What `--version` prints: the Java side's release and commit, then the library's own.
+    /// What `--version` prints: version and commit of the Java side, then of the native library.
     static final class Version implements IVersionProvider {
         @Override
         public String[] getVersion() {

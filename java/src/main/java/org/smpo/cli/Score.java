@@ -10,25 +10,25 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
-import org.smpo.io.Precision;
 import org.smpo.report.Progress;
 import org.smpo.reward.PickScore;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.ScoreTable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo score`: scores a data set's pairs with a reward model.
+/// `smpo score`: scores the pairs of a dataset with a reward model.
 @Command(
         name = "score",
-        description = "Score a data set's images with PickScore, or another CLIP model.",
+        description = "Score the images of a dataset with PickScore or another CLIP model.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+        exitCodeList = {"0:scores written", "1:failure", "2:wrong usage"})
 final class Score implements Callable<Integer> {
     private static final int PROBLEMS_SHOWN = 20;
 
@@ -38,58 +38,47 @@ final class Score implements Callable<Integer> {
     @Parameters(
             index = "0",
             paramLabel = "MODEL",
-            description = "Folder of a CLIP model in transformers' layout, such as PickScore_v1.")
+            description = "Folder of a CLIP model in the transformers format, such as PickScore_v1")
     private Path model;
 
     @Parameters(
             index = "1",
             paramLabel = "DATA",
-            description = "Pairs: Parquet as Pick-a-Pic's, a folder with pairs.jsonl, tar shards, or a saved data set.")
+            description =
+                    "Pairs: Parquet with the columns of Pick-a-Pic, a folder with pairs.jsonl, tar shards, or a dataset"
+                            + " written by save_to_disk")
     private Path data;
 
-    @Option(names = "--out", required = true, paramLabel = "FILE", description = "Parquet file for the scores.")
+    @Option(names = "--out", required = true, paramLabel = "FILE", description = "Parquet file to write the scores to")
     private Path out;
 
-    @Option(
-            names = "--processor",
-            paramLabel = "DIR",
-            description = "Folder with preprocessor_config.json and the tokenizer, if MODEL has none.")
+    @Option(names = "--processor", paramLabel = "DIR", description = OptionTexts.PROCESSOR)
     private Path processor;
 
-    @Option(names = "--batch", paramLabel = "N", defaultValue = "8", description = "Pairs at once. Default: 8.")
+    @Option(
+            names = "--batch",
+            paramLabel = "N",
+            defaultValue = "8",
+            description = "Number of pairs per batch (default: ${DEFAULT-VALUE})")
     private int batch;
 
-    @Option(names = "--device", paramLabel = "NAME", defaultValue = "cpu", description = "cpu, cuda or cuda:N.")
-    private String device;
-
-    @Option(names = "--precision", paramLabel = "TYPE", defaultValue = "fp32", description = "fp32 or bf16.")
-    private String precision;
-
-    @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "0: one per physical core.")
-    private int threads;
+    @Mixin
+    private ComputeOptions compute;
 
     @Option(
             names = "--max-bad-fraction",
             paramLabel = "X",
             defaultValue = "0.01",
-            description = "Share of pairs that may be bad; with more the command fails. Default: ${DEFAULT-VALUE}.")
+            description = OptionTexts.MAX_BAD_FRACTION)
     private double maxBadFraction;
 
-    @Option(names = "--resume", description = "Go on with a run of the same model, data and options that was stopped.")
+    @Option(names = "--resume", description = "Resume an interrupted run (same model, data and options)")
     private boolean resume;
 
     Score() {}
 
     @Override
     public Integer call() throws IOException {
-        Precision type = switch (precision) {
-            case "fp32" -> Precision.FP32;
-            case "bf16" -> Precision.BF16;
-            default -> throw usage("--precision: expected fp32 or bf16, got " + precision);
-        };
-        if (!device.matches("cpu|cuda(:\\d{1,4})?")) {
-            throw usage("--device: expected cpu, cuda or cuda:N, got " + device);
-        }
         if (batch < 1) {
             throw usage("--batch: expected 1 or more, got " + batch);
         }
@@ -101,16 +90,20 @@ final class Score implements Callable<Integer> {
                     "MODEL: " + model + ": expected a folder, found " + (Files.exists(model) ? "a file" : "nothing"));
         }
         try (PairSource source = PairSource.open(data);
-                PickScore reward =
-                        PickScore.open(model, processor == null ? model : processor, device, type, threads)) {
-            // Which kind of device counts for the last digits, which one of its kind does not.
+                PickScore reward = PickScore.open(
+                        model,
+                        processor == null ? model : processor,
+                        compute.device(),
+                        compute.precision(),
+                        compute.threads())) {
+            // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
                     source,
                     reward,
                     batch,
                     Map.of(
                             "device",
-                            device.replaceFirst(":.*", ""),
+                            compute.device().replaceFirst(":.*", ""),
                             "logit_scale",
                             Double.toString(reward.logitScale())));
             ScoreRun.Summary summary;
@@ -127,7 +120,7 @@ final class Score implements Callable<Integer> {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /// The bar of a run, from its first batch on: only then it is known where an earlier run had ended.
+    /// Progress bar of a run. It starts with the first batch, when it is known how much an earlier run has scored.
     private static final class Bar implements ScoreRun.Progress, AutoCloseable {
         private final Progress.Display display;
         private Progress progress;

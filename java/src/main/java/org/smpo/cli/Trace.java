@@ -8,7 +8,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.smpo.io.FloatTensor;
-import org.smpo.io.Precision;
 import org.smpo.objective.Dmpo;
 import org.smpo.objective.Dpo;
 import org.smpo.objective.Inpo;
@@ -19,19 +18,20 @@ import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo trace`: one training micro-batch with every intermediate.
+/// `smpo trace`: one training micro-batch with every intermediate result.
 @Command(
         name = "trace",
-        description = "Take one training step on given latents and write every intermediate and gradient.",
+        description = "Take one training step on given latents and write every intermediate result and gradient.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:written", "1:it failed", "2:wrong usage"})
+        exitCodeList = {"0:tensors written", "1:failure", "2:wrong usage"})
 final class Trace implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
@@ -39,82 +39,123 @@ final class Trace implements Callable<Integer> {
     @Parameters(
             index = "0",
             paramLabel = "MODEL",
-            description = "A diffusers folder or a checkpoint: its UNet is the reference, its schedule is used.")
+            description =
+                    "Diffusers folder or single-file checkpoint that supplies the reference UNet and the noise schedule")
     private Path model;
 
-    @Option(names = "--policy-unet", paramLabel = "DIR", description = "Folder of a UNet. Default: the reference.")
+    @Option(
+            names = "--policy-unet",
+            paramLabel = "DIR",
+            description = "Folder of the policy UNet (default: the reference UNet)")
     private Path policy;
 
     @Option(
             names = "--batch",
             paramLabel = "FILE",
             required = true,
-            description = "Safetensors: latents_w, latents_l [P,4,h,w], prompt_embeds [P,S,D], timesteps [P], p [P], "
-                    + "and for SDXL pooled [P,E], time_ids [P,6].")
+            description =
+                    "Safetensors file with latents_w, latents_l [P,4,h,w], prompt_embeds [P,S,D], timesteps [P], p [P], "
+                            + "and for SDXL pooled [P,E], time_ids [P,6].")
     private Path batch;
 
-    @Option(names = "--out", paramLabel = "FILE", required = true, description = "Safetensors to write.")
+    @Option(names = "--out", paramLabel = "FILE", required = true, description = "Safetensors file to write")
     private Path out;
 
     @Option(
             names = "--objective",
             paramLabel = "NAME",
             defaultValue = "smpo",
-            description = "smpo, dpo, inpo, dmpo, ipo or sft. Default: ${DEFAULT-VALUE}.")
+            description = "Objective: smpo, dpo, inpo, dmpo, ipo or sft (default: ${DEFAULT-VALUE})")
     private String objective;
 
-    @Option(names = "--beta", paramLabel = "X", defaultValue = "2000", description = "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--beta",
+            paramLabel = "X",
+            defaultValue = "2000",
+            description = "Strength of the regularization towards the reference, beta (default: ${DEFAULT-VALUE})")
     private double beta;
 
-    @Option(names = "--gamma", paramLabel = "X", defaultValue = "10", description = "Of smpo. Default: 10.")
+    @Option(
+            names = "--gamma",
+            paramLabel = "X",
+            defaultValue = "10",
+            description = "Sensitivity of smpo to the preference label, gamma (default: ${DEFAULT-VALUE})")
     private double gamma;
 
-    @Option(names = "--kappa", paramLabel = "X", defaultValue = "0.5", description = "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--kappa",
+            paramLabel = "X",
+            defaultValue = "0.5",
+            description = "Factor on beta, kappa (default: ${DEFAULT-VALUE})")
     private double kappa;
 
-    @Option(names = "--alpha", paramLabel = "X", defaultValue = "0.01", description = "Of dmpo. Default: 0.01.")
+    @Option(
+            names = "--alpha",
+            paramLabel = "X",
+            defaultValue = "0.01",
+            description = "Probability in dmpo's target that the loser is better, alpha (default: ${DEFAULT-VALUE})")
     private double alpha;
 
-    @Option(names = "--margin", paramLabel = "X", defaultValue = "0.5", description = "Of ipo. Default: 0.5.")
+    @Option(
+            names = "--margin",
+            paramLabel = "X",
+            defaultValue = "0.5",
+            description = "Target margin of ipo (default: ${DEFAULT-VALUE})")
     private double margin;
 
-    @Option(names = "--eta", paramLabel = "X", defaultValue = "0.1", description = "Of inpo. Default: 0.1.")
+    @Option(
+            names = "--eta",
+            paramLabel = "X",
+            defaultValue = "0.1",
+            description = "Fraction of fresh noise in the inversion of inpo, eta (default: ${DEFAULT-VALUE})")
     private double eta;
 
     @Option(
             names = "--inversion",
             paramLabel = "NAME",
             defaultValue = "v020",
-            description = "v020, v022 or exact. Default: ${DEFAULT-VALUE}.")
+            completionCandidates = Choices.InversionSemantics.class,
+            description = "Semantics of DDIM inversion: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE})")
     private String inversion;
 
-    @Option(names = "--steps", paramLabel = "N", defaultValue = "5", description = "Of the grid. Default: 5.")
+    @Option(
+            names = "--steps",
+            paramLabel = "N",
+            defaultValue = "5",
+            description = "Number of inversion steps in the grid (default: ${DEFAULT-VALUE})")
     private int steps;
 
     @Option(
             names = "--renoise",
             paramLabel = "NAME",
             defaultValue = "every_step",
-            description = "every_step, last_step or none. Default: ${DEFAULT-VALUE}.")
+            completionCandidates = Choices.Renoises.class,
+            description = "Steps with a ReNoise correction: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE})")
     private String renoise;
 
-    @Option(names = "--seed", paramLabel = "N", defaultValue = "0", description = "Of forward noise and eta noise.")
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Seed of the forward noise and the eta noise (default: ${DEFAULT-VALUE})")
     private long seed;
 
-    @Option(names = "--micro-batch", paramLabel = "N", defaultValue = "0", description = "Pairs at a time. 0: all.")
+    @Option(
+            names = "--micro-batch",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Number of pairs per micro-batch; 0 takes all (default: ${DEFAULT-VALUE})")
     private int microBatch;
 
-    @Option(names = "--slots", paramLabel = "N", defaultValue = "0", description = "Images inverted at a time. 0: all.")
+    @Option(
+            names = "--slots",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Number of images inverted at a time; 0 takes all (default: ${DEFAULT-VALUE})")
     private int slots;
 
-    @Option(names = "--device", paramLabel = "NAME", defaultValue = "cpu", description = "cpu, cuda or cuda:N.")
-    private String device;
-
-    @Option(names = "--precision", paramLabel = "TYPE", defaultValue = "fp32", description = "fp32 or bf16.")
-    private String precision;
-
-    @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "0: one per physical core.")
-    private int threads;
+    @Mixin
+    private ComputeOptions compute;
 
     Trace() {}
 
@@ -135,14 +176,14 @@ final class Trace implements Callable<Integer> {
             return new org.smpo.train.Trace.Settings(
                     chosen,
                     new Inversion(
-                            choice(Inversion.Semantics.class, "--inversion", inversion),
+                            Choices.parse("--inversion", Choices.INVERSION_SEMANTICS, Choices::lowerCase, inversion),
                             steps,
                             TimestepSpacing.LEADING,
-                            choice(Inversion.Renoise.class, "--renoise", renoise),
+                            Choices.parse("--renoise", Choices.RENOISES, Choices::lowerCase, renoise),
                             chosen.inversionEta()),
-                    device,
-                    choice(Precision.class, "--precision", precision),
-                    notNegative("--threads", threads),
+                    compute.device(),
+                    compute.precision(),
+                    compute.threads(),
                     seed,
                     notNegative("--micro-batch", microBatch),
                     notNegative("--slots", slots));
@@ -172,21 +213,6 @@ final class Trace implements Callable<Integer> {
         return value;
     }
 
-    private static <E extends Enum<E>> E choice(Class<E> kind, String option, String value) {
-        for (E constant : kind.getEnumConstants()) {
-            if (constant.name().toLowerCase(Locale.ROOT).equals(value)) {
-                return constant;
-            }
-        }
-        throw new IllegalArgumentException(option + ": expected one of "
-                + String.join(
-                        ", ",
-                        java.util.stream.Stream.of(kind.getEnumConstants())
-                                .map(constant -> constant.name().toLowerCase(Locale.ROOT))
-                                .toList())
-                + ", got " + value);
-    }
-
     private Map<String, String> metadata() {
         Map<String, String> all = new LinkedHashMap<>();
         all.put("objective", objective);
@@ -198,7 +224,7 @@ final class Trace implements Callable<Integer> {
         all.put("inversion", inversion);
         all.put("steps", Integer.toString(steps));
         all.put("renoise", renoise);
-        all.put("precision", precision);
+        all.put("precision", compute.precision().id());
         return all;
     }
 }

@@ -23,12 +23,12 @@ import picocli.CommandLine.Spec;
 /// `smpo train`: runs a recipe.
 @Command(
         name = "train",
-        description = "Tune a model on preference pairs, as a recipe says.",
+        description = "Tune a model on preference pairs as described by a recipe.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
-            "0:the run is finished, or was stopped and can be resumed",
-            "1:it failed, or the health watch stopped it",
+            "0:the run finished, or was stopped and can be resumed",
+            "1:failure, or stopped by the health checks",
             "2:wrong usage or recipe"
         })
 final class Train implements Callable<Integer> {
@@ -41,27 +41,25 @@ final class Train implements Callable<Integer> {
             index = "0",
             paramLabel = "RECIPE",
             description =
-                    "A YAML file, or the name of a built-in recipe: smpo-sd15, smpo-sdxl, smpo-small, dpo-sd15 ...")
+                    "YAML file, or the name of a built-in recipe such as smpo-sd15, smpo-sdxl, smpo-small or dpo-sd15")
     private Path recipe;
 
     @Option(
             names = "--set",
             paramLabel = "KEY=VALUE",
-            description = "Override a key, such as train.steps=100; may be given several times.")
+            description = "Recipe key to override, such as train.steps=100; repeatable")
     private List<String> overrides = List.of();
 
-    @Option(names = "--resume", description = "Continue the run in the recipe's output folder.")
+    @Option(names = "--resume", description = "Resume the run in the recipe's output folder")
     private boolean resume;
 
     @Option(
             names = "--dry-run",
-            description = "Check everything, print the resolved recipe, take three steps to estimate time and memory.")
+            description =
+                    "Check everything, print the resolved recipe and take three steps to estimate time and memory")
     private boolean dryRun;
 
-    @Option(
-            names = "--cache",
-            paramLabel = "DIR",
-            description = "Of encoded pictures and prompts. Default: ~/.cache/smpo.")
+    @Option(names = "--cache", paramLabel = "DIR", description = OptionTexts.CACHE)
     private Path cache;
 
     Train() {}

@@ -1,0 +1,93 @@
+package org.smpo.cli;
+
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Function;
+import org.smpo.checkpoint.Family;
+import org.smpo.generate.SamplerName;
+import org.smpo.io.Precision;
+import org.smpo.schedule.Inversion;
+import org.smpo.schedule.PredictionType;
+
+/// Values of options that name one constant of a type. Help texts list the names through picocli's
+/// `${COMPLETION-CANDIDATES}`, which reads them from here.
+final class Choices {
+    static final List<SamplerName> SAMPLERS = List.of(SamplerName.values());
+    static final List<Precision> PRECISIONS = List.of(Precision.values());
+    static final List<Family> FAMILIES = List.of(Family.values());
+    static final List<Inversion.Semantics> INVERSION_SEMANTICS = List.of(Inversion.Semantics.values());
+    static final List<Inversion.Renoise> RENOISES = List.of(Inversion.Renoise.values());
+    /// No published checkpoint predicts the sample.
+    static final List<PredictionType> PREDICTION_TYPES = List.of(PredictionType.EPSILON, PredictionType.V_PREDICTION);
+
+    private Choices() {}
+
+    /// The constant with a name.
+    ///
+    /// @throws IllegalArgumentException naming the option and every constant when there is no such name
+    static <E> E parse(String option, List<E> choices, Function<E, String> id, String value) {
+        return choices.stream()
+                .filter(choice -> id.apply(choice).equals(value))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        option + ": expected one of " + String.join(", ", names(choices, id)) + ", got " + value));
+    }
+
+    /// The name of a constant whose type gives it none.
+    static String lowerCase(Enum<?> constant) {
+        return constant.name().toLowerCase(Locale.ROOT);
+    }
+
+    private static <E> List<String> names(List<E> choices, Function<E, String> id) {
+        return choices.stream().map(id).toList();
+    }
+
+    /// Names of `--sampler`.
+    static final class Samplers implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(SAMPLERS, SamplerName::id).iterator();
+        }
+    }
+
+    /// Names of `--precision`.
+    static final class Precisions implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(PRECISIONS, Precision::id).iterator();
+        }
+    }
+
+    /// Names of `--prediction-type`.
+    static final class PredictionTypes implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(PREDICTION_TYPES, PredictionType::configName).iterator();
+        }
+    }
+
+    /// Names of `--base`.
+    static final class Families implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(FAMILIES, Family::id).iterator();
+        }
+    }
+
+    /// Names of `--inversion`.
+    static final class InversionSemantics implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(INVERSION_SEMANTICS, Choices::lowerCase).iterator();
+        }
+    }
+
+    /// Names of `--renoise`.
+    static final class Renoises implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(RENOISES, Choices::lowerCase).iterator();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+package org.smpo.cli;
+
+import org.smpo.generate.SamplerName;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/// The options that decide how images are generated.
+final class GenerationOptions {
+    @Spec(Spec.Target.MIXEE)
+    private CommandSpec spec;
+
+    @Option(
+            names = "--negative-prompt",
+            paramLabel = "TEXT",
+            description = "Negative prompt for all prompts that have none of their own")
+    private String negativePrompt;
+
+    @Option(
+            names = "--height",
+            paramLabel = "H",
+            description = "Image height in pixels (default: the native height of the first model)")
+    private Integer height;
+
+    @Option(
+            names = "--width",
+            paramLabel = "W",
+            description = "Image width in pixels (default: the native width of the first model)")
+    private Integer width;
+
+    @Option(
+            names = "--steps",
+            paramLabel = "N",
+            defaultValue = "20",
+            description = "Number of denoising steps (default: ${DEFAULT-VALUE})")
+    private int steps;
+
+    @Option(
+            names = "--guidance-scale",
+            paramLabel = "X",
+            defaultValue = "7.5",
+            description = "Scale of classifier-free guidance; 1 disables it (default: ${DEFAULT-VALUE})")
+    private double guidanceScale;
+
+    @Option(
+            names = "--guidance-rescale",
+            paramLabel = "X",
+            defaultValue = "0",
+            description = "Strength of guidance rescaling, from 0 to 1 (default: ${DEFAULT-VALUE})")
+    private double guidanceRescale;
+
+    @Option(
+            names = "--clip-skip",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Number of additional final text encoder layers to skip (default: ${DEFAULT-VALUE})")
+    private int clipSkip;
+
+    @Option(
+            names = "--sampler",
+            paramLabel = "NAME",
+            defaultValue = "ddim",
+            completionCandidates = Choices.Samplers.class,
+            description = "Sampler: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE})")
+    private String sampler;
+
+    @Option(
+            names = "--vae-tile",
+            paramLabel = "PIXELS",
+            defaultValue = "0",
+            description = "Side of the overlapping tiles in which the VAE decodes, in pixels, to save memory; 0 decodes"
+                    + " whole images (default: ${DEFAULT-VALUE})")
+    private int vaeTile;
+
+    @Option(names = "--batch", paramLabel = "N", defaultValue = "1", description = OptionTexts.BATCH_IMAGES)
+    private int batch;
+
+    GenerationOptions() {}
+
+    /// Null without the option.
+    String negativePrompt() {
+        return negativePrompt;
+    }
+
+    /// In pixels; 0: the model's own.
+    int height() {
+        return side("--height", height);
+    }
+
+    /// In pixels; 0: the model's own.
+    int width() {
+        return side("--width", width);
+    }
+
+    int steps() {
+        return steps;
+    }
+
+    double guidanceScale() {
+        return guidanceScale;
+    }
+
+    double guidanceRescale() {
+        return guidanceRescale;
+    }
+
+    int clipSkip() {
+        return clipSkip;
+    }
+
+    SamplerName sampler() {
+        try {
+            return Choices.parse("--sampler", Choices.SAMPLERS, SamplerName::id, sampler);
+        } catch (IllegalArgumentException e) {
+            throw usage(e.getMessage());
+        }
+    }
+
+    int vaeTile() {
+        return vaeTile;
+    }
+
+    int batch() {
+        if (batch < 1) {
+            throw usage("--batch: expected 1 or more, got " + batch);
+        }
+        return batch;
+    }
+
+    private int side(String option, Integer given) {
+        if (given != null && given < 1) {
+            throw usage(option + ": expected 1 or more, got " + given);
+        }
+        return given == null ? 0 : given;
+    }
+
+    private ParameterException usage(String message) {
+        return new ParameterException(spec.commandLine(), message);
+    }
+}

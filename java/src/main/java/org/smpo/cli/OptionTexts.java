@@ -1,0 +1,22 @@
+package org.smpo.cli;
+
+/// Help texts of options that several verbs have, each with its own default or outside a common group.
+final class OptionTexts {
+    static final String BATCH_IMAGES = "Number of images per batch (default: ${DEFAULT-VALUE})";
+    static final String CONFIG = "Diffusers folder that supplies the configs, tokenizers and scheduler of a single-file"
+            + " checkpoint or the UNet config of a LoRA's base model";
+    static final String JSON = "Print one JSON object instead of text, with sizes in bytes";
+    static final String MAX_BAD_FRACTION =
+            "Largest tolerated fraction of unreadable pairs, from 0 to 1 (default: ${DEFAULT-VALUE})";
+    static final String PRECISION =
+            "Precision of weights and activations: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE})";
+    static final String PREDICTION_TYPE = "Prediction type of a single-file checkpoint that does not record it:"
+            + " ${COMPLETION-CANDIDATES} (default for SD 2: v_prediction)";
+    static final String PROMPT_FILE = "File of prompts: one per line; .jsonl with prompt, negative_prompt, seed and"
+            + " category; or .tsv with Prompt and Category, like PartiPrompts";
+    static final String PROCESSOR =
+            "Folder with preprocessor_config.json and tokenizer for a reward model that has none";
+    static final String CACHE = "Directory for cached latents and text embeddings (default: ~/.cache/smpo/cache)";
+
+    private OptionTexts() {}
+}

@@ -82,16 +82,14 @@ final class Demo implements Callable<Integer> {
             negatable = true,
             defaultValue = "true",
             fallbackValue = "true",
-            description =
-                    "Also tune with the inversion of the published code, for comparison; ignored with --quick (default:"
-                            + " ${DEFAULT-VALUE})")
+            description = "Tune with the inversion of the published code, too; ignored with --quick (default:"
+                    + " ${DEFAULT-VALUE})")
     private boolean inversions;
 
     @Option(
             names = "--own-pictures",
-            description =
-                    "Also tune on pairs of images that the model generated: per prompt, the best against the worst by"
-                            + " the reward")
+            description = "Tune on pairs of images that the model generated: per prompt, the best against the worst by"
+                    + " the reward")
     private boolean ownPictures;
 
     private int stage;

@@ -130,7 +130,7 @@ final class GenerationOptions {
 
     private int side(String option, Integer given) {
         if (given != null && given < 1) {
-            throw usage(option + ": expected 1 or more, got " + given);
+            throw usage(option + ": expected a multiple of 8, got " + given);
         }
         return given == null ? 0 : given;
     }

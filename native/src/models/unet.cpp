@@ -2,11 +2,11 @@
 
 #include <ATen/ops/empty.h>
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "models/check.h"
 #include "tape/ops.h"
 
 // Legend: B batch, C channels, H W latent picture, S = H W its tokens, T tokens of the text, D width of the text,
@@ -23,31 +23,15 @@ namespace {
 constexpr double kTransformerGroupNormEps = 1e-6;
 constexpr double kLayerNormEps = 1e-5;
 
-template <typename... Parts>
-std::string text(const Parts&... parts) {
-  std::ostringstream message;
-  (message << ... << parts);
-  return std::move(message).str();
-}
-
-template <typename... Parts>
-[[noreturn]] void refuse(const Parts&... parts) {
-  throw std::invalid_argument(text(parts...));
-}
-
 std::string dot(const std::string& prefix, const char* name, int64_t index) {
   return text(prefix, ".", name, ".", index);
 }
 
 void check_spec(const UNetSpec& spec) {
-  const auto positive = [](int64_t value, const std::string& field) {
-    constexpr int64_t kMost = 1 << 20;
-    if (value < 1 || value > kMost) refuse(field, ": expected 1..", kMost, ", got ", value);
-  };
-  positive(spec.in_channels, "in_channels");
-  positive(spec.out_channels, "out_channels");
-  positive(spec.cross_attention_dim, "cross_attention_dim");
-  positive(spec.norm_num_groups, "norm_num_groups");
+  check_size(spec.in_channels, "in_channels");
+  check_size(spec.out_channels, "out_channels");
+  check_size(spec.cross_attention_dim, "cross_attention_dim");
+  check_size(spec.norm_num_groups, "norm_num_groups");
   if (!(spec.norm_eps > 0)) refuse("norm_eps: expected more than 0, got ", spec.norm_eps);
   if (spec.levels.empty()) refuse("block_out_channels: expected at least one level");
   const auto groups = [&](int64_t channels, const std::string& what) {
@@ -58,13 +42,13 @@ void check_spec(const UNetSpec& spec) {
   for (size_t i = 0; i < spec.levels.size(); ++i) {
     const UNetLevel& level = spec.levels[i];
     const std::string at = text("[", i, "]");
-    positive(level.channels, "block_out_channels" + at);
-    positive(level.layers, "layers_per_block" + at);
+    check_size(level.channels, "block_out_channels" + at);
+    check_size(level.layers, "layers_per_block" + at);
     groups(level.channels, "block_out_channels" + at);
     const bool deepest = i + 1 == spec.levels.size();
     if (level.down_attention || level.up_attention || deepest) {
-      positive(level.transformer_layers, "transformer_layers_per_block" + at);
-      positive(level.heads, "attention_head_dim" + at);
+      check_size(level.transformer_layers, "transformer_layers_per_block" + at);
+      check_size(level.heads, "attention_head_dim" + at);
       if (level.channels % level.heads != 0) {
         refuse("attention_head_dim", at, ": expected a number of heads that divides ", level.channels,
                " channels, got ", level.heads);
@@ -77,7 +61,7 @@ void check_spec(const UNetSpec& spec) {
   if (spec.addition_time_embed_dim < 0 || spec.addition_time_embed_dim % 2 != 0) {
     refuse("addition_time_embed_dim: expected an even number, got ", spec.addition_time_embed_dim);
   }
-  if (spec.text_time()) positive(spec.projection_class_embeddings_input_dim, "projection_class_embeddings_input_dim");
+  if (spec.text_time()) check_size(spec.projection_class_embeddings_input_dim, "projection_class_embeddings_input_dim");
 }
 
 }  // namespace
@@ -458,36 +442,31 @@ at::Tensor UNet::text_keys_values(const at::Tensor& encoder_hidden_states_BTD, b
 
 void UNet::check_inputs(const Inputs& inputs) const {
   const at::ScalarType dtype = weights_.options().precision;
-  const auto require = [](bool condition, const char* name, const std::string& expected, const at::Tensor& got) {
-    if (condition) return;
-    if (!got.defined()) refuse(name, ": expected ", expected, ", got none");
-    throw ShapeMismatch(
-        text(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type())));
-  };
   const std::string of = text(" of ", at::toString(dtype));
 
   const at::Tensor& sample = inputs.sample_BCHW.value;
-  require(sample.defined() && sample.dim() == 4 && sample.size(0) > 0 && sample.size(1) == spec_.in_channels &&
-              sample.size(2) > 0 && sample.size(3) > 0 && sample.scalar_type() == dtype,
-          "sample", text("[B,", spec_.in_channels, ",h,w]", of), sample);
+  check_input(sample.defined() && sample.dim() == 4 && sample.size(0) > 0 && sample.size(1) == spec_.in_channels &&
+                  sample.size(2) > 0 && sample.size(3) > 0 && sample.scalar_type() == dtype,
+              "sample", text("[B,", spec_.in_channels, ",h,w]", of), sample);
   const int64_t batch = sample.size(0);
 
   const at::Tensor& timesteps = inputs.timesteps_B;
-  require(timesteps.defined() && timesteps.dim() == 1 && timesteps.size(0) == batch &&
-              (timesteps.scalar_type() == at::kFloat || timesteps.scalar_type() == at::kDouble),
-          "timesteps", text("[", batch, "] of Float"), timesteps);
+  check_input(timesteps.defined() && timesteps.dim() == 1 && timesteps.size(0) == batch &&
+                  (timesteps.scalar_type() == at::kFloat || timesteps.scalar_type() == at::kDouble),
+              "timesteps", text("[", batch, "] of Float"), timesteps);
 
   const at::Tensor& keys_values = inputs.text_keys_values_BTK;
   const at::Tensor& states = inputs.encoder_hidden_states_BTD.value;
   if (keys_values.defined()) {
-    require(!states.defined() && keys_values.dim() == 3 && keys_values.size(0) == batch && keys_values.size(1) > 0 &&
-                keys_values.size(2) == text_keys_values_channels() && keys_values.scalar_type() == dtype,
-            "text_keys_values", text("[", batch, ",S,", text_keys_values_channels(), "]", of, " and no states"),
-            keys_values);
+    check_input(!states.defined() && keys_values.dim() == 3 && keys_values.size(0) == batch &&
+                    keys_values.size(1) > 0 && keys_values.size(2) == text_keys_values_channels() &&
+                    keys_values.scalar_type() == dtype,
+                "text_keys_values", text("[", batch, ",S,", text_keys_values_channels(), "]", of, " and no states"),
+                keys_values);
   } else {
-    require(states.defined() && states.dim() == 3 && states.size(0) == batch && states.size(1) > 0 &&
-                states.size(2) == spec_.cross_attention_dim && states.scalar_type() == dtype,
-            "encoder_hidden_states", text("[", batch, ",S,", spec_.cross_attention_dim, "]", of), states);
+    check_input(states.defined() && states.dim() == 3 && states.size(0) == batch && states.size(1) > 0 &&
+                    states.size(2) == spec_.cross_attention_dim && states.scalar_type() == dtype,
+                "encoder_hidden_states", text("[", batch, ",S,", spec_.cross_attention_dim, "]", of), states);
   }
 
   const at::Tensor& text_embeds = inputs.text_embeds_BE.value;
@@ -497,12 +476,12 @@ void UNet::check_inputs(const Inputs& inputs) const {
     if (time_ids.defined()) refuse("time_ids: expected none, since the UNet has no text_time embedding");
     return;
   }
-  require(text_embeds.defined() && text_embeds.dim() == 2 && text_embeds.size(0) == batch &&
-              text_embeds.scalar_type() == dtype,
-          "text_embeds", text("[", batch, ",E]", of), text_embeds);
-  require(time_ids.defined() && time_ids.dim() == 2 && time_ids.size(0) == batch &&
-              (time_ids.scalar_type() == at::kFloat || time_ids.scalar_type() == at::kDouble),
-          "time_ids", text("[", batch, ",K] of Float"), time_ids);
+  check_input(text_embeds.defined() && text_embeds.dim() == 2 && text_embeds.size(0) == batch &&
+                  text_embeds.scalar_type() == dtype,
+              "text_embeds", text("[", batch, ",E]", of), text_embeds);
+  check_input(time_ids.defined() && time_ids.dim() == 2 && time_ids.size(0) == batch &&
+                  (time_ids.scalar_type() == at::kFloat || time_ids.scalar_type() == at::kDouble),
+              "time_ids", text("[", batch, ",K] of Float"), time_ids);
   const int64_t width = text_embeds.size(1) + time_ids.size(1) * spec_.addition_time_embed_dim;
   if (width != spec_.projection_class_embeddings_input_dim) {
     throw ShapeMismatch(text("text_embeds, time_ids: expected widths E and K with E + ", spec_.addition_time_embed_dim,

@@ -1,5 +1,5 @@
-// DDIM inversion of a batch's images through a fixed number of slots: each image has steps of its own, and as soon as
-// one is done the next takes its slot, so that the UNet's batch stays full until the last few.
+// DDIM inversion of the images of a pair batch. inversion_schedule.h decides which images share a UNet evaluation; this
+// file holds their latents and prompts, evaluates the UNet and updates the latents.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -17,6 +17,7 @@
 
 #include "engine/error.h"
 #include "engine/failure.h"
+#include "engine/inversion_schedule.h"
 #include "engine/model_value.h"
 #include "engine/pair_batch.h"
 #include "engine/pair_batch_value.h"
@@ -27,27 +28,19 @@
 #include "kernels/renoise_update.h"
 #include "tape/kernel_call.h"
 
-// Legend: R images of the batch, S slots in use, N elements of a latent.
+// Legend: R images of the pair batch, S places of the inversion batch, N elements of a latent.
 namespace smpo::engine {
 namespace {
 
 using kernels::RenoiseSlot;
 
-// Of the random numbers; org.smpo.random.Purpose has the same number.
+// Purpose of the random numbers that steps add; the same number as in org.smpo.random.Purpose.
 constexpr uint32_t kInversionNoise = 6;
 
 using Clock = std::chrono::steady_clock;
+using Place = InversionSchedule::Place;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// An image on its way: its next step, and whether that step's first prediction is there already. Or nobody.
-struct Place {
-  int64_t row = -1;
-  int32_t step = 0;
-  bool second = false;
-
-  bool empty() const { return row < 0; }
-};
 
 void check(const PairBatch& batch, const smpo_inversion_plan& plan) {
   const int32_t* start = plan.row_start;
@@ -73,14 +66,14 @@ void check(const PairBatch& batch, const smpo_inversion_plan& plan) {
   require_all_finite(plan.target_clean, batch.rows(), "plan.target_clean");
 }
 
-// The smallest of slots, slots / 2, slots / 4, ... (rounded up) that holds so many images.
-int64_t recorded_rows(int64_t used, int64_t slots) {
-  int64_t rows = slots;
-  while (rows > 1 && (rows + 1) / 2 >= used) rows = (rows + 1) / 2;
-  return rows;
+// The plan's tables as the schedule reads them.
+InversionSchedule schedule_of(const PairBatch& batch, const smpo_inversion_plan& plan) {
+  const std::span row_start(plan.row_start, static_cast<size_t>(batch.rows()) + 1);
+  return {row_start, {plan.averages, static_cast<size_t>(row_start.back())}, int64_t{plan.inversion_batch}};
 }
 
-// Device work alone, on this memory alone: it may be recorded.
+// Evaluates the UNet and updates every image. Queues device work only and touches this memory only, so that it can be
+// recorded.
 void advance(const Model& model, InversionMemory& memory) {
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   const at::Tensor prediction_SN = require_unet(model).forward(tape, memory.inputs).value.contiguous();
@@ -104,20 +97,28 @@ void advance(const Model& model, InversionMemory& memory) {
 class Run final {
  public:
   Run(Session& session, const PairBatch& batch, const Model& model, const smpo_inversion_plan& plan)
-      : session_(session), batch_(batch), model_(model), unet_(require_unet(model)), plan_(plan) {
+      : session_(session),
+        batch_(batch),
+        model_(model),
+        unet_(require_unet(model)),
+        plan_(plan),
+        schedule_(schedule_of(batch, plan)) {
     latents_RN_ = batch.latents_RCHW.clone();
     target_RN_ = at::empty_like(latents_RN_);
   }
 
   void run() {
-    start();
-    if (!waiting_.empty()) check_conditions();
-    for (int64_t used = most_places(); used > 0; used = most_places()) {
+    write_targets_without_steps();
+    if (schedule_.images() > 0) unet_.check_inputs(inputs_of(schedule_.any_row()));
+    while (const int64_t images = schedule_.images()) {
       session_.stop_if_cancelled();
-      make_places(used);
-      admit(used);
+      make_places(images);
+      admit();
       evaluate();
-      move_on();
+      for (const auto& [place, row] : schedule_.advance()) {
+        latents_RN_[row].copy_(memory_->latents_SN[place]);
+        target_RN_[row].copy_(memory_->target_SN[place]);
+      }
     }
     session_.log(SMPO_LOG_DEBUG, "inversion: " + std::to_string(evaluations_) + " evaluations in " +
                                      std::to_string(batches_) + " batches, keys and values of " +
@@ -136,39 +137,18 @@ class Run final {
   }
 
  private:
-  int32_t first_step(int64_t row) const { return plan_.row_start[row]; }
-  int32_t last_step(int64_t row) const { return plan_.row_start[row + 1] - 1; }
   int64_t pair_of(int64_t row) const { return row % batch_.pairs(); }
-  bool averages(const Place& place) const { return plan_.averages[place.step] != 0; }
-  bool guesses(const Place& place) const { return averages(place) && !place.second; }
+  int64_t row_at(int64_t place) const { return schedule_.places()[static_cast<size_t>(place)].row; }
 
-  // Images to come and under way, but no more than there are slots. Never grows.
-  int64_t most_places() const {
-    const auto under_way = std::ranges::count_if(places_, [](const Place& place) { return !place.empty(); });
-    return std::min<int64_t>(plan_.inversion_batch, under_way + static_cast<int64_t>(waiting_.size()));
-  }
-
-  // Writes the targets of images without a step. The others wait, those of most evaluations last, where they are taken
-  // from: so that few are left to run alone at the end. The two images of a pair come one after the other, since they
-  // share their prompt.
-  void start() {
-    std::vector<RenoiseSlot> still;
-    std::vector<int64_t> evaluations(static_cast<size_t>(batch_.rows()));
-    for (int64_t i = 0; i < batch_.rows(); ++i) {
-      const int64_t row = i % 2 == 0 ? i / 2 : batch_.pairs() + i / 2;
-      if (last_step(row) < first_step(row)) {
-        still.push_back(target_slot(row, RenoiseSlot{.row = static_cast<int32_t>(row)}));
-        continue;
-      }
-      for (int32_t k = first_step(row); k <= last_step(row); ++k) {
-        evaluations[static_cast<size_t>(row)] += plan_.averages[k] == 0 ? 1 : 2;
-      }
-      waiting_.push_back(row);
+  void write_targets_without_steps() {
+    std::vector<RenoiseSlot> updates;
+    for (const int64_t row : schedule_.rows_without_steps()) {
+      updates.push_back(with_target(row, RenoiseSlot{.row = static_cast<int32_t>(row)}));
     }
-    // In pieces: the kernel takes at most 65535 slots.
-    for (size_t first = 0; first < still.size(); first += 65535) {
-      const size_t count = std::min<size_t>(65535, still.size() - first);
-      const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(still.data() + first),
+    // One launch of the kernel takes at most 65535 rows.
+    for (size_t first = 0; first < updates.size(); first += 65535) {
+      const size_t count = std::min<size_t>(65535, updates.size() - first);
+      const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(updates.data() + first),
                                            count * sizeof(RenoiseSlot));
       const at::Tensor table = copy_to<uint8_t>(latents_RN_.device(), bytes);
       tape::kernels_of(latents_RN_)(&kernels::Families::renoise_update,
@@ -179,13 +159,9 @@ class Run final {
                                      .clean_latents_RN = batch_.latents_RCHW.const_data_ptr<float>(),
                                      .target_RN = target_RN_.mutable_data_ptr<float>()});
     }
-    std::ranges::reverse(waiting_);
-    std::ranges::stable_sort(waiting_, [&evaluations](int64_t a, int64_t b) {
-      return evaluations[static_cast<size_t>(a)] < evaluations[static_cast<size_t>(b)];
-    });
   }
 
-  // One row's inputs as the UNet takes them.
+  // UNet inputs of one image.
   models::UNet::Inputs inputs_of(int64_t row) const {
     const auto of = [](const at::Tensor& all, int64_t i) { return all.defined() ? all.narrow(0, i, 1) : all; };
     return unet_inputs(unet_, of(batch_.latents_RCHW, row), at::empty({1}, batch_.latents_RCHW.options()),
@@ -193,54 +169,47 @@ class Run final {
                        of(batch_.time_ids_RK, row));
   }
 
-  void check_conditions() { unet_.check_inputs(inputs_of(waiting_.back())); }
-
-  // Memory for so many images; those under way move to its front when it is another than before. A recorded batch has
-  // the plan's slots or, when few images are left, a half or a quarter of them: a shape for each number would be
-  // recorded and never come again. The rows beyond hold what was there, and say nothing.
-  void make_places(int64_t used) {
-    const int64_t rows = session_.recorder() == nullptr ? used : recorded_rows(used, plan_.inversion_batch);
-    if (rows == static_cast<int64_t>(places_.size())) return;
+  // Allocates memory for this many images and moves those under way into it. Where batches are recorded, the memory is
+  // that of a recorded size: a recording for every number of images would be made and never played back. Places beyond
+  // the images are empty.
+  void make_places(int64_t images) {
+    const bool recorded = session_.recorder() != nullptr;
+    const int64_t places = recorded ? schedule_.recorded_size(images) : images;
+    if (places == static_cast<int64_t>(schedule_.places().size())) return;
     InversionMemory* const before = memory_;
     InversionMemory own;
-    if (session_.recorder() == nullptr) {
-      memory_ = &own;
-    } else {
-      GraphKey key;
-      key.add(rows);
-      const models::UNet::Inputs inputs = inputs_of(waiting_.empty() ? any_under_way() : waiting_.back());
-      for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
-                                      inputs.text_embeds_BE.value, inputs.time_ids_BK}) {
-        key.add_all(value.defined() ? value.sizes().slice(1) : at::IntArrayRef());
-      }
-      entry_ = &model_.inversions.entry(key);
+    if (recorded) {
+      entry_ = &model_.inversions.entry(key_of(places));
       memory_ = &entry_->memory;
+    } else {
+      memory_ = &own;
     }
-    if (!memory_->latents_SN.defined()) *memory_ = memory_for(rows);
+    if (!memory_->latents_SN.defined()) *memory_ = memory_for(places);
 
-    std::vector<Place> places(static_cast<size_t>(rows));
-    std::vector<int64_t> pairs(static_cast<size_t>(rows), -1);
-    int64_t next = 0;
-    for (size_t slot = 0; slot < places_.size(); ++slot) {
-      if (places_[slot].empty()) continue;
-      move_image(*before, static_cast<int64_t>(slot), *memory_, next);
-      places[static_cast<size_t>(next)] = places_[slot];
-      pairs[static_cast<size_t>(next)] = text_of_[slot];
-      ++next;
+    std::vector<int64_t> pairs(static_cast<size_t>(places), -1);
+    for (const auto& [from, to] : schedule_.resize(places)) {
+      move_image(*before, from, *memory_, to);
+      pairs[static_cast<size_t>(to)] = text_of_[static_cast<size_t>(from)];
     }
-    places_ = std::move(places);
     text_of_ = std::move(pairs);
-    if (session_.recorder() == nullptr) {
+    if (!recorded) {
       own_ = std::move(own);
       memory_ = &own_;
     }
   }
 
-  int64_t any_under_way() const {
-    return std::ranges::find_if(places_, [](const Place& place) { return !place.empty(); })->row;
+  GraphKey key_of(int64_t places) const {
+    GraphKey key;
+    key.add(places);
+    const models::UNet::Inputs inputs = inputs_of(schedule_.any_row());
+    for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
+                                    inputs.text_embeds_BE.value, inputs.time_ids_BK}) {
+      key.add_all(value.defined() ? value.sizes().slice(1) : at::IntArrayRef());
+    }
+    return key;
   }
 
-  // Zeros, so that rows which nobody uses are numbers.
+  // Filled with zeros, so that empty places hold finite numbers.
   InversionMemory memory_for(int64_t rows) const {
     const models::UNet::Inputs one = inputs_of(0);
     const auto many = [rows](const at::Tensor& value) {
@@ -267,8 +236,8 @@ class Run final {
     return memory;
   }
 
-  // All that belongs to an image on its way.
-  static std::vector<at::Tensor> of_image(const InversionMemory& memory) {
+  // Tensors that move with an image, one row per place.
+  static std::vector<at::Tensor> tensors_of_places(const InversionMemory& memory) {
     return {memory.inputs.sample_BCHW.value,
             memory.inputs.text_keys_values_BTK,
             memory.inputs.text_embeds_BE.value,
@@ -278,57 +247,49 @@ class Run final {
             memory.kept_SN};
   }
 
-  static void move_image(const InversionMemory& from, int64_t from_slot, InversionMemory& to, int64_t to_slot) {
-    const std::vector<at::Tensor> sources = of_image(from), targets = of_image(to);
+  static void move_image(const InversionMemory& from, int64_t from_place, InversionMemory& to, int64_t to_place) {
+    const std::vector<at::Tensor> sources = tensors_of_places(from), targets = tensors_of_places(to);
     for (size_t i = 0; i < sources.size(); ++i) {
-      if (sources[i].defined()) targets[i][to_slot].copy_(sources[i][from_slot]);
+      if (sources[i].defined()) targets[i][to_place].copy_(sources[i][from_place]);
     }
   }
 
-  // Fills free places, up to `used` images in all.
-  void admit(int64_t used) {
-    int64_t under_way = std::ranges::count_if(places_, [](const Place& place) { return !place.empty(); });
-    std::vector<int64_t> fresh;
-    for (size_t slot = 0; slot < places_.size() && under_way < used; ++slot) {
-      if (!places_[slot].empty()) continue;
-      places_[slot] = {.row = waiting_.back(), .step = first_step(waiting_.back())};
-      waiting_.pop_back();
-      fresh.push_back(static_cast<int64_t>(slot));
-      ++under_way;
-    }
-    if (fresh.empty()) return;
-    write_text(fresh);
-    for (const int64_t slot : fresh) {
-      const models::UNet::Inputs inputs = inputs_of(places_[static_cast<size_t>(slot)].row);
-      const at::Tensor clean = batch_.latents_RCHW[places_[static_cast<size_t>(slot)].row];
-      memory_->latents_SN[slot].copy_(clean);
-      memory_->clean_SN[slot].copy_(clean);
-      memory_->inputs.sample_BCHW.value[slot].copy_(inputs.sample_BCHW.value[0]);
+  // Writes the inputs of images that enter the batch.
+  void admit() {
+    const std::vector<int64_t> filled = schedule_.admit();
+    if (filled.empty()) return;
+    write_text(filled);
+    for (const int64_t place : filled) {
+      const models::UNet::Inputs inputs = inputs_of(row_at(place));
+      const at::Tensor clean = batch_.latents_RCHW[row_at(place)];
+      memory_->latents_SN[place].copy_(clean);
+      memory_->clean_SN[place].copy_(clean);
+      memory_->inputs.sample_BCHW.value[place].copy_(inputs.sample_BCHW.value[0]);
       if (inputs.text_embeds_BE.defined()) {
-        memory_->inputs.text_embeds_BE.value[slot].copy_(inputs.text_embeds_BE.value[0]);
-        memory_->inputs.time_ids_BK[slot].copy_(inputs.time_ids_BK[0]);
+        memory_->inputs.text_embeds_BE.value[place].copy_(inputs.text_embeds_BE.value[0]);
+        memory_->inputs.time_ids_BK[place].copy_(inputs.time_ids_BK[0]);
       }
     }
   }
 
-  // Keys and values of the prompts that have come: of each once, unless a slot still has them from the pair's other
-  // image.
-  void write_text(const std::vector<int64_t>& fresh) {
+  // Writes the keys and values of the prompts of these places. A prompt is projected once, unless a place still holds
+  // its keys and values from the other image of the pair.
+  void write_text(const std::vector<int64_t>& filled) {
     at::Tensor& all_STK = memory_->inputs.text_keys_values_BTK;
-    std::vector<int64_t> missing;                       // pairs
-    std::vector<std::pair<int64_t, at::Tensor>> there;  // pair, its rows
+    std::vector<int64_t> missing;                           // pairs
+    std::vector<std::pair<int64_t, at::Tensor>> available;  // pair, its keys and values
     const auto find_pair = [](const auto& list, int64_t pair) {
       return std::ranges::find(list, pair, [](const auto& entry) { return entry.first; });
     };
-    for (const int64_t slot : fresh) {
-      const int64_t pair = pair_of(places_[static_cast<size_t>(slot)].row);
-      if (find_pair(there, pair) != there.end() || std::ranges::find(missing, pair) != missing.end()) continue;
+    for (const int64_t place : filled) {
+      const int64_t pair = pair_of(row_at(place));
+      if (find_pair(available, pair) != available.end() || std::ranges::find(missing, pair) != missing.end()) continue;
       const auto held = std::ranges::find(text_of_, pair);
       if (held == text_of_.end()) {
         missing.push_back(pair);
       } else {
-        // A copy: the slot may be one that is about to be written.
-        there.emplace_back(pair, all_STK[held - text_of_.begin()].clone());
+        // A copy, because this place may be overwritten below.
+        available.emplace_back(pair, all_STK[held - text_of_.begin()].clone());
       }
     }
     if (!missing.empty()) {
@@ -336,20 +297,20 @@ class Run final {
       for (const int64_t pair : missing) states.push_back(inputs_of(pair).encoder_hidden_states_BTD.value);
       const at::Tensor projected = unet_.text_keys_values(at::cat(states), model_.uses_adapters());
       for (size_t i = 0; i < missing.size(); ++i) {
-        there.emplace_back(missing[i], projected[static_cast<int64_t>(i)]);
+        available.emplace_back(missing[i], projected[static_cast<int64_t>(i)]);
       }
       projected_ += missing.size();
     }
-    for (const int64_t slot : fresh) {
-      const int64_t pair = pair_of(places_[static_cast<size_t>(slot)].row);
-      all_STK[slot].copy_(find_pair(there, pair)->second);
-      text_of_[static_cast<size_t>(slot)] = pair;
+    for (const int64_t place : filled) {
+      const int64_t pair = pair_of(row_at(place));
+      all_STK[place].copy_(find_pair(available, pair)->second);
+      text_of_[static_cast<size_t>(place)] = pair;
     }
   }
 
-  // A prediction for every place, and each image's half step with it.
+  // Evaluates the UNet once on the whole batch and updates every image under way.
   void evaluate() {
-    write_schedule();
+    write_updates();
     const Clock::time_point start = Clock::now();
     if (session_.recorder() == nullptr) {
       advance(model_, *memory_);
@@ -362,33 +323,35 @@ class Run final {
     ++batches_;
   }
 
-  void write_schedule() {
-    const size_t rows = places_.size();
-    std::vector<uint8_t> bytes(rows * (sizeof(RenoiseSlot) + sizeof(float)));
+  // Uploads the update and the timestep of every place.
+  void write_updates() {
+    const std::vector<Place>& places = schedule_.places();
+    const size_t count = places.size();
+    std::vector<uint8_t> bytes(count * (sizeof(RenoiseSlot) + sizeof(float)));
     bool any_noise = false;
-    for (size_t slot = 0; slot < rows; ++slot) {
+    for (size_t i = 0; i < count; ++i) {
       RenoiseSlot update;
       float timestep = 0;
-      if (const Place& place = places_[slot]; !place.empty()) {
-        update = update_of(place, static_cast<int32_t>(slot));
+      if (const Place& place = places[i]; !place.empty()) {
+        update = update_of(place, static_cast<int32_t>(i));
         timestep = static_cast<float>(plan_.timestep[place.step]);
         any_noise = any_noise || (update.flags & RenoiseSlot::kNoise) != 0;
         ++evaluations_;
       }
-      std::memcpy(bytes.data() + slot * sizeof update, &update, sizeof update);
-      std::memcpy(bytes.data() + rows * sizeof update + slot * sizeof timestep, &timestep, sizeof timestep);
+      std::memcpy(bytes.data() + i * sizeof update, &update, sizeof update);
+      std::memcpy(bytes.data() + count * sizeof update + i * sizeof timestep, &timestep, sizeof timestep);
     }
     upload_into(memory_->schedule, at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte));
-    if (any_noise) draw_noise();
+    if (any_noise) sample_noise();
   }
 
-  RenoiseSlot update_of(const Place& place, int32_t slot) const {
+  RenoiseSlot update_of(const Place& place, int32_t index) const {
     const int32_t k = place.step;
-    RenoiseSlot update{.row = slot,
+    RenoiseSlot update{.row = index,
                        .flags = RenoiseSlot::kActive,
                        .a = static_cast<float>(plan_.sample[k]),
                        .b = static_cast<float>(plan_.output[k])};
-    if (guesses(place)) {
+    if (schedule_.is_first_guess(place)) {
       update.flags |= RenoiseSlot::kGuess;
       return update;
     }
@@ -397,41 +360,24 @@ class Run final {
       update.flags |= RenoiseSlot::kNoise;
       update.noise_scale = static_cast<float>(plan_.noise[k]);
     }
-    return k == last_step(place.row) ? target_slot(place.row, update) : update;
+    return schedule_.is_last_step(place) ? with_target(place.row, update) : update;
   }
 
-  void draw_noise() {
+  void sample_noise() {
     std::vector<int64_t> items;
-    for (const Place& place : places_) {
+    for (const Place& place : schedule_.places()) {
       const int64_t item = place.empty() ? 0 : batch_.options.items[static_cast<size_t>(place.row)];
-      items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.empty() ? 0 : place.step - first_step(place.row)));
+      items.push_back(item * SMPO_MAX_INVERSION_STEPS + (place.empty() ? 0 : schedule_.step_of_image(place)));
     }
-    Tensor drawn{memory_->noise_SN};
-    fill_normal(session_, drawn, kInversionNoise, batch_.options.step, items);
+    Tensor noise{memory_->noise_SN};
+    fill_normal(session_, noise, kInversionNoise, batch_.options.step, items);
   }
 
-  RenoiseSlot target_slot(int64_t row, RenoiseSlot slot) const {
-    slot.flags |= RenoiseSlot::kTarget;
-    slot.target_x = plan_.target_sample[row];
-    slot.target_x0 = plan_.target_clean[row];
-    return slot;
-  }
-
-  // To each image's next half step; those that are done leave.
-  void move_on() {
-    for (size_t slot = 0; slot < places_.size(); ++slot) {
-      Place& place = places_[slot];
-      if (place.empty()) continue;
-      if (guesses(place)) {
-        place.second = true;
-        continue;
-      }
-      place.second = false;
-      if (place.step++ != last_step(place.row)) continue;
-      latents_RN_[place.row].copy_(memory_->latents_SN[static_cast<int64_t>(slot)]);
-      target_RN_[place.row].copy_(memory_->target_SN[static_cast<int64_t>(slot)]);
-      place = {};
-    }
+  RenoiseSlot with_target(int64_t row, RenoiseSlot update) const {
+    update.flags |= RenoiseSlot::kTarget;
+    update.target_x = plan_.target_sample[row];
+    update.target_x0 = plan_.target_clean[row];
+    return update;
   }
 
   Session& session_;
@@ -439,14 +385,13 @@ class Run final {
   const Model& model_;
   const models::UNet& unet_;
   const smpo_inversion_plan& plan_;
+  InversionSchedule schedule_;
 
   at::Tensor latents_RN_, target_RN_;
-  std::vector<int64_t> waiting_;
-  std::vector<Place> places_;
-  // The pair whose prompt a slot has keys and values of, be its image there or gone; -1: none.
+  // By place: the pair whose keys and values it holds, even after its image has left; -1: none.
   std::vector<int64_t> text_of_;
 
-  InversionMemory own_;  // of a session that records nothing
+  InversionMemory own_;  // where nothing is recorded
   InversionMemory* memory_ = nullptr;
   Graphs<InversionMemory>::Entry* entry_ = nullptr;
 
@@ -463,9 +408,8 @@ smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& mo
   check(batch, plan);
   const Clock::time_point start = Clock::now();
   Run run(session, batch, model, plan);
-  with_memory_advice([&run] { run.run(); },
-                     "plan.inversion_batch: " + std::to_string(plan.inversion_batch) +
-                         " images at once do not fit into memory: lower inversion.slots, and resume");
+  with_memory_advice([&run] { run.run(); }, "plan.inversion_batch: " + std::to_string(plan.inversion_batch) +
+                                                " images in one UNet evaluation do not fit into memory; lower it");
   batch.noised_RCHW = run.latents();
   batch.target_RCHW = run.target();
   smpo_inversion_report report = run.report();

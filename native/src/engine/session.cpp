@@ -6,7 +6,6 @@
 #include <c10/util/Exception.h>
 #include <omp.h>
 
-#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -18,15 +17,15 @@
 namespace smpo::engine {
 namespace {
 
-// Of the calling thread. Never used again for another one, unlike the operating system's numbers.
+// Number of the calling thread. Unlike the operating system's numbers, it is never reused.
 uint64_t this_thread() {
   static std::atomic<uint64_t> last{0};
   thread_local const uint64_t id = ++last;
   return id;
 }
 
-// LibTorch takes its thread count from OpenMP's, which is a variable of the calling thread. at::set_num_threads would
-// set a count for the whole process and drop oneDNN's compiled kernels each time.
+// Sets OpenMP's thread count, from which LibTorch takes its own; it is a variable of the calling thread.
+// at::set_num_threads would change the whole process and discard oneDNN's compiled kernels each time.
 class ThreadsScope final {
  public:
   explicit ThreadsScope(int threads) : previous_(omp_get_max_threads()) { omp_set_num_threads(threads); }
@@ -38,9 +37,9 @@ class ThreadsScope final {
   int previous_;
 };
 
-// LibTorch's modes are variables of the process. One set of them is on while any session that wants it is inside a
-// call, and what was set before is set again after the last; another session's call meanwhile may be slower for it,
-// never wrong. Modes: a struct with a static `of(context)` and `apply(context)`.
+// LibTorch's modes are variables of the process. A set of modes is on while any session that wants it is inside a call;
+// the previous modes are restored after the last such call. The modes can make concurrent calls of other sessions
+// slower, never wrong. `Modes` is a struct with a static `of(context)` and `apply(context)`.
 template <typename Modes>
 class ModesScope final {
  public:
@@ -76,13 +75,13 @@ class ModesScope final {
   const bool wanted_;
 };
 
-// Of a deterministic session.
+// Modes of a deterministic session.
 struct Determinism {
   bool algorithms = true;
   bool warn_only = false;
   bool cudnn = true;
   bool mkldnn = true;
-  bool fill = false;  // uninitialized memory is filled with NaN: a debugging aid that costs a pass over every tensor
+  bool fill = false;  // filling uninitialized memory with NaN is a debugging aid that costs a pass over every tensor
 
   static Determinism of(const at::Context& context) {
     return {.algorithms = context.deterministicAlgorithms(),
@@ -99,7 +98,7 @@ struct Determinism {
   }
 };
 
-// Of a session on a GPU. f32 is f32, and sums of bf16 products stay in f32 where a product is split among blocks.
+// Modes of a session on a GPU: f32 without TF32, and f32 accumulation of bf16 products that are split among blocks.
 struct CudaPrecision {
   bool tf32_cublas = false;
   bool tf32_cudnn = false;
@@ -118,8 +117,8 @@ struct CudaPrecision {
   }
 };
 
-// Of a session on a GPU: whether cuDNN measures its convolutions once per shape and keeps the fastest. What it measures
-// differs from run to run, and so may the bits.
+// Mode of a session on a GPU: whether cuDNN times its convolution algorithms once per shape and keeps the fastest. The
+// timings vary from run to run, and so can the bits of the results.
 struct CudnnSearch {
   bool search;
 
@@ -135,11 +134,6 @@ class WarningsToLog final : public c10::WarningHandler {
  private:
   Session* session_;
 };
-
-int64_t unix_nanos() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-}
 
 }  // namespace
 
@@ -157,10 +151,11 @@ Session::Session(const SessionConfig& config)
     : config_(config),
       owner_(this_thread()),
       threads_(config.threads > 0 ? config.threads : CpuInfo::of_this_process().physical_cores),
-      device_(config.device_type, config.device_index, config.log_level <= SMPO_LOG_DEBUG) {
+      device_(config.device_type, config.device_index, config.log_level <= SMPO_LOG_DEBUG),
+      log_(config.log_level, config.log_capacity) {
   cpu_tensors();
   recorder_ = recorder_for(device_);
-  // LibTorch chooses this thread's count when it is first asked for one. Let that be now, not inside a call.
+  // LibTorch chooses this thread's count at the first query, which should not happen inside a call.
   at::get_num_threads();
   log(SMPO_LOG_INFO,
       std::string("session opened: ") +
@@ -172,7 +167,7 @@ Session::Session(const SessionConfig& config)
 Session::~Session() = default;
 
 void Session::close() {
-  // The session's own handle first: when that is gone, no call can add a tensor.
+  // The session's own handle first: once it is closed, no call can add objects.
   const std::shared_ptr<void> self = handles().close(handle_, HandleKind::kSession, 0, "session");
   handles().close_all_of(handle_);
   open_tensors_ = 0;
@@ -206,7 +201,7 @@ void Session::require_healthy() const {
 
 void Session::count_failure(const char* function, const Failure& failure) noexcept {
   failed_calls_.fetch_add(1, std::memory_order_relaxed);
-  // The rest belongs to the owner: a refused caller from another thread must not touch it.
+  // The fields below belong to the owner; a refused caller on another thread must not touch them.
   if (this_thread() != owner_) return;
   if (failure.status == SMPO_DEVICE_FAULT && !poisoned_) {
     poisoned_ = true;
@@ -220,6 +215,10 @@ void Session::count_failure(const char* function, const Failure& failure) noexce
     length += std::string_view(message + length).size();
   }
   log(failure.status == SMPO_DEVICE_FAULT ? SMPO_LOG_ERROR : SMPO_LOG_DEBUG, message);
+}
+
+void Session::cancel_all() noexcept {
+  handles().for_each(HandleKind::kSession, [](void* session) { static_cast<Session*>(session)->request_cancel(); });
 }
 
 void Session::stop_if_cancelled() {
@@ -242,7 +241,7 @@ smpo_session_statistics Session::statistics() const {
           .open_tensors = open_tensors_,
           .calls = calls_.load(std::memory_order_relaxed),
           .failed_calls = failed_calls_.load(std::memory_order_relaxed),
-          .log_records_dropped = log_records_dropped_,
+          .log_records_dropped = log_.dropped(),
           .host_bytes_in_use = host.in_use,
           .host_bytes_peak = host.peak,
           .host_bytes_pooled = host.pooled,
@@ -252,37 +251,11 @@ smpo_session_statistics Session::statistics() const {
           .device_synchronizations = device_.synchronizations()};
 }
 
-void Session::log(int32_t level, std::string_view message) noexcept {
-  if (level < config_.log_level) return;
-  try {
-    if (log_.size() >= config_.log_capacity) {
-      log_.pop_front();
-      ++log_records_dropped_;
-    }
-    log_.push_back({level, unix_nanos(), std::string(message.substr(0, sizeof(smpo_log_record::message)))});
-  } catch (const std::bad_alloc&) {
-    ++log_records_dropped_;
-  }
-}
-
 void log_refusal(Session& session, const char* work, const char* why) {
-  // The first line: LibTorch's messages go on with where it was.
+  // Only the first line: the rest of LibTorch's messages is the place in its sources.
   const std::string_view reason = why;
   session.log(SMPO_LOG_WARNING, std::string("no CUDA graph of ") + work + ", whose kernels are started one by one: " +
                                     std::string(reason.substr(0, reason.find('\n'))));
-}
-
-uint32_t Session::drain_log(std::span<smpo_log_record> records) {
-  uint32_t count = 0;
-  for (; count < records.size() && !log_.empty(); ++count) {
-    const LogEntry& entry = log_.front();
-    smpo_log_record& record = records[count];
-    record.level = entry.level;
-    record.unix_nanos = entry.unix_nanos;
-    copy_text(record.message, sizeof record.message, entry.message.c_str());
-    log_.pop_front();
-  }
-  return count;
 }
 
 uint64_t Session::adopt(std::shared_ptr<Tensor> tensor) {

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +13,7 @@
 #include "engine/function_ref.h"
 #include "engine/graphs.h"
 #include "engine/handle_table.h"
+#include "engine/session_log.h"
 #include "smpo.h"
 
 namespace smpo::engine {
@@ -34,13 +34,13 @@ struct SessionConfig {
   uint32_t log_capacity;  // records
 };
 
-// One engine: a device, its modes, its log, and the tensors that belong to it. It is used by the thread that opened
-// it; only those functions that say so may be called from others.
+// One engine: a device, its modes, its log, and the objects that belong to it. It belongs to the thread that opened it;
+// only functions that say so may be called from other threads.
 class Session final {
  public:
-  // Opens a session that the calling thread owns and returns its handle. Throws Error.
+  // Opens a session owned by the calling thread and returns its handle. Throws Error.
   static uint64_t open(const SessionConfig& config);
-  // The session of a handle, from any thread. Throws Error(SMPO_INVALID_HANDLE).
+  // Returns the session of a handle, from any thread. Throws Error(SMPO_INVALID_HANDLE).
   static std::shared_ptr<Session> of(uint64_t handle);
 
   explicit Session(const SessionConfig& config);
@@ -48,43 +48,47 @@ class Session final {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Closes the handle and with it the handles of all its tensors.
+  // Closes the handle and the handles of all objects of the session.
   void close();
 
   // Runs the body under the session's modes: device, stream, threads, determinism, no gradients, LibTorch's warnings
-  // to the session's log. What was set before is set again when it returns or throws.
+  // into the session's log. Restores the previous modes when the body returns or throws.
   void run(FunctionRef body);
 
-  // From any thread. Throw Error: SMPO_WRONG_THREAD unless the caller owns the session; SMPO_SESSION_POISONED with
-  // the first fault's message when there was one.
+  // From any thread. Throw Error: SMPO_WRONG_THREAD unless the caller owns the session; SMPO_SESSION_POISONED, with the
+  // message of the first device fault, if there was one.
   void require_owner() const;
   void require_healthy() const;
 
-  // From any thread: one more call, and one that failed. A device fault poisons the session.
+  // From any thread. Count a call, and a call that failed. A device fault poisons the session.
   void count_call() noexcept { calls_.fetch_add(1, std::memory_order_relaxed); }
   void count_failure(const char* function, const Failure& failure) noexcept;
 
+  // From any thread. Requests the cancellation of every open session.
+  static void cancel_all() noexcept;
+
   // From any thread.
   void request_cancel() noexcept { cancel_requested_.store(true, std::memory_order_release); }
-  // A safe point of an operation that can be cancelled. Throws Error(SMPO_CANCELLED), which uses the request up.
+  // Marks a safe point of an operation that can be cancelled: throws Error(SMPO_CANCELLED) if a cancellation has been
+  // requested, and clears the request.
   void stop_if_cancelled();
 
   void synchronize() { device_.synchronize(); }
-  // Gives what the pools keep back, the CPU tensors' (of the whole process) included.
+  // Frees the memory in the pools: the device's, and that of CPU tensors, which is shared by all sessions.
   void trim();
   smpo_session_statistics statistics() const;
 
-  // Keeps a record, unless its level is below the configured one; the oldest goes when there is no room.
-  void log(int32_t level, std::string_view message) noexcept;
-  // Moves the oldest records, as many as fit and there are, into `records`; their number.
-  uint32_t drain_log(std::span<smpo_log_record> records);
+  // Logs a message; session_log.h says what is kept of it.
+  void log(int32_t level, std::string_view message) noexcept { log_.add(level, message); }
+  // Moves the oldest log records into `records`, as many as fit; returns their number.
+  uint32_t drain_log(std::span<smpo_log_record> records) { return log_.drain(records); }
 
   uint64_t adopt(std::shared_ptr<Tensor> tensor);
   uint64_t adopt(std::shared_ptr<Model> model);
   uint64_t adopt(std::shared_ptr<Sampler> sampler);
   uint64_t adopt(std::shared_ptr<PairBatch> batch);
   uint64_t adopt(std::shared_ptr<Optimizer> optimizer);
-  // Throw Error(SMPO_INVALID_HANDLE), whose message begins with the argument's name.
+  // Throw Error(SMPO_INVALID_HANDLE) with a message that begins with the name of the argument.
   std::shared_ptr<Tensor> tensor(uint64_t handle, const char* argument = "tensor") const;
   std::shared_ptr<Model> model(uint64_t handle, const char* argument = "model") const;
   std::shared_ptr<Sampler> sampler(uint64_t handle) const;
@@ -96,7 +100,7 @@ class Session final {
   void close_pair_batch(uint64_t handle);
   void close_optimizer(uint64_t handle);
 
-  // Null where nothing is recorded: on the CPU.
+  // Null on the CPU, where nothing is recorded.
   Recorder* recorder() { return recorder_.get(); }
 
   Device& device() { return device_; }
@@ -105,12 +109,6 @@ class Session final {
   uint64_t seed() const { return config_.seed; }
 
  private:
-  struct LogEntry {
-    int32_t level;
-    int64_t unix_nanos;
-    std::string message;
-  };
-
   const SessionConfig config_;
   const uint64_t owner_;
   int32_t threads_;
@@ -126,11 +124,10 @@ class Session final {
   bool poisoned_ = false;
   Failure first_fault_;
 
-  std::deque<LogEntry> log_;
-  uint64_t log_records_dropped_ = 0;
+  SessionLog log_;
 };
 
-// Says in the session's log that some work will not be recorded, and why.
+// Logs that some work will not be recorded as a CUDA graph, and why.
 void log_refusal(Session& session, const char* work, const char* why);
 
 }  // namespace smpo::engine

@@ -13,6 +13,9 @@
  *  - A session belongs to the thread that opened it; a call from another thread is SMPO_WRONG_THREAD. The one
  *    exception is smpo_session_cancel. Functions without a session may be called from any thread.
  *  - No callbacks.
+ *  - The process may end while calls run: when exit() begins, all sessions are cancelled, later calls are refused with
+ *    SMPO_CANCELLED, and exit() goes on as soon as no call is in flight. After two seconds the process ends at once,
+ *    with the same status and without destructors.
  *  - Strings are UTF-8 and end with a zero byte; one that does not fit is cut.
  */
 #ifndef SMPO_H_
@@ -166,8 +169,9 @@ smpo_status smpo_session_open(const smpo_session_config *config, smpo_session *s
 /* Closes the session and every handle that belongs to it. Works on a poisoned session. */
 smpo_status smpo_session_close(smpo_session session, smpo_error *error);
 
-/* From any thread: the operation in flight, or else the next one that can be cancelled, stops at its next safe point
- * and returns SMPO_CANCELLED, which consumes the request. Operations that can be cancelled say so. */
+/* From any thread; returns at once. The operation in flight, or else the next one that can be cancelled, stops at its
+ * next safe point and returns SMPO_CANCELLED, which consumes the request. Operations that can be cancelled say so; an
+ * optimizer step cannot. A cancelled operation writes no out-parameter and can be called again. */
 smpo_status smpo_session_cancel(smpo_session session, smpo_error *error);
 
 /* Waits until all queued device work is done. A no-op on the CPU. */
@@ -360,12 +364,14 @@ smpo_status smpo_model_merge_lora(smpo_session session, smpo_model model, double
 
 smpo_status smpo_model_close(smpo_session session, smpo_model model, smpo_error *error);
 
-/* The prediction [B,out_channels,h,w], f32. Inputs of any floating dtype; timesteps and time_ids f32. */
+/* The prediction [B,out_channels,h,w], f32. Inputs of any floating dtype; timesteps and time_ids f32. Can be cancelled
+ * before the evaluation. */
 smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                               smpo_tensor *output, smpo_error *error);
 
 /* Forward, then backward of sum(output * cotangent): gradients are added to those of the parameters that train.
- * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL: not wanted. */
+ * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL: not wanted.
+ * Can be cancelled before the backward pass begins; gradients are then as before the call. */
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
 
@@ -429,23 +435,24 @@ smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_s
 /* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance, the
  * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down.
  * `tile`: 0, the picture at once; else pixels along each side of a tile, a multiple of 4 * 2^(levels-1). Tiles overlap by
- * a quarter and fade into one another, as diffusers' do with tile = sample_size of the config. */
+ * a quarter and fade into one another, as diffusers' do with tile = sample_size of the config. Can be cancelled at the
+ * start and between tiles. */
 smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
                             smpo_tensor *mean, smpo_tensor *logvar, smpo_error *error);
 
 /* Pixels [B,out_channels,H,W] f32 of latents [B,latent_channels,h,w] of any floating dtype, not scaled. `tile`: as in
- * smpo_vae_encode, in pixels. */
+ * smpo_vae_encode, in pixels. Can be cancelled at the start and between tiles. */
 smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor latents, int32_t tile,
                             smpo_tensor *pixels, smpo_error *error);
 
 /* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, through the final norm where `final_norm` is 1.
  * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, of the end token after the last layer and the
- * final norm, whatever skip; NULL: not wanted. `ids`: [B,S] i32 or i64. */
+ * final norm, whatever skip; NULL: not wanted. `ids`: [B,S] i32 or i64. Can be cancelled at the start. */
 smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
                                   int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
 
 /* `embeds`: [B,projection_dim] (without projection [B,hidden_size]) f32, not normalized. `pixel_values`:
- * [B,channels,image_size,image_size] of any floating dtype. */
+ * [B,channels,image_size,image_size] of any floating dtype. Can be cancelled at the start. */
 smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo_tensor pixel_values,
                                     smpo_tensor *embeds, smpo_error *error);
 
@@ -651,7 +658,9 @@ smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, 
 
 /* Errors, logits and losses of some pairs and, with backward, the gradient of the sum of gradient_scale * weight *
  * loss. `reference` is a model of the same shape; 0: the policy without its adapters, or none where the loss has no
- * reference. NaN and infinity are not refused here: they come out in the results. */
+ * reference. NaN and infinity are not refused here: they come out in the results. Can be cancelled
+ * before the backward pass begins: this micro-batch has then added nothing. Gradients of earlier micro-batches stay; a
+ * caller that gives up the step zeroes them, and one that goes on with the same micro-batch gets the same bits. */
 smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch batch, smpo_model policy, smpo_model reference,
                                    const smpo_pair_loss *loss, const smpo_micro_batch *micro_batch, smpo_error *error);
 

@@ -70,7 +70,7 @@ SMPO_EXPORT smpo_status smpo_vae_encode(smpo_session session, smpo_model model, 
     const auto input = s.tensor(pixels, "pixels");
     require_pointer(mean, "mean");
     require_pointer(logvar, "logvar");
-    smpo::engine::Posterior posterior = smpo::engine::vae_encode(*vae, *input, tile);
+    smpo::engine::Posterior posterior = smpo::engine::vae_encode(s, *vae, *input, tile);
     const smpo_tensor mean_handle = s.adopt(std::move(posterior.mean));
     *logvar = s.adopt(std::move(posterior.logvar));
     *mean = mean_handle;
@@ -83,7 +83,7 @@ SMPO_EXPORT smpo_status smpo_vae_decode(smpo_session session, smpo_model model, 
     const auto vae = s.model(model);
     const auto input = s.tensor(latents, "latents");
     require_pointer(pixels, "pixels");
-    *pixels = s.adopt(smpo::engine::vae_decode(*vae, *input, tile));
+    *pixels = s.adopt(smpo::engine::vae_decode(s, *vae, *input, tile));
   });
 }
 
@@ -96,7 +96,7 @@ SMPO_EXPORT smpo_status smpo_clip_text_encode(smpo_session session, smpo_model m
     require_range(final_norm, 0, 1, "final_norm");
     require_pointer(hidden, "hidden");
     smpo::engine::TextEncoding encoding =
-        smpo::engine::clip_text_encode(*tower, *input, skip, final_norm == 1, pooled != nullptr);
+        smpo::engine::clip_text_encode(s, *tower, *input, skip, final_norm == 1, pooled != nullptr);
     const smpo_tensor hidden_handle = s.adopt(std::move(encoding.hidden));
     if (pooled != nullptr) *pooled = s.adopt(std::move(encoding.pooled));
     *hidden = hidden_handle;
@@ -109,6 +109,6 @@ SMPO_EXPORT smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model
     const auto tower = s.model(model);
     const auto input = s.tensor(pixel_values, "pixel_values");
     require_pointer(embeds, "embeds");
-    *embeds = s.adopt(smpo::engine::clip_vision_encode(*tower, *input));
+    *embeds = s.adopt(smpo::engine::clip_vision_encode(s, *tower, *input));
   });
 }

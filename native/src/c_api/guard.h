@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/failure.h"
+#include "engine/process_exit.h"
 #include "engine/session.h"
 #include "engine/tensor_spec.h"
 #include "smpo.h"
@@ -34,6 +35,7 @@ template <typename Body>
 smpo_status guarded(const char* function, smpo_error* error, Body&& body) noexcept {
   if (!valid(error)) return SMPO_INVALID_ARGUMENT;
   try {
+    const engine::CallInFlight call;
     std::forward<Body>(body)();
     return SMPO_OK;
   } catch (...) {
@@ -47,6 +49,7 @@ smpo_status guarded(const char* function, smpo_session handle, smpo_error* error
   if (!valid(error)) return SMPO_INVALID_ARGUMENT;
   std::shared_ptr<engine::Session> session;
   try {
+    const engine::CallInFlight call;
     session = engine::Session::of(handle);
     session->count_call();
     if constexpr (access == Access::kAnyThread) {

@@ -20,7 +20,8 @@ using models::ParameterGroup;
 
 namespace {
 
-// transformers factors over the last two dimensions; a filter has these before its channels in memory.
+// transformers factors over the last two dimensions. In memory, those of a convolution's filter come before its input
+// channels.
 kernels::AdafactorShape factored_shape(const std::vector<int64_t>& shape) {
   if (shape.size() == 4) return {.outer = shape[0], .rows = shape[2], .columns = shape[3], .inner = shape[1]};
   if (shape.size() < 2) return {.columns = shape.empty() ? 1 : shape[0], .factored = false};
@@ -29,8 +30,8 @@ kernels::AdafactorShape factored_shape(const std::vector<int64_t>& shape) {
   return factored;
 }
 
-// A row or column mean, [outer,length,inner] in memory, as transformers has it: the parameter's shape without its
-// dimension `gone`, which is the last or the one before it.
+// View of a row or column mean, [outer,length,inner] in memory, in the shape that transformers uses: the parameter's
+// shape without its last dimension (`gone_is_last`) or without the one before.
 at::Tensor mean_view(const at::Tensor& flat, int64_t offset, int64_t length, const std::vector<int64_t>& shape,
                      bool gone_is_last) {
   std::vector<int64_t> sizes(shape.begin(), shape.end() - 2);
@@ -45,7 +46,7 @@ void add_adafactor_state(Optimizer& optimizer) {
   const ParameterGroup& group = optimizer.group();
   int64_t end = 0;
   int64_t workspace = 0;
-  // A GPU works on all parameters at once; the CPU may use one workspace for all.
+  // A GPU updates all parameters at once; the CPU updates them one by one and shares one workspace.
   const bool one_by_one = tape::kernels_of(group.master()).of_the_cpu();
   const auto reserve = [&end](int64_t elements) {
     const int64_t offset = end;

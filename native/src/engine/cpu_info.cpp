@@ -34,7 +34,7 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
 
 bool bit(uint64_t value, int index) { return (value >> index & 1) != 0; }
 
-// Which register files the operating system saves on a context switch; 0 when it has not enabled the instruction.
+// Register files that the operating system saves on a context switch; 0 if it has not enabled XGETBV.
 uint64_t saved_states() {
   if (!bit(cpuid(1, 0).c, 27)) return 0;
   uint32_t low = 0;
@@ -43,7 +43,7 @@ uint64_t saved_states() {
   return static_cast<uint64_t>(high) << 32 | low;
 }
 
-// Linux hands out the 8 KiB of tile state per thread on request only. Asking is what oneDNN would do as well.
+// Linux provides the 8 KiB of tile state per thread only on request. oneDNN makes the same request.
 bool may_use_tiles() {
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
@@ -79,7 +79,7 @@ std::string model_name() {
   return name.substr(first, name.find_last_not_of(' ') - first + 1);
 }
 
-// The first number in a file; nothing when there is none ("max" in a control group's file, say).
+// Returns the first number in a file; nothing if there is none, as in a control group file that says "max".
 std::optional<uint64_t> number_in(const fs::path& file) {
   std::ifstream in(file);
   uint64_t value = 0;
@@ -87,7 +87,7 @@ std::optional<uint64_t> number_in(const fs::path& file) {
   return std::nullopt;
 }
 
-// The number after a key at the start of a line.
+// Returns the number after a key at the start of a line.
 std::optional<uint64_t> number_after(const fs::path& file, const std::string& key) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
@@ -100,8 +100,8 @@ std::optional<uint64_t> number_after(const fs::path& file, const std::string& ke
   return std::nullopt;
 }
 
-// The folders of the process's control group and of those around it, innermost first. `controller` names one of
-// version 1; version 2 has one hierarchy for all, and is the one that is named by an empty string.
+// Returns the folders of the process's control group and of its ancestors, innermost first. `controller` names a
+// version 1 controller; the empty string stands for the single hierarchy of version 2.
 std::vector<fs::path> control_groups(const fs::path& root, const std::string& controller) {
   std::ifstream in(root / "proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
@@ -109,14 +109,14 @@ std::vector<fs::path> control_groups(const fs::path& root, const std::string& co
     const size_t first = line.find(':');
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    // The controllers of a hierarchy are a list: "cpu,cpuacct".
+    // A hierarchy lists its controllers: "cpu,cpuacct".
     std::istringstream names(line.substr(first + 1, second - first - 1));
     bool named = controller.empty() && second == first + 1;
     for (std::string name; !named && std::getline(names, name, ',');) named = name == controller;
     if (!named) continue;
     const fs::path base = controller.empty() ? root / "sys/fs/cgroup" : root / "sys/fs/cgroup" / controller;
     std::vector<fs::path> folders;
-    // In a container the path may be the host's, which is not mounted here: then only the base exists.
+    // In a container this may be a path of the host that is not mounted; then only the base folder exists.
     for (fs::path inner = fs::path(line.substr(second + 1)).relative_path();; inner = inner.parent_path()) {
       folders.push_back(inner.empty() ? base : base / inner);
       if (inner.empty()) return folders;
@@ -140,7 +140,7 @@ Memory memory(const fs::path& root) {
                                      const char* reclaimable) {
     const std::optional<uint64_t> limit = number_in(folder / limit_file);
     if (!limit.has_value()) return;
-    // File pages that nothing has touched lately count as used, but go when memory is asked for.
+    // Inactive file pages count as used, but the kernel frees them on demand.
     const uint64_t used = number_in(folder / usage_file).value_or(0);
     const uint64_t cached = std::min(used, number_after(folder / "memory.stat", reclaimable).value_or(0));
     result.total = std::min(result.total, *limit);
@@ -155,7 +155,7 @@ Memory memory(const fs::path& root) {
   return result;
 }
 
-// Processors' worth of time per period that the control groups allow, rounded up; at least 1.
+// Number of processors whose time the control groups allow per period, rounded up; at least 1.
 int32_t quota(const fs::path& root) {
   double allowed = 1e9;
   for (const fs::path& folder : control_groups(root, "")) {
@@ -165,7 +165,7 @@ int32_t quota(const fs::path& root) {
     if (in >> time >> period && period > 0) allowed = std::min(allowed, time / period);
   }
   for (const fs::path& folder : control_groups(root, "cpu")) {
-    const auto time = number_in(folder / "cpu.cfs_quota_us");  // -1 when there is none
+    const auto time = number_in(folder / "cpu.cfs_quota_us");  // -1 if there is none
     const auto period = number_in(folder / "cpu.cfs_period_us");
     if (time.has_value() && *time <= INT64_MAX && period.value_or(0) > 0) {
       allowed = std::min(allowed, static_cast<double>(*time) / static_cast<double>(*period));
@@ -175,7 +175,7 @@ int32_t quota(const fs::path& root) {
   return std::max(1, whole < allowed ? whole + 1 : whole);
 }
 
-// Cores with at least one of the processors. One that the kernel says nothing about counts as a core of its own.
+// Number of cores with at least one of the processors. A processor without topology information counts as one core.
 int32_t cores(const fs::path& root, std::span<const int> processors) {
   std::set<std::pair<int64_t, int64_t>> found;
   for (const int processor : processors) {
@@ -207,7 +207,7 @@ CpuInfo CpuInfo::of(const fs::path& root, std::span<const int> processors) {
 }
 
 CpuInfo CpuInfo::of_this_process() {
-  // Larger than any kernel's own limit of 8192 processors: a set that is too small is an error.
+  // Larger than the kernel's limit of 8192 processors, because a set that is too small is an error.
   constexpr int kMostProcessors = 16384;
   std::vector<int> processors;
   cpu_set_t* set = CPU_ALLOC(kMostProcessors);

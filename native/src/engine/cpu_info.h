@@ -16,8 +16,8 @@ struct CpuInfo {
   uint64_t available_memory;  // bytes; what can be taken without swapping, within the limit
   std::string model;
 
-  // The cores and memory that the files under `root` (/proc and /sys in it) grant to a process that may run on
-  // `processors` (their numbers, ascending). Features and model are those of the machine that runs this.
+  // Describes the cores and memory that the files under `root` (/proc and /sys) grant to a process that may run on
+  // `processors` (numbers in ascending order). Features and model are always those of the machine that runs this.
   static CpuInfo of(const std::filesystem::path& root, std::span<const int> processors);
   static CpuInfo of_this_process();
 };

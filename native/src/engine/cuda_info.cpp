@@ -14,7 +14,7 @@ namespace smpo::engine {
 
 CudaInfo CudaInfo::of_this_machine() {
   CudaInfo info{.compiled = true, .device_count = 0, .driver_version = 0, .runtime_version = 0, .problem = {}};
-  // Every call clears the error it leaves behind, so that no later call finds it.
+  // Clears the error that a call leaves behind, so that no later call reports it.
   if (cudaDriverGetVersion(&info.driver_version) != cudaSuccess) cudaGetLastError();
   if (cudaRuntimeGetVersion(&info.runtime_version) != cudaSuccess) cudaGetLastError();
   const cudaError_t status = cudaGetDeviceCount(&info.device_count);
@@ -63,7 +63,7 @@ CudaInfo CudaInfo::of_this_machine() {
   CudaInfo info{.compiled = false, .device_count = 0, .driver_version = 0, .runtime_version = 0, .problem = {}};
   info.problem =
       "this library was built without CUDA; to use a GPU run `tools/setup --cuda` and configure with -DSMPO_CUDA=ON";
-  // The driver is asked all the same: who has one and a build without CUDA wants to be told.
+  // Asks the driver anyway: a user with a GPU and a build without CUDA wants to know.
   if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL); driver != nullptr) {
     using GetVersion = int (*)(int*);
     const auto get_version = reinterpret_cast<GetVersion>(dlsym(driver, "cuDriverGetVersion"));

@@ -8,10 +8,10 @@ namespace smpo::engine {
 
 struct CudaInfo {
   bool compiled;
-  int32_t device_count;     // 0 when none can be used
-  int32_t driver_version;   // 13000 for 13.0; 0 when there is no driver
+  int32_t device_count;     // 0 if none can be used
+  int32_t driver_version;   // 13000 for 13.0; 0 without a driver
   int32_t runtime_version;  // likewise
-  std::string problem;      // why device_count is 0, in words
+  std::string problem;      // the reason why device_count is 0; empty otherwise
 
   static CudaInfo of_this_machine();
 };
@@ -24,7 +24,7 @@ struct CudaDeviceInfo {
   uint64_t free_memory;   // bytes
   std::string name;
 
-  // Throws Error(SMPO_INVALID_ARGUMENT) when the index is not in [0, device_count).
+  // Throws Error(SMPO_INVALID_ARGUMENT) if the index is not in [0, device_count).
   static CudaDeviceInfo of(int32_t index);
 };
 

@@ -23,7 +23,7 @@ struct Device::Stream {
 
 namespace {
 
-// LibTorch's warnings of waits, which are a switch of the process, while a device that watches runs.
+// Turns LibTorch's warnings about waits on while it exists. The switch is process-wide.
 class WatchedWaits final {
  public:
   explicit WatchedWaits(bool wanted) : previous_(c10::cuda::warning_state().get_sync_debug_mode()) {
@@ -51,8 +51,8 @@ Device::Device(int32_t type, int32_t index, bool watches_waits)
   if (index < 0 || index >= cuda.device_count) {
     fail(SMPO_INVALID_ARGUMENT, "device_index: expected 0..", cuda.device_count - 1, ", got ", index);
   }
-  // cuBLAS repeats its bits with a workspace of fixed size only, and LibTorch, which reads this variable once, refuses
-  // to multiply in its deterministic mode without one. These are the 32 MiB that it takes on Hopper anyway.
+  // cuBLAS gives the same bits every time only with a workspace of fixed size, and LibTorch refuses to multiply in its
+  // deterministic mode without one. It reads this variable once. 32 MiB is the workspace it uses on Hopper anyway.
   c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/false);
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
   stream_ = std::make_unique<Stream>(
@@ -69,7 +69,7 @@ void Device::with(FunctionRef body) const {
 void Device::synchronize() {
   ++synchronizations_;
   if (stream_ == nullptr) return;
-  // Not by way of LibTorch, which would warn of it.
+  // Bypasses LibTorch, which would warn about this wait.
   C10_CUDA_CHECK(cudaStreamSynchronize(stream_->stream.stream()));
 }
 

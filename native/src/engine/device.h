@@ -14,11 +14,11 @@ struct DeviceMemory {
   uint64_t reserved;
 };
 
-// Where a session's tensors live and its work runs: the CPU, or one CUDA device with a stream of the session's own.
+// The device of a session: the CPU, or one CUDA device with a stream of its own.
 class Device final {
  public:
-  // Throws Error: SMPO_INVALID_ARGUMENT for a type or an index out of range, SMPO_UNSUPPORTED when the device cannot
-  // be used, with the reason. `watches_waits`: see `with`.
+  // Throws Error: SMPO_INVALID_ARGUMENT for a type or an index out of range, SMPO_UNSUPPORTED, with the reason, when
+  // the device cannot be used. `watches_waits`: see `with`.
   Device(int32_t type, int32_t index, bool watches_waits = false);
   ~Device();
   Device(const Device&) = delete;
@@ -27,16 +27,15 @@ class Device final {
   int32_t type() const { return type_; }
   int32_t index() const { return index_; }
 
-  // Runs the body with this device and its stream as the thread's current ones. A device that watches waits has
-  // LibTorch warn of each of its operations that makes the host wait for the device; `synchronize` is not among them.
+  // Runs the body with this device and its stream as the thread's current ones. If the device watches waits, LibTorch
+  // warns about every operation, other than `synchronize`, that makes the host wait for the device.
   void with(FunctionRef body) const;
-  // Waits until all work on the stream is done. On the CPU there is nothing to wait for, and it is counted all the
-  // same.
+  // Waits until all work on the stream is done and counts the wait. On the CPU it only counts.
   void synchronize();
   uint64_t synchronizations() const { return synchronizations_; }
-  // Gives memory that LibTorch's pool keeps for reuse back to the device.
+  // Returns the memory in LibTorch's pool to the device.
   void trim();
-  // Zeros on the CPU.
+  // All zero on the CPU.
   DeviceMemory memory() const;
 
  private:

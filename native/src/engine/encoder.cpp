@@ -29,7 +29,7 @@ std::shared_ptr<Model> open(const Session& session, const Spec& spec, const smpo
   return model;
 }
 
-// What the two towers' structs have in common.
+// The part that the structs of both CLIP encoders share.
 template <typename Spec>
 models::ClipEncoderSpec encoder_of(const Spec& spec) {
   return {.hidden_size = spec.hidden_size,
@@ -47,7 +47,7 @@ const Network& require(const Model& model, const char* expected) {
   return **network;
 }
 
-// In the precision of a model.
+// Converts an input to the precision of the model.
 at::Tensor activation(const Tensor& tensor, const models::Weights& weights, const char* name) {
   return require_floating(tensor.value, name).to(weights.options().precision);
 }
@@ -93,39 +93,47 @@ std::shared_ptr<Model> open_clip_vision(Session& session, const smpo_clip_vision
                           options);
 }
 
-Posterior vae_encode(const Model& model, const Tensor& pixels, int64_t tile) {
+Posterior vae_encode(Session& session, const Model& model, const Tensor& pixels, int64_t tile) {
   const auto& vae = require<Vae>(model, "a VAE");
   const at::Tensor value = activation(pixels, vae.weights(), "pixels");
+  session.stop_if_cancelled();
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   const Vae::Posterior posterior =
-      tile == 0 ? vae.encode(tape, value) : vae.encode_tiled(value, tile, model.uses_adapters());
+      tile == 0 ? vae.encode(tape, value)
+                : vae.encode_tiled(value, tile, model.uses_adapters(), [&] { session.stop_if_cancelled(); });
   return {.mean = result(posterior.mean_BLHW.value), .logvar = result(posterior.logvar_BLHW.value)};
 }
 
-std::shared_ptr<Tensor> vae_decode(const Model& model, const Tensor& latents, int64_t tile) {
+std::shared_ptr<Tensor> vae_decode(Session& session, const Model& model, const Tensor& latents, int64_t tile) {
   const auto& vae = require<Vae>(model, "a VAE");
   const at::Tensor value = activation(latents, vae.weights(), "latents");
-  if (tile != 0) return result(vae.decode_tiled(value, tile, model.uses_adapters()));
+  session.stop_if_cancelled();
+  if (tile != 0) {
+    return result(vae.decode_tiled(value, tile, model.uses_adapters(), [&] { session.stop_if_cancelled(); }));
+  }
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   return result(vae.decode(tape, value).value);
 }
 
-TextEncoding clip_text_encode(const Model& model, const Tensor& ids, int64_t skip, bool final_norm, bool wants_pooled) {
-  const auto& tower = require<ClipText>(model, "a CLIP text tower");
+TextEncoding clip_text_encode(Session& session, const Model& model, const Tensor& ids, int64_t skip, bool final_norm,
+                              bool wants_pooled) {
+  const auto& encoder = require<ClipText>(model, "a CLIP text encoder");
   const at::ScalarType type = ids.value.scalar_type();
   if (type != at::kInt && type != at::kLong) {
     fail(SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got ", dtype_name(dtype_of(type)));
   }
+  session.stop_if_cancelled();
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   const ClipText::Output output =
-      tower.encode(tape, ids.value, {.skip = skip, .final_norm = final_norm, .pooled = wants_pooled});
+      encoder.encode(tape, ids.value, {.skip = skip, .final_norm = final_norm, .pooled = wants_pooled});
   return {.hidden = result(output.hidden_BSC.value), .pooled = wants_pooled ? result(output.pooled_BP.value) : nullptr};
 }
 
-std::shared_ptr<Tensor> clip_vision_encode(const Model& model, const Tensor& pixel_values) {
-  const auto& tower = require<ClipVision>(model, "a CLIP vision tower");
+std::shared_ptr<Tensor> clip_vision_encode(Session& session, const Model& model, const Tensor& pixel_values) {
+  const auto& encoder = require<ClipVision>(model, "a CLIP vision encoder");
+  session.stop_if_cancelled();
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
-  return result(tower.encode(tape, activation(pixel_values, tower.weights(), "pixel_values")).embeds_BP.value);
+  return result(encoder.encode(tape, activation(pixel_values, encoder.weights(), "pixel_values")).embeds_BP.value);
 }
 
 }  // namespace smpo::engine

@@ -12,8 +12,8 @@ class Session;
 struct Model;
 struct Tensor;
 
-// The VAE and CLIP's towers. The structs are those of smpo.h, with sizes, flags and unused entries already checked. All
-// of these throw Error as smpo.h says of the functions of the same name.
+// The VAE and the CLIP encoders. These functions implement the functions of smpo.h with the same names and throw Error
+// as documented there. Sizes, flags and unused entries of the structs have been checked.
 
 std::shared_ptr<Model> open_vae(Session& session, const smpo_vae_spec& spec, const smpo_model_options& options);
 std::shared_ptr<Model> open_clip_text(Session& session, const smpo_clip_text_spec& spec,
@@ -25,17 +25,18 @@ struct Posterior {
   std::shared_ptr<Tensor> mean;
   std::shared_ptr<Tensor> logvar;
 };
-// `tile`: 0 for the whole at once.
-Posterior vae_encode(const Model& model, const Tensor& pixels, int64_t tile);
-std::shared_ptr<Tensor> vae_decode(const Model& model, const Tensor& latents, int64_t tile);
+// `tile`: side of a tile in pixels; 0 processes the image as a whole.
+Posterior vae_encode(Session& session, const Model& model, const Tensor& pixels, int64_t tile);
+std::shared_ptr<Tensor> vae_decode(Session& session, const Model& model, const Tensor& latents, int64_t tile);
 
 struct TextEncoding {
   std::shared_ptr<Tensor> hidden;
-  std::shared_ptr<Tensor> pooled;  // null unless asked for
+  std::shared_ptr<Tensor> pooled;  // null unless requested
 };
-TextEncoding clip_text_encode(const Model& model, const Tensor& ids, int64_t skip, bool final_norm, bool wants_pooled);
+TextEncoding clip_text_encode(Session& session, const Model& model, const Tensor& ids, int64_t skip, bool final_norm,
+                              bool wants_pooled);
 
-std::shared_ptr<Tensor> clip_vision_encode(const Model& model, const Tensor& pixel_values);
+std::shared_ptr<Tensor> clip_vision_encode(Session& session, const Model& model, const Tensor& pixel_values);
 
 }  // namespace smpo::engine
 

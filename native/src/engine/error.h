@@ -12,7 +12,7 @@
 
 namespace smpo::engine {
 
-// The engine's own exception. Its message has the form "argument: expected ..., got ..."; the border puts the name of
+// The engine's own exception. Its message has the form "argument: expected ..., got ..."; the C API puts the name of
 // the called function before it.
 class Error final : public std::exception {
  public:
@@ -20,7 +20,7 @@ class Error final : public std::exception {
       : status_(status), detail_(detail), message_(std::move(message)) {}
 
   smpo_status status() const noexcept { return status_; }
-  // A backend's code such as a cudaError_t, else 0.
+  // Error code of a backend, such as a cudaError_t; 0 otherwise.
   int64_t detail() const noexcept { return detail_; }
   const char* what() const noexcept override { return message_.c_str(); }
 
@@ -30,7 +30,7 @@ class Error final : public std::exception {
   std::string message_;
 };
 
-// Throws an Error whose message is the parts, one after another.
+// Throws an Error. The message is the concatenation of the parts.
 template <typename... Parts>
 [[noreturn]] void fail(smpo_status status, const Parts&... parts) {
   std::ostringstream message;
@@ -38,12 +38,12 @@ template <typename... Parts>
   throw Error(status, std::move(message).str());
 }
 
-// Throws Error(SMPO_INVALID_ARGUMENT) naming the argument.
+// Throws Error(SMPO_INVALID_ARGUMENT), naming the argument, unless the value is finite.
 inline void require_finite(double value, const char* name) {
   if (!std::isfinite(value)) fail(SMPO_INVALID_ARGUMENT, name, ": expected a finite number, got ", value);
 }
 
-// Likewise of `name`[index], the first that is not. A null array has no numbers.
+// Throws Error(SMPO_INVALID_ARGUMENT), naming the first element that is not finite. A null array passes.
 inline void require_all_finite(const double* values, int64_t count, const char* name) {
   for (int64_t i = 0; values != nullptr && i < count; ++i) {
     if (!std::isfinite(values[i])) {

@@ -32,10 +32,12 @@ enum CudaError : int64_t {
   kCudaTensorMemoryLeak = 721,
 };
 
+// Ends the message: `message` comes after the contexts that are there already.
 void fill(Failure* failure, smpo_status status, int64_t detail, const char* message) noexcept {
   failure->status = status;
   failure->detail = detail;
-  copy_text(failure->message, sizeof failure->message, message);
+  const size_t length = std::strlen(failure->message);
+  copy_text(failure->message + length, sizeof failure->message - length, message);
 }
 
 void fill_device_error(Failure* failure, int64_t code, const char* message) noexcept {
@@ -43,6 +45,44 @@ void fill_device_error(Failure* failure, int64_t code, const char* message) noex
                              : is_sticky_device_error(code) ? SMPO_DEVICE_FAULT
                                                             : SMPO_INTERNAL;
   fill(failure, status, code, message);
+}
+
+// Describes the exception that is being handled, after the contexts that the message already holds.
+void examine(Failure* failure) noexcept {
+  try {
+    throw;
+  } catch (const Context& context) {
+    for (const char* part : {context.what(), ": "}) {
+      const size_t length = std::strlen(failure->message);
+      copy_text(failure->message + length, sizeof failure->message - length, part);
+    }
+    try {
+      std::rethrow_if_nested(context);
+      fill(failure, SMPO_INTERNAL, 0, "an unknown cause");
+    } catch (...) {
+      examine(failure);
+    }
+  } catch (const Error& error) {
+    fill(failure, error.status(), error.detail(), error.what());
+  } catch (const c10::OutOfMemoryError& error) {
+    fill(failure, SMPO_OUT_OF_MEMORY, 0, error.what_without_backtrace());
+  } catch (const c10::AcceleratorError& error) {
+    fill_device_error(failure, error.get_error_code(), error.what_without_backtrace());
+  } catch (const kernels::cuda::Error& error) {
+    fill_device_error(failure, error.code(), error.what());
+  } catch (const c10::Error& error) {
+    fill(failure, SMPO_INTERNAL, 0, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    fill(failure, SMPO_OUT_OF_MEMORY, 0, "host memory: an allocation failed");
+  } catch (const models::ShapeMismatch& error) {
+    fill(failure, SMPO_SHAPE_MISMATCH, 0, error.what());
+  } catch (const std::invalid_argument& error) {
+    fill(failure, SMPO_INVALID_ARGUMENT, 0, error.what());
+  } catch (const std::exception& error) {
+    fill(failure, SMPO_INTERNAL, 0, error.what());
+  } catch (...) {
+    fill(failure, SMPO_INTERNAL, 0, "an exception of a foreign type");
+  }
 }
 
 }  // namespace
@@ -79,39 +119,16 @@ bool is_sticky_device_error(int64_t code) noexcept {
 
 Failure current_failure() noexcept {
   Failure failure;
-  try {
-    throw;
-  } catch (const Error& error) {
-    fill(&failure, error.status(), error.detail(), error.what());
-  } catch (const c10::OutOfMemoryError& error) {
-    fill(&failure, SMPO_OUT_OF_MEMORY, 0, error.what_without_backtrace());
-  } catch (const c10::AcceleratorError& error) {
-    fill_device_error(&failure, error.get_error_code(), error.what_without_backtrace());
-  } catch (const kernels::cuda::Error& error) {
-    fill_device_error(&failure, error.code(), error.what());
-  } catch (const c10::Error& error) {
-    fill(&failure, SMPO_INTERNAL, 0, error.what_without_backtrace());
-  } catch (const std::bad_alloc&) {
-    fill(&failure, SMPO_OUT_OF_MEMORY, 0, "host memory: an allocation failed");
-  } catch (const models::ShapeMismatch& error) {
-    fill(&failure, SMPO_SHAPE_MISMATCH, 0, error.what());
-  } catch (const std::invalid_argument& error) {
-    fill(&failure, SMPO_INVALID_ARGUMENT, 0, error.what());
-  } catch (const std::exception& error) {
-    fill(&failure, SMPO_INTERNAL, 0, error.what());
-  } catch (...) {
-    fill(&failure, SMPO_INTERNAL, 0, "an exception of a foreign type");
-  }
+  examine(&failure);
   return failure;
 }
 
 void with_memory_advice(FunctionRef body, const std::string& advice) {
   try {
     body();
-  } catch (const c10::OutOfMemoryError& error) {
-    throw Error(SMPO_OUT_OF_MEMORY, advice + "; " + error.what_without_backtrace());
-  } catch (const std::bad_alloc&) {
-    throw Error(SMPO_OUT_OF_MEMORY, advice + "; host memory: an allocation failed");
+  } catch (...) {
+    if (current_failure().status == SMPO_OUT_OF_MEMORY) std::throw_with_nested(Context(advice));
+    throw;
   }
 }
 

@@ -6,8 +6,8 @@
 
 namespace smpo::engine {
 
-// A borrowed callable without arguments or result: lets a call go from a template into a compiled function without
-// an allocation. It must not outlive what it was made from.
+// A non-owning reference to a callable without arguments or result, so that a compiled function can take a lambda
+// without an allocation. It must not outlive the callable.
 class FunctionRef final {
  public:
   template <typename Body>

@@ -1,4 +1,4 @@
-// What recorded work of the engine reads and writes (graphs.h), by kind of work.
+// Memory of recorded work (graphs.h), by kind of work.
 #ifndef SMPO_ENGINE_GRAPH_MEMORY_H_
 #define SMPO_ENGINE_GRAPH_MEMORY_H_
 
@@ -6,48 +6,49 @@
 
 #include "models/unet.h"
 
-// Legend: B images, P pairs of a micro-batch, B = 2P images, winners first; C H W a latent; S slots of an inversion, N
-// elements of a latent.
+// Legend: B images; P pairs of a micro-batch, B = 2P, winners first; C channels, H W size of a latent; S places of an
+// inversion batch; N elements of a latent.
 namespace smpo::engine {
 
-// One evaluation of a UNet without gradients.
+// A UNet evaluation without gradients.
 struct PredictionMemory {
   models::UNet::Inputs inputs = {};
   at::Tensor prediction_BCHW = {};  // out
 };
 
-// One evaluation of a UNet for the images in an inversion's slots, and the update of these images. Everything lies by
-// slot; who is done leaves, and who comes is written into the free slot.
+// A UNet evaluation of an inversion batch and the update of its latents, by place (inversion_schedule.h).
 struct InversionMemory {
-  // `sample` is dense, and the update writes the next one there. The text is there as keys and values.
+  // The sample is dense, and the update writes the next sample there. The text is given by its keys and values.
   models::UNet::Inputs inputs = {};
-  // What changes at every evaluation, in one copy from the host: the slots' updates, then the timesteps (a view).
+  // Uploaded in one copy before every evaluation: the updates of all places, then the timesteps (a view of this).
   at::Tensor schedule = {};
   at::Tensor latents_SN = {};  // f32, as are the next three
   at::Tensor clean_SN = {};
-  at::Tensor noise_SN = {};  // read where a step adds noise
+  at::Tensor noise_SN = {};  // read by steps that add noise
   at::Tensor target_SN = {};
-  at::Tensor kept_SN = {};  // first predictions, until the second is there
+  at::Tensor kept_SN = {};  // first predictions of averaging steps
 };
 
-// Forward, reference, loss and backward of a micro-batch; gradients go to the policy's own buffer.
+// Forward passes of policy and reference, loss and backward pass of a micro-batch. Gradients are added to the policy's
+// own buffer.
 struct StepMemory {
   at::Tensor noised_BCHW = {};  // f32, as is the next
   at::Tensor target_BCHW = {};
   at::Tensor timesteps_B = {};
   at::Tensor encoder_hidden_states_BSD = {};
   at::Tensor text_embeds_BE = {};  // undefined without text_time
-  at::Tensor time_ids_BK = {};     // likewise
-  at::Tensor label_P = {};         // f64; undefined: none
-  at::Tensor logit_scale_P = {};   // likewise
-  at::Tensor weight_P = {};        // likewise
+  at::Tensor time_ids_BK = {};     // undefined without text_time
+  at::Tensor label_P = {};         // f64, as are the next two; undefined if not given
+  at::Tensor logit_scale_P = {};
+  at::Tensor weight_P = {};
 
   at::Tensor prediction_BCHW = {};            // out
-  at::Tensor reference_prediction_BCHW = {};  // out; undefined where the loss has no reference
+  at::Tensor reference_prediction_BCHW = {};  // out; undefined if the loss has no reference
   at::Tensor results = {};                    // out: 4P errors, P logits, P losses, their weighted sum; f64
 };
 
-// The inputs of `from` where those of `to` are, which have the same shapes; where there are none yet, copies.
+// Copies the inputs of `from` into the tensors of `to`, which have the same shapes; allocates them if they are
+// undefined.
 void take_inputs(StepMemory& to, const StepMemory& from);
 void take_inputs(models::UNet::Inputs& to, const models::UNet::Inputs& from);
 

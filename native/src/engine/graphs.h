@@ -1,9 +1,8 @@
-// Device work that is recorded once and played again: a CUDA graph starts the thousand kernels of a UNet with one call.
+// Device work that is recorded once and replayed: a CUDA graph launches the thousand kernels of a UNet with one call.
 //
-// What is recorded reads and writes memory that stays where it is: a caller fills the entry's memory, runs the work,
-// and takes the results out. The work is whatever follows from the key and from that memory alone, queues device work
-// and nothing else, and may therefore run in three ways with the same result: by itself, while it is recorded, or
-// played back.
+// Recorded work reads and writes memory that stays in place: the caller fills the entry's memory, runs the work and
+// reads the results. The work depends on the key and on that memory only, and it only queues device work. It can
+// therefore run in three ways with the same result: directly, while it is being recorded, or by replay.
 #ifndef SMPO_ENGINE_GRAPHS_H_
 #define SMPO_ENGINE_GRAPHS_H_
 
@@ -21,26 +20,26 @@ namespace smpo::engine {
 
 class Device;
 
-// Work that has been recorded.
+// Recorded work.
 class Recording {
  public:
   virtual ~Recording() = default;
   virtual void replay() = 0;
 };
 
-// Records on the device and stream that are current.
+// Records work on the current device and stream.
 class Recorder {
  public:
   virtual ~Recorder() = default;
-  // Runs the function once, recording in place of executing. Throws what the function or the device throws; the device
-  // is then as if nothing had been asked of it.
+  // Runs the function once, recording its device work instead of executing it. Passes on exceptions of the function and
+  // of the device; the device is then in the same state as before.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 };
 
-// Null where the device has nothing to record with: the CPU.
+// Returns null for a device that cannot record: the CPU.
 std::unique_ptr<Recorder> recorder_for(const Device& device);
 
-// What recorded work depends on besides the values in its memory.
+// Everything that recorded work depends on besides the values in its memory.
 class GraphKey final {
  public:
   template <typename Value>
@@ -63,15 +62,15 @@ class GraphKey final {
   std::string bytes_;
 };
 
-// The recordings of one model. Memory: a struct of tensors. Used by one thread.
+// The recordings of one model. `Memory` is a struct of tensors. Used by one thread.
 template <typename Memory>
 class Graphs final {
  public:
-  // Libraries choose plans and make workspaces when they first see a shape, which may wait for the device: so a key's
-  // first calls run by themselves.
+  // Number of direct runs before a key is recorded. Libraries choose algorithms and allocate workspaces when they first
+  // see a shape, which may wait for the device.
   static constexpr int kWarmUps = 2;
-  // A last micro-batch, a shrinking inversion batch: a few shapes come again and again. Of others the one that was used
-  // longest ago goes.
+  // Most entries. A few shapes come back again and again, such as a smaller last micro-batch or a shrinking inversion
+  // batch. The least recently used entry is evicted.
   static constexpr size_t kMost = 12;
 
   class Entry final {
@@ -88,7 +87,7 @@ class Graphs final {
     std::unique_ptr<Recording> recording_;
   };
 
-  // The key's own entry, with fresh memory when it is new. Good until the next call.
+  // Returns the entry of a key, with empty memory if it is new. Valid until the next call.
   Entry& entry(const GraphKey& key) {
     for (auto place = entries_.begin(); place != entries_.end(); ++place) {
       if (place->key_ == key) {
@@ -101,7 +100,8 @@ class Graphs final {
     return entries_.front();
   }
 
-  // Does the work. `refuse` is told, once per key, why it could not be recorded; it then goes on running by itself.
+  // Runs the work. If it cannot be recorded, calls `refuse` with the reason, once per key, and runs the work directly
+  // from then on.
   void run(Entry& entry, Recorder& recorder, const std::function<void()>& work,
            const std::function<void(const char*)>& refuse) {
     if (!entry.recorded() && !entry.refused_ && entry.calls_++ >= kWarmUps) {
@@ -123,7 +123,7 @@ class Graphs final {
   void clear() { entries_.clear(); }
 
  private:
-  std::list<Entry> entries_;  // the latest used first
+  std::list<Entry> entries_;  // most recently used first
 };
 
 }  // namespace smpo::engine

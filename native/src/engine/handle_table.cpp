@@ -15,7 +15,7 @@ uint64_t encode(HandleKind kind, uint32_t generation, uint32_t slot) {
   return static_cast<uint64_t>(kind) << kKindShift | static_cast<uint64_t>(generation) << kGenerationShift | slot;
 }
 
-// Null for what is no kind.
+// Returns null for a value that is not a kind.
 const char* name(HandleKind kind) {
   switch (kind) {
     case HandleKind::kSession:
@@ -103,7 +103,7 @@ std::shared_ptr<void> HandleTable::close(uint64_t handle, HandleKind kind, uint6
 std::vector<std::shared_ptr<void>> HandleTable::close_all_of(uint64_t owner) {
   std::vector<std::shared_ptr<void>> objects;
   const std::lock_guard lock(mutex_);
-  objects.reserve(open_);  // Nothing may fail once the first handle is closed.
+  objects.reserve(open_);  // No allocation may fail once the first handle is closed.
   for (size_t slot = 0; slot < entries_.size(); ++slot) {
     if (entries_[slot].object != nullptr && entries_[slot].owner == owner) {
       objects.push_back(release(static_cast<uint32_t>(slot)));
@@ -115,13 +115,20 @@ std::vector<std::shared_ptr<void>> HandleTable::close_all_of(uint64_t owner) {
 std::shared_ptr<void> HandleTable::release(uint32_t slot) {
   Entry& entry = entries_[slot];
   std::shared_ptr<void> object = std::exchange(entry.object, nullptr);
-  // After its last generation a slot is not used again: nothing could tell its next handle from its first.
+  // A slot is not reused after its last generation, since its next handle would equal its first.
   if (++entry.generation <= kLastGeneration) {
     entry.next_free = first_free_;
     first_free_ = slot;
   }
   --open_;
   return object;
+}
+
+void HandleTable::for_each(HandleKind kind, void (*function)(void* object)) const noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (entry.object != nullptr && entry.kind == kind) function(entry.object.get());
+  }
 }
 
 size_t HandleTable::open_handles() const {

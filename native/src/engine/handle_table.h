@@ -11,11 +11,11 @@ namespace smpo::engine {
 
 enum class HandleKind : uint8_t { kSession = 1, kTensor = 2, kModel = 3, kSampler = 4, kPairBatch = 5, kOptimizer = 6 };
 
-// Turns objects into checked 64-bit numbers and back: kind (8 bits) | generation (24) | slot (32).
+// Maps checked 64-bit handles to objects: kind (8 bits) | generation (24) | slot (32).
 //
-// A slot's generation is raised when its handle is closed, so an old handle never names a newer object; a slot whose
-// generations are used up is retired. A handle also has an owner (the handle of a session, or 0), and resolves for
-// that owner only. All functions may be called from any thread; the objects themselves are destroyed outside the lock.
+// Closing a handle increments the generation of its slot, so an old handle never names a newer object; a slot that has
+// used all generations is retired. Every handle has an owner (the handle of a session, or 0) and resolves for that
+// owner only. All functions may be called from any thread; objects are destroyed outside the lock.
 class HandleTable final {
  public:
   static constexpr uint32_t kLastGeneration = (1u << 24) - 1;
@@ -24,21 +24,24 @@ class HandleTable final {
   HandleTable(const HandleTable&) = delete;
   HandleTable& operator=(const HandleTable&) = delete;
 
-  // The new handle is never 0.
+  // Returns a new handle, which is never 0.
   uint64_t open(HandleKind kind, uint64_t owner, std::shared_ptr<void> object);
 
-  // Throws Error(SMPO_INVALID_HANDLE), whose message begins with `argument`, for a handle that is null, was never
-  // issued, is closed, is of another kind, or belongs to another owner.
+  // Returns the object of a handle. Throws Error(SMPO_INVALID_HANDLE), with a message that begins with `argument`, for
+  // a handle that is null, was never issued, is closed, is of another kind, or belongs to another owner.
   std::shared_ptr<void> resolve(uint64_t handle, HandleKind kind, uint64_t owner, const char* argument) const;
 
-  // Like resolve, and the handle is closed when it returns.
+  // Returns the object like resolve, and closes the handle.
   std::shared_ptr<void> close(uint64_t handle, HandleKind kind, uint64_t owner, const char* argument);
 
-  // Closes every handle of an owner and returns what they named.
+  // Closes every handle of an owner and returns their objects.
   std::vector<std::shared_ptr<void>> close_all_of(uint64_t owner);
 
+  // Calls the function, which must not throw or use the table, with every object of a kind.
+  void for_each(HandleKind kind, void (*function)(void* object)) const noexcept;
+
   size_t open_handles() const;
-  // Slots ever made, retired ones included: what a leak would make grow.
+  // Number of slots ever allocated, including retired ones. A leak would make it grow.
   size_t slots() const;
 
  private:
@@ -61,7 +64,7 @@ class HandleTable final {
   static constexpr uint32_t kNoSlot = UINT32_MAX;
 };
 
-// The table of this process. Never destroyed: handles may be closed while the process winds down.
+// The table of this process. Never destroyed, because handles may be closed while the process exits.
 HandleTable& handles();
 
 }  // namespace smpo::engine

@@ -167,8 +167,8 @@ UNet& require_unet(const Model& model, const char* name) {
 UNet& require_denoiser(const Model& model, const char* name) {
   UNet& unet = require_unet(model, name);
   if (unet.spec().in_channels != unet.spec().out_channels) {
-    fail(SMPO_UNSUPPORTED, name, ": expected a UNet that predicts what it is given, got ", unet.spec().in_channels,
-         " channels in and ", unet.spec().out_channels, " out");
+    fail(SMPO_UNSUPPORTED, name, ": expected a UNet with as many output as input channels, got ",
+         unet.spec().in_channels, " channels in and ", unet.spec().out_channels, " out");
   }
   return unet;
 }
@@ -198,7 +198,7 @@ at::Tensor evaluate(const Model& model, const UNet::Inputs& inputs) {
 at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inputs& inputs) {
   Recorder* recorder = session.recorder();
   if (recorder == nullptr) return evaluate(model, inputs).to(at::kFloat);
-  // Refused before anything is kept for it.
+  // Checked first, so that invalid inputs leave no entry behind.
   require_unet(model).check_inputs(inputs);
   GraphKey key;
   for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
@@ -211,19 +211,22 @@ at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inp
   model.predictions.run(
       entry, *recorder, [&model, &memory] { memory.prediction_BCHW = evaluate(model, memory.inputs); },
       [&session](const char* why) { log_refusal(session, "a UNet evaluation", why); });
-  // A copy: the next evaluation's comes to the same place.
+  // A copy, because the next evaluation overwrites this memory.
   return memory.prediction_BCHW.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
 std::shared_ptr<Tensor> unet_forward(Session& session, const Model& model, const UNetTensors& inputs) {
-  return hold(unet_prediction(session, model, inputs_of(require_unet(model), inputs)));
+  const UNet::Inputs values = inputs_of(require_unet(model), inputs);
+  session.stop_if_cancelled();
+  return hold(unet_prediction(session, model, values));
 }
 
-UNetGradients unet_backward(Model& model, const UNetTensors& tensors, const Tensor& cotangent, bool wants_d_sample) {
+UNetGradients unet_backward(Session& session, Model& model, const UNetTensors& tensors, const Tensor& cotangent,
+                            bool wants_d_sample) {
   const UNet& unet = require_unet(model);
   UNet::Inputs inputs = inputs_of(unet, tensors);
   unet.check_inputs(inputs);
-  // Before the work, not after it.
+  // Checked before the forward pass.
   std::vector<int64_t> shape = inputs.sample_BCHW.value.sizes().vec();
   shape[1] = unet.spec().out_channels;
   if (cotangent.value.sizes() != at::IntArrayRef(shape)) {
@@ -231,14 +234,15 @@ UNetGradients unet_backward(Model& model, const UNetTensors& tensors, const Tens
   }
   const at::Tensor seed = require_floating(cotangent.value, "cotangent").to(unet.weights().options().precision);
 
+  session.stop_if_cancelled();
   tape::Tape tape({.record = true, .adapters = model.uses_adapters()});
   if (wants_d_sample) inputs.sample_BCHW = tape.input(inputs.sample_BCHW.value);
   const tape::Var output = unet.forward(tape, inputs, model.checkpointing);
   UNetGradients result{.output = hold(output.value.to(at::kFloat)), .d_sample = nullptr};
-  // A frozen model whose sample needs no gradient has recorded nothing.
-  if (output.node >= 0) {
-    tape.backward({{output, seed}});
-  }
+  // The last moment at which no gradient has changed.
+  session.stop_if_cancelled();
+  // A frozen model whose sample needs no gradient records nothing.
+  if (output.node >= 0) tape.backward({{output, seed}});
   if (wants_d_sample) result.d_sample = hold(tape.gradient(inputs.sample_BCHW).to(at::kFloat));
   return result;
 }

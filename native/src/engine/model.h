@@ -16,18 +16,18 @@ namespace smpo::engine {
 class Session;
 struct Tensor;
 
-// A network with its weights on a session's device. What it holds is in model_value.h, for those who may see LibTorch.
+// A network with its weights on a session's device. Defined in model_value.h, for files that include LibTorch.
 struct Model;
 
-// The structs are those of smpo.h, with sizes and reserved fields already checked. All of these throw Error as smpo.h
-// says of the functions of the same name.
+// These functions implement the functions of smpo.h with the same names and throw Error as documented there. Sizes and
+// reserved fields of the structs have been checked.
 
 std::shared_ptr<Model> open_unet(Session& session, const smpo_unet_spec& spec, const smpo_model_options& options);
 
 smpo_model_info describe(const Model& model);
 smpo_parameter_info describe_parameter(const Model& model, uint32_t index);
 
-// `data` holds or takes spec.bytes() bytes.
+// `data` points to spec.bytes() bytes.
 void write_parameter(Model& model, std::string_view name, const TensorSpec& spec, const void* data);
 void read_parameter(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data);
 void read_gradient(Session& session, const Model& model, std::string_view name, const TensorSpec& spec, void* data);
@@ -37,7 +37,7 @@ void add_lora(Model& model, int64_t rank, double alpha, std::vector<std::string>
 void set_lora_scale(Model& model, double scale);
 void merge_lora(Model& model, double weight);
 
-// Null where there is none. The rest must be there.
+// text_embeds and time_ids are null for a UNet without text_time, timesteps where the caller says so.
 struct UNetTensors {
   std::shared_ptr<Tensor> sample;
   std::shared_ptr<Tensor> timesteps;
@@ -50,9 +50,10 @@ std::shared_ptr<Tensor> unet_forward(Session& session, const Model& model, const
 
 struct UNetGradients {
   std::shared_ptr<Tensor> output;
-  std::shared_ptr<Tensor> d_sample;  // null unless asked for
+  std::shared_ptr<Tensor> d_sample;  // null unless requested
 };
-UNetGradients unet_backward(Model& model, const UNetTensors& inputs, const Tensor& cotangent, bool wants_d_sample);
+UNetGradients unet_backward(Session& session, Model& model, const UNetTensors& inputs, const Tensor& cotangent,
+                            bool wants_d_sample);
 
 }  // namespace smpo::engine
 

@@ -27,30 +27,29 @@ class Session;
 struct PairBatch;
 
 struct Model {
-  // Architectures share no base class: what they have in common is their weights. In the order of SMPO_MODEL_*.
+  // In the order of SMPO_MODEL_*. Architectures share no base class; what they have in common is their weights.
   std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
                std::unique_ptr<models::ClipVision>>
       network;
-  // Of a UNet: backward runs each layer again.
+  // UNet only: the backward pass recomputes each layer's activations.
   bool checkpointing = false;
-  // Of this one alone, in the process.
+  // Unique in this process.
   uint64_t number = next_number();
-  // Counts up when weights move or adapters change: what was recorded before then no longer holds.
+  // Incremented when weights move or adapters change, which invalidates earlier recordings.
   uint64_t structure = 0;
-  // Of a UNet: what has been recorded of it, alone, inverting, and as the policy of a step. Evaluation changes nothing
-  // else in it.
+  // UNet only: recordings of single evaluations, of inversion, and of steps with this model as the policy. Evaluation
+  // changes nothing else in a model.
   mutable Graphs<PredictionMemory> predictions = {};
   mutable Graphs<InversionMemory> inversions = {};
   Graphs<StepMemory> steps = {};
-  // The one that is open on it, if any.
+  // The optimizer that is open on this model, if any.
   std::weak_ptr<const Optimizer> optimizer = {};
-  // Whose gradients have been added since the last step: its one read brings their results too.
+  // Pair batches whose gradients have been added since the last optimizer step; the step downloads their results too.
   std::vector<std::weak_ptr<PairBatch>> accumulated = {};
 
   models::Weights& weights() const {
     return std::visit([](const auto& held) -> models::Weights& { return held->weights(); }, network);
   }
-  // Adapters whose scale is 0 take no part.
   void changed_structure() {
     ++structure;
     predictions.clear();
@@ -66,17 +65,17 @@ struct Model {
   }
 };
 
-// The model as a UNet. Throws Error(SMPO_INVALID_HANDLE), naming the argument, when it is something else.
+// Returns the model's UNet. Throws Error(SMPO_INVALID_HANDLE), naming the argument, for a model of another kind.
 models::UNet& require_unet(const Model& model, const char* name = "model");
-// Likewise, and one whose prediction has the channels of its sample; else Error(SMPO_UNSUPPORTED).
+// Like require_unet, and throws Error(SMPO_UNSUPPORTED) unless the prediction has as many channels as the sample.
 models::UNet& require_denoiser(const Model& model, const char* name);
 
-// Inputs as a UNet takes them, of any floating dtype; the caller has checked nothing yet. Throws Error.
+// Converts inputs of any floating dtype to the dtypes that the UNet takes. Checks dtypes, not shapes. Throws Error.
 models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sample, const at::Tensor& timesteps,
                                  const at::Tensor& encoder_hidden_states, const at::Tensor& text_embeds,
                                  const at::Tensor& time_ids);
 
-// The prediction in f32. Throws Error.
+// Returns the prediction in f32. Throws Error.
 at::Tensor unet_prediction(Session& session, const Model& model, const models::UNet::Inputs& inputs);
 
 }  // namespace smpo::engine

@@ -31,13 +31,13 @@ using models::ParameterGroup;
 
 namespace {
 
-constexpr int64_t kMostSteps = int64_t{1} << 53;  // from there on a double skips numbers
+constexpr int64_t kMostSteps = int64_t{1} << 53;  // beyond it a double skips integers
 
 void require_number(bool good, const char* name, const char* expected, double got) {
   if (!good) fail(SMPO_INVALID_ARGUMENT, "options.", name, ": expected ", expected, ", got ", got);
 }
 
-// A positive number that stays one when it is narrowed to a float: the kernels divide by it.
+// Whether the value is still a positive number after narrowing to f32; the kernels divide by it.
 bool positive(double value) {
   return value >= std::numeric_limits<float>::min() && value <= std::numeric_limits<float>::max();
 }
@@ -72,14 +72,14 @@ void check_options(const smpo_optimizer_options& options) {
                  options.warmup_init);
 }
 
-// Views of the flat buffer for every parameter.
+// Adds one state per parameter: its view of the flat buffer.
 void add_states(Optimizer& optimizer, const char* kind, const at::Tensor& flat, bool may_be_negative) {
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
     optimizer.add_state(std::string(kind) + "." + entry.name, ParameterGroup::view(flat, entry), may_be_negative);
   }
 }
 
-// Leaves the norm, the clip coefficient and the flag where the update reads them.
+// Computes the norm, the clip coefficient and the finite flag into device memory, where the update reads them.
 void measure_gradient(const Optimizer& optimizer, double max_grad_norm) {
   const at::Tensor& gradient = optimizer.group().gradient();
   const kernels::GradNormArgs args{
@@ -95,7 +95,7 @@ void update_adamw(const Optimizer& optimizer, double learning_rate, const GradNo
   const smpo_optimizer_options& options = optimizer.options;
   const ParameterGroup& group = optimizer.group();
   const auto step = static_cast<double>(optimizer.steps + 1);
-  // What lies between parameters: 0 / (0 + eps), so the whole buffer is one array of parameters.
+  // The whole buffer is updated as one array: in the gaps between parameters the update is 0 / (0 + eps) = 0.
   const kernels::AdamWArgs args{.elements = group.master().numel(),
                                 .parameter = floats(group.master()),
                                 .gradient = group.gradient().const_data_ptr<float>(),
@@ -115,7 +115,7 @@ void update_adamw(const Optimizer& optimizer, double learning_rate, const GradNo
   tape::kernels_of(group.master())(&Families::adamw, args);
 }
 
-// The learning rate of the next step.
+// Returns the learning rate of the next step.
 double learning_rate_of(const Optimizer& optimizer, double given) {
   const smpo_optimizer_options& options = optimizer.options;
   if (options.relative_step == 1) {
@@ -139,7 +139,7 @@ void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
   tape::kernels_of(master)(&Families::ema_update, args);
 }
 
-// The step's one read: the norm, and the results of the batches whose gradients it used.
+// Downloads the norm, and the results of the pair batches whose gradients the step used, with one wait.
 GradNormResult read_outcome(Session& session, Optimizer& optimizer) {
   std::vector<std::shared_ptr<PairBatch>> batches;
   std::vector<at::Tensor> values = {optimizer.norm};
@@ -199,7 +199,7 @@ smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_lear
     fail(SMPO_INVALID_ARGUMENT, "max_grad_norm: expected a number above 0, got ", max_grad_norm);
   }
   measure_gradient(optimizer, max_grad_norm);
-  // Everything is queued before the one wait: the kernels read the flag themselves.
+  // Everything is queued before the only wait, since the kernels read the finite flag themselves.
   const auto& on_device = *static_cast<const GradNormResult*>(optimizer.norm.const_data_ptr());
   if (optimizer.options.kind == SMPO_OPTIMIZER_ADAMW) {
     update_adamw(optimizer, learning_rate, on_device);
@@ -258,7 +258,7 @@ void copy_ema(const Optimizer& optimizer, Model& target) {
     fail(SMPO_INVALID_ARGUMENT, "model: expected another one than the optimizer's own");
   }
   models::Weights& weights = target.weights();
-  // All checks before the first write.
+  // Checked completely before the first write.
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
     const ParameterGroup::Entry* twin = weights.find(entry.name);
     if (twin == nullptr) fail(SMPO_INVALID_ARGUMENT, "model: expected a parameter ", entry.name, ", it has none");

@@ -14,24 +14,24 @@ namespace smpo::engine {
 class Session;
 struct Model;
 
-// An update rule and its state for the parameters of one model that train, in flat buffers laid out like theirs.
+// An update rule and its state for the trainable parameters of one model, in flat buffers laid out like the parameters.
 struct Optimizer;
 
-// The structs are those of smpo.h, with sizes, flags and reserved fields already checked. All of these throw Error as
-// smpo.h says of the functions of the same name.
+// These functions implement the functions of smpo.h with the same names and throw Error as documented there. Sizes,
+// flags and reserved fields of the structs have been checked.
 
 std::shared_ptr<Optimizer> open_optimizer(Session& session, std::shared_ptr<Model> model,
                                           const smpo_optimizer_options& options);
 
 smpo_step_outcome step(Session& session, Optimizer& optimizer, double learning_rate, double max_grad_norm);
 
-// Empty when every gradient is finite.
+// Returns the first parameter with a gradient that is not finite; empty if there is none.
 std::string find_non_finite(const Optimizer& optimizer);
 
 smpo_optimizer_info describe(const Optimizer& optimizer);
 smpo_state_info describe_state(const Optimizer& optimizer, uint32_t index);
 
-// `data` holds or takes spec.bytes() bytes.
+// `data` points to spec.bytes() bytes.
 void read_state(Session& session, const Optimizer& optimizer, std::string_view name, const TensorSpec& spec,
                 void* data);
 void write_state(Optimizer& optimizer, std::string_view name, const TensorSpec& spec, const void* data);

@@ -22,21 +22,21 @@
 namespace smpo::engine {
 namespace {
 
-// Of the random numbers; org.smpo.random.Purpose has the same numbers.
+// Purposes of random numbers; the same numbers as in org.smpo.random.Purpose.
 constexpr uint32_t kVaeSample = 4;
 constexpr uint32_t kForwardNoise = 5;
 
 constexpr int64_t kItemEnd = int64_t{1} << 44;
 constexpr int32_t kTimestepEnd = 1 << 24;  // exact in f32
 
-// `rank` dimensions, the first of `first` entries, and something in each.
+// Requires `rank` dimensions, none of them empty, and `first` rows.
 void require_rows(const at::Tensor& value, int64_t rank, int64_t first, const char* name, const char* shape) {
   if (value.dim() != rank || value.size(0) != first || value.numel() == 0) {
     fail(SMPO_SHAPE_MISMATCH, name, ": expected ", shape, " with ", first, " in front, got ", shape_text(value));
   }
 }
 
-// A coefficient of every row, as a column that broadcasts over [R,C,H,W].
+// Uploads one coefficient per row as a tensor that broadcasts over [R,C,H,W].
 at::Tensor column(const PairBatch& batch, const double* values, const char* name) {
   require_all_finite(values, batch.rows(), name);
   const std::vector<float> narrowed(values, values + batch.rows());

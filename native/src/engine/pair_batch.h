@@ -11,12 +11,12 @@
 
 namespace smpo::engine {
 
-// The pairs of one optimizer step on the device: clean latents, conditions, noised latents, targets, results. What it
-// holds is in pair_batch_value.h, for those who may see LibTorch.
+// The pairs of one optimizer step on the device: clean latents, conditions, noised latents, targets, results. Defined
+// in pair_batch_value.h, for files that include LibTorch.
 struct PairBatch;
 
-// Structs are those of smpo.h, with sizes, reserved fields, ranges and pointers already checked. All of these throw
-// Error as smpo.h says of the functions of the same name.
+// These functions implement functions of smpo.h and throw Error as documented there. Sizes, reserved fields, ranges and
+// pointers of the structs have been checked.
 
 std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, const Tensor& logvar, double scale,
                                          uint32_t step, std::span<const int64_t> items);
@@ -28,7 +28,7 @@ struct PairBatchOptions {
   std::vector<int32_t> timesteps;
   std::vector<int64_t> items;
 };
-// `tensors.sample` has the clean latents; its timesteps are not read.
+// `tensors.sample` is the clean latents; `tensors.timesteps` is not read.
 std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors);
 
 int64_t rows(const PairBatch& batch);
@@ -40,8 +40,7 @@ smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& mo
 void accumulate(Session& session, const std::shared_ptr<PairBatch>& batch, Model& policy, const Model* reference,
                 const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch);
 
-// Fills the arrays and loss_sum.
-// A wait for the device, unless the optimizer's step has brought the results.
+// Fills the arrays and loss_sum. Waits for the device, unless an optimizer step has already downloaded the results.
 void read(Session& session, const PairBatch& batch, smpo_pair_results& results);
 std::shared_ptr<Tensor> pair_batch_tensor(const PairBatch& batch, int32_t which);
 

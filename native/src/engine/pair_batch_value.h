@@ -8,7 +8,7 @@
 
 #include "engine/pair_batch.h"
 
-// Legend: W pairs, R = 2W images, winners first; C channels, H W latent picture; S tokens, D their width.
+// Legend: W pairs, R = 2W images, winners first; C channels, H W size of a latent; S tokens, D width of a token.
 namespace smpo::engine {
 
 struct PairBatch {
@@ -19,19 +19,19 @@ struct PairBatch {
   at::Tensor target_RCHW = {};
   at::Tensor encoder_hidden_states_WSD;
   at::Tensor text_embeds_WE = {};  // undefined without text_time
-  at::Tensor time_ids_RK = {};     // f32, likewise
+  at::Tensor time_ids_RK = {};     // f32; undefined without text_time
 
-  // f64. NaN where nothing has been accumulated. Views of one buffer, so that one copy brings them to the host.
+  // f64; NaN for pairs that have not been accumulated. All are views of one buffer, so that one copy downloads them.
   at::Tensor results;
   at::Tensor errors_4W = results.narrow(0, 0, 4 * options.pairs).view({4, options.pairs});
   at::Tensor logits_W = results.narrow(0, 4 * options.pairs, options.pairs);
   at::Tensor losses_W = results.narrow(0, 5 * options.pairs, options.pairs);
   at::Tensor loss_sum = results.select(0, 6 * options.pairs);
 
-  // On the host, from the last step; undefined once something was accumulated since.
+  // The results on the host, downloaded by the last optimizer step; undefined if pairs have been accumulated since.
   at::Tensor results_on_host = {};
 
-  // f32, zeros at first; undefined unless predictions are kept.
+  // f32, initially zero; undefined unless predictions are kept.
   at::Tensor prediction_RCHW = {};
   at::Tensor reference_prediction_RCHW = {};
 

@@ -118,8 +118,11 @@ models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
                      memory.text_embeds_BE, memory.time_ids_BK);
 }
 
-// Device work alone, on this memory alone: it may be recorded.
-void run(const Step& step, StepMemory& memory) {
+// Evaluates reference and policy, computes the loss and, with backward, adds gradients. Queues device work only and
+// touches this memory only, so that it can be recorded. `safe_point` is called where no gradient has changed yet; it
+// may throw.
+template <typename SafePoint>
+void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   const Model& policy = step.policy;
   const models::UNet::Inputs inputs = inputs_of(memory, policy);
 
@@ -130,6 +133,7 @@ void run(const Step& step, StepMemory& memory) {
     memory.reference_prediction_BCHW = require_unet(model)
                                            .forward(tape, step.reference == nullptr ? inputs : inputs_of(memory, model))
                                            .value.contiguous();
+    safe_point();
   }
 
   tape::Tape tape({.record = step.backward, .adapters = policy.uses_adapters()});
@@ -168,6 +172,7 @@ void run(const Step& step, StepMemory& memory) {
   args.workspace = workspace.mutable_data_ptr();
   tape::kernels_of(prediction)(&kernels::Families::preference_loss, args);
 
+  safe_point();
   if (step.backward) tape.backward({{output, d_prediction}});
 }
 
@@ -210,22 +215,23 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
                   .loss = pair_loss,
                   .gradient_scale = micro_batch.gradient_scale,
                   .backward = backward};
-  // Gradients may have been added in part: they are to be zeroed, or the run taken up from its checkpoint.
-  const std::string advice = "micro_batch.pairs: " + std::to_string(micro_batch.pairs) +
-                             " pairs at once do not fit into memory: lower train.micro_batch" +
-                             (backward && !policy.checkpointing ? " or set train.gradient_checkpointing" : "") +
-                             ", and resume";
+  // Running out of memory in the backward pass leaves gradients in part: the caller zeroes them, or resumes from a
+  // checkpoint.
+  const std::string advice =
+      "micro_batch.pairs: " + std::to_string(micro_batch.pairs) + " pairs do not fit into memory; lower it" +
+      (backward && !policy.checkpointing ? ", or open the policy with options.checkpointing 1" : "");
+  session.stop_if_cancelled();
   StepMemory* memory = &inputs;
   // A baseline that is given is another number at every step, and so another recording.
   const bool recorded = session.recorder() != nullptr && loss.kto_baseline_given == 0;
   with_memory_advice(
       [&] {
-        if (!recorded) return run(step, *memory);
+        if (!recorded) return run(step, *memory, [&session] { session.stop_if_cancelled(); });
         auto& entry = policy.steps.entry(key_of(step, loss, inputs));
         memory = &entry.memory;
         take_inputs(*memory, inputs);
         policy.steps.run(
-            entry, *session.recorder(), [step, memory] { run(step, *memory); },
+            entry, *session.recorder(), [step, memory] { run(step, *memory, [] {}); },
             [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
       },
       advice);

@@ -1,4 +1,4 @@
-// The only function here: a test program that plays recordings back on the CPU brings its own.
+// recorder_for is in a file of its own so that a test program can replace it with a recorder for the CPU.
 #include "engine/device.h"
 #include "engine/graphs.h"
 #include "smpo.h"
@@ -26,10 +26,10 @@ class CudaRecording final : public Recording {
 class CudaRecorder final : public Recorder {
  public:
   std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    // Graphs have a pool of their own, which cannot take what the common one keeps idle.
+    // Graphs have a memory pool of their own, which cannot use idle memory of the common pool.
     c10::cuda::CUDACachingAllocator::emptyCache();
     auto recording = std::make_unique<CudaRecording>();
-    // Other sessions' threads may go on allocating meanwhile.
+    // Threads of other sessions may continue to allocate meanwhile.
     recording->graph.capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
     try {
       work();
@@ -40,34 +40,34 @@ class CudaRecorder final : public Recorder {
     try {
       recording->graph.capture_end();
     } catch (...) {
-      give_pool_back();
+      release_pool();
       throw;
     }
     return recording;
   }
 
  private:
-  // What failed may have ended the capture already, and then LibTorch stops before it has given the pool back.
+  // The failure may have ended the capture already; LibTorch then throws before it has released the pool.
   void abandon(at::cuda::CUDAGraph& graph) const noexcept {
     try {
       graph.capture_end();
     } catch (...) {
-      give_pool_back();
+      release_pool();
     }
   }
 
-  void give_pool_back() const noexcept {
+  void release_pool() const noexcept {
     static_cast<void>(cudaGetLastError());
     try {
       const c10::DeviceIndex device = c10::cuda::current_device();
       c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool_);
       c10::cuda::CUDACachingAllocator::releasePool(device, pool_);
-    } catch (...) {  // It was given back.
+    } catch (...) {  // It was released already.
     }
   }
 
-  // One for all graphs of a session: they run one after another, so that each may use the memory that another's kernels
-  // are done with. What a graph leaves in its entry's memory is held, and so not shared.
+  // One pool for all graphs of a session: they run one after another, so a graph can reuse memory that another graph no
+  // longer needs. Results in an entry's memory are held, and so are not shared.
   at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
 };
 

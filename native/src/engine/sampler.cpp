@@ -8,37 +8,40 @@
 
 #include <cmath>
 #include <deque>
+#include <string>
 #include <utility>
 
 #include "engine/error.h"
+#include "engine/failure.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
 #include "engine/tensor.h"
 #include "engine/torch_tensor.h"
 
-// Legend: B images, C channels, H W latent picture.
+// Legend: B images, C channels, H W size of a latent.
 namespace smpo::engine {
 
 struct Sampler {
   std::shared_ptr<Model> unet;
   SamplerOptions options;
-  // With guidance the negative side's B rows, then the prompt's; sample and timesteps are set at every step.
+  // With guidance, B rows of the negative prompt, then B rows of the prompt. Sample and timesteps are set at every
+  // step.
   models::UNet::Inputs conditions;
 
   size_t next = 0;
   at::Tensor latents_BCHW;  // f32
   at::Tensor saved_BCHW = {};
-  std::deque<at::Tensor> history = {};  // latest first
+  std::deque<at::Tensor> history = {};  // most recent first
 
   bool guided() const { return options.guidance_scale != 1.0; }
 };
 
 namespace {
 
-// Of the random numbers that are drawn between steps; org.smpo.random.Purpose has the same number.
+// Purpose of the random numbers that steps add; the same number as in org.smpo.random.Purpose.
 constexpr uint32_t kSamplerNoise = 8;
 
-// The plan reads only what is there when its turn comes.
+// Checks the plan: numbers are finite, and each row reads only entries that exist by then.
 void check_rows(const SamplerOptions& options) {
   require_finite(options.initial_noise_scale, "plan.initial_noise_scale");
   size_t entries = 0;
@@ -100,7 +103,8 @@ at::Tensor guided_prediction(const Sampler& sampler, const at::Tensor& predictio
   at::Tensor guided = negative.add(positive.sub(negative).mul_(sampler.options.guidance_scale));
   const double rescale = sampler.options.guidance_rescale;
   if (rescale == 0) return guided;
-  // Guidance widens the spread of a prediction, which over-exposes the picture: go back towards the prompt side's.
+  // Guidance increases the standard deviation of a prediction, which over-exposes the image. Rescaling moves it back
+  // towards that of the prompt's own prediction.
   const auto spread = [](const at::Tensor& x_BCHW) { return at::std(x_BCHW, {1, 2, 3}, /*unbiased=*/true, true); };
   const at::Tensor rescaled = guided.mul(spread(positive).div(spread(guided)));
   return rescaled.mul_(rescale).add_(guided, 1.0 - rescale);
@@ -116,7 +120,8 @@ at::Tensor predict(Session& session, const Sampler& sampler, const smpo_sampler_
   return sampler.guided() ? guided_prediction(sampler, prediction) : prediction;
 }
 
-// The sampler changes when all has been computed: a step that throws leaves it as it was.
+// Takes one row of the plan. Changes the sampler only after everything has been computed, so a row that throws leaves
+// it unchanged.
 void take_row(Session& session, Sampler& sampler) {
   const smpo_sampler_row& row = sampler.options.rows[sampler.next];
   const at::Tensor& x = sampler.latents_BCHW;
@@ -186,7 +191,11 @@ void step(Session& session, Sampler& sampler, uint32_t steps) {
   if (steps > left) fail(SMPO_INVALID_ARGUMENT, "steps: expected at most the ", left, " that are left, got ", steps);
   for (uint32_t i = 0; i < steps; ++i) {
     session.stop_if_cancelled();
-    take_row(session, sampler);
+    in_context(
+        [&] {
+          return "row " + std::to_string(sampler.next + 1) + " of " + std::to_string(sampler.options.rows.size());
+        },
+        [&] { take_row(session, sampler); });
   }
 }
 

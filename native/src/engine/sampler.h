@@ -11,7 +11,7 @@
 
 namespace smpo::engine {
 
-// A sampling run: a plan, what the UNet is told, and the latents as they stand.
+// A sampling run: its plan, its conditions and its current latents.
 struct Sampler;
 
 struct SamplerOptions {
@@ -19,15 +19,15 @@ struct SamplerOptions {
   double guidance_rescale = 0.0;  // 0..1
   double initial_noise_scale = 1.0;
   std::vector<smpo_sampler_row> rows;
-  std::vector<int64_t> items;  // one per image, or none where no row has noise
+  std::vector<int64_t> items;  // one per image; empty if no row adds noise
 };
 
-// `prompt.sample` is the standard normal to start from; timesteps are not read. `negative` has the conditions of the
-// unguided side, or nothing without guidance. Throws Error as smpo_sampler_open says.
+// `prompt.sample` is standard normal noise; its timesteps are not read. `negative` has the conditions of the negative
+// prompt, or null tensors without guidance. Throws Error as documented for smpo_sampler_open.
 std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOptions options, const UNetTensors& prompt,
                                       const UNetTensors& negative);
 
-// Throw Error as smpo.h says.
+// Throw Error as documented in smpo.h.
 void step(Session& session, Sampler& sampler, uint32_t steps);
 std::shared_ptr<Tensor> latents(const Sampler& sampler);
 

@@ -19,8 +19,8 @@
 namespace smpo::engine {
 namespace {
 
-// Values drawn between two looks at the cancel flag, and the size of the scratch for narrower types: a few
-// milliseconds of work, enough for every thread to have a share.
+// Number of values generated between two checks of the cancel flag, and the size of the scratch buffer for narrower
+// dtypes: a few milliseconds of work, enough for every thread to get a share.
 constexpr int64_t kValuesPerDraw = int64_t{1} << 20;
 
 constexpr int64_t kItemEnd = int64_t{1} << 56;
@@ -175,7 +175,7 @@ void fill_normal(Session& session, Tensor& tensor, uint32_t purpose, uint32_t st
   if (elements > kMostRowElements) {
     fail(SMPO_UNSUPPORTED, "tensor: expected rows of at most ", kMostRowElements, " values, got ", elements);
   }
-  // The kernel writes f32. Other types take what it writes to a scratch, a few rows at a time.
+  // The kernel writes f32. For other dtypes it writes to a scratch buffer, a few rows at a time.
   const int64_t rows_per_draw = std::clamp<int64_t>(kValuesPerDraw / elements, 1, rows);
   const bool direct = own.dtype() == SMPO_F32;
   at::Tensor scratch;

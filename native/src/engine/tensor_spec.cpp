@@ -13,7 +13,7 @@ TensorSpec::TensorSpec(int32_t dtype, std::span<const int64_t> shape) : dtype_(d
   }
   rank_ = static_cast<int32_t>(shape.size());
   std::copy(shape.begin(), shape.end(), shape_.begin());
-  // An empty dimension counts as one here: row-major strides are products that skip it, and they must fit as well.
+  // Counts an empty dimension as 1, because row-major strides skip it and must fit as well.
   int64_t span = element;
   for (const int64_t size : shape) {
     if (size < 0) fail(SMPO_INVALID_ARGUMENT, "shape: expected sizes of 0 or more, got ", shape_text(shape));

@@ -10,11 +10,11 @@
 
 namespace smpo::engine {
 
-// A checked dtype and shape: the rank is in 0..SMPO_MAX_RANK, sizes are not negative, and the byte size (as well as
-// every stride of the row-major layout) fits int64_t.
+// A checked dtype and shape: the rank is in 0..SMPO_MAX_RANK, sizes are not negative, and the size in bytes and every
+// row-major stride fit int64_t.
 class TensorSpec final {
  public:
-  // Throws Error(SMPO_INVALID_ARGUMENT) when one of these does not hold.
+  // Throws Error(SMPO_INVALID_ARGUMENT) if one of these conditions fails.
   TensorSpec(int32_t dtype, std::span<const int64_t> shape);
 
   int32_t dtype() const { return dtype_; }
@@ -25,7 +25,7 @@ class TensorSpec final {
 
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 
-  // Bytes of one element. Throws Error(SMPO_INVALID_ARGUMENT) when dtype is none of smpo.h.
+  // Size of one element in bytes. Throws Error(SMPO_INVALID_ARGUMENT) for a dtype that smpo.h does not define.
   static int64_t element_size(int32_t dtype);
   static bool is_floating(int32_t dtype) { return dtype == SMPO_F32 || dtype == SMPO_BF16 || dtype == SMPO_F16; }
 
@@ -36,7 +36,7 @@ class TensorSpec final {
   int64_t elements_;
 };
 
-// Throws Error: SMPO_DTYPE_MISMATCH or SMPO_SHAPE_MISMATCH when the two differ.
+// Throws Error(SMPO_DTYPE_MISMATCH) or Error(SMPO_SHAPE_MISMATCH) if the two differ.
 void require_same(const TensorSpec& expected, const TensorSpec& got);
 
 // "bf16"

@@ -5,7 +5,7 @@
 namespace smpo::engine {
 
 std::string torch_version() {
-  // The one place where the loaded library tells its version; the headers' macro tells that of the build.
+  // The loaded library's own version; the macro in the headers is the version of the build.
   const std::string config = at::show_config();
   const std::string key = "TORCH_VERSION=";
   const size_t start = config.find(key);

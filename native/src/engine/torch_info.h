@@ -5,7 +5,7 @@
 
 namespace smpo::engine {
 
-// The version of the LibTorch that was loaded, as it says itself: "2.11.0".
+// Version that the loaded LibTorch reports: "2.11.0".
 std::string torch_version();
 
 }  // namespace smpo::engine

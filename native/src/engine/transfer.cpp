@@ -18,7 +18,7 @@
 namespace smpo::engine {
 namespace {
 
-// So that a value of any type may begin there.
+// Alignment that suits a value of any dtype.
 [[maybe_unused]] constexpr int64_t aligned(int64_t bytes) { return (bytes + 15) / 16 * 16; }
 
 at::Tensor pinned_bytes(int64_t bytes) {
@@ -33,7 +33,7 @@ at::Tensor staged_copy(const at::Tensor& host) {
   return staged;
 }
 
-// The one in which uploads to a device are made, whatever the session.
+// The stream on which all sessions upload to a device.
 c10::cuda::CUDAStream copy_stream(c10::DeviceIndex device) {
   static std::mutex mutex;
   static std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
@@ -53,7 +53,7 @@ void upload_into(at::Tensor target, const at::Tensor& host) {
     target.copy_(host);
     return;
   }
-  // Kernels that were queued before may still read the target, so that the last stretch is theirs to follow.
+  // Kernels that are already queued may still read the target, so the copy must follow them on their stream.
   target.copy_(upload(host, target.device()));
 }
 
@@ -65,7 +65,7 @@ at::Tensor upload(const at::Tensor& host, at::Device device) {
   const c10::cuda::CUDAStream copies = copy_stream(device.index());
   at::Tensor target;
   {
-    // Memory of the copies' own pool: no kernel that is still running has used it.
+    // Memory from the upload stream's own pool, which no running kernel uses.
     const c10::cuda::CUDAStreamGuard guard(copies);
     target = at::empty(host.sizes(), at::TensorOptions(host.scalar_type()).device(device));
     target.copy_(staged, /*non_blocking=*/true);
@@ -73,7 +73,7 @@ at::Tensor upload(const at::Tensor& host, at::Device device) {
   c10::Event copied(c10::DeviceType::CUDA);
   copied.record(copies.unwrap());
   copied.block(compute.unwrap());
-  // It goes back to that pool when the kernels that use it are done.
+  // The memory returns to that pool when the kernels that use it are done.
   c10::cuda::CUDACachingAllocator::recordStream(target.storage().data_ptr(), compute);
   return target;
 #else

@@ -1,9 +1,9 @@
-// Between host memory and a session's device.
+// Copies between host memory and a session's device.
 //
-// A copy from ordinary memory makes the host wait for all that the device has been given. So values go up through
-// pinned memory, which LibTorch's host pool lends and takes back when the copy has been made: the call returns at once,
-// and the next table is written while the device still works on the last. New tensors are copied in a stream of their
-// own, beside the kernels that are running: only what is queued after `upload` waits for the copy.
+// A copy from pageable memory makes the host wait for all queued device work. Uploads therefore go through pinned
+// memory from LibTorch's host pool, which takes it back once the copy is done: the call returns at once, and the host
+// prepares the next upload while the device still works. New tensors are copied on a separate stream, in parallel with
+// running kernels; only work queued after `upload` waits for the copy.
 #ifndef SMPO_ENGINE_TRANSFER_H_
 #define SMPO_ENGINE_TRANSFER_H_
 
@@ -18,18 +18,19 @@
 
 namespace smpo::engine {
 
-// A dense copy of a CPU tensor on a device, of the same dtype. The host memory may change as soon as this returns.
+// Returns a dense copy of a CPU tensor on a device, with the same dtype. The host memory may change as soon as this
+// returns.
 at::Tensor upload(const at::Tensor& host, at::Device device);
-// Likewise into a dense tensor of the same shape and dtype that is there already.
+// Copies a CPU tensor into an existing dense tensor of the same shape and dtype.
 void upload_into(at::Tensor target, const at::Tensor& host);
 
-// A dense copy on the CPU, good as long as `value` is not written. One wait for the device, which the session counts
-// (on the CPU too, where there is nothing to wait for).
+// Returns a dense copy on the CPU; for a CPU tensor, the tensor itself, valid as long as `value` is not written. Waits
+// for the device once; the session counts the wait (on the CPU as well).
 at::Tensor download(Session& session, const at::Tensor& value);
-// Likewise of several, through one pinned buffer and with one wait.
+// Returns dense CPU copies of several tensors, through one pinned buffer and with one wait.
 std::vector<at::Tensor> download_all(Session& session, std::span<const at::Tensor> values);
 
-// A copy of the values on a device, [n].
+// Returns a copy of the values on a device, as a tensor of shape [n].
 template <typename Value>
 at::Tensor copy_to(at::Device device, std::span<const Value> values) {
   constexpr at::ScalarType kType = c10::CppTypeToScalarType<Value>::value;

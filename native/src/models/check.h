@@ -1,4 +1,4 @@
-// How a model refuses what it is given.
+// Checks of specs and inputs of models.
 #ifndef SMPO_MODELS_CHECK_H_
 #define SMPO_MODELS_CHECK_H_
 
@@ -15,7 +15,7 @@
 
 namespace smpo::models {
 
-/// The parts, one after another.
+/// Returns the concatenation of the parts.
 template <typename... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream out;
@@ -23,20 +23,20 @@ std::string text(const Parts&... parts) {
   return std::move(out).str();
 }
 
-/// Throws std::invalid_argument; the message is the parts, one after another.
+/// Throws std::invalid_argument. The message is the concatenation of the parts.
 template <typename... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
   throw std::invalid_argument(text(parts...));
 }
 
-/// A count or a width in a spec: 1..2^20. `field`: its name in the config.
+/// Requires a count or a width of a spec to be in 1..2^20. `field`: name of the field in the config.
 inline void check_size(int64_t value, std::string_view field) {
   constexpr int64_t kMost = 1 << 20;
   if (value < 1 || value > kMost) refuse(field, ": expected 1..", kMost, ", got ", value);
 }
 
-/// A tensor given to a model: throws ShapeMismatch "NAME: expected EXPECTED, got ..." unless `fits`; where there is no
-/// tensor at all, std::invalid_argument.
+/// Throws ShapeMismatch "NAME: expected EXPECTED, got ..." unless the input tensor `fits`; std::invalid_argument if it
+/// is undefined.
 inline void check_input(bool fits, std::string_view name, std::string_view expected, const at::Tensor& got) {
   if (fits) return;
   if (!got.defined()) refuse(name, ": expected ", expected, ", got none");

@@ -1,7 +1,7 @@
-// The stack of pre-norm transformer layers that CLIP's text and vision towers share.
+// The stack of pre-norm transformer layers in CLIP's text and vision encoders.
 //
-// Layers, names and the order of computation are those of transformers (models/clip/modeling_clip.py), so that its
-// checkpoints load by name; Radford et al., "Learning Transferable Visual Models From Natural Language Supervision".
+// Layers, parameter names and the order of computation are those of transformers (models/clip/modeling_clip.py), so
+// that its checkpoints load by name. CLIP is described in arXiv 2103.00020.
 #ifndef SMPO_MODELS_CLIP_ENCODER_H_
 #define SMPO_MODELS_CLIP_ENCODER_H_
 
@@ -14,11 +14,11 @@
 
 namespace smpo::models {
 
-/// What transformers' config calls hidden_act.
+/// Activation of the MLP; hidden_act in transformers' config.
 enum class ClipActivation {
-  /// Exact (erf): the OpenCLIP towers.
+  /// Exact GELU (erf), used by OpenCLIP models.
   kGelu,
-  /// x sigmoid(1.702 x): OpenAI's towers.
+  /// x sigmoid(1.702 x), used by OpenAI's models.
   kQuickGelu,
 };
 
@@ -31,21 +31,21 @@ struct ClipEncoderSpec {
   double layer_norm_eps = 1e-5;
 };
 
-/// Throws std::invalid_argument that names the field where the spec makes no network.
+/// Throws std::invalid_argument, naming the field, for a spec that describes no network.
 void check_spec(const ClipEncoderSpec& spec);
 
 class ClipEncoder final {
  public:
-  /// Declares `name`.layers.0 and on, of a spec that has been checked.
+  /// Declares the layers `name`.layers.0, `name`.layers.1, ... The spec has been checked.
   ClipEncoder(Weights& weights, const ClipEncoderSpec& spec, const std::string& name);
 
   struct Options {
-    /// Token s sees tokens 0..s.
+    /// Token s attends to tokens 0..s only.
     bool causal = false;
-    /// Each layer keeps its input alone, and runs again in backward.
+    /// The backward pass recomputes the activations of each layer from its input.
     bool checkpointing = false;
   };
-  /// Layers first .. last - 1 on [B,S,hidden_size].
+  /// Runs layers first .. last - 1 on [B,S,hidden_size].
   tape::Var forward(tape::Tape& tape, tape::Var x_BSC, int64_t first, int64_t last, const Options& options) const;
 
  private:

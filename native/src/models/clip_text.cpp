@@ -61,7 +61,7 @@ ClipText::Output ClipText::encode(Tape& tape, const at::Tensor& ids_BS, const Op
   Output output{.hidden_BSC = options.final_norm ? final_norm(hidden_BSC) : hidden_BSC};
   if (!options.pooled) return output;
 
-  // A norm works on each token alone: only the pooled one needs it.
+  // The norm treats each token separately, so it is applied to the pooled token only.
   const Var last_BSC = encoder_->forward(tape, hidden_BSC, layers - options.skip, layers, encoding);
   output.pooled_BP = final_norm(select_tokens(tape, last_BSC, end_B));
   if (text_projection_ != nullptr) output.pooled_BP = linear(tape, output.pooled_BP, *text_projection_);

@@ -1,11 +1,14 @@
-// CLIP's text tower: what encodes the prompts of Stable Diffusion 1.x (ViT-L), 2.x (OpenCLIP-H) and SDXL (both ViT-L
-// and OpenCLIP-bigG), and the text half of CLIP-shaped reward models.
+// CLIP's text encoder. Encodes the prompts of Stable Diffusion 1.x (ViT-L), 2.x (OpenCLIP-H) and SDXL (ViT-L and
+// OpenCLIP-bigG), and is the text half of reward models with CLIP's architecture.
 //
-// Which result a pipeline takes:              skip  final_norm  pooled
-//   SD 1.x                                      0      yes       no       clip skip k: skip k
-//   SD 2.x                                      0      yes       no       its config counts layers without the last
-//   SDXL, first tower                           1      no        no       clip skip k: skip k + 1, likewise
-//   SDXL, second tower                          1      no        yes
+// Outputs used by each pipeline:
+// ```text
+//                          skip  final_norm  pooled
+//   SD 1.x                  0      yes        no      clip skip k: skip k
+//   SD 2.x                  0      yes        no      num_hidden_layers of its config omits the last layer
+//   SDXL, first encoder     1      no         no      clip skip k: skip k + 1
+//   SDXL, second encoder    1      no         yes     clip skip k: skip k + 1
+// ```
 #ifndef SMPO_MODELS_CLIP_TEXT_H_
 #define SMPO_MODELS_CLIP_TEXT_H_
 
@@ -20,44 +23,46 @@
 
 namespace smpo::models {
 
-/// What transformers' config.json of a CLIPTextModel or CLIPTextModelWithProjection says.
+/// The fields of transformers' config.json of a CLIPTextModel or CLIPTextModelWithProjection.
 struct ClipTextSpec {
   int64_t vocab_size = 49408;
   int64_t max_position_embeddings = 77;
   ClipEncoderSpec encoder = {};
-  /// Width of the projection of the pooled token. 0: none (CLIPTextModel, whatever projection_dim its config has).
+  /// Width of the projection of the pooled token. 0: no projection (CLIPTextModel, whatever projection_dim its config
+  /// has).
   int64_t projection_dim = 0;
-  /// The pooled token is the first with this id; where it is kLargestId, the first of those with the row's largest.
+  /// The pooled token is the first with this id. With kLargestId it is the first token with the largest id of its row.
   int64_t eos_token_id = kLargestId;
 
-  /// What configs had before the field meant anything.
+  /// Value of eos_token_id in old configs, from before transformers used the field.
   static constexpr int64_t kLargestId = 2;
 };
 
 class ClipText final {
  public:
-  /// Throws std::invalid_argument that names the field where the spec makes no network.
+  /// Throws std::invalid_argument, naming the field, for a spec that describes no network.
   ClipText(const ClipTextSpec& spec, const WeightOptions& options);
 
   struct Options {
-    /// The hidden state is the output of layer `layers - skip`; with skip = layers, the embeddings.
+    /// Number of layers to skip at the end: the hidden state is the output of layer `layers - skip`; with skip =
+    /// layers, the embeddings.
     int64_t skip = 0;
-    /// The hidden state passes through the final layer norm.
+    /// Whether the hidden state passes through the final layer norm.
     bool final_norm = true;
-    /// The pooled output is wanted. If not, the last `skip` layers do not run.
+    /// Whether to compute the pooled output. Without it, the last `skip` layers do not run.
     bool pooled = true;
-    /// Each layer keeps its input alone, and runs again in backward.
+    /// The backward pass recomputes the activations of each layer from its input.
     bool checkpointing = false;
   };
   struct Output {
     /// [B,S,hidden_size]
     tape::Var hidden_BSC;
     /// [B,projection_dim], or [B,hidden_size] without projection: the end token after the last layer and the final
-    /// norm, whatever `skip` and `final_norm` say. Undefined where it is not wanted.
+    /// norm, independent of `skip` and `final_norm`. Undefined unless requested.
     tape::Var pooled_BP = {};
   };
   /// `ids_BS`: [B,S] of int32 or int64, 1 <= S <= max_position_embeddings. Throws std::invalid_argument for ids outside
-  /// the vocabulary, for a row without end token whose pooled output is wanted, and for parameters never written.
+  /// the vocabulary, for a row without end token if the pooled output is requested, and for parameters never written.
   Output encode(tape::Tape& tape, const at::Tensor& ids_BS, const Options& options) const;
 
   const ClipTextSpec& spec() const { return spec_; }
@@ -65,9 +70,9 @@ class ClipText final {
   const Weights& weights() const { return weights_; }
 
  private:
-  /// Checked, int64, on the CPU.
+  /// Returns the ids as int64 on the CPU, after checking them.
   at::Tensor checked_ids(const at::Tensor& ids_BS) const;
-  /// Position of the pooled token per row.
+  /// Returns the position of the pooled token in each row.
   at::Tensor end_positions(const at::Tensor& ids_BS) const;
 
   ClipTextSpec spec_;

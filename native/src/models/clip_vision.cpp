@@ -5,7 +5,7 @@
 #include "models/check.h"
 #include "tape/ops.h"
 
-// Legend: B batch, C hidden_size (of pictures: channels), S tokens, P width of the embedding.
+// Legend: B batch, C hidden_size (of images: channels), S tokens, P width of the embedding.
 namespace smpo::models {
 
 using tape::Tape;
@@ -34,7 +34,7 @@ ClipVision::ClipVision(const ClipVisionSpec& spec, const WeightOptions& options)
                                       spec.patch_size, /*bias=*/false);
   position_embedding_ =
       &weights_.parameter("vision_model.embeddings.position_embedding.weight", {spec.tokens(), channels});
-  // The name in every checkpoint: the slip is as old as the code.
+  // The spelling of every checkpoint, misspelled since CLIP's first release.
   pre_layernorm_ = &weights_.norm("vision_model.pre_layrnorm", channels);
   encoder_ = std::make_unique<ClipEncoder>(weights_, spec.encoder, "vision_model.encoder");
   post_layernorm_ = &weights_.norm("vision_model.post_layernorm", channels);
@@ -58,7 +58,7 @@ ClipVision::Output ClipVision::encode(Tape& tape, const Var& pixel_values_BCHW, 
   const double eps = spec_.encoder.layer_norm_eps;
   const Var patches_BSC =
       tokens(tape, conv2d(tape, pixel_values_BCHW, *patch_embedding_, {.stride = spec_.patch_size}));
-  // One class token for all, repeated by broadcasting.
+  // Broadcasts the class token over the batch.
   const Var class_B1C = add(tape, at::zeros({batch, 1, channels}, pixels.options()), tape.parameter(*class_embedding_));
   const Var x_BSC = add(tape, concat(tape, {class_B1C, patches_BSC}, /*dim=*/1), tape.parameter(*position_embedding_));
   const Var hidden_BSC = encoder_->forward(tape, layer_norm(tape, x_BSC, *pre_layernorm_, eps), 0, spec_.encoder.layers,

@@ -1,4 +1,5 @@
-// CLIP's vision tower: the picture half of CLIP-shaped reward models (PickScore, HPS and the aesthetic predictor).
+// CLIP's vision encoder: the image half of reward models with CLIP's architecture (PickScore, HPS, aesthetic
+// predictor).
 #ifndef SMPO_MODELS_CLIP_VISION_H_
 #define SMPO_MODELS_CLIP_VISION_H_
 
@@ -11,7 +12,7 @@
 
 namespace smpo::models {
 
-/// What transformers' config.json of a CLIPVisionModelWithProjection says.
+/// The fields of transformers' config.json of a CLIPVisionModelWithProjection.
 struct ClipVisionSpec {
   int64_t image_size = 224;
   int64_t patch_size = 32;
@@ -20,24 +21,24 @@ struct ClipVisionSpec {
   /// 0: no projection (CLIPVisionModel).
   int64_t projection_dim = 512;
 
-  /// Tokens per picture: the class token, then whole patches row by row.
+  /// Number of tokens per image: the class token, then whole patches row by row.
   int64_t tokens() const { return 1 + (image_size / patch_size) * (image_size / patch_size); }
 };
 
 class ClipVision final {
  public:
-  /// Throws std::invalid_argument that names the field where the spec makes no network.
+  /// Throws std::invalid_argument, naming the field, for a spec that describes no network.
   ClipVision(const ClipVisionSpec& spec, const WeightOptions& options);
 
   struct Output {
     /// After the last layer, before any norm: [B,tokens,hidden_size].
     tape::Var hidden_BSC;
-    /// The class token after post_layernorm and projection: [B,projection_dim], or [B,hidden_size] without. Of no
-    /// particular length.
+    /// The class token after post_layernorm and projection: [B,projection_dim], or [B,hidden_size] without
+    /// projection. Not normalized.
     tape::Var embeds_BP;
   };
   /// `pixel_values`: [B,channels,image_size,image_size] in the model's precision, normalized by the processor's mean
-  /// and deviation. `checkpointing`: each layer keeps its input alone, and runs again in backward. Throws
+  /// and standard deviation. `checkpointing`: the backward pass recomputes the activations of each layer. Throws
   /// std::invalid_argument for another shape or dtype and for parameters never written.
   Output encode(tape::Tape& tape, const tape::Var& pixel_values_BCHW, bool checkpointing = false) const;
 

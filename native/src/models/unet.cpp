@@ -9,8 +9,8 @@
 #include "models/check.h"
 #include "tape/ops.h"
 
-// Legend: B batch, C channels, H W latent picture, S = H W its tokens, T tokens of the text, D width of the text,
-// E width of the time embedding, K channels of all keys and values of the text together.
+// Legend: B batch, C channels, H W size of a latent, S = H W its tokens, T tokens of the prompt, D width of a prompt
+// token, E width of the time embedding, K channels of all prompt keys and values together.
 namespace smpo::models {
 
 using tape::Layer;
@@ -19,7 +19,7 @@ using tape::Var;
 
 namespace {
 
-// Constants of diffusers' Transformer2DModel and BasicTransformerBlock, not in the config.
+// Constants of diffusers' Transformer2DModel and BasicTransformerBlock that are not in the config.
 constexpr double kTransformerGroupNormEps = 1e-6;
 constexpr double kLayerNormEps = 1e-5;
 
@@ -81,7 +81,7 @@ struct UNet::TimeEmbedding {
   }
 };
 
-// ---- resnet: two convolutions around the time embedding, and the way past them
+// ---- resnet: two convolutions with the time embedding between them, and a shortcut
 
 struct UNet::Resnet {
   const Layer& norm1;
@@ -107,7 +107,7 @@ struct UNet::Resnet {
     }
   }
 
-  /// `silu_emb_BE`: the activated time embedding, which all resnets share.
+  /// `silu_emb_BE`: time embedding after its activation, shared by all resnets.
   Var operator()(Tape& tape, const Var& x_BCHW, const Var& silu_emb_BE) const {
     const Var time_BC = linear(tape, silu_emb_BE, time_emb_proj);
     Var h = group_norm_silu(tape, x_BCHW, norm1, groups, eps);
@@ -118,7 +118,7 @@ struct UNet::Resnet {
   }
 };
 
-// ---- transformer: the picture's tokens attend to themselves and to the text
+// ---- transformer: image tokens attend to themselves and to the prompt
 
 namespace {
 
@@ -143,7 +143,7 @@ struct Attention {
     return attend(tape, q_BSC, linear(tape, context_BTD, to_k), linear(tape, context_BTD, to_v), residual_BSC);
   }
 
-  /// With keys and values that are there already: those of all cross attentions, this one's from `offset` on.
+  /// Cross attention with precomputed keys and values of all cross attentions; those of this one begin at `offset`.
   Var operator()(Tape& tape, const Var& x_BSC, const at::Tensor& keys_values_BTK, int64_t offset,
                  const Var& residual_BSC) const {
     return attend(tape, linear(tape, x_BSC, to_q), keys_values_BTK.narrow(2, offset, channels),
@@ -157,8 +157,7 @@ struct Attention {
   }
 };
 
-/// What a picture is drawn by: the text's states and, where they have been computed before, the keys and values of
-/// every cross attention.
+/// The prompt: its hidden states and, if they have been precomputed, the keys and values of every cross attention.
 struct Text {
   Var states_BTD;
   at::Tensor keys_values_BTK = {};
@@ -166,12 +165,12 @@ struct Text {
 
 }  // namespace
 
-/// The layers that make keys and values of the text, in the order in which they lie in keys_values_BTK.
+/// The layers that project the prompt to keys and values, in the order of their channels in keys_values_BTK.
 struct UNet::TextProjections {
   std::vector<const Layer*> layers = {};
   int64_t channels = 0;
 
-  /// Where the attention's keys begin; its values follow.
+  /// Adds an attention; returns the first channel of its keys, which its values follow.
   int64_t add(const Layer& to_k, const Layer& to_v, int64_t of_each) {
     layers.insert(layers.end(), {&to_k, &to_v});
     return std::exchange(channels, channels + 2 * of_each);
@@ -215,8 +214,8 @@ struct TransformerBlock {
 
 }  // namespace
 
-/// diffusers' Transformer2DModel. A 1x1 convolution and a linear layer are the same map; they differ in the shape of
-/// their weight alone, so that one path serves both projections.
+/// diffusers' Transformer2DModel. A 1x1 convolution and a linear layer are the same map with weights of different
+/// shape, so one code path serves both kinds of projections.
 struct UNet::Transformer {
   const Layer& norm;
   const Layer& proj_in;
@@ -255,14 +254,14 @@ struct UNet::Transformer {
 
 namespace {
 
-/// What every layer sees besides the picture.
+/// Inputs of every layer besides the image.
 struct Conditions {
   Var silu_emb_BE;
   Text text;
   bool checkpointing;
 };
 
-/// A resnet and, where it has one, its transformer. `x` is joined with `skip` (if any) first.
+/// Runs a resnet and its transformer, if it has one. `skip`, if defined, is concatenated to `x` first.
 Var run_layer(Tape& tape, const UNet::Resnet& resnet, const UNet::Transformer* transformer, const Var& x_BCHW,
               const Var& skip_BCHW, const Conditions& conditions) {
   const bool has_skip = skip_BCHW.defined();
@@ -282,7 +281,7 @@ Var run_layer(Tape& tape, const UNet::Resnet& resnet, const UNet::Transformer* t
 
 struct UNet::DownBlock {
   std::vector<Resnet> resnets;
-  /// As many as resnets, or none.
+  /// One per resnet, or none.
   std::vector<Transformer> attentions;
   /// Null at the deepest level.
   const Layer* downsampler = nullptr;
@@ -300,7 +299,7 @@ struct UNet::DownBlock {
     }
   }
 
-  /// Every picture on the way joins `skips`, for the way up.
+  /// Appends the output of every layer to `skips`, for the up blocks.
   Var operator()(Tape& tape, Var x_BCHW, const Conditions& conditions, std::vector<Var>& skips) const {
     for (size_t j = 0; j < resnets.size(); ++j) {
       const Transformer* transformer = attentions.empty() ? nullptr : &attentions[j];
@@ -337,13 +336,13 @@ struct UNet::UpBlock {
   /// Null at the finest level.
   const Layer* upsampler = nullptr;
 
-  /// Block i of the way up is at level n - 1 - i.
+  /// Up block i is at level n - 1 - i.
   UpBlock(Weights& w, TextProjections& projections, const UNetSpec& spec, size_t i) {
     const std::string name = text("up_blocks.", i);
     const size_t at = spec.levels.size() - 1 - i;
     const UNetLevel& level = spec.levels[at];
     const int64_t below = spec.levels[i == 0 ? at : at + 1].channels;
-    // The last skip is what entered this level on the way down.
+    // The last skip is the input of this level's down block.
     const int64_t entered = spec.levels[at == 0 ? 0 : at - 1].channels;
     for (int64_t j = 0; j <= level.layers; ++j) {
       const int64_t skip = j == level.layers ? entered : level.channels;
@@ -353,7 +352,7 @@ struct UNet::UpBlock {
     if (at > 0) upsampler = &w.conv2d(name + ".upsamplers.0.conv", level.channels, level.channels, 3);
   }
 
-  /// Takes as many `skips` as it has resnets, latest first.
+  /// Removes one entry of `skips` per resnet, most recent first.
   Var operator()(Tape& tape, Var x_BCHW, const Conditions& conditions, std::vector<Var>& skips) const {
     for (size_t j = 0; j < resnets.size(); ++j) {
       const Var skip_BCHW = std::move(skips.back());
@@ -362,7 +361,7 @@ struct UNet::UpBlock {
       x_BCHW = run_layer(tape, resnets[j], transformer, x_BCHW, skip_BCHW, conditions);
     }
     if (upsampler != nullptr) {
-      // To the size of the next skip: twice this one, or one less where the way down met an odd size.
+      // To the size of the next skip: twice this size, or one less if the down block had an odd size.
       const Var& next = skips.back();
       x_BCHW = upsample_nearest(tape, x_BCHW, next.size(2), next.size(3));
       x_BCHW = conv2d(tape, x_BCHW, *upsampler, {.padding = 1});
@@ -371,7 +370,7 @@ struct UNet::UpBlock {
   }
 };
 
-// ---- the whole
+// ---- the network
 
 UNet::UNet(const UNetSpec& spec, const WeightOptions& options)
     : spec_(spec), weights_(options), text_projections_(std::make_unique<TextProjections>()) {
@@ -396,7 +395,7 @@ UNet::~UNet() = default;
 Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
   check_inputs(inputs);
   if (inputs.text_keys_values_BTK.defined() && tape.recording()) {
-    throw std::logic_error("unet: a recording tape needs the text's states, not their keys and values");
+    throw std::logic_error("unet: a recording tape needs encoder_hidden_states, not text_keys_values");
   }
   weights_.require_written(/*adapters=*/tape.adapters());
   const at::ScalarType dtype = weights_.options().precision;

@@ -11,7 +11,8 @@
 #include "models/check.h"
 #include "tape/ops.h"
 
-// Legend: B batch, C channels, H W picture, S = H W its tokens, L latent channels, M = 2 L moments.
+// Legend: B batch, C channels, H W size of an image or of a level, S = H W its tokens, L latent channels, M = 2 L
+// moments.
 namespace smpo::models {
 
 using tape::Layer;
@@ -20,11 +21,11 @@ using tape::Var;
 
 namespace {
 
-// Constants of diffusers' AutoencoderKL, not in the config.
+// Constants of diffusers' AutoencoderKL that are not in the config.
 constexpr double kNormEps = 1e-6;
 constexpr double kLeastLogvar = -30.0;
 constexpr double kMostLogvar = 20.0;
-/// Tiles overlap by this part of their side: 1 / kOverlap.
+/// Tiles overlap by 1 / kOverlap of their side.
 constexpr int64_t kOverlap = 4;
 
 void check_spec(const VaeSpec& spec) {
@@ -74,7 +75,7 @@ struct Resnet {
   }
 };
 
-/// Every pixel attends to every other, with one head as wide as the level.
+/// Self-attention over all positions, with a single head.
 struct SelfAttention {
   const Layer& group_norm;
   const Layer& to_q;
@@ -102,7 +103,7 @@ struct SelfAttention {
   }
 };
 
-/// One layer, kept or run again in backward.
+/// Runs one layer; with checkpointing, the backward pass recomputes its activations.
 template <typename Part>
 Var run(Tape& tape, const Part& part, const Var& x_BCHW, bool checkpointing) {
   if (!checkpointing || !tape.recording()) return part(tape, x_BCHW);
@@ -128,7 +129,7 @@ struct MidBlock {
   }
 };
 
-/// Resnets of one level, and the way to the next.
+/// The resnets of one level and the resampling to the next level.
 struct Level {
   std::vector<Resnet> resnets;
   /// Null at the last level.
@@ -156,7 +157,7 @@ Var clamp(Tape& tape, const Var& x, double least, double most) {
 
 // ---- tiles
 
-/// Along `dim`, the beginning of `tile` fades in from the end of `before`.
+/// Blends the beginning of `tile` along `dim` with the end of `before`.
 void blend(at::Tensor& tile, const at::Tensor& before, int64_t dim, int64_t extent) {
   extent = std::min({before.size(dim), tile.size(dim), extent});
   const at::ScalarType wide = tile.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -168,7 +169,8 @@ void blend(at::Tensor& tile, const at::Tensor& before, int64_t dim, int64_t exte
   into.copy_(from.mul(weight.neg().add_(1)).add_(into.to(wide).mul(weight)));
 }
 
-/// `part` on tiles of `x`, tile_in by tile_in, that give tile_out by tile_out. Two rows of tiles are held at a time.
+/// Applies `part` to tiles of `x` with side tile_in, whose results have side tile_out, and joins the results. Holds two
+/// rows of tiles at a time.
 template <typename Part>
 at::Tensor in_tiles(const at::Tensor& x_BCHW, int64_t tile_in, int64_t tile_out, const Part& part) {
   const int64_t step = tile_in - tile_in / kOverlap;
@@ -180,7 +182,7 @@ at::Tensor in_tiles(const at::Tensor& x_BCHW, int64_t tile_in, int64_t tile_out,
     for (int64_t j = 0; j < width; j += step) {
       at::Tensor tile =
           part(x_BCHW.slice(2, i, std::min(i + tile_in, height)).slice(3, j, std::min(j + tile_in, width)));
-      // The neighbours are themselves blended by now.
+      // The neighbours have been blended already.
       if (!above.empty()) blend(tile, above[row.size()], 2, extent);
       if (!row.empty()) blend(tile, row.back(), 3, extent);
       kept.push_back(tile.slice(2, 0, tile_out - extent).slice(3, 0, tile_out - extent));
@@ -225,7 +227,7 @@ struct Vae::Encoder {
     x_BCHW = conv2d(tape, x_BCHW, conv_in, {.padding = 1});
     for (const Level& level : down_blocks) {
       x_BCHW = level(tape, x_BCHW, checkpointing);
-      // Zeros below and to the right alone.
+      // Zero padding at the bottom and right only.
       if (level.resample != nullptr) {
         x_BCHW = conv2d(tape, x_BCHW, *level.resample, {.stride = 2, .padding = {0, 1}});
       }
@@ -274,7 +276,7 @@ struct Vae::Decoder {
   }
 };
 
-// ---- the whole
+// ---- the network
 
 Vae::Vae(const VaeSpec& spec, const WeightOptions& options) : spec_(spec), weights_(options) {
   check_spec(spec);
@@ -302,7 +304,8 @@ Var Vae::decode(Tape& tape, const Var& latents_BLHW, bool checkpointing) const {
   return pixels(tape, latents_BLHW, checkpointing);
 }
 
-Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile, bool adapters) const {
+Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile, bool adapters,
+                                 const std::function<void()>& before_tile) const {
   check_tile(tile);
   Tape tape = Tape::inference(adapters);
   if (pixels_BCHW.defined() && pixels_BCHW.dim() == 4 && pixels_BCHW.size(2) <= tile && pixels_BCHW.size(3) <= tile) {
@@ -320,16 +323,21 @@ Vae::Posterior Vae::encode_tiled(const at::Tensor& pixels_BCHW, int64_t tile, bo
   }
   weights_.require_written(adapters);
   return posterior(tape, in_tiles(pixels_BCHW, tile, tile / spec_.factor(), [&](const at::Tensor& part) {
+                     if (before_tile) before_tile();
                      return moments(tape, part, /*checkpointing=*/false).value;
                    }));
 }
 
-at::Tensor Vae::decode_tiled(const at::Tensor& latents_BLHW, int64_t tile, bool adapters) const {
+at::Tensor Vae::decode_tiled(const at::Tensor& latents_BLHW, int64_t tile, bool adapters,
+                             const std::function<void()>& before_tile) const {
   check_tile(tile);
   check_latents(latents_BLHW);
   weights_.require_written(adapters);
   Tape tape = Tape::inference(adapters);
-  const auto part = [&](const at::Tensor& latents) { return pixels(tape, latents, /*checkpointing=*/false).value; };
+  const auto part = [&](const at::Tensor& latents) {
+    if (before_tile) before_tile();
+    return pixels(tape, latents, /*checkpointing=*/false).value;
+  };
   const int64_t latent_tile = tile / spec_.factor();
   if (latents_BLHW.size(2) <= latent_tile && latents_BLHW.size(3) <= latent_tile) return part(latents_BLHW);
   return in_tiles(latents_BLHW, latent_tile, tile, part);

@@ -23,7 +23,7 @@ template <typename... Parts>
 
 // ---- one set of buffers
 
-// Row-major, but for pictures' filters: [out,in,kh,kw] lies as [out,kh,kw,in].
+// Row-major, except that convolution filters [out,in,kh,kw] are stored as [out,kh,kw,in].
 at::Tensor ParameterGroup::view(const at::Tensor& flat, const Entry& entry) {
   const std::vector<int64_t>& shape = entry.shape;
   if (shape.size() != 4) return flat.narrow(0, entry.offset, entry.elements).view(shape);
@@ -145,7 +145,7 @@ const ParameterGroup::Entry& Weights::existing(std::string_view name) const {
 }
 
 void Weights::write(std::string_view name, const at::Tensor& value) {
-  // The one place that changes an entry; `existing` is const for the readers.
+  // The only place that changes an entry; `existing` returns it as const.
   auto& entry = const_cast<ParameterGroup::Entry&>(existing(name));
   if (value.sizes() != at::IntArrayRef(entry.shape)) {
     std::ostringstream message;
@@ -156,7 +156,7 @@ void Weights::write(std::string_view name, const at::Tensor& value) {
     refuse(name, ": expected a float dtype, got ", at::toString(value.scalar_type()));
   }
   entry.master.copy_(value);
-  // Each copy is rounded once, from what was given.
+  // Each copy is rounded once, from the given values.
   if (entry.parameter->value.scalar_type() != entry.master.scalar_type()) entry.parameter->value.copy_(entry.master);
   entry.written = true;
 }
@@ -202,15 +202,15 @@ ParameterGroup* Weights::trained() {
 void Weights::add_lora(const LoraOptions& options) {
   if (options_.trainable) refuse("lora: expected a frozen model, got one whose own parameters train");
   if (adapters_) refuse("lora: the model has adapters already; merge them first");
-  if (options.rank < 1) refuse("lora.rank: expected at least 1, got ", options.rank);
-  if (options.modules.empty()) refuse("lora.modules: expected at least one");
+  if (options.rank < 1) refuse("spec.rank: expected at least 1, got ", options.rank);
+  if (options.modules.empty()) refuse("spec.modules: expected at least one");
   std::unordered_set<std::string_view> seen;
   for (const std::string& module : options.modules) {
     const auto layer = layer_of_name_.find(module);
-    if (layer == layer_of_name_.end()) refuse("lora.modules: the model has no layer ", module);
+    if (layer == layer_of_name_.end()) refuse("spec.modules: the model has no layer ", module);
     const auto rank = layer->second->weight.value.dim();
-    if (rank != 2 && rank != 4) refuse("lora.modules: ", module, " is neither linear nor a convolution");
-    if (!seen.insert(module).second) refuse("lora.modules: ", module, " is named twice");
+    if (rank != 2 && rank != 4) refuse("spec.modules: ", module, " is neither linear nor a convolution");
+    if (!seen.insert(module).second) refuse("spec.modules: ", module, " is named twice");
   }
   adapters_ = std::make_unique<ParameterGroup>();
   lora_scale_ = 1.0;
@@ -253,7 +253,7 @@ void Weights::merge_lora(double weight) {
     const at::Tensor& up = entries[2 * i + 1].master;
     const ParameterGroup::Entry& base = existing(adapted_[i]->weight.name);
     const at::Tensor change = at::matmul(up.flatten(1), down.flatten(1)).mul_(weight * alpha_over_rank_);
-    // A frozen bf16 model has no master: the sum is made in f32 and rounded once.
+    // A frozen bf16 model has no master: the sum is computed in f32 and rounded once.
     const at::Tensor sum = base.master.to(change.scalar_type()).add(change.view(base.shape));
     at::Tensor(base.master).copy_(sum);
     if (base.parameter->value.scalar_type() != base.master.scalar_type()) base.parameter->value.copy_(sum);

@@ -981,7 +981,7 @@ const std::vector<Function>& functions() {
              out_of_range("alpha nan", [](Arguments& a) { a.lora.alpha = NAN; },
                           "spec.alpha: expected a finite number, got nan"),
              out_of_range("an unknown module", [](Arguments& a) { a.modules[1] = "conv_none"; },
-                          "lora.modules: the model has no layer conv_none"),
+                          "spec.modules: the model has no layer conv_none"),
              out_of_range("adapters twice", [](Arguments& a) { a.bare_model = a.model; },
                           "lora: the model has adapters already")}}),
        .session = true,

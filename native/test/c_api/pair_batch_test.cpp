@@ -952,7 +952,7 @@ TEST_F(BatchRefusalTest, ModelsThatCannotDoIt) {
   smpo_model wider = 0;
   EXPECT_OK(smpo_unet_open(session, &spec, &options, &wider, &error));
   write_missing(session, wider);
-  const char* predicts = "expected a UNet that predicts what it is given, got 4 channels in and 8 out";
+  const char* predicts = "expected a UNet with as many output as input channels, got 4 channels in and 8 out";
   expect_refused(SMPO_UNSUPPORTED, tried(batch, wider, reference, dpo, 0), std::string("policy: ") + predicts);
   expect_refused(SMPO_UNSUPPORTED, tried(batch, policy, wider, dpo), std::string("reference: ") + predicts);
   const Plan plan = plan_of(Reading::kV020);

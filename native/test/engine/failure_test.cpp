@@ -88,10 +88,38 @@ TEST(Failure, WhereMemoryRunsOutTheAdviceComesFirst) {
   };
   const Failure torch = advised([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried 2 GiB"); });
   EXPECT_EQ(torch.status, SMPO_OUT_OF_MEMORY);
-  EXPECT_TRUE(std::string(torch.message).starts_with("batch.pairs: lower it; CUDA out of memory. Tried 2 GiB"))
+  EXPECT_TRUE(std::string(torch.message).starts_with("batch.pairs: lower it: CUDA out of memory. Tried 2 GiB"))
       << torch.message;
   EXPECT_EQ(advised([] { throw std::bad_alloc(); }).status, SMPO_OUT_OF_MEMORY);
   EXPECT_STREQ(advised([] { throw std::runtime_error("other"); }).message, "other");
+}
+
+TEST(Failure, ContextsComeBeforeTheCauseWhoseStatusCounts) {
+  const auto within = [](const char* doing, FunctionRef body) { in_context([&] { return std::string(doing); }, body); };
+  const Failure failure = failure_of([&] {
+    within("pairs 4..7 of 16",
+           [&] { within("forward of the reference", [] { throw Error(SMPO_NON_FINITE, "w", 5); }); });
+  });
+  EXPECT_EQ(failure.status, SMPO_NON_FINITE);
+  EXPECT_EQ(failure.detail, 5);
+  EXPECT_STREQ(failure.message, "pairs 4..7 of 16: forward of the reference: w");
+
+  const Failure memory = failure_of(
+      [&] { with_memory_advice([&] { within("step 3", [] { throw std::bad_alloc(); }); }, "batch.pairs: lower it"); });
+  EXPECT_EQ(memory.status, SMPO_OUT_OF_MEMORY);
+  EXPECT_STREQ(memory.message, "batch.pairs: lower it: step 3: host memory: an allocation failed");
+
+  const Failure foreign = failure_of([&] { within("step 3", [] { throw 42; }); });
+  EXPECT_EQ(foreign.status, SMPO_INTERNAL);
+  EXPECT_STREQ(foreign.message, "step 3: an exception of a foreign type");
+  EXPECT_NO_THROW(within("step 3", [] {}));
+}
+
+TEST(Failure, ALongContextIsCutAndTheStatusKept) {
+  const Failure failure = failure_of(
+      [] { in_context([] { return std::string(5000, 'x'); }, [] { throw Error(SMPO_CANCELLED, "stopped"); }); });
+  EXPECT_EQ(failure.status, SMPO_CANCELLED);
+  EXPECT_EQ(std::strlen(failure.message), sizeof failure.message - 1);
 }
 
 TEST(Failure, ALongMessageIsCut) {

@@ -6,6 +6,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
 #include <string>
 
 #include "models/encoder_case.h"
@@ -159,6 +160,29 @@ TEST_P(VaeFamily, APictureNoLargerThanATileRunsWhole) {
   const at::Tensor tiled = vae->decode_tiled(inputs.latents, unit);
   EXPECT_EQ(tiled.sizes(), whole.sizes());
   EXPECT_FALSE(same_values(tiled, whole));
+}
+
+TEST_P(VaeFamily, TilesAreAnnouncedAndMayBeStopped) {
+  const auto vae = golden_vae(golden);
+  const c10::InferenceMode mode;
+  const int64_t unit = 4 * vae->spec().factor();
+  // 7 latents along each side of tiles that step by 3: three tiles along each side.
+  const at::Tensor latents = at::zeros({1, vae->spec().latent_channels, 7, 7});
+  const at::Tensor pixels = at::zeros({1, 3, 7 * vae->spec().factor(), 7 * vae->spec().factor()});
+  int tiles = 0;
+  vae->decode_tiled(latents, unit, true, [&tiles] { ++tiles; });
+  EXPECT_EQ(tiles, 9);
+  vae->encode_tiled(pixels, unit, true, [&tiles] { ++tiles; });
+  EXPECT_EQ(tiles, 18);
+  const auto stop_at_third = [&tiles] {
+    if (++tiles == 3) throw std::runtime_error("stop");
+  };
+  tiles = 0;
+  EXPECT_THROW(vae->decode_tiled(latents, unit, true, stop_at_third), std::runtime_error);
+  EXPECT_EQ(tiles, 3);
+  tiles = 0;
+  EXPECT_THROW(vae->encode_tiled(pixels, unit, true, stop_at_third), std::runtime_error);
+  EXPECT_EQ(tiles, 3);
 }
 
 TEST_P(VaeFamily, LogvarStaysWithinItsBounds) {

@@ -210,11 +210,11 @@ TEST(Lora, WhatCannotBeAdaptedIsNamed) {
   const auto refused = [&](Weights::LoraOptions options) {
     return message_of([&] { small.weights.add_lora(options); });
   };
-  EXPECT_EQ(refused({.modules = {"nothing"}}), "lora.modules: the model has no layer nothing");
-  EXPECT_EQ(refused({.modules = {"norm"}}), "lora.modules: norm is neither linear nor a convolution");
-  EXPECT_EQ(refused({.modules = {"conv", "conv"}}), "lora.modules: conv is named twice");
-  EXPECT_EQ(refused({.rank = 0, .modules = {"conv"}}), "lora.rank: expected at least 1, got 0");
-  EXPECT_EQ(refused({}), "lora.modules: expected at least one");
+  EXPECT_EQ(refused({.modules = {"nothing"}}), "spec.modules: the model has no layer nothing");
+  EXPECT_EQ(refused({.modules = {"norm"}}), "spec.modules: norm is neither linear nor a convolution");
+  EXPECT_EQ(refused({.modules = {"conv", "conv"}}), "spec.modules: conv is named twice");
+  EXPECT_EQ(refused({.rank = 0, .modules = {"conv"}}), "spec.rank: expected at least 1, got 0");
+  EXPECT_EQ(refused({}), "spec.modules: expected at least one");
   EXPECT_EQ(message_of([&] { small.weights.merge_lora(1.0); }), "lora: the model has no adapters");
   EXPECT_EQ(small.weights.size(), 6u);
   small.weights.add_lora({.modules = {"conv"}});

@@ -21,7 +21,7 @@ namespace smpo::engine {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 47;
-// From here on blocks are mappings of their own: a trim then really gives their pages back.
+// Blocks of this size and more are mappings of their own, so that freeing them returns their pages.
 constexpr size_t kMappedFrom = size_t{1} << 18;
 constexpr size_t kHugeFrom = size_t{4} << 20;
 constexpr size_t kHugePage = size_t{2} << 20;
@@ -30,12 +30,12 @@ constexpr uint64_t kPooled = 0x534d504f'46524545;  // "SMPOFREE"
 
 }  // namespace
 
-// The header. The data follows it.
+// Header of a block; the data follows it.
 struct alignas(64) ArenaAllocator::Block {
   uint64_t state;
   size_t capacity;
   size_t mapped;  // bytes of the mapping, header included; 0 for a block of the C library
-  Block* newer;   // the four links hold while the block is pooled
+  Block* newer;   // the four links are valid while the block is pooled
   Block* older;
   Block* next;
   Block* previous;
@@ -52,7 +52,7 @@ ArenaAllocator::~ArenaAllocator() { trim(); }
 
 size_t ArenaAllocator::class_of(size_t bytes) {
   if (bytes <= 512) return (bytes + 63) / 64 - 1;
-  // 2^power < bytes <= 2^(power + 1), cut into eight steps.
+  // 2^power < bytes <= 2^(power + 1), divided into eight steps.
   const int power = std::bit_width(bytes - 1) - 1;
   const size_t step = (bytes - 1 - (size_t{1} << power)) >> (power - 3);
   return 8 + 8 * static_cast<size_t>(power - 9) + step;
@@ -82,7 +82,7 @@ void* ArenaAllocator::allocate(size_t bytes) {
     } else {
       in_use = statistics_.in_use;
       fits = capacity <= options_.limit_bytes && in_use <= options_.limit_bytes - capacity;
-      // What is pooled counts against the limit too, and against the highest use, but gives way.
+      // Pooled memory counts towards the limit and the peak, but is freed first.
       if (fits) {
         const uint64_t used = in_use + capacity, highest = std::max(statistics_.peak, used);
         const uint64_t resident = std::min(options_.limit_bytes, highest + highest / 128 + options_.slack_bytes);
@@ -122,8 +122,8 @@ void ArenaAllocator::deallocate(void* data) noexcept {
   Block* block = Block::of(data);
   ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
   if (block->state != kInUse) {
-    // A double free, or a write before the block: a bug of ours or of a library's. The process is the JVM's, so the
-    // block is given up and said so; handing it out again is what must not happen.
+    // A double free or a write before the block: a bug. The process belongs to the JVM, so it is not ended; the block
+    // is reported, abandoned and never used again.
     std::fputs(block->state == kPooled ? "smpo: a tensor's memory was freed twice; left alone\n"
                                        : "smpo: the header before a tensor's memory was overwritten; block lost\n",
                stderr);
@@ -183,7 +183,7 @@ ArenaAllocator::Block* ArenaAllocator::create(size_t capacity) noexcept {
     if (memory == nullptr) return nullptr;
   } else {
     const bool huge = options_.huge_pages && capacity >= kHugeFrom;
-    // A huge page needs an address that is a multiple of its size: map one more and cut both ends off.
+    // A huge page must be aligned to its size: map one more and unmap both ends.
     const size_t slack = huge ? kHugePage : 0;
     mapped = (total + 4095) / 4096 * 4096;
     memory = mmap(nullptr, mapped + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -194,7 +194,7 @@ ArenaAllocator::Block* ArenaAllocator::create(size_t capacity) noexcept {
       if (before > 0) munmap(start, before);
       if (before < slack) munmap(start + before + mapped, slack - before);
       memory = start + before;
-      madvise(memory, mapped, MADV_HUGEPAGE);  // Advice: where it is refused, small pages serve.
+      madvise(memory, mapped, MADV_HUGEPAGE);  // If refused, small pages serve.
     }
   }
   auto* block = new (memory) Block{};

@@ -9,14 +9,14 @@
 namespace smpo::engine {
 
 struct ArenaOptions {
-  uint64_t pool_bytes;   // bytes kept for reuse at most
-  uint64_t limit_bytes;  // bytes in use at most: beyond it, out of memory
-  // What is in use and what is pooled together exceed the highest use by a 128th part and this much at most.
+  uint64_t pool_bytes;   // most bytes kept for reuse
+  uint64_t limit_bytes;  // most bytes in use; a request beyond it is out of memory
+  // Bytes in use and pooled together exceed the peak by at most 1/128 plus this.
   uint64_t slack_bytes = uint64_t{32} << 20;
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more
 };
 
-// Bytes are those of whole blocks, headers not counted.
+// In bytes of whole blocks, without their headers.
 struct ArenaStatistics {
   uint64_t in_use;
   uint64_t peak;     // highest in_use
@@ -25,36 +25,36 @@ struct ArenaStatistics {
   uint64_t created;  // allocations that the operating system served
 };
 
-// A pooling allocator for CPU tensors. A freed block is kept and handed out again for a request of the same size
-// class (eight classes per doubling), so that a training step, which asks for the same sizes again and again, takes no
-// page faults. The pool is bounded: when it is full, the block that lay unused longest goes back to the system. It also
-// gives way before a new block is made: a forward pass and its backward ask for different sizes, and what one has freed
-// must not be resident beside what the other needs.
+// A pooling allocator for CPU tensors. A freed block serves the next request of the same size class (eight classes per
+// doubling), so a training step, which requests the same sizes again and again, causes no page faults. The pool is
+// bounded: when it is full, the least recently used block returns to the system. The pool also shrinks before a new
+// block is allocated: a forward pass and its backward pass request different sizes, and memory that one has freed must
+// not stay resident beside memory that the other needs.
 //
-// Blocks are aligned to 64 bytes. Their bookkeeping lies in a header before the data, so that a block can be freed
-// knowing nothing but its address, which is what c10::Allocator's raw_deallocate demands. Thread-safe. Under
-// AddressSanitizer the free part of every block is poisoned.
+// Blocks are aligned to 64 bytes. A header before the data holds their bookkeeping, so a block can be freed by its
+// address alone, as c10::Allocator's raw_deallocate requires. Thread-safe. Under AddressSanitizer the free part of
+// every block is poisoned.
 class ArenaAllocator final {
  public:
   static constexpr size_t kAlignment = 64;
 
   explicit ArenaAllocator(const ArenaOptions& options);
-  // Gives the pool back. Blocks still in use must not be freed any more.
+  // Frees the pool. Blocks still in use must not be freed afterwards.
   ~ArenaAllocator();
   ArenaAllocator(const ArenaAllocator&) = delete;
   ArenaAllocator& operator=(const ArenaAllocator&) = delete;
 
-  // Uninitialized memory; nullptr for 0 bytes. Throws Error(SMPO_OUT_OF_MEMORY).
+  // Returns uninitialized memory; nullptr for 0 bytes. Throws Error(SMPO_OUT_OF_MEMORY).
   void* allocate(size_t bytes);
-  // Of this allocator's blocks only; nullptr is ignored.
+  // Frees a block of this allocator; ignores nullptr.
   void deallocate(void* data) noexcept;
-  // Gives the pool back to the operating system, longest unused first, until at most `keep_bytes` are pooled.
-  // Returns the bytes given back.
+  // Returns pooled blocks to the operating system, least recently used first, until at most `keep_bytes` are pooled.
+  // Returns the number of bytes freed.
   uint64_t trim(uint64_t keep_bytes = 0) noexcept;
 
   ArenaStatistics statistics() const;
 
-  // The capacity of the block that a request gets: at most an eighth more, rounded up to whole alignments.
+  // Capacity of the block that serves a request: at most one eighth more, rounded up to the alignment.
   static size_t block_bytes(size_t bytes);
 
  private:
@@ -70,7 +70,7 @@ class ArenaAllocator final {
 
   const ArenaOptions options_;
   mutable std::mutex mutex_;
-  std::array<Block*, kClasses> free_{};  // per class, latest freed first: its pages and cache lines are the warmest
+  std::array<Block*, kClasses> free_{};  // per class, most recently freed first, because it is warmest in the caches
   Block* newest_ = nullptr;              // all free blocks by age
   Block* oldest_ = nullptr;
   ArenaStatistics statistics_{};

@@ -8,11 +8,11 @@
 namespace smpo::engine {
 namespace {
 
-// Above LibTorch's own (0) and its caching allocator; below nothing that exists.
+// Above the priorities of LibTorch's default allocator (0) and its caching allocator.
 constexpr uint8_t kPriority = 255;
 
 ArenaAllocator& arena() {
-  // Never destroyed: tensors in static variables may outlive any order of destruction.
+  // Never destroyed, because tensors in static variables may outlive it.
   static auto* const instance = [] {
     const uint64_t memory = CpuInfo::of_this_process().total_memory;
     return new ArenaAllocator({.pool_bytes = memory / 4, .limit_bytes = memory});

@@ -5,9 +5,9 @@
 
 namespace smpo::engine {
 
-// The arena that holds this process's CPU tensors. The first call makes it LibTorch's CPU allocator, with a pool of a
-// quarter of the machine's (or container's) memory and all of it as the limit. Tensors that were made before keep
-// their own memory.
+// The allocator of this process's CPU tensors. The first call installs it as LibTorch's CPU allocator, with a pool of
+// at most a quarter of the memory of the machine or container and all of it as the limit. Tensors allocated earlier
+// keep their memory.
 ArenaAllocator& cpu_tensors();
 
 }  // namespace smpo::engine

@@ -65,7 +65,7 @@ struct Plan {
   Doubles timestep, sample, output, noise;
   std::vector<uint8_t> averages;
   Doubles target_sample = Doubles(kR), target_clean = Doubles(kR);
-  uint32_t slots = 3;
+  uint32_t inversion_batch = 3;
 
   void add(double t, double from, double to) {
     timestep.push_back(t);
@@ -76,7 +76,7 @@ struct Plan {
   }
   smpo_inversion_plan spec() const {
     auto plan = sized<smpo_inversion_plan>();
-    plan.inversion_batch = slots;
+    plan.inversion_batch = inversion_batch;
     plan.row_start = row_start.data();
     plan.timestep = timestep.data();
     plan.sample = sample.data();
@@ -579,18 +579,18 @@ TEST_F(PairBatchTest, InvertsByEveryReading) {
       for (int64_t row = 0; row < kR; ++row) sum += plan.evaluations(row);
       return sum;
     }();
-    for (const uint32_t slots : {1u, 3u, 64u}) {
-      SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << slots << " slots");
-      plan.inversion_batch = slots;
+    for (const uint32_t batch : {1u, 3u, 64u}) {
+      SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << batch << " batch");
+      plan.inversion_batch = batch;
       const smpo_pair_batch batch = open();
       const smpo_inversion_report report = invert(batch, model, plan);
       expect_inverted(batch, wanted);
       EXPECT_EQ(report.evaluations, evaluations);
-      EXPECT_GE(report.batches, (evaluations + slots - 1) / slots);
+      EXPECT_GE(report.batches, (evaluations + batch - 1) / batch);
       // One by one, and as many as the image with most.
-      if (slots == 1) {
+      if (batch == 1) {
         EXPECT_EQ(report.batches, evaluations);
-      } else if (slots == 64) {
+      } else if (batch == 64) {
         EXPECT_EQ(report.batches, plan.evaluations(1));
       }
       EXPECT_GT(report.unet_seconds, 0);
@@ -603,9 +603,9 @@ TEST_F(PairBatchTest, InvertsWithMixedAveragesAndFreshNoise) {
   const smpo_model model = unet(/*trainable=*/true);
   Plan plan = mixed_plan();
   const Inverted wanted = inverted(model, plan);
-  for (const uint32_t slots : {1u, 2u, 3u, 5u, 6u}) {
-    SCOPED_TRACE(testing::Message() << slots << " slots");
-    plan.inversion_batch = slots;
+  for (const uint32_t batch : {1u, 2u, 3u, 5u, 6u}) {
+    SCOPED_TRACE(testing::Message() << batch << " batch");
+    plan.inversion_batch = batch;
     const smpo_pair_batch batch = open();
     invert(batch, model, plan);
     expect_inverted(batch, wanted);

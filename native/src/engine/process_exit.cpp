@@ -38,8 +38,9 @@ CallInFlight::CallInFlight() {
     in_flight.fetch_sub(1);
     throw Error(SMPO_CANCELLED, "the process is ending");
   }
-  // exit() runs handlers and destructors in reverse order of registration, and libraries go on making static objects
-  // while they are used. Registering again at call 1, 2, 4, 8, ... keeps the handler ahead of nearly all of them.
+  // The C library runs handlers and destructors in reverse order of registration, and libraries go on making static
+  // objects while they are used. Registering again at call 1, 2, 4, 8, ... keeps the handler ahead of nearly all of
+  // them.
   if (std::has_single_bit(calls.fetch_add(1) + 1)) on_exit(at_exit, nullptr);
 }
 

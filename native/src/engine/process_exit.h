@@ -1,9 +1,10 @@
 // Ending the process while calls run.
 //
-// exit() runs the static destructors of LibTorch, oneDNN and MKL on one thread while other threads may still be inside
-// a call that uses what they destroy, which crashes. So a handler that exit() runs first asks every session to stop,
-// waits for the calls in flight, and lets exit() go on; if some of them are still running after kExitPatience, it ends
-// the process at once with the same status and without destructors. Calls that begin later are refused.
+// The C library's exit function runs the static destructors of LibTorch, oneDNN and MKL on one thread while other
+// threads may still be inside a call that uses what they destroy, which crashes. A handler that runs before them
+// therefore cancels all sessions and waits for the calls in flight. If some of them are still running after
+// kExitPatience, it ends the process at once, with the same status and without destructors. Calls that begin later are
+// refused.
 #ifndef SMPO_ENGINE_PROCESS_EXIT_H_
 #define SMPO_ENGINE_PROCESS_EXIT_H_
 

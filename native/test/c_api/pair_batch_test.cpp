@@ -579,18 +579,18 @@ TEST_F(PairBatchTest, InvertsByEveryReading) {
       for (int64_t row = 0; row < kR; ++row) sum += plan.evaluations(row);
       return sum;
     }();
-    for (const uint32_t batch : {1u, 3u, 64u}) {
-      SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << batch << " batch");
-      plan.inversion_batch = batch;
+    for (const uint32_t size : {1u, 3u, 64u}) {
+      SCOPED_TRACE(testing::Message() << "reading " << static_cast<int>(reading) << ", " << "inversion batch " << size);
+      plan.inversion_batch = size;
       const smpo_pair_batch batch = open();
       const smpo_inversion_report report = invert(batch, model, plan);
       expect_inverted(batch, wanted);
       EXPECT_EQ(report.evaluations, evaluations);
-      EXPECT_GE(report.batches, (evaluations + batch - 1) / batch);
+      EXPECT_GE(report.batches, (evaluations + size - 1) / size);
       // One by one, and as many as the image with most.
-      if (batch == 1) {
+      if (size == 1) {
         EXPECT_EQ(report.batches, evaluations);
-      } else if (batch == 64) {
+      } else if (size == 64) {
         EXPECT_EQ(report.batches, plan.evaluations(1));
       }
       EXPECT_GT(report.unet_seconds, 0);
@@ -603,9 +603,9 @@ TEST_F(PairBatchTest, InvertsWithMixedAveragesAndFreshNoise) {
   const smpo_model model = unet(/*trainable=*/true);
   Plan plan = mixed_plan();
   const Inverted wanted = inverted(model, plan);
-  for (const uint32_t batch : {1u, 2u, 3u, 5u, 6u}) {
-    SCOPED_TRACE(testing::Message() << batch << " batch");
-    plan.inversion_batch = batch;
+  for (const uint32_t size : {1u, 2u, 3u, 5u, 6u}) {
+    SCOPED_TRACE(testing::Message() << "inversion batch " << size);
+    plan.inversion_batch = size;
     const smpo_pair_batch batch = open();
     invert(batch, model, plan);
     expect_inverted(batch, wanted);

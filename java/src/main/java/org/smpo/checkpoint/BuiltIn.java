@@ -40,8 +40,8 @@ public final class BuiltIn {
     }
 
     /// Every component with weights, by name.
-    Map<String, ModelFolder.ComponentConfig> configs() throws IOException {
-        Map<String, ModelFolder.ComponentConfig> configs = new LinkedHashMap<>();
+    Map<String, ComponentConfig> configs() throws IOException {
+        Map<String, ComponentConfig> configs = new LinkedHashMap<>();
         for (String name : all.keys()) {
             if (name.equals("model_index") || name.equals("scheduler")) {
                 continue;
@@ -49,8 +49,7 @@ public final class BuiltIn {
             List<String> pair = index().strings(name);
             configs.put(
                     name,
-                    new ModelFolder.ComponentConfig(
-                            pair.get(0), pair.get(1), ModelFolder.config(all.object(name), pair.get(1))));
+                    new ComponentConfig(pair.get(0), pair.get(1), ModelConfig.parse(all.object(name), pair.get(1))));
         }
         return configs;
     }

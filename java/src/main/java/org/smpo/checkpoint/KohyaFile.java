@@ -13,7 +13,6 @@ import java.util.Set;
 import java.util.TreeMap;
 import org.smpo.io.DType;
 import org.smpo.io.Safetensors;
-import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
 /// LoRA files of sd-scripts (kohya), which the web UIs read: `lora_unet_<module>.lora_down.weight`,
@@ -227,39 +226,17 @@ public final class KohyaFile {
     public static void write(Lora lora, Path target, Family family, UNetConfig unet, DType dtype) throws IOException {
         boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
         LdmNames sgm = xl ? LdmNames.unet(unet != null ? unet : published(family)) : null;
-        List<Weight> weights = new ArrayList<>();
-        List<Weight> alphas = new ArrayList<>();
+        List<Weight.Output> weights = new ArrayList<>();
+        List<Weight.Output> alphas = new ArrayList<>();
         for (Lora.Module module : lora.modules().values()) {
             String name = name(module, xl, sgm);
-            weights.add(module.down().named(name + ".lora_down.weight"));
-            weights.add(module.up().named(name + ".lora_up.weight"));
+            weights.add(new Weight.Output(module.down().named(name + ".lora_down.weight"), dtype));
+            weights.add(new Weight.Output(module.up().named(name + ".lora_up.weight"), dtype));
             double alpha = module.rankStabilized() ? module.alpha() * Math.sqrt(module.rank()) : module.alpha();
-            alphas.add(scalar(name + ".alpha", alpha));
+            alphas.add(new Weight.Output(scalar(name + ".alpha", alpha), null));
         }
-        writeKeepingAlphas(target, weights, alphas, dtype, metadata(lora, family));
-    }
-
-    private static void writeKeepingAlphas(
-            Path target, List<Weight> weights, List<Weight> alphas, DType dtype, Map<String, String> metadata)
-            throws IOException {
-        Map<String, Weight> byName = new TreeMap<>();
-        Set<String> exact = new HashSet<>();
-        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
-        for (Weight weight : weights) {
-            byName.put(weight.name(), weight);
-            declarations.add(weight.declaration(dtype));
-        }
-        for (Weight alpha : alphas) {
-            byName.put(alpha.name(), alpha);
-            exact.add(alpha.name());
-            declarations.add(alpha.declaration(null));
-        }
-        SafetensorsWriter.write(
-                target,
-                declarations,
-                metadata,
-                (entry, out) -> byName.get(entry.name())
-                        .writeTo(exact.contains(entry.name()) ? null : dtype, bytes -> out.write(entry.name(), bytes)));
+        weights.addAll(alphas);
+        Weight.writeAll(target, weights, metadata(lora, family));
     }
 
     private static Weight scalar(String name, double value) {

@@ -1,12 +1,37 @@
 package org.smpo.checkpoint;
 
+import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import org.smpo.io.JsonObject;
 
-/// What a component's `config.json` says, checked: each value is one that we support.
+/// A component's `config.json`, parsed and checked: each value is one that we support.
 public sealed interface ModelConfig
         permits UNetConfig, VaeConfig, ClipTextConfig, ClipVisionConfig, ClipModelConfig, OpaqueConfig {
+    /// Parses a component's `config.json`.
+    ///
+    /// @param className Class of the component
+    /// @throws ModelException for a class or a value that we do not support, naming the file, the key and the value
+    /// @throws IOException when the file does not have the structure of a config
+    static ModelConfig parse(JsonObject json, String className) throws IOException {
+        return switch (className) {
+            case "UNet2DConditionModel" -> UNetConfig.parse(json);
+            case "AutoencoderKL" -> VaeConfig.parse(json);
+            case "CLIPTextModel", "CLIPTextModelWithProjection" -> ClipTextConfig.parse(json, className);
+            case "CLIPVisionModel", "CLIPVisionModelWithProjection" -> ClipVisionConfig.parse(json, className);
+            case ClipModelConfig.CLASS -> ClipModelConfig.parse(json);
+            case "StableDiffusionSafetyChecker" -> new OpaqueConfig(className, json);
+            default ->
+                throw new ModelException(
+                        json.source(),
+                        "class",
+                        "UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection,"
+                                + " CLIPVisionModel, CLIPVisionModelWithProjection, CLIPModel or"
+                                + " StableDiffusionSafetyChecker",
+                        "\"" + className + "\"");
+        };
+    }
+
     /// The file as it was read, with the keys that we do not know.
     JsonObject json();
 

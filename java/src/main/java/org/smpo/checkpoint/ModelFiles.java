@@ -2,7 +2,6 @@ package org.smpo.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -10,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
@@ -37,7 +37,8 @@ public final class ModelFiles implements AutoCloseable {
     private final JsonObject scheduler;
     private final Documents documents;
     private final List<String> ignored;
-    private final List<Safetensors> files;
+    private final List<Path> weightFiles;
+    private final Closer files;
     private final Map<String, String> digests = new HashMap<>();
 
     ModelFiles(
@@ -48,7 +49,8 @@ public final class ModelFiles implements AutoCloseable {
             JsonObject scheduler,
             Documents documents,
             List<String> ignored,
-            List<Safetensors> files) {
+            List<Path> weightFiles,
+            Closer files) {
         this.path = path;
         this.pipelineClass = pipelineClass;
         this.family = family;
@@ -56,7 +58,8 @@ public final class ModelFiles implements AutoCloseable {
         this.scheduler = scheduler;
         this.documents = documents;
         this.ignored = List.copyOf(ignored);
-        this.files = List.copyOf(files);
+        this.weightFiles = List.copyOf(weightFiles);
+        this.files = files;
     }
 
     /// Opens a diffusers folder, a folder of one component, or a single-file checkpoint.
@@ -95,8 +98,9 @@ public final class ModelFiles implements AutoCloseable {
     /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
     public ModelFiles withWeights(String component, Path weights) throws IOException {
         Component old = component(component);
-        Safetensors file = Safetensors.open(weights);
+        Closer opened = new Closer();
         try {
+            Safetensors file = opened.add(Safetensors.open(weights));
             List<Weight> found =
                     file.entries().stream().map(entry -> Weight.of(file, entry)).toList();
             Map<String, Component> changed = new LinkedHashMap<>(components);
@@ -111,9 +115,10 @@ public final class ModelFiles implements AutoCloseable {
                             List.of(weights),
                             weights,
                             ""));
-            return new ModelFiles(path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(file));
+            return new ModelFiles(
+                    path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(weights), opened);
         } catch (IOException | RuntimeException e) {
-            file.close();
+            opened.closeAfter(e);
             throw e;
         }
     }
@@ -221,16 +226,11 @@ public final class ModelFiles implements AutoCloseable {
 
     /// Every file that holds weights.
     public List<Path> weightFiles() {
-        return files.stream().map(Safetensors::path).toList();
+        return weightFiles;
     }
 
     @Override
     public void close() {
-        files.forEach(Safetensors::close);
-    }
-
-    /// Closes what was opened before a failure.
-    static void closeAll(List<Safetensors> files) {
-        new ArrayList<>(files).forEach(Safetensors::close);
+        files.closeUnchecked();
     }
 }

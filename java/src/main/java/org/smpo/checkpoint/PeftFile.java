@@ -207,7 +207,7 @@ public final class PeftFile {
         }
         Map<String, String> metadata = new TreeMap<>(lora.metadata());
         metadata.put(METADATA, Json.canonical(config));
-        ModelFolder.writeFile(target, weights, dtype, metadata);
+        Weight.writeAll(target, weights, dtype, metadata);
     }
 
     /// A LoraConfig's fields, under the component's name.

@@ -13,7 +13,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
-import org.smpo.io.DType;
+import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
@@ -28,15 +28,6 @@ import org.smpo.schedule.PredictionType;
 /// 2's diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
 /// lacks it.
 public final class SingleFile {
-    private static final String UNET = "model.diffusion_model.";
-    private static final String VAE = "first_stage_model.";
-    private static final String SD1_TEXT = "cond_stage_model.transformer.";
-    private static final String SD2_TEXT = "cond_stage_model.model.";
-    private static final String XL_TEXT_1 = "conditioner.embedders.0.transformer.";
-    private static final String XL_TEXT_2 = "conditioner.embedders.1.model.";
-    private static final String REFINER_TEXT = "conditioner.embedders.0.model.";
-    private static final String CONV_IN = UNET + "input_blocks.0.0.weight";
-
     /// Tensors that are no parameters of the model: schedules, averaged copies, losses, marks.
     private static final Pattern BUFFERS = Pattern.compile("model_ema\\..*"
             + "|(betas|alphas_cumprod|alphas_cumprod_prev|sqrt_.*|log_one_minus_.*|posterior_.*|logvar|lvlb_weights)"
@@ -59,8 +50,6 @@ public final class SingleFile {
         }
     }
 
-    // ---- reading ----
-
     /// Opens a checkpoint with the configs of its family's published model.
     public static ModelFiles open(Path path) throws IOException {
         return open(path, Options.none());
@@ -72,11 +61,11 @@ public final class SingleFile {
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path, Options options) throws IOException {
         refusePickle(path);
-        Safetensors file = Safetensors.open(path);
+        Closer opened = new Closer();
         try {
-            return open(path, file, options);
+            return open(path, opened.add(Safetensors.open(path)), options, opened);
         } catch (IOException | RuntimeException e) {
-            file.close();
+            opened.closeAfter(e);
             throw e;
         }
     }
@@ -100,26 +89,26 @@ public final class SingleFile {
         // is possible; only the name decides then.
         if (named || ((zip || pickle) && !name.endsWith(".safetensors"))) {
             throw new ModelException(
-                    path + ": expected a safetensors file, found a Python pickle: reading one runs the "
-                            + "code in it, so we do not. Convert it once, from a source that you trust: python -c \"import torch, "
-                            + "safetensors.torch as s; d = torch.load('FILE', weights_only=True); "
-                            + "s.save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items() "
-                            + "if hasattr(v, 'shape')}, 'OUT.safetensors')\"");
+                    path + ": expected a safetensors file, found a Python pickle: reading one runs the code in it, so"
+                            + " we do not. Convert it once, from a source that you trust: python -c \"import torch,"
+                            + " safetensors.torch as s; d = torch.load('FILE', weights_only=True); s.save_file({k:"
+                            + " v.contiguous() for k, v in d.get('state_dict', d).items() if hasattr(v, 'shape')},"
+                            + " 'OUT.safetensors')\"");
         }
     }
 
     /// The family by the names and shapes in the file.
     static Family detect(Safetensors file) throws ModelException {
         List<String> names = file.entries().stream().map(TensorEntry::name).toList();
-        if (file.find(CONV_IN).isEmpty()) {
+        if (file.find(SingleFileLayout.CONV_IN).isEmpty()) {
             throw notACheckpoint(file.path(), names);
         }
-        List<Long> convIn = file.find(CONV_IN).orElseThrow().shape();
+        List<Long> convIn = file.find(SingleFileLayout.CONV_IN).orElseThrow().shape();
         long channels = convIn.size() == 4 ? convIn.get(1) : -1;
         if (channels == 9 || channels == 8) {
             throw new ModelException(
                     file.path(),
-                    CONV_IN,
+                    SingleFileLayout.CONV_IN,
                     "a text-to-image model with 4 input channels",
                     channels == 9 ? "9: an inpainting model" : "8: an editing model");
         }
@@ -127,22 +116,28 @@ public final class SingleFile {
             throw new ModelException(
                     file.path(), "edm_mean", "a model of the families that we know", "Playground 2.5, an EDM model");
         }
-        if (names.stream().anyMatch(n -> n.startsWith(XL_TEXT_2))) {
+        if (names.stream().anyMatch(n -> n.startsWith(SingleFileLayout.XL_TEXT_2))) {
             return Family.SDXL;
         }
-        if (names.stream().anyMatch(n -> n.startsWith(REFINER_TEXT))) {
+        if (names.stream().anyMatch(n -> n.startsWith(SingleFileLayout.REFINER_TEXT))) {
             return Family.SDXL_REFINER;
         }
-        if (names.stream().anyMatch(n -> n.startsWith(SD2_TEXT))) {
+        if (names.stream().anyMatch(n -> n.startsWith(SingleFileLayout.SD2_TEXT))) {
             return Family.SD2;
         }
-        if (names.stream().anyMatch(n -> n.startsWith(SD1_TEXT))) {
+        if (names.stream().anyMatch(n -> n.startsWith(SingleFileLayout.SD1_TEXT))) {
             return Family.SD1;
         }
         throw new ModelException(
                 file.path(),
                 "text encoder",
-                "one of " + List.of(SD1_TEXT, SD2_TEXT, XL_TEXT_1, XL_TEXT_2, REFINER_TEXT),
+                "one of "
+                        + List.of(
+                                SingleFileLayout.SD1_TEXT,
+                                SingleFileLayout.SD2_TEXT,
+                                SingleFileLayout.XL_TEXT_1,
+                                SingleFileLayout.XL_TEXT_2,
+                                SingleFileLayout.REFINER_TEXT),
                 "none: this file holds no text encoder");
     }
 
@@ -156,17 +151,17 @@ public final class SingleFile {
         } else if (names.stream().anyMatch(n -> n.contains("double_blocks.") || n.contains("joint_blocks."))) {
             found = "a transformer (SD 3 or FLUX), not a UNet";
         }
-        return new ModelException(path, "checkpoint", "tensors under " + UNET + "input_blocks", found);
+        return new ModelException(path, "checkpoint", "tensors under " + SingleFileLayout.UNET + "input_blocks", found);
     }
 
-    private static ModelFiles open(Path path, Safetensors file, Options options) throws IOException {
+    private static ModelFiles open(Path path, Safetensors file, Options options, Closer opened) throws IOException {
         Family family = detect(file);
-        Map<String, ModelFolder.ComponentConfig> configs;
+        Map<String, ComponentConfig> configs;
         JsonObject scheduler;
         String pipelineClass;
         ModelFiles.Documents documents;
         if (options.config() != null) {
-            ModelFolder.Layout layout = ModelFolder.layout(options.config());
+            FolderLayout layout = FolderLayout.read(options.config());
             if (layout.family() != family) {
                 throw new ModelException(
                         path,
@@ -200,7 +195,8 @@ public final class SingleFile {
         }
         List<String> ignored = new ArrayList<>();
         Map<String, Component> components = components(path, file, family, configs, ignored);
-        return new ModelFiles(path, pipelineClass, family, components, scheduler, documents, ignored, List.of(file));
+        return new ModelFiles(
+                path, pipelineClass, family, components, scheduler, documents, ignored, List.of(path), opened);
     }
 
     private static Map<String, Path> without(Map<String, Path> map, String key) {
@@ -231,11 +227,7 @@ public final class SingleFile {
     }
 
     private static Map<String, Component> components(
-            Path path,
-            Safetensors file,
-            Family family,
-            Map<String, ModelFolder.ComponentConfig> configs,
-            List<String> ignored)
+            Path path, Safetensors file, Family family, Map<String, ComponentConfig> configs, List<String> ignored)
             throws IOException {
         Map<String, Weight> rest = new LinkedHashMap<>();
         for (TensorEntry entry : file.entries()) {
@@ -246,9 +238,9 @@ public final class SingleFile {
             }
         }
         Map<String, Component> components = new LinkedHashMap<>();
-        for (String name : componentNames(family)) {
-            ModelFolder.ComponentConfig config = configs.get(name);
-            String prefix = prefix(family, name);
+        for (String name : SingleFileLayout.componentNames(family)) {
+            ComponentConfig config = configs.get(name);
+            String prefix = SingleFileLayout.prefix(family, name);
             List<Weight> weights = take(config.config(), prefix, rest, ignored);
             // What is left under the prefix has no place in the model.
             rest.values().stream().filter(w -> w.name().startsWith(prefix)).forEach(weights::add);
@@ -274,31 +266,6 @@ public final class SingleFile {
                     rest.size() + " others, such as " + rest.keySet().iterator().next());
         }
         return components;
-    }
-
-    private static List<String> componentNames(Family family) {
-        List<String> names = new ArrayList<>(family.textEncoders());
-        names.add("unet");
-        names.add("vae");
-        return names;
-    }
-
-    private static String prefix(Family family, String component) {
-        return switch (component) {
-            case "unet" -> UNET;
-            case "vae" -> VAE;
-            case "text_encoder" ->
-                switch (family) {
-                    case SD1 -> SD1_TEXT;
-                    case SD2 -> SD2_TEXT;
-                    default -> XL_TEXT_1;
-                };
-            default -> family == Family.SDXL ? XL_TEXT_2 : REFINER_TEXT;
-        };
-    }
-
-    private static boolean isOpenClip(Family family, String component) {
-        return component.equals("text_encoder_2") || (family == Family.SD2 && component.equals("text_encoder"));
     }
 
     /// Removes a component's tensors from `file` and gives them diffusers' names and forms.
@@ -381,97 +348,6 @@ public final class SingleFile {
                 .toList();
         dropped.forEach(file::remove);
         ignored.addAll(dropped);
-        return weights;
-    }
-
-    // ---- writing ----
-
-    /// Writes a model as one checkpoint, whole or not at all.
-    ///
-    /// @param dtype of the weights; null keeps each as it is
-    /// @param metadata put into the file beside what says the family
-    /// @throws ModelException when the model has no such form, a weight is not finite or leaves the new type's
-    ///     range
-    /// @throws IOException when the file cannot be written; an old one is then untouched
-    public static void write(ModelFiles model, Path target, DType dtype, Map<String, String> metadata)
-            throws IOException {
-        Family family = model.family()
-                .orElseThrow(() -> new ModelException(
-                        model.path(), "model", "a whole pipeline", "one component, " + model.pipelineClass()));
-        List<Weight> weights = new ArrayList<>();
-        for (String name : componentNames(family)) {
-            Component component = model.component(name);
-            String prefix = prefix(family, name);
-            for (Weight weight : checkpointWeights(component, isOpenClip(family, name))) {
-                weights.add(weight.named(prefix + weight.name()));
-            }
-        }
-        Map<String, String> all = new TreeMap<>(metadata);
-        PredictionType prediction = model.schedule().predictionType();
-        boolean v = prediction == PredictionType.V_PREDICTION;
-        all.put("modelspec.sai_model_spec", "1.0.1");
-        all.put("modelspec.architecture", architecture(family, v));
-        all.put("modelspec.prediction_type", v ? "v" : "epsilon");
-        ModelFolder.writeFile(target, weights, dtype, all);
-    }
-
-    private static String architecture(Family family, boolean v) {
-        return switch (family) {
-            case SD1 -> "stable-diffusion-v1";
-            case SD2 -> v ? "stable-diffusion-v2-768-v" : "stable-diffusion-v2-512";
-            case SDXL -> "stable-diffusion-xl-v1-base";
-            case SDXL_REFINER -> "stable-diffusion-xl-v1-refiner";
-        };
-    }
-
-    /// A component's tensors in the checkpoint's names, without prefix, and forms.
-    static List<Weight> checkpointWeights(Component component, boolean openClip) throws ModelException {
-        return switch (component.config()) {
-            case UNetConfig unet -> renamed(LdmNames.unet(unet), component);
-            case VaeConfig vae -> {
-                List<Weight> weights = renamed(LdmNames.vae(vae), component);
-                weights.replaceAll(
-                        w -> w.name().contains(".attn_1.") && w.shape().size() == 2
-                                ? w.reshaped(List.of(w.shape().get(0), w.shape().get(1), 1L, 1L))
-                                : w);
-                yield weights;
-            }
-            case ClipTextConfig text when openClip -> openClipWeights(text, component);
-            default -> new ArrayList<>(component.weights().values());
-        };
-    }
-
-    private static List<Weight> renamed(LdmNames names, Component component) throws ModelException {
-        List<Weight> weights = new ArrayList<>();
-        for (Weight weight : component.weights().values()) {
-            weights.add(weight.named(names.toLdm(weight.name())
-                    .orElseThrow(() -> new ModelException(
-                            weight.origin(), weight.name(), "a parameter that checkpoints have a name for", "none"))));
-        }
-        return weights;
-    }
-
-    private static List<Weight> openClipWeights(ClipTextConfig config, Component component) throws ModelException {
-        LdmNames names = LdmNames.openClip(config);
-        List<Weight> weights = new ArrayList<>();
-        for (Weight weight : component.weights().values()) {
-            Optional<String> name = names.toLdm(weight.name());
-            if (name.isPresent()) {
-                Weight renamed = weight.named(name.get());
-                weights.add(name.get().equals("text_projection") ? renamed.transpose() : renamed);
-            }
-        }
-        for (int i = 0; i < config.layers(); i++) {
-            for (String kind : List.of("weight", "bias")) {
-                List<Weight> parts = new ArrayList<>();
-                for (String projection : List.of("q_proj", "k_proj", "v_proj")) {
-                    parts.add(component
-                            .weights()
-                            .get("text_model.encoder.layers." + i + ".self_attn." + projection + "." + kind));
-                }
-                weights.add(Weight.joined("transformer.resblocks." + i + ".attn.in_proj_" + kind, parts));
-            }
-        }
         return weights;
     }
 }

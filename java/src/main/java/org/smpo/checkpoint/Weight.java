@@ -3,8 +3,13 @@ package org.smpo.checkpoint;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
 import org.smpo.io.Safetensors;
@@ -53,6 +58,37 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
                 ByteView.of(file, entry),
                 false,
                 file.path() + ": " + entry.name());
+    }
+
+    /// Writes a safetensors file of weights under their names, whole or not at all. Its metadata has `format: pt`,
+    /// without which transformers refuses a file.
+    ///
+    /// @param dtype Dtype of the weights; null keeps the dtype of each
+    /// @throws ModelException when an element is not finite or leaves the range of the dtype
+    public static void writeAll(Path file, Collection<Weight> weights, DType dtype, Map<String, String> metadata)
+            throws IOException {
+        Map<String, String> all = new TreeMap<>(metadata);
+        all.put("format", "pt");
+        writeAll(file, weights.stream().map(weight -> new Output(weight, dtype)).toList(), all);
+    }
+
+    /// A weight to be written in a dtype of its own; null keeps the weight's.
+    record Output(Weight weight, DType dtype) {}
+
+    /// Writes a safetensors file of weights under their names, whole or not at all.
+    static void writeAll(Path file, List<Output> outputs, Map<String, String> metadata) throws IOException {
+        Map<String, Output> byName = new LinkedHashMap<>();
+        outputs.forEach(output -> byName.put(output.weight().name(), output));
+        SafetensorsWriter.write(
+                file,
+                outputs.stream()
+                        .map(output -> output.weight().declaration(output.dtype()))
+                        .toList(),
+                metadata,
+                (entry, out) -> {
+                    Output output = byName.get(entry.name());
+                    output.weight().writeTo(output.dtype(), bytes -> out.write(entry.name(), bytes));
+                });
     }
 
     /// Number of elements.

@@ -5,15 +5,15 @@ import java.util.List;
 import java.util.Locale;
 import java.util.function.Function;
 import org.smpo.checkpoint.Family;
-import org.smpo.generate.SamplerName;
 import org.smpo.io.Precision;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
+import org.smpo.schedule.Sampler;
 
 /// Values of options that name one constant of a type. Help texts list the names through picocli's
 /// `${COMPLETION-CANDIDATES}`, which reads them from here.
 final class Choices {
-    static final List<SamplerName> SAMPLERS = List.of(SamplerName.values());
+    static final List<Sampler.Kind> SAMPLERS = List.of(Sampler.Kind.values());
     static final List<Precision> PRECISIONS = List.of(Precision.values());
     static final List<Family> FAMILIES = List.of(Family.values());
     static final List<Inversion.Semantics> INVERSION_SEMANTICS = List.of(Inversion.Semantics.values());
@@ -47,7 +47,7 @@ final class Choices {
     static final class Samplers implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return names(SAMPLERS, SamplerName::id).iterator();
+            return names(SAMPLERS, Sampler.Kind::id).iterator();
         }
     }
 

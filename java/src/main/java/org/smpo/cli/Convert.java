@@ -7,12 +7,14 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.FolderWriter;
 import org.smpo.checkpoint.KohyaFile;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.PeftFile;
 import org.smpo.checkpoint.SingleFile;
+import org.smpo.checkpoint.SingleFileWriter;
 import org.smpo.checkpoint.UNetConfig;
 import org.smpo.io.DType;
 import picocli.CommandLine.Command;
@@ -152,9 +154,9 @@ final class Convert implements Callable<Integer> {
         try (ModelFiles model =
                 folder ? ModelFolder.open(in, fromVariant) : SingleFile.open(in, checkpoint.options())) {
             if (form.equals("diffusers")) {
-                ModelFolder.write(model, out, new ModelFolder.WriteOptions(target, variant, maxShardSize));
+                FolderWriter.write(model, out, new FolderWriter.Options(target, variant, maxShardSize));
             } else {
-                SingleFile.write(model, out, target, Map.of());
+                SingleFileWriter.write(model, out, target, Map.of());
             }
         }
     }

@@ -18,6 +18,7 @@ import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.generate.GeneratedImage;
+import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.TextToImage;
@@ -117,7 +118,7 @@ final class Generate implements Callable<Integer> {
         }
         List<Prompt> pictures = pictures();
         try (ModelFiles files = files()) {
-            List<ImageRequest> requests = requests(files, pictures);
+            List<ImageRequest> requests = requests(files, pictures, generation.config());
             Files.createDirectories(out);
             try (TextToImage generator =
                     TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
@@ -185,45 +186,22 @@ final class Generate implements Callable<Integer> {
     }
 
     /// What is asked for, batch by batch; everything that does not need the weights is checked before they are read.
-    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures) throws IOException {
-        int latent = files.vae().scale();
-        int side = files.unet().sampleSize() == 0 ? 512 : files.unet().sampleSize() * latent;
-        int tall = side("--height", generation.height(), side, latent);
-        int wide = side("--width", generation.width(), side, latent);
+    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures, GenerationConfig config)
+            throws IOException {
         int batch = generation.batch();
-        int vaeTile = generation.vaeTile();
-        if (vaeTile < 0 || vaeTile % (4 * latent) != 0) {
-            throw usage("--vae-tile: expected 0 or a multiple of " + 4 * latent + ", got " + vaeTile);
-        }
         List<float[]> given = initial(pictures.size());
-        List<ImageRequest> requests = new ArrayList<>();
-        for (int from = 0; from < pictures.size(); from += batch) {
-            int to = Math.min(from + batch, pictures.size());
-            try {
+        try {
+            GenerationConfig sized = config.sizedFor(files);
+            List<ImageRequest> requests = new ArrayList<>();
+            for (int from = 0; from < pictures.size(); from += batch) {
+                int to = Math.min(from + batch, pictures.size());
                 requests.add(new ImageRequest(
-                        pictures.subList(from, to),
-                        tall,
-                        wide,
-                        generation.steps(),
-                        generation.sampler(),
-                        generation.guidanceScale(),
-                        generation.guidanceRescale(),
-                        generation.clipSkip(),
-                        given.isEmpty() ? List.of() : given.subList(from, to),
-                        vaeTile));
-            } catch (IllegalArgumentException e) {
-                throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+                        pictures.subList(from, to), sized, given.isEmpty() ? List.of() : given.subList(from, to)));
             }
+            return requests;
+        } catch (IllegalArgumentException e) {
+            throw usage(GenerationOptions.named(e.getMessage()));
         }
-        return requests;
-    }
-
-    private int side(String option, int given, int own, int latent) {
-        int side = given == 0 ? own : given;
-        if (side < latent || side % latent != 0) {
-            throw usage(option + ": expected a multiple of " + latent + ", got " + side);
-        }
-        return side;
     }
 
     private void generate(TextToImage generator, List<ImageRequest> requests) throws IOException {
@@ -264,8 +242,8 @@ final class Generate implements Callable<Integer> {
             int latent = generator.downscale();
             save(
                     finals,
-                    requests.getFirst().height() / latent,
-                    requests.getFirst().width() / latent);
+                    requests.getFirst().config().height() / latent,
+                    requests.getFirst().config().width() / latent);
         }
     }
 
@@ -274,29 +252,11 @@ final class Generate implements Callable<Integer> {
         Path name = model.toAbsolutePath().normalize().getFileName();
         more.put("model", name == null ? model.toString() : name.toString());
         more.put("precision", compute.precision().id());
-        if (generation.guidanceRescale() != 0) {
-            more.put("guidance_rescale", generation.guidanceRescale());
-        }
-        if (generation.clipSkip() != 0) {
-            more.put("clip_skip", (long) generation.clipSkip());
-        }
-        if (generation.vaeTile() != 0) {
-            more.put("vae_tile", (long) generation.vaeTile());
-        }
         for (int i = 0; i < loras.size(); i++) {
             Path file = loras.get(i).getFileName();
             more.put("lora_" + (i + 1), file + ":" + (loraWeights.isEmpty() ? 1.0 : loraWeights.get(i)));
         }
-        return new ImageSettings(
-                prompt.text(),
-                negative(prompt),
-                seed,
-                generation.steps(),
-                generation.sampler().id(),
-                generation.guidanceScale(),
-                request.width(),
-                request.height(),
-                more);
+        return request.config().metadata(prompt, seed, more);
     }
 
     /// One per picture; empty without the option.

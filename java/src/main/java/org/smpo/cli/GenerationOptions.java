@@ -1,6 +1,8 @@
 package org.smpo.cli;
 
-import org.smpo.generate.SamplerName;
+import java.util.Locale;
+import org.smpo.generate.GenerationConfig;
+import org.smpo.schedule.Sampler;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -83,42 +85,27 @@ final class GenerationOptions {
         return negativePrompt;
     }
 
-    /// In pixels; 0: the model's own.
-    int height() {
-        return side("--height", height);
-    }
-
-    /// In pixels; 0: the model's own.
-    int width() {
-        return side("--width", width);
-    }
-
-    int steps() {
-        return steps;
-    }
-
-    double guidanceScale() {
-        return guidanceScale;
-    }
-
-    double guidanceRescale() {
-        return guidanceRescale;
-    }
-
-    int clipSkip() {
-        return clipSkip;
-    }
-
-    SamplerName sampler() {
+    /// Everything that the options say about the images.
+    GenerationConfig config() {
         try {
-            return Choices.parse("--sampler", Choices.SAMPLERS, SamplerName::id, sampler);
+            return new GenerationConfig(
+                    side("--width", width),
+                    side("--height", height),
+                    steps,
+                    Sampler.Kind.parse(sampler),
+                    guidanceScale,
+                    guidanceRescale,
+                    clipSkip,
+                    vaeTile);
         } catch (IllegalArgumentException e) {
-            throw usage(e.getMessage());
+            throw usage(named(e.getMessage()));
         }
     }
 
-    int vaeTile() {
-        return vaeTile;
+    /// A message about a value, with the name of its option in place of the value's.
+    static String named(String message) {
+        int colon = message.indexOf(':');
+        return "--" + message.substring(0, colon).toLowerCase(Locale.ROOT).replace(' ', '-') + message.substring(colon);
     }
 
     int batch() {

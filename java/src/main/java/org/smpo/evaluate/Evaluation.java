@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.generate.GeneratedImage;
+import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
@@ -58,7 +59,9 @@ public final class Evaluation {
         EvaluationRequest sized = sized(request);
         for (Metric.Source metric : sized.metrics()) {
             metric.requireFits(
-                    sized.prompts(), sized.drawing().width(), sized.drawing().height());
+                    sized.prompts(),
+                    sized.drawing().config().width(),
+                    sized.drawing().config().height());
         }
         sized.drawing().request(List.of(sized.images().getFirst().prompt()));
         try (EvaluationFolder opened = EvaluationFolder.open(folder)) {
@@ -78,21 +81,15 @@ public final class Evaluation {
 
     /// Sides are the first model's own where none are given, and multiples of what every model takes.
     private static EvaluationRequest sized(EvaluationRequest request) throws IOException {
-        int width = request.drawing().width();
-        int height = request.drawing().height();
+        GenerationConfig config = request.drawing().config();
         for (EvaluatedModel model : request.models()) {
             try (ModelFiles files = model.files()) {
-                int latent = files.vae().scale();
-                int side = files.unet().sampleSize() == 0 ? 512 : files.unet().sampleSize() * latent;
-                width = width == 0 ? side : width;
-                height = height == 0 ? side : height;
-                if (width % latent != 0 || height % latent != 0) {
-                    throw new IllegalArgumentException(model.name() + ": expected sides that are multiples of " + latent
-                            + ", got " + width + "x" + height);
-                }
+                config = config.sizedFor(files);
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException(model.name() + ": " + e.getMessage(), e);
             }
         }
-        return request.withSides(width, height);
+        return request.withSides(config.width(), config.height());
     }
 
     private static List<Map<String, Object>> metrics(EvaluationRequest request) throws IOException {
@@ -247,20 +244,8 @@ public final class Evaluation {
     /// Writes a image and then the line that it is there.
     private String keep(String model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
             throws IOException {
-        Drawing drawing = request.drawing();
-        Prompt prompt = spec.prompt();
-        Map<String, Object> more = new LinkedHashMap<>();
-        more.put("model", model);
-        ImageSettings settings = new ImageSettings(
-                prompt.text(),
-                prompt.negative() == null ? "" : prompt.negative(),
-                spec.seed(),
-                drawing.steps(),
-                drawing.sampler().id(),
-                drawing.guidanceScale(),
-                drawing.width(),
-                drawing.height(),
-                more);
+        ImageSettings settings =
+                request.drawing().config().metadata(spec.prompt(), spec.seed(), Map.of("model", model));
         Path path = folder.root().resolve(file);
         Files.createDirectories(path.getParent());
         Png png = new Png(image.image(), settings.text());

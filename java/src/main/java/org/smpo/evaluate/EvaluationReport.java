@@ -39,12 +39,12 @@ final class EvaluationReport {
                         : data.base().name(),
                 String.format(
                         Locale.ROOT,
-                        "%,d prompts and %,d images per model at %d × %d pixels, all models from the same noise. Intervals"
-                                + " are %s bootstrap intervals over prompts.",
+                        "%,d prompts and %,d images per model at %d × %d pixels, all models from the same noise."
+                                + " Intervals are %s bootstrap intervals over prompts.",
                         request.prompts().size(),
                         data.results().images().size(),
-                        request.drawing().width(),
-                        request.drawing().height(),
+                        request.drawing().config().width(),
+                        request.drawing().config().height(),
                         data.level()));
         page.section("Summary", new ReportSummary(data)::write);
         for (EvaluationRequest.Note note : request.notes()) {
@@ -150,8 +150,9 @@ final class EvaluationReport {
                 rows));
         section.text(
                 "Area under the ROC curve: how often a right image scores above a wrong one, whatever their prompts."
-                        + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the other half"
-                        + " of the prompts; compare it with the share of right images, which always answering \"right\" reaches.");
+                        + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the"
+                        + " other half of the prompts; compare it with the share of right images, which always answering"
+                        + " \"right\" reaches.");
     }
 
     private void training(HtmlPage page) throws IOException {
@@ -223,8 +224,8 @@ final class EvaluationReport {
         }
         section.text(
                 "Files beside this page: results.parquet (one row per model and image); report.json (every number);"
-                        + " summary.md, gains.svg and strip.png (for a README or a model card); pictures/ (the images, each with"
-                        + " its settings as metadata).");
+                        + " summary.md, gains.svg and strip.png (for a README or a model card); pictures/ (the images,"
+                        + " each with its settings as metadata).");
     }
 
     private static String words(String key) {

@@ -5,32 +5,14 @@ import java.util.Objects;
 import java.util.OptionalLong;
 import org.smpo.network.Prompt;
 
-/// Pictures to make at once.
+/// A batch of images to generate together.
 ///
-/// @param prompts one per picture, each with its seed, 0 to 2^56 - 1; without one the seed is 0
-/// @param height in pixels, a multiple of what one latent stands for (8)
-/// @param width likewise
-/// @param steps of the sampler, 1 or more
-/// @param sampler the rule
-/// @param guidanceScale weight of the prompt against the negative one; 1 or less: no guidance
-/// @param guidanceRescale 0 to 1: Lin et al., arXiv 2305.08891, section 3.4; 0: none
-/// @param clipSkip further layers of the text encoders that are left out at the end for the prompt (the negative one
-///     keeps the model's own, as in diffusers); 0: only those that the model leaves out
-/// @param initialLatents one per picture, `[4,h,w]` row-major, standard normal, before any scaling; empty: drawn
-///     from the seeds
-/// @param vaeTile side of the tiles that the VAE decodes, in pixels: less memory, and seams that fade into one
-///     another; a multiple of 4 times what one latent stands for; 0: the picture at once
-public record ImageRequest(
-        List<Prompt> prompts,
-        int height,
-        int width,
-        int steps,
-        SamplerName sampler,
-        double guidanceScale,
-        double guidanceRescale,
-        int clipSkip,
-        List<float[]> initialLatents,
-        int vaeTile) {
+/// @param prompts Prompts, one per image, each with its seed, 0 to 2^56 - 1; without one the seed is 0
+/// @param config How the images are generated
+/// @param initialLatents Initial latents, one per image, `[4,h,w]` row-major, standard normal, before any scaling;
+///     empty: sampled from the seeds
+public record ImageRequest(List<Prompt> prompts, GenerationConfig config, List<float[]> initialLatents) {
+    private static final long SEEDS = 1L << 56;
 
     /// Checks what does not depend on the model.
     ///
@@ -38,33 +20,29 @@ public record ImageRequest(
     public ImageRequest {
         prompts = List.copyOf(prompts);
         initialLatents = List.copyOf(initialLatents);
-        Objects.requireNonNull(sampler, "sampler");
-        require(!prompts.isEmpty(), "prompts", "one or more", "none");
+        Objects.requireNonNull(config, "config");
+        if (prompts.isEmpty()) {
+            throw new IllegalArgumentException("prompts: expected one or more, got none");
+        }
         for (Prompt prompt : prompts) {
             long seed = prompt.seed().orElse(0);
-            require(seed >= 0 && seed < 1L << 56, "seed", "0 to 2^56 - 1", seed);
+            if (seed < 0 || seed >= SEEDS) {
+                throw new IllegalArgumentException("seed: expected 0 to 2^56 - 1, got " + seed);
+            }
         }
-        require(steps >= 1, "steps", "1 or more", steps);
-        require(Double.isFinite(guidanceScale), "guidance scale", "a finite number", guidanceScale);
-        require(guidanceRescale >= 0 && guidanceRescale <= 1, "guidance rescale", "0 to 1", guidanceRescale);
-        require(clipSkip >= 0, "clip skip", "0 or more", clipSkip);
-        require(vaeTile >= 0, "VAE tile", "0 or more", vaeTile);
-        require(
-                initialLatents.isEmpty() || initialLatents.size() == prompts.size(),
-                "initial latents",
-                "one per picture (" + prompts.size() + ")",
-                initialLatents.size());
+        if (!initialLatents.isEmpty() && initialLatents.size() != prompts.size()) {
+            throw new IllegalArgumentException(
+                    "initial latents: expected one per image (" + prompts.size() + "), got " + initialLatents.size());
+        }
     }
 
-    /// 20 steps of DDIM with guidance 7.5.
-    public static ImageRequest of(String prompt, long seed, int height, int width) {
-        Prompt only = new Prompt(prompt, null, OptionalLong.of(seed));
-        return new ImageRequest(List.of(only), height, width, 20, SamplerName.DDIM, 7.5, 0, 0, List.of(), 0);
+    /// Images of prompts with latents from their seeds.
+    public static ImageRequest of(List<Prompt> prompts, GenerationConfig config) {
+        return new ImageRequest(prompts, config, List.of());
     }
 
-    private static void require(boolean holds, String what, String expected, Object found) {
-        if (!holds) {
-            throw new IllegalArgumentException(what + ": expected " + expected + ", got " + found);
-        }
+    /// One image of one prompt.
+    public static ImageRequest of(String prompt, long seed, GenerationConfig config) {
+        return of(List.of(new Prompt(prompt, null, OptionalLong.of(seed))), config);
     }
 }

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.Lora;
 import org.smpo.checkpoint.ModelException;
@@ -23,6 +24,7 @@ import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NativeSampler;
 import org.smpo.ffi.SamplerInputs;
 import org.smpo.ffi.SamplerTable;
+import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
@@ -34,12 +36,14 @@ import org.smpo.network.UNet;
 import org.smpo.network.Vae;
 import org.smpo.random.Purpose;
 import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.SamplerPlan;
 
 /// Makes pictures of prompts with Stable Diffusion 1.x, 2.x or SDXL: text encoders, UNet, sampler, VAE.
 ///
 /// ```
 /// try (TextToImage model = TextToImage.open(Path.of("stable-diffusion-v1-5"), "cpu", Precision.FP32, 0)) {
-///     RgbImage image = model.generate(ImageRequest.of("a lighthouse", 1, 512, 512)).getFirst().image();
+///     RgbImage image = model.generate(ImageRequest.of("a lighthouse", 1,
+/// GenerationConfig.standard())).getFirst().image();
 /// }
 /// ```
 ///
@@ -55,7 +59,7 @@ public final class TextToImage implements AutoCloseable {
     private final NoiseSchedule schedule;
     private final Map<String, Object> samplerConfig;
     private final boolean zerosForNoNegative;
-    private final List<AutoCloseable> owned = new ArrayList<>();
+    private final Closer owned;
     private PromptEncoder promptEncoder;
     private UNet unet;
     private Vae vae;
@@ -66,8 +70,9 @@ public final class TextToImage implements AutoCloseable {
         void step(int done, int all);
     }
 
-    private TextToImage(ModelFiles files, Engine engine) throws IOException {
+    private TextToImage(ModelFiles files, Engine engine, Closer owned) throws IOException {
         this.engine = engine;
+        this.owned = owned;
         this.family = files.family()
                 .filter(known -> known != Family.SDXL_REFINER)
                 .orElseThrow(() -> new ModelException(
@@ -108,13 +113,12 @@ public final class TextToImage implements AutoCloseable {
             throws IOException {
         EngineConfig config =
                 EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
-        Engine engine = Engine.open(config);
+        Closer owned = new Closer();
         try {
-            TextToImage opened = open(files, engine, precision);
-            opened.owned.add(engine);
-            return opened;
+            Engine engine = owned.add(Engine.open(config));
+            return new TextToImage(files, engine, owned).load(files, precision);
         } catch (IOException | RuntimeException e) {
-            engine.close();
+            owned.closeAfter(e);
             throw e;
         }
     }
@@ -123,25 +127,28 @@ public final class TextToImage implements AutoCloseable {
     ///
     /// @param precision of the UNet
     public static TextToImage open(ModelFiles files, Engine engine, Precision precision) throws IOException {
-        TextToImage opened = new TextToImage(files, engine);
+        Closer owned = new Closer();
         try {
-            opened.promptEncoder = opened.keep(PromptEncoder.load(engine, files));
-            opened.unet =
-                    opened.keep(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
-            opened.vae = opened.keep(Vae.load(engine, files.component("vae")));
-            opened.requireFits();
-            return opened;
+            return new TextToImage(files, engine, owned).load(files, precision);
         } catch (IOException | RuntimeException e) {
-            opened.close();
+            owned.closeAfter(e);
             throw e;
         }
+    }
+
+    private TextToImage load(ModelFiles files, Precision precision) throws IOException {
+        promptEncoder = owned.add(PromptEncoder.load(engine, files));
+        unet = owned.add(UNet.load(engine, files.component("unet"), ModelOptions.frozen(precision.dtype())));
+        vae = owned.add(Vae.load(engine, files.component("vae")));
+        requireFits();
+        return this;
     }
 
     /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as
     /// the engine does.
     public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
             throws IOException {
-        TextToImage opened = new TextToImage(files, engine);
+        TextToImage opened = new TextToImage(files, engine, new Closer());
         opened.promptEncoder = prompts;
         opened.unet = unet;
         opened.vae = vae;
@@ -157,11 +164,6 @@ public final class TextToImage implements AutoCloseable {
                     promptEncoder.pooledWidth(),
                     unet.config().projectionClassEmbeddingsInputDim());
         }
-    }
-
-    private <T extends AutoCloseable> T keep(T part) {
-        owned.addFirst(part);
-        return part;
     }
 
     /// The model's family.
@@ -237,36 +239,35 @@ public final class TextToImage implements AutoCloseable {
     /// @throws IllegalArgumentException when sizes, steps, latents or prompts are not what this model takes
     /// @throws org.smpo.ffi.CancelledException after [#cancel()]
     public List<GeneratedImage> generate(ImageRequest request, Progress progress) {
-        int side = downscale();
-        requireMultiple("height", request.height(), side);
-        requireMultiple("width", request.width(), side);
-        int height = request.height() / side;
-        int width = request.width() / side;
-        SamplerTable table = request.sampler().table(schedule, samplerConfig, request.steps());
-        boolean guided = request.guidanceScale() > 1;
+        GenerationConfig config = sized(request.config());
+        int height = config.height() / downscale();
+        int width = config.width() / downscale();
+        SamplerPlan plan = SamplerPlan.of(schedule, config.sampler().fromConfig(samplerConfig), config.steps());
+        boolean guided = config.guidanceScale() > 1;
         List<Long> items = request.prompts().stream()
                 .map(prompt -> prompt.seed().orElse(0))
                 .toList();
-        try (DeviceTensor noise = noise(request, items, height, width);
-                SamplerInputs.Condition condition = condition(request, Prompt::text, request.clipSkip(), false);
+        try (DeviceTensor noise = noise(request.initialLatents(), items, height, width);
+                SamplerInputs.Condition condition =
+                        condition(request.prompts(), config, Prompt::text, config.clipSkip(), false);
                 SamplerInputs.Condition negative =
-                        guided ? condition(request, Prompt::negative, 0, zerosForNoNegative) : null;
+                        guided ? condition(request.prompts(), config, Prompt::negative, 0, zerosForNoNegative) : null;
                 NativeSampler sampler = NativeSampler.open(
                         unet.network(),
-                        table,
+                        table(plan),
                         new SamplerInputs(
                                 noise,
                                 condition,
                                 negative,
-                                guided ? request.guidanceScale() : 1,
-                                guided ? request.guidanceRescale() : 0,
+                                guided ? config.guidanceScale() : 1,
+                                guided ? config.guidanceRescale() : 0,
                                 items))) {
             for (int step = 1; step <= sampler.steps(); step++) {
                 sampler.step(1);
                 progress.step(step, sampler.steps());
             }
             try (DeviceTensor latents = sampler.latents()) {
-                return decode(latents.toFloats(), request, height, width);
+                return decode(latents.toFloats(), items.size(), config);
             }
         }
     }
@@ -276,17 +277,43 @@ public final class TextToImage implements AutoCloseable {
         engine.cancel();
     }
 
-    private static void requireMultiple(String name, int value, int of) {
-        if (value < of || value % of != 0) {
-            throw new IllegalArgumentException(name + ": expected a multiple of " + of + ", got " + value);
-        }
+    private GenerationConfig sized(GenerationConfig config) {
+        GenerationConfig sized = config.withSize(
+                config.width() == 0 ? trainedSide() : config.width(),
+                config.height() == 0 ? trainedSide() : config.height());
+        sized.requireFits(downscale());
+        return sized;
     }
 
-    private DeviceTensor noise(ImageRequest request, List<Long> items, int height, int width) {
+    private static SamplerTable table(SamplerPlan plan) {
+        return new SamplerTable(
+                plan.initialNoiseScale(),
+                IntStream.range(0, plan.steps())
+                        .mapToObj(step -> row(plan, step))
+                        .toList());
+    }
+
+    private static SamplerTable.Row row(SamplerPlan plan, int step) {
+        return new SamplerTable.Row(
+                plan.saves(step),
+                plan.keeps(step),
+                plan.timestep(step),
+                plan.inputScale(step),
+                plan.historySampleCoefficient(step),
+                plan.historyOutputCoefficient(step),
+                plan.sampleCoefficient(step),
+                plan.savedCoefficient(step),
+                plan.noiseCoefficient(step),
+                IntStream.range(0, SamplerPlan.MAX_HISTORY)
+                        .mapToObj(back -> plan.historyCoefficient(step, back))
+                        .toList());
+    }
+
+    private DeviceTensor noise(List<float[]> initialLatents, List<Long> items, int height, int width) {
         int channels = unet.config().inChannels();
         int batch = items.size();
         int row = channels * height * width;
-        if (request.initialLatents().isEmpty()) {
+        if (initialLatents.isEmpty()) {
             DeviceTensor drawn = engine.zeros(Precision.FP32.dtype(), batch, channels, height, width);
             drawn.fillNormal(
                     Purpose.INITIAL_LATENTS.code(),
@@ -296,10 +323,10 @@ public final class TextToImage implements AutoCloseable {
         }
         float[] all = new float[batch * row];
         for (int i = 0; i < batch; i++) {
-            float[] given = request.initialLatents().get(i);
+            float[] given = initialLatents.get(i);
             if (given.length != row) {
                 throw new IllegalArgumentException("initial latents: expected " + channels + "x" + height + "x" + width
-                        + " numbers for a picture of " + request.width() + "x" + request.height() + ", got "
+                        + " numbers for an image of " + width * downscale() + "x" + height * downscale() + ", got "
                         + given.length);
             }
             System.arraycopy(given, 0, all, i * row, row);
@@ -310,14 +337,11 @@ public final class TextToImage implements AutoCloseable {
     /// @param skip further layers of the text encoders to leave out: diffusers does so for the prompt only
     /// @param zeros whether the condition of a prompt that is not given is zero, rather than that of the empty one
     private SamplerInputs.Condition condition(
-            ImageRequest request, Function<Prompt, String> text, int skip, boolean zeros) {
-        List<Boolean> given = request.prompts().stream()
-                .map(prompt -> text.apply(prompt) != null)
-                .toList();
-        List<String> prompts = request.prompts().stream()
-                .map(text)
-                .map(words -> words == null ? "" : words)
-                .toList();
+            List<Prompt> all, GenerationConfig config, Function<Prompt, String> text, int skip, boolean zeros) {
+        List<Boolean> given =
+                all.stream().map(prompt -> text.apply(prompt) != null).toList();
+        List<String> prompts =
+                all.stream().map(text).map(words -> words == null ? "" : words).toList();
         int batch = prompts.size();
         List<PromptEncoder.Embedding> embeddings = prompts.stream()
                 .map(prompt -> promptEncoder.encode(prompt, skip))
@@ -329,7 +353,7 @@ public final class TextToImage implements AutoCloseable {
             return new SamplerInputs.Condition(engine.fromHost(joined, batch, tokens, width), null, null);
         }
         float[] pooled = stacked(embeddings, PromptEncoder.Embedding::pooled);
-        float[] ids = SizeConditioning.of(request.height(), request.width()).timeIds();
+        float[] ids = SizeConditioning.of(config.height(), config.width()).timeIds();
         float[] timeIds = new float[batch * ids.length];
         for (int i = 0; i < batch; i++) {
             System.arraycopy(ids, 0, timeIds, i * ids.length, ids.length);
@@ -355,8 +379,9 @@ public final class TextToImage implements AutoCloseable {
     }
 
     /// One picture at a time: the VAE needs more memory than everything else.
-    private List<GeneratedImage> decode(float[] latents, ImageRequest request, int height, int width) {
-        int batch = request.prompts().size();
+    private List<GeneratedImage> decode(float[] latents, int batch, GenerationConfig config) {
+        int height = config.height() / downscale();
+        int width = config.width() / downscale();
         int row = latents.length / batch;
         List<GeneratedImage> images = new ArrayList<>(batch);
         for (int i = 0; i < batch; i++) {
@@ -366,9 +391,9 @@ public final class TextToImage implements AutoCloseable {
                 scaled[j] = own[j] / (float) vae.config().scalingFactor();
             }
             try (DeviceTensor unscaled = engine.fromHost(scaled, 1, vae.config().latentChannels(), height, width);
-                    DeviceTensor pixels = vae.decode(unscaled, request.vaeTile())) {
+                    DeviceTensor pixels = vae.decode(unscaled, config.vaeTile())) {
                 images.add(new GeneratedImage(
-                        RgbImage.ofDecoded(pixels.toFloats(), request.height(), request.width()), own));
+                        RgbImage.ofDecoded(pixels.toFloats(), config.height(), config.width()), own));
             }
         }
         return images;
@@ -376,15 +401,6 @@ public final class TextToImage implements AutoCloseable {
 
     @Override
     public void close() {
-        for (AutoCloseable part : owned) {
-            try {
-                part.close();
-            } catch (RuntimeException e) {
-                throw e;
-            } catch (Exception e) {
-                throw new IllegalStateException("closing a part of a model does not fail", e);
-            }
-        }
-        owned.clear();
+        owned.closeUnchecked();
     }
 }

@@ -28,6 +28,7 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
+import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
@@ -45,7 +46,7 @@ public final class ClipModel implements AutoCloseable {
             List.of("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json");
 
     private final Engine engine;
-    private final boolean ownsEngine;
+    private final Closer owned;
     private final ClipModelConfig config;
     private final ClipImageProcessor images;
     private final ClipTokenizer tokenizer;
@@ -56,7 +57,7 @@ public final class ClipModel implements AutoCloseable {
 
     private ClipModel(
             Engine engine,
-            boolean ownsEngine,
+            Closer owned,
             ClipModelConfig config,
             ClipImageProcessor images,
             ClipTokenizer tokenizer,
@@ -65,7 +66,7 @@ public final class ClipModel implements AutoCloseable {
             double logitScale,
             String digest) {
         this.engine = engine;
-        this.ownsEngine = ownsEngine;
+        this.owned = owned;
         this.config = config;
         this.images = images;
         this.tokenizer = tokenizer;
@@ -89,21 +90,27 @@ public final class ClipModel implements AutoCloseable {
             throws IOException {
         EngineConfig config =
                 EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
-        Engine engine = Engine.open(config);
+        Closer owned = new Closer();
         try {
-            return open(engine, true, folder, processor, precision);
+            return open(owned.add(Engine.open(config)), owned, folder, processor, precision);
         } catch (IOException | RuntimeException e) {
-            engine.close();
+            owned.closeAfter(e);
             throw e;
         }
     }
 
     /// Opens a model on an engine that stays the caller's.
     public static ClipModel open(Engine engine, Path folder, Path processor, Precision precision) throws IOException {
-        return open(engine, false, folder, processor, precision);
+        Closer owned = new Closer();
+        try {
+            return open(engine, owned, folder, processor, precision);
+        } catch (IOException | RuntimeException e) {
+            owned.closeAfter(e);
+            throw e;
+        }
     }
 
-    private static ClipModel open(Engine engine, boolean owns, Path folder, Path processor, Precision precision)
+    private static ClipModel open(Engine engine, Closer owned, Path folder, Path processor, Precision precision)
             throws IOException {
         try (ModelFiles files = ModelFolder.open(folder)) {
             Component whole = files.components().values().iterator().next();
@@ -112,22 +119,13 @@ public final class ClipModel implements AutoCloseable {
             requireFits(config.vision(), images, processor);
             double logitScale = whole.weights().get(ClipModelConfig.LOGIT_SCALE).toDoubles()[0];
             String digest = digest(whole, processor);
-            ClipTokenizer tokenizer = ClipTokenizer.open(processor);
-            TextEncoder text = null;
-            try {
-                requireFits(config.text(), tokenizer, processor);
-                ModelOptions options = ModelOptions.frozen(precision.dtype());
-                text = TextEncoder.load(engine, part(whole, config.text()), options);
-                NativeModel vision = NativeModel.openClipVision(engine, spec(config.vision()), options);
-                NativeWeights.fill(vision, part(whole, config.vision()));
-                return new ClipModel(engine, owns, config, images, tokenizer, text, vision, logitScale, digest);
-            } catch (IOException | RuntimeException e) {
-                if (text != null) {
-                    text.close();
-                }
-                tokenizer.close();
-                throw e;
-            }
+            ClipTokenizer tokenizer = owned.add(ClipTokenizer.open(processor));
+            requireFits(config.text(), tokenizer, processor);
+            ModelOptions options = ModelOptions.frozen(precision.dtype());
+            TextEncoder text = owned.add(TextEncoder.load(engine, part(whole, config.text()), options));
+            NativeModel vision = owned.add(NativeWeights.fill(
+                    NativeModel.openClipVision(engine, spec(config.vision()), options), part(whole, config.vision())));
+            return new ClipModel(engine, owned, config, images, tokenizer, text, vision, logitScale, digest);
         }
     }
 
@@ -317,11 +315,6 @@ public final class ClipModel implements AutoCloseable {
 
     @Override
     public void close() {
-        vision.close();
-        text.close();
-        tokenizer.close();
-        if (ownsEngine) {
-            engine.close();
-        }
+        owned.closeUnchecked();
     }
 }

@@ -9,6 +9,7 @@ import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.Weight;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NonFiniteException;
+import org.smpo.io.Closer;
 import org.smpo.io.DType;
 
 /// Carries a component's weights from its files into the network that computes with them.
@@ -19,13 +20,15 @@ public final class NativeWeights {
     ///
     /// @throws ModelException for a value that is NaN or infinite, naming the file and the tensor
     public static NativeModel fill(NativeModel model, Component component) throws IOException {
+        Closer opened = new Closer();
+        opened.add(model);
         try {
             for (Weight weight : component.weights().values()) {
                 write(model, weight);
             }
             return model;
         } catch (IOException | RuntimeException e) {
-            model.close();
+            opened.closeAfter(e);
             throw e;
         }
     }

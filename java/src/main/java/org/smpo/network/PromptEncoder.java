@@ -21,6 +21,7 @@ import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
+import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
 
@@ -32,7 +33,7 @@ public final class PromptEncoder implements AutoCloseable {
     private final Family family;
     private final SortedMap<String, ClipTokenizer> tokenizers = new TreeMap<>();
     private final SortedMap<String, TextEncoder> encoders = new TreeMap<>();
-    private final List<AutoCloseable> owned = new ArrayList<>();
+    private final Closer owned = new Closer();
 
     /// What a UNet is told of one prompt.
     ///
@@ -56,15 +57,15 @@ public final class PromptEncoder implements AutoCloseable {
         PromptEncoder loaded = new PromptEncoder(family);
         try {
             for (String name : family.textEncoders()) {
-                loaded.tokenizers.put(name, loaded.keep(ClipTokenizer.open(tokenizer(files, name))));
+                loaded.tokenizers.put(name, loaded.owned.add(ClipTokenizer.open(tokenizer(files, name))));
                 loaded.encoders.put(
                         name,
-                        loaded.keep(TextEncoder.load(
+                        loaded.owned.add(TextEncoder.load(
                                 engine, files.component(name), ModelOptions.frozen(Precision.FP32.dtype()))));
             }
             return loaded;
         } catch (IOException | RuntimeException e) {
-            loaded.close();
+            loaded.owned.closeAfter(e);
             throw e;
         }
     }
@@ -105,11 +106,6 @@ public final class PromptEncoder implements AutoCloseable {
     private static void add(Digest digest, String name, String value) {
         byte[] text = (name + "\0" + value + "\0").getBytes(StandardCharsets.UTF_8);
         digest.update(java.nio.ByteBuffer.wrap(text));
-    }
-
-    private <T extends AutoCloseable> T keep(T part) {
-        owned.addFirst(part);
-        return part;
     }
 
     /// Width of the pooled embedding; 0 for models without.
@@ -192,19 +188,6 @@ public final class PromptEncoder implements AutoCloseable {
 
     @Override
     public void close() {
-        RuntimeException failure = null;
-        for (AutoCloseable part : owned) {
-            try {
-                part.close();
-            } catch (RuntimeException e) {
-                failure = e;
-            } catch (Exception e) {
-                failure = new IllegalStateException("closing a part of a model does not fail", e);
-            }
-        }
-        owned.clear();
-        if (failure != null) {
-            throw failure;
-        }
+        owned.closeUnchecked();
     }
 }

@@ -2,6 +2,7 @@ package org.smpo.recipe;
 
 import java.util.List;
 import java.util.OptionalLong;
+import org.smpo.schedule.Sampler;
 
 /// Pictures made during a run: every prompt with every seed, the same each time.
 ///
@@ -12,15 +13,12 @@ import java.util.OptionalLong;
 /// @param guidanceScale of classifier-free guidance; 1: none
 /// @param sampler the rule
 public record SamplesRecipe(
-        List<String> prompts, OptionalLong every, List<Long> seeds, int steps, double guidanceScale, Sampler sampler) {
-    /// The rules, by the names that `smpo generate` knows.
-    public enum Sampler {
-        DDIM,
-        EULER,
-        DPMPP_2M,
-        PNDM
-    }
-
+        List<String> prompts,
+        OptionalLong every,
+        List<Long> seeds,
+        int steps,
+        double guidanceScale,
+        Sampler.Kind sampler) {
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public SamplesRecipe {
         prompts = List.copyOf(prompts);
@@ -46,6 +44,6 @@ public record SamplesRecipe(
                 in.integers("seeds", List.of(0L)),
                 in.small("steps", 20),
                 in.number("guidance_scale", 7.5),
-                in.choice("sampler", Sampler.class, Sampler.DDIM)));
+                in.choice("sampler", Sampler.Kind.class, Sampler.Kind.DDIM)));
     }
 }

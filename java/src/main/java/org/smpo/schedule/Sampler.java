@@ -1,11 +1,51 @@
 package org.smpo.schedule;
 
+import java.util.Arrays;
+import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /// A sampling rule and its options, by diffusers' names. Each `fromConfig` reads a parsed `scheduler_config.json` (of
 /// whatever class) as `Class.from_config` of diffusers 0.42.1 would: an absent key takes this class's default, a key of
 /// another class is left alone, and an option that we do not support is an error that names it.
 public sealed interface Sampler {
+    /// The samplers by the names that recipes and command lines use.
+    enum Kind {
+        DDIM,
+        EULER,
+        DPMPP_2M,
+        PNDM;
+
+        /// Returns the sampler of a name.
+        ///
+        /// @throws IllegalArgumentException for an unknown name, listing the known ones
+        public static Kind parse(String name) {
+            for (Kind kind : values()) {
+                if (kind.id().equals(name)) {
+                    return kind;
+                }
+            }
+            String ids = Arrays.stream(values()).map(Kind::id).collect(Collectors.joining(", "));
+            throw new IllegalArgumentException("sampler: expected " + ids + ", got " + name);
+        }
+
+        /// Name in recipes and on command lines.
+        public String id() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+
+        /// This sampler with the options of a model's `scheduler_config.json`. DDIM is deterministic (eta 0).
+        ///
+        /// @throws IllegalArgumentException for an option that we do not support, naming it
+        public Sampler fromConfig(Map<String, Object> config) {
+            return switch (this) {
+                case DDIM -> Ddim.fromConfig(config, 0);
+                case EULER -> Euler.fromConfig(config);
+                case DPMPP_2M -> DpmSolverMultistep.fromConfig(config);
+                case PNDM -> Pndm.fromConfig(config);
+            };
+        }
+    }
 
     TimestepSpacing timestepSpacing();
 

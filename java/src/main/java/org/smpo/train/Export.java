@@ -8,12 +8,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.smpo.checkpoint.FolderWriter;
 import org.smpo.checkpoint.KohyaFile;
 import org.smpo.checkpoint.Lora;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.PeftFile;
-import org.smpo.checkpoint.SingleFile;
+import org.smpo.checkpoint.SingleFileWriter;
 import org.smpo.checkpoint.Weight;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.LoraSpec;
@@ -107,13 +107,13 @@ final class Export {
         try (ModelFiles files = ModelFiles.open(model);
                 ModelFiles changed = files.withWeights(UNET, unet)) {
             if (format == ExportRecipe.Format.SINGLE_FILE) {
-                SingleFile.write(changed, target, null, metadata);
+                SingleFileWriter.write(changed, target, null, metadata);
                 return;
             }
             // A run that is resumed after its end writes its model again, over the old one.
             AtomicFiles.writeDirectory(target, directory -> {
                 Files.delete(directory);
-                ModelFolder.write(changed, directory, ModelFolder.WriteOptions.unchanged());
+                FolderWriter.write(changed, directory, FolderWriter.Options.unchanged());
             });
         }
     }

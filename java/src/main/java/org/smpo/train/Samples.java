@@ -10,8 +10,8 @@ import java.util.OptionalLong;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.generate.GeneratedImage;
+import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
-import org.smpo.generate.SamplerName;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
@@ -23,14 +23,17 @@ import org.smpo.report.TensorBoard;
 /// Pictures of the policy as it stands: every prompt with every seed, the same noise each time.
 final class Samples implements AutoCloseable {
     private final SamplesRecipe recipe;
-    private final int side;
+    private final GenerationConfig config;
     private final TextToImage model;
 
     /// @param data whose encoders are used: they are not loaded again
     Samples(Engine engine, ModelFiles files, UNet policy, TrainingData data, SamplesRecipe recipe, int side)
             throws IOException {
         this.recipe = recipe;
-        this.side = side;
+        this.config = GenerationConfig.standard()
+                .withSize(side, side)
+                .withSampler(recipe.sampler(), recipe.steps())
+                .withGuidanceScale(recipe.guidanceScale());
         this.model = TextToImage.open(files, engine, policy, data.prompts(), data.vae());
     }
 
@@ -44,18 +47,8 @@ final class Samples implements AutoCloseable {
         }
         List<byte[]> pictures = new ArrayList<>();
         for (Prompt prompt : prompts) {
-            GeneratedImage image = model.generate(new ImageRequest(
-                            List.of(prompt),
-                            side,
-                            side,
-                            recipe.steps(),
-                            SamplerName.valueOf(recipe.sampler().name()),
-                            recipe.guidanceScale(),
-                            0,
-                            0,
-                            List.of(),
-                            0))
-                    .getFirst();
+            GeneratedImage image =
+                    model.generate(ImageRequest.of(List.of(prompt), config)).getFirst();
             long seed = prompt.seed().getAsLong();
             byte[] png = new Png(image.image(), Map.of("prompt", prompt.text(), "seed", Long.toString(seed))).bytes();
             pictures.add(png);

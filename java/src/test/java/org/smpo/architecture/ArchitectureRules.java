@@ -46,7 +46,7 @@ final class ArchitectureRules {
         imports.put("io", Set.of());
         imports.put("report", Set.of());
         imports.put("ffi", Set.of("schedule", "objective", "io"));
-        imports.put("doctor", Set.of("ffi"));
+        imports.put("doctor", Set.of("ffi", "io"));
         imports.put("checkpoint", Set.of("io", "schedule"));
         imports.put("network", Set.of("ffi", "checkpoint", "io", "schedule"));
         imports.put("generate", Set.of("network", "checkpoint", "schedule", "io", "ffi"));

@@ -43,7 +43,7 @@ final class LoraTest {
     /// Adapters on every module of a published family that can have one.
     private static Lora everywhere(Family family) throws IOException {
         List<Lora.Module> modules = new ArrayList<>();
-        for (Map.Entry<String, ModelFolder.ComponentConfig> component :
+        for (Map.Entry<String, ComponentConfig> component :
                 BuiltIn.of(family).configs().entrySet()) {
             if (component.getKey().equals("vae")) {
                 continue;
@@ -157,7 +157,7 @@ final class LoraTest {
         shapes.forEach((name, shape) -> weights.add(TinyModels.weight(name, shape)));
         Path file = temporary.resolve("lora.safetensors");
         Files.deleteIfExists(file);
-        ModelFolder.writeFile(file, weights, null, metadata);
+        Weight.writeAll(file, weights, null, metadata);
         return file;
     }
 

@@ -93,7 +93,7 @@ final class ModelConfigTest {
     @EnumSource
     void publishedModelsHaveDiffusersParameters(Family family) throws IOException {
         JsonObject golden = golden().object(family.id());
-        Map<String, ModelFolder.ComponentConfig> configs = BuiltIn.of(family).configs();
+        Map<String, ComponentConfig> configs = BuiltIn.of(family).configs();
         assertThat(configs.keySet()).containsExactlyInAnyOrderElementsOf(golden.keys());
         for (String name : golden.keys()) {
             assertTable(configs.get(name).config(), golden.object(name));

@@ -98,7 +98,7 @@ final class ModelFilesTest {
         Path in = tiny(family);
         Path out = temporary.resolve("out");
         try (ModelFiles model = ModelFolder.open(in)) {
-            ModelFolder.write(model, out, ModelFolder.WriteOptions.unchanged());
+            FolderWriter.write(model, out, FolderWriter.Options.unchanged());
         }
         assertSameFiles(out, in);
 
@@ -114,19 +114,19 @@ final class ModelFilesTest {
         Path checkpoint = temporary.resolve("model.safetensors");
         Path out = temporary.resolve("out");
         try (ModelFiles model = ModelFolder.open(in)) {
-            SingleFile.write(model, checkpoint, null, Map.of());
+            SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
         try (ModelFiles model = SingleFile.open(checkpoint, new SingleFile.Options(in, null))) {
             assertThat(model.family()).contains(family);
             assertThat(model.ignored()).isEmpty();
-            ModelFolder.write(model, out, ModelFolder.WriteOptions.unchanged());
+            FolderWriter.write(model, out, FolderWriter.Options.unchanged());
         }
         assertSameFiles(out, in);
 
         // And the folder gives the checkpoint back.
         Path again = temporary.resolve("again.safetensors");
         try (ModelFiles model = ModelFolder.open(out)) {
-            SingleFile.write(model, again, null, Map.of());
+            SingleFileWriter.write(model, again, null, Map.of());
         }
         assertThat(again).hasSameBinaryContentAs(checkpoint);
     }
@@ -135,7 +135,7 @@ final class ModelFilesTest {
     void checkpointsHaveTheNamesAndFormsOfTheirCode() throws IOException {
         Path checkpoint = temporary.resolve("model.safetensors");
         try (ModelFiles model = ModelFolder.open(tiny(Family.SDXL))) {
-            SingleFile.write(model, checkpoint, null, Map.of());
+            SingleFileWriter.write(model, checkpoint, null, Map.of());
             try (Safetensors file = Safetensors.open(checkpoint)) {
                 assertThat(file.entry("first_stage_model.encoder.mid.attn_1.q.weight")
                                 .shape())
@@ -169,7 +169,7 @@ final class ModelFilesTest {
         List<Weight> weights = new ArrayList<>();
         String tower = "cond_stage_model.model.";
         try (ModelFiles model = ModelFolder.open(in)) {
-            SingleFile.write(model, checkpoint, null, Map.of());
+            SingleFileWriter.write(model, checkpoint, null, Map.of());
             try (Safetensors file = Safetensors.open(checkpoint)) {
                 for (TensorEntry entry : file.entries()) {
                     weights.add(Weight.of(
@@ -190,7 +190,7 @@ final class ModelFilesTest {
             weights.add(TinyModels.weight("model_ema.decay", List.of()));
             weights.add(TinyModels.weight("model_ema.diffusion_modelinput_blocks00weight", List.of(3L)));
             Path whole = temporary.resolve("whole.safetensors");
-            ModelFolder.writeFile(whole, weights, null, Map.of());
+            Weight.writeAll(whole, weights, null, Map.of());
             try (ModelFiles opened = SingleFile.open(whole, new SingleFile.Options(in, null))) {
                 assertThat(digests(opened)).isEqualTo(digests(model));
                 assertThat(opened.ignored()).hasSize(12 + 1 + 1 + 1 + 2).contains("alphas_cumprod");
@@ -203,12 +203,12 @@ final class ModelFilesTest {
         Path in = tiny(Family.SDXL);
         Path checkpoint = temporary.resolve("model.safetensors");
         try (ModelFiles model = ModelFolder.open(in)) {
-            SingleFile.write(model, checkpoint, null, Map.of());
+            SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
         try (ModelFiles model = SingleFile.open(checkpoint, new SingleFile.Options(in, PredictionType.V_PREDICTION))) {
             assertThat(model.schedule().predictionType()).isEqualTo(PredictionType.V_PREDICTION);
             Path v = temporary.resolve("v.safetensors");
-            SingleFile.write(model, v, null, Map.of());
+            SingleFileWriter.write(model, v, null, Map.of());
             try (Safetensors file = Safetensors.open(v)) {
                 assertThat(file.metadata()).containsEntry("modelspec.prediction_type", "v");
             }
@@ -222,7 +222,7 @@ final class ModelFilesTest {
         Map<String, String> expected;
         try (ModelFiles model = ModelFolder.open(in)) {
             expected = digests(model);
-            ModelFolder.write(model, out, new ModelFolder.WriteOptions(null, "fp16", 200_000));
+            FolderWriter.write(model, out, new FolderWriter.Options(null, "fp16", 200_000));
         }
         Path unet = out.resolve("unet");
         assertThat(unet.resolve("diffusion_pytorch_model.safetensors.index.fp16.json"))
@@ -269,7 +269,7 @@ final class ModelFilesTest {
         for (DType dtype : List.of(DType.F16, DType.BF16)) {
             Path out = temporary.resolve(dtype.name());
             try (ModelFiles model = ModelFolder.open(in)) {
-                ModelFolder.write(model, out, new ModelFolder.WriteOptions(dtype, null, 1L << 40));
+                FolderWriter.write(model, out, new FolderWriter.Options(dtype, null, 1L << 40));
             }
             try (ModelFiles model = ModelFolder.open(out)) {
                 for (Component component : model.components().values()) {
@@ -311,8 +311,8 @@ final class ModelFilesTest {
                                 : weight)
                         .named(name));
             }
-            ModelFolder.writeFile(temporary.resolve("text"), bare, null, Map.of());
-            ModelFolder.writeFile(temporary.resolve("vae"), old, null, Map.of());
+            Weight.writeAll(temporary.resolve("text"), bare, null, Map.of());
+            Weight.writeAll(temporary.resolve("vae"), old, null, Map.of());
         }
         Files.delete(text);
         Files.delete(vae);
@@ -329,7 +329,7 @@ final class ModelFilesTest {
         try (ModelFiles model = ModelFolder.open(tiny(Family.SD1).resolve("unet"))) {
             assertThat(model.family()).isEmpty();
             assertThat(model.components().keySet()).containsExactly("unet");
-            ModelFolder.write(model, temporary.resolve("unet-2"), ModelFolder.WriteOptions.unchanged());
+            FolderWriter.write(model, temporary.resolve("unet-2"), FolderWriter.Options.unchanged());
         }
         assertSameFiles(temporary.resolve("unet-2"), temporary.resolve("tiny-sd1/unet"));
     }
@@ -366,7 +366,7 @@ final class ModelFilesTest {
         parameters.put("what.is.this", List.of(1L));
         parameters.forEach((name, shape) -> weights.add(TinyModels.weight(name, shape)));
         Files.delete(file);
-        ModelFolder.writeFile(file, weights, null, Map.of());
+        Weight.writeAll(file, weights, null, Map.of());
         assertThatThrownBy(() -> ModelFolder.open(in))
                 .isInstanceOf(ModelException.class)
                 .hasMessageContaining("unet")
@@ -379,7 +379,7 @@ final class ModelFilesTest {
     void brokenShardsAndIndexesAreNamed() throws IOException {
         Path out = temporary.resolve("sharded");
         try (ModelFiles model = ModelFolder.open(tiny(Family.SD1))) {
-            ModelFolder.write(model, out, new ModelFolder.WriteOptions(null, null, 200_000));
+            FolderWriter.write(model, out, new FolderWriter.Options(null, null, 200_000));
         }
         Path index = out.resolve("unet/diffusion_pytorch_model.safetensors.index.json");
         Path shard;
@@ -420,14 +420,14 @@ final class ModelFilesTest {
                     .isInstanceOf(ModelException.class)
                     .hasMessageContaining("decoder.conv_in.bias")
                     .hasMessageContaining("NaN");
-            assertThatThrownBy(() -> ModelFolder.write(model, out, ModelFolder.WriteOptions.unchanged()))
+            assertThatThrownBy(() -> FolderWriter.write(model, out, FolderWriter.Options.unchanged()))
                     .hasMessageContaining("decoder.conv_in.bias");
         }
         assertThat(out).doesNotExist();
         poke(in.resolve("vae/diffusion_pytorch_model.safetensors"), "decoder.conv_in.bias", 1e30f);
         try (ModelFiles model = ModelFolder.open(in)) {
-            assertThatThrownBy(() ->
-                            ModelFolder.write(model, out, new ModelFolder.WriteOptions(DType.F16, null, 1L << 40)))
+            assertThatThrownBy(
+                            () -> FolderWriter.write(model, out, new FolderWriter.Options(DType.F16, null, 1L << 40)))
                     .hasMessageContaining("decoder.conv_in.bias")
                     .hasMessageContaining("F16");
         }
@@ -446,7 +446,7 @@ final class ModelFilesTest {
                 new Case("down_blocks.0.resnets.0.conv1.weight", List.of(4L), "component"),
                 new Case("double_blocks.0.img_attn.qkv.weight", List.of(4L), "transformer"))) {
             Files.deleteIfExists(file);
-            ModelFolder.writeFile(file, List.of(TinyModels.weight(test.tensor(), test.shape())), null, Map.of());
+            Weight.writeAll(file, List.of(TinyModels.weight(test.tensor(), test.shape())), null, Map.of());
             assertThatThrownBy(() -> SingleFile.open(file))
                     .isInstanceOf(ModelException.class)
                     .hasMessageContaining(file.toString())
@@ -455,7 +455,7 @@ final class ModelFilesTest {
         // A checkpoint of tiny sizes does not fit the published configs, and says what to do.
         Path checkpoint = temporary.resolve("tiny.safetensors");
         try (ModelFiles model = ModelFolder.open(tiny(Family.SD1))) {
-            SingleFile.write(model, checkpoint, null, Map.of());
+            SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
         assertThatThrownBy(() -> SingleFile.open(checkpoint))
                 .isInstanceOf(ModelException.class)

@@ -64,8 +64,8 @@ public final class TinyModels {
         Json.write(folder.resolve("config.json"), config);
         String stem = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
         List<Weight> weights = new ArrayList<>();
-        ModelFolder.config(config, className).parameters().forEach((name, shape) -> weights.add(weight(name, shape)));
-        ModelFolder.writeFile(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
+        ModelConfig.parse(config, className).parameters().forEach((name, shape) -> weights.add(weight(name, shape)));
+        Weight.writeAll(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
     }
 
     /// Values between −1 and 1 with all bits in use.
@@ -126,7 +126,7 @@ public final class TinyModels {
     private static void calm(Path folder, JsonObject config, String className) throws IOException {
         Json.write(folder.resolve("config.json"), config);
         List<Weight> weights = new ArrayList<>();
-        ModelFolder.config(config, className).parameters().forEach((name, shape) -> {
+        ModelConfig.parse(config, className).parameters().forEach((name, shape) -> {
             boolean gain = shape.size() == 1 && name.endsWith(".weight");
             byte[] values = new byte[Math.toIntExact(Float.BYTES * ModelConfig.elements(shape))];
             weight(name, shape).data().copyTo(0, values, 0, values.length);
@@ -138,6 +138,6 @@ public final class TinyModels {
             weights.add(Weight.of(name, DType.F32, shape, bytes.array()));
         });
         String stem = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
-        ModelFolder.writeFile(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
+        Weight.writeAll(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
     }
 }

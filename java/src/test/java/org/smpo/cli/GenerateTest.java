@@ -110,15 +110,15 @@ final class GenerateTest {
             {"--width", 100, "--width: expected a multiple of 8, got 100"},
             {"--width", 0, "--width: expected a multiple of 8, got 0"},
             {"--vae-tile", 40, "--vae-tile: expected 0 or a multiple of 32, got 40"},
-            {"--steps", 0, "steps: expected 1 or more, got 0"},
-            {"--seed", -1, "seed: expected 0 to 2^56 - 1, got -1"},
-            {"--guidance-rescale", 2, "guidance rescale: expected 0 to 1, got 2.0"},
+            {"--steps", 0, "--steps: expected 1 or more, got 0"},
+            {"--seed", -1, "--seed: expected 0 to 2^56 - 1, got -1"},
+            {"--guidance-rescale", 2, "--guidance-rescale: expected 0 to 1, got 2.0"},
             {"--config", model, "got a diffusers folder, which has its own"},
         };
         for (Object[] one : wrong) {
             Outcome outcome = smpo("generate", model, "--prompt", "a", one[0], one[1], "--out", out);
             assertThat(outcome.code()).as(outcome.err()).isEqualTo(2);
-            assertThat(outcome.err()).startsWith(one[2].toString());
+            assertThat(outcome.err()).contains(one[2].toString());
         }
         assertThat(smpo("generate", model, "--out", out).err()).contains("--prompt");
     }

@@ -13,7 +13,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.smpo.generate.SamplerName;
+import org.smpo.schedule.Sampler;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
@@ -90,7 +90,7 @@ class HelpTest {
     @Test
     void namesOfSamplersAreThoseOfTheType() {
         String help = smpo("generate", "--help").out();
-        for (SamplerName sampler : SamplerName.values()) {
+        for (Sampler.Kind sampler : Sampler.Kind.values()) {
             assertThat(help).contains(sampler.id());
         }
         assertThat(help).containsPattern("fp32, bf16\\s+\\(default: fp32\\)").doesNotContain("${");

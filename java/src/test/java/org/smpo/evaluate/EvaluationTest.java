@@ -19,7 +19,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.generate.ImageRequest;
-import org.smpo.generate.SamplerName;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
@@ -102,17 +101,8 @@ final class EvaluationTest {
         EvaluationResult result = run(TinyEvaluation.request(two(), PROMPTS, metrics()), "out");
         assertThat(result.report()).exists();
         try (TextToImage model = TextToImage.open(temporary.resolve("a"), "cpu", Precision.FP32, 1)) {
-            RgbImage alone = model.generate(new ImageRequest(
-                            List.of(new Prompt("a red house", null, OptionalLong.of(10))),
-                            16,
-                            16,
-                            2,
-                            SamplerName.DDIM,
-                            3,
-                            0,
-                            0,
-                            List.of(),
-                            0))
+            RgbImage alone = model.generate(ImageRequest.of(
+                            List.of(new Prompt("a red house", null, OptionalLong.of(10))), TinyEvaluation.config(2)))
                     .getFirst()
                     .image();
             Path folder = temporary.resolve("out/pictures/0-base");
@@ -235,7 +225,7 @@ final class EvaluationTest {
         assertRefused(
                 TinyEvaluation.request(models, PROMPTS, List.of(metrics().get(0), TinyEvaluation.Red.verdict(0.4))),
                 "measures[2].sha256");
-        Drawing drawing = new Drawing(16, 16, 3, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
+        Drawing drawing = new Drawing(TinyEvaluation.config(3), 2, "cpu", Precision.FP32, 1);
         assertRefused(with(request, drawing, TinyEvaluation.PROVENANCE), "drawing.steps (2, now 3)");
         assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
 
@@ -292,7 +282,7 @@ final class EvaluationTest {
                                 TinyEvaluation.PROVENANCE),
                         "out"))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("base: expected sides that are multiples of 8, got 20x16");
+                .hasMessageContaining("base: width: expected a multiple of 8, got 20");
         assertThat(temporary.resolve("out")).doesNotExist();
         assertThatThrownBy(() -> TinyEvaluation.request(List.of(models.get(0), models.get(0)), PROMPTS, metrics()))
                 .hasMessageContaining("distinct names (NAME=PATH), got a second base");

@@ -11,13 +11,14 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.TinyModels;
-import org.smpo.generate.SamplerName;
+import org.smpo.generate.GenerationConfig;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
+import org.smpo.schedule.Sampler;
 
 /// Small models with made-up weights, and metrics that look at pixels.
 final class TinyEvaluation {
@@ -38,7 +39,7 @@ final class TinyEvaluation {
             new EvaluationRequest.Provenance("1", "abc", "library 1", "smpo evaluate ...");
 
     static EvaluationRequest request(List<EvaluatedModel> models, List<Prompt> prompts, List<Metric.Source> metrics) {
-        Drawing drawing = new Drawing(16, 16, 2, SamplerName.DDIM, 3, 0, 0, 0, 2, "cpu", Precision.FP32, 1);
+        Drawing drawing = new Drawing(config(2), 2, "cpu", Precision.FP32, 1);
         return new EvaluationRequest(
                 models, prompts, null, 5, 2, drawing, metrics, new Bootstrap(0, 200, 0.95), 3, PROVENANCE, List.of());
     }
@@ -120,5 +121,13 @@ final class TinyEvaluation {
             double mean = 3 * sum / rgb.length / 255;
             return isVerdict() ? mean > level ? 1 : 0 : mean;
         }
+    }
+
+    /// 16x16 images by DDIM with guidance 3.
+    static GenerationConfig config(int steps) {
+        return GenerationConfig.standard()
+                .withSize(16, 16)
+                .withSampler(Sampler.Kind.DDIM, steps)
+                .withGuidanceScale(3);
     }
 }

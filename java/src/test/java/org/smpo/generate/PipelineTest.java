@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.smpo.checkpoint.BuiltIn;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.LoraFile;
-import org.smpo.checkpoint.ModelFolder;
+import org.smpo.checkpoint.ModelConfig;
 import org.smpo.checkpoint.Weight;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
@@ -34,6 +34,7 @@ import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
 import org.smpo.network.Prompt;
 import org.smpo.random.Synthetic;
+import org.smpo.schedule.Sampler;
 
 /// Same initial latents, same latents and pictures as diffusers 0.42.1's pipelines (tools/golden/pipeline.py): SD 1,
 /// SD 2 and SDXL base, four samplers, 20 steps, guidance, negative prompts, batches, guidance rescale, clip skip,
@@ -59,7 +60,7 @@ final class PipelineTest {
     private Path temporary;
 
     static JsonObject golden() throws IOException {
-        return Json.readObject(RESOURCES.resolve("pipeline/pipeline.json"));
+        return Json.readObject(RESOURCES.resolve("generate/pipeline/pipeline.json"));
     }
 
     static Stream<String> models() throws IOException {
@@ -174,21 +175,16 @@ final class PipelineTest {
             prompts.add(new Prompt(texts.get(i), negatives == null ? null : negatives.get(i), OptionalLong.of(i)));
             initial.add(Arrays.copyOfRange(noise, i * row, (i + 1) * row));
         }
-        SamplerName sampler = Stream.of(SamplerName.values())
-                .filter(name -> name.id().equals(string(one, "sampler")))
-                .findFirst()
-                .orElseThrow();
-        ImageRequest request = new ImageRequest(
-                prompts,
-                height,
+        GenerationConfig config = new GenerationConfig(
                 width,
+                height,
                 Math.toIntExact(golden().integer("steps")),
-                sampler,
+                Sampler.Kind.parse(string(one, "sampler")),
                 one.number("guidance_scale"),
                 one.number("guidance_rescale"),
                 Math.toIntExact(one.integer("clip_skip")),
-                initial,
                 0);
+        ImageRequest request = new ImageRequest(prompts, config, initial);
         try (TextToImage generator = TextToImage.open(folder, "cpu", precision, 1)) {
             if (one.has("lora")) {
                 Path file = temporary.resolve(which + ".lora.safetensors");
@@ -197,7 +193,7 @@ final class PipelineTest {
                 for (String name : shapes.keys()) {
                     adapters.add(weight(name, shapes.integers(name)));
                 }
-                ModelFolder.writeFile(file, adapters, null, Map.of());
+                Weight.writeAll(file, adapters, null, Map.of());
                 try (LoraFile lora = LoraFile.open(file)) {
                     generator.merge(lora.lora(), one.number("lora"));
                 }
@@ -247,15 +243,15 @@ final class PipelineTest {
             Files.createDirectories(folder.resolve(name));
             Json.write(folder.resolve(name + "/config.json"), config);
             List<Weight> weights = new ArrayList<>();
-            ModelFolder.config(config, className)
+            ModelConfig.parse(config, className)
                     .parameters()
                     .forEach((parameter, shape) -> weights.add(weight(parameter, shape)));
             String file = text ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
-            ModelFolder.writeFile(folder.resolve(name).resolve(file), weights, null, Map.of());
+            Weight.writeAll(folder.resolve(name).resolve(file), weights, null, Map.of());
             if (text) {
                 Path tokenizer = folder.resolve(name.replace("text_encoder", "tokenizer"));
                 Files.createDirectories(tokenizer);
-                Path source = RESOURCES.resolve("tokenizer");
+                Path source = RESOURCES.resolve("network/tokenizer");
                 Files.copy(source.resolve("vocab.json"), tokenizer.resolve("vocab.json"));
                 Files.copy(source.resolve("merges.txt"), tokenizer.resolve("merges.txt"));
                 Files.copy(

@@ -9,7 +9,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.SyntheticWeights;
 import org.smpo.checkpoint.Weight;
 import org.smpo.io.DType;
@@ -81,7 +80,7 @@ public final class TinyClip {
         Json.write(
                 folder.resolve("preprocessor_config.json"),
                 golden().object("processors").object("edge").asMap());
-        Path tokenizer = TESTS.resolve("model/tokenizer");
+        Path tokenizer = TESTS.resolve("network/tokenizer");
         Files.copy(tokenizer.resolve("vocab.json"), folder.resolve("vocab.json"));
         Files.copy(tokenizer.resolve("merges.txt"), folder.resolve("merges.txt"));
         Files.copy(tokenizer.resolve("first.json"), folder.resolve("tokenizer_config.json"));
@@ -94,7 +93,7 @@ public final class TinyClip {
             // Files of before 2023 hold what is no parameter.
             weights.add(Weight.of(
                     "text_model.embeddings.position_ids", DType.I64, List.of(1L, 77L), new byte[77 * Long.BYTES]));
-            ModelFolder.writeFile(folder.resolve("model.safetensors"), weights, null, Map.of());
+            Weight.writeAll(folder.resolve("model.safetensors"), weights, null, Map.of());
             return folder;
         }
         Map<String, Object> index = new LinkedHashMap<>();
@@ -105,7 +104,7 @@ public final class TinyClip {
                 own.add(weights.get(i));
                 index.put(weights.get(i).name(), file);
             }
-            ModelFolder.writeFile(folder.resolve(file), own, null, Map.of());
+            Weight.writeAll(folder.resolve(file), own, null, Map.of());
         }
         Json.write(folder.resolve("model.safetensors.index.json"), Map.of("metadata", Map.of(), "weight_map", index));
         return folder;

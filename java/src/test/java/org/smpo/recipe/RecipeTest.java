@@ -27,18 +27,19 @@ import org.smpo.objective.SdpoSafeguard;
 import org.smpo.objective.Sft;
 import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
+import org.smpo.schedule.Sampler;
 import org.smpo.schedule.TimestepSpacing;
 
 /// Recipes are read strictly, written whole, and come back equal.
 class RecipeTest {
     private static final String SMALLEST = """
-            model: m
-            output: o
-            data: {paths: d}
-            objective: {method: dpo, beta: 5000}
-            train: {steps: 10, pairs_per_step: 4}
-            learning_rate: {value: 1e-5}
-            """;
+        model: m
+        output: o
+        data: {paths: d}
+        objective: {method: dpo, beta: 5000}
+        train: {steps: 10, pairs_per_step: 4}
+        learning_rate: {value: 1e-5}
+        """;
 
     @TempDir
     private Path folder;
@@ -109,87 +110,87 @@ class RecipeTest {
     @Test
     void everyDefaultIsWritten() throws RecipeException {
         assertThat(parse(SMALLEST).resolved()).isEqualTo("""
-                model: m
-                output: o
-                seed: 0
-                data:
-                  paths: [d]
-                  resolution: 512
-                  crop: centre
-                  flip: true
-                  shared_augmentation: false
-                  caption_dropout: 0.2
-                  held_out: 0
-                  max_bad_fraction: 0.01
-                  decode_threads: auto
-                labels:
-                  winner: human
-                  scores: none
-                  range: published
-                  temperature: 1
-                  probability: none
-                objective:
-                  method: dpo
-                  beta: 5000
-                  kappa: 0.5
-                  bcr: none
-                  safeguard: none
-                inversion: none
-                timesteps:
-                  distribution: uniform
-                  low: 0
-                  end: 1000
-                train:
-                  steps: 10
-                  pairs_per_step: 4
-                  micro_batch: auto
-                  precision: fp32
-                  device: cpu
-                  threads: auto
-                  weights:
-                    type: full
-                  gradient_checkpointing: false
-                  max_grad_norm: 1
-                  ema: none
-                  reference: none
-                optimizer:
-                  name: adamw
-                  beta1: 0.9
-                  beta2: 0.999
-                  eps: 1.0e-8
-                  weight_decay: 0.01
-                learning_rate:
-                  value: 1.0e-5
-                  schedule: constant
-                  warmup_steps: 0
-                  cycles: 0.5
-                checkpoint:
-                  every: 50
-                  keep: 2
-                  milestones: none
-                evaluate:
-                  every: none
-                  pairs: auto
-                samples:
-                  prompts: []
-                  every: none
-                  seeds: [0]
-                  steps: 20
-                  guidance_scale: 7.5
-                  sampler: ddim
-                export:
-                  formats: [diffusers]
-                health:
-                  stop: false
-                  window: 20
-                  winner_degradation: 0.05
-                  saturated_logit: 6
-                  saturated_fraction: 0.5
-                  undecided_margin: 0.1
-                  undecided_fraction: 0.5
-                  runaway_loss: 4
-                  runaway_error: 2
-                """);
+            model: m
+            output: o
+            seed: 0
+            data:
+              paths: [d]
+              resolution: 512
+              crop: centre
+              flip: true
+              shared_augmentation: false
+              caption_dropout: 0.2
+              held_out: 0
+              max_bad_fraction: 0.01
+              decode_threads: auto
+            labels:
+              winner: human
+              scores: none
+              range: published
+              temperature: 1
+              probability: none
+            objective:
+              method: dpo
+              beta: 5000
+              kappa: 0.5
+              bcr: none
+              safeguard: none
+            inversion: none
+            timesteps:
+              distribution: uniform
+              low: 0
+              end: 1000
+            train:
+              steps: 10
+              pairs_per_step: 4
+              micro_batch: auto
+              precision: fp32
+              device: cpu
+              threads: auto
+              weights:
+                type: full
+              gradient_checkpointing: false
+              max_grad_norm: 1
+              ema: none
+              reference: none
+            optimizer:
+              name: adamw
+              beta1: 0.9
+              beta2: 0.999
+              eps: 1.0e-8
+              weight_decay: 0.01
+            learning_rate:
+              value: 1.0e-5
+              schedule: constant
+              warmup_steps: 0
+              cycles: 0.5
+            checkpoint:
+              every: 50
+              keep: 2
+              milestones: none
+            evaluate:
+              every: none
+              pairs: auto
+            samples:
+              prompts: []
+              every: none
+              seeds: [0]
+              steps: 20
+              guidance_scale: 7.5
+              sampler: ddim
+            export:
+              formats: [diffusers]
+            health:
+              stop: false
+              window: 20
+              winner_degradation: 0.05
+              saturated_logit: 6
+              saturated_fraction: 0.5
+              undecided_margin: 0.1
+              undecided_fraction: 0.5
+              runaway_loss: 4
+              runaway_error: 2
+            """);
     }
 
     /// A component that the writer or the reader forgot comes back as its default; none of these is one.
@@ -254,7 +255,7 @@ class RecipeTest {
                         List.of(-1L, Long.MAX_VALUE),
                         15,
                         1,
-                        SamplesRecipe.Sampler.PNDM),
+                        Sampler.Kind.PNDM),
                 new ExportRecipe(List.of(ExportRecipe.Format.LORA_KOHYA, ExportRecipe.Format.SINGLE_FILE)),
                 new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75, OptionalDouble.of(6), OptionalDouble.of(3)));
         assertThat(parse(unusual.resolved())).as(unusual.resolved()).isEqualTo(unusual);

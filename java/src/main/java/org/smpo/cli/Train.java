@@ -7,11 +7,11 @@ import java.util.List;
 import java.util.Locale;
 import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
 import org.smpo.cache.Cache;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 import org.smpo.report.Progress;
+import org.smpo.train.GracefulShutdown;
 import org.smpo.train.Trainer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -77,26 +77,29 @@ final class Train implements Callable<Integer> {
         }
         PrintWriter err = spec.commandLine().getErr();
         Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
-        try (Ending ending = new Ending()) {
+        try (GracefulShutdown ending = new GracefulShutdown(message -> {
+            err.println("smpo: " + message);
+            err.flush();
+        })) {
             int code;
             try (Watcher watcher = new Watcher(err, resolved.train().steps(), !dryRun);
                     Trainer trainer = open(resolved, cacheFolder, watcher)) {
                 if (dryRun) {
                     return dryRun(resolved, trainer);
                 }
-                ending.stops(trainer);
+                ending.stopWith(trainer::stop);
                 watcher.begin(trainer.done());
                 code = run(trainer, watcher);
             } catch (IOException | RuntimeException e) {
                 if (!ending.isRequested()) {
                     throw e;
                 }
-                // The process ends before anybody else could say it.
+                // The process ends before the usual handler could print the failure.
                 err.println("smpo: " + (e.getMessage() == null ? e : e.getMessage()));
                 err.flush();
                 code = 1;
             }
-            ending.endedWith(code);
+            ending.exitCode(code);
             return code;
         }
     }
@@ -158,69 +161,6 @@ final class Train implements Callable<Integer> {
                         : "the newest checkpoint is " + result.checkpoint()));
         out.flush();
         return result.stoppedBy().equals("a request to stop") ? 0 : 1;
-    }
-
-    /// What a request to end the process (Ctrl-C, SIGTERM) does to a run: it ends after its step, with a checkpoint,
-    /// and the process with the run's exit code instead of the signal's.
-    ///
-    /// The virtual machine ends when its shutdown hooks have, so the hook waits for the run. It must not wait for
-    /// the run's thread: that ends the process, which waits for the hooks.
-    private static final class Ending implements AutoCloseable {
-        private final CountDownLatch ended = new CountDownLatch(1);
-        private final Thread hook = new Thread(this::endProcess, "smpo-ending");
-        private volatile boolean requested;
-        private volatile int code = -1;
-        private volatile Trainer trainer;
-
-        Ending() {
-            Runtime.getRuntime().addShutdownHook(hook);
-        }
-
-        /// From now on there is something to be saved.
-        void stops(Trainer running) {
-            trainer = running;
-            if (requested) {
-                running.stop();
-            }
-        }
-
-        boolean isRequested() {
-            return requested;
-        }
-
-        /// Everything is saved, closed and said.
-        void endedWith(int exitCode) {
-            code = exitCode;
-        }
-
-        private void endProcess() {
-            requested = true;
-            Trainer running = trainer;
-            if (running == null) {
-                return;
-            }
-            running.stop();
-            try {
-                ended.await();
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                return;
-            }
-            if (code >= 0) {
-                Runtime.getRuntime().halt(code);
-            }
-        }
-
-        @Override
-        public void close() {
-            ended.countDown();
-            try {
-                Runtime.getRuntime().removeShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                // The process is ending: the hook is running.
-                return;
-            }
-        }
     }
 
     /// Shows a run on the error stream.

@@ -164,10 +164,13 @@ final class ArchitectureRules {
                 .doNotHaveFullyQualifiedName(ROOT + ".ffi.Native")
                 .and()
                 .doNotHaveFullyQualifiedName(ROOT + ".ffi.Abi")
+                .and()
+                .haveNameNotMatching("org\\.smpo\\.ffi\\.ProcessExit.*")
                 .should()
                 .dependOnClassesThat()
                 .haveNameMatching("java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor).*")
-                .because("functions of the library are bound in ffi.Native, and the library is loaded in ffi.Abi");
+                .because("ffi.Native binds the functions of the library, ffi.Abi loads it, and ffi.ProcessExit binds"
+                        + " the C library's exit handlers");
     }
 
     static ArchRule theBindingIsHidden() {

@@ -1,0 +1,80 @@
+package org.smpo.train;
+
+import java.util.concurrent.CountDownLatch;
+import java.util.function.Consumer;
+import org.smpo.ffi.ProcessExit;
+
+/// Turns a request to end the process (Ctrl-C, SIGTERM) into a stop of the run: the run ends after its step with a
+/// checkpoint, and the process ends with the run's exit code instead of the signal's. A second request ends the process
+/// at once.
+///
+/// The virtual machine ends when its shutdown hooks have, so the hook waits for the run. It must not wait for the run's
+/// thread, which ends the process and so waits for the hooks.
+public final class GracefulShutdown implements AutoCloseable {
+    private final Consumer<String> notice;
+    private final CountDownLatch ended = new CountDownLatch(1);
+    private final Thread hook = new Thread(this::shutDown, "smpo-graceful-shutdown");
+    private volatile boolean requested;
+    private volatile int code = -1;
+    private volatile Runnable stop;
+
+    /// Installs the shutdown hook.
+    ///
+    /// @param notice Receiver of the message that tells the user what happens
+    public GracefulShutdown(Consumer<String> notice) {
+        this.notice = notice;
+        Runtime.getRuntime().addShutdownHook(hook);
+    }
+
+    /// Begins to hold the process until [#close()]: there is something to save.
+    ///
+    /// @param request Asks the run to stop; called from another thread
+    public void stopWith(Runnable request) {
+        stop = request;
+        if (requested) {
+            request.run();
+        }
+    }
+
+    /// Whether the process was asked to end.
+    public boolean isRequested() {
+        return requested;
+    }
+
+    /// Sets the exit code of a process that was asked to end. To be called when everything is saved and printed.
+    public void exitCode(int exitCode) {
+        code = exitCode;
+    }
+
+    private void shutDown() {
+        requested = true;
+        Runnable request = stop;
+        if (request == null) {
+            return;
+        }
+        ProcessExit.endAtSecondSignal();
+        notice.accept("stopping after this step, with a checkpoint; press Ctrl-C again to stop now");
+        request.run();
+        try {
+            ended.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return;
+        }
+        if (code >= 0) {
+            Runtime.getRuntime().halt(code);
+        }
+    }
+
+    /// Lets the process end.
+    @Override
+    public void close() {
+        ended.countDown();
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // The process is ending: the hook is running.
+            return;
+        }
+    }
+}

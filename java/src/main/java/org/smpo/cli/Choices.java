@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.function.Function;
 import org.smpo.checkpoint.Family;
 import org.smpo.io.Precision;
+import org.smpo.reward.RewardKind;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
 import org.smpo.schedule.Sampler;
@@ -88,6 +89,14 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return names(RENOISES, Choices::lowerCase).iterator();
+        }
+    }
+
+    /// Kinds of reward models.
+    static final class RewardKinds implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(List.of(RewardKind.values()), RewardKind::id).iterator();
         }
     }
 }

@@ -2,7 +2,6 @@ package org.smpo.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,6 +23,7 @@ import org.smpo.evaluate.Metrics;
 import org.smpo.generate.PromptFile;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
+import org.smpo.reward.RewardSource;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -67,8 +67,10 @@ final class Evaluate implements Callable<Integer> {
 
     @Option(
             names = "--reward",
-            paramLabel = "[NAME=]DIR",
-            description = "Reward model to score the images with, such as PickScore; repeatable")
+            paramLabel = "[NAME=][KIND:]PATH",
+            completionCandidates = Choices.RewardKinds.class,
+            description = "Reward model to score the images with; repeatable. KIND: ${COMPLETION-CANDIDATES} (default:"
+                    + " the kind that the files show)")
     private List<String> rewards = List.of();
 
     @Option(names = "--processor", paramLabel = "DIR", description = OptionTexts.PROCESSOR)
@@ -113,8 +115,8 @@ final class Evaluate implements Callable<Integer> {
             names = "--gallery",
             paramLabel = "N",
             defaultValue = "8",
-            description =
-                    "Number of gains, of losses and of random samples that the report shows (default: ${DEFAULT-VALUE})")
+            description = "Number of gains, of losses and of random samples that the report shows (default:"
+                    + " ${DEFAULT-VALUE})")
     private int gallery;
 
     @Option(
@@ -164,7 +166,7 @@ final class Evaluate implements Callable<Integer> {
                         compute.device(),
                         compute.precision(),
                         compute.threads()),
-                measures(),
+                metrics(),
                 new Bootstrap(0, resamples, 0.95),
                 gallery,
                 new EvaluationRequest.Provenance(build.version(), build.commit(), build.library(), command()),
@@ -172,26 +174,24 @@ final class Evaluate implements Callable<Integer> {
     }
 
     /// The checker comes first: no model was trained on it, so it leads the report.
-    private List<Metric.Source> measures() {
+    private List<Metric.Source> metrics() throws IOException {
         List<Metric.Source> all = new ArrayList<>();
         if (checker) {
             all.add(Metrics.checker());
         }
         for (String reward : rewards) {
-            int equals = reward.indexOf('=');
-            boolean named = equals > 0 && !Files.exists(Path.of(reward));
-            Path folder = Path.of(named ? reward.substring(equals + 1) : reward);
-            String name = named ? reward.substring(0, equals) : rewards.size() == 1 ? "reward" : called(folder);
-            boolean own = processor == null || Files.exists(folder.resolve("preprocessor_config.json"));
-            all.add(Metrics.clip(name, folder, own ? folder : processor));
+            RewardSource source = RewardSource.parse(reward);
+            String name = source.name().orElse(rewards.size() == 1 ? "reward" : fileName(source.path()));
+            boolean own = processor == null || source.hasOwnProcessor();
+            all.add(Metrics.reward(name, own ? source : source.withProcessor(processor)));
         }
         if (all.isEmpty()) {
-            throw new IllegalArgumentException("expected a measure: --reward, --checker or both");
+            throw new IllegalArgumentException("expected a metric: --reward, --checker or both");
         }
         return all;
     }
 
-    private static String called(Path folder) {
+    private static String fileName(Path folder) {
         return String.valueOf(folder.toAbsolutePath().normalize().getFileName()).replaceAll("[^A-Za-z0-9_-]", "_");
     }
 

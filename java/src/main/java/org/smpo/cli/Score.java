@@ -2,7 +2,6 @@ package org.smpo.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
@@ -11,7 +10,8 @@ import java.util.concurrent.Callable;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.report.Progress;
-import org.smpo.reward.PickScore;
+import org.smpo.reward.Reward;
+import org.smpo.reward.RewardSource;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.ScoreTable;
 import picocli.CommandLine.Command;
@@ -37,9 +37,11 @@ final class Score implements Callable<Integer> {
 
     @Parameters(
             index = "0",
-            paramLabel = "MODEL",
-            description = "Folder of a CLIP model in the transformers format, such as PickScore_v1")
-    private Path model;
+            paramLabel = "[KIND:]MODEL",
+            completionCandidates = Choices.RewardKinds.class,
+            description = "File or folder of a reward model, such as pickscore:PickScore_v1. KIND:"
+                    + " ${COMPLETION-CANDIDATES} (default: the kind that the files show)")
+    private String model;
 
     @Parameters(
             index = "1",
@@ -85,27 +87,11 @@ final class Score implements Callable<Integer> {
         if (!(maxBadFraction >= 0 && maxBadFraction <= 1)) {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
-        if (!Files.isDirectory(model)) {
-            throw usage(
-                    "MODEL: " + model + ": expected a folder, found " + (Files.exists(model) ? "a file" : "nothing"));
-        }
         try (PairSource source = PairSource.open(data);
-                PickScore reward = PickScore.open(
-                        model,
-                        processor == null ? model : processor,
-                        compute.device(),
-                        compute.precision(),
-                        compute.threads())) {
+                Reward reward = rewardSource().open(compute.device(), compute.precision(), compute.threads())) {
             // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
-                    source,
-                    reward,
-                    batch,
-                    Map.of(
-                            "device",
-                            compute.device().replaceFirst(":.*", ""),
-                            "logit_scale",
-                            Double.toString(reward.logitScale())));
+                    source, reward, batch, Map.of("device", compute.device().replaceFirst(":.*", "")));
             ScoreRun.Summary summary;
             try (Bar bar = new Bar(spec.commandLine().getErr())) {
                 summary = run.run(out, resume, bar);
@@ -114,6 +100,15 @@ final class Score implements Callable<Integer> {
             requireFewBad(summary);
         }
         return 0;
+    }
+
+    private RewardSource rewardSource() throws IOException {
+        try {
+            RewardSource source = RewardSource.parse(model);
+            return processor == null ? source : source.withProcessor(processor);
+        } catch (IllegalArgumentException e) {
+            throw usage("MODEL: " + e.getMessage());
+        }
     }
 
     private ParameterException usage(String message) {

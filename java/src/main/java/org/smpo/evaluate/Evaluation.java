@@ -95,14 +95,11 @@ public final class Evaluation {
     private static List<Map<String, Object>> metrics(EvaluationRequest request) throws IOException {
         List<Map<String, Object>> all = new ArrayList<>();
         for (Metric.Source source : request.metrics()) {
-            try (Metric metric =
-                    source.open(request.drawing().device(), request.drawing().threads())) {
-                Map<String, Object> one = new LinkedHashMap<>();
-                one.put("name", source.name());
-                one.put("sha256", metric.digest());
-                one.put("what", metric.describe());
-                all.add(one);
-            }
+            Map<String, Object> one = new LinkedHashMap<>();
+            one.put("name", source.name());
+            one.put("sha256", source.digest());
+            one.put("what", source.describe());
+            all.add(one);
         }
         return all;
     }
@@ -314,7 +311,7 @@ public final class Evaluation {
         }
         double[] values;
         try {
-            values = metric.metric(captions, images);
+            values = metric.score(captions, images);
         } catch (ArithmeticException e) {
             throw new IOException(files[from] + " to " + files[to - 1] + ": " + e.getMessage(), e);
         }

@@ -8,6 +8,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -143,7 +144,7 @@ final class EvaluationFolder implements AutoCloseable {
         // Through JSON and back, so that 1 and 1L are one number.
         Map<String, Object> now =
                 Json.parseObject("identity", Json.canonical(identity)).asMap();
-        String difference = difference("", before.get(IDENTITY), now);
+        String difference = difference("", comparable(before.get(IDENTITY)), comparable(now));
         if (difference != null) {
             throw new IOException(root + ": the evaluation there was begun with " + difference
                     + ": give the same models, prompts and settings, or choose another folder");
@@ -151,7 +152,25 @@ final class EvaluationFolder implements AutoCloseable {
         return Json.readObject(file).object(MADE_BY).asMap();
     }
 
-    /// The first difference in words, or null.
+    /// Returns an identity without the descriptions of its metrics: their digests decide, and words may be reworded.
+    private static Object comparable(Object value) {
+        return switch (value) {
+            case Map<?, ?> map -> {
+                Map<Object, Object> rest = new LinkedHashMap<>();
+                map.forEach((key, part) -> {
+                    if (!"what".equals(key)) {
+                        rest.put(key, comparable(part));
+                    }
+                });
+                yield rest;
+            }
+            case List<?> list -> list.stream().map(EvaluationFolder::comparable).toList();
+            case null -> null;
+            default -> value;
+        };
+    }
+
+    /// Returns the first difference in words, or null.
     static String difference(String path, Object before, Object now) {
         if (before instanceof Map<?, ?> old && now instanceof Map<?, ?> current) {
             TreeSet<Object> keys = new TreeSet<>(old.keySet());

@@ -5,38 +5,43 @@ import java.util.List;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// What looks at a image of a caption and says a number; higher is better. Belongs to the thread that opened it.
+/// A scorer of images: one number per image and caption; higher is better. Belongs to the thread that opened it.
 ///
-/// A reward model is one, and so is the demo's checker, which is no reward: it can metric and never be trained on.
+/// Rewards are metrics. So is the demo's checker, which is not a reward: it is never trained on.
 public interface Metric extends AutoCloseable {
-    /// Which metric it is, and how to open it. What an evaluation holds while it draws: a reward model takes memory.
+    /// A metric that is not loaded: an evaluation holds it while it generates, since a reward model takes memory.
     interface Source {
-        /// A short name, such as `pickscore`: letters, digits, `_` and `-`.
+        /// Returns a short name, such as `pickscore`: letters, digits, `_` and `-`.
         String name();
 
-        /// Whether it says 1 (right) or 0 (wrong) and nothing else.
+        /// Returns whether the metric gives 1 (right) or 0 (wrong) and nothing else.
         boolean isVerdict();
 
-        /// Checks that it can metric what is going to be drawn.
+        /// Checks that the metric can score the images that are about to be generated.
         ///
-        /// @throws IllegalArgumentException saying what it cannot metric
+        /// @throws IllegalArgumentException naming what it cannot score
         void requireFits(List<Prompt> prompts, int width, int height);
 
-        /// Opens it.
+        /// Returns the SHA-256 of everything that decides a score, without loading the metric.
+        ///
+        /// @throws IOException when the metric's files cannot be read
+        String digest() throws IOException;
+
+        /// Returns what the metric measures, as a phrase for a report, without loading the metric.
+        ///
+        /// @throws IOException when the metric's files cannot be read
+        String describe() throws IOException;
+
+        /// Loads the metric.
         ///
         /// @param device `cpu`, `cuda` or `cuda:N`
-        /// @param threads CPU threads; 0: one per physical core
+        /// @param threads number of CPU threads; 0: one per physical core
+        /// @throws IOException when the metric's files cannot be read
         Metric open(String device, int threads) throws IOException;
     }
 
-    /// SHA-256 of what decides a number; the same for equal metrics.
-    String digest();
-
-    /// What it does, in words, for a report.
-    String describe();
-
-    /// Metrics each image with the caption at its place.
-    double[] metric(List<String> captions, List<RgbImage> images);
+    /// Scores each image for the caption at the same position.
+    double[] score(List<String> captions, List<RgbImage> images);
 
     @Override
     void close();

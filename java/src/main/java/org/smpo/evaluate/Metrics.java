@@ -1,21 +1,20 @@
 package org.smpo.evaluate;
 
-import java.nio.file.Path;
+import org.smpo.reward.RewardSource;
 
-/// The metrics that there are.
+/// The metrics of an evaluation.
 public final class Metrics {
     private Metrics() {}
 
-    /// A CLIP model in transformers' layout, PickScore for one.
+    /// Returns a reward as a metric.
     ///
-    /// @param name under which its numbers stand in the results
-    /// @param processor folder with `preprocessor_config.json` and tokenizer; often `model` itself
-    /// @throws IllegalArgumentException when there is no such folder
-    public static Metric.Source clip(String name, Path model, Path processor) {
-        return new RewardMetric.Clip(name, model, processor);
+    /// @param name name of its scores in the results
+    /// @param source the reward model
+    public static Metric.Source reward(String name, RewardSource source) {
+        return new RewardMetric.RewardMetricSource(name, source);
     }
 
-    /// The demo's checker, `checker`: for images of 64x64 of the demo's captions.
+    /// Returns the demo's checker, a verdict named `checker`, for 64x64 images of the demo's captions.
     public static Metric.Source checker() {
         return new SceneMetric.Checker();
     }

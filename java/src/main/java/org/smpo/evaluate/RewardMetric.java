@@ -1,40 +1,30 @@
 package org.smpo.evaluate;
 
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Objects;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
-import org.smpo.reward.PickScore;
 import org.smpo.reward.Reward;
+import org.smpo.reward.RewardSource;
 
-/// A reward model as a metric.
-final class RewardMetric implements Metric {
-    private final Reward reward;
-    private final String words;
+/// A reward model as a metric, in fp32 as `smpo score` computes it by default.
+///
+/// @param reward loaded reward
+record RewardMetric(Reward reward) implements Metric {
+    private static final Precision PRECISION = Precision.FP32;
 
-    private RewardMetric(Reward reward, String words) {
-        this.reward = reward;
-        this.words = words;
-    }
-
-    /// PickScore or any other CLIP model, in fp32, as `smpo score` computes it.
+    /// A reward model that is not loaded.
     ///
-    /// @param name of the metric
-    /// @param model folder of a CLIP model in transformers' layout
-    /// @param processor folder with its `preprocessor_config.json` and tokenizer; often the same
-    record Clip(String name, Path model, Path processor) implements Source {
-        Clip {
+    /// @param name name of the metric
+    /// @param source the reward model
+    record RewardMetricSource(String name, RewardSource source) implements Source {
+        RewardMetricSource {
             Objects.requireNonNull(name);
-            Objects.requireNonNull(processor);
-            if (!Files.isDirectory(model)) {
-                throw new IllegalArgumentException("reward " + name + ": " + model + ": expected a folder, found "
-                        + (Files.exists(model) ? "a file" : "nothing"));
-            }
+            Objects.requireNonNull(source);
         }
 
         @Override
@@ -46,26 +36,25 @@ final class RewardMetric implements Metric {
         public void requireFits(List<Prompt> prompts, int width, int height) {}
 
         @Override
+        public String digest() throws IOException {
+            return Digest.sha256(
+                    (source.digest() + "\n" + source.preprocessing(PRECISION)).getBytes(StandardCharsets.UTF_8));
+        }
+
+        @Override
+        public String describe() throws IOException {
+            return source.kind().title() + ", from " + source.path().getFileName() + "; "
+                    + source.preprocessing(PRECISION);
+        }
+
+        @Override
         public Metric open(String device, int threads) throws IOException {
-            PickScore clip = PickScore.open(model, processor, device, Precision.FP32, threads);
-            return new RewardMetric(
-                    clip, "cosine of CLIP embeddings of caption and picture, from " + model.getFileName());
+            return new RewardMetric(source.open(device, PRECISION, threads));
         }
     }
 
     @Override
-    public String digest() {
-        return Digest.sha256(
-                (reward.digest() + "\n" + reward.preprocessing()).getBytes(java.nio.charset.StandardCharsets.UTF_8));
-    }
-
-    @Override
-    public String describe() {
-        return words + "; " + reward.preprocessing();
-    }
-
-    @Override
-    public double[] metric(List<String> captions, List<RgbImage> images) {
+    public double[] score(List<String> captions, List<RgbImage> images) {
         return reward.score(captions, images);
     }
 

@@ -10,15 +10,15 @@ import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// The demo's checker as a metric: 1 when a image keeps everything that its caption says, 0 when it does not. It
-/// reads pixels by rules and was never trained, nor was anything trained on it.
+/// The demo's checker as a metric: 1 when an image matches its caption in every respect, else 0. It applies rules to
+/// pixels; it was not trained, and nothing was trained on it.
 final class SceneMetric implements Metric {
-    /// Changes when the checker's verdicts change.
+    /// Changes whenever the checker's verdicts change.
     private static final String VERSION = "scene checker 1";
 
     private SceneMetric() {}
 
-    /// Where it comes from.
+    /// The checker as a request names it.
     record Checker() implements Source {
         @Override
         public String name() {
@@ -34,19 +34,30 @@ final class SceneMetric implements Metric {
         public void requireFits(List<Prompt> prompts, int width, int height) {
             int side = ScenePainter.SIDE;
             if (width != side || height != side) {
-                throw new IllegalArgumentException("checker: it reads the demo's pictures of " + side + "x" + side
-                        + " only, and these would be " + width + "x" + height + ": leave it out");
+                throw new IllegalArgumentException("checker: expected the demo's images of " + side + "x" + side
+                        + ", got images of " + width + "x" + height + ": leave the checker out");
             }
             for (int i = 0; i < prompts.size(); i++) {
                 try {
                     Scene.parse(prompts.get(i).text());
                 } catch (IllegalArgumentException e) {
                     throw new IllegalArgumentException(
-                            "checker: it knows the demo's captions only; prompt " + (i + 1) + " is none: "
-                                    + e.getMessage() + ": leave it out",
+                            "checker: prompt " + (i + 1) + ": expected one of the demo's captions: " + e.getMessage()
+                                    + ": leave the checker out",
                             e);
                 }
             }
+        }
+
+        @Override
+        public String digest() {
+            return Digest.sha256(VERSION.getBytes(StandardCharsets.UTF_8));
+        }
+
+        @Override
+        public String describe() {
+            return "1 when color, shape, count, size and relation match the caption, else 0; computed by rules from the"
+                    + " pixels, independently of every model";
         }
 
         @Override
@@ -56,18 +67,7 @@ final class SceneMetric implements Metric {
     }
 
     @Override
-    public String digest() {
-        return Digest.sha256(VERSION.getBytes(StandardCharsets.UTF_8));
-    }
-
-    @Override
-    public String describe() {
-        return "1 when colour, shape, count, size and relation are those of the caption, 0 when one is not; by rules on "
-                + "the pixels, independent of every model";
-    }
-
-    @Override
-    public double[] metric(List<String> captions, List<RgbImage> images) {
+    public double[] score(List<String> captions, List<RgbImage> images) {
         return IntStream.range(0, captions.size())
                 .mapToDouble(i -> SceneChecker.check(images.get(i), Scene.parse(captions.get(i)))
                                 .right()

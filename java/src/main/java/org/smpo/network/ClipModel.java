@@ -183,6 +183,17 @@ public final class ClipModel implements AutoCloseable {
                 config.layerNormEps());
     }
 
+    /// Returns the digest of the model that [#open] returns, without loading it.
+    ///
+    /// @param folder folder of the model
+    /// @param processor folder with the tokenizer's files
+    /// @throws IOException when a file is missing or cannot be read
+    public static String digest(Path folder, Path processor) throws IOException {
+        try (ModelFiles files = ModelFolder.open(folder)) {
+            return digest(files.components().values().iterator().next(), processor);
+        }
+    }
+
     private static String digest(Component whole, Path processor) throws IOException {
         StringBuilder parts =
                 new StringBuilder("weights ").append(whole.sha256()).append('\n');

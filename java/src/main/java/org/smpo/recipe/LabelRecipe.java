@@ -46,6 +46,19 @@ public record LabelRecipe(
                 in.numberOrNone("probability", OptionalDouble.empty())));
     }
 
+    /// Checks that the range fits the reward that made a score file.
+    ///
+    /// @param reward id of the reward's kind, such as `pickscore`
+    /// @throws IllegalArgumentException when the range is PickScore's published one and the reward is another
+    public void requireFits(String reward) {
+        if (range instanceof ScoreRange.Published && !reward.equals(ScoreRange.PUBLISHED_REWARD)) {
+            throw new IllegalArgumentException(
+                    "labels.range: expected data or [minimum, maximum] for scores of " + reward
+                            + ", found published, which is the range of " + ScoreRange.PUBLISHED_REWARD
+                            + ": set labels.range to data");
+        }
+    }
+
     /// The label as a function of two scores.
     ///
     /// @param all the scores of all images of the data; read for [ScoreRange.OfData] only

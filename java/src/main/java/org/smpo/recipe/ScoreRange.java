@@ -7,6 +7,9 @@ public sealed interface ScoreRange extends Written {
     String PUBLISHED = "published";
     String DATA = "data";
 
+    /// Kind of the reward that the published range belongs to.
+    String PUBLISHED_REWARD = "pickscore";
+
     /// PickScore's over Pick-a-Pic v2, as the authors of SmPO-Diffusion have it in their code.
     record Published() implements ScoreRange {
         @Override

@@ -19,15 +19,16 @@ import org.duckdb.DuckDBAppender;
 import org.duckdb.DuckDBConnection;
 import org.smpo.io.AtomicFiles;
 
-/// The Parquet form of scores: columns `id` (text), `row` (int64), `score_0`, `score_1` (float64, null where the
-/// pair is bad) in the order of the rows, and what they were made from as the file's key-value metadata. Equal rows
-/// and metadata make equal bytes.
+/// A score file in Parquet: columns `id` (text), `row` (int64), `score_0` and `score_1` (float64, null where the pair
+/// is
+/// bad), in the order of the rows. The file's key-value metadata hold what the scores were made from. Equal rows and
+/// metadata produce equal bytes.
 final class ScoreFile {
     private ScoreFile() {}
 
     record Content(List<ScoredPair> rows, SortedMap<String, String> metadata) {}
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file atomically.
     static void write(Path target, List<ScoredPair> rows, SortedMap<String, String> metadata) throws IOException {
         Path made = Files.createTempFile("smpo-scores", ".parquet");
         try (Connection connection = connect()) {
@@ -69,10 +70,10 @@ final class ScoreFile {
 
     /// Reads a file.
     ///
-    /// @throws IOException when it is no Parquet, lacks a column, or says something else than scores
+    /// @throws IOException when it is not Parquet, lacks a column, or holds values that are not scores
     static Content read(Path file) throws IOException {
         if (!Files.isRegularFile(file)) {
-            throw new IOException(file + ": expected a file of scores, found nothing");
+            throw new IOException(file + ": expected a score file, found nothing");
         }
         String name = quoted(file.toString());
         try (Connection connection = connect();
@@ -118,7 +119,7 @@ final class ScoreFile {
 
     private static Connection connect() throws SQLException {
         Map<String, String> options = Map.of(
-                // One thread keeps the order of rows; nothing is fetched.
+                // One thread keeps the order of the rows. Extensions are never downloaded.
                 "threads", "1",
                 "autoinstall_known_extensions", "false",
                 "autoload_known_extensions", "false");

@@ -16,15 +16,16 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
 
-/// What an unfinished scoring run has so far: a file that only grows, a frame for each batch. Each frame has its
-/// length and checksum before it and is on the disk when [#append] returns; a frame that a crash cut short is
-/// dropped when the run goes on. The first frame says what the run is, and a different one does not go on with it.
+/// The journal of an unfinished scoring run: an append-only file with one frame per batch. Each frame follows its length
+/// and checksum and is on disk when [#append] returns; a frame that a crash cut short is dropped on resume. The first
+/// frame identifies the run, and another run does not resume from it.
 ///
-/// The file is locked while it is open, so that two processes do not write one.
+/// The file is locked while it is open, so that no two processes write it.
 final class ScoreJournal implements AutoCloseable {
     private static final int FRAME_HEADER = 2 * Integer.BYTES;
     private static final int MAX_FRAME = 1 << 28;
@@ -41,22 +42,22 @@ final class ScoreJournal implements AutoCloseable {
         this.rows = rows;
     }
 
-    /// Begins a journal.
+    /// Starts a journal.
     ///
-    /// @param identity of the run
-    /// @throws IOException when one is there already, or it cannot be written
+    /// @param identity metadata that identify the run
+    /// @throws IOException when there is a journal already, or it cannot be written
     static ScoreJournal begin(Path path, SortedMap<String, String> identity) throws IOException {
         if (Files.exists(path) && Files.size(path) > 0) {
             throw new IOException(
-                    path + ": expected no unfinished run, found one: go on with it (--resume) or delete it");
+                    path + ": expected no unfinished run, found one: rerun with --resume to resume it, or delete it");
         }
         return open(path, identity);
     }
 
-    /// Goes on with a journal, or begins one where there is none.
+    /// Resumes a journal, or starts one where there is none.
     ///
-    /// @throws IOException when it is of another run, naming what differs; another process has it; or it cannot be
-    ///     read
+    /// @throws IOException when it belongs to another run, naming the difference; another process has it open; or it
+    ///     cannot be read
     static ScoreJournal open(Path path, SortedMap<String, String> identity) throws IOException {
         FileChannel channel =
                 FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE);
@@ -65,7 +66,7 @@ final class ScoreJournal implements AutoCloseable {
             List<ScoredPair> rows = new ArrayList<>();
             byte[] first = frame(channel);
             if (first == null) {
-                // Nothing, or a beginning that a crash cut short.
+                // An empty file, or a first frame that a crash cut short.
                 channel.truncate(0);
                 channel.position(0);
                 write(channel, encode(identity));
@@ -101,28 +102,26 @@ final class ScoreJournal implements AutoCloseable {
 
     private static void requireSame(Path path, Map<String, String> found, Map<String, String> wanted)
             throws IOException {
-        SortedMap<String, String> keys = new TreeMap<>(found);
-        keys.putAll(wanted);
-        for (String key : keys.keySet()) {
-            if (!String.valueOf(wanted.get(key)).equals(String.valueOf(found.get(key)))) {
-                throw new IOException(path + ": expected an unfinished run of the same " + key + " (" + wanted.get(key)
-                        + "), found " + found.get(key) + ": give the same model, data and options, or delete it");
-            }
+        Optional<String> key = ScoreTable.difference(found, wanted);
+        if (key.isPresent()) {
+            throw new IOException(path + ": expected an unfinished run of the same " + key.get() + " ("
+                    + wanted.get(key.get()) + "), found " + found.get(key.get())
+                    + ": give the same model, data and options, or delete the file");
         }
     }
 
-    /// Everything so far, in order.
+    /// Returns all rows so far, in order.
     List<ScoredPair> rows() {
         return rows;
     }
 
-    /// Adds a batch, which is on the disk afterwards.
+    /// Appends a batch, which is on disk afterwards.
     void append(List<ScoredPair> batch) throws IOException {
         write(channel, encode(batch));
         rows.addAll(batch);
     }
 
-    /// Deletes the file, when its content is elsewhere.
+    /// Deletes the file after its content was written elsewhere.
     void delete() throws IOException {
         Files.deleteIfExists(path);
     }
@@ -142,7 +141,7 @@ final class ScoreJournal implements AutoCloseable {
         channel.force(false);
     }
 
-    /// The next frame's content, or null when there is no whole one.
+    /// Returns the content of the next frame, or null when there is no whole frame.
     private static byte[] frame(FileChannel channel) throws IOException {
         byte[] header = read(channel, FRAME_HEADER);
         if (header == null) {

@@ -21,11 +21,11 @@ import org.smpo.data.PreferencePair;
 import org.smpo.io.ImageException;
 import org.smpo.io.RgbImage;
 
-/// Scores every pair of a data set with a reward and writes a file of scores.
+/// Scores every pair of a dataset with a reward and writes a score file.
 ///
-/// What is done is kept beside the target in `TARGET.journal`, batch by batch. A run that was stopped, however,
-/// goes on after its last whole batch and ends with the bytes that it would have had. While a batch is scored the
-/// next one is decoded.
+/// Finished batches are kept beside the target in `TARGET.journal`. A run that was interrupted in any way resumes after
+/// its last whole batch and ends with the same bytes as a run that was not. The next batch is decoded while the current
+/// one is scored.
 public final class ScoreRun {
     private static final String BATCH = "smpo.batch";
 
@@ -36,10 +36,10 @@ public final class ScoreRun {
 
     /// Prepares a run.
     ///
-    /// @param data to be scored; stays the caller's
-    /// @param reward stays the caller's
-    /// @param batch pairs at once. Sums are rounded otherwise in another batch, so it is part of what a run is
-    /// @param notes what else goes into the file's metadata, under names with `smpo.` before them
+    /// @param data pairs to score; stays the caller's
+    /// @param reward reward to score with; stays the caller's
+    /// @param batch number of pairs per batch. Sums round differently in another batch, so a run keeps to one size
+    /// @param notes further metadata of the file, by name without the prefix `smpo.`
     /// @throws IllegalArgumentException when the batch is not positive
     /// @throws IOException when the data cannot be read
     public ScoreRun(PairSource data, Reward reward, int batch, Map<String, String> notes) throws IOException {
@@ -51,8 +51,9 @@ public final class ScoreRun {
         this.batch = batch;
         SortedMap<String, String> all = new TreeMap<>();
         notes.forEach((key, value) -> all.put("smpo." + key, value));
-        all.put(ScoreTable.FORMAT, "1");
-        all.put(ScoreTable.REWARD, reward.name());
+        reward.metadata().forEach((key, value) -> all.put("smpo." + key, value));
+        all.put(ScoreTable.FORMAT, ScoreTable.CURRENT);
+        all.put(ScoreTable.REWARD, reward.kind());
         all.put(ScoreTable.MODEL, reward.digest());
         all.put(ScoreTable.DATA, data.fingerprint());
         all.put(ScoreTable.ROWS, String.valueOf(data.size()));
@@ -61,45 +62,45 @@ public final class ScoreRun {
         this.metadata = Collections.unmodifiableSortedMap(all);
     }
 
-    /// Told after each batch.
+    /// A listener that is called after each batch.
     @FunctionalInterface
     public interface Progress {
-        /// Says how far the run is.
+        /// Reports how many rows are done.
         ///
-        /// @param before rows that an earlier run had done
-        /// @param done rows that are done, those among them
-        /// @param all rows
+        /// @param before number of rows that an earlier run had done
+        /// @param done number of rows that are done, including those
+        /// @param all number of rows
         void done(int before, int done, int all);
     }
 
-    /// How a run ended.
+    /// Outcome of a run.
     ///
-    /// @param scored pairs with scores
-    /// @param problems what is wrong with the others, by row
-    /// @param resumed rows that an earlier run had done
+    /// @param scored number of pairs with scores
+    /// @param problems problems of the other pairs, by row
+    /// @param resumed number of rows that an earlier run had done
     public record Summary(int scored, SortedMap<Integer, String> problems, int resumed) {
         public Summary {
             problems = Collections.unmodifiableSortedMap(new TreeMap<>(problems));
         }
     }
 
-    /// Where an unfinished run is kept.
+    /// Returns the path of the journal of an unfinished run.
     public static Path journal(Path target) {
         return target.resolveSibling(target.getFileName() + ".journal");
     }
 
-    /// Scores and writes.
+    /// Scores the pairs and writes the file.
     ///
-    /// @param target may not exist, unless it is what this run would write and `resume` is given
-    /// @param resume whether to go on with an unfinished run, if there is one
-    /// @throws IOException when the data cannot be read or the file not be written; when there is an unfinished run
-    ///     and `resume` is not given; when it is a run of another model, other data or other options
+    /// @param target path of the score file; may exist only when it is this run's own result and `resume` is given
+    /// @param resume whether to resume an unfinished run, if there is one
+    /// @throws IOException when the data cannot be read or the file cannot be written; when there is an unfinished run
+    ///     and `resume` is not given; when the unfinished run has another model, other data or other options
     public Summary run(Path target, boolean resume, Progress progress) throws IOException {
         if (Files.exists(target)) {
             if (resume && Files.notExists(journal(target)) && finished(target)) {
                 return summary(ScoreFile.read(target).rows(), data.size());
             }
-            throw new IOException(target + ": expected nothing there yet, found a file: delete it or name another");
+            throw new IOException(target + ": expected no file, found one: delete it or choose another path");
         }
         try (ScoreJournal journal =
                 resume ? ScoreJournal.open(journal(target), metadata) : ScoreJournal.begin(journal(target), metadata)) {
@@ -111,9 +112,9 @@ public final class ScoreRun {
         }
     }
 
-    /// Whether a file is what this run would write.
+    /// Returns whether a file is what this run would write.
     private boolean finished(Path target) throws IOException {
-        return ScoreTable.read(target).metadata().equals(metadata);
+        return ScoreTable.difference(ScoreTable.read(target).metadata(), metadata).isEmpty();
     }
 
     private static Summary summary(List<ScoredPair> rows, int resumed) {
@@ -155,7 +156,7 @@ public final class ScoreRun {
         }
     }
 
-    /// One record, its images as pixels, or what is wrong with it.
+    /// One record with its decoded images, or with its problem.
     private record Decoded(int row, String id, String caption, RgbImage image0, RgbImage image1, String problem) {}
 
     private List<Decoded> decode(int from) throws IOException {
@@ -186,16 +187,16 @@ public final class ScoreRun {
 
     private List<ScoredPair> score(List<Decoded> records) throws IOException {
         List<String> captions = new ArrayList<>();
-        List<RgbImage> pictures = new ArrayList<>();
+        List<RgbImage> images = new ArrayList<>();
         for (Decoded good : records) {
             if (good.problem() == null) {
                 captions.addAll(List.of(good.caption(), good.caption()));
-                pictures.addAll(List.of(good.image0(), good.image1()));
+                images.addAll(List.of(good.image0(), good.image1()));
             }
         }
         double[] scores;
         try {
-            scores = pictures.isEmpty() ? new double[0] : reward.score(captions, pictures);
+            scores = images.isEmpty() ? new double[0] : reward.score(captions, images);
         } catch (ArithmeticException e) {
             throw new IOException(
                     "rows " + records.getFirst().row() + " to "

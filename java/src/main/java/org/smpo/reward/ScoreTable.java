@@ -6,15 +6,20 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.SortedMap;
+import java.util.TreeMap;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 
-/// A data set's scores in memory, by row and by id.
+/// The scores of a dataset in memory, by row and by id.
 public final class ScoreTable {
-    /// Names of the metadata that say what the scores are of.
+    /// Version of the file's metadata. Format 1 named every reward `pickscore`; format 2 names its kind.
     static final String FORMAT = "smpo.format";
+
+    static final String CURRENT = "2";
+    private static final String UNNAMED = "1";
 
     static final String REWARD = "smpo.reward";
     static final String MODEL = "smpo.model_digest";
@@ -44,18 +49,18 @@ public final class ScoreTable {
         }
     }
 
-    /// Reads the scores of a data set.
+    /// Reads the scores of a dataset.
     ///
-    /// @throws IOException when the file is no file of scores, or was made from other data
+    /// @throws IOException when the file is not a score file or holds the scores of other data
     public static ScoreTable read(Path file, PairSource data) throws IOException {
         ScoreTable table = read(file);
         table.requireData(data.fingerprint(), data.size());
         return table;
     }
 
-    /// Reads scores of whatever data.
+    /// Reads scores without checking which data they belong to.
     ///
-    /// @throws IOException when the file is no file of scores
+    /// @throws IOException when the file is not a score file
     public static ScoreTable read(Path file) throws IOException {
         ScoreFile.Content content = ScoreFile.read(file);
         for (String key : List.of(FORMAT, REWARD, MODEL, DATA, ROWS, PREPROCESSING)) {
@@ -64,10 +69,15 @@ public final class ScoreTable {
                         + content.metadata().keySet());
             }
         }
+        String format = content.metadata().get(FORMAT);
+        if (!format.equals(UNNAMED) && !format.equals(CURRENT)) {
+            throw new IOException(file + ": expected " + FORMAT + " " + UNNAMED + " or " + CURRENT + ", found " + format
+                    + ": read it with the version of smpo that wrote it, or score the data again");
+        }
         for (int row = 0; row < content.rows().size(); row++) {
             if (content.rows().get(row).row() != row) {
                 throw new IOException(file + ": expected rows 0, 1, 2, ..., found "
-                        + content.rows().get(row).row() + " at place " + row);
+                        + content.rows().get(row).row() + " at position " + row);
             }
         }
         if (!content.metadata().get(ROWS).equals(String.valueOf(content.rows().size()))) {
@@ -77,47 +87,68 @@ public final class ScoreTable {
         return new ScoreTable(file, content.metadata(), content.rows());
     }
 
-    /// Refuses scores of other data.
+    /// Refuses the scores of other data.
     ///
-    /// @param digest the data's fingerprint
-    /// @param size how many records it has
-    /// @throws IOException when they are not this data's
+    /// @param digest fingerprint of the data
+    /// @param size number of records of the data
+    /// @throws IOException when the scores belong to other data
     void requireData(String digest, int size) throws IOException {
         if (!digest.equals(metadata.get(DATA)) || size != score0.length) {
             throw new IOException(file + ": expected scores of this data (" + size + " records, digest " + digest
-                    + "), found those of other data (" + score0.length + " records, digest " + metadata.get(DATA)
+                    + "), found scores of other data (" + score0.length + " records, digest " + metadata.get(DATA)
                     + "): score it again");
         }
     }
 
-    /// What the scores were made from: `smpo.reward`, `smpo.model_digest`, `smpo.data_digest`, `smpo.preprocessing`
-    /// and more.
+    /// Returns the id of the kind of reward that made the scores, such as `pickscore`; empty for files of format 1,
+    /// which
+    /// do not say.
+    public Optional<String> reward() {
+        return metadata.get(FORMAT).equals(UNNAMED) ? Optional.empty() : Optional.of(metadata.get(REWARD));
+    }
+
+    /// Returns the first key in which the metadata of two runs differ. Where one has format 1, format and reward are
+    /// not compared: the digest of the model identifies it.
+    static Optional<String> difference(Map<String, String> found, Map<String, String> wanted) {
+        SortedMap<String, String> keys = new TreeMap<>(found);
+        keys.putAll(wanted);
+        if (UNNAMED.equals(found.get(FORMAT)) || UNNAMED.equals(wanted.get(FORMAT))) {
+            keys.remove(FORMAT);
+            keys.remove(REWARD);
+        }
+        return keys.keySet().stream()
+                .filter(key -> !Objects.equals(found.get(key), wanted.get(key)))
+                .findFirst();
+    }
+
+    /// Returns what the scores were made from: `smpo.reward`, `smpo.model_digest`, `smpo.data_digest`,
+    /// `smpo.preprocessing` and more.
     public SortedMap<String, String> metadata() {
         return metadata;
     }
 
-    /// How many records the data has.
+    /// Returns the number of records of the data.
     public int size() {
         return score0.length;
     }
 
-    /// The scores of the record at a place; empty when it is bad.
+    /// Returns the scores of the record at a row; empty when the record is bad.
     ///
-    /// @throws IndexOutOfBoundsException when there is no such place
+    /// @throws IndexOutOfBoundsException when there is no such row
     public Optional<PairScores> scores(int row) {
         return Double.isNaN(score0[row]) ? Optional.empty() : Optional.of(new PairScores(score0[row], score1[row]));
     }
 
-    /// The scores of the record with a name; empty when there is none, or it is bad.
+    /// Returns the scores of the record with an id; empty when there is none or it is bad.
     ///
-    /// @throws IllegalArgumentException when several records have the name
+    /// @throws IllegalArgumentException when several records have the id
     public Optional<PairScores> scores(String id) {
         Integer row = byId.get(id);
         if (row == null) {
             return Optional.empty();
         }
         if (row == AMBIGUOUS) {
-            throw new IllegalArgumentException(file + ": several records are called " + id + ": ask by row");
+            throw new IllegalArgumentException(file + ": several records have the id " + id + ": ask by row");
         }
         return scores((int) row);
     }

@@ -4,11 +4,11 @@ import java.util.Objects;
 
 /// One row of a score file.
 ///
-/// @param row the pair's place in the data
-/// @param id the pair's name there
-/// @param score0 of image 0; NaN when the pair is bad
-/// @param score1 of image 1; NaN when the pair is bad
-/// @param problem what is wrong with the pair; empty when it was scored
+/// @param row position of the pair in the data
+/// @param id id of the pair
+/// @param score0 score of image 0; NaN when the pair is bad
+/// @param score1 score of image 1; NaN when the pair is bad
+/// @param problem problem of the pair; empty when it was scored
 record ScoredPair(long row, String id, double score0, double score1, String problem) {
     ScoredPair {
         Objects.requireNonNull(id, "id");

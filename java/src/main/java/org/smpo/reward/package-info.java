@@ -1,5 +1,5 @@
-/// Rewards: numbers that say how much people would like a picture of a caption.
+/// Rewards: models that predict how well people would like an image for a caption.
 ///
-/// [PickScore] is one; whatever speaks of scores takes a [Reward]. [ScoreRun] scores a whole data set and writes a
-/// file, which [ScoreTable] reads for the trainer.
+/// [RewardSource] is a reward as a user names it, [RewardKind] lists the kinds, and [Reward] is a loaded model.
+/// [ScoreRun] scores a whole dataset and writes a file, which [ScoreTable] reads for training.
 package org.smpo.reward;

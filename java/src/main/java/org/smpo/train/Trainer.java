@@ -51,6 +51,7 @@ import org.smpo.recipe.ExportRecipe;
 import org.smpo.recipe.InversionRecipe;
 import org.smpo.recipe.OptimizerRecipe;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.ScoreRange;
 import org.smpo.recipe.TrainRecipe;
 import org.smpo.recipe.WeightsRecipe;
 import org.smpo.report.RunLog;
@@ -380,16 +381,28 @@ public final class Trainer implements AutoCloseable {
         return parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
     }
 
+    private void requireRange(Optional<String> reward) {
+        if (reward.isPresent()) {
+            recipe.labels().requireFits(reward.get());
+        } else if (recipe.labels().range() instanceof ScoreRange.Published) {
+            listener.say("labels.scores: the file does not name its reward; labels.range: published is the range of "
+                    + ScoreRange.PUBLISHED_REWARD + " alone, so set it to data if another reward made the scores");
+        }
+    }
+
     private LabelledPairs labels(Objective objective) throws IOException {
+        boolean smooth = objective.inputs().contains(PairInput.LABEL)
+                && recipe.labels().probability().isEmpty();
+        boolean byReward = recipe.labels().winner() == org.smpo.recipe.LabelRecipe.Winner.REWARD;
         ScoreTable scores = ScoreTable.of(source.labels());
         if (recipe.labels().scores().isPresent()) {
             org.smpo.reward.ScoreTable file =
                     org.smpo.reward.ScoreTable.read(recipe.labels().scores().get(), source);
+            if (smooth) {
+                requireRange(file.reward());
+            }
             scores = file::scores;
         }
-        boolean smooth = objective.inputs().contains(PairInput.LABEL)
-                && recipe.labels().probability().isEmpty();
-        boolean byReward = recipe.labels().winner() == org.smpo.recipe.LabelRecipe.Winner.REWARD;
         Labeler labeler = smooth || byReward
                 ? Labeler.smoothed(recipe.labels().smoothed(LabelledPairs.allScores(source.labels(), scores)))
                 : Labeler.ofPeople();

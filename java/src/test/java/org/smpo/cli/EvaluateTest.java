@@ -185,9 +185,9 @@ final class EvaluateTest {
         Path texts = prompts("p.txt", "a cat\n");
         Path out = temporary.resolve("out");
         Object[] evaluate = {"evaluate", model, "--prompts", texts, "--out", out};
-        assertWrong("expected a measure: --reward, --checker or both", evaluate);
+        assertWrong("expected a metric: --reward, --checker or both", evaluate);
         Object[] checked = with(evaluate, "--checker");
-        assertWrong("checker: it reads the demo's pictures of 64x64 only, and these would be 16x16", checked);
+        assertWrong("checker: expected the demo's images of 64x64, got images of 16x16", checked);
         assertWrong("checker: it knows the demo's captions only", with(checked, "--width", 64, "--height", 64));
         assertWrong("--sampler: expected ddim, euler", with(checked, "--sampler", "magic"));
         assertWrong("--precision: expected fp32 or bf16, got fp8", with(checked, "--precision", "fp8"));

@@ -29,7 +29,7 @@ final class ScoreTest {
         assertThat(scored.code()).as(scored.err()).isZero();
         assertThat(scored.out()).contains(out.toString(), "6 scored, 1 bad", "image 0 is better in");
         assertThat(scored.err()).contains("score 7/7 100%", "row 2: pair-2");
-        assertThat(smpo("score", model, data, "--out", out).err()).contains("expected nothing there yet");
+        assertThat(smpo("score", model, data, "--out", out).err()).contains("expected no file, found one");
         // One of seven is more than one of a hundred; what was scored is there all the same.
         Outcome again = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--resume");
         assertThat(again.code()).isEqualTo(1);

@@ -84,22 +84,22 @@ final class TinyEvaluation {
         public void requireFits(List<Prompt> prompts, int width, int height) {}
 
         @Override
+        public String digest() {
+            return Digest.sha256(("red " + level).getBytes(java.nio.charset.StandardCharsets.UTF_8));
+        }
+
+        @Override
+        public String describe() {
+            return "mean of the red channel";
+        }
+
+        @Override
         public Metric open(String device, int threads) {
             return new Metric() {
                 private int measured;
 
                 @Override
-                public String digest() {
-                    return Digest.sha256(("red " + level).getBytes(java.nio.charset.StandardCharsets.UTF_8));
-                }
-
-                @Override
-                public String describe() {
-                    return "mean of the red channel";
-                }
-
-                @Override
-                public double[] metric(List<String> captions, List<RgbImage> images) {
+                public double[] score(List<String> captions, List<RgbImage> images) {
                     measured += images.size();
                     if (failAfter >= 0 && measured > failAfter) {
                         throw new IllegalStateException("the measure broke");

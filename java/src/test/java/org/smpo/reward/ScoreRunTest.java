@@ -40,7 +40,7 @@ final class ScoreRunTest {
         }
 
         @Override
-        public String name() {
+        public String kind() {
             return "arithmetic";
         }
 
@@ -55,13 +55,13 @@ final class ScoreRunTest {
         }
 
         @Override
-        public double[] score(List<String> captions, List<RgbImage> pictures) {
+        public double[] score(List<String> captions, List<RgbImage> images) {
             if (calls++ == last) {
                 throw new IllegalStateException("killed");
             }
-            double[] scores = new double[pictures.size()];
+            double[] scores = new double[images.size()];
             for (int i = 0; i < scores.length; i++) {
-                scores[i] = Arrays.hashCode(pictures.get(i).rgb()) * 0x1p-31
+                scores[i] = Arrays.hashCode(images.get(i).rgb()) * 0x1p-31
                         + captions.get(i).length() / 3.0;
             }
             return scores;
@@ -80,7 +80,7 @@ final class ScoreRunTest {
         Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         Path file = temporary.resolve("scores.parquet");
         try (PairSource data = PairSource.open(TinyPairs.write(temporary.resolve("data"), 9, List.of(4)));
-                PickScore reward = PickScore.open(model, model, "cpu", Precision.FP32, 2)) {
+                Reward reward = RewardSource.parse("pickscore:" + model).open("cpu", Precision.FP32, 2)) {
             List<Integer> done = new ArrayList<>();
             ScoreRun.Summary summary = run(data, reward, 4).run(file, false, (before, now, all) -> done.add(now));
             assertThat(done).containsExactly(4, 8, 9);
@@ -111,7 +111,7 @@ final class ScoreRunTest {
             }
             assertThat(ScoreRun.journal(file)).doesNotExist();
             assertThatThrownBy(() -> reward.score(List.of("a"), List.of()))
-                    .hasMessageContaining("as many captions as pictures, got 1 and 0");
+                    .hasMessageContaining("as many captions as images, got 1 and 0");
         }
     }
 
@@ -161,7 +161,7 @@ final class ScoreRunTest {
                         .isEqualTo(9);
                 assertThatThrownBy(
                                 () -> run(data, new Arithmetic("m", -1), 3).run(file, false, (before, done, all) -> {}))
-                        .hasMessageContaining("expected nothing there yet");
+                        .hasMessageContaining("expected no file, found one");
             }
             // The comparison sees another score.
             Path other = temporary.resolve("other.parquet");
@@ -195,7 +195,7 @@ final class ScoreRunTest {
             assertThat(ScoreTable.read(file, data).size()).isEqualTo(4);
             assertThatThrownBy(() -> ScoreTable.read(file, more))
                     .hasMessageContaining("expected scores of this data (5 records")
-                    .hasMessageContaining("found those of other data (4 records");
+                    .hasMessageContaining("found scores of other data (4 records");
         }
     }
 
@@ -225,8 +225,8 @@ final class ScoreRunTest {
         ScoreTable table = ScoreTable.read(file);
         assertThat(table.scores(1)).hasValue(new PairScores(1, 2));
         assertThat(table.scores("nobody")).isEmpty();
-        assertThatThrownBy(() -> table.scores("it's")).hasMessageContaining("several records are called it's");
+        assertThatThrownBy(() -> table.scores("it's")).hasMessageContaining("several records have the id it's");
         ScoreFile.write(file, List.of(pair, ScoredPair.of(2, "b", 1, 2)), metadata);
-        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("found 2 at place 1");
+        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("found 2 at position 1");
     }
 }

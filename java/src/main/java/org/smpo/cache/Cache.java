@@ -27,17 +27,18 @@ import org.smpo.io.AtomicFiles;
 
 /// A content-addressed store of computed values on disk.
 ///
-/// An entry's place is the digest of its key, so nothing ever changes under a name: several processes may read,
-/// write and prune the same folder at once. Two that compute the same value write the same file, and the last one
-/// stays. An entry appears whole or not at all ([AtomicFiles]), and each read compares it with its own digest: one
-/// that is damaged is reported, deleted and computed again, never used.
+/// The name of an entry is the digest of its key, so its content never changes, and several processes may
+/// read, write and prune the same folder at once. When two of them compute the same value, the last file
+/// stays. An entry appears whole or not at all ([AtomicFiles]), and each read compares it with its recorded
+/// digest: a damaged entry is reported,
+/// deleted and computed again, never used.
 ///
-/// Safe for use by several threads. Layout: `v1/KIND/AB/ABCD....safetensors`; a file's time of modification is that
-/// of its last use, to the hour.
+/// Safe for use by several threads. Layout: `v1/KIND/AB/ABCD....safetensors`; the modification time of a
+/// file is the time of its last use, to the hour.
 public final class Cache {
     private static final String SUFFIX = ".safetensors";
 
-    /// Uses within this time are not noted: noting costs a write.
+    /// Uses within this time are not recorded, since recording one costs a write.
     private static final Duration USE_RESOLUTION = Duration.ofHours(1);
 
     private final Path root;
@@ -51,49 +52,49 @@ public final class Cache {
 
     /// A cached file.
     ///
-    /// @param file where it is
-    /// @param kind of the value
-    /// @param bytes of the file
-    /// @param lastUse to the hour
+    /// @param file path of the file
+    /// @param kind kind of the value
+    /// @param bytes size of the file
+    /// @param lastUse time of the last use, to the hour
     public record Entry(Path file, String kind, long bytes, Instant lastUse) {}
 
-    /// A number of files and their bytes.
+    /// Number of files and their bytes.
     public record Total(long count, long bytes) {
         Total plus(Entry entry) {
             return new Total(count + 1, bytes + entry.bytes());
         }
 
-        /// Nothing.
+        /// No files.
         static Total zero() {
             return new Total(0, 0);
         }
     }
 
-    /// An entry that cannot be used, and why.
+    /// An entry that cannot be used, and the reason.
     public record Damage(Path file, String reason) {}
 
-    /// What [#verify] found.
+    /// Results of [#verify].
     ///
-    /// @param sound entries that are what was written
-    /// @param damaged the others
+    /// @param sound entries that match their digests
+    /// @param damaged all other entries
     public record Verification(Total sound, List<Damage> damaged) {}
 
-    /// Which entries go: those that one of the limits says, least recently used ones first. With neither an age nor
-    /// a size, all of these kinds go.
+    /// Which entries are removed: those beyond one of the limits, least recently used first. With neither an
+    /// age nor a size, all entries of the kinds are removed.
     ///
-    /// @param kinds only entries of these; empty: of all
-    /// @param olderThan those not used for so long; null: whatever their age
-    /// @param maxBytes as many as it takes to keep at most so much of these kinds; negative: no limit
+    /// @param kinds kinds of the entries; empty for all kinds
+    /// @param olderThan time since the last use after which an entry is removed; null for no limit
+    /// @param maxBytes total size that may remain of these kinds; negative for no limit
     public record PruneLimits(Set<String> kinds, Duration olderThan, long maxBytes) {
         public PruneLimits {
             kinds = Set.copyOf(kinds);
         }
     }
 
-    /// What [#prune] did.
+    /// Results of [#prune].
     ///
-    /// @param removed entries that are gone
-    /// @param left entries that remain, of every kind
+    /// @param removed entries that were removed
+    /// @param left entries of all kinds that remain
     public record Pruning(Total removed, Total left) {}
 
     /// Computes the values that were not found.
@@ -101,8 +102,8 @@ public final class Cache {
     public interface Computation {
         /// Computes values, in the order of `missing`.
         ///
-        /// @param missing indices into the keys asked for, ascending, each key once
-        /// @return the value of each, in that order
+        /// @param missing indices of the missing keys, ascending, each key once
+        /// @return one value per index, in that order
         List<Map<String, CachedTensor>> compute(List<Integer> missing) throws IOException;
     }
 
@@ -111,9 +112,9 @@ public final class Cache {
         return Path.of(System.getProperty("user.home"), ".cache", "smpo", "cache");
     }
 
-    /// Opens the cache in a folder, which is made when something is stored.
+    /// Opens the cache in a folder, which is created when something is stored.
     ///
-    /// @param warnings told in words about each damaged entry that was met, once
+    /// @param warnings told once about each damaged entry, and once when the folder cannot be used
     public static Cache open(Path folder, Consumer<String> warnings) {
         return new Cache(folder.resolve("v" + EntryFile.FORMAT), warnings);
     }
@@ -123,7 +124,7 @@ public final class Cache {
         return root.resolve(key.kind()).resolve(name.substring(0, 2)).resolve(name + SUFFIX);
     }
 
-    /// The value under a key, if it is there and sound.
+    /// The value under a key, if there is an entry and it is sound.
     ///
     /// @throws IOException when the disk cannot be read
     public Optional<SortedMap<String, CachedTensor>> find(CacheKey key) throws IOException {
@@ -139,15 +140,20 @@ public final class Cache {
             return Optional.empty();
         } catch (EntryFile.Corrupted e) {
             if (reported.add(file)) {
-                warnings.accept("cache: " + file + " is damaged (" + e.getMessage() + "); it is computed again");
+                warnings.accept("cache: " + file + " is damaged (" + e.getMessage() + "); its value is computed again");
             }
-            // If another process has just replaced it, a sound one goes, and is computed again too.
+            // If another process has just replaced the entry, a sound one is deleted and computed again.
             Files.deleteIfExists(file);
             return Optional.empty();
         }
     }
 
-    /// The entry may have been pruned meanwhile; its value is in memory.
+    /// Whether there is an entry under a key; it may still turn out to be damaged.
+    boolean contains(CacheKey key) {
+        return Files.exists(file(key));
+    }
+
+    /// Records a use. The entry may have been pruned meanwhile; its value is in memory.
     private static void noteUse(Path file) throws IOException {
         Instant now = Instant.now();
         if (Files.exists(file) && Files.getLastModifiedTime(file).toInstant().isBefore(now.minus(USE_RESOLUTION))) {
@@ -157,17 +163,17 @@ public final class Cache {
 
     /// Stores a value.
     ///
-    /// @throws IOException when it cannot be written; there is then none, or the one that was
+    /// @throws IOException when it cannot be written; an old entry is then untouched
     public void put(CacheKey key, Map<String, CachedTensor> tensors) throws IOException {
         Path file = file(key);
         Files.createDirectories(file.getParent());
         EntryFile.write(file, key, tensors);
     }
 
-    /// The values under these keys: those that are there, and the others computed, all at once, and stored.
+    /// Returns the values under these keys. Missing values are computed all at once and stored.
     ///
-    /// @return a value per key, in their order
-    /// @throws IOException when the disk cannot be read or written, or the computation fails
+    /// @return one value per key, in order
+    /// @throws IOException when the computation fails
     public List<SortedMap<String, CachedTensor>> getOrCompute(List<CacheKey> keys, Computation computation)
             throws IOException {
         Map<CacheKey, SortedMap<String, CachedTensor>> values = new LinkedHashMap<>();
@@ -176,7 +182,7 @@ public final class Cache {
         for (int i = 0; i < keys.size(); i++) {
             CacheKey key = keys.get(i);
             if (seen.add(key)) {
-                Optional<SortedMap<String, CachedTensor>> found = find(key);
+                Optional<SortedMap<String, CachedTensor>> found = lookUp(key);
                 if (found.isPresent()) {
                     values.put(key, found.get());
                 } else {
@@ -192,14 +198,39 @@ public final class Cache {
             }
             for (int i = 0; i < missing.size(); i++) {
                 CacheKey key = keys.get(missing.get(i));
-                put(key, computed.get(i));
+                store(key, computed.get(i));
                 values.put(key, new TreeMap<>(computed.get(i)));
             }
         }
         return keys.stream().map(values::get).toList();
     }
 
-    /// Every entry, by kind, then by name.
+    /// Finds a value where possible: a cache that cannot be read does not end a run.
+    private Optional<SortedMap<String, CachedTensor>> lookUp(CacheKey key) {
+        try {
+            return find(key);
+        } catch (IOException e) {
+            reportUnusable(e);
+            return Optional.empty();
+        }
+    }
+
+    /// Stores a value where possible: a cache that is full or read-only does not end a run.
+    private void store(CacheKey key, Map<String, CachedTensor> tensors) {
+        try {
+            put(key, tensors);
+        } catch (IOException e) {
+            reportUnusable(e);
+        }
+    }
+
+    private void reportUnusable(IOException e) {
+        if (reported.add(root)) {
+            warnings.accept("cache: " + root + " cannot be used (" + e + "); values are computed without being cached");
+        }
+    }
+
+    /// All entries, ordered by kind and name.
     ///
     /// @throws IOException when the folder cannot be read
     public List<Entry> entries() throws IOException {
@@ -243,7 +274,7 @@ public final class Cache {
         return totals;
     }
 
-    /// Reads every entry and compares it with its digest and its place. Also removes what dead processes left
+    /// Reads every entry and compares it with its digest and its name. Also removes what dead processes left
     /// behind.
     ///
     /// @param remove whether damaged entries are deleted
@@ -264,9 +295,9 @@ public final class Cache {
         return new Verification(sound, damaged);
     }
 
-    /// Compares an entry with its digest and its place.
+    /// Compares an entry with its digest and its name.
     ///
-    /// @return whether it is still there: another process may have pruned it
+    /// @return false when another process has removed it
     private boolean isThereAndSound(Path file) throws IOException, EntryFile.Corrupted {
         try {
             EntryFile.Content content = EntryFile.read(file);
@@ -281,7 +312,7 @@ public final class Cache {
 
     /// Removes entries, least recently used first, and what dead processes left behind.
     ///
-    /// @param now the time from which ages are counted
+    /// @param now time from which ages are counted
     public Pruning prune(PruneLimits limits, Instant now) throws IOException {
         recover();
         List<Entry> all = entries();
@@ -308,7 +339,7 @@ public final class Cache {
         return new Pruning(removed, new Total(kept.count() - removed.count(), kept.bytes() - removed.bytes()));
     }
 
-    /// Deletes the partial files of processes that died while they wrote.
+    /// Deletes the partial files of processes that died while writing.
     private void recover() throws IOException {
         if (!Files.isDirectory(root)) {
             return;

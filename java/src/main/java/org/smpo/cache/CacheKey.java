@@ -5,18 +5,19 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.smpo.io.Digest;
 
-/// All that a cached value depends on. Two values under equal keys are interchangeable.
+/// Everything that a cached value depends on. Values under equal keys are interchangeable.
 ///
-/// @param kind what it is, such as `vae-moments`: lower-case letters, digits and dashes
-/// @param model digest of the model that computed it
-/// @param input digest of what it was computed from
-/// @param preprocessing what happened to the input first, and how the model computed, in words; may be empty
+/// @param kind kind of the value, such as `vae-moments`: lower-case letters, digits and dashes
+/// @param model digest of the model that computes the value
+/// @param input digest of what it is computed from
+/// @param preprocessing how the input is prepared and how the model computes, in words; may be empty
 public record CacheKey(String kind, String model, String input, String preprocessing) {
     private static final int MAX_LENGTH = 1 << 16;
 
     /// Checks the parts.
     ///
-    /// @throws IllegalArgumentException when the kind is no name, a part is too long, or there is no model or input
+    /// @throws IllegalArgumentException when the kind is not a name, a part is too long, or the model or
+    ///     input is empty
     public CacheKey {
         if (!kind.matches("[a-z0-9][a-z0-9-]{0,63}")) {
             throw new IllegalArgumentException(
@@ -34,7 +35,7 @@ public record CacheKey(String kind, String model, String input, String preproces
         }
     }
 
-    /// SHA-256 of the parts, each with its length before it, so that no two keys run into the same bytes.
+    /// SHA-256 of the parts, each preceded by its length, so that different keys never give the same bytes.
     public String sha256() {
         Digest digest = new Digest();
         for (String part : List.of(kind, model, input, preprocessing)) {

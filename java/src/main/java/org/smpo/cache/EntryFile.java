@@ -18,9 +18,9 @@ import org.smpo.io.SafetensorsException;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
-/// One entry on disk: a safetensors file whose metadata are the key's parts and a digest of the tensors.
+/// An entry on disk: a safetensors file whose metadata hold the key's parts and a digest of the tensors.
 final class EntryFile {
-    /// Of the layout; another number is another folder.
+    /// Version of the layout; every version has its own folder.
     static final String FORMAT = "1";
 
     private static final String KIND = "smpo.kind";
@@ -29,12 +29,12 @@ final class EntryFile {
     private static final String PREPROCESSING = "smpo.preprocessing";
     private static final String DIGEST = "smpo.sha256";
 
-    /// Larger tensors are not cached: an entry is one picture's or one prompt's.
+    /// An entry belongs to one image or one prompt, so larger tensors are damage.
     private static final long MAX_BYTES = 1L << 30;
 
     private EntryFile() {}
 
-    /// What a file says it is, and what it holds.
+    /// Key and tensors of a file.
     record Content(CacheKey key, SortedMap<String, CachedTensor> tensors) {}
 
     /// An entry that cannot be used.
@@ -71,9 +71,9 @@ final class EntryFile {
                 (entry, out) -> out.write(entry.name(), sorted.get(entry.name()).buffer()));
     }
 
-    /// Reads an entry and compares it with its own digest.
+    /// Reads an entry and compares it with its recorded digest.
     ///
-    /// @throws NoSuchFileException when there is none
+    /// @throws NoSuchFileException when there is no entry
     /// @throws Corrupted when the file is not what was written
     /// @throws IOException when it cannot be read
     static Content read(Path file) throws IOException, Corrupted {
@@ -81,28 +81,29 @@ final class EntryFile {
             Map<String, String> metadata = safetensors.metadata();
             for (String name : List.of(KIND, MODEL, INPUT, PREPROCESSING, DIGEST)) {
                 if (!metadata.containsKey(name)) {
-                    throw new Corrupted("it does not say its " + name);
+                    throw new Corrupted("it has no " + name);
                 }
             }
             CacheKey key = key(metadata);
             SortedMap<String, CachedTensor> tensors = new TreeMap<>();
             for (TensorEntry entry : safetensors.entries()) {
-                if ((entry.dtype() != DType.F32 && entry.dtype() != DType.F64) || entry.length() > MAX_BYTES) {
+                if (entry.dtype() != DType.F32 || entry.length() > MAX_BYTES) {
                     throw new Corrupted(entry.name() + " is " + entry.dtype() + " " + entry.shape());
                 }
                 byte[] bytes = new byte[(int) entry.length()];
                 ByteView.of(safetensors, entry).copyTo(0, bytes, 0, bytes.length);
-                tensors.put(entry.name(), new CachedTensor(entry.dtype(), entry.shape(), bytes));
+                tensors.put(entry.name(), new CachedTensor(entry.shape(), bytes));
             }
             String digest = digest(key, tensors);
             if (!digest.equals(metadata.get(DIGEST))) {
-                throw new Corrupted("its content has the digest " + digest.substring(0, 12) + "..., not the one noted");
+                throw new Corrupted(
+                        "its content has the digest " + digest.substring(0, 12) + "..., not the recorded one");
             }
             return new Content(key, tensors);
         } catch (SafetensorsException e) {
             throw new Corrupted(e.getMessage());
         } catch (InternalError e) {
-            // A mapped page is gone: somebody cut the file while it was read.
+            // A mapped page is gone because the file was cut while it was read.
             throw new Corrupted("it became shorter while it was read");
         }
     }
@@ -116,7 +117,7 @@ final class EntryFile {
         }
     }
 
-    /// SHA-256 of the key and of each tensor's name, type, shape and bytes.
+    /// SHA-256 of the key and of each tensor's name, dtype, shape and bytes.
     private static String digest(CacheKey key, SortedMap<String, CachedTensor> tensors) {
         Digest digest = new Digest();
         digest.update(text(key.sha256()));

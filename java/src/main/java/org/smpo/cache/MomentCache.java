@@ -1,13 +1,18 @@
 package org.smpo.cache;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import org.smpo.data.PreparedImage;
 import org.smpo.io.RgbImage;
 
-/// What a VAE's encoder says about pictures: mean and logarithmic variance, so that latents can still be sampled
-/// anew in every step.
+/// Cache of the VAE's posteriors (mean and log variance), from which every step samples new latents.
+///
+/// An entry is found by the image's encoded bytes and its placement, so an image whose posterior is cached
+/// is never decoded. Versions before this one used a digest of the pixels; their entries are no longer found
+/// and can be removed with `smpo cache prune`.
 public final class MomentCache {
     static final String KIND = "vae-moments";
 
@@ -18,19 +23,19 @@ public final class MomentCache {
     private final String vae;
     private final String computation;
 
-    /// @param cache where they are kept
+    /// @param cache store of the entries
     /// @param vae digest of the VAE's weights and config
-    /// @param computation how pixels were scaled and the VAE computed (precision, tiles), in words
+    /// @param computation how pixels were scaled and the VAE was run (precision, tiles), in words
     public MomentCache(Cache cache, String vae, String computation) {
         this.cache = cache;
         this.vae = vae;
         this.computation = computation;
     }
 
-    /// The posterior of one picture.
+    /// The posterior of one image.
     ///
-    /// @param mean unscaled, float32 [channels, height, width]
-    /// @param logvar of the same shape
+    /// @param mean unscaled mean, float32 [channels, height, width]
+    /// @param logvar log variance of the same shape
     public record Moments(CachedTensor mean, CachedTensor logvar) {
         /// Checks the shapes.
         ///
@@ -43,29 +48,33 @@ public final class MomentCache {
         }
     }
 
-    /// The key of one picture.
-    ///
-    /// @param picture as the VAE gets it: resized and cropped
-    CacheKey key(RgbImage picture) {
-        return new CacheKey(
-                KIND, vae, Pictures.digest(picture), picture.width() + "x" + picture.height() + "; " + computation);
+    CacheKey key(PreparedImage image) {
+        return new CacheKey(KIND, vae, image.sha256(), image.placement().key() + "; " + computation);
     }
 
-    /// The posteriors of pictures.
+    /// Whether there is an entry for an image; it may still turn out to be damaged. Safe for use from any
+    /// thread.
+    public boolean contains(PreparedImage image) {
+        return cache.contains(key(image));
+    }
+
+    /// Returns the posteriors of images.
     ///
-    /// @param pictures resized and cropped
-    /// @param encoder of those that are not there, all at once, in their order
-    /// @return one per picture
-    public List<Moments> moments(List<RgbImage> pictures, Function<List<RgbImage>, List<Moments>> encoder)
+    /// @param encoder computes the posteriors that are missing, all at once, in order
+    /// @return one per image
+    /// @throws IOException when the cache cannot be read, or an image without an entry cannot be decoded
+    public List<Moments> moments(List<PreparedImage> images, Function<List<RgbImage>, List<Moments>> encoder)
             throws IOException {
         return cache
-                .getOrCompute(
-                        pictures.stream().map(this::key).toList(),
-                        missing -> encoder
-                                .apply(missing.stream().map(pictures::get).toList())
-                                .stream()
-                                .map(moments -> Map.of(MEAN, moments.mean(), LOGVAR, moments.logvar()))
-                                .toList())
+                .getOrCompute(images.stream().map(this::key).toList(), missing -> {
+                    List<RgbImage> pixels = new ArrayList<>();
+                    for (int image : missing) {
+                        pixels.add(images.get(image).pixels());
+                    }
+                    return encoder.apply(pixels).stream()
+                            .map(moments -> Map.of(MEAN, moments.mean(), LOGVAR, moments.logvar()))
+                            .toList();
+                })
                 .stream()
                 .map(tensors -> new Moments(tensors.get(MEAN), tensors.get(LOGVAR)))
                 .toList();

@@ -8,7 +8,7 @@ import java.util.Optional;
 import java.util.function.Function;
 import org.smpo.io.Digest;
 
-/// What a text encoder says about prompts.
+/// Cache of text encoder outputs by prompt.
 public final class TextCache {
     static final String KIND = "text-embeddings";
 
@@ -19,29 +19,29 @@ public final class TextCache {
     private final String encoder;
     private final String computation;
 
-    /// @param cache where they are kept
-    /// @param encoder digest of the encoder's weights and config, and of its tokenizer
-    /// @param skip layers that are left out at the end
-    /// @param computation how it computed (precision, which outputs, final norm), in words
+    /// @param cache store of the entries
+    /// @param encoder digest of the encoder's weights, its config and its tokenizer
+    /// @param skip number of layers that are left out at the end
+    /// @param computation how the encoder computes (precision, outputs, final norm), in words
     public TextCache(Cache cache, String encoder, int skip, String computation) {
         this.cache = cache;
         this.encoder = encoder;
         this.computation = "skip " + skip + "; " + computation;
     }
 
-    /// What an encoder says about one prompt.
+    /// The outputs of an encoder for one prompt.
     ///
-    /// @param hidden float32 [tokens, width]
-    /// @param pooled float32 [width of the projection], where it was asked for
+    /// @param hidden hidden states, float32 [tokens, width]
+    /// @param pooled pooled embedding, float32 [width of the projection], if there is one
     public record Embedding(CachedTensor hidden, Optional<CachedTensor> pooled) {}
 
     CacheKey key(String prompt) {
         return new CacheKey(KIND, encoder, Digest.sha256(prompt.getBytes(StandardCharsets.UTF_8)), computation);
     }
 
-    /// The embeddings of prompts.
+    /// Returns the embeddings of prompts.
     ///
-    /// @param compute those that are not there, all at once, in their order
+    /// @param compute computes the embeddings that are missing, all at once, in order
     /// @return one per prompt
     public List<Embedding> embeddings(List<String> prompts, Function<List<String>, List<Embedding>> compute)
             throws IOException {

@@ -91,7 +91,11 @@ final class Score implements Callable<Integer> {
                 Reward reward = rewardSource().open(compute.device(), compute.precision(), compute.threads())) {
             // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
-                    source, reward, batch, Map.of("device", compute.device().replaceFirst(":.*", "")));
+                    source,
+                    reward,
+                    batch,
+                    Map.of("device", compute.device().replaceFirst(":.*", "")),
+                    spec.commandLine().getErr()::println);
             ScoreRun.Summary summary;
             try (Bar bar = new Bar(spec.commandLine().getErr())) {
                 summary = run.run(out, resume, bar);

@@ -1,6 +1,6 @@
 package org.smpo.data;
 
-/// Something is wrong with one record; becomes a [BadPair].
+/// A fault in one record, which becomes a [BadPair].
 final class BadPairException extends Exception {
     private static final long serialVersionUID = 1L;
 

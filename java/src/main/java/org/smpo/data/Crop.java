@@ -1,9 +1,9 @@
 package org.smpo.data;
 
-/// Which square of a picture is kept.
+/// Which square of a resized image is kept.
 public enum Crop {
-    /// The middle one, as torchvision's `CenterCrop` rounds it.
+    /// The middle, rounded as torchvision's `CenterCrop` does.
     CENTRE,
-    /// One drawn for each image and epoch.
+    /// A random position for each image and epoch.
     RANDOM
 }

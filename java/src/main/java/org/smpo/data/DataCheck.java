@@ -18,13 +18,14 @@ import org.smpo.io.ImageException;
 import org.smpo.io.Images;
 import org.smpo.objective.HumanChoice;
 
-/// Reads every record of a source and decodes every image, and reports what is wrong before a run finds out.
+/// Reads every record of a source, decodes every image and reports what is wrong, so that a run does not
+/// find out.
 public final class DataCheck {
-    private static final int CHUNK = 64;
+    private static final int CHUNK = 32;
     private static final int TINY_SIDE = 64;
     private static final int EXTREME_ASPECT = 4;
 
-    /// 77 tokens are rarely more than 400 characters.
+    /// Number of characters; 77 tokens are rarely more than 400.
     private static final int LONG_CAPTION = 1000;
 
     private final PairSource source;
@@ -41,23 +42,23 @@ public final class DataCheck {
     /// The first pair of a caption and two images: who won, in the order of the images' digests.
     private record PreferenceSeen(int index, String winner) {}
 
-    /// What is left of an image once it was decoded.
-    private record Checked(String sha256, Images.Header header) {}
+    /// What is kept of an image after it was decoded.
+    private record Checked(String sha256, Images.Header header, Images.Traits traits) {}
 
     /// Checks a source.
     ///
-    /// @param threads how many images are decoded at a time
-    /// @param progress told how many records are done
+    /// @param threads number of images decoded at the same time
+    /// @param progress told the number of records that are done
     /// @throws IOException when the source cannot be read
     public static DataReport run(PairSource source, int threads, IntConsumer progress)
             throws IOException, InterruptedException {
         DataCheck check = new DataCheck(source);
-        Semaphore slots = new Semaphore(threads);
+        Semaphore permits = new Semaphore(threads);
         try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
             try {
                 for (int first = 0; first < source.size(); first += CHUNK) {
                     int end = Math.min(first + CHUNK, source.size());
-                    check.chunk(first, end, executor, slots);
+                    check.chunk(first, end, executor, permits);
                     progress.accept(end);
                 }
             } catch (IOException | InterruptedException | RuntimeException e) {
@@ -68,7 +69,7 @@ public final class DataCheck {
         return check.report;
     }
 
-    private void chunk(int first, int end, ExecutorService executor, Semaphore slots)
+    private void chunk(int first, int end, ExecutorService executor, Semaphore permits)
             throws IOException, InterruptedException {
         List<PairRecord> records =
                 source.read(IntStream.range(first, end).boxed().toList());
@@ -79,13 +80,11 @@ public final class DataCheck {
                 for (int which = 0; which < 2; which++) {
                     EncodedImage image = pair.image(which);
                     both.add(executor.submit(() -> {
-                        slots.acquire();
+                        permits.acquire();
                         try {
-                            Images.Header header = image.header();
-                            image.decode();
-                            return new Checked(image.sha256(), header);
+                            return new Checked(image.sha256(), image.header(), image.traits());
                         } finally {
-                            slots.release();
+                            permits.release();
                         }
                     }));
                 }
@@ -109,7 +108,7 @@ public final class DataCheck {
                 if (!(e.getCause() instanceof ImageException broken)) {
                     throw new IOException(pair.id() + ": " + e.getCause(), e);
                 }
-                add(PairDecoder.problem(broken), pair, broken.getMessage());
+                add(Problem.of(broken), pair, broken.getMessage());
                 return;
             }
         }
@@ -117,6 +116,7 @@ public final class DataCheck {
         caption(pair);
         for (int which = 0; which < 2; which++) {
             image(pair, which, checked.get(which));
+            traits(pair, which, checked.get(which).traits);
         }
         duplicates(pair, checked.get(0).sha256, checked.get(1).sha256);
     }
@@ -164,6 +164,20 @@ public final class DataCheck {
                     pair,
                     where + ": expected a side at most " + EXTREME_ASPECT + " times the other, found " + header.width()
                             + "x" + header.height());
+        }
+    }
+
+    /// Reports what is shown by viewers and ignored by training.
+    private void traits(PreferencePair pair, int which, Images.Traits traits) {
+        String where = pair.image(which).source();
+        if (traits.turned()) {
+            add(Problem.TURNED_IMAGE, pair, where + ": its EXIF orientation is not applied");
+        }
+        if (traits.transparent()) {
+            add(Problem.TRANSPARENT_IMAGE, pair, where + ": its transparency is dropped, so hidden colours appear");
+        }
+        if (traits.wideGrey()) {
+            add(Problem.WIDE_GREY_IMAGE, pair, where + ": its 16-bit grey is clipped at 255, so most of it is white");
         }
     }
 

@@ -6,12 +6,12 @@ import java.util.List;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
-/// Which pairs are trained on at which step: a pure function of the seed and the step, so that a run continues
-/// where it was interrupted without anything stored.
+/// Which pairs are trained on at which step: a pure function of the seed and the step, so that an
+/// interrupted run resumes without stored state.
 ///
-/// Every epoch is a permutation of the training pairs of its own; the epochs follow one another without a gap, and
-/// a window may span two. The window of a step is the same however many ranks share it: rank r of n takes the r-th
-/// of n equal runs of it. Immutable; safe for use from any thread.
+/// Every epoch is its own permutation of the training pairs. Epochs follow one another without a gap, and a
+/// global batch may span two of them. The global batch of a step is the same for any number of ranks: rank r
+/// of n takes the r-th of its n equal parts. Immutable; safe for use from any thread.
 public final class DataCursor {
     private final Philox philox;
     private final int[] training;
@@ -30,54 +30,53 @@ public final class DataCursor {
         }
     }
 
-    /// @param eligible places of the pairs that can be trained on, increasing; copied
-    /// @param heldOut how many of them are kept away from training
-    /// @param seed of the run
-    /// @param rank of this process, in `[0, ranks)`
-    /// @param ranks how many processes share a window
+    /// @param eligible indices of the pairs that can be trained on, increasing; copied
+    /// @param heldOut number of pairs that are never trained on; which ones depends on the seed alone
+    /// @param seed seed of the run
+    /// @param rank number of this process, in `[0, ranks)`
+    /// @param ranks number of processes that share a global batch
     /// @throws IllegalArgumentException when no pair is left to train on, or the rank is not one of the ranks
-    public DataCursor(int[] eligible, HeldOut heldOut, long seed, int rank, int ranks) {
+    public DataCursor(int[] eligible, int heldOut, long seed, int rank, int ranks) {
         if (ranks < 1 || rank < 0 || rank >= ranks) {
             throw new IllegalArgumentException("rank: expected 0 to " + (ranks - 1) + ", got " + rank);
         }
-        int kept = heldOut.of(eligible.length);
-        if (kept >= eligible.length) {
+        if (heldOut < 0 || heldOut >= eligible.length) {
             throw new IllegalArgumentException("data: expected more pairs with a winner than are held out, found "
-                    + eligible.length + " of which " + kept + " are held out");
+                    + eligible.length + " of which " + heldOut + " are held out");
         }
         this.philox = new Philox(seed);
         this.rank = rank;
         this.ranks = ranks;
         int[] order = philox.permutation(Purpose.HELD_OUT, 0, eligible.length);
-        this.heldOut = new int[kept];
-        this.training = new int[eligible.length - kept];
+        this.heldOut = new int[heldOut];
+        this.training = new int[eligible.length - heldOut];
         for (int i = 0; i < order.length; i++) {
-            if (i < kept) {
+            if (i < heldOut) {
                 this.heldOut[i] = eligible[order[i]];
             } else {
-                this.training[i - kept] = eligible[order[i]];
+                this.training[i - heldOut] = eligible[order[i]];
             }
         }
         Arrays.sort(this.heldOut);
         Arrays.sort(this.training);
     }
 
-    /// How many pairs are trained on.
+    /// Number of pairs that are trained on.
     public int trainingPairs() {
         return training.length;
     }
 
-    /// Places of the pairs that are never trained on, increasing; a copy.
+    /// Indices of the pairs that are never trained on, increasing; a copy.
     public int[] heldOutPairs() {
         return heldOut.clone();
     }
 
     /// This rank's pairs of an optimizer step, in order.
     ///
-    /// @param step from 0
-    /// @param pairsPerStep of all ranks together, a multiple of their number
-    /// @throws IllegalArgumentException when it is not, or the step is negative or too far away
-    public List<Draw> window(long step, int pairsPerStep) {
+    /// @param step number of the step, from 0
+    /// @param pairsPerStep size of the global batch, a multiple of the number of ranks
+    /// @throws IllegalArgumentException when it is not, or the step is negative or too large
+    public List<PairUse> batch(long step, int pairsPerStep) {
         if (pairsPerStep < 1 || pairsPerStep % ranks != 0) {
             throw new IllegalArgumentException(
                     "pairs per step: expected a positive multiple of " + ranks + " ranks, got " + pairsPerStep);
@@ -87,13 +86,13 @@ public final class DataCursor {
         }
         int share = pairsPerStep / ranks;
         long first = step * pairsPerStep + (long) rank * share;
-        List<Draw> draws = new ArrayList<>(share);
+        List<PairUse> uses = new ArrayList<>(share);
         for (long position = first; position < first + share; position++) {
             long epoch = position / training.length;
             int[] places = order(epoch);
-            draws.add(new Draw(training[places[(int) (position % training.length)]], epoch));
+            uses.add(new PairUse(training[places[(int) (position % training.length)]], epoch));
         }
-        return draws;
+        return uses;
     }
 
     private int[] order(long epoch) {

@@ -10,7 +10,7 @@ import java.util.TreeMap;
 import org.smpo.data.Problem.Severity;
 import org.smpo.io.Images;
 
-/// What a check of a data set found: counts, and the first examples of each problem.
+/// Results of a check of a data set: counts and the first examples of each problem.
 public final class DataReport {
     private static final int EXAMPLES = 5;
 
@@ -27,9 +27,9 @@ public final class DataReport {
 
     /// One record with a problem.
     ///
-    /// @param index its place
-    /// @param id its name
-    /// @param message where, what was expected and what was found
+    /// @param index index of the record
+    /// @param id name of the record
+    /// @param message where it is, what was expected and what was found
     public record Example(int index, String id, String message) {}
 
     DataReport(String source, String fingerprint, int records) {
@@ -57,17 +57,17 @@ public final class DataReport {
         largestSide = Math.max(largestSide, Math.max(header.width(), header.height()));
     }
 
-    /// How many records there are.
+    /// Number of records.
     public int records() {
         return records;
     }
 
-    /// How many of them would be skipped.
+    /// Number of records that would be skipped.
     public int bad() {
         return bad;
     }
 
-    /// How many records have this problem.
+    /// Number of records with this problem.
     public int count(Problem problem) {
         return counts.getOrDefault(problem, 0);
     }
@@ -77,12 +77,12 @@ public final class DataReport {
         return List.copyOf(examples.getOrDefault(problem, List.of()));
     }
 
-    /// Bad records among all, or 1 when there are none at all.
+    /// Fraction of bad records, or 1 when there are no records.
     public double badFraction() {
         return records == 0 ? 1 : (double) bad / records;
     }
 
-    /// Whether a run with this limit would go on.
+    /// Whether a run with this limit would start.
     public boolean acceptable(double maxBadFraction) {
         return records > 0 && badFraction() <= maxBadFraction;
     }
@@ -139,6 +139,7 @@ public final class DataReport {
                     continue;
                 }
                 lines.add(String.format(
+                        Locale.ROOT,
                         "%-12s %7d x %s",
                         switch (severity) {
                             case BAD -> "bad";
@@ -154,6 +155,7 @@ public final class DataReport {
                 records == 0
                         ? "no pairs"
                         : String.format(
+                                Locale.ROOT,
                                 "%d of %d records are bad (%.3g %%, at most %.3g %% are accepted): %s",
                                 bad,
                                 records,

@@ -1,14 +1,15 @@
 package org.smpo.data;
 
-/// How pictures become training pixels, in the order of torchvision's transforms: the shorter side is resized
+/// How images become training pixels, in the order of torchvision's transforms: the shorter side is resized
 /// (bilinear), a square is cropped, the square is mirrored.
 ///
-/// @param resolution the square's side in pixels
-/// @param crop which square
-/// @param flip whether a picture is mirrored with probability ½
-/// @param shared whether both images of a pair are cropped and mirrored alike; published methods draw for each alone
+/// @param resolution side of the square in pixels
+/// @param crop which square is cropped
+/// @param flip whether an image is mirrored with probability ½
+/// @param shared whether both images of a pair get the same crop and flip; published methods choose for each
+///     alone
 /// @param captionDropout probability that a pair's caption is replaced by the empty one, in `[0, 1]`
-/// @param threads how many images are decoded at a time; the result does not depend on it
+/// @param threads number of images decoded at the same time; the result does not depend on it
 public record DecodeOptions(
         int resolution, Crop crop, boolean flip, boolean shared, double captionDropout, int threads) {
     private static final int MAX_RESOLUTION = 8192;
@@ -26,13 +27,5 @@ public record DecodeOptions(
         if (threads < 1) {
             throw new IllegalArgumentException("decode: threads: expected 1 or more, got " + threads);
         }
-    }
-
-    /// The published data path: centre crop, random flip, each image alone, 20 % of captions dropped.
-    ///
-    /// @param resolution the square's side in pixels
-    public static DecodeOptions published(int resolution) {
-        return new DecodeOptions(
-                resolution, Crop.CENTRE, true, false, 0.2, Runtime.getRuntime().availableProcessors());
     }
 }

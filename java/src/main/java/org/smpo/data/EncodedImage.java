@@ -6,7 +6,7 @@ import org.smpo.io.ImageException;
 import org.smpo.io.Images;
 import org.smpo.io.RgbImage;
 
-/// An image as it is stored: the bytes of a PNG, JPEG or WebP file. Nothing is checked before it is decoded.
+/// An image as it is stored: the bytes of a PNG, JPEG or WebP file, which are checked when they are decoded.
 public final class EncodedImage {
     private final String source;
     private final byte[] bytes;
@@ -16,48 +16,55 @@ public final class EncodedImage {
         this.bytes = bytes;
     }
 
-    /// An image that keeps the array, which nobody may write to afterwards.
+    /// Wraps an array, which nobody may write to afterwards.
     ///
-    /// @param source named in messages
+    /// @param source place of the image, for messages
     public static EncodedImage of(String source, byte[] bytes) {
         return new EncodedImage(source, bytes);
     }
 
-    /// Where it comes from.
+    /// Place of the image, for messages.
     public String source() {
         return source;
     }
 
-    /// How many bytes it has.
+    /// Number of bytes.
     public int size() {
         return bytes.length;
     }
 
-    /// A copy of its bytes.
+    /// A copy of the bytes.
     public byte[] bytes() {
         return bytes.clone();
     }
 
-    /// SHA-256 of its bytes, in hexadecimal.
+    /// SHA-256 of the bytes in hexadecimal.
     public String sha256() {
         return Digest.sha256(bytes);
     }
 
-    /// Its format and size.
+    /// Format and size of the image.
     ///
-    /// @throws ImageException when it is no picture, is truncated or contradicts itself
+    /// @throws ImageException when it is not an image, is truncated or contradicts itself
     public Images.Header header() throws ImageException {
         return Images.header(source, bytes);
     }
 
-    /// Its pixels, as Pillow decodes them.
+    /// What a viewer shows and Pillow's plain decoding ignores; decodes the image.
     ///
-    /// @throws ImageException when it is no picture, is truncated, contradicts itself or is too large
+    /// @throws ImageException when it is not an image, is truncated, contradicts itself or is too large
+    public Images.Traits traits() throws ImageException {
+        return Images.traits(source, bytes);
+    }
+
+    /// The pixels, as Pillow decodes them.
+    ///
+    /// @throws ImageException when it is not an image, is truncated, contradicts itself or is too large
     public RgbImage decode() throws ImageException {
         return Images.decode(source, bytes);
     }
 
-    /// Whether the bytes are the same; where they come from does not matter.
+    /// Whether the bytes are equal; the source does not matter.
     @Override
     public boolean equals(Object other) {
         return other instanceof EncodedImage image && Arrays.equals(image.bytes, bytes);

@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.smpo.io.Digest;
 
-/// Builds [PairSource#fingerprint]: names with `/`, so that it is the same on every system.
+/// Builds [PairSource#fingerprint]. Names have `/`, so that it is the same on every system.
 final class Fingerprint {
     private static final int EDGE = 1 << 16;
 
@@ -34,7 +34,8 @@ final class Fingerprint {
         return this;
     }
 
-    /// Adds a file's name, size and both ends of its content: where Parquet, Arrow and tar say what they hold.
+    /// Adds a file's name, its size and both ends of its content, which is where Parquet, Arrow and tar have
+    /// their metadata.
     Fingerprint addEdges(Path file) throws IOException {
         long size = Files.size(file);
         add(name(file), size);
@@ -48,6 +49,23 @@ final class Fingerprint {
         return this;
     }
 
+    /// Adds the labels and scores of all records.
+    Fingerprint addLabels(PairLabels labels) {
+        for (int i = 0; i < labels.size(); i++) {
+            addLabel(labels, i);
+        }
+        return this;
+    }
+
+    /// Adds the label and the scores of one record. The text stays as it is, since runs have recorded its
+    /// digest.
+    Fingerprint addLabel(PairLabels labels, int index) {
+        String scores = labels.scores(index)
+                .map(both -> "Optional[PairScores[score0=" + both.score0() + ", score1=" + both.score1() + "]]")
+                .orElse("Optional.empty");
+        return add(labels.people(index).name() + " " + scores, 0);
+    }
+
     String hex() {
         return digest.hex();
     }
@@ -58,7 +76,7 @@ final class Fingerprint {
 
     /// Reads a part of a file.
     ///
-    /// @throws IOException when it ends before
+    /// @throws IOException when the file ends before
     static byte[] bytes(FileChannel channel, long from, int length) throws IOException {
         ByteBuffer buffer = ByteBuffer.allocate(length);
         while (buffer.hasRemaining()) {

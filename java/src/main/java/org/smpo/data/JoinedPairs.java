@@ -4,25 +4,29 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 
-/// Several sources as one: the records of the first, then those of the next. Closing it closes them.
+/// Several sources as one: the records of the first, then those of the next. Closing it closes all of them.
 public final class JoinedPairs implements PairSource {
     private final List<PairSource> parts;
-    private final int[] starts;
+    private final FileRows rows;
     private final PairLabels labels;
 
-    /// @param parts one or more
+    /// @param parts one or more sources, in order
     public JoinedPairs(List<PairSource> parts) {
         this.parts = List.copyOf(parts);
-        this.starts = new int[parts.size() + 1];
+        this.rows = new FileRows(parts.stream().map(PairSource::size).toList());
         PairLabels.Builder all = new PairLabels.Builder();
-        for (int part = 0; part < parts.size(); part++) {
-            starts[part + 1] = Math.addExact(starts[part], parts.get(part).size());
-            PairLabels own = parts.get(part).labels();
+        for (PairSource part : parts) {
+            PairLabels own = part.labels();
             for (int i = 0; i < own.size(); i++) {
                 all.add(own.people(i), own.scores(i));
             }
@@ -32,7 +36,7 @@ public final class JoinedPairs implements PairSource {
 
     @Override
     public int size() {
-        return starts[starts.length - 1];
+        return rows.size();
     }
 
     @Override
@@ -42,28 +46,23 @@ public final class JoinedPairs implements PairSource {
 
     @Override
     public List<PairRecord> read(List<Integer> indices) throws IOException {
-        PairRecord[] records = new PairRecord[indices.size()];
-        for (int part = 0; part < parts.size(); part++) {
-            List<Integer> places = new ArrayList<>();
-            List<Integer> own = new ArrayList<>();
-            for (int i = 0; i < records.length; i++) {
-                int index = indices.get(i);
-                if (index >= starts[part] && index < starts[part + 1]) {
-                    places.add(i);
-                    own.add(index - starts[part]);
-                }
-            }
-            List<PairRecord> found = own.isEmpty() ? List.of() : parts.get(part).read(own);
-            for (int i = 0; i < found.size(); i++) {
-                records[places.get(i)] = moved(found.get(i), starts[part]);
-            }
+        Map<Integer, List<Integer>> byPart = new TreeMap<>();
+        for (int index : indices) {
+            Objects.checkIndex(index, size());
+            byPart.computeIfAbsent(rows.part(index), none -> new ArrayList<>()).add(rows.row(index));
         }
-        for (int i = 0; i < records.length; i++) {
-            if (records[i] == null) {
-                throw new IndexOutOfBoundsException("pair " + indices.get(i) + " of " + size());
-            }
+        Map<Integer, Iterator<PairRecord>> read = new HashMap<>();
+        for (Map.Entry<Integer, List<Integer>> entry : byPart.entrySet()) {
+            read.put(
+                    entry.getKey(),
+                    parts.get(entry.getKey()).read(entry.getValue()).iterator());
         }
-        return Arrays.asList(records);
+        List<PairRecord> records = new ArrayList<>(indices.size());
+        for (int index : indices) {
+            int part = rows.part(index);
+            records.add(moved(read.get(part).next(), rows.start(part)));
+        }
+        return records;
     }
 
     private static PairRecord moved(PairRecord record, int by) {
@@ -97,16 +96,8 @@ public final class JoinedPairs implements PairSource {
 
     @Override
     public void close() throws IOException {
-        IOException failure = null;
-        for (PairSource part : parts) {
-            try {
-                part.close();
-            } catch (IOException e) {
-                failure = e;
-            }
-        }
-        if (failure != null) {
-            throw failure;
+        try (Closer closer = new Closer()) {
+            parts.forEach(closer::add);
         }
     }
 }

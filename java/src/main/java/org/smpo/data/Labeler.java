@@ -5,9 +5,10 @@ import org.smpo.objective.HumanChoice;
 import org.smpo.objective.PairLabel;
 import org.smpo.objective.SmoothedLabel;
 
-/// Says which image of a pair is the winner and how surely, from what people said and from scores.
+/// Decides which image of a pair is the winner and with what probability, from the choice of people and from
+/// scores.
 ///
-/// A tie has no winner; nor has a pair of which the deciding word is missing.
+/// A tie has no winner, nor has a pair without the choice or scores that decide.
 public final class Labeler {
     private final SmoothedLabel smoothing;
 
@@ -15,12 +16,13 @@ public final class Labeler {
         this.smoothing = smoothing;
     }
 
-    /// People decide, and are sure: p = 1.
+    /// A labeler by the choice of people, with probability 1.
     public static Labeler ofPeople() {
         return new Labeler(null);
     }
 
-    /// Scores give p; the rule says whether they or people decide.
+    /// A labeler whose probabilities come from scores; the rule tells whether scores or people decide the
+    /// winner.
     public static Labeler smoothed(SmoothedLabel rule) {
         return new Labeler(rule);
     }

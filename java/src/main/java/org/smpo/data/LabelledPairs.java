@@ -1,21 +1,26 @@
 package org.smpo.data;
 
 import java.util.Optional;
+import java.util.function.IntFunction;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import org.smpo.objective.HumanChoice;
 import org.smpo.objective.PairLabel;
 
-/// The pairs of a source with their labels: which can be trained on, and why the others cannot. Immutable.
+/// The pairs of a source with their labels: which of them can be trained on, and why the others cannot.
+/// Immutable.
 public final class LabelledPairs {
     private final PairLabels labels;
-    private final ScoreTable scores;
+    private final IntFunction<Optional<PairScores>> scores;
     private final Labeler labeler;
     private final int[] eligible;
     private final int ties;
     private final int flipped;
 
-    public LabelledPairs(PairLabels labels, ScoreTable scores, Labeler labeler) {
+    /// @param labels labels of all records of the source
+    /// @param scores scores of the pair at an index, if there are any
+    /// @param labeler decides the winner of each pair
+    public LabelledPairs(PairLabels labels, IntFunction<Optional<PairScores>> scores, Labeler labeler) {
         this.labels = labels;
         this.scores = scores;
         this.labeler = labeler;
@@ -30,37 +35,37 @@ public final class LabelledPairs {
                 .count();
     }
 
-    /// A pair's label, or empty when it cannot be trained on.
+    /// The label of a pair, or empty when the pair cannot be trained on.
     public Optional<PairLabel> label(int pair) {
-        return labeler.label(labels.people(pair), scores.scores(pair));
+        return labeler.label(labels.people(pair), scores.apply(pair));
     }
 
-    /// Places of the pairs that can be trained on, increasing; a copy.
+    /// Indices of the pairs that can be trained on, increasing; a copy.
     public int[] eligible() {
         return eligible.clone();
     }
 
-    /// How many pairs people called a tie.
+    /// Number of pairs that people called a tie.
     public int ties() {
         return ties;
     }
 
-    /// How many pairs have no winner because neither people nor scores name one.
+    /// Number of pairs without a winner because neither people nor scores name one.
     public int unlabelled() {
         return labels.size() - eligible.length - ties;
     }
 
-    /// How many pairs have another winner than people chose.
+    /// Number of pairs with another winner than the one that people chose.
     public int flipped() {
         return flipped;
     }
 
-    /// Both scores of every pair that has any, for a label with the data's own range.
+    /// Both scores of every pair that has them, for a label with the data's own score range.
     ///
     /// @see org.smpo.objective.SmoothedLabel#ofRange
-    public static double[] allScores(PairLabels labels, ScoreTable scores) {
+    public static double[] allScores(PairLabels labels, IntFunction<Optional<PairScores>> scores) {
         return IntStream.range(0, labels.size())
-                .mapToObj(scores::scores)
+                .mapToObj(scores)
                 .flatMap(Optional::stream)
                 .flatMapToDouble(both -> DoubleStream.of(both.score0(), both.score1()))
                 .toArray();

@@ -1,5 +1,9 @@
 package org.smpo.data;
 
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
@@ -8,21 +12,25 @@ import java.util.Optional;
 import java.util.Set;
 import org.smpo.objective.HumanChoice;
 
-/// The fields of one record by name, and what they mean; the same for every kind of source.
+/// The fields of one record by name and their meaning, which is the same for every format.
 ///
 /// | field | value |
 /// |---|---|
-/// | `caption` | text, may be empty |
-/// | `label` | which image is better: 0 or 1; 0.5 or `"tie"` when neither is; null or absent when nobody was asked |
-/// | `label_0`, `label_1` | Pick-a-Pic's: 1 for the better image, 0 for the other, 0.5 both for a tie |
-/// | `has_label` | Pick-a-Pic's: when false, nobody was asked |
-/// | `best_image_uid`, `image_0_uid`, `image_1_uid` | Pick-a-Pic's: which one is better, where there is no `label_0` |
-/// | `score_0`, `score_1` | a reward model's scores: both or none |
-/// | `id`, `ranking_id` | the pair's name; the first that is there |
+/// | `caption`, `prompt`, `text` | the prompt, may be empty; the first of them that exists |
+/// | `label` | the better image: 0 or 1; 0.5 or `"tie"` when neither is; null or absent for no answer |
+/// | `label_0`, `label_1` | Pick-a-Pic: 1 for the better image, 0 for the other, 0.5 both for a tie |
+/// | `has_label` | Pick-a-Pic: when false, there is no answer |
+/// | `best_image_uid`, `image_0_uid`, `image_1_uid` | Pick-a-Pic: which one is better, where there is no `label_0` |
+/// | `score_0`, `score_1` | scores of a reward model: both or none |
+/// | `id`, `ranking_id` | name of the pair; the first of them that exists |
+/// | `jpg_0`, `image_0`, `chosen` | image 0; `chosen` means that it is the better one |
+/// | `jpg_1`, `image_1`, `rejected` | image 1 |
 ///
-/// Other fields are left alone.
+/// Names of images may end with `_file_name`, as in Hugging Face's `metadata.jsonl`. Text may also be UTF-8
+/// bytes. Other
+/// fields are ignored.
 final class PairFields {
-    /// Those that say who won and by how much.
+    /// Fields that tell who won and by how much.
     static final Set<String> LABELS = ordered(
             "label",
             "label_0",
@@ -35,27 +43,65 @@ final class PairFields {
             "score_0",
             "score_1");
 
-    /// Those that name it and its caption.
-    static final Set<String> NAMES = ordered("id", "ranking_id", "caption");
+    /// Fields that name a pair.
+    static final Set<String> NAMES = ordered("id", "ranking_id");
+
+    /// Fields that hold the prompt, the most specific first.
+    static final Set<String> CAPTIONS = ordered("caption", "prompt", "text");
+
+    private static final List<List<String>> IMAGES =
+            List.of(List.of("jpg_0", "image_0", "chosen"), List.of("jpg_1", "image_1", "rejected"));
 
     private final String where;
     private final Map<String, Object> values;
+    private final boolean chosenFirst;
 
-    /// @param where named in messages
-    /// @param values text, Long, Double, Boolean or null
+    /// @param where place of the record, for messages
+    /// @param values text, UTF-8 bytes, Long, Double, Boolean or null by field
     PairFields(String where, Map<String, Object> values) {
+        this(where, values, isChosen(imageField(0, values.keySet())));
+    }
+
+    /// @param chosenFirst whether image 0 is the chosen one by the name of its field
+    PairFields(String where, Map<String, Object> values, boolean chosenFirst) {
         this.where = where;
         this.values = values;
+        this.chosenFirst = chosenFirst;
     }
 
     private static Set<String> ordered(String... names) {
         return new LinkedHashSet<>(List.of(names));
     }
 
+    /// The field of image 0 or 1 among these names, or null.
+    static String imageField(int which, Collection<String> names) {
+        for (String suffix : List.of("", "_file_name")) {
+            for (String name : IMAGES.get(which)) {
+                if (names.contains(name + suffix)) {
+                    return name + suffix;
+                }
+            }
+        }
+        return null;
+    }
+
+    static boolean isChosen(String imageField) {
+        return imageField != null && imageField.startsWith("chosen");
+    }
+
+    /// The field of image 0 or 1.
+    String imageField(int which) throws BadPairException {
+        String field = imageField(which, values.keySet());
+        if (field == null) {
+            throw bad(Problem.MISSING_FIELD, "image_" + which, "text", null);
+        }
+        return field;
+    }
+
     /// The pair's name, or the other one when it has none.
-    String id(String otherwise) {
-        for (String name : new String[] {"id", "ranking_id"}) {
-            Object value = values.get(name);
+    String id(String otherwise) throws BadPairException {
+        for (String name : NAMES) {
+            Object value = value(name);
             if (value instanceof String || value instanceof Long) {
                 return value.toString();
             }
@@ -64,12 +110,34 @@ final class PairFields {
     }
 
     String caption() throws BadPairException {
+        for (String name : CAPTIONS) {
+            if (values.get(name) != null) {
+                return text(name);
+            }
+        }
         return text("caption");
     }
 
-    /// Text that has to be there.
-    String text(String name) throws BadPairException {
+    /// The value of a field, with bytes decoded to text.
+    private Object value(String name) throws BadPairException {
         Object value = values.get(name);
+        if (!(value instanceof byte[] bytes)) {
+            return value;
+        }
+        try {
+            return StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
+        } catch (CharacterCodingException e) {
+            throw new BadPairException(
+                    Problem.BAD_TEXT, where + ": " + name + ": expected UTF-8, found bytes that are not");
+        }
+    }
+
+    /// Text that a record must have.
+    String text(String name) throws BadPairException {
+        Object value = value(name);
         if (value == null) {
             throw bad(Problem.MISSING_FIELD, name, "text", null);
         }
@@ -103,14 +171,20 @@ final class PairFields {
                     Problem.BAD_LABEL,
                     where + ": label: expected the choice of label_0 and label_1 (" + byPair + "), found " + byLabel);
         }
-        if (byLabel != HumanChoice.UNKNOWN) {
-            return byLabel;
+        HumanChoice said = byLabel != HumanChoice.UNKNOWN ? byLabel : byPair != HumanChoice.UNKNOWN ? byPair : byBest();
+        if (!chosenFirst) {
+            return said;
         }
-        return byPair != HumanChoice.UNKNOWN ? byPair : byBest();
+        if (said != HumanChoice.UNKNOWN && said != HumanChoice.IMAGE_0) {
+            throw new BadPairException(
+                    Problem.BAD_LABEL,
+                    where + ": chosen: expected the better image, found another one by the label (" + said + ")");
+        }
+        return HumanChoice.IMAGE_0;
     }
 
     private HumanChoice byLabel() throws BadPairException {
-        Object value = values.get("label");
+        Object value = value("label");
         String text = switch (value) {
             case null -> "";
             case Long number -> number.toString();
@@ -146,14 +220,14 @@ final class PairFields {
     }
 
     private HumanChoice byBest() throws BadPairException {
-        Object best = values.get("best_image_uid");
+        Object best = value("best_image_uid");
         if (!(best instanceof String uid) || uid.isEmpty()) {
             return Boolean.FALSE.equals(values.get("are_different")) ? HumanChoice.TIE : HumanChoice.UNKNOWN;
         }
-        if (uid.equals(values.get("image_0_uid"))) {
+        if (uid.equals(value("image_0_uid"))) {
             return HumanChoice.IMAGE_0;
         }
-        if (uid.equals(values.get("image_1_uid"))) {
+        if (uid.equals(value("image_1_uid"))) {
             return HumanChoice.IMAGE_1;
         }
         if (uid.equalsIgnoreCase("tie")) {
@@ -190,7 +264,9 @@ final class PairFields {
         String shown = switch (found) {
             case null -> "nothing";
             case String text -> "\"" + (text.length() > 60 ? text.substring(0, 60) + "..." : text) + "\"";
-            default -> found.toString();
+            case Number number -> number.toString();
+            case Boolean truth -> truth.toString();
+            default -> "a value of another kind";
         };
         return new BadPairException(problem, where + ": " + name + ": expected " + expected + ", found " + shown);
     }

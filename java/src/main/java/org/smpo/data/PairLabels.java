@@ -4,9 +4,9 @@ import java.util.Arrays;
 import java.util.Optional;
 import org.smpo.objective.HumanChoice;
 
-/// The labels and scores of all of a source's pairs, in memory: about 20 bytes for each. Immutable.
+/// The labels and scores of all pairs of a source, in memory: about 20 bytes per pair. Immutable.
 ///
-/// A record whose label or scores are wrong stands here as unlabelled; reading it says what is wrong.
+/// A record whose label or scores are wrong counts as unlabelled here; reading it tells what is wrong.
 public final class PairLabels {
     private final HumanChoice[] people;
     private final double[] score0;
@@ -22,19 +22,19 @@ public final class PairLabels {
         return people.length;
     }
 
-    /// What people said of a pair.
+    /// The choice of people for a pair.
     public HumanChoice people(int index) {
         return people[index];
     }
 
-    /// The data's own scores of a pair.
+    /// The scores of a pair in the data itself, if there are any.
     public Optional<PairScores> scores(int index) {
         return Double.isNaN(score0[index])
                 ? Optional.empty()
                 : Optional.of(new PairScores(score0[index], score1[index]));
     }
 
-    /// Collects them in order.
+    /// Collects labels and scores in order.
     static final class Builder {
         private HumanChoice[] people = new HumanChoice[1024];
         private double[] score0 = new double[1024];
@@ -54,7 +54,7 @@ public final class PairLabels {
             size++;
         }
 
-        /// What the fields say, or nothing where they are wrong.
+        /// Adds the label and scores of a record, or none where they are wrong.
         void add(PairFields fields) {
             HumanChoice choice = HumanChoice.UNKNOWN;
             Optional<PairScores> scores = Optional.empty();
@@ -67,7 +67,7 @@ public final class PairLabels {
             add(choice, scores);
         }
 
-        /// A record that could not be read at all.
+        /// Adds a record that could not be read at all.
         void addUnknown() {
             add(HumanChoice.UNKNOWN, Optional.empty());
         }

@@ -1,10 +1,10 @@
 package org.smpo.data;
 
-/// What stands at one place of a source: a pair, or what is wrong with it.
+/// A record of a source: a pair, or what is wrong with it.
 public sealed interface PairRecord permits PreferencePair, BadPair {
-    /// Its place in the source, from 0.
+    /// Index of the record in its source, from 0.
     int index();
 
-    /// Its name in logs: the data's own, or else made of its place.
+    /// Name of the record in logs: the data's own, or one made from its place.
     String id();
 }

@@ -1,9 +1,9 @@
 package org.smpo.data;
 
-/// A reward model's scores of a pair's images.
+/// Scores that a reward model gives to the images of a pair.
 ///
-/// @param score0 of image 0, finite
-/// @param score1 of image 1, finite
+/// @param score0 score of image 0, finite
+/// @param score1 score of image 1, finite
 public record PairScores(double score0, double score1) {
     /// @throws IllegalArgumentException when one is not finite
     public PairScores {

@@ -3,15 +3,15 @@ package org.smpo.data;
 import java.util.Optional;
 import org.smpo.objective.HumanChoice;
 
-/// Two images made from one caption, and which is better.
+/// Two images made from one caption, and which of them is better.
 ///
-/// @param index its place in the source
-/// @param id its name: the data's own `id` or `ranking_id`, or made of its place
+/// @param index index of the pair in its source
+/// @param id name of the pair: the data's own `id` or `ranking_id`, or one made from its place
 /// @param caption the prompt; may be empty
-/// @param image0 encoded, not yet checked
-/// @param image1 encoded, not yet checked
-/// @param people what people said
-/// @param scores of a reward model, where the data has them
+/// @param image0 image 0, encoded and not yet checked
+/// @param image1 image 1, likewise
+/// @param people which image people preferred
+/// @param scores scores of a reward model, if the data has them
 public record PreferencePair(
         int index,
         String id,

@@ -1,20 +1,15 @@
 package org.smpo.demo;
 
 import java.io.IOException;
-import java.nio.channels.Channels;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.sql.Connection;
-import java.sql.DriverManager;
-import java.sql.SQLException;
-import java.sql.Statement;
+import java.util.Collections;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Properties;
 import java.util.function.IntConsumer;
-import org.duckdb.DuckDBAppender;
-import org.duckdb.DuckDBConnection;
-import org.smpo.io.AtomicFiles;
+import java.util.stream.Collectors;
+import org.smpo.io.ParquetWriter;
+import org.smpo.io.ParquetWriter.Column;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 import org.smpo.random.Philox;
@@ -44,6 +39,15 @@ public final class PreferencePairs {
 
     private static final int WRONG_PICTURE = 2;
 
+    private static final List<Column> COLUMNS = List.of(
+            Column.text("id"),
+            Column.text("caption"),
+            Column.bytes("jpg_0"),
+            Column.bytes("jpg_1"),
+            Column.number("label_0"),
+            Column.number("label_1"),
+            Column.text("wrong"));
+
     private PreferencePairs() {}
 
     /// One pair.
@@ -71,53 +75,28 @@ public final class PreferencePairs {
             throw new IllegalArgumentException("pairs: expected 1 or more, got " + count);
         }
         Philox philox = new Philox(seed);
-        Path made = Files.createTempFile("smpo-pairs", ".parquet");
-        try (Connection connection = connect();
-                Statement statement = connection.createStatement()) {
-            statement.execute("CREATE TABLE pairs(id VARCHAR, caption VARCHAR, jpg_0 BLOB, jpg_1 BLOB,"
-                    + " label_0 DOUBLE, label_1 DOUBLE, wrong VARCHAR)");
-            try (DuckDBAppender appender = connection
-                    .unwrap(DuckDBConnection.class)
-                    .createAppender(DuckDBConnection.DEFAULT_SCHEMA, "pairs")) {
-                for (int item = 0; item < count; item++) {
-                    append(appender, draw(philox, item), item);
-                    progress.accept(item + 1);
-                }
+        ParquetWriter.write(target, COLUMNS, Collections.emptySortedMap(), writer -> {
+            for (int item = 0; item < count; item++) {
+                writer.add(row(draw(philox, item), item));
+                progress.accept(item + 1);
             }
-            // Windows of scattered rows are read by row group: small ones.
-            statement.execute("COPY pairs TO '" + made.toString().replace("'", "''")
-                    + "' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 2048)");
-            AtomicFiles.write(target, out -> Files.copy(made, Channels.newOutputStream(out)));
-        } catch (SQLException e) {
-            throw new IOException(target + ": not written: " + e.getMessage(), e);
-        } finally {
-            Files.deleteIfExists(made);
-        }
+        });
     }
 
-    private static void append(DuckDBAppender appender, Pair pair, int item) throws SQLException {
+    private static Object[] row(Pair pair, int item) throws IOException {
         byte[] right = new Png(pair.right, Map.of()).bytes();
         byte[] other = new Png(pair.other, Map.of()).bytes();
-        appender.beginRow();
-        appender.append("drawn-" + item);
-        appender.append(pair.scene.caption());
-        appender.append(pair.first ? right : other);
-        appender.append(pair.first ? other : right);
-        appender.append(pair.first ? 1.0 : 0.0);
-        appender.append(pair.first ? 0.0 : 1.0);
-        appender.append(String.join(
-                ",",
-                pair.wrong.attributes().stream()
-                        .map(attribute -> attribute.name().toLowerCase(Locale.ROOT))
-                        .toList()));
-        appender.endRow();
-    }
-
-    private static Connection connect() throws SQLException {
-        Properties properties = new Properties();
-        // One thread keeps the order of rows; nothing is fetched.
-        properties.putAll(
-                Map.of("threads", "1", "autoinstall_known_extensions", "false", "autoload_known_extensions", "false"));
-        return DriverManager.getConnection("jdbc:duckdb:", properties);
+        String wrong = pair.wrong.attributes().stream()
+                .map(attribute -> attribute.name().toLowerCase(Locale.ROOT))
+                .collect(Collectors.joining(","));
+        return new Object[] {
+            "drawn-" + item,
+            pair.scene.caption(),
+            pair.first ? right : other,
+            pair.first ? other : right,
+            pair.first ? 1.0 : 0.0,
+            pair.first ? 0.0 : 1.0,
+            wrong
+        };
     }
 }

@@ -64,7 +64,7 @@ public final class Evaluation {
                     sized.drawing().config().height());
         }
         sized.drawing().request(List.of(sized.images().getFirst().prompt()));
-        try (EvaluationFolder opened = EvaluationFolder.open(folder)) {
+        try (EvaluationFolder opened = EvaluationFolder.open(folder, display.out()::println)) {
             List<String> models = new ArrayList<>();
             for (EvaluatedModel model : sized.models()) {
                 models.add(model.digest());

@@ -1,20 +1,17 @@
 package org.smpo.evaluate;
 
 import java.io.IOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import org.smpo.io.AtomicFiles;
+import org.smpo.io.FolderLock;
 import org.smpo.io.Json;
 
 /// The folder of an evaluation, held by one process at a time.
@@ -32,41 +29,29 @@ final class EvaluationFolder implements AutoCloseable {
     private static final String MADE_BY = "made_by";
 
     private final Path root;
-    private final FileChannel channel;
-    private final FileLock lock;
+    private final FolderLock lock;
 
-    private EvaluationFolder(Path root, FileChannel channel, FileLock lock) {
+    private EvaluationFolder(Path root, FolderLock lock) {
         this.root = root;
-        this.channel = channel;
         this.lock = lock;
     }
 
-    /// Opens a folder, making it where it is not there, and locks it.
+    /// Opens a folder, creating it if necessary, and locks it.
     ///
+    /// @param warnings told when the file system has no locks
     /// @throws IOException when it cannot be made, holds something else, or another process has it
-    static EvaluationFolder open(Path root) throws IOException {
-        try {
-            Files.createDirectories(root);
-        } catch (FileAlreadyExistsException e) {
-            throw new IOException(root + ": expected a folder for the evaluation, found a file; choose another", e);
+    static EvaluationFolder open(Path root, Consumer<String> warnings) throws IOException {
+        if (Files.isDirectory(root)) {
+            requireOurs(root);
         }
-        requireOurs(root);
-        FileChannel channel =
-                FileChannel.open(root.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FolderLock lock = FolderLock.acquire(root, "an evaluation", warnings);
         try {
-            FileLock lock = channel.tryLock();
-            if (lock != null) {
-                recover(root);
-                return new EvaluationFolder(root, channel, lock);
-            }
-        } catch (OverlappingFileLockException e) {
-            // This process has it: the same answer as for another one.
+            recover(root);
+            return new EvaluationFolder(root, lock);
         } catch (IOException e) {
-            channel.close();
+            lock.close();
             throw e;
         }
-        channel.close();
-        throw new IOException(root + ": another process evaluates into this folder; wait for it or choose another");
     }
 
     /// Puts in order what a process left that died here.
@@ -205,8 +190,6 @@ final class EvaluationFolder implements AutoCloseable {
 
     @Override
     public void close() throws IOException {
-        try (channel) {
-            lock.release();
-        }
+        lock.close();
     }
 }

@@ -4,17 +4,17 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.sql.Connection;
-import java.sql.DriverManager;
-import java.sql.PreparedStatement;
-import java.sql.ResultSet;
-import java.sql.SQLException;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Properties;
+import java.util.Set;
+import java.util.TreeMap;
 import org.smpo.io.AtomicFiles;
+import org.smpo.io.ParquetReader;
 import tools.jackson.databind.json.JsonMapper;
 
 /// Preference pairs of a model's own images: of each prompt of an evaluation the image that a reward puts highest
@@ -62,69 +62,50 @@ public final class GeneratedPairs {
         if (Files.notExists(results)) {
             throw new IOException(evaluation + ": expected a finished evaluation, found no results.parquet");
         }
-        Properties options = new Properties();
-        options.putAll(
-                Map.of("threads", "1", "autoinstall_known_extensions", "false", "autoload_known_extensions", "false"));
-        try (Connection connection = DriverManager.getConnection("jdbc:duckdb:", options)) {
-            String file = "read_parquet('" + results.toString().replace("'", "''") + "')";
-            List<String> metrics = texts(connection, "SELECT column_name FROM (DESCRIBE SELECT * FROM " + file + ")");
+        try (ParquetReader parquet = ParquetReader.open()) {
+            List<String> metrics = new ArrayList<>(parquet.columns(results).keySet());
             metrics.removeAll(EvaluationRequest.RESERVED);
             require("measure", metric, metrics);
-            List<String> models = texts(connection, "SELECT model FROM " + file).stream()
-                    .distinct()
-                    .toList();
-            String chosen = model == null ? models.getFirst() : model;
+            Set<String> models = new LinkedHashSet<>();
+            parquet.read(results, List.of("model"), (row, values) -> models.add((String) values.getFirst()));
+            String chosen = model == null ? models.iterator().next() : model;
             require("model", chosen, models);
-            return new GeneratedPairs(evaluation, chosen, metric).write(connection, file, target);
-        } catch (SQLException e) {
-            throw new IOException(results + ": not read: " + e.getMessage(), e);
+            return new GeneratedPairs(evaluation, chosen, metric).write(parquet, results, target);
         }
     }
 
-    private static List<String> texts(Connection connection, String query) throws SQLException {
-        List<String> texts = new ArrayList<>();
-        try (PreparedStatement statement = connection.prepareStatement(query);
-                ResultSet rows = statement.executeQuery()) {
-            while (rows.next()) {
-                texts.add(rows.getString(1));
-            }
-        }
-        return texts;
-    }
-
-    private static void require(String what, String name, List<String> names) {
+    private static void require(String what, String name, Collection<String> names) {
         if (!names.contains(name)) {
             throw new IllegalArgumentException(
                     what + ": expected one of the evaluation's, " + String.join(", ", names) + "; got " + name);
         }
     }
 
-    private Made write(Connection connection, String file, Path target) throws SQLException, IOException {
+    private Made write(ParquetReader parquet, Path results, Path target) throws IOException {
         Files.createDirectories(target.resolve(IMAGES));
+        Map<Long, String> captions = new TreeMap<>();
+        Map<Long, List<Scored>> byPrompt = new TreeMap<>();
+        List<String> columns =
+                List.of("model", "prompt_index", "prompt", "picture", "seed", ParquetReader.column(metric));
+        parquet.read(results, columns, (row, values) -> {
+            if (model.equals(values.get(0))) {
+                long prompt = (Long) values.get(1);
+                captions.put(prompt, (String) values.get(2));
+                byPrompt.computeIfAbsent(prompt, none -> new ArrayList<>())
+                        .add(new Scored((String) values.get(3), (Long) values.get(4), (Double) values.get(5)));
+            }
+        });
         StringBuilder lines = new StringBuilder();
         int pairs = 0;
         int ties = 0;
-        try (PreparedStatement statement = connection.prepareStatement("SELECT prompt_index, prompt, picture, seed, \""
-                + metric.replace("\"", "\"\"") + "\" FROM " + file + " WHERE model = ? ORDER BY prompt_index, seed")) {
-            statement.setString(1, model);
-            try (ResultSet rows = statement.executeQuery()) {
-                boolean more = rows.next();
-                while (more) {
-                    long prompt = rows.getLong(1);
-                    String caption = rows.getString(2);
-                    List<Scored> images = new ArrayList<>();
-                    do {
-                        images.add(new Scored(rows.getString(3), rows.getLong(4), rows.getDouble(5)));
-                        more = rows.next();
-                    } while (more && rows.getLong(1) == prompt);
-                    String line = line(caption, prompt, images, target);
-                    if (line == null) {
-                        ties++;
-                    } else {
-                        lines.append(line).append('\n');
-                        pairs++;
-                    }
-                }
+        for (Map.Entry<Long, List<Scored>> entry : byPrompt.entrySet()) {
+            entry.getValue().sort(Comparator.comparingLong(Scored::seed));
+            String line = line(captions.get(entry.getKey()), entry.getKey(), entry.getValue(), target);
+            if (line == null) {
+                ties++;
+            } else {
+                lines.append(line).append('\n');
+                pairs++;
             }
         }
         AtomicFiles.write(target.resolve(LIST), lines.toString());

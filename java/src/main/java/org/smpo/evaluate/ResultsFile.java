@@ -1,89 +1,55 @@
 package org.smpo.evaluate;
 
 import java.io.IOException;
-import java.nio.channels.Channels;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.sql.Connection;
-import java.sql.DriverManager;
-import java.sql.SQLException;
-import java.sql.Statement;
-import java.util.Map;
-import java.util.Properties;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.SortedMap;
-import java.util.stream.Collectors;
-import org.duckdb.DuckDBAppender;
-import org.duckdb.DuckDBConnection;
-import org.smpo.io.AtomicFiles;
+import org.smpo.io.ParquetWriter;
+import org.smpo.io.ParquetWriter.Column;
 
-/// `results.parquet`: a row for each model and image, models in their order, images in theirs; a column for each
-/// metric. Equal results make equal bytes.
+/// `results.parquet`: one row per model and image, in the order of the models and then of the images, with one column
+/// per metric. Equal results give equal bytes.
 final class ResultsFile {
     private ResultsFile() {}
 
     /// Writes the file, whole or not at all.
     static void write(Path target, Results results, SortedMap<String, String> metadata) throws IOException {
-        Path made = Files.createTempFile("smpo-results", ".parquet");
-        Properties options = new Properties();
-        // One thread keeps the order of rows; nothing is fetched.
-        options.putAll(
-                Map.of("threads", "1", "autoinstall_known_extensions", "false", "autoload_known_extensions", "false"));
-        try (Connection connection = DriverManager.getConnection("jdbc:duckdb:", options);
-                Statement statement = connection.createStatement()) {
-            String metrics = results.request().metrics().stream()
-                    .map(metric -> ", \"" + metric.name() + "\" DOUBLE")
-                    .collect(Collectors.joining());
-            statement.execute("CREATE TABLE results(model VARCHAR, model_sha256 VARCHAR, prompt_index BIGINT,"
-                    + " prompt VARCHAR, negative_prompt VARCHAR, category VARCHAR, seed BIGINT, picture VARCHAR,"
-                    + " picture_sha256 VARCHAR" + metrics + ")");
-            append(connection, results);
-            String pairs = metadata.entrySet().stream()
-                    .map(entry -> quoted(entry.getKey()) + ": " + quoted(entry.getValue()))
-                    .collect(Collectors.joining(", "));
-            statement.execute("COPY results TO " + quoted(made.toString())
-                    + " (FORMAT parquet, COMPRESSION zstd, KV_METADATA {" + pairs + "})");
-            AtomicFiles.write(target, out -> Files.copy(made, Channels.newOutputStream(out)));
-        } catch (SQLException e) {
-            throw new IOException(target + ": not written: " + e.getMessage(), e);
-        } finally {
-            Files.deleteIfExists(made);
-        }
-    }
-
-    private static void append(Connection connection, Results results) throws SQLException {
-        try (DuckDBAppender appender =
-                connection.unwrap(DuckDBConnection.class).createAppender(DuckDBConnection.DEFAULT_SCHEMA, "results")) {
+        List<Column> columns = new ArrayList<>(List.of(
+                Column.text("model"),
+                Column.text("model_sha256"),
+                Column.integer("prompt_index"),
+                Column.text("prompt"),
+                Column.text("negative_prompt"),
+                Column.text("category"),
+                Column.integer("seed"),
+                Column.text("picture"),
+                Column.text("picture_sha256")));
+        results.request().metrics().forEach(metric -> columns.add(Column.number(metric.name())));
+        ParquetWriter.write(target, columns, metadata, writer -> {
             for (int model = 0; model < results.request().models().size(); model++) {
                 for (EvaluationRequest.ImageSpec spec : results.images()) {
-                    int at = spec.index();
-                    appender.beginRow();
-                    appender.append(results.request().models().get(model).name());
-                    appender.append(results.modelDigests().get(model));
-                    appender.append((long) spec.promptIndex());
-                    appender.append(spec.prompt().text());
-                    text(appender, spec.prompt().negative());
-                    text(appender, spec.prompt().category());
-                    appender.append(spec.seed());
-                    appender.append(results.file(model, at));
-                    appender.append(results.digest(model, at));
-                    for (int metric = 0; metric < results.request().metrics().size(); metric++) {
-                        appender.append(results.value(metric, model, at));
-                    }
-                    appender.endRow();
+                    writer.add(row(results, model, spec));
                 }
             }
-        }
+        });
     }
 
-    private static void text(DuckDBAppender appender, String text) throws SQLException {
-        if (text == null) {
-            appender.appendNull();
-        } else {
-            appender.append(text);
+    private static Object[] row(Results results, int model, EvaluationRequest.ImageSpec spec) {
+        int at = spec.index();
+        List<Object> row = new ArrayList<>();
+        row.add(results.request().models().get(model).name());
+        row.add(results.modelDigests().get(model));
+        row.add((long) spec.promptIndex());
+        row.add(spec.prompt().text());
+        row.add(spec.prompt().negative());
+        row.add(spec.prompt().category());
+        row.add(spec.seed());
+        row.add(results.file(model, at));
+        row.add(results.digest(model, at));
+        for (int metric = 0; metric < results.request().metrics().size(); metric++) {
+            row.add(results.value(metric, model, at));
         }
-    }
-
-    private static String quoted(String text) {
-        return "'" + text.replace("'", "''") + "'";
+        return row.toArray();
     }
 }

@@ -16,12 +16,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
-/// An Arrow file in the IPC stream format (or the file format, whose beginning is a stream): what Hugging Face's
-/// `save_to_disk` writes. Values are read one at a time by their place, from the file; nothing but the layout is
-/// kept.
+/// An Arrow file in the IPC stream format, or in the file format, which begins with a stream. Hugging Face's
+/// `save_to_disk` writes such files. Values are read from the file one at a time; only the layout is kept in
+/// memory.
 ///
-/// Numbers, truth values, text and bytes can be read, and those inside a struct; columns of other types are only
-/// passed over. Every length and offset is checked against what holds it. Safe for use from any thread. Source:
+/// Numbers, booleans, text and bytes can be read, also inside a struct; columns of other types are skipped.
+/// Every length
+/// and offset is checked against the buffer that contains it. Safe for use from any thread. Source:
 /// Arrow Columnar Format 1.5, "Serialization and Interprocess Communication".
 public final class ArrowStream implements AutoCloseable {
     private static final int CONTINUATION = -1;
@@ -39,28 +40,28 @@ public final class ArrowStream implements AutoCloseable {
     private int bufferCount;
     private int nodeCount;
 
-    /// What a column holds.
+    /// Type of the values of a column.
     public enum Type {
         INTEGER,
         NUMBER,
         TRUTH,
         TEXT,
         BYTES,
-        /// Columns of its own; see [Column#child].
+        /// A struct of columns; see [Column#child].
         STRUCT,
-        /// A type that is not read.
+        /// A type that cannot be read.
         OTHER
     }
 
-    /// A column, or one inside a struct.
+    /// A column, possibly inside a struct.
     ///
-    /// @param name of its own
-    /// @param type what can be read of it
-    /// @param width bits of a number, or of the offsets of text and bytes
-    /// @param signed whether integers are
-    /// @param buffer the first of its buffers among those of a batch
-    /// @param parents structs that hold it, outermost first
-    /// @param children of a struct
+    /// @param name name of the column
+    /// @param type type of its values
+    /// @param width number of bits of a number, or of the offsets of text and bytes
+    /// @param signed whether integers are signed
+    /// @param buffer index of its first buffer in a batch
+    /// @param parents structs that contain it, outermost first
+    /// @param children columns of a struct by name
     public record Column(
             String name,
             Type type,
@@ -75,7 +76,7 @@ public final class ArrowStream implements AutoCloseable {
         }
     }
 
-    /// A run of rows.
+    /// A record batch: consecutive rows.
     private static final class Batch {
         private final long firstRow;
         private final long rows;
@@ -95,9 +96,9 @@ public final class ArrowStream implements AutoCloseable {
         this.channel = channel;
     }
 
-    /// Opens a file and reads its schema and where its batches are.
+    /// Opens a file and reads its schema and the positions of its batches.
     ///
-    /// @throws IOException when it is none, is truncated, or of a form that is not supported
+    /// @throws IOException when it is not an Arrow file, is truncated or has an unsupported format
     public static ArrowStream open(Path file) throws IOException {
         FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
         try {
@@ -170,7 +171,7 @@ public final class ArrowStream implements AutoCloseable {
         }
     }
 
-    /// Gives a field and those inside it their places among the buffers, in the format's order.
+    /// Assigns buffers to a field and the fields inside it, in the format's order.
     private Column column(FlatTable field, List<Column> parents) throws IOException {
         if (parents.size() > MAX_DEPTH) {
             throw new IOException("more than " + MAX_DEPTH + " levels of columns");
@@ -202,7 +203,7 @@ public final class ArrowStream implements AutoCloseable {
         return column;
     }
 
-    /// How a type of the format's list is laid out.
+    /// Layout of one of the types of the format.
     private record Layout(Type type, int width, boolean signed, int buffers) {
         static Layout of(String name, int kind, FlatTable type) throws IOException {
             return switch (kind) {
@@ -270,7 +271,7 @@ public final class ArrowStream implements AutoCloseable {
         batches.add(new Batch(rows(), rows, offsets, lengths));
     }
 
-    /// How many rows all batches have.
+    /// Number of rows of all batches.
     public int rows() {
         if (batches.isEmpty()) {
             return 0;
@@ -284,10 +285,11 @@ public final class ArrowStream implements AutoCloseable {
         return Collections.unmodifiableMap(columns);
     }
 
-    /// A value as Long, Double, Boolean, String or byte[]; null where there is none.
+    /// Returns a value as Long, Double, Boolean, String or byte[], or null.
     ///
     /// @throws CharacterCodingException when text is not UTF-8
-    /// @throws IOException when the file cannot be read, its offsets contradict each other, or the type is not read
+    /// @throws IOException when the file cannot be read, its offsets contradict each other, or the type
+    ///     cannot be read
     /// @throws IndexOutOfBoundsException when there is no such row
     public Object value(Column column, int row) throws IOException {
         Objects.checkIndex(row, rows());
@@ -295,7 +297,7 @@ public final class ArrowStream implements AutoCloseable {
         long at = row - batch.firstRow;
         for (Column parent : column.parents) {
             if (parent.type != Type.STRUCT) {
-                throw new IOException(file + ": column " + column.name + ": values inside a list are not read");
+                throw new IOException(file + ": column " + column.name + ": values inside a list cannot be read");
             }
             if (isNull(batch, parent, at)) {
                 return null;
@@ -314,7 +316,7 @@ public final class ArrowStream implements AutoCloseable {
                         .decode(ByteBuffer.wrap(variable(batch, column, at)))
                         .toString();
             case BYTES -> variable(batch, column, at);
-            case STRUCT, OTHER -> throw new IOException(file + ": column " + column.name + ": its type is not read");
+            case STRUCT, OTHER -> throw new IOException(file + ": column " + column.name + ": its type cannot be read");
         };
     }
 
@@ -378,7 +380,7 @@ public final class ArrowStream implements AutoCloseable {
         return little(batch, column.buffer + 2, begin, end - begin).array();
     }
 
-    /// A part of one buffer.
+    /// A part of a buffer.
     private ByteBuffer little(Batch batch, int buffer, long from, long length) throws IOException {
         if (from < 0 || length > batch.lengths[buffer] - from) {
             throw new IOException(file + ": expected " + length + " bytes at " + from + " of a buffer, it has "

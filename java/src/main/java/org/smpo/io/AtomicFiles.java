@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
@@ -18,43 +19,53 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// Files and folders that are either wholly there or not at all, whenever the process or the machine stops.
+/// Writes files and folders that exist completely or not at all, whenever the process or the machine stops.
 ///
-/// A file is written beside its target under a name of its own, fsynced, renamed onto the target, and the
-/// folder is fsynced: the target holds the old bytes or the new ones. A folder is written the same way;
-/// because no rename replaces a folder that is not empty, an old one is first renamed aside and deleted last.
-/// Stopped between those two renames, the target is absent until [#recover] puts the old folder back.
+/// A file is written beside its target under another name, fsynced and renamed onto the target, and the
+/// folder is fsynced:
+/// the target holds the old bytes or the new ones. A folder is written the same way. Because no rename
+/// replaces a folder
+/// that is not empty, an old folder is first renamed and deleted last. If the process stops between those
+/// two renames, the target is absent until [#recover] restores the old folder.
 ///
-/// What a dead process leaves behind has names like `.weights.safetensors.4711-1763692800000-0.smpo-partial`
-/// (or `.smpo-replaced`) and is removed by [#recover]. A target that is a symbolic link is itself replaced,
-/// not what it points to.
+/// Files that a dead process leaves behind have names like
+/// `.weights.safetensors.4711-1763692800000-0.smpo-partial` (or `.smpo-replaced`) and are removed by
+/// [#recover]. If the target is a symbolic link, the link is replaced.
 public final class AtomicFiles {
     private static final Pattern LEFTOVER =
             Pattern.compile("\\.(?<target>.+)\\.(?<pid>\\d+)-(?<start>\\d+)-\\d+\\.smpo-(?<kind>partial|replaced)");
 
-    /// Start times of one process as seen by two processes may differ by the clock's adjustment in between.
+    /// Two processes may see different start times of a process when the clock was adjusted in between.
     private static final long START_TOLERANCE_MILLIS = 5_000;
 
     private static final AtomicLong SEQUENCE = new AtomicLong();
 
     private AtomicFiles() {}
 
-    /// Writes a file's content.
+    /// Content of a file.
     @FunctionalInterface
     public interface Content {
         /// Writes all of it; `out` takes every buffer whole.
         void writeTo(WritableByteChannel out) throws IOException;
     }
 
-    /// Fills a folder.
+    /// Content of a folder.
     @FunctionalInterface
     public interface DirectoryContent {
-        /// Writes files and folders below `directory`, which exists and is empty.
+        /// Writes files and folders into `directory`, which exists and is empty.
         void writeInto(Path directory) throws IOException;
+    }
+
+    /// Makes a file under a name of its own.
+    @FunctionalInterface
+    public interface FileContent {
+        /// Creates the file `partial`, which does not exist yet.
+        void writeTo(Path partial) throws IOException;
     }
 
     /// How a partial file is opened; replaced in tests of a full disk.
@@ -62,14 +73,22 @@ public final class AtomicFiles {
         FileChannel open(Path partial) throws IOException;
     }
 
+    /// How a folder is synced; replaced in tests of file systems that cannot.
+    interface FolderSync {
+        void force(Path folder) throws IOException;
+    }
+
+    /// What the system calls answer where a folder cannot be synced: EINVAL, EBADF, EOPNOTSUPP and ENOSYS.
+    private static final Set<String> UNSUPPORTED =
+            Set.of("Invalid argument", "Bad file descriptor", "Operation not supported", "Function not implemented");
+
     static final Opener CREATE =
             partial -> FileChannel.open(partial, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW);
 
-    /// A file being written. [#commit] makes it the target; closed before that, it is gone and the target as
-    /// it was.
+    /// A file being written. [#commit] puts it in the place of its target; closing it before that deletes it.
     public static final class Pending implements AutoCloseable {
-        /// The kernel's copies of heap buffers are as large as the buffer, and the JDK caches them: write in
-        /// pieces.
+        /// Size of a piece. The JDK copies a heap buffer to native memory of the same size and caches the
+        /// copy.
         private static final int PIECE = 1 << 22;
 
         private final Path target;
@@ -104,7 +123,7 @@ public final class AtomicFiles {
             }
         }
 
-        /// This file as a channel that takes every buffer whole. Closing it does nothing.
+        /// This file as a channel whose writes are complete. Closing the channel does nothing.
         public WritableByteChannel channel() {
             return new WritableByteChannel() {
                 @Override
@@ -124,7 +143,7 @@ public final class AtomicFiles {
             };
         }
 
-        /// Makes everything written durable and puts it in the target's place.
+        /// Makes all bytes durable and puts the file in the place of its target.
         ///
         /// @throws IOException when that fails; the target is then as it was
         public void commit() throws IOException {
@@ -136,7 +155,7 @@ public final class AtomicFiles {
                 throw failed(e);
             }
             committed = true;
-            force(parent(target));
+            forceFolder(parent(target));
         }
 
         @Override
@@ -148,18 +167,13 @@ public final class AtomicFiles {
         }
 
         private IOException failed(IOException cause) {
-            String old =
-                    Files.exists(target, LinkOption.NOFOLLOW_LINKS) ? "the old file is untouched" : "no file was made";
-            return new IOException(
-                    target + ": not written after " + written + " bytes: " + cause.getMessage() + " (" + space(target)
-                            + "); " + old,
-                    cause);
+            return AtomicFiles.failed(target, " after " + written + " bytes", cause);
         }
     }
 
-    /// Starts a file that takes `target`'s place when it is committed.
+    /// Starts a file that replaces `target` when it is committed.
     ///
-    /// @throws IOException when no file can be made beside the target
+    /// @throws IOException when no file can be created beside the target
     public static Pending begin(Path target) throws IOException {
         return new Pending(target, CREATE);
     }
@@ -168,7 +182,7 @@ public final class AtomicFiles {
         return new Pending(target, opener);
     }
 
-    /// Replaces or makes a file.
+    /// Replaces or creates a file.
     ///
     /// @throws IOException when it cannot be written; the target is then as it was
     public static void write(Path target, Content content) throws IOException {
@@ -187,7 +201,33 @@ public final class AtomicFiles {
         write(target, text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /// Replaces or makes a folder with everything in it.
+    /// Replaces or creates a file with the help of a library that writes to a path.
+    ///
+    /// @throws IOException when the file cannot be written; the target is then as it was
+    public static void writeFile(Path target, FileContent content) throws IOException {
+        Path absolute = target.toAbsolutePath();
+        Path partial = beside(absolute, "partial");
+        try {
+            content.writeTo(partial);
+            force(partial);
+            Files.move(partial, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } catch (IOException e) {
+            throw failed(absolute, "", e);
+        } finally {
+            Files.deleteIfExists(partial);
+        }
+        forceFolder(parent(absolute));
+    }
+
+    private static IOException failed(Path target, String progress, IOException cause) {
+        String old =
+                Files.exists(target, LinkOption.NOFOLLOW_LINKS) ? "the old file is untouched" : "no file was created";
+        return new IOException(
+                target + ": not written" + progress + ": " + cause.getMessage() + " (" + space(target) + "); " + old,
+                cause);
+    }
+
+    /// Replaces or creates a folder with everything in it.
     ///
     /// @throws IOException when it cannot be written; the target is then as it was
     public static void writeDirectory(Path target, DirectoryContent content) throws IOException {
@@ -206,7 +246,7 @@ public final class AtomicFiles {
     private static void replaceDirectory(Path partial, Path target) throws IOException {
         if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
-            force(parent(target));
+            forceFolder(parent(target));
             return;
         }
         if (!Files.isDirectory(target, LinkOption.NOFOLLOW_LINKS)) {
@@ -220,16 +260,18 @@ public final class AtomicFiles {
             Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
             throw e;
         }
-        // Only when the new name is durable may the old bytes go.
-        force(parent(target));
+        // The old bytes are deleted only when the new name is durable.
+        forceFolder(parent(target));
         deleteTree(aside);
     }
 
-    /// Puts a folder in order after a process died in it: restores a replaced folder whose successor never got
-    /// its name, and deletes partial files and folders. What a living process of this machine is writing
-    /// stays. On a file system shared between machines, hold a lock on the folder first.
+    /// Cleans up after a process that died while writing to a folder: restores a replaced folder whose
+    /// successor was never
+    /// renamed, and deletes partial files and folders. Files of a living process of this machine stay. On a
+    /// file system
+    /// shared between machines, hold a lock on the folder first.
     ///
-    /// @return what was restored (under its restored name) or deleted
+    /// @return paths that were restored or deleted
     /// @throws IOException when the folder cannot be read or changed
     public static List<Path> recover(Path directory) throws IOException {
         List<Path> done = new ArrayList<>();
@@ -249,12 +291,12 @@ public final class AtomicFiles {
             }
         }
         if (!done.isEmpty()) {
-            force(directory);
+            forceFolder(directory);
         }
         return done;
     }
 
-    /// The partial and replaced files and folders in a folder, whoever left them, sorted by name.
+    /// The partial and replaced files and folders in a folder, of any process, sorted by name.
     public static List<Path> leftovers(Path directory) throws IOException {
         List<Path> found = new ArrayList<>();
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
@@ -268,7 +310,7 @@ public final class AtomicFiles {
         return found;
     }
 
-    /// Whether the process that named this leftover still runs.
+    /// Whether the process that wrote this file still runs.
     private static boolean alive(Matcher name) {
         try {
             long pid = Long.parseLong(name.group("pid"));
@@ -304,10 +346,28 @@ public final class AtomicFiles {
         }
     }
 
-    /// Makes a file's bytes or a folder's names durable.
-    private static void force(Path path) throws IOException {
-        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    /// Makes a file's bytes durable.
+    private static void force(Path file) throws IOException {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             channel.force(true);
+        }
+    }
+
+    private static void forceFolder(Path folder) throws IOException {
+        forceFolder(folder, AtomicFiles::force);
+    }
+
+    /// Makes the names in a folder durable, where the file system can: some cannot open or sync a folder,
+    /// and the names are in place all the same. A disk that fails is an error.
+    static void forceFolder(Path folder, FolderSync sync) throws IOException {
+        try {
+            sync.force(folder);
+        } catch (AccessDeniedException e) {
+            return;
+        } catch (IOException e) {
+            if (!UNSUPPORTED.contains(e.getMessage())) {
+                throw new IOException(folder + ": its entries are not durable: " + e.getMessage(), e);
+            }
         }
     }
 
@@ -326,13 +386,14 @@ public final class AtomicFiles {
                 if (failure != null) {
                     throw failure;
                 }
-                force(directory);
+                forceFolder(directory);
                 return FileVisitResult.CONTINUE;
             }
         });
     }
 
-    /// Deletes a file or a folder with all in it, if it is there; symbolic links are deleted, not followed.
+    /// Deletes a file or a folder with everything in it, if it exists; symbolic links are deleted, not
+    /// followed.
     public static void deleteTree(Path root) throws IOException {
         try {
             Files.walkFileTree(root, new SimpleFileVisitor<>() {

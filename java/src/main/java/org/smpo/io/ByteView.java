@@ -6,8 +6,9 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 
-/// Bytes that lie elsewhere, in memory or in mapped files, in one piece or several: nothing is copied until somebody
-/// reads. What lies in a file dies with it. Any thread may read.
+/// A view of bytes in memory or in mapped files, in one piece or several. Nothing is copied before it is
+/// read. A view of
+/// a file is invalid once the file is closed. Any thread may read.
 public final class ByteView {
     private final List<MemorySegment> pieces;
     private final long size;
@@ -17,17 +18,17 @@ public final class ByteView {
         this.size = pieces.stream().mapToLong(MemorySegment::byteSize).sum();
     }
 
-    /// All of an array, which must not change.
+    /// A view of an array, which must not change.
     public static ByteView of(byte[] bytes) {
         return new ByteView(List.of(MemorySegment.ofArray(bytes).asReadOnly()));
     }
 
-    /// A tensor's bytes in an open file.
+    /// A view of a tensor's bytes in an open file.
     public static ByteView of(Safetensors file, TensorEntry entry) {
         return new ByteView(List.of(file.segment(entry)));
     }
 
-    /// One after the other.
+    /// A view of several views, one after the other.
     public static ByteView joined(List<ByteView> views) {
         List<MemorySegment> all = new ArrayList<>();
         views.forEach(view -> all.addAll(view.pieces));
@@ -39,7 +40,7 @@ public final class ByteView {
         return size;
     }
 
-    /// The bytes from `from` on.
+    /// Returns `length` bytes from position `from`.
     ///
     /// @throws IndexOutOfBoundsException when there are fewer than `from + length`
     public ByteView slice(long from, long length) {
@@ -57,7 +58,7 @@ public final class ByteView {
         return new ByteView(part);
     }
 
-    /// Copies `length` bytes from `from` on into an array.
+    /// Copies `length` bytes from position `from` into an array.
     ///
     /// @throws IndexOutOfBoundsException when either side has fewer
     public void copyTo(long from, byte[] to, int at, int length) {
@@ -73,9 +74,9 @@ public final class ByteView {
         }
     }
 
-    /// All bytes as one buffer, little-endian: a view where they lie in one piece, else a copy.
+    /// All bytes as one little-endian buffer: a view if they are in one piece, otherwise a copy.
     ///
-    /// @throws IllegalStateException when there are more than a buffer can hold (2³¹ − 1)
+    /// @throws IllegalStateException when there are more bytes than a buffer can hold (2³¹ − 1)
     public ByteBuffer buffer() {
         if (size > Integer.MAX_VALUE) {
             throw new IllegalStateException("expected at most " + Integer.MAX_VALUE + " bytes, got " + size);

@@ -10,11 +10,11 @@ import java.awt.image.BufferedImage;
 import java.util.ArrayList;
 import java.util.List;
 
-/// Pictures in a grid on white, each with its caption below.
+/// A grid of images on white with a caption below each.
 ///
-/// Drawn with AWT, without a display. A machine without any font (a bare container) gets the pictures without
-/// captions: [#canWrite] tells. AWT keeps a list of the machine's fonts in `~/.java/fonts`, written when the first
-/// caption is measured; the JDK has no switch for that.
+/// It is painted with AWT and needs no display. On a machine without fonts, such as a bare container, the
+/// captions are left out; [#canWrite] tells. AWT writes a list of the machine's fonts to `~/.java/fonts`
+/// when the first caption is measured, which the JDK cannot turn off.
 public final class ContactSheet {
     private static final int MARGIN = 8;
     private static final int CAPTION_LINES = 2;
@@ -22,27 +22,27 @@ public final class ContactSheet {
     private static final String ELLIPSIS = "…";
     private static final Font FONT = new Font(Font.SANS_SERIF, Font.PLAIN, 12);
 
-    /// A picture and what is written below it.
+    /// An image and its caption.
     ///
-    /// @param image the picture
-    /// @param caption wrapped to two lines, and shortened where that is not enough
+    /// @param image the image
+    /// @param caption text below the image, wrapped to two lines and shortened if necessary
     public record Cell(RgbImage image, String caption) {}
 
     private ContactSheet() {}
 
-    /// Draws a sheet. Cells are as large as the largest picture, or smaller to keep to `cellSide`; a picture keeps
-    /// its proportions and is never made larger.
+    /// Paints a sheet. Cells are as large as the largest image, but at most `cellSide`; an image keeps its
+    /// proportions and
+    /// is never enlarged.
     ///
-    /// @param cells row by row, at least one
-    /// @param columns how many stand side by side, at least one; fewer where there are fewer cells
-    /// @param cellSide the longest side of a picture on the sheet, in pixels, at least 16
-    /// @throws IllegalArgumentException when there are no cells, a number is too small, or the sheet would have
-    ///     more than 2^28 pixels
+    /// @param cells cells row by row, at least one
+    /// @param columns number of columns, at least one; fewer when there are fewer cells
+    /// @param cellSide longest side of an image on the sheet in pixels, at least 16
+    /// @throws IllegalArgumentException when there are no cells, a number is too small, or the sheet would
+    ///     have more than 2^28 pixels
     public static RgbImage draw(List<Cell> cells, int columns, int cellSide) {
         if (cells.isEmpty() || columns < 1 || cellSide < 16) {
-            throw new IllegalArgumentException(
-                    "contact sheet: expected a picture, a column and 16 pixels at least, got " + cells.size() + ", "
-                            + columns + " and " + cellSide);
+            throw new IllegalArgumentException("contact sheet: expected an image, a column and 16 pixels at least, got "
+                    + cells.size() + ", " + columns + " and " + cellSide);
         }
         int width = 1;
         int height = 1;
@@ -58,7 +58,7 @@ public final class ContactSheet {
         int stepY = height + CAPTION_LINES * lineHeight + MARGIN;
         long pixels = ((long) across * stepX + MARGIN) * ((long) down * stepY + MARGIN);
         if (pixels > MAX_PIXELS) {
-            throw new IllegalArgumentException("contact sheet: " + cells.size() + " pictures of up to " + width + "x"
+            throw new IllegalArgumentException("contact sheet: " + cells.size() + " images of up to " + width + "x"
                     + height + " make " + pixels + " pixels, more than " + MAX_PIXELS
                     + ": choose smaller cells or several sheets");
         }
@@ -83,7 +83,7 @@ public final class ContactSheet {
         return RgbImage.of(sheet);
     }
 
-    /// Whether this machine has a font to write captions with.
+    /// Whether this machine has a font for captions.
     public static boolean canWrite() {
         try {
             return metrics().getHeight() > 0;
@@ -107,16 +107,17 @@ public final class ContactSheet {
         return longest <= cellSide ? side : Math.max(1, Math.round((float) side * cellSide / longest));
     }
 
-    /// Centred in its cell. Pictures at their own size are copied, smaller ones averaged.
+    /// Paints an image centred in its cell. An image of the size of its place is copied, a larger one is
+    /// averaged.
     private static void drawImage(
             Graphics2D graphics, RgbImage image, int cellSide, int x, int y, int width, int height) {
         int w = scaled(image, image.width(), cellSide);
         int h = scaled(image, image.height(), cellSide);
-        Image picture = image.toBufferedImage();
+        Image scaled = image.toBufferedImage();
         if (w != image.width() || h != image.height()) {
-            picture = picture.getScaledInstance(w, h, Image.SCALE_AREA_AVERAGING);
+            scaled = scaled.getScaledInstance(w, h, Image.SCALE_AREA_AVERAGING);
         }
-        graphics.drawImage(picture, x + (width - w) / 2, y + (height - h) / 2, null);
+        graphics.drawImage(scaled, x + (width - w) / 2, y + (height - h) / 2, null);
     }
 
     private static void drawCaption(Graphics2D graphics, String caption, int x, int y, int width, int lineHeight) {
@@ -130,7 +131,7 @@ public final class ContactSheet {
         }
     }
 
-    /// Breaks text at spaces, or inside a word that is wider than a line.
+    /// Breaks text into lines at spaces, or inside a word that is wider than a line.
     static List<String> wrap(String caption, int width, FontMetrics metrics) {
         List<String> lines = new ArrayList<>();
         String rest = caption.strip().replaceAll("\\s+", " ");
@@ -152,7 +153,7 @@ public final class ContactSheet {
         return lines;
     }
 
-    /// The longest beginning that fits, cut between code points.
+    /// The longest prefix that fits, cut between code points.
     private static String prefix(String text, int width, FontMetrics metrics) {
         int end = 0;
         while (end < text.length()) {

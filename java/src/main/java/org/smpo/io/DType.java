@@ -5,8 +5,8 @@ import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/// The element types of tensors, little-endian: those of the safetensors format, in the order by which its reference
-/// implementation sorts tensors:
+/// The element types of tensors, little-endian: those of the safetensors format, in the order by which its
+/// reference implementation sorts tensors:
 /// files are laid out by this order descending, which puts wide elements first and keeps every tensor aligned
 /// to its element.
 public enum DType {
@@ -61,7 +61,7 @@ public enum DType {
 
     /// Bytes of `elements` elements.
     ///
-    /// @throws ArithmeticException when the number exceeds 2^63 − 1 bits or is no whole number of bytes
+    /// @throws ArithmeticException when the number exceeds 2^63 − 1 bits or is not a whole number of bytes
     long bytes(long elements) {
         long total = Math.multiplyExact(elements, bits);
         if (total % 8 != 0) {

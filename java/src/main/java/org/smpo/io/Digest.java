@@ -10,7 +10,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 
-/// A running SHA-256. One-shot forms for bytes, files and memory segments of any size.
+/// Computes SHA-256 incrementally, or at once for bytes, files and memory segments of any size.
 public final class Digest {
     private static final int CHUNK = 1 << 20;
 
@@ -41,7 +41,7 @@ public final class Digest {
         return this;
     }
 
-    /// The digest as 64 lower-case hexadecimal digits; starts anew.
+    /// Returns the digest as 64 lower-case hexadecimal digits and resets it.
     public String hex() {
         return HexFormat.of().formatHex(sha256.digest());
     }
@@ -54,7 +54,7 @@ public final class Digest {
         return new Digest().update(bytes).hex();
     }
 
-    /// Reads the file as a stream, so it may be of any size and on any file system.
+    /// SHA-256 of a file, read as a stream, so that it may have any size.
     ///
     /// @throws IOException when it cannot be read
     public static String sha256(Path file) throws IOException {

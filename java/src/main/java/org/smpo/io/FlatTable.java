@@ -5,8 +5,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
-/// One table of a FlatBuffers message. Every offset is checked before it is followed: whatever the bytes are,
-/// reading ends in a value or in an IOException. Source: the FlatBuffers "Internals" page.
+/// A table of a FlatBuffers message. Every offset is checked before it is followed, so that reading ends in
+/// a value or an
+/// IOException for any bytes. Source: the FlatBuffers "Internals" page.
 final class FlatTable {
     private final ByteBuffer bytes;
     private final int at;
@@ -33,7 +34,7 @@ final class FlatTable {
         return (int) from;
     }
 
-    /// Where a field stands, or 0 when it is absent.
+    /// Position of a field, or 0 when it is absent.
     private int field(int number, int size) throws IOException {
         int slot = 4 + 2 * number;
         if (slot + 2 > vtableSize) {
@@ -87,7 +88,7 @@ final class FlatTable {
         return new String(text, StandardCharsets.UTF_8);
     }
 
-    /// How many elements of this size a vector has.
+    /// Number of elements of this size in a vector.
     int count(int number, int elementSize) throws IOException {
         int target = reference(number);
         if (target == 0) {
@@ -98,13 +99,13 @@ final class FlatTable {
         return (int) count;
     }
 
-    /// One table of a vector that [#count] was asked for.
+    /// A table of a vector whose size [#count] has checked.
     FlatTable table(int number, int index) throws IOException {
         int slot = checked(bytes, reference(number) + 4L + 4L * index, 4);
         return new FlatTable(bytes, slot + Integer.toUnsignedLong(bytes.getInt(slot)));
     }
 
-    /// One 64-bit word of a vector of structs of two, that [#count] was asked for.
+    /// A 64-bit word of a vector of two-word structs whose size [#count] has checked.
     long word(int number, int index, int which) throws IOException {
         return bytes.getLong(checked(bytes, reference(number) + 4L + 16L * index + 8L * which, 8));
     }

@@ -10,8 +10,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/// A tensor of floats in memory, row-major, and small files of them by name: batches, latents, embeddings. Weights,
-/// which may be large, stay in their files instead ([Safetensors]).
+/// A row-major tensor of floats in memory. Small files hold such tensors by name: batches, latents,
+/// embeddings. Weights may be large and stay in their files ([Safetensors]).
 public final class FloatTensor {
     private final List<Long> shape;
     private final float[] values;
@@ -21,9 +21,9 @@ public final class FloatTensor {
         this.values = values;
     }
 
-    /// A tensor over these values, which are not copied.
+    /// Wraps these values without a copy.
     ///
-    /// @throws IllegalArgumentException when their number is not the shape's
+    /// @throws IllegalArgumentException when their number does not match the shape
     public static FloatTensor of(float[] values, long... shape) {
         long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
         if (elements != values.length) {
@@ -33,12 +33,12 @@ public final class FloatTensor {
         return new FloatTensor(Arrays.stream(shape).boxed().toList(), values);
     }
 
-    /// Sizes, outermost first.
+    /// Dimensions, outermost first.
     public List<Long> shape() {
         return shape;
     }
 
-    /// The sizes as an array.
+    /// The dimensions as an array.
     public long[] sizes() {
         return shape.stream().mapToLong(Long::longValue).toArray();
     }
@@ -48,10 +48,11 @@ public final class FloatTensor {
         return values;
     }
 
-    /// Reads every tensor of a file, in the file's order. Narrower floating types widen, F64 and integers are rounded
-    /// to the nearest float.
+    /// Reads every tensor of a file, in the file's order. Narrower floating-point dtypes are widened; F64
+    /// and integers are
+    /// rounded to the nearest float.
     ///
-    /// @throws SafetensorsException when the file is damaged or holds a type that is no number
+    /// @throws SafetensorsException when the file is damaged or holds a dtype that is not a number
     /// @throws IOException when it cannot be read
     public static Map<String, FloatTensor> readAll(Path path) throws IOException {
         Map<String, FloatTensor> all = new LinkedHashMap<>();
@@ -90,7 +91,7 @@ public final class FloatTensor {
 
     /// Writes tensors as F32, atomically.
     ///
-    /// @param metadata text under text, may be empty
+    /// @param metadata metadata of the file, may be empty
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void writeAll(Path path, Map<String, FloatTensor> tensors, Map<String, String> metadata)
             throws IOException {

@@ -2,21 +2,21 @@ package org.smpo.io;
 
 import java.io.IOException;
 
-/// A picture's file that cannot be decoded: the message names its source, what was expected and what was found.
+/// An image file that cannot be decoded. The message names its source, what was expected and what was found.
 public final class ImageException extends IOException {
     private static final long serialVersionUID = 1L;
 
-    /// What is wrong.
+    /// Kind of fault.
     public enum Reason {
         /// No bytes at all.
         EMPTY,
-        /// No PNG, JPEG or WebP, or a form of them that is not supported.
+        /// Not PNG, JPEG or WebP, or an unsupported variant of them.
         FORMAT,
-        /// It ends too early.
+        /// The file ends too early.
         TRUNCATED,
-        /// It contradicts itself.
+        /// The file contradicts itself.
         CORRUPT,
-        /// More pixels than asked for.
+        /// The image has more pixels than allowed.
         TOO_LARGE
     }
 

@@ -9,12 +9,12 @@ import org.smpo.io.Images.Format;
 import org.smpo.io.Images.Header;
 import org.smpo.io.Images.JpegCoding;
 
-/// The structure of a picture's file, parsed with every length checked, and its essence: the same file without
-/// anything that does not belong to the picture's own samples (profiles, text, thumbnails, transparency of a
+/// The structure of an image file, parsed with every length checked, and its essence: the same file without
+/// everything that does not belong to the image's own samples (profiles, text, thumbnails, transparency of a
 /// colour).
 ///
-/// Besides being what Pillow ignores, those parts are where decoders are attacked: text that unpacks to gigabytes,
-/// profiles that lie about their length.
+/// Pillow ignores those parts too, and decoders are attacked through them: text that unpacks to gigabytes,
+/// profiles with a false length.
 final class ImageFile {
     private static final int MAX_SIDE = 1 << 20;
 
@@ -26,10 +26,15 @@ final class ImageFile {
     private static final int JPEG_END_OF_IMAGE = 0xd9;
     private static final int JPEG_START_OF_SCAN = 0xda;
 
+    /// Encoders write at most about 20 scans; each one costs a pass over all coefficients.
+    private static final int MAX_JPEG_SCANS = 100;
+
     private final Header header;
     private final byte[] essence;
     private final JpegCoding coding;
     private final int colours;
+    private int orientation = 1;
+    private byte[] transparency = new byte[0];
 
     private ImageFile(Header header, byte[] essence, JpegCoding coding, int colours) {
         this.header = header;
@@ -38,28 +43,44 @@ final class ImageFile {
         this.colours = colours;
     }
 
+    /// EXIF orientation, 1 to 8; 1 when there is none.
+    int orientation() {
+        return orientation;
+    }
+
+    /// The content of the `tRNS` chunk of a PNG file; empty when there is none.
+    byte[] transparency() {
+        return transparency;
+    }
+
+    private ImageFile with(int exifOrientation, byte[] trns) {
+        orientation = exifOrientation;
+        transparency = trns;
+        return this;
+    }
+
     Header header() {
         return header;
     }
 
-    /// What the decoder is given.
+    /// The bytes for the decoder.
     byte[] essence() {
         return essence;
     }
 
-    /// Of JPEG files; else null.
+    /// Coding of a JPEG file, or null.
     JpegCoding coding() {
         return coding;
     }
 
-    /// How many colours the palette of an indexed PNG has; else 0.
+    /// Number of colours in the palette of an indexed PNG, or 0.
     int colours() {
         return colours;
     }
 
     static ImageFile parse(String source, byte[] file) throws ImageException {
         if (file.length == 0) {
-            throw new ImageException(Reason.EMPTY, source + ": expected a picture, found no bytes");
+            throw new ImageException(Reason.EMPTY, source + ": expected an image, found no bytes");
         }
         if (file.length >= 3 && u8(file, 0) == 0xff && u8(file, 1) == JPEG_START_OF_IMAGE && u8(file, 2) == 0xff) {
             return jpeg(source, file);
@@ -69,6 +90,11 @@ final class ImageFile {
         }
         if (file.length >= 12 && word(file, 0).equals("RIFF") && word(file, 8).equals("WEBP")) {
             return webp(source, file);
+        }
+        if (new String(file, 0, Math.min(file.length, 40), StandardCharsets.ISO_8859_1)
+                .startsWith("version https://git-lfs")) {
+            throw new ImageException(
+                    Reason.FORMAT, source + ": expected an image, found a Git LFS pointer: run git lfs pull");
         }
         throw new ImageException(
                 Reason.FORMAT,
@@ -83,6 +109,8 @@ final class ImageFile {
         int colours = 0;
         boolean data = false;
         int colour = 0;
+        int orientation = 1;
+        byte[] transparency = new byte[0];
         int at = PNG_SIGNATURE.length;
         while (true) {
             if (file.length - at < PNG_CHUNK_OVERHEAD) {
@@ -121,7 +149,7 @@ final class ImageFile {
                         throw corrupt(source, Format.PNG, "expected one palette of 1 to 256 colours before the data");
                     }
                     colours = (int) length / 3;
-                    // In a picture that is not indexed it is only a suggestion.
+                    // In an image that is not indexed it is only a suggestion.
                     if (colour == 3) {
                         essence.write(file, at, end + 4 - at);
                     }
@@ -138,8 +166,11 @@ final class ImageFile {
                         throw corrupt(source, Format.PNG, "it has no palette");
                     }
                     essence.write(file, at, end + 4 - at);
-                    return new ImageFile(header, essence.toByteArray(), null, colour == 3 ? colours : 0);
+                    return new ImageFile(header, essence.toByteArray(), null, colour == 3 ? colours : 0)
+                            .with(orientation, transparency);
                 }
+                case "tRNS" -> transparency = Arrays.copyOfRange(file, content, end);
+                case "eXIf" -> orientation = Exif.orientation(file, content, end);
                 default -> {
                     if (critical) {
                         throw corrupt(source, Format.PNG, "unknown critical chunk " + printable(kind));
@@ -162,7 +193,7 @@ final class ImageFile {
         }
     }
 
-    /// Markers up to the first scan. Behind it nothing is parsed: the decoder itself says when data is missing.
+    /// Parses the markers up to the first scan. The decoder itself detects missing data after it.
     private static ImageFile jpeg(String source, byte[] file) throws ImageException {
         ByteArrayOutputStream essence = new ByteArrayOutputStream(file.length);
         essence.write(file, 0, 2);
@@ -170,6 +201,7 @@ final class ImageFile {
         int[] components = null;
         boolean jfif = false;
         int adobe = -1;
+        int orientation = 1;
         int at = 2;
         while (true) {
             if (file.length - at < 4) {
@@ -220,6 +252,9 @@ final class ImageFile {
             if (marker == 0xe0 && length >= 7 && word(file, content).equals("JFIF") && u8(file, content + 4) == 0) {
                 jfif = true;
             }
+            if (marker == 0xe1 && length >= 8 && word(file, content).equals("Exif")) {
+                orientation = Exif.orientation(file, content + 6, end);
+            }
             if (marker == 0xee && length >= 14 && word(file, content).equals("Adob") && u8(file, content + 4) == 'e') {
                 adobe = u8(file, content + 11);
                 application = false;
@@ -231,14 +266,30 @@ final class ImageFile {
                 if (header == null) {
                     throw corrupt(source, Format.JPEG, "expected a frame header before the first scan");
                 }
+                checkScans(source, file, end);
                 essence.write(file, end, file.length - end);
-                return new ImageFile(header, essence.toByteArray(), coding(source, components, jfif, adobe), 0);
+                return new ImageFile(header, essence.toByteArray(), coding(source, components, jfif, adobe), 0)
+                        .with(orientation, new byte[0]);
             }
             at = end;
         }
     }
 
-    /// libjpeg's rule: JFIF means YCbCr, else Adobe's marker decides, else the components' numbers.
+    /// Counts the scans after the first one: a small file with thousands of them takes minutes to decode.
+    private static void checkScans(String source, byte[] file, int from) throws ImageException {
+        int scans = 1;
+        for (int at = from; at + 1 < file.length; at++) {
+            if (u8(file, at) == 0xff && u8(file, at + 1) == JPEG_START_OF_SCAN) {
+                scans++;
+            }
+        }
+        if (scans > MAX_JPEG_SCANS) {
+            throw corrupt(source, Format.JPEG, "expected at most " + MAX_JPEG_SCANS + " scans, found " + scans);
+        }
+    }
+
+    /// Applies libjpeg's rule: JFIF means YCbCr; otherwise Adobe's marker decides, or else the numbers of
+    /// the components.
     private static JpegCoding coding(String source, int[] components, boolean jfif, int adobe) throws ImageException {
         return switch (components.length) {
             case 1 -> JpegCoding.GREY;
@@ -260,7 +311,7 @@ final class ImageFile {
         };
     }
 
-    /// Of the extended form, only the picture is kept; of an animation there is none.
+    /// Keeps the image alone of the extended format, and refuses animations.
     private static ImageFile webp(String source, byte[] file) throws ImageException {
         long claimed = u32le(file, 4) + 8;
         if (claimed > file.length) {
@@ -301,7 +352,7 @@ final class ImageFile {
                             header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0);
                 }
                 case "ANIM", "ANMF" ->
-                    throw new ImageException(Reason.FORMAT, source + ": expected one picture, found a WebP animation");
+                    throw new ImageException(Reason.FORMAT, source + ": expected one image, found a WebP animation");
                 default -> at = content + (int) Math.min(length + (length & 1), claimed - content);
             }
         }
@@ -334,13 +385,12 @@ final class ImageFile {
     private static ImageException truncated(String source, Format format, byte[] file) {
         return new ImageException(
                 Reason.TRUNCATED,
-                source + ": expected a whole " + format.title() + " picture, found " + file.length
+                source + ": expected a whole " + format.title() + " image, found " + file.length
                         + " bytes that end too early");
     }
 
     private static ImageException corrupt(String source, Format format, String what) {
-        return new ImageException(
-                Reason.CORRUPT, source + ": expected a valid " + format.title() + " picture: " + what);
+        return new ImageException(Reason.CORRUPT, source + ": expected a valid " + format.title() + " image: " + what);
     }
 
     private static String printable(String kind) {

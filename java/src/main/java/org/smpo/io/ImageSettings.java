@@ -4,17 +4,17 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// What a picture was made with, as text for its file.
+/// Settings that an image was generated with, as text for its file.
 ///
-/// @param prompt what it should show
-/// @param negativePrompt what it should not show; empty for none
-/// @param seed of its noise
-/// @param steps of the sampler
-/// @param sampler its name
-/// @param guidanceScale weight of the prompt
-/// @param width in pixels
-/// @param height in pixels
-/// @param more further settings by name, such as `model`, `precision` or `lora`: text, numbers and booleans
+/// @param prompt the prompt
+/// @param negativePrompt the negative prompt; empty for none
+/// @param seed seed of the noise
+/// @param steps number of denoising steps
+/// @param sampler name of the sampler
+/// @param guidanceScale scale of classifier-free guidance
+/// @param width width in pixels
+/// @param height height in pixels
+/// @param more other settings by name, such as `model`, `precision` or `lora`: text, numbers and booleans
 public record ImageSettings(
         String prompt,
         String negativePrompt,
@@ -25,13 +25,13 @@ public record ImageSettings(
         int width,
         int height,
         Map<String, Object> more) {
-    /// Copies the further settings.
+    /// Copies the other settings.
     public ImageSettings {
         more = Collections.unmodifiableMap(new LinkedHashMap<>(more));
     }
 
-    /// Keyword -> text: `parameters`, the form that stable-diffusion-webui began and most tools read, and `smpo`,
-    /// a JSON object of everything.
+    /// Text by keyword: `parameters` in the format of stable-diffusion-webui, which most tools read, and
+    /// `smpo`, a JSON object with all settings.
     public Map<String, String> text() {
         Map<String, String> text = new LinkedHashMap<>();
         text.put("parameters", parameters());
@@ -54,7 +54,7 @@ public record ImageSettings(
         return values;
     }
 
-    /// The prompt, a line for the negative one if there is one, and a line of the rest.
+    /// The prompt, a line with the negative prompt if there is one, and a line with all other settings.
     private String parameters() {
         StringBuilder out = new StringBuilder(withoutZero(prompt));
         if (!negativePrompt.isEmpty()) {
@@ -75,25 +75,26 @@ public record ImageSettings(
         return out.toString();
     }
 
-    /// `model_hash` -> `Model hash`.
+    /// Converts `model_hash` to `Model hash`.
     private static String label(String name) {
         String words = name.replace('_', ' ');
         return words.isEmpty() ? words : Character.toUpperCase(words.charAt(0)) + words.substring(1);
     }
 
-    /// 7.0 -> 7.
+    /// Converts a value to text; a whole number has no decimal point.
     private static String plain(Object value) {
         boolean whole = value instanceof Double number && number == Math.rint(number) && Math.abs(number) < 1e15;
         return whole ? Long.toString(((Double) value).longValue()) : withoutZero(String.valueOf(value));
     }
 
-    /// Readers split the line at commas and colons, and take what is in quotes for JSON text.
+    /// Quotes a value where necessary: readers split the line at commas and colons and parse quoted values
+    /// as JSON text.
     private static String quoted(String value) {
         boolean safe = value.chars().noneMatch(c -> c == ',' || c == ':' || c == '"' || c < ' ');
         return safe ? value : Json.canonical(value).strip();
     }
 
-    /// PNG has no form for the character 0.
+    /// Replaces the character 0, which PNG text cannot contain.
     private static String withoutZero(String text) {
         return text.replace('\0', '\ufffd');
     }

@@ -15,25 +15,33 @@ import org.smpo.io.ImageException.Reason;
 
 /// Decodes PNG, JPEG and WebP to 8-bit RGB as Pillow's `Image.open(file).convert("RGB")` does.
 ///
-/// Transparency is dropped, not blended. Colour profiles, gamma and the EXIF orientation are not applied. 16 bits
-/// become 8 by their upper byte, except those of one channel, which Pillow clips at 255. JPEG's YCbCr becomes RGB
-/// by the integer rule of libjpeg, CMYK by Pillow's.
+/// Transparency is dropped, not blended. Colour profiles, gamma and the EXIF orientation are not applied.
+/// 16-bit samples become 8-bit by their upper byte, except those of one channel, which Pillow clips at 255.
+/// YCbCr of JPEG becomes RGB by the integer rule of libjpeg, CMYK by Pillow's.
 ///
-/// PNG and lossless WebP give the same bytes as Pillow, and so does JPEG, except with colour halved along columns
-/// only (4:4:0, which cameras make by turning a picture): there, and in lossy WebP, colour is interpolated
-/// differently. A file is parsed here first: what it holds besides the picture is left out, its size is checked
-/// before memory is taken, and a truncated one is refused, as Pillow refuses it, instead of being filled up with
-/// grey.
+/// PNG, lossless WebP and JPEG give the same bytes as Pillow, except JPEG with colour halved along columns
+/// only (4:4:0, which cameras write when they rotate an image): there, and in lossy WebP, colour is
+/// interpolated differently. A file is parsed before it is decoded: everything besides the image is left
+/// out, its size is checked before memory is allocated, and a truncated file is refused, as Pillow refuses
+/// it, instead of being filled with grey.
 ///
 /// Safe for use from any thread; nothing is written to disk.
 public final class Images {
-    /// The most pixels that are decoded unless more are asked for: 8192 x 8192.
+    /// Default limit on the number of pixels: 8192 x 8192.
     public static final long MAX_PIXELS = 1L << 26;
+
+    /// Version of the decoder. A change that can alter a decoded pixel increases it.
+    public static final int VERSION = 1;
 
     private static final int OPAQUE = 0xff;
 
+    /// Positions of the last letter of the chunk's kind and of its content in a WebP file of one chunk.
+    private static final int WEBP_KIND_AT = 15;
+
+    private static final int WEBP_DATA_AT = 20;
+
     static {
-        // No window system is needed, and none is there on most machines that train.
+        // Most machines that train have no window system.
         if (System.getProperty("java.awt.headless") == null) {
             System.setProperty("java.awt.headless", "true");
         }
@@ -41,7 +49,7 @@ public final class Images {
 
     private Images() {}
 
-    /// A picture's format, by what the file holds.
+    /// Format of an image file, recognized by its content.
     public enum Format {
         PNG("png"),
         JPEG("jpeg"),
@@ -59,63 +67,104 @@ public final class Images {
         }
     }
 
-    /// What a file's header says.
+    /// Format and size of an image, from the header of its file.
     ///
-    /// @param width in pixels
-    /// @param height in pixels
+    /// @param format format of the file
+    /// @param width width in pixels
+    /// @param height height in pixels
     public record Header(Format format, int width, int height) {}
 
     /// Reads a file's structure without decoding it.
     ///
-    /// @param source named in messages
-    /// @throws ImageException when it is no picture, is truncated or contradicts itself
+    /// @param source name of the file, for messages
+    /// @throws ImageException when it is not an image, is truncated or contradicts itself
     public static Header header(String source, byte[] file) throws ImageException {
-        return ImageFile.parse(source, file).header();
+        return header(source, file, Rendering.PILLOW);
     }
 
-    /// Decodes a file of at most [#MAX_PIXELS].
+    /// Reads a file's structure without decoding it.
     ///
-    /// @see #decode(String, byte[], long)
+    /// @param source name of the file, for messages
+    /// @return format, and size of the decoded image
+    /// @throws ImageException when it is not an image, is truncated or contradicts itself
+    public static Header header(String source, byte[] file, Rendering rendering) throws ImageException {
+        ImageFile parsed = ImageFile.parse(source, file);
+        Header header = parsed.header();
+        boolean turned = rendering == Rendering.VIEWER && parsed.orientation() > 4;
+        return turned ? new Header(header.format, /* width= */ header.height, /* height= */ header.width) : header;
+    }
+
+    /// What a viewer shows and Pillow's plain decoding ignores.
+    ///
+    /// @param turned whether the EXIF orientation turns or mirrors the image
+    /// @param transparent whether a pixel is transparent
+    /// @param wideGrey whether the image is grey with 16 bits
+    public record Traits(boolean turned, boolean transparent, boolean wideGrey) {}
+
+    /// Decodes a file of at most [#MAX_PIXELS] to find its traits.
+    ///
+    /// @param source name of the file, for messages
+    /// @throws ImageException when it is not an image, is truncated, contradicts itself or has more pixels
+    public static Traits traits(String source, byte[] file) throws ImageException {
+        ImageFile parsed = ImageFile.parse(source, file);
+        Decoded decoded = decode(source, parsed, MAX_PIXELS, Rendering.PILLOW);
+        return new Traits(parsed.orientation() != 1, decoded.transparent, decoded.wideGrey);
+    }
+
+    /// Decodes a file of at most [#MAX_PIXELS] as Pillow does.
+    ///
+    /// @see #decode(String, byte[], long, Rendering)
     public static RgbImage decode(String source, byte[] file) throws ImageException {
-        return decode(source, file, MAX_PIXELS);
+        return decode(source, file, MAX_PIXELS, Rendering.PILLOW);
     }
 
     /// Decodes a file.
     ///
-    /// @param source named in messages
-    /// @param maxPixels the most pixels that it may have
-    /// @throws ImageException when it is no picture, is truncated, contradicts itself or has more pixels
-    public static RgbImage decode(String source, byte[] file, long maxPixels) throws ImageException {
+    /// @param source name of the file, for messages
+    /// @param maxPixels number of pixels above which the image is refused
+    /// @throws ImageException when it is not an image, is truncated, contradicts itself or has more pixels
+    public static RgbImage decode(String source, byte[] file, long maxPixels, Rendering rendering)
+            throws ImageException {
         ImageFile parsed = ImageFile.parse(source, file);
+        RgbImage image = decode(source, parsed, maxPixels, rendering).image;
+        return rendering == Rendering.VIEWER ? image.oriented(parsed.orientation()) : image;
+    }
+
+    /// A decoded image and what its samples tell.
+    private record Decoded(RgbImage image, boolean transparent, boolean wideGrey) {}
+
+    private static Decoded decode(String source, ImageFile parsed, long maxPixels, Rendering rendering)
+            throws ImageException {
         Header header = parsed.header();
         if ((long) header.width * header.height > Math.min(maxPixels, Integer.MAX_VALUE / 4)) {
             throw new ImageException(
                     Reason.TOO_LARGE,
-                    source + ": expected a picture of at most " + maxPixels + " pixels, found " + header.width + "x"
+                    source + ": expected an image of at most " + maxPixels + " pixels, found " + header.width + "x"
                             + header.height);
         }
         try {
-            RgbImage image = switch (header.format) {
-                case PNG -> png(parsed.essence(), parsed.colours());
-                case JPEG -> jpeg(parsed.essence(), parsed.coding());
-                case WEBP -> webp(parsed.essence());
+            Decoded decoded = switch (header.format) {
+                case PNG -> png(parsed, rendering);
+                case JPEG -> new Decoded(jpeg(parsed.essence(), parsed.coding()), false, false);
+                case WEBP -> webp(parsed, rendering);
             };
+            RgbImage image = decoded.image;
             if (image.width() != header.width || image.height() != header.height) {
-                throw new IOException("its header says " + header.width + "x" + header.height + ", its data "
+                throw new IOException("its header has " + header.width + "x" + header.height + " pixels, its data "
                         + image.width() + "x" + image.height());
             }
-            return image;
+            return decoded;
         } catch (IOException | RuntimeException e) {
             // Decoders answer hostile data with index errors, null and worse; none of it may end a run.
             throw new ImageException(
                     e instanceof Truncated ? Reason.TRUNCATED : Reason.CORRUPT,
-                    source + ": expected a whole " + header.format.title
-                            + " picture, found one that cannot be decoded: " + reason(e),
+                    source + ": expected a whole " + header.format.title + " image, found one that cannot be decoded: "
+                            + reason(e),
                     e);
         }
     }
 
-    /// What a decoder says when data is missing.
+    /// Data is missing.
     private static final class Truncated extends IOException {
         private static final long serialVersionUID = 1L;
 
@@ -141,59 +190,105 @@ public final class Images {
         throw new IOException("no decoder for " + format.title + " below " + packagePrefix);
     }
 
-    private static RgbImage png(byte[] file, int colours) throws IOException {
+    private static Decoded png(ImageFile file, Rendering rendering) throws IOException {
         ImageReader reader = reader(Format.PNG, "com.sun.imageio");
         boolean[] warned = new boolean[1];
-        try (MemoryCacheImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
+        try (MemoryCacheImageInputStream in =
+                new MemoryCacheImageInputStream(new ByteArrayInputStream(file.essence()))) {
             reader.addIIOReadWarningListener((from, warning) -> warned[0] = true);
             reader.setInput(in, true, true);
             BufferedImage image = reader.read(0);
             if (warned[0]) {
                 throw new Truncated("its data ends early");
             }
-            return ofSamples(image, colours);
+            return ofSamples(image, file, rendering);
         } finally {
             reader.dispose();
         }
     }
 
-    /// The samples themselves: `BufferedImage.getRGB` would convert grey and wide ones between colour spaces.
-    private static RgbImage ofSamples(BufferedImage image, int colours) throws IOException {
+    /// Converts the samples themselves: `BufferedImage.getRGB` would convert grey and 16-bit samples between
+    /// colour spaces.
+    private static Decoded ofSamples(BufferedImage image, ImageFile file, Rendering rendering) throws IOException {
         Raster raster = image.getRaster();
         int width = raster.getWidth();
         int height = raster.getHeight();
         int bands = raster.getNumBands();
         int bits = raster.getSampleModel().getSampleSize(0);
-        // Grey of less than 8 bits is an indexed picture to ImageIO, but its samples are the grey values.
+        int colours = file.colours();
+        // ImageIO treats grey of less than 8 bits as indexed, but its samples are the grey values.
         IndexColorModel palette = colours > 0 && image.getColorModel() instanceof IndexColorModel index ? index : null;
         if (bands > 4 || (bits != 1 && bits != 2 && bits != 4 && bits != 8 && bits != 16)) {
             throw new IOException("expected 1 to 4 channels of 1 to 16 bits, found " + bands + " of " + bits);
         }
+        Alpha alpha = new Alpha(file.transparency(), bands, bits, palette != null);
         byte[] rgb = new byte[RgbImage.CHANNELS * width * height];
         int[] row = new int[width * bands];
         boolean grey = bands <= 2;
+        boolean wideGrey = bits == 16 && bands == 1;
+        boolean scaled = rendering == Rendering.VIEWER;
+        boolean transparent = false;
         int at = 0;
         for (int y = 0; y < height; y++) {
             raster.getPixels(0, y, width, 1, row);
             for (int x = 0; x < width; x++) {
+                int opacity = alpha.of(row, x * bands);
+                transparent |= opacity < OPAQUE;
                 for (int c = 0; c < RgbImage.CHANNELS; c++) {
                     int sample = row[x * bands + (grey ? 0 : c)];
-                    rgb[at++] =
-                            (byte) (palette == null ? eight(sample, bits, bands) : colour(palette, colours, sample, c));
+                    int value = palette != null
+                            ? colour(palette, colours, sample, c)
+                            : wideGrey && !scaled ? Math.min(sample, OPAQUE) : eight(sample, bits);
+                    rgb[at++] = (byte) (scaled ? onWhite(value, opacity) : value);
                 }
             }
         }
-        return RgbImage.wrap(width, height, rgb);
+        return new Decoded(RgbImage.wrap(width, height, rgb), transparent, wideGrey);
     }
 
-    private static int eight(int sample, int bits, int bands) {
-        if (bits == 16) {
-            return bands == 1 ? Math.min(sample, OPAQUE) : sample >> 8;
+    /// The opacity of pixels, from their own channel or from the `tRNS` chunk of a PNG file.
+    private static final class Alpha {
+        private final byte[] transparency;
+        private final int bands;
+        private final int bits;
+        private final boolean indexed;
+
+        Alpha(byte[] transparency, int bands, int bits, boolean indexed) {
+            this.transparency = transparency;
+            this.bands = bands;
+            this.bits = bits;
+            this.indexed = indexed;
         }
-        return sample * OPAQUE / ((1 << bits) - 1);
+
+        int of(int[] row, int at) {
+            if (bands == 2 || bands == 4) {
+                return eight(row[at + bands - 1], bits);
+            }
+            if (indexed) {
+                return row[at] < transparency.length ? transparency[row[at]] & OPAQUE : OPAQUE;
+            }
+            if (transparency.length < 2 * bands) {
+                return OPAQUE;
+            }
+            for (int c = 0; c < bands; c++) {
+                int key = (transparency[2 * c] & 0xff) << 8 | (transparency[2 * c + 1] & 0xff);
+                if (row[at + c] != key) {
+                    return OPAQUE;
+                }
+            }
+            return 0;
+        }
     }
 
-    /// Beyond the palette of the file is black; ImageIO's own is filled up with other colours.
+    private static int onWhite(int value, int opacity) {
+        return (value * opacity + OPAQUE * (OPAQUE - opacity) + OPAQUE / 2) / OPAQUE;
+    }
+
+    private static int eight(int sample, int bits) {
+        return bits == 16 ? sample >> 8 : sample * OPAQUE / ((1 << bits) - 1);
+    }
+
+    /// Indices beyond the palette of the file are black; ImageIO fills its palette with other colours.
     private static int colour(IndexColorModel palette, int colours, int index, int channel) {
         return index >= colours ? 0 : palette.getRGB(index) >> (16 - 8 * channel) & 0xff;
     }
@@ -220,14 +315,14 @@ public final class Images {
         }
     }
 
-    /// How the components of a JPEG file are to be understood.
+    /// Meaning of the components of a JPEG file.
     enum JpegCoding {
         GREY(1),
         YCBCR(3),
         RGB(3),
         CMYK(4),
         YCCK(4),
-        /// As Adobe writes them, upside down: 255 is no ink.
+        /// Inverted as Adobe writes them: 255 means no ink.
         INVERTED_CMYK(4),
         INVERTED_YCCK(4);
 
@@ -298,7 +393,7 @@ public final class Images {
             return (int) (factor * (1 << SCALE_BITS) + 0.5);
         }
 
-        /// What is left of white under the key and under each ink, as Pillow rounds it.
+        /// Converts inks to colours: white minus the key and each ink, rounded as Pillow does.
         private static void inks(int[] row, int from, boolean inverted, byte[] rgb, int at) {
             int flip = inverted ? 0xff : 0;
             int white = 255 - (row[from + 3] ^ flip);
@@ -313,18 +408,72 @@ public final class Images {
         }
     }
 
-    private static RgbImage webp(byte[] file) throws IOException {
+    private static Decoded webp(ImageFile file, Rendering rendering) throws IOException {
+        byte[] essence = file.essence();
+        return essence[WEBP_KIND_AT] == 'L' ? losslessWebp(file, rendering) : lossyWebp(file, rendering);
+    }
+
+    private static Decoded losslessWebp(ImageFile file, Rendering rendering) throws IOException {
+        byte[] essence = file.essence();
+        Header header = file.header();
+        int[] pixels =
+                WebpLossless.decode(essence, WEBP_DATA_AT, essence.length - WEBP_DATA_AT, header.width, header.height);
+        byte[] rgb = new byte[RgbImage.CHANNELS * pixels.length];
+        boolean transparent = false;
+        for (int i = 0; i < pixels.length; i++) {
+            int opacity = pixels[i] >>> 24;
+            transparent |= opacity < OPAQUE;
+            for (int c = 0; c < RgbImage.CHANNELS; c++) {
+                int value = pixels[i] >> (16 - 8 * c) & 0xff;
+                rgb[RgbImage.CHANNELS * i + c] =
+                        (byte) (rendering == Rendering.VIEWER ? onWhite(value, opacity) : value);
+            }
+        }
+        return new Decoded(RgbImage.wrap(header.width, header.height, rgb), transparent, false);
+    }
+
+    private static Decoded lossyWebp(ImageFile file, Rendering rendering) throws IOException {
         ImageReader reader = reader(Format.WEBP, "com.twelvemonkeys");
-        try (MemoryCacheImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
+        Header header = file.header();
+        long maxReadsPastEnd = 8L * header.width * header.height + (1 << 16);
+        try (EndedStream in = new EndedStream(file.essence(), maxReadsPastEnd)) {
             reader.setInput(in, true, true);
             BufferedImage image = reader.read(0);
-            Raster raster = image.getRaster();
-            if (raster.getNumBands() < RgbImage.CHANNELS) {
-                throw new IOException("expected 3 or 4 channels, found " + raster.getNumBands());
+            if (image.getRaster().getNumBands() < RgbImage.CHANNELS) {
+                throw new IOException(
+                        "expected 3 or 4 channels, found " + image.getRaster().getNumBands());
             }
-            return ofSamples(image, 0);
+            return ofSamples(image, file, rendering);
         } finally {
             reader.dispose();
+        }
+    }
+
+    /// A stream that stops a decoder which ignores its end: TwelveMonkeys continues with zeros, for hours in
+    /// some files of a few bytes. Valid files are read a little past their end.
+    private static final class EndedStream extends MemoryCacheImageInputStream {
+        private long left;
+
+        EndedStream(byte[] file, long maxReadsPastEnd) {
+            super(new ByteArrayInputStream(file));
+            left = maxReadsPastEnd;
+        }
+
+        @Override
+        public int read() throws IOException {
+            return counted(super.read());
+        }
+
+        @Override
+        public int read(byte[] bytes, int from, int length) throws IOException {
+            return counted(super.read(bytes, from, length));
+        }
+
+        private int counted(int read) {
+            if (read < 0 && --left < 0) {
+                throw new IllegalStateException("its data ends early");
+            }
+            return read;
         }
     }
 

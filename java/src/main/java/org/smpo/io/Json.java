@@ -24,12 +24,13 @@ import tools.jackson.core.json.JsonWriteFeature;
 
 /// Strict JSON in, canonical JSON out.
 ///
-/// Reading: UTF-8, one value, no duplicate keys, nothing after the value, other numbers than integers within
-/// double's range, at most 64 levels. Objects keep their order. Integers of more than 64 bits are kept as they
-/// are: Python has no other kind, and transformers writes 10^30 for "no limit".
+/// Input is UTF-8 with one value, no duplicate keys, nothing after the value, non-integers within double's
+/// range and at most 64 levels. Objects keep their order. Integers beyond 64 bits are kept exactly: Python's
+/// have any size, and transformers writes 10^30 for "no limit".
 ///
-/// Writing: keys sorted, two spaces per level, `\n`, a final newline, doubles in the shortest form that reads
-/// back the same. Equal values make equal bytes.
+/// Output has sorted keys, two spaces per level, `\n`, a final newline and the shortest decimal of each
+/// double that reads
+/// back the same. Equal values give equal bytes.
 public final class Json {
     private static final int MAX_DEPTH = 64;
 
@@ -44,7 +45,7 @@ public final class Json {
 
     /// Reads a file that holds one object.
     ///
-    /// @throws JsonException when it is not valid JSON or no object
+    /// @throws JsonException when it is not valid JSON or not an object
     /// @throws IOException when it cannot be read
     public static JsonObject readObject(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
@@ -62,8 +63,8 @@ public final class Json {
 
     /// Reads text that holds one object.
     ///
-    /// @param source named in messages
-    /// @throws JsonException when it is not valid JSON or no object
+    /// @param source name of the document, for messages
+    /// @throws JsonException when it is not valid JSON or not an object
     public static JsonObject parseObject(String source, String text) throws JsonException {
         Object value = parse(source, text);
         if (value instanceof Map<?, ?> map) {
@@ -227,7 +228,7 @@ public final class Json {
         out.append('\n').repeat(' ', 2 * depth);
     }
 
-    /// Only what JSON demands is escaped, and surrogates without their other half, which UTF-8 cannot hold.
+    /// Escapes what JSON requires, and surrogates without their other half, which UTF-8 cannot represent.
     private static void quote(StringBuilder out, String text) {
         out.append('"');
         for (int i = 0; i < text.length(); i++) {

@@ -2,8 +2,8 @@ package org.smpo.io;
 
 import java.io.IOException;
 
-/// JSON that is malformed, or holds something else than expected: the message names the source and the path in
-/// it, such as `unet/config.json: $.block_out_channels[2]: expected an integer, found "640"`.
+/// Malformed or unexpected JSON. The message names the source and the path in it, such as `unet/config.json:
+/// $.block_out_channels[2]: expected an integer, found "640"`.
 public final class JsonException extends IOException {
     private static final long serialVersionUID = 1L;
 

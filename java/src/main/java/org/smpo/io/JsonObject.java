@@ -8,7 +8,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/// One object of a JSON document, with the path to it. Getters say where and what when something else is there.
+/// An object of a JSON document and the path to it. Getters name the path and the value found when it is not
+/// what was expected.
 public final class JsonObject {
     private final String source;
     private final String path;
@@ -22,7 +23,7 @@ public final class JsonObject {
         this.fields = Collections.unmodifiableMap(copy);
     }
 
-    /// Where the document came from, usually a file.
+    /// Source of the document, usually a file.
     public String source() {
         return source;
     }
@@ -42,78 +43,79 @@ public final class JsonObject {
         return fields.get(key) != null;
     }
 
-    /// The values as maps, lists, text, Long, BigInteger (beyond 64 bits), Double, Boolean and null, in the
-    /// document's order.
+    /// The values as maps, lists, String, Long, BigInteger (beyond 64 bits), Double, Boolean and null, in the
+    /// document's
+    /// order.
     public Map<String, Object> asMap() {
         return fields;
     }
 
-    /// Text.
+    /// Returns text.
     ///
-    /// @throws JsonException when the key is absent or its value is no text
+    /// @throws JsonException when the key is absent or its value is not text
     public String string(String key) throws JsonException {
         return as(String.class, "text", path + "." + key, fields.get(key));
     }
 
-    /// An integer.
+    /// Returns an integer.
     ///
-    /// @throws JsonException when the key is absent or its value is no integer of 64 bits
+    /// @throws JsonException when the key is absent or its value is not an integer of 64 bits
     public long integer(String key) throws JsonException {
         return as(Long.class, integerHere(fields.get(key)), path + "." + key, fields.get(key));
     }
 
-    /// A number, integer or not.
+    /// Returns a number, integer or not.
     ///
-    /// @throws JsonException when the key is absent or its value is no number
+    /// @throws JsonException when the key is absent or its value is not a number
     public double number(String key) throws JsonException {
         return as(Number.class, "a number", path + "." + key, fields.get(key)).doubleValue();
     }
 
-    /// What to ask for instead of this value, where an integer is wanted.
+    /// The hint for a value where an integer is expected.
     private static String integerHere(Object value) {
         return value instanceof BigInteger ? "an integer within 64 bits" : "an integer";
     }
 
-    /// True or false.
+    /// Returns true or false.
     ///
     /// @throws JsonException when the key is absent or its value is neither true nor false
     public boolean bool(String key) throws JsonException {
         return as(Boolean.class, "true or false", path + "." + key, fields.get(key));
     }
 
-    /// An object.
+    /// Returns an object.
     ///
-    /// @throws JsonException when the key is absent or its value is no object
+    /// @throws JsonException when the key is absent or its value is not an object
     public JsonObject object(String key) throws JsonException {
         return new JsonObject(source, path + "." + key, as(Map.class, "an object", path + "." + key, fields.get(key)));
     }
 
-    /// A list of integers.
+    /// Returns a list of integers.
     ///
-    /// @throws JsonException when the key is absent or its value is no list of integers
+    /// @throws JsonException when the key is absent or its value is not a list of integers
     public List<Long> integers(String key) throws JsonException {
         return list(key, Long.class, "an integer");
     }
 
-    /// A list of numbers.
+    /// Returns a list of numbers.
     ///
-    /// @throws JsonException when the key is absent or its value is no list of numbers
+    /// @throws JsonException when the key is absent or its value is not a list of numbers
     public List<Double> numbers(String key) throws JsonException {
         return list(key, Number.class, "a number").stream()
                 .map(Number::doubleValue)
                 .toList();
     }
 
-    /// A list of text.
+    /// Returns a list of text.
     ///
-    /// @throws JsonException when the key is absent or its value is no list of text
+    /// @throws JsonException when the key is absent or its value is not a list of text
     public List<String> strings(String key) throws JsonException {
         return list(key, String.class, "text");
     }
 
-    /// A list of objects.
+    /// Returns a list of objects.
     ///
-    /// @throws JsonException when the key is absent or its value is no list of objects
+    /// @throws JsonException when the key is absent or its value is not a list of objects
     public List<JsonObject> objects(String key) throws JsonException {
         List<JsonObject> objects = new ArrayList<>();
         for (Map<?, ?> map : list(key, Map.class, "an object")) {

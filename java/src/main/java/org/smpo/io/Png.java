@@ -21,22 +21,22 @@ import javax.imageio.stream.MemoryCacheImageInputStream;
 import javax.imageio.stream.MemoryCacheImageOutputStream;
 import org.w3c.dom.NodeList;
 
-/// A PNG file: a picture and text by keyword.
+/// A PNG file: an image and text by keyword.
 ///
-/// Equal pictures with equal text, in the same order, make equal bytes (with one version of the JDK: the
-/// compression is its own); there is no time stamp. Text of printable Latin-1 goes into `tEXt` chunks, which every
-/// reader knows, other text into `iTXt`, as Pillow does it.
+/// Equal images with equal text in the same order give equal bytes with one version of the JDK, which does
+/// the compression; there is no time stamp. As in Pillow, printable Latin-1 text is stored in `tEXt` chunks,
+/// which every reader knows, and other text in `iTXt` chunks.
 ///
-/// @param image the picture
-/// @param text by keyword, in the file's order; of a keyword that stands there twice, the last
+/// @param image the image
+/// @param text text by keyword, in the file's order; the last one of a repeated keyword
 public record Png(RgbImage image, Map<String, String> text) {
     private static final String FORMAT = "javax_imageio_png_1.0";
     private static final int MAX_KEYWORD = 79;
 
     /// Checks the text.
     ///
-    /// @throws IllegalArgumentException when a keyword is not 1 to 79 characters of printable ASCII without spaces
-    ///     around it, or a text holds the character 0: PNG has no form for them
+    /// @throws IllegalArgumentException when a keyword is not 1 to 79 characters of printable ASCII without
+    ///     spaces around it, or a text contains the character 0, which PNG cannot store
     public Png {
         text = Collections.unmodifiableMap(new LinkedHashMap<>(text));
         text.forEach((keyword, value) -> {
@@ -57,14 +57,14 @@ public record Png(RgbImage image, Map<String, String> text) {
         ImageWriter writer = ImageIO.getImageWritersByFormatName("png").next();
         try (MemoryCacheImageOutputStream out = new MemoryCacheImageOutputStream(bytes)) {
             writer.setOutput(out);
-            var picture = image.toBufferedImage();
+            var buffered = image.toBufferedImage();
             ImageWriteParam parameters = writer.getDefaultWriteParam();
             IIOMetadata metadata =
-                    writer.getDefaultImageMetadata(ImageTypeSpecifier.createFromRenderedImage(picture), parameters);
+                    writer.getDefaultImageMetadata(ImageTypeSpecifier.createFromRenderedImage(buffered), parameters);
             metadata.mergeTree(FORMAT, tree());
-            writer.write(null, new IIOImage(picture, null, metadata), parameters);
+            writer.write(null, new IIOImage(buffered, null, metadata), parameters);
         } catch (IOException e) {
-            throw new IllegalStateException("png: memory does not fail to be written", e);
+            throw new IllegalStateException("png: writing to memory failed", e);
         } finally {
             writer.dispose();
         }
@@ -80,15 +80,15 @@ public record Png(RgbImage image, Map<String, String> text) {
 
     /// Reads a file.
     ///
-    /// @throws IOException when it cannot be read or is no PNG, naming it
+    /// @throws IOException when it cannot be read or is not PNG, naming the file
     public static Png read(Path file) throws IOException {
         return read(file.toString(), Files.readAllBytes(file));
     }
 
     /// Reads a file's bytes.
     ///
-    /// @param source named in messages
-    /// @throws IOException when they are no PNG
+    /// @param source name of the file, for messages
+    /// @throws IOException when they are not PNG
     public static Png read(String source, byte[] bytes) throws IOException {
         ImageReader reader = ImageIO.getImageReadersByFormatName("png").next();
         try (ImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(bytes))) {

@@ -2,16 +2,19 @@ package org.smpo.io;
 
 import java.util.Arrays;
 
-/// Resizes pictures to the bytes that Pillow's `Image.resize` makes of them, which is what torchvision's `Resize`
-/// and the image processors of transformers do to a PIL image.
+/// Resizes images with the same result as Pillow's `Image.resize`, which torchvision's `Resize` and the image
+/// processors
+/// of transformers apply to a PIL image.
 ///
-/// A picture is resized along its rows and then along its columns (a very tall one the other way round); between
-/// the two it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights are
-/// computed in double, normalized to a sum of 1, and rounded to fixed point with 22 fractional bits; sums are exact
-/// in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
+/// An image is resized along its rows and then along its columns (a very tall one in the opposite order);
+/// between the two
+/// it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights are
+/// computed in double, normalized to a sum of 1 and rounded to fixed point with 22 fractional bits; sums are
+/// exact in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
 /// `src/libImaging/Resample.c`.
 public final class Resample {
-    /// 32 bits less 8 of the pixel, one of the sign and one for sums of weights above 1 (a bicubic's lobes).
+    /// 32 bits minus 8 for the pixel, one for the sign and one for sums of weights above 1 (the lobes of the
+    /// bicubic).
     private static final int FRACTION_BITS = 22;
 
     private static final int ROUNDING = 1 << (FRACTION_BITS - 1);
@@ -19,9 +22,9 @@ public final class Resample {
 
     private Resample() {}
 
-    /// The kernel, with Pillow's names.
+    /// Resampling filters, with their names in Pillow.
     public enum Filter {
-        /// A triangle of width 2: torchvision's default.
+        /// A triangle of width 2, torchvision's default.
         BILINEAR(1) {
             @Override
             double weight(double x) {
@@ -29,7 +32,7 @@ public final class Resample {
                 return distance < 1 ? 1 - distance : 0;
             }
         },
-        /// Keys' cubic with a = -½, of width 4: what CLIP's processor asks for.
+        /// Keys' cubic with a = -½ and width 4, which CLIP's processor uses.
         BICUBIC(2) {
             @Override
             double weight(double x) {
@@ -43,7 +46,7 @@ public final class Resample {
 
         private static final double A = -0.5;
 
-        /// Half the kernel's width, in source pixels when the picture does not shrink.
+        /// Half the width of the filter, in source pixels when the image does not shrink.
         private final double support;
 
         Filter(double support) {
@@ -53,9 +56,10 @@ public final class Resample {
         abstract double weight(double x);
     }
 
-    /// A picture of this size.
+    /// Resizes an image.
     ///
-    /// @throws IllegalArgumentException when a side is not positive, or the result has more than 2^31 - 1 bytes
+    /// @throws IllegalArgumentException when a side is not positive, or the result has more than 2^31 - 1
+    ///     bytes
     public static RgbImage resize(RgbImage image, int width, int height, Filter filter) {
         if (width < 1
                 || height < 1
@@ -70,17 +74,21 @@ public final class Resample {
         return alongColumns(alongRows(image, width, filter), height, filter);
     }
 
-    /// Whether Pillow 13 begins with the columns: when the height shrinks by more than twice what the width does,
-    /// that is, for pictures more than twice as tall as wide when they keep their proportions. Until Pillow 12 the
-    /// rows came first for these too; some of their pixels differ by one.
+    /// Whether Pillow 13 resizes the columns first: when the height shrinks by more than twice as much as
+    /// the width, which
+    /// holds for images more than twice as tall as wide that keep their proportions. Up to Pillow 12 the
+    /// rows came first
+    /// for these too; some of their pixels differ by one.
     private static boolean columnsFirst(RgbImage image, int width, int height) {
         return height < image.height() && image.height() - height > 2L * (image.width() - width);
     }
 
-    /// The picture with its shorter side this long and its proportions kept, the longer side rounded down, as
+    /// Resizes an image to a length of its shorter side; the longer side follows from the proportions and is
+    /// rounded down, as
     /// torchvision's `Resize(size)` and CLIP's processor with `shortest_edge` do.
     ///
-    /// @throws IllegalArgumentException when the side is not positive, or the result has more than 2^31 - 1 bytes
+    /// @throws IllegalArgumentException when the side is not positive, or the result has more than 2^31 - 1
+    ///     bytes
     public static RgbImage shorterSide(RgbImage image, int side, Filter filter) {
         boolean upright = image.width() <= image.height();
         long shorter = upright ? image.width() : image.height();
@@ -93,7 +101,7 @@ public final class Resample {
         return upright ? resize(image, side, (int) scaled, filter) : resize(image, (int) scaled, side, filter);
     }
 
-    /// For each target pixel the first source pixel that it sees, and the weights from there on.
+    /// The first source pixel of each target pixel, and the weights from there.
     private static final class Taps {
         private final int[] first;
         private final int[][] weights;

@@ -3,7 +3,7 @@ package org.smpo.io;
 import java.awt.image.BufferedImage;
 import java.util.Arrays;
 
-/// A picture of 8 bits per channel: red, green, blue, row by row from the top.
+/// An image with 8 bits per channel: red, green, blue, row by row from the top.
 public final class RgbImage {
     static final int CHANNELS = 3;
 
@@ -19,7 +19,7 @@ public final class RgbImage {
         this.rgb = rgb;
     }
 
-    /// A picture of these bytes, [height, width, 3], which are copied.
+    /// An image with a copy of these bytes, [height, width, 3].
     ///
     /// @throws IllegalArgumentException when their number is not 3 height width, or a side is not positive
     public static RgbImage of(int width, int height, byte[] rgb) {
@@ -27,18 +27,19 @@ public final class RgbImage {
         return new RgbImage(width, height, rgb.clone());
     }
 
-    /// A picture that keeps the array, which nobody may write to afterwards.
+    /// An image that wraps the array, which nobody may write to afterwards.
     static RgbImage wrap(int width, int height, byte[] rgb) {
         requireLength(width, height, rgb.length);
         return new RgbImage(width, height, rgb);
     }
 
-    /// The picture that diffusers' `VaeImageProcessor` makes of what the VAE decoded: x / 2 + 0.5, clamped to 0..1,
-    /// times 255, rounded half to even, every step in float32.
+    /// Converts the output of the VAE's decoder to an image as diffusers' `VaeImageProcessor` does: x / 2 +
+    /// 0.5, clamped to
+    /// 0..1, times 255, rounded half to even, every step in float32.
     ///
     /// @param chw pixels, about -1 to 1, [3, height, width]
-    /// @throws IllegalArgumentException when their number is not 3 height width, or one of them is not a number:
-    ///     diffusers draws a black pixel there and goes on
+    /// @throws IllegalArgumentException when their number is not 3 height width, or one of them is NaN, which
+    ///     diffusers turns into a black pixel
     public static RgbImage ofDecoded(float[] chw, int height, int width) {
         requireLength(width, height, chw.length);
         int plane = height * width;
@@ -58,7 +59,7 @@ public final class RgbImage {
         return new RgbImage(width, height, rgb);
     }
 
-    /// A picture of what AWT drew or read; transparency is dropped.
+    /// Converts an AWT image; transparency is dropped.
     static RgbImage of(BufferedImage image) {
         int width = image.getWidth();
         int height = image.getHeight();
@@ -107,9 +108,9 @@ public final class RgbImage {
         return rgb;
     }
 
-    /// The part of this picture that begins at (left, top).
+    /// The part of this image that begins at (left, top).
     ///
-    /// @throws IllegalArgumentException when it is empty or not wholly inside
+    /// @throws IllegalArgumentException when the part is empty or not entirely inside
     public RgbImage crop(int left, int top, int cropWidth, int cropHeight) {
         if (left < 0
                 || top < 0
@@ -128,8 +129,9 @@ public final class RgbImage {
         return new RgbImage(cropWidth, cropHeight, part);
     }
 
-    /// Where a part of `cropLength` out of `length` pixels begins when it is in the middle: half the rest, a half
-    /// rounded to even, as torchvision's `CenterCrop` rounds it (CLIP's processor rounds down).
+    /// Start of the middle `cropLength` of `length` pixels: half the rest, rounded half to even as
+    /// torchvision's `CenterCrop`
+    /// does (CLIP's processor rounds down).
     ///
     /// @throws IllegalArgumentException when the part is not 1 to `length` pixels long
     public static int centreCropStart(int length, int cropLength) {
@@ -139,7 +141,7 @@ public final class RgbImage {
         return (int) Math.rint((length - cropLength) / 2.0);
     }
 
-    /// This picture with left and right exchanged.
+    /// This image with left and right exchanged.
     public RgbImage mirrored() {
         byte[] mirror = new byte[rgb.length];
         for (int y = 0; y < height; y++) {
@@ -152,6 +154,38 @@ public final class RgbImage {
             }
         }
         return new RgbImage(width, height, mirror);
+    }
+
+    /// This image turned and mirrored by an EXIF orientation.
+    ///
+    /// @param orientation 1 to 8; 1 leaves the image as it is
+    RgbImage oriented(int orientation) {
+        if (orientation == 1) {
+            return this;
+        }
+        boolean swapped = orientation > 4;
+        int newWidth = swapped ? height : width;
+        int newHeight = swapped ? width : height;
+        byte[] turned = new byte[rgb.length];
+        for (int y = 0; y < newHeight; y++) {
+            for (int x = 0; x < newWidth; x++) {
+                int fromX = switch (orientation) {
+                    case 2, 3 -> width - 1 - x;
+                    case 4 -> x;
+                    case 5, 6 -> y;
+                    default -> width - 1 - y;
+                };
+                int fromY = switch (orientation) {
+                    case 2 -> y;
+                    case 3, 4 -> height - 1 - y;
+                    case 5, 8 -> x;
+                    default -> height - 1 - x;
+                };
+                System.arraycopy(
+                        rgb, CHANNELS * (fromY * width + fromX), turned, CHANNELS * (y * newWidth + x), CHANNELS);
+            }
+        }
+        return new RgbImage(newWidth, newHeight, turned);
     }
 
     @Override
@@ -175,7 +209,7 @@ public final class RgbImage {
     private static void requireLength(int width, int height, int length) {
         if (width < 1 || height < 1 || length != (long) CHANNELS * width * height) {
             throw new IllegalArgumentException("expected " + CHANNELS + " x " + height + " x " + width
-                    + " values of a picture with positive sides, got " + length);
+                    + " values of an image with positive sides, got " + length);
         }
     }
 }

@@ -13,11 +13,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// A safetensors file, mapped read-only into memory. Opening reads and checks the header; a tensor's bytes are
-/// read when its segment is touched. Files and tensors may exceed 2 GiB.
+/// A safetensors file, mapped read-only into memory. Opening reads and checks the header; a tensor's bytes
+/// are read when
+/// its segment is accessed. Files and tensors may exceed 2 GiB.
 ///
-/// The file must not be truncated while it is open: touching a page that is gone raises an [InternalError].
-/// Any thread may read; after [#close] every segment handed out is dead and throws [IllegalStateException].
+/// The file must not be truncated while it is open: accessing a missing page raises an [InternalError].
+/// Any thread may read; after [#close] every segment is invalid and throws [IllegalStateException].
 public final class Safetensors implements AutoCloseable {
     /// The format's limit on the header's length.
     public static final int MAX_HEADER_BYTES = 100_000_000;
@@ -36,7 +37,7 @@ public final class Safetensors implements AutoCloseable {
 
     /// Opens and checks a file.
     ///
-    /// @throws SafetensorsException when the file is not valid, saying where and why
+    /// @throws SafetensorsException when the file is not valid, naming the place and the reason
     /// @throws IOException when it cannot be read
     @SuppressWarnings("MustBeClosedChecker")
     public static Safetensors open(Path path) throws IOException {
@@ -50,7 +51,7 @@ public final class Safetensors implements AutoCloseable {
             } catch (IOException | RuntimeException e) {
                 arena.close();
                 if (channel.size() < size) {
-                    // The mapping of a file that somebody cuts fails with a message about writing.
+                    // Mapping a file while it is cut fails with a message about writing.
                     throw shortened(path, size, channel);
                 }
                 throw e;
@@ -105,7 +106,7 @@ public final class Safetensors implements AutoCloseable {
         return Optional.ofNullable(header.byName().get(name));
     }
 
-    /// The tensor of that name.
+    /// The tensor with a name.
     ///
     /// @throws SafetensorsException when there is none
     public TensorEntry entry(String name) throws SafetensorsException {
@@ -120,8 +121,8 @@ public final class Safetensors implements AutoCloseable {
         return entry;
     }
 
-    /// The tensor's bytes: read-only, little-endian, row-major, valid until [#close]. They need not be aligned
-    /// to the element, so read them with the `_UNALIGNED` layouts.
+    /// The tensor's bytes: read-only, little-endian, row-major, valid until [#close]. They need not be
+    /// aligned to the element, so read them with the `_UNALIGNED` layouts.
     ///
     /// @throws SafetensorsException when there is no tensor of that name
     public MemorySegment segment(String name) throws SafetensorsException {

@@ -3,8 +3,8 @@ package org.smpo.io;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/// A safetensors file that is not what the format demands: which file, where in it, what was expected and what
-/// is there.
+/// A safetensors file that violates the format. The message names the file, the place in it, what was
+/// expected and what was found.
 public final class SafetensorsException extends IOException {
     private static final long serialVersionUID = 1L;
 
@@ -17,7 +17,7 @@ public final class SafetensorsException extends IOException {
         this.key = key;
     }
 
-    /// The file, as it was opened.
+    /// Path of the file, as it was opened.
     public String file() {
         return file;
     }

@@ -18,11 +18,11 @@ import java.util.Map;
 
 /// Parses and checks the JSON header of a safetensors file.
 ///
-/// The header has a fixed shape three levels deep, so this reads exactly that and nothing else, in one pass
-/// over the bytes: no tree, no recursion, and what is not allowed has no code that could accept it. It is
-/// stricter than the reference implementation in what no writer produces: duplicate keys, unknown keys beside
-/// dtype, shape and data_offsets, arrays instead of objects, `"__metadata__": null`, white space other than
-/// spaces around the header, and dimensions beyond 2^63 − 1 are errors.
+/// The header has a fixed structure three levels deep, which is read in one pass over the bytes without a
+/// tree or recursion. The parser is stricter than the reference implementation where no writer makes use of
+/// it: duplicate keys, unknown keys beside dtype, shape and data_offsets, arrays instead of objects,
+/// `"__metadata__": null`, white space other than spaces around the header, and dimensions beyond 2^63 − 1
+/// are errors.
 final class SafetensorsHeader {
     private static final String METADATA = "__metadata__";
     private static final int EXCERPT = 24;
@@ -59,12 +59,12 @@ final class SafetensorsHeader {
         this.byName = HashMap.newHashMap(json.length / 100);
     }
 
-    /// @param entries in the order of their data
+    /// @param entries tensors in the order of their data
     record Parsed(List<TensorEntry> entries, Map<String, TensorEntry> byName, Map<String, String> metadata) {}
 
-    /// @param file for messages
-    /// @param json the header's bytes
-    /// @param fileSize size of the whole file; the data takes what follows the header
+    /// @param file path of the file, for messages
+    /// @param json bytes of the header
+    /// @param fileSize size of the whole file; the data fills what follows the header
     static Parsed parse(Path file, byte[] json, long fileSize) throws SafetensorsException {
         requireUtf8(file, json);
         SafetensorsHeader header = new SafetensorsHeader(file, json, fileSize);
@@ -259,7 +259,7 @@ final class SafetensorsHeader {
         }
         if (expected != dataSize) {
             part = "data";
-            throw error(expected + " bytes, as the header says", dataSize + " bytes");
+            throw error(expected + " bytes according to the header", dataSize + " bytes");
         }
         return Collections.unmodifiableList(sorted);
     }
@@ -285,7 +285,7 @@ final class SafetensorsHeader {
         at++;
     }
 
-    /// After a member: true past a comma, false past `close`.
+    /// Reads what follows a member: true after a comma, false after `close`.
     private boolean another(char close) throws SafetensorsException {
         int b = skipTo();
         if (b != ',' && b != close) {
@@ -295,7 +295,7 @@ final class SafetensorsHeader {
         return b == ',';
     }
 
-    /// Reads a list of integers into [#numbers]; returns how many.
+    /// Reads a list of integers into [#numbers] and returns their count.
     private int integers() throws SafetensorsException {
         expect('[');
         if (skipTo() == ']') {
@@ -325,7 +325,8 @@ final class SafetensorsHeader {
         };
     }
 
-    /// A JSON number that is an integer in [0, 2^63): no sign, no leading zero, no fraction, no exponent.
+    /// Reads a JSON number that is an integer in [0, 2^63): no sign, no leading zero, no fraction, no
+    /// exponent.
     private long integer() throws SafetensorsException {
         skipTo();
         int start = at;
@@ -347,7 +348,7 @@ final class SafetensorsHeader {
         return value;
     }
 
-    /// A string that is most often one of three.
+    /// Reads a string that is one of three in most files.
     private String fieldName() throws SafetensorsException {
         skipTo();
         for (int i = 0; i < FIELDS.length; i++) {
@@ -361,7 +362,7 @@ final class SafetensorsHeader {
         return string();
     }
 
-    /// A JSON string; its bytes are known to be UTF-8.
+    /// Reads a JSON string; its bytes are known to be UTF-8.
     private String string() throws SafetensorsException {
         expect('"');
         byte[] bytes = json;
@@ -381,7 +382,7 @@ final class SafetensorsHeader {
         throw error("'\"' at a string's end", here());
     }
 
-    /// The rest of a string with escapes.
+    /// Reads the rest of a string with escapes.
     private String escaped(int start) throws SafetensorsException {
         StringBuilder text = new StringBuilder();
         int run = start;
@@ -421,7 +422,7 @@ final class SafetensorsHeader {
         throw error("'\"' at a string's end", here());
     }
 
-    /// After `\` and `u`: four hex digits, and for a high surrogate the low one in the same form.
+    /// Reads what follows `\` and `u`: four hex digits, and the escaped low surrogate after a high one.
     private void unicode(int escape, StringBuilder text) throws SafetensorsException {
         int first = hex4();
         if (first >= 0 && !Character.isSurrogate((char) first)) {

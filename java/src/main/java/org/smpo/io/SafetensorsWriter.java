@@ -19,13 +19,13 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 
-/// Writes a safetensors file as a stream: tensors are declared first, then their bytes follow in the file's
-/// order.
+/// Writes a safetensors file as a stream: the tensors are declared first, then their bytes follow in the
+/// file's order.
 ///
-/// The bytes are those of the reference implementation: tensors by dtype descending (as [DType] orders them),
-/// then by name in UTF-8; the header padded with spaces to a multiple of 8. It writes several metadata keys in
-/// random order; here they are sorted, so that equal content makes equal bytes. The file appears under its
-/// name only with [#commit].
+/// The bytes equal those of the reference implementation: tensors are ordered by descending dtype (in the
+/// order of [DType]) and by name in UTF-8, and the header is padded with spaces to a multiple of 8. Metadata
+/// keys, which the reference implementation writes in random order, are sorted, so that equal content gives
+/// equal bytes. The file appears under its name with [#commit].
 public final class SafetensorsWriter implements AutoCloseable {
     /// A tensor to be written.
     ///
@@ -38,7 +38,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         }
     }
 
-    /// Provides the tensors' bytes.
+    /// Source of the tensors' bytes.
     @FunctionalInterface
     public interface TensorData {
         /// Writes all bytes of one tensor with [SafetensorsWriter#write].
@@ -62,9 +62,9 @@ public final class SafetensorsWriter implements AutoCloseable {
 
     /// Starts a file and writes its header.
     ///
-    /// @param metadata text under text, may be empty
-    /// @throws IllegalArgumentException when a name occurs twice, is `__metadata__` or no valid text, a
-    ///     dimension is negative, or a size overflows or is no whole number of bytes
+    /// @param metadata metadata of the file, may be empty
+    /// @throws IllegalArgumentException when a name occurs twice, is `__metadata__` or is not valid text, a
+    ///     dimension is negative, or a size overflows or is not a whole number of bytes
     /// @throws IOException when the file cannot be written
     public static SafetensorsWriter create(
             Path path, Collection<Declaration> declarations, Map<String, String> metadata) throws IOException {
@@ -113,8 +113,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         return entries;
     }
 
-    /// Appends bytes of a tensor: the next in order, whole or a further piece. Tensors without bytes are
-    /// passed over.
+    /// Appends bytes of the next tensor in order, all of them or a piece. Tensors without bytes are skipped.
     ///
     /// @param bytes little-endian, row-major; consumed
     /// @throws IllegalStateException when another tensor is next, or it has fewer bytes left
@@ -126,7 +125,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         skipComplete();
     }
 
-    /// Appends to the tensor that is next in the file, F32.
+    /// Appends values to the next tensor in the file, which is F32.
     ///
     /// @throws IllegalStateException when another tensor is next, or the values do not fit it
     public void write(String name, float[] values) throws IOException {
@@ -156,7 +155,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         file.commit();
     }
 
-    /// Without a [#commit] before, the file is given up and an old one is untouched.
+    /// Discards the file unless [#commit] was called; an old file is then untouched.
     @Override
     public void close() throws IOException {
         file.close();
@@ -287,8 +286,9 @@ public final class SafetensorsWriter implements AutoCloseable {
         return header;
     }
 
-    /// JSON as the reference implementation writes it: short escapes where there are any, six-character ones
-    /// for other control characters, everything else as it is.
+    /// Writes JSON text as the reference implementation does: short escapes where they exist, six-character
+    /// escapes for other
+    /// control characters, everything else unchanged.
     private static void quote(StringBuilder json, String text) {
         json.append('"');
         for (int i = 0; i < text.length(); i++) {

@@ -2,13 +2,13 @@ package org.smpo.io;
 
 import java.util.List;
 
-/// One tensor of a safetensors file.
+/// A tensor of a safetensors file.
 ///
-/// @param name as in the header
+/// @param name name in the header
 /// @param dtype element type
 /// @param shape dimensions, outermost first; empty for a scalar
-/// @param offset first byte, from the start of the file
-/// @param length bytes; shape product times element size
+/// @param offset position of the first byte in the file
+/// @param length number of bytes: product of the dimensions times the element size
 public record TensorEntry(String name, DType dtype, List<Long> shape, long offset, long length) {
     public TensorEntry {
         shape = List.copyOf(shape);

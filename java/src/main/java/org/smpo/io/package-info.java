@@ -1,2 +1,2 @@
-/// Files: safetensors, JSON, atomic writes.
+/// File formats and file operations: safetensors, JSON, Parquet, Arrow, images, atomic writes, locks.
 package org.smpo.io;

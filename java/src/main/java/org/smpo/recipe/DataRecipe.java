@@ -3,6 +3,7 @@ package org.smpo.recipe;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
+import org.smpo.data.Crop;
 
 /// Where pairs come from and what is done to their images and captions.
 ///
@@ -26,12 +27,6 @@ public record DataRecipe(
         double maxBadFraction,
         OptionalInt decodeThreads) {
     private static final int LATENT_SCALE = 8;
-
-    /// Which square of an image whose shorter side has the resolution.
-    public enum Crop {
-        CENTRE,
-        RANDOM
-    }
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public DataRecipe {

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.Map;
 import java.util.zip.CRC32C;
+import org.smpo.io.AppendedFile;
 
 /// An event file that TensorBoard reads: scalars, images and text by tag and step.
 ///

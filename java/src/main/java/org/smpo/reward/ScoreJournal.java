@@ -6,98 +6,90 @@ import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.zip.CRC32C;
+import org.smpo.io.AppendedFile;
 
-/// The journal of an unfinished scoring run: an append-only file with one frame per batch. Each frame follows its length
-/// and checksum and is on disk when [#append] returns; a frame that a crash cut short is dropped on resume. The first
-/// frame identifies the run, and another run does not resume from it.
+/// The results of an unfinished scoring run: an append-only file with one frame per batch. Each frame begins with its
+/// length and checksum and is durable when [#append] returns; an incomplete last frame is cut off when the run is
+/// resumed. The first frame identifies the run, so that only the same run resumes it.
 ///
-/// The file is locked while it is open, so that no two processes write it.
+/// The file is locked while it is open, so that only one process writes it.
 final class ScoreJournal implements AutoCloseable {
     private static final int FRAME_HEADER = 2 * Integer.BYTES;
     private static final int MAX_FRAME = 1 << 28;
 
     private final Path path;
-    private final FileChannel channel;
-    private final FileLock lock;
-    private final List<ScoredPair> rows;
+    private final AppendedFile file;
+    private final List<ScoredPair> rows = new ArrayList<>();
 
-    private ScoreJournal(Path path, FileChannel channel, FileLock lock, List<ScoredPair> rows) {
+    private ScoreJournal(Path path, AppendedFile file) {
         this.path = path;
-        this.channel = channel;
-        this.lock = lock;
-        this.rows = rows;
+        this.file = file;
     }
 
-    /// Starts a journal.
+    /// Begins a journal.
     ///
-    /// @param identity metadata that identify the run
-    /// @throws IOException when there is a journal already, or it cannot be written
-    static ScoreJournal begin(Path path, SortedMap<String, String> identity) throws IOException {
-        if (Files.exists(path) && Files.size(path) > 0) {
-            throw new IOException(
-                    path + ": expected no unfinished run, found one: rerun with --resume to resume it, or delete it");
-        }
-        return open(path, identity);
+    /// @param identity of the run
+    /// @param warnings told when the file system has no locks
+    /// @throws IOException when one exists already, or it cannot be written
+    static ScoreJournal begin(Path path, SortedMap<String, String> identity, Consumer<String> warnings)
+            throws IOException {
+        return open(path, identity, warnings, true);
     }
 
-    /// Resumes a journal, or starts one where there is none.
+    /// Resumes a journal, or begins one where there is none.
     ///
-    /// @throws IOException when it belongs to another run, naming the difference; another process has it open; or it
+    /// @param warnings told when the file system has no locks
+    /// @throws IOException when it belongs to another run, naming the difference; another process writes it; or it
     ///     cannot be read
-    static ScoreJournal open(Path path, SortedMap<String, String> identity) throws IOException {
-        FileChannel channel =
-                FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE);
+    static ScoreJournal open(Path path, SortedMap<String, String> identity, Consumer<String> warnings)
+            throws IOException {
+        return open(path, identity, warnings, false);
+    }
+
+    private static ScoreJournal open(
+            Path path, SortedMap<String, String> identity, Consumer<String> warnings, boolean mustBeNew)
+            throws IOException {
+        AppendedFile file = AppendedFile.openLocked(path, warnings);
         try {
-            FileLock lock = lock(path, channel);
-            List<ScoredPair> rows = new ArrayList<>();
-            byte[] first = frame(channel);
+            ScoreJournal journal = new ScoreJournal(path, file);
+            byte[] first = journal.frame(0);
+            if (mustBeNew && file.length() > 0) {
+                throw new IOException(path
+                        + ": expected no unfinished run, found one: rerun with --resume to resume it, or delete it");
+            }
             if (first == null) {
-                // An empty file, or a first frame that a crash cut short.
-                channel.truncate(0);
-                channel.position(0);
-                write(channel, encode(identity));
+                // Empty, or with an incomplete first frame.
+                file.cut(0);
+                journal.write(encode(identity));
             } else {
                 requireSame(path, decode(first), identity);
-                long end = channel.position();
-                for (byte[] frame = frame(channel); frame != null; frame = frame(channel)) {
-                    rows.addAll(decodeRows(frame));
-                    end = channel.position();
-                }
-                channel.truncate(end);
-                channel.position(end);
+                journal.readRows(FRAME_HEADER + first.length);
             }
-            return new ScoreJournal(path, channel, lock, rows);
+            return journal;
         } catch (IOException | RuntimeException e) {
-            channel.close();
+            file.close();
             throw e;
         }
     }
 
-    private static FileLock lock(Path path, FileChannel channel) throws IOException {
-        FileLock lock;
-        try {
-            lock = channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            lock = null;
+    private void readRows(long from) throws IOException {
+        long end = from;
+        for (byte[] frame = frame(end); frame != null; frame = frame(end)) {
+            rows.addAll(decodeRows(frame));
+            end += FRAME_HEADER + frame.length;
         }
-        if (lock == null) {
-            throw new IOException(path + ": another process is writing it");
-        }
-        return lock;
+        file.cut(end);
     }
 
     private static void requireSame(Path path, Map<String, String> found, Map<String, String> wanted)
@@ -110,41 +102,38 @@ final class ScoreJournal implements AutoCloseable {
         }
     }
 
-    /// Returns all rows so far, in order.
+    /// All rows so far, in order.
     List<ScoredPair> rows() {
         return rows;
     }
 
-    /// Appends a batch, which is on disk afterwards.
+    /// Adds a batch and makes it durable.
     void append(List<ScoredPair> batch) throws IOException {
-        write(channel, encode(batch));
+        write(encode(batch));
         rows.addAll(batch);
     }
 
-    /// Deletes the file after its content was written elsewhere.
+    /// Deletes the file, once its content is elsewhere.
     void delete() throws IOException {
         Files.deleteIfExists(path);
     }
 
     @Override
     public void close() throws IOException {
-        lock.close();
-        channel.close();
+        file.close();
     }
 
-    private static void write(FileChannel channel, byte[] content) throws IOException {
+    private void write(byte[] content) throws IOException {
         ByteBuffer frame = ByteBuffer.allocate(FRAME_HEADER + content.length);
-        frame.putInt(content.length).putInt(checksum(content)).put(content).flip();
-        while (frame.hasRemaining()) {
-            channel.write(frame);
-        }
-        channel.force(false);
+        frame.putInt(content.length).putInt(checksum(content)).put(content);
+        file.append(frame.array());
+        file.sync();
     }
 
-    /// Returns the content of the next frame, or null when there is no whole frame.
-    private static byte[] frame(FileChannel channel) throws IOException {
-        byte[] header = read(channel, FRAME_HEADER);
-        if (header == null) {
+    /// The content of the frame at a position, or null when there is no whole one.
+    private byte[] frame(long at) throws IOException {
+        byte[] header = file.read(at, FRAME_HEADER);
+        if (header.length < FRAME_HEADER) {
             return null;
         }
         int length = ByteBuffer.wrap(header).getInt(0);
@@ -152,22 +141,8 @@ final class ScoreJournal implements AutoCloseable {
         if (length < 0 || length > MAX_FRAME) {
             return null;
         }
-        byte[] content = read(channel, length);
-        return content != null && checksum(content) == checksum ? content : null;
-    }
-
-    private static byte[] read(FileChannel channel, int length) throws IOException {
-        if (channel.size() - channel.position() < length) {
-            return null;
-        }
-        byte[] bytes = new byte[length];
-        ByteBuffer buffer = ByteBuffer.wrap(bytes);
-        while (buffer.hasRemaining()) {
-            if (channel.read(buffer) < 0) {
-                return null;
-            }
-        }
-        return bytes;
+        byte[] content = file.read(at + FRAME_HEADER, length);
+        return content.length == length && checksum(content) == checksum ? content : null;
     }
 
     private static int checksum(byte[] content) {

@@ -13,6 +13,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.smpo.data.BadPair;
 import org.smpo.data.PairRecord;
@@ -32,6 +33,7 @@ public final class ScoreRun {
     private final PairSource data;
     private final Reward reward;
     private final int batch;
+    private final Consumer<String> warnings;
     private final SortedMap<String, String> metadata;
 
     /// Prepares a run.
@@ -40,15 +42,18 @@ public final class ScoreRun {
     /// @param reward reward to score with; stays the caller's
     /// @param batch number of pairs per batch. Sums round differently in another batch, so a run keeps to one size
     /// @param notes further metadata of the file, by name without the prefix `smpo.`
+    /// @param warnings told when the file system has no locks
     /// @throws IllegalArgumentException when the batch is not positive
     /// @throws IOException when the data cannot be read
-    public ScoreRun(PairSource data, Reward reward, int batch, Map<String, String> notes) throws IOException {
+    public ScoreRun(PairSource data, Reward reward, int batch, Map<String, String> notes, Consumer<String> warnings)
+            throws IOException {
         if (batch < 1) {
             throw new IllegalArgumentException("batch: expected 1 or more, got " + batch);
         }
         this.data = data;
         this.reward = reward;
         this.batch = batch;
+        this.warnings = warnings;
         SortedMap<String, String> all = new TreeMap<>();
         notes.forEach((key, value) -> all.put("smpo." + key, value));
         reward.metadata().forEach((key, value) -> all.put("smpo." + key, value));
@@ -93,8 +98,8 @@ public final class ScoreRun {
     ///
     /// @param target path of the score file; may exist only when it is this run's own result and `resume` is given
     /// @param resume whether to resume an unfinished run, if there is one
-    /// @throws IOException when the data cannot be read or the file cannot be written; when there is an unfinished run
-    ///     and `resume` is not given; when the unfinished run has another model, other data or other options
+    /// @throws IOException when the data cannot be read or the file cannot be written; when there is an unfinished
+    ///     run and `resume` is not given; when the unfinished run has another model, other data or other options
     public Summary run(Path target, boolean resume, Progress progress) throws IOException {
         if (Files.exists(target)) {
             if (resume && Files.notExists(journal(target)) && finished(target)) {
@@ -102,8 +107,9 @@ public final class ScoreRun {
             }
             throw new IOException(target + ": expected no file, found one: delete it or choose another path");
         }
-        try (ScoreJournal journal =
-                resume ? ScoreJournal.open(journal(target), metadata) : ScoreJournal.begin(journal(target), metadata)) {
+        try (ScoreJournal journal = resume
+                ? ScoreJournal.open(journal(target), metadata, warnings)
+                : ScoreJournal.begin(journal(target), metadata, warnings)) {
             int before = journal.rows().size();
             score(journal, progress);
             ScoreFile.write(target, journal.rows(), metadata);
@@ -114,7 +120,8 @@ public final class ScoreRun {
 
     /// Returns whether a file is what this run would write.
     private boolean finished(Path target) throws IOException {
-        return ScoreTable.difference(ScoreTable.read(target).metadata(), metadata).isEmpty();
+        return ScoreTable.difference(ScoreTable.read(target).metadata(), metadata)
+                .isEmpty();
     }
 
     private static Summary summary(List<ScoredPair> rows, int resumed) {

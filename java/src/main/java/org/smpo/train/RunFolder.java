@@ -1,15 +1,12 @@
 package org.smpo.train;
 
 import java.io.IOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.function.Consumer;
 import org.smpo.io.AtomicFiles;
+import org.smpo.io.FolderLock;
 
 /// The folder of a run, held by one process at a time.
 ///
@@ -26,45 +23,24 @@ public final class RunFolder implements AutoCloseable {
     private static final String SAMPLES = "samples";
 
     private final Path root;
-    private final FileChannel channel;
-    private final FileLock lock;
+    private final FolderLock lock;
 
-    private RunFolder(Path root, FileChannel channel, FileLock lock) {
+    private RunFolder(Path root, FolderLock lock) {
         this.root = root;
-        this.channel = channel;
         this.lock = lock;
     }
 
-    /// Opens a folder, making it where it is not there, and locks it.
+    /// Opens a folder, creating it if necessary, and locks it.
     ///
+    /// @param warnings told when the file system has no locks
     /// @throws IOException when it cannot be made, or another process has it
-    public static RunFolder open(Path root) throws IOException {
-        try {
-            Files.createDirectories(root);
-        } catch (FileAlreadyExistsException e) {
-            throw new IOException(root + ": expected a folder for the run, found a file; choose another output", e);
-        }
-        FileChannel channel =
-                FileChannel.open(root.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-        try {
-            FileLock lock = channel.tryLock();
-            if (lock != null) {
-                return new RunFolder(root, channel, lock);
-            }
-        } catch (OverlappingFileLockException e) {
-            // This process has it: the same answer as for another one.
-        } catch (IOException e) {
-            channel.close();
-            throw e;
-        }
-        channel.close();
-        throw new IOException(
-                root + ": another process is running in this folder; wait for it or choose another output");
+    public static RunFolder open(Path root, Consumer<String> warnings) throws IOException {
+        return new RunFolder(root, FolderLock.acquire(root, "a run", warnings));
     }
 
     /// Names a folder that nothing is written to: it is neither made nor locked.
     static RunFolder unlocked(Path root) {
-        return new RunFolder(root, null, null);
+        return new RunFolder(root, null);
     }
 
     public Path root() {
@@ -120,14 +96,11 @@ public final class RunFolder implements AutoCloseable {
         return hasRun() || Files.exists(checkpoints());
     }
 
-    /// Gives the folder free.
+    /// Releases the lock.
     @Override
     public void close() throws IOException {
-        if (lock == null) {
-            return;
-        }
-        try (channel) {
-            lock.release();
+        if (lock != null) {
+            lock.close();
         }
     }
 }

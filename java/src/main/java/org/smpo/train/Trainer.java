@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.IntFunction;
 import org.smpo.cache.Cache;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.MemoryEstimate;
@@ -23,8 +24,8 @@ import org.smpo.data.BadPair;
 import org.smpo.data.JoinedPairs;
 import org.smpo.data.Labeler;
 import org.smpo.data.LabelledPairs;
+import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
-import org.smpo.data.ScoreTable;
 import org.smpo.ffi.CpuInfo;
 import org.smpo.ffi.CudaDevice;
 import org.smpo.ffi.Device;
@@ -56,6 +57,7 @@ import org.smpo.recipe.TrainRecipe;
 import org.smpo.recipe.WeightsRecipe;
 import org.smpo.report.RunLog;
 import org.smpo.report.TensorBoard;
+import org.smpo.reward.ScoreTable;
 
 /// A training run: a recipe, a folder, and the loop of steps between checkpoints.
 ///
@@ -163,7 +165,7 @@ public final class Trainer implements AutoCloseable {
     /// @throws IllegalArgumentException when the recipe does not go with the model or the data
     /// @throws IOException when a file cannot be read, the folder has a run already, or another process has it
     public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
-        RunFolder folder = RunFolder.open(recipe.output());
+        RunFolder folder = RunFolder.open(recipe.output(), listener::warn);
         try {
             return new Trainer(recipe, folder, resume ? Start.RESUMED : Start.NEW, cacheFolder, listener);
         } catch (IOException | RuntimeException e) {
@@ -394,10 +396,9 @@ public final class Trainer implements AutoCloseable {
         boolean smooth = objective.inputs().contains(PairInput.LABEL)
                 && recipe.labels().probability().isEmpty();
         boolean byReward = recipe.labels().winner() == org.smpo.recipe.LabelRecipe.Winner.REWARD;
-        ScoreTable scores = ScoreTable.of(source.labels());
+        IntFunction<Optional<PairScores>> scores = source.labels()::scores;
         if (recipe.labels().scores().isPresent()) {
-            org.smpo.reward.ScoreTable file =
-                    org.smpo.reward.ScoreTable.read(recipe.labels().scores().get(), source);
+            ScoreTable file = ScoreTable.read(recipe.labels().scores().get(), source);
             if (smooth) {
                 requireRange(file.reward());
             }

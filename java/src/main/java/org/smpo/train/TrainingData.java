@@ -22,14 +22,13 @@ import org.smpo.data.BadPair;
 import org.smpo.data.Crop;
 import org.smpo.data.DataCursor;
 import org.smpo.data.DecodeOptions;
-import org.smpo.data.DecodedImage;
-import org.smpo.data.DecodedPair;
-import org.smpo.data.DecodedWindow;
-import org.smpo.data.Draw;
-import org.smpo.data.HeldOut;
 import org.smpo.data.LabelledPairs;
 import org.smpo.data.PairDecoder;
 import org.smpo.data.PairSource;
+import org.smpo.data.PairUse;
+import org.smpo.data.PreparedBatch;
+import org.smpo.data.PreparedImage;
+import org.smpo.data.PreparedPair;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.PairBatch;
@@ -67,7 +66,7 @@ final class TrainingData implements AutoCloseable {
     private final int resolution;
 
     private long aheadStep = -1;
-    private FutureTask<DecodedWindow> ahead;
+    private FutureTask<PreparedBatch> ahead;
     private Thread aheadThread;
 
     /// A window as it goes into a step.
@@ -114,16 +113,16 @@ final class TrainingData implements AutoCloseable {
         this.resolution = recipe.resolution();
         int[] eligible = labels.eligible();
         this.cursor = new DataCursor(
-                eligible,
-                new HeldOut(Math.toIntExact(recipe.heldOut().of(Math.max(1, eligible.length))), 0),
-                seed,
-                0,
-                1);
-        Crop crop = recipe.crop() == DataRecipe.Crop.CENTRE ? Crop.CENTRE : Crop.RANDOM;
+                eligible, Math.toIntExact(recipe.heldOut().of(Math.max(1, eligible.length))), seed, 0, 1);
         int threads = recipe.decodeThreads().orElse(Runtime.getRuntime().availableProcessors());
         this.decoder = new PairDecoder(
                 new DecodeOptions(
-                        resolution, crop, recipe.flip(), recipe.sharedAugmentation(), recipe.captionDropout(), threads),
+                        resolution,
+                        recipe.crop(),
+                        recipe.flip(),
+                        recipe.sharedAugmentation(),
+                        recipe.captionDropout(),
+                        threads),
                 seed);
         this.plain = new PairDecoder(new DecodeOptions(resolution, Crop.CENTRE, false, true, 0, threads), seed);
         this.xl = files.family().orElseThrow() == Family.SDXL;
@@ -177,19 +176,19 @@ final class TrainingData implements AutoCloseable {
         if (step != aheadStep) {
             decodeAhead(step);
         }
-        DecodedWindow window = result(ahead);
-        List<Draw> draws = cursor.window(step, pairsPerStep);
+        PreparedBatch window = result(ahead);
+        List<PairUse> uses = cursor.batch(step, pairsPerStep);
         decodeAhead(step + 1);
-        Map<Draw, Integer> places = new HashMap<>();
-        for (int i = 0; i < draws.size(); i++) {
-            places.put(draws.get(i), i);
+        Map<PairUse, Integer> places = new HashMap<>();
+        for (int i = 0; i < uses.size(); i++) {
+            places.put(uses.get(i), i);
         }
         return encode(window, places, step);
     }
 
     private void decodeAhead(long step) {
         stopDecoding();
-        ahead = new FutureTask<>(() -> decoder.decode(source, cursor.window(step, pairsPerStep)));
+        ahead = new FutureTask<>(() -> decoder.prepare(source, cursor.batch(step, pairsPerStep), moments::contains));
         aheadThread = Thread.ofVirtual().name("smpo-decode").start(ahead);
         aheadStep = step;
     }
@@ -214,7 +213,7 @@ final class TrainingData implements AutoCloseable {
         }
     }
 
-    private static DecodedWindow result(FutureTask<DecodedWindow> decoded) throws IOException, InterruptedException {
+    private static PreparedBatch result(FutureTask<PreparedBatch> decoded) throws IOException, InterruptedException {
         try {
             return decoded.get();
         } catch (ExecutionException e) {
@@ -232,42 +231,42 @@ final class TrainingData implements AutoCloseable {
     /// @param count at most so many
     Window heldOutWindow(int from, int count) throws IOException, InterruptedException {
         int[] all = cursor.heldOutPairs();
-        Map<Draw, Integer> places = new HashMap<>();
-        List<Draw> draws = new ArrayList<>();
+        Map<PairUse, Integer> places = new HashMap<>();
+        List<PairUse> uses = new ArrayList<>();
         for (int i = from; i < Math.min(all.length, from + count); i++) {
-            Draw draw = new Draw(all[i], 0);
-            draws.add(draw);
-            places.put(draw, i);
+            PairUse use = new PairUse(all[i], 0);
+            uses.add(use);
+            places.put(use, i);
         }
-        return encode(plain.decode(source, draws), places, HELD_OUT_STEP);
+        return encode(plain.prepare(source, uses, moments::contains), places, HELD_OUT_STEP);
     }
 
     /// @param places of the pairs in the whole step: what their random numbers are numbered by
-    private Window encode(DecodedWindow window, Map<Draw, Integer> places, long step) throws IOException {
+    private Window encode(PreparedBatch window, Map<PairUse, Integer> places, long step) throws IOException {
         int pairs = window.pairs().size();
         if (pairs == 0) {
             return new Window(null, List.of(), window.bad());
         }
-        List<DecodedImage> images = new ArrayList<>(2 * pairs);
+        List<PreparedImage> images = new ArrayList<>(2 * pairs);
         int[] t = new int[pairs];
         double[] p = new double[pairs];
         long[] items = new long[2 * pairs];
-        List<DecodedImage> losers = new ArrayList<>(pairs);
+        List<PreparedImage> losers = new ArrayList<>(pairs);
         for (int i = 0; i < pairs; i++) {
-            DecodedPair pair = window.pairs().get(i);
-            PairLabel label = labels.label(pair.draw().pair()).orElseThrow();
+            PreparedPair pair = window.pairs().get(i);
+            PairLabel label = labels.label(pair.use().pair()).orElseThrow();
             images.add(pair.image(label.winner()));
             losers.add(pair.image(1 - label.winner()));
             p[i] = Double.isNaN(probability) ? label.probability() : probability;
-            int place = places.get(pair.draw());
+            int place = places.get(pair.use());
             t[i] = timesteps.draw(step, place, 1)[0];
             items[i] = 2L * place;
             items[pairs + i] = 2L * place + 1;
         }
         images.addAll(losers);
         List<String> captions =
-                window.pairs().stream().map(DecodedPair::caption).toList();
-        List<String> ids = window.pairs().stream().map(DecodedPair::id).toList();
+                window.pairs().stream().map(PreparedPair::caption).toList();
+        List<String> ids = window.pairs().stream().map(PreparedPair::id).toList();
         DeviceTensor latents = null;
         List<DeviceTensor> made = new ArrayList<>();
         try {
@@ -295,10 +294,10 @@ final class TrainingData implements AutoCloseable {
     }
 
     /// Samples of the pictures' posteriors, scaled as the UNet takes them.
-    private DeviceTensor latents(List<DecodedImage> images, long step, long[] items) throws IOException {
+    private DeviceTensor latents(List<PreparedImage> images, long step, long[] items) throws IOException {
         List<MomentCache.Moments> found;
         try {
-            found = moments.moments(images.stream().map(DecodedImage::pixels).toList(), this::encodePictures);
+            found = moments.moments(images, this::encodePictures);
         } catch (UncheckedIOException e) {
             throw e.getCause();
         }
@@ -356,14 +355,14 @@ final class TrainingData implements AutoCloseable {
     }
 
     /// SDXL's original size, crop and target size of each image.
-    private DeviceTensor timeIds(List<DecodedImage> images) {
+    private DeviceTensor timeIds(List<PreparedImage> images) {
         List<float[]> rows = new ArrayList<>();
-        for (DecodedImage image : images) {
+        for (PreparedImage image : images) {
             rows.add(new SizeConditioning(
-                            image.originalHeight(),
-                            image.originalWidth(),
-                            image.cropTop(),
-                            image.cropLeft(),
+                            image.placement().originalHeight(),
+                            image.placement().originalWidth(),
+                            image.placement().cropTop(),
+                            image.placement().cropLeft(),
                             resolution,
                             resolution)
                     .timeIds());

@@ -44,7 +44,7 @@ final class ArchitectureRules {
         imports.put("schedule", Set.of());
         imports.put("objective", Set.of());
         imports.put("io", Set.of());
-        imports.put("report", Set.of());
+        imports.put("report", Set.of("io"));
         imports.put("ffi", Set.of("schedule", "objective", "io"));
         imports.put("doctor", Set.of("ffi", "io"));
         imports.put("checkpoint", Set.of("io", "schedule"));

@@ -129,7 +129,7 @@ class ArchitectureTest {
         "demo, evaluate, false",
         "cache, reward, false",
         "reward, cache, false",
-        "report, io, false",
+        "report, io, true",
         "doctor, network, false",
         "demo, io, true",
         "demo, train, false",

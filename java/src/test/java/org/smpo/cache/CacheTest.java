@@ -11,6 +11,7 @@ import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -18,9 +19,21 @@ import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.data.Crop;
+import org.smpo.data.DecodeOptions;
+import org.smpo.data.EncodedImage;
+import org.smpo.data.ImagePlacement;
+import org.smpo.data.PairDecoder;
+import org.smpo.data.PairSource;
+import org.smpo.data.PairUse;
+import org.smpo.data.PreparedBatch;
+import org.smpo.data.PreparedImage;
+import org.smpo.io.Digest;
+import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 
 final class CacheTest {
@@ -43,7 +56,7 @@ final class CacheTest {
 
     private static Map<String, CachedTensor> value(float... values) {
         return Map.of(
-                "x", CachedTensor.of(values, (long) values.length), "y", CachedTensor.of(new double[] {values[0]}));
+                "x", CachedTensor.of(values, (long) values.length), "y", CachedTensor.of(new float[] {values[0]}));
     }
 
     @Test
@@ -71,9 +84,8 @@ final class CacheTest {
         assertThat(cache.find(key("2"))).isEmpty();
         cache.put(key("1"), value(2));
         assertThat(cache.find(key("1")).orElseThrow().get("x").floats()).containsExactly(2);
-        assertThat(cache.find(key("1")).orElseThrow().get("y").doubles()).containsExactly(2);
+        assertThat(cache.find(key("1")).orElseThrow().get("y").floats()).containsExactly(2);
         assertThatThrownBy(() -> CachedTensor.of(new float[3], 2L, 2L)).hasMessageContaining("expected 4 elements");
-        assertThatThrownBy(() -> value(1).get("x").doubles()).hasMessageContaining("F64");
         assertThat(warnings).isEmpty();
     }
 
@@ -100,7 +112,8 @@ final class CacheTest {
         return values.stream().map(value -> value.get("x").floats()[0]).toList();
     }
 
-    /// Every bit of an entry flipped in turn, and the file cut at every length: never is a wrong value returned.
+    /// Every bit of an entry flipped in turn, and the file cut at every length: never is a wrong value
+    /// returned.
     @Test
     void noDamageIsEverUsed() throws IOException {
         Cache cache = cache();
@@ -114,7 +127,7 @@ final class CacheTest {
             Files.write(file, damaged);
             Optional<? extends Map<String, CachedTensor>> found = cache.find(key("1"));
             if (found.isPresent()) {
-                // Spaces that pad the header, and the note of the format, say nothing about the value.
+                // Padding of the header and the format number do not affect the value.
                 assertThat(found.get()).as("byte %d", at).isEqualTo(value(1.5f));
                 flips++;
             } else {
@@ -123,7 +136,7 @@ final class CacheTest {
         }
         assertThat(flips).isLessThan(sound.length / 4);
         for (int length = 0; length < sound.length; length++) {
-            Files.write(file, java.util.Arrays.copyOf(sound, length));
+            Files.write(file, Arrays.copyOf(sound, length));
             assertThat(cache.find(key("1"))).as("%d bytes", length).isEmpty();
             assertThat(file).doesNotExist();
         }
@@ -159,7 +172,7 @@ final class CacheTest {
         byte[] bytes = Files.readAllBytes(broken);
         bytes[bytes.length - 1] ^= 1;
         Files.write(broken, bytes);
-        // Left behind by a process that is no more.
+        // Left behind by a process that has ended.
         Path partial = broken.resolveSibling(".x.safetensors.999999999-1-0.smpo-partial");
         Files.writeString(partial, "half");
         Cache.Verification found = cache.verify(false);
@@ -212,8 +225,8 @@ final class CacheTest {
         assertThat(cache.entries().get(0).lastUse()).isAfter(before.plus(Duration.ofDays(2)));
     }
 
-    /// Several stores of one folder, as several processes have them, that write, read, damage and prune the same
-    /// few entries.
+    /// Several stores of one folder, as several processes have them, that write, read, damage and prune the
+    /// same few entries.
     @Test
     void manyAtOnceNeverSeeAWrongValue() throws Exception {
         try (ExecutorService workers = Executors.newFixedThreadPool(6)) {
@@ -247,21 +260,97 @@ final class CacheTest {
     }
 
     @Test
-    void typedFrontsGiveBackWhatWasComputed() throws IOException {
-        RgbImage red = RgbImage.of(1, 2, new byte[] {1, 0, 0, 2, 0, 0});
-        RgbImage blue = RgbImage.of(2, 1, new byte[] {1, 0, 0, 2, 0, 0});
+    void anUnusableFolderIsReportedOnceAndTheValueIsStillReturned() throws IOException {
+        Files.writeString(temporary.resolve("cache"), "a file where the folder should be");
+        Cache cache = cache();
+        for (String input : List.of("1", "2")) {
+            assertThat(firsts(cache.getOrCompute(List.of(key(input)), missing -> List.of(value(7)))))
+                    .containsExactly(7f);
+        }
+        assertThat(warnings).singleElement().asString().contains("cache", "without being cached");
+    }
+
+    private static PreparedImage prepared(String file, RgbImage pixels, boolean mirrored) {
+        byte[] bytes = new Png(pixels, Map.of()).bytes();
+        return new PreparedImage(
+                EncodedImage.of(file, bytes),
+                Digest.sha256(bytes),
+                new ImagePlacement(pixels.width(), pixels.height(), 1, 0, 0, mirrored),
+                Optional.empty());
+    }
+
+    /// The source of a fixed set of pairs.
+    private PairSource pairs(String folder, int count) throws IOException {
+        Path data = Files.createDirectories(temporary.resolve(folder));
+        StringBuilder lines = new StringBuilder();
+        for (int i = 0; i < count; i++) {
+            for (int which = 0; which < 2; which++) {
+                byte[] rgb = new byte[3 * 12 * 9];
+                Arrays.fill(rgb, (byte) (2 * i + which));
+                Files.write(data.resolve(i + "_" + which + ".png"), new Png(RgbImage.of(12, 9, rgb), Map.of()).bytes());
+            }
+            lines.append("{\"caption\": \"c\", \"label\": 0, \"image_0\": \"%d_0.png\", \"image_1\": \"%d_1.png\"}\n"
+                    .formatted(i, i));
+        }
+        Files.writeString(data.resolve("pairs.jsonl"), lines);
+        return PairSource.open(data);
+    }
+
+    /// Takes every pair once; returns how many images were decoded.
+    private static long epoch(PairSource source, MomentCache moments, int number, List<RgbImage> encoded)
+            throws IOException, InterruptedException {
+        List<PairUse> uses = IntStream.range(0, source.size())
+                .mapToObj(pair -> new PairUse(pair, number))
+                .toList();
+        PairDecoder decoder = new PairDecoder(new DecodeOptions(8, Crop.CENTRE, false, false, 0, 2), 1);
+        PreparedBatch batch = decoder.prepare(source, uses, moments::contains);
+        List<PreparedImage> images = new ArrayList<>();
+        batch.pairs().forEach(pair -> images.addAll(List.of(pair.image0(), pair.image1())));
+        moments.moments(images, missing -> {
+            encoded.addAll(missing);
+            return missing.stream()
+                    .map(image -> new MomentCache.Moments(tensor(image.rgb()[0], 0), tensor(1, 2)))
+                    .toList();
+        });
+        return images.stream().filter(image -> image.decoded().isPresent()).count();
+    }
+
+    @Test
+    void aSecondEpochDecodesNothing() throws IOException, InterruptedException {
+        List<RgbImage> encoded = new ArrayList<>();
+        MomentCache moments = new MomentCache(cache(), "vae", "fp32");
+        try (PairSource source = pairs("data", 5);
+                PairSource copy = pairs("elsewhere", 5)) {
+            assertThat(epoch(source, moments, 0, encoded)).isEqualTo(10);
+            assertThat(encoded).hasSize(10);
+            assertThat(epoch(source, moments, 1, encoded)).isZero();
+            assertThat(epoch(copy, moments, 0, encoded))
+                    .as("same bytes at another path")
+                    .isZero();
+            assertThat(encoded).hasSize(10);
+            // Another VAE needs every pixel again.
+            assertThat(epoch(source, new MomentCache(cache(), "other", "fp32"), 1, encoded))
+                    .isEqualTo(10);
+        }
+    }
+
+    @Test
+    void momentsAreFoundByEncodedBytesAndPlacement() throws IOException {
+        PreparedImage red = prepared("red.png", RgbImage.of(1, 2, new byte[] {1, 0, 0, 2, 0, 0}), false);
+        PreparedImage wide = prepared("wide.png", RgbImage.of(2, 1, new byte[] {5, 0, 0, 2, 0, 0}), false);
+        PreparedImage mirrored = prepared("red.png", RgbImage.of(1, 2, new byte[] {1, 0, 0, 2, 0, 0}), true);
         MomentCache moments = new MomentCache(cache(), "vae", "fp32");
         List<MomentCache.Moments> twice = new ArrayList<>();
         for (int round = 0; round < 2; round++) {
             int value = round;
             List<MomentCache.Moments> got = moments.moments(
-                    List.of(red, blue, red),
+                    List.of(red, wide, red),
                     missing -> missing.stream()
-                            .map(picture -> new MomentCache.Moments(tensor(picture.width(), value), tensor(-1, -2)))
+                            .map(image -> new MomentCache.Moments(tensor(image.rgb()[0], value), tensor(-1, -2)))
                             .toList());
             assertThat(got).hasSize(3);
             assertThat(got.get(0).mean().floats()).containsExactly(1, 0);
-            assertThat(got.get(1).mean().floats()).containsExactly(2, 0);
+            assertThat(got.get(1).mean().floats()).containsExactly(5, 0);
             assertThat(got.get(2).logvar().floats()).containsExactly(-1, -2);
             twice.add(got.get(0));
         }
@@ -269,8 +358,13 @@ final class CacheTest {
         assertThatThrownBy(() -> new MomentCache.Moments(tensor(1, 2), CachedTensor.of(new float[2], 2L)))
                 .hasMessageContaining("F32 [2, 1, 1] and F32 [2]");
         assertThat(moments.key(red)).isNotEqualTo(new MomentCache(cache(), "vae", "bf16").key(red));
-        assertThat(moments.key(red)).isNotEqualTo(moments.key(blue));
+        assertThat(moments.key(red)).isNotEqualTo(moments.key(wide)).isNotEqualTo(moments.key(mirrored));
+        assertThat(moments.contains(red)).isTrue();
+        assertThat(moments.contains(mirrored)).isFalse();
+    }
 
+    @Test
+    void textEmbeddingsAreFoundByPrompt() throws IOException {
         TextCache texts = new TextCache(cache(), "clip", 1, "fp32");
         assertThat(texts.key("a")).isNotEqualTo(new TextCache(cache(), "clip", 2, "fp32").key("a"));
         for (int round = 0; round < 2; round++) {
@@ -287,16 +381,6 @@ final class CacheTest {
             assertThat(got.get(1).hidden().floats()).containsExactly(0, 0);
             assertThat(got.get(1).pooled()).isEmpty();
         }
-
-        ScoreCache scores = new ScoreCache(cache(), "pick", "fp32");
-        for (int round = 0; round < 2; round++) {
-            double value = 0.1 + round;
-            assertThat(scores.scores(
-                            List.of("x", "y"), List.of(red, red), (captions, pictures) -> new double[] {value, -value}))
-                    .containsExactly(0.1, -0.1);
-        }
-        assertThatThrownBy(() -> scores.scores(List.of("x"), List.of(), (c, p) -> new double[0]))
-                .hasMessageContaining("as many captions as pictures");
-        assertThat(cache().totals().keySet()).containsExactly("scores", "text-embeddings", "vae-moments");
+        assertThat(cache().totals().keySet()).containsExactly("text-embeddings");
     }
 }

@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.data.DrawnPairs.Drawn;
+import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.objective.HumanChoice;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -69,16 +69,16 @@ class ArrowPairsTest {
         }
     }
 
-    /// The same rows through the folder's form give the same pixels.
+    /// The same rows in a folder give the same pixels.
     @Test
     void batchesEqualThoseOfTheFolder() throws IOException, InterruptedException {
-        List<Drawn> drawn = new ArrayList<>();
-        List<Draw> draws = new ArrayList<>();
+        List<Synthetic> synthetic = new ArrayList<>();
+        List<PairUse> uses = new ArrayList<>();
         for (JsonNode row : expected("pairs")) {
-            int i = drawn.size();
+            int i = synthetic.size();
             double label = row.get("label_0").asDouble();
             Object said = i == 7 ? null : label == 0.5 ? (Object) 0.5 : (Object) (long) (1 - label);
-            drawn.add(new Drawn(
+            synthetic.add(new Synthetic(
                     row.get("ranking_id").asString(),
                     row.get("caption").asString(),
                     image(row, "jpg_0"),
@@ -86,13 +86,14 @@ class ArrowPairsTest {
                     said,
                     row.get("score_0").asDouble(),
                     row.get("score_1").asDouble()));
-            draws.add(new Draw(i, 3));
+            uses.add(new PairUse(i, 3));
         }
         PairDecoder decoder = new PairDecoder(new DecodeOptions(24, Crop.RANDOM, true, false, 0.3, 2), 5);
         try (PairSource arrow = PairSource.open(golden("pairs"));
-                PairSource folder = PairSource.open(DrawnPairs.folder(temporary, drawn))) {
-            assertThat(decoder.decode(arrow, draws)).isEqualTo(decoder.decode(folder, draws));
-            assertThat(decoder.decode(arrow, draws).pairs()).hasSize(12);
+                PairSource folder = PairSource.open(SyntheticPairs.folder(temporary, synthetic))) {
+            assertThat(decoder.prepare(arrow, uses, image -> false))
+                    .isEqualTo(decoder.prepare(folder, uses, image -> false));
+            assertThat(decoder.prepare(arrow, uses, image -> false).pairs()).hasSize(12);
         }
     }
 

@@ -2,6 +2,7 @@ package org.smpo.data;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,7 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.zip.CRC32;
-import org.smpo.data.DrawnPairs.Drawn;
+import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.io.Json;
 
 /// A folder of good pairs with one record of every problem after them.
@@ -23,17 +24,17 @@ public final class BadRecords {
     /// @param good how many good pairs come first
     /// @return the problems of the records after them, in order
     public static List<Problem> write(Path folder, int good) throws IOException {
-        List<Drawn> drawn = new ArrayList<>();
-        for (Drawn pair : DrawnPairs.draw(good)) {
+        List<Synthetic> synthetic = new ArrayList<>();
+        for (Synthetic pair : SyntheticPairs.create(good)) {
             // Every one of them with a winner.
-            drawn.add(new Drawn(pair.id(), pair.caption(), pair.image0(), pair.image1(), 1L, 0.5, 0.25));
+            synthetic.add(new Synthetic(pair.id(), pair.caption(), pair.image0(), pair.image1(), 1L, 0.5, 0.25));
         }
-        DrawnPairs.folder(folder, drawn);
+        SyntheticPairs.folder(folder, synthetic);
         byte[] lines = Files.readAllBytes(folder.resolve("pairs.jsonl"));
         List<byte[]> more = new ArrayList<>();
         List<Problem> problems = new ArrayList<>();
         for (Problem problem : Problem.values()) {
-            more.add(line(folder, problem, more.size() + 1, drawn));
+            more.add(line(folder, problem, more.size() + 1, synthetic));
             problems.add(problem);
         }
         byte[] all = lines;
@@ -47,7 +48,7 @@ public final class BadRecords {
         return problems;
     }
 
-    private static byte[] line(Path folder, Problem problem, int seed, List<Drawn> good) throws IOException {
+    private static byte[] line(Path folder, Problem problem, int seed, List<Synthetic> good) throws IOException {
         String name = problem.id();
         Map<String, Object> fields = new LinkedHashMap<>();
         fields.put("id", name);
@@ -108,20 +109,49 @@ public final class BadRecords {
             case IDENTICAL_IMAGES -> fields.put("image_1", fields.get("image_0"));
             case TINY_IMAGE -> image(folder, name + "_1.png", 20, 30, 500);
             case EXTREME_ASPECT -> image(folder, name + "_1.png", 500, 100, 501);
+            case TURNED_IMAGE -> Files.write(broken, withOrientation(png, 6));
+            case TRANSPARENT_IMAGE -> {
+                BufferedImage image = new BufferedImage(70, 80, BufferedImage.TYPE_INT_ARGB);
+                image.setRGB(3, 5, 0x80ff0000);
+                Files.write(broken, SyntheticPairs.png(image));
+            }
+            case WIDE_GREY_IMAGE -> {
+                BufferedImage image = new BufferedImage(70, 80, BufferedImage.TYPE_USHORT_GRAY);
+                image.getRaster().setSample(3, 5, 0, 40000);
+                Files.write(broken, SyntheticPairs.png(image));
+            }
             case DUPLICATE_ID -> fields.put("id", good.get(0).id());
             case DUPLICATE_PAIR, CONTRADICTING_PAIR -> {
-                Drawn twin = good.get(1);
+                Synthetic twin = good.get(1);
                 fields.put("caption", twin.caption());
                 fields.put("image_0", "images/" + twin.id() + "_0." + twin.extension(0));
                 fields.put("image_1", "images/" + twin.id() + "_1." + twin.extension(1));
                 fields.put("label", problem == Problem.DUPLICATE_PAIR ? 1 : 0);
             }
             case DUPLICATE_IMAGE -> {
-                Drawn twin = good.get(2);
+                Synthetic twin = good.get(2);
                 fields.put("image_0", "images/" + twin.id() + "_0." + twin.extension(0));
             }
         }
         return Json.canonical(fields).replace("\n", " ").strip().getBytes(StandardCharsets.UTF_8);
+    }
+
+    /// A PNG file with an `eXIf` chunk after its header.
+    static byte[] withOrientation(byte[] png, int orientation) {
+        int header = 33;
+        byte[] exif = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, (byte) orientation, 0, 0};
+        ByteBuffer chunk = ByteBuffer.allocate(12 + exif.length);
+        chunk.putInt(exif.length)
+                .put("eXIf".getBytes(StandardCharsets.US_ASCII))
+                .put(exif);
+        CRC32 crc = new CRC32();
+        crc.update(chunk.array(), 4, 4 + exif.length);
+        chunk.putInt((int) crc.getValue());
+        return ByteBuffer.allocate(png.length + chunk.capacity())
+                .put(png, 0, header)
+                .put(chunk.array())
+                .put(png, header, png.length - header)
+                .array();
     }
 
     private static String image(Path folder, String name, int width, int height, int seed) throws IOException {
@@ -131,7 +161,7 @@ public final class BadRecords {
                 image.setRGB(x, y, x * seed * 40503 + y * 69069 + seed);
             }
         }
-        Files.write(folder.resolve(name), DrawnPairs.png(image));
+        Files.write(folder.resolve(name), SyntheticPairs.png(image));
         return name;
     }
 }

@@ -12,80 +12,74 @@ class DataCursorTest {
     private static final int[] ELIGIBLE = IntStream.range(0, 97).map(i -> 3 * i).toArray();
 
     private static DataCursor cursor(long seed, int rank, int ranks) {
-        return new DataCursor(ELIGIBLE, new HeldOut(7, 0), seed, rank, ranks);
+        return new DataCursor(ELIGIBLE, 7, seed, rank, ranks);
     }
 
-    private static List<Draw> steps(DataCursor cursor, int from, int to, int pairs) {
-        List<Draw> draws = new ArrayList<>();
+    private static List<PairUse> steps(DataCursor cursor, int from, int to, int pairs) {
+        List<PairUse> uses = new ArrayList<>();
         for (int step = from; step < to; step++) {
-            draws.addAll(cursor.window(step, pairs));
+            uses.addAll(cursor.batch(step, pairs));
         }
-        return draws;
+        return uses;
     }
 
     @Test
     void anEpochHasEveryTrainingPairOnceAndNoneThatIsHeldOut() {
         DataCursor cursor = cursor(1, 0, 1);
-        List<Draw> draws = steps(cursor, 0, 45, 8);
+        List<PairUse> uses = steps(cursor, 0, 45, 8);
         assertThat(cursor.trainingPairs()).isEqualTo(90);
         int[] heldOut = cursor.heldOutPairs();
         assertThat(heldOut).hasSize(7).isSorted();
         assertThat(ELIGIBLE).contains(heldOut);
         for (int epoch = 0; epoch < 4; epoch++) {
             int of = epoch;
-            int[] pairs = draws.stream()
-                    .filter(draw -> draw.epoch() == of)
-                    .mapToInt(Draw::pair)
+            int[] pairs = uses.stream()
+                    .filter(use -> use.epoch() == of)
+                    .mapToInt(PairUse::pair)
                     .toArray();
             assertThat(pairs).hasSize(90).doesNotHaveDuplicates().doesNotContain(heldOut);
             assertThat(ELIGIBLE).contains(pairs);
         }
         // Another order in each epoch, and for each seed.
-        assertThat(draws.get(90).pair() == draws.get(0).pair()
-                        && draws.get(91).pair() == draws.get(1).pair())
+        assertThat(uses.get(90).pair() == uses.get(0).pair()
+                        && uses.get(91).pair() == uses.get(1).pair())
                 .isFalse();
-        assertThat(steps(cursor(2, 0, 1), 0, 11, 8)).isNotEqualTo(draws.subList(0, 88));
+        assertThat(steps(cursor(2, 0, 1), 0, 11, 8)).isNotEqualTo(uses.subList(0, 88));
         assertThat(cursor(2, 0, 1).heldOutPairs()).isNotEqualTo(heldOut);
     }
 
     @Test
-    void orderIsAFunctionOfTheStep() {
-        List<Draw> whole = steps(cursor(4, 0, 1), 0, 30, 8);
+    void theOrderIsAFunctionOfTheStep() {
+        List<PairUse> whole = steps(cursor(4, 0, 1), 0, 30, 8);
         assertThat(steps(cursor(4, 0, 1), 17, 30, 8)).isEqualTo(whole.subList(17 * 8, 240));
         assertThat(steps(cursor(4, 0, 1), 0, 60, 4)).isEqualTo(whole);
         DataCursor used = cursor(4, 0, 1);
-        used.window(1000, 8);
-        assertThat(used.window(3, 8)).isEqualTo(whole.subList(24, 32));
+        used.batch(1000, 8);
+        assertThat(used.batch(3, 8)).isEqualTo(whole.subList(24, 32));
     }
 
     @Test
-    void ranksShareAWindow() {
+    void ranksShareAGlobalBatch() {
         for (int step : new int[] {0, 11, 40}) {
-            List<Draw> shared = new ArrayList<>();
+            List<PairUse> shared = new ArrayList<>();
             for (int rank = 0; rank < 4; rank++) {
-                shared.addAll(cursor(9, rank, 4).window(step, 8));
+                shared.addAll(cursor(9, rank, 4).batch(step, 8));
             }
-            assertThat(shared).isEqualTo(cursor(9, 0, 1).window(step, 8));
+            assertThat(shared).isEqualTo(cursor(9, 0, 1).batch(step, 8));
         }
     }
 
     @Test
-    void fractionsAndLimits() {
-        assertThat(new DataCursor(ELIGIBLE, new HeldOut(0, 0.1), 1, 0, 1).heldOutPairs())
-                .hasSize(9);
-        assertThat(new DataCursor(ELIGIBLE, HeldOut.NONE, 1, 0, 1).trainingPairs())
-                .isEqualTo(97);
-        // A window may be larger than the data.
-        DataCursor tiny = new DataCursor(new int[] {5}, HeldOut.NONE, 1, 0, 1);
-        assertThat(tiny.window(0, 3)).containsExactly(new Draw(5, 0), new Draw(5, 1), new Draw(5, 2));
-        assertThatThrownBy(() -> new DataCursor(new int[0], HeldOut.NONE, 1, 0, 1))
-                .hasMessageContaining("found 0");
-        assertThatThrownBy(() -> new DataCursor(ELIGIBLE, new HeldOut(97, 0), 1, 0, 1))
-                .hasMessageContaining("97 are held out");
-        assertThatThrownBy(() -> new HeldOut(1, 0.5)).hasMessageContaining("held out");
-        assertThatThrownBy(() -> new HeldOut(0, 1)).hasMessageContaining("held out");
+    void limits() {
+        assertThat(new DataCursor(ELIGIBLE, 0, 1, 0, 1).trainingPairs()).isEqualTo(97);
+        // A batch may be larger than the data.
+        DataCursor tiny = new DataCursor(new int[] {5}, 0, 1, 0, 1);
+        assertThat(tiny.batch(0, 3)).containsExactly(new PairUse(5, 0), new PairUse(5, 1), new PairUse(5, 2));
+        assertThatThrownBy(() -> new DataCursor(new int[0], 0, 1, 0, 1)).hasMessageContaining("found 0");
+        assertThatThrownBy(() -> new DataCursor(ELIGIBLE, 97, 1, 0, 1)).hasMessageContaining("97 are held out");
+        assertThatThrownBy(() -> new DataCursor(ELIGIBLE, -1, 1, 0, 1)).hasMessageContaining("-1 are held out");
         assertThatThrownBy(() -> cursor(1, 4, 4)).hasMessageContaining("rank");
-        assertThatThrownBy(() -> cursor(1, 0, 3).window(0, 8)).hasMessageContaining("multiple of 3 ranks");
-        assertThatThrownBy(() -> cursor(1, 0, 1).window(-1, 8)).hasMessageContaining("step");
+        assertThatThrownBy(() -> cursor(1, 0, 3).batch(0, 8)).hasMessageContaining("multiple of 3 ranks");
+        assertThatThrownBy(() -> cursor(1, 0, 1).batch(-1, 8)).hasMessageContaining("step");
     }
 }

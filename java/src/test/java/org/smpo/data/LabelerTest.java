@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.IntFunction;
 import org.junit.jupiter.api.Test;
 import org.smpo.objective.HumanChoice;
 import org.smpo.objective.SmoothedLabel;
@@ -58,25 +59,25 @@ class LabelerTest {
     @Test
     void whatCannotBeTrainedOnIsCounted() {
         PairLabels labels = labels(HumanChoice.IMAGE_0, HumanChoice.TIE, HumanChoice.UNKNOWN, HumanChoice.IMAGE_1);
-        LabelledPairs people = new LabelledPairs(labels, ScoreTable.none(), Labeler.ofPeople());
+        LabelledPairs people = new LabelledPairs(labels, pair -> Optional.empty(), Labeler.ofPeople());
         assertThat(people.eligible()).containsExactly(0, 3);
         assertThat(people.ties()).isEqualTo(1);
         assertThat(people.unlabelled()).isEqualTo(1);
         assertThat(people.flipped()).isZero();
-        LabelledPairs reward =
-                new LabelledPairs(labels, ScoreTable.of(labels), Labeler.smoothed(SmoothedLabel.pickScore()));
+        LabelledPairs reward = new LabelledPairs(labels, labels::scores, Labeler.smoothed(SmoothedLabel.pickScore()));
         assertThat(reward.eligible()).containsExactly(0, 2, 3);
         assertThat(reward.flipped()).isEqualTo(1);
-        ScoreTable table = ScoreTable.of(new double[] {1, Double.NaN}, new double[] {0, 2});
+        IntFunction<Optional<PairScores>> table =
+                pair -> pair == 0 ? Optional.of(new PairScores(1, 0)) : Optional.empty();
         LabelledPairs scored = new LabelledPairs(labels, table, Labeler.smoothed(SmoothedLabel.pickScore()));
         assertThat(scored.eligible()).containsExactly(0);
         assertThat(scored.unlabelled()).isEqualTo(2);
         assertThat(LabelledPairs.allScores(labels, table)).containsExactly(1, 0);
     }
 
-    /// Every way to say who won, and every contradiction.
+    /// Every way to record who won, and every contradiction.
     @Test
-    void fieldsSayWhoWon() throws BadPairException {
+    void fieldsTellWhoWon() throws BadPairException {
         assertThat(people(Map.of("label", 0L))).isEqualTo(HumanChoice.IMAGE_0);
         assertThat(people(Map.of("label", 1.0))).isEqualTo(HumanChoice.IMAGE_1);
         assertThat(people(Map.of("label", "1\n"))).isEqualTo(HumanChoice.IMAGE_1);

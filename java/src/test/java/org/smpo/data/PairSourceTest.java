@@ -12,36 +12,36 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.data.DrawnPairs.Drawn;
+import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.io.RgbImage;
 
-/// The same 500 drawn pairs come out of every form of data set, as the same batches.
+/// The same 500 pairs come out of every format of data set, as the same batches.
 class PairSourceTest {
     private static final int PAIRS = 500;
 
     @TempDir
     static Path temporary;
 
-    private static List<Drawn> drawn;
+    private static List<Synthetic> synthetic;
     private static Path folder;
     private static Path parquet;
     private static Path tar;
 
     @BeforeAll
     static void write() throws IOException, SQLException {
-        drawn = DrawnPairs.draw(PAIRS);
-        folder = DrawnPairs.folder(temporary.resolve("folder"), drawn);
-        parquet = DrawnPairs.parquet(temporary.resolve("parquet"), drawn, 180);
-        tar = DrawnPairs.tar(temporary.resolve("tar"), drawn, 200);
+        synthetic = SyntheticPairs.create(PAIRS);
+        folder = SyntheticPairs.folder(temporary.resolve("folder"), synthetic);
+        parquet = SyntheticPairs.parquet(temporary.resolve("parquet"), synthetic, 180);
+        tar = SyntheticPairs.tar(temporary.resolve("tar"), synthetic, 200);
     }
 
     @Test
-    void everyFormHoldsTheSamePairs() throws IOException {
+    void everyFormatHoldsTheSamePairs() throws IOException {
         for (Path path : List.of(folder, parquet, tar)) {
             try (PairSource source = PairSource.open(path)) {
                 assertThat(source.size()).as(source.describe()).isEqualTo(PAIRS);
                 for (int i = 0; i < PAIRS; i++) {
-                    Drawn expected = drawn.get(i);
+                    Synthetic expected = synthetic.get(i);
                     assertThat(source.labels().people(i)).isEqualTo(expected.people());
                     assertThat(source.labels().scores(i))
                             .contains(new PairScores(expected.score0(), expected.score1()));
@@ -55,7 +55,7 @@ class PairSourceTest {
     }
 
     private static PreferencePair pair(int i) {
-        Drawn pair = drawn.get(i);
+        Synthetic pair = synthetic.get(i);
         return new PreferencePair(
                 i,
                 pair.id(),
@@ -66,49 +66,47 @@ class PairSourceTest {
                 java.util.Optional.of(new PairScores(pair.score0(), pair.score1())));
     }
 
-    private static List<DecodedPair> batches(Path path, int threads, int steps)
+    private static List<PreparedPair> batches(Path path, int threads, int steps)
             throws IOException, InterruptedException {
         try (PairSource source = PairSource.open(path)) {
-            LabelledPairs labelled =
-                    new LabelledPairs(source.labels(), ScoreTable.of(source.labels()), Labeler.ofPeople());
-            DataCursor cursor = new DataCursor(labelled.eligible(), new HeldOut(20, 0), 11, 0, 1);
+            LabelledPairs labelled = new LabelledPairs(source.labels(), source.labels()::scores, Labeler.ofPeople());
+            DataCursor cursor = new DataCursor(labelled.eligible(), 20, 11, 0, 1);
             PairDecoder decoder = new PairDecoder(new DecodeOptions(64, Crop.RANDOM, true, false, 0.2, threads), 11);
-            List<DecodedPair> pairs = new ArrayList<>();
+            List<PreparedPair> pairs = new ArrayList<>();
             for (int step = 0; step < steps; step++) {
-                DecodedWindow window = decoder.decode(source, cursor.window(step, 48));
-                assertThat(window.bad()).isEmpty();
-                pairs.addAll(window.pairs());
+                PreparedBatch batch = decoder.prepare(source, cursor.batch(step, 48), image -> false);
+                assertThat(batch.bad()).isEmpty();
+                pairs.addAll(batch.pairs());
             }
             return pairs;
         }
     }
 
     @Test
-    void everyFormGivesTheSameBatches() throws IOException, InterruptedException {
-        List<DecodedPair> expected = batches(folder, 2, 11);
+    void everyFormatGivesTheSameBatches() throws IOException, InterruptedException {
+        List<PreparedPair> expected = batches(folder, 2, 11);
         assertThat(expected).hasSize(11 * 48);
-        assertThat(expected.stream().map(pair -> pair.draw().epoch()).distinct())
-                .containsExactly(0L, 1L);
-        assertThat(expected.stream().filter(DecodedPair::captionDropped).count())
+        assertThat(expected.stream().map(pair -> pair.use().epoch()).distinct()).containsExactly(0L, 1L);
+        assertThat(expected.stream().filter(PreparedPair::captionDropped).count())
                 .isBetween(70L, 145L);
         assertThat(batches(parquet, 2, 11)).isEqualTo(expected);
         assertThat(batches(tar, 2, 11)).isEqualTo(expected);
         // The comparison sees one pixel.
-        DecodedPair first = expected.get(0);
+        PreparedPair first = expected.get(0);
         byte[] rgb = first.image0().pixels().rgb();
         rgb[5] ^= 1;
         assertThat(RgbImage.of(64, 64, rgb)).isNotEqualTo(first.image0().pixels());
     }
 
     @Test
-    void threadsDoNotShowInTheResult() throws IOException, InterruptedException {
-        List<DecodedPair> expected = batches(tar, 1, 2);
+    void theResultDoesNotDependOnThreads() throws IOException, InterruptedException {
+        List<PreparedPair> expected = batches(tar, 1, 2);
         assertThat(batches(tar, 3, 2)).isEqualTo(expected);
         assertThat(batches(tar, 64, 2)).isEqualTo(expected);
     }
 
     @Test
-    void fingerprintsFindOtherData() throws IOException, SQLException {
+    void fingerprintsDetectOtherData() throws IOException, SQLException {
         List<String> seen = new ArrayList<>();
         for (Path path : List.of(folder, parquet, tar)) {
             try (PairSource first = PairSource.open(path);
@@ -117,16 +115,16 @@ class PairSourceTest {
                 seen.add(first.fingerprint());
             }
         }
-        List<Drawn> fewer = drawn.subList(0, 30);
-        List<Drawn> changed = new ArrayList<>(fewer);
-        Drawn pair = changed.get(5);
-        changed.set(5, new Drawn(pair.id(), pair.caption(), pair.image0(), pair.image1(), 0.5, 0, 1));
-        for (List<Drawn> pairs : List.of(fewer, changed)) {
+        List<Synthetic> fewer = synthetic.subList(0, 30);
+        List<Synthetic> changed = new ArrayList<>(fewer);
+        Synthetic pair = changed.get(5);
+        changed.set(5, new Synthetic(pair.id(), pair.caption(), pair.image0(), pair.image1(), 0.5, 0, 1));
+        for (List<Synthetic> pairs : List.of(fewer, changed)) {
             Path into = temporary.resolve("few" + seen.size());
             for (Path path : List.of(
-                    DrawnPairs.folder(into.resolve("f"), pairs),
-                    DrawnPairs.parquet(into.resolve("p"), pairs, 20),
-                    DrawnPairs.tar(into.resolve("t"), pairs, 20))) {
+                    SyntheticPairs.folder(into.resolve("f"), pairs),
+                    SyntheticPairs.parquet(into.resolve("p"), pairs, 20),
+                    SyntheticPairs.tar(into.resolve("t"), pairs, 20))) {
                 try (PairSource source = PairSource.open(path)) {
                     seen.add(source.fingerprint());
                 }
@@ -150,7 +148,7 @@ class PairSourceTest {
     }
 
     @Test
-    void whatIsNoDataSetIsNamed() throws IOException {
+    void whatIsNotADataSetIsNamed() throws IOException {
         Path odd = Files.createDirectories(temporary.resolve("odd"));
         assertThatThrownBy(() -> PairSource.open(odd)).hasMessageContaining("an empty folder");
         assertThatThrownBy(() -> PairSource.open(odd.resolve("no"))).hasMessageContaining("found nothing");

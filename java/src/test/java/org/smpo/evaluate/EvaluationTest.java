@@ -350,7 +350,7 @@ final class EvaluationTest {
         Path run = Files.createDirectories(temporary.resolve("run"));
         Files.writeString(run.resolve("manifest.json"), "{\"smpo\": \"1\"}");
         assertThatThrownBy(() -> run(request, "run")).hasMessageContaining("another manifest.json");
-        try (EvaluationFolder held = EvaluationFolder.open(temporary.resolve("out"))) {
+        try (EvaluationFolder held = EvaluationFolder.open(temporary.resolve("out"), message -> {})) {
             assertThat(held.root()).exists();
             assertThatThrownBy(() -> run(request, "out")).hasMessageContaining("another process evaluates");
         }

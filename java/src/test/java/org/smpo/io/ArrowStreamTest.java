@@ -41,8 +41,8 @@ class ArrowStreamTest {
         return values;
     }
 
-    /// Behind columns of every type that is passed over, the values of the others are found: the second batch is
-    /// rows 1 and 2 again.
+    /// Behind columns of every type that is passed over, the values of the others are found: the second
+    /// batch is rows 1 and 2 again.
     @Test
     void valuesAreFoundBehindColumnsThatAreNotRead() throws IOException {
         try (ArrowStream stream = ArrowStream.open(file(golden()))) {
@@ -58,12 +58,13 @@ class ArrowStreamTest {
             assertThat(values(stream, deep)).containsExactly("deep", null, null, null, null);
             Column coded = stream.columns().get("coded");
             assertThat(coded.type()).isEqualTo(ArrowStream.Type.OTHER);
-            assertThatThrownBy(() -> stream.value(coded, 0)).hasMessageContaining("coded: its type is not read");
+            assertThatThrownBy(() -> stream.value(coded, 0)).hasMessageContaining("coded: its type cannot be read");
             assertThatThrownBy(() -> stream.value(deep, 5)).isInstanceOf(IndexOutOfBoundsException.class);
         }
     }
 
-    /// Cut or changed anywhere, a stream gives values or an IOException that names the file, and nothing else.
+    /// Cut or changed anywhere, a stream gives values or an IOException that names the file, and nothing
+    /// else.
     @Test
     void damageEndsInAMessage() throws IOException {
         byte[] golden = golden();

@@ -93,7 +93,7 @@ final class AtomicFilesTest {
 
     @Test
     void recoversWhatADeadProcessLeft() throws IOException {
-        // Process ids go to 2^22, so this one is nobody's.
+        // Process ids go to 2^22, so no process has this one.
         String dead = ".99999999-1700000000000-0.smpo-";
         Files.writeString(folder.resolve(".weights" + dead + "partial"), "half");
         Files.createDirectories(folder.resolve(".step-3" + dead + "partial/optimizer"));
@@ -117,6 +117,20 @@ final class AtomicFilesTest {
         assertThat(AtomicFiles.recover(folder)).isEmpty();
     }
 
+    /// Some file systems cannot sync a folder. The names in it are in place all the same.
+    @Test
+    void foldersThatCannotBeSyncedAreNoError() throws IOException {
+        for (String answer : List.of("Invalid argument", "Bad file descriptor", "Operation not supported")) {
+            AtomicFiles.forceFolder(folder, path -> {
+                throw new IOException(answer);
+            });
+        }
+        assertThatThrownBy(() -> AtomicFiles.forceFolder(folder, path -> {
+                    throw new IOException("Input/output error");
+                }))
+                .hasMessage(folder + ": its entries are not durable: Input/output error");
+    }
+
     @Test
     void aFullDeviceLeavesTheOldFile() throws IOException {
         Path target = Files.writeString(folder.resolve("a.txt"), "old");
@@ -128,7 +142,7 @@ final class AtomicFilesTest {
         assertThat(target).hasContent("old");
         Path fresh = folder.resolve("b.txt");
         assertThatThrownBy(() -> write(fresh, new byte[100], FullDisk.device()))
-                .hasMessageEndingWith("; no file was made");
+                .hasMessageEndingWith("; no file was created");
         assertThat(AtomicFiles.leftovers(folder)).isEmpty();
     }
 
@@ -154,9 +168,9 @@ final class AtomicFilesTest {
         }
     }
 
-    /// A child that writes versions of a file without end is killed at random instants: the file is whole, and
-    /// not older than the last version that the child reported. (A kill does not lose what the kernel holds;
-    /// that fsync comes before the rename is for a machine that stops, which no test here can do.)
+    /// A child that writes versions of a file without end is killed at random instants: the file is whole,
+    /// and not older than the last version that the child reported. (A kill does not lose what the kernel
+    /// holds; that fsync comes before the rename is for a machine that stops, which no test here can do.)
     @Test
     void aKilledWriterLeavesOldOrNewFile() throws Exception {
         SplittableRandom random = new SplittableRandom(7);

@@ -26,13 +26,13 @@ class ContactSheetTest {
         return image.rgb()[3 * (y * image.width() + x)] & 0xff;
     }
 
-    /// How many rows a cell has below its picture.
-    private static int captionRows(RgbImage sheet, int pictureHeight) {
-        return sheet.height() - pictureHeight - 2 * MARGIN;
+    /// Number of pixel rows of a cell below its image.
+    private static int captionRows(RgbImage sheet, int imageHeight) {
+        return sheet.height() - imageHeight - 2 * MARGIN;
     }
 
     @Test
-    void picturesStandInRowsAtTheirOwnSize() {
+    void imagesAreArrangedInRowsAtTheirOwnSize() {
         List<ContactSheet.Cell> cells = List.of(
                 new ContactSheet.Cell(plain(40, 30, 10), ""),
                 new ContactSheet.Cell(plain(40, 30, 20), ""),
@@ -56,7 +56,7 @@ class ContactSheetTest {
     }
 
     @Test
-    void largePicturesAreMadeSmaller() {
+    void largeImagesAreReduced() {
         RgbImage sheet = ContactSheet.draw(List.of(new ContactSheet.Cell(plain(200, 100, 77), "")), 3, 50);
         assertThat(sheet.width()).isEqualTo(50 + 2 * MARGIN);
         assertThat(pixel(sheet, MARGIN + 25, MARGIN + 12)).isEqualTo(77);

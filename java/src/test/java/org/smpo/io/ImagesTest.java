@@ -3,13 +3,21 @@ package org.smpo.io;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.smpo.io.ImageException.Reason;
 import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
@@ -17,7 +25,8 @@ import org.smpo.random.Purpose;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Decoded pictures are those of Pillow, and files that Pillow refuses are refused (`tools/golden/decode.py`).
+/// Decoded images equal those of Pillow, and files that Pillow refuses are refused
+/// (`tools/golden/decode.py`).
 class ImagesTest {
     /// Decoders differ in how they interpolate colour between samples that stand for two or four pixels.
     private static final Set<String> OTHER_INTERPOLATION =
@@ -56,7 +65,7 @@ class ImagesTest {
     }
 
     @Test
-    void picturesEqualThoseOfPillow() throws IOException {
+    void imagesEqualThoseOfPillow() throws IOException {
         int equal = 0;
         for (JsonNode item : golden()) {
             String name = item.get("name").asString();
@@ -133,12 +142,13 @@ class ImagesTest {
     @Test
     void moreThanTheAllowedPixelsAreRefusedBeforeDecoding() throws IOException {
         byte[] file = file("png rgb");
-        assertThat(Images.decode("x", file, 43 * 30).width()).isEqualTo(43);
-        assertThatThrownBy(() -> Images.decode("x", file, 43 * 30 - 1)).hasMessageContaining("at most 1289 pixels");
+        assertThat(Images.decode("x", file, 43 * 30, Rendering.PILLOW).width()).isEqualTo(43);
+        assertThatThrownBy(() -> Images.decode("x", file, 43 * 30 - 1, Rendering.PILLOW))
+                .hasMessageContaining("at most 1289 pixels");
     }
 
-    /// Every cut of a file, and many changed bytes, end in a picture or in an ImageException, never in anything
-    /// else.
+    /// Every cut of a file, and many changed bytes, end in an image or in an ImageException, never in
+    /// anything else.
     @Test
     void hostileFilesEndInAMessage() throws IOException {
         long refused = 0;
@@ -167,9 +177,119 @@ class ImagesTest {
         assertThat(refused).isGreaterThan(500);
     }
 
+    /// A JPEG file with more passes over the image than any encoder writes, just inside and just outside the
+    /// limit.
+    @Test
+    void jpegScansAreBounded() throws IOException {
+        byte[] file = file("jpeg 420 progressive");
+        for (int more : new int[] {90, 200}) {
+            byte[] scan = {(byte) 0xff, (byte) 0xda, 0, 8, 1, 1, 0, 0, 0, 0};
+            ByteBuffer many =
+                    ByteBuffer.allocate(file.length + more * scan.length).put(file, 0, file.length - 2);
+            for (int i = 0; i < more; i++) {
+                many.put(scan);
+            }
+            many.put(file, file.length - 2, 2);
+            if (more < 100) {
+                assertThat(Images.header("many", many.array()).width()).isEqualTo(43);
+            } else {
+                assertThatThrownBy(() -> Images.header("many", many.array()))
+                        .hasMessageContaining("expected at most 100 scans, found");
+            }
+        }
+    }
+
+    /// Lossless WebP files that another decoder ran on for hours, accepted although libwebp refuses them, or
+    /// refused although it accepts them.
+    @Test
+    @Timeout(60)
+    void losslessWebpIsReadAsLibwebpReadsIt() throws IOException {
+        assertThatThrownBy(() -> Images.decode("endless", hostile("endless.webp")))
+                .isInstanceOf(ImageException.class)
+                .hasMessageContaining("endless: expected a whole webp image");
+        assertThatThrownBy(() -> Images.decode("cut", hostile("cut-short.webp")))
+                .isInstanceOf(ImageException.class)
+                .hasMessageContaining("its data ends early");
+        RgbImage small = Images.decode("small", hostile("small.webp"));
+        assertThat(small.width()).isEqualTo(60);
+        assertThat(small.height()).isEqualTo(29);
+    }
+
+    private static byte[] hostile(String name) throws IOException {
+        try (var in = ImagesTest.class.getResourceAsStream("hostile/" + name)) {
+            return in.readAllBytes();
+        }
+    }
+
+    @Test
+    void gitLfsPointersAreNamed() {
+        byte[] pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n".getBytes(StandardCharsets.UTF_8);
+        assertThatThrownBy(() -> Images.decode("a.png", pointer)).hasMessageContaining("run git lfs pull");
+    }
+
+    /// Orientation, transparency and 16-bit grey as a viewer shows them, and as Pillow's plain decoding has
+    /// them.
+    @Test
+    void renderingsDifferWhereViewersAndPillowDo() throws IOException {
+        BufferedImage image = new BufferedImage(3, 2, BufferedImage.TYPE_INT_ARGB);
+        image.setRGB(0, 0, 0xffff0000);
+        image.setRGB(1, 0, 0x00123456);
+        image.setRGB(2, 1, 0x80000000);
+        byte[] png = png(image);
+        byte[] plain = Images.decode("x", png).rgb();
+        byte[] viewed = Images.decode("x", png, 6, Rendering.VIEWER).rgb();
+        assertThat(Arrays.copyOf(plain, 6)).containsExactly(0xff, 0, 0, 0x12, 0x34, 0x56);
+        assertThat(Arrays.copyOf(viewed, 6)).containsExactly(0xff, 0, 0, 0xff, 0xff, 0xff);
+        assertThat(viewed[15]).isEqualTo((byte) 127);
+        assertThat(Images.traits("x", png)).isEqualTo(new Images.Traits(false, true, false));
+
+        BufferedImage grey = new BufferedImage(2, 1, BufferedImage.TYPE_USHORT_GRAY);
+        grey.getRaster().setSample(0, 0, 0, 40000);
+        grey.getRaster().setSample(1, 0, 0, 200);
+        assertThat(Images.decode("x", png(grey)).rgb()).containsExactly(255, 255, 255, 200, 200, 200);
+        assertThat(Images.decode("x", png(grey), 6, Rendering.VIEWER).rgb())
+                .containsExactly(40000 >> 8, 40000 >> 8, 40000 >> 8, 0, 0, 0);
+        assertThat(Images.traits("x", png(grey))).isEqualTo(new Images.Traits(false, false, true));
+        // An alpha channel that is opaque everywhere is no trait.
+        assertThat(Images.traits("x", png(new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR))))
+                .isEqualTo(new Images.Traits(false, false, false));
+    }
+
+    /// The eight EXIF orientations of an image whose six pixels are numbered row by row.
+    @ParameterizedTest
+    @CsvSource({
+        "1, 3, 012345",
+        "2, 3, 210543",
+        "3, 3, 543210",
+        "4, 3, 345012",
+        "5, 2, 031425",
+        "6, 2, 304152",
+        "7, 2, 524130",
+        "8, 2, 251403"
+    })
+    void orientationsTurnAndMirror(int orientation, int width, String pixels) {
+        byte[] rgb = new byte[18];
+        for (int i = 0; i < 6; i++) {
+            Arrays.fill(rgb, 3 * i, 3 * i + 3, (byte) i);
+        }
+        RgbImage turned = RgbImage.of(3, 2, rgb).oriented(orientation);
+        assertThat(turned.width()).isEqualTo(width);
+        StringBuilder found = new StringBuilder();
+        for (int i = 0; i < 6; i++) {
+            found.append(turned.rgb()[3 * i]);
+        }
+        assertThat(found).hasToString(pixels);
+    }
+
+    private static byte[] png(BufferedImage image) throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        ImageIO.write(image, "png", bytes);
+        return bytes.toByteArray();
+    }
+
     private static int refused(byte[] file) {
         try {
-            Images.decode("hostile", file, 1 << 22);
+            Images.decode("hostile", file, 1 << 22, Rendering.VIEWER);
             return 0;
         } catch (ImageException e) {
             assertThat(e).hasMessageContaining("hostile: expected ");

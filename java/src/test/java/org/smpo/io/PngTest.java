@@ -20,7 +20,7 @@ class PngTest {
     @TempDir
     private Path folder;
 
-    private static RgbImage picture(int width, int height, int step) {
+    private static RgbImage image(int width, int height, int step) {
         byte[] rgb = new byte[3 * width * height];
         for (int i = 0; i < rgb.length; i++) {
             rgb[i] = (byte) (i * step);
@@ -37,7 +37,7 @@ class PngTest {
 
     @Test
     void whatIsWrittenIsReadBack() throws IOException {
-        Png png = new Png(picture(37, 19, 7), settings().text());
+        Png png = new Png(image(37, 19, 7), settings().text());
         Path file = folder.resolve("a.png");
         png.write(file);
         assertThat(Png.read(file)).isEqualTo(png);
@@ -45,12 +45,11 @@ class PngTest {
     }
 
     @Test
-    void equalPicturesMakeEqualBytes() {
-        byte[] bytes = new Png(picture(64, 64, 3), settings().text()).bytes();
-        assertThat(new Png(picture(64, 64, 3), settings().text()).bytes()).isEqualTo(bytes);
-        assertThat(new Png(picture(64, 64, 5), settings().text()).bytes()).isNotEqualTo(bytes);
-        assertThat(new Png(picture(64, 64, 3), Map.of("parameters", "x")).bytes())
-                .isNotEqualTo(bytes);
+    void equalImagesGiveEqualBytes() {
+        byte[] bytes = new Png(image(64, 64, 3), settings().text()).bytes();
+        assertThat(new Png(image(64, 64, 3), settings().text()).bytes()).isEqualTo(bytes);
+        assertThat(new Png(image(64, 64, 5), settings().text()).bytes()).isNotEqualTo(bytes);
+        assertThat(new Png(image(64, 64, 3), Map.of("parameters", "x")).bytes()).isNotEqualTo(bytes);
         assertThat(new String(bytes, StandardCharsets.ISO_8859_1)).doesNotContain("tIME");
     }
 
@@ -58,7 +57,7 @@ class PngTest {
     void aFileOfPillowIsRead() throws IOException {
         try (InputStream stream = PngTest.class.getResourceAsStream("images/pillow.png")) {
             Png png = Png.read("pillow.png", stream.readAllBytes());
-            assertThat(png.image()).isEqualTo(picture(5, 3, 5));
+            assertThat(png.image()).isEqualTo(image(5, 3, 5));
             assertThat(png.text())
                     .isEqualTo(Map.of(
                             "parameters",
@@ -92,7 +91,7 @@ class PngTest {
     @Test
     void aPromptWithTheCharacterZeroIsStillWritten() throws IOException {
         ImageSettings zero = new ImageSettings("a\0b", "", -1, 1, "euler", 7.5, 1, 1, Map.of());
-        Png png = Png.read("zero", new Png(picture(1, 1, 1), zero.text()).bytes());
+        Png png = Png.read("zero", new Png(image(1, 1, 1), zero.text()).bytes());
         assertThat(png.text().get("parameters"))
                 .isEqualTo("a\ufffdb\nSteps: 1, Sampler: euler, CFG scale: 7.5, Seed: -1, Size: 1x1");
         assertThat(Json.parseObject("smpo", png.text().get("smpo")).string("prompt"))
@@ -109,14 +108,14 @@ class PngTest {
                 "0123456789012345678901234567890123456789012345678901234567890123456789x123456789"
             })
     void aKeywordThatPngForbidsIsRefused(String keyword) {
-        assertThatThrownBy(() -> new Png(picture(1, 1, 1), Map.of(keyword, "x")))
+        assertThatThrownBy(() -> new Png(image(1, 1, 1), Map.of(keyword, "x")))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("keyword");
     }
 
     @Test
     void theCharacterZeroIsRefused() {
-        assertThatThrownBy(() -> new Png(picture(1, 1, 1), Map.of("k", "a\0b")))
+        assertThatThrownBy(() -> new Png(image(1, 1, 1), Map.of("k", "a\0b")))
                 .hasMessage("png: k: expected text without the character 0");
     }
 
@@ -127,7 +126,7 @@ class PngTest {
         assertThatThrownBy(() -> Png.read(file))
                 .isInstanceOf(IOException.class)
                 .hasMessageContaining("no.png: expected a PNG");
-        byte[] whole = new Png(picture(64, 64, 3), Map.of()).bytes();
+        byte[] whole = new Png(image(64, 64, 3), Map.of()).bytes();
         assertThatThrownBy(() -> Png.read("half", Arrays.copyOf(whole, whole.length / 2)))
                 .isInstanceOf(IOException.class)
                 .hasMessageContaining("half: expected a PNG");

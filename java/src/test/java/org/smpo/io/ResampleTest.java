@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Resized and cropped pictures have the bytes that Pillow and torchvision give them (`tools/golden/resample.py`).
+/// Resized and cropped images equal those of Pillow and torchvision (`tools/golden/resample.py`).
 class ResampleTest {
     private static JsonNode golden() throws IOException {
         try (var in = ResampleTest.class.getResourceAsStream("resample/resample.json")) {
@@ -19,7 +19,7 @@ class ResampleTest {
     }
 
     /// The formulas of tools/golden/resample.py.
-    private static RgbImage picture(String kind, int width, int height) {
+    private static RgbImage image(String kind, int width, int height) {
         byte[] rgb = new byte[3 * width * height];
         int at = 0;
         for (int y = 0; y < height; y++) {
@@ -54,7 +54,7 @@ class ResampleTest {
     private static RgbImage resized(JsonNode item) {
         JsonNode source = item.get("source");
         return Resample.resize(
-                picture(
+                image(
                         item.get("kind").asString(),
                         source.get(0).asInt(),
                         source.get(1).asInt()),
@@ -74,11 +74,11 @@ class ResampleTest {
     }
 
     @Test
-    void scaledAndCroppedPicturesEqualThoseOfTorchvision() throws IOException {
+    void scaledAndCroppedImagesEqualThoseOfTorchvision() throws IOException {
         for (JsonNode item : golden().get("pipelines")) {
             int side = item.get("side").asInt();
             RgbImage scaled = Resample.shorterSide(
-                    picture(
+                    image(
                             "noise",
                             item.get("source").get(0).asInt(),
                             item.get("source").get(1).asInt()),
@@ -107,14 +107,14 @@ class ResampleTest {
         rgb[rgb.length / 2] ^= 1;
         assertThat(equal(image, item)).isTrue();
         assertThat(equal(RgbImage.of(image.width(), image.height(), rgb), item)).isFalse();
-        RgbImage source = picture("noise", 101, 67);
+        RgbImage source = image("noise", 101, 67);
         assertThat(Resample.resize(source, 37, 23, Resample.Filter.BICUBIC))
                 .isNotEqualTo(Resample.resize(source, 37, 23, Resample.Filter.BILINEAR));
     }
 
     @Test
     void sizesThatCannotBeAreRefused() {
-        RgbImage image = picture("ramp", 4, 2);
+        RgbImage image = image("ramp", 4, 2);
         assertThatThrownBy(() -> Resample.resize(image, 0, 2, Resample.Filter.BILINEAR))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("4x2 to 0x2");
@@ -128,8 +128,8 @@ class ResampleTest {
     }
 
     @Test
-    void mirroringTwiceIsTheSamePicture() {
-        RgbImage image = picture("noise", 5, 3);
+    void mirroringTwiceGivesTheSameImage() {
+        RgbImage image = image("noise", 5, 3);
         RgbImage mirror = image.mirrored();
         assertThat(mirror.crop(0, 2, 1, 1)).isEqualTo(image.crop(4, 2, 1, 1));
         assertThat(mirror).isNotEqualTo(image);

@@ -22,7 +22,7 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /// Damaged headers, tens of thousands of them, against a second implementation of the format's rules that is
-/// slow and plain: a general JSON parser, big integers, and a picture of the data area.
+/// slow and plain: a general JSON parser, big integers, and a map of the data area.
 final class SafetensorsFuzzTest {
     private static final Path FILE = Path.of("fuzz.safetensors");
     private static final int HEADERS = 30_000;

@@ -145,7 +145,7 @@ final class SafetensorsTest {
             4 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}} | a.data_offsets: expected [begin, end] with begin <= end, found [0, 4, 4]
             8 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}} | a.data_offsets: expected data from 0 on, where the tensor before it ends, found 4, a hole
             8 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"I16","shape":[2],"data_offsets":[2,6]}} | b.data_offsets: expected data from 4 on, where the tensor before it ends, found 2, an overlap
-            8 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} | data: expected 4 bytes, as the header says, found 8 bytes
+            8 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} | data: expected 4 bytes according to the header, found 8 bytes
             3 | {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} | a.data_offsets: expected data within the file's 3 bytes of data, found [0, 4]; is the file truncated?
             0 | {"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}} | a.shape: expected a product that is a number of bytes below 2^60, found [4611686018427387904, 4] of F32 (long overflow)
             0 | {"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,0]}} | a.shape: expected integers below 2^63, found `9223372036854775808],"da` at byte 29

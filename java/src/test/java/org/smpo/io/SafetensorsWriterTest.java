@@ -61,7 +61,7 @@ final class SafetensorsWriterTest {
             SafetensorsWriter.write(path, declarations, metadata, SafetensorsWriterTest::writePattern);
             byte[] expected = HexFormat.of().parseHex(golden.get("bytes").asString());
             assertThat(Files.readAllBytes(path)).isEqualTo(expected);
-            // Were a byte different, this comparison would say so.
+            // The comparison detects a different byte.
             expected[expected.length - 1] ^= 1;
             assertThat(Files.readAllBytes(path)).isNotEqualTo(expected);
             files++;

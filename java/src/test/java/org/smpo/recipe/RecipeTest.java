@@ -18,6 +18,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.smpo.data.Crop;
 import org.smpo.io.Precision;
 import org.smpo.objective.BcrBudget;
 import org.smpo.objective.Dpo;
@@ -203,7 +204,7 @@ class RecipeTest {
                 new DataRecipe(
                         List.of(Path.of("auto"), Path.of("a: b, [c] #d.parquet")),
                         64,
-                        DataRecipe.Crop.RANDOM,
+                        Crop.RANDOM,
                         false,
                         true,
                         1 / 3.0,

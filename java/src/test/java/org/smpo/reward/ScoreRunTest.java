@@ -72,7 +72,7 @@ final class ScoreRunTest {
     }
 
     private static ScoreRun run(PairSource data, Reward reward, int batch) throws IOException {
-        return new ScoreRun(data, reward, batch, Map.of("device", "cpu"));
+        return new ScoreRun(data, reward, batch, Map.of("device", "cpu"), message -> {});
     }
 
     @Test
@@ -184,12 +184,12 @@ final class ScoreRunTest {
                     .hasMessageContaining("the same smpo.batch (3), found 2");
             assertThatThrownBy(() -> run(more, new Arithmetic("m", -1), 2).run(file, true, (before, done, all) -> {}))
                     .hasMessageContaining("the same smpo.data_digest");
-            try (ScoreJournal held =
-                    ScoreJournal.open(temporary.resolve("held.journal"), new TreeMap<>(Map.of("a", "b")))) {
+            try (ScoreJournal held = ScoreJournal.open(
+                    temporary.resolve("held.journal"), new TreeMap<>(Map.of("a", "b")), message -> {})) {
                 assertThat(held.rows()).isEmpty();
-                assertThatThrownBy(() ->
-                                ScoreJournal.open(temporary.resolve("held.journal"), new TreeMap<>(Map.of("a", "b"))))
-                        .hasMessageContaining("another process is writing it");
+                assertThatThrownBy(() -> ScoreJournal.open(
+                                temporary.resolve("held.journal"), new TreeMap<>(Map.of("a", "b")), message -> {}))
+                        .hasMessageContaining("no other process writes");
             }
             run(data, new Arithmetic("m", -1), 2).run(file, true, (before, done, all) -> {});
             assertThat(ScoreTable.read(file, data).size()).isEqualTo(4);
@@ -204,7 +204,7 @@ final class ScoreRunTest {
         Path file = temporary.resolve("x'y.parquet");
         assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("found nothing");
         Files.writeString(file, "no parquet");
-        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("expected Parquet with id, row");
+        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("expected a readable Parquet file");
         ScoredPair pair = ScoredPair.of(0, "it's", 0.1, -0.2);
         ScoreFile.write(file, List.of(pair), new TreeMap<>(Map.of("smpo.format", "1", "smpo.it's", "a 'b'")));
         assertThat(ScoreFile.read(file).rows()).containsExactly(pair);

@@ -58,7 +58,7 @@ final class LabelScoresTest {
     private Path scores(String kind) throws IOException {
         Path file = temporary.resolve(kind + ".parquet");
         try (PairSource data = PairSource.open(tiny.data())) {
-            new ScoreRun(data, new Brightness(kind), 4, Map.of()).run(file, false, (before, done, all) -> {});
+            new ScoreRun(data, new Brightness(kind), 4, Map.of(), message -> {}).run(file, false, (before, done, all) -> {});
         }
         return file;
     }

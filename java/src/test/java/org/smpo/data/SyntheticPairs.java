@@ -36,15 +36,15 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Pairs of drawn pictures, as real JPEG and PNG files, and the forms of data set that hold them.
-final class DrawnPairs {
+/// Synthetic pairs of images as real JPEG and PNG files, and writers for every format of data set.
+final class SyntheticPairs {
     private static final String[] COLOURS = {"red", "green", "blue", "yellow", "white"};
     private static final Color[] PAINTS = {Color.RED, Color.GREEN, Color.BLUE, Color.YELLOW, Color.WHITE};
 
-    private DrawnPairs() {}
+    private SyntheticPairs() {}
 
     /// One pair before it is written: `label` of [PairFields], or null.
-    record Drawn(
+    record Synthetic(
             String id,
             String caption,
             EncodedImage image0,
@@ -65,22 +65,22 @@ final class DrawnPairs {
         }
     }
 
-    static List<Drawn> draw(int count) throws IOException {
-        List<Drawn> pairs = new ArrayList<>(count);
+    static List<Synthetic> create(int count) throws IOException {
+        List<Synthetic> pairs = new ArrayList<>(count);
         Philox philox = new Philox(2026);
         for (int i = 0; i < count; i++) {
             PhiloxStream random = philox.stream(Purpose.BOOTSTRAP, 1, i);
             int colour = random.nextInt(COLOURS.length);
             String caption = "a " + COLOURS[colour] + " disc, number " + i + (i % 7 == 0 ? ", naïve 猫" : "");
-            EncodedImage image0 = picture(random, colour, "pair " + i + " image 0");
-            EncodedImage image1 = picture(random, random.nextInt(COLOURS.length), "pair " + i + " image 1");
+            EncodedImage image0 = image(random, colour, "pair " + i + " image 0");
+            EncodedImage image1 = image(random, random.nextInt(COLOURS.length), "pair " + i + " image 1");
             Object label = i % 11 == 0 ? (Object) 0.5 : i % 13 == 0 ? null : (Object) (long) random.nextInt(2);
-            pairs.add(new Drawn("p" + i, caption, image0, image1, label, random.nextDouble(), random.nextDouble()));
+            pairs.add(new Synthetic("p" + i, caption, image0, image1, label, random.nextDouble(), random.nextDouble()));
         }
         return pairs;
     }
 
-    private static EncodedImage picture(PhiloxStream random, int colour, String name) throws IOException {
+    private static EncodedImage image(PhiloxStream random, int colour, String name) throws IOException {
         int width = 64 + random.nextInt(60);
         int height = 64 + random.nextInt(60);
         BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
@@ -129,10 +129,10 @@ final class DrawnPairs {
         return bytes.toByteArray();
     }
 
-    static Path folder(Path folder, List<Drawn> pairs) throws IOException {
+    static Path folder(Path folder, List<Synthetic> pairs) throws IOException {
         Files.createDirectories(folder.resolve("images"));
         StringBuilder lines = new StringBuilder();
-        for (Drawn pair : pairs) {
+        for (Synthetic pair : pairs) {
             Map<String, Object> line = new LinkedHashMap<>();
             for (int which = 0; which < 2; which++) {
                 String name = "images/" + pair.id + "_" + which + "." + pair.extension(which);
@@ -151,7 +151,7 @@ final class DrawnPairs {
     }
 
     /// Pick-a-Pic's columns in shards of `perFile` rows.
-    static Path parquet(Path folder, List<Drawn> pairs, int perFile) throws IOException, SQLException {
+    static Path parquet(Path folder, List<Synthetic> pairs, int perFile) throws IOException, SQLException {
         Files.createDirectories(folder);
         try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
                 Statement statement = connection.createStatement()) {
@@ -161,7 +161,7 @@ final class DrawnPairs {
                         + " jpg_1 BLOB, label_0 DOUBLE, label_1 DOUBLE, id VARCHAR, score_0 DOUBLE, score_1 DOUBLE)");
                 try (PreparedStatement insert = connection.prepareStatement(
                         "INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")) {
-                    for (Drawn pair : pairs.subList(first, Math.min(first + perFile, pairs.size()))) {
+                    for (Synthetic pair : pairs.subList(first, Math.min(first + perFile, pairs.size()))) {
                         insert(insert, pair);
                     }
                 }
@@ -172,7 +172,7 @@ final class DrawnPairs {
         return folder;
     }
 
-    private static void insert(PreparedStatement insert, Drawn pair) throws SQLException {
+    private static void insert(PreparedStatement insert, Synthetic pair) throws SQLException {
         HumanChoice people = pair.people();
         Double label0 = switch (people) {
             case IMAGE_0 -> 1.0;
@@ -197,13 +197,13 @@ final class DrawnPairs {
     }
 
     /// Shards of `perFile` pairs.
-    static Path tar(Path folder, List<Drawn> pairs, int perFile) throws IOException {
+    static Path tar(Path folder, List<Synthetic> pairs, int perFile) throws IOException {
         Files.createDirectories(folder);
         for (int first = 0; first < pairs.size(); first += perFile) {
             Path file = folder.resolve(String.format("%05d.tar", first));
             try (OutputStream out = Files.newOutputStream(file);
                     TarArchiveOutputStream tar = new TarArchiveOutputStream(out)) {
-                for (Drawn pair : pairs.subList(first, Math.min(first + perFile, pairs.size()))) {
+                for (Synthetic pair : pairs.subList(first, Math.min(first + perFile, pairs.size()))) {
                     put(tar, pair.id + ".0." + pair.extension(0), pair.image0.bytes());
                     put(tar, pair.id + ".1." + pair.extension(1), pair.image1.bytes());
                     put(tar, pair.id + ".caption.txt", (pair.caption + "\n").getBytes(StandardCharsets.UTF_8));

@@ -19,20 +19,22 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarFile;
+import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonException;
 
-/// Tar shards in the manner of webdataset: the members of a pair share a key, the name up to the first dot.
+/// Tar shards in the layout of webdataset: the members of a pair share a key, the part of the name before a
+/// known ending. Keys may contain dots.
 ///
-/// The headers of all shards are read once; members are then read by their offsets, in any order.
-final class TarPairs implements PairSource {
+/// The headers of all shards are read once; members are then read by offset, in any order.
+final class TarRecords implements Records {
     private static final long BLOCK = 512;
     private static final int MAX_TEXT_BYTES = 1 << 20;
 
     private static final Pattern IMAGE = Pattern.compile(
             "(?:image_)?([01])\\.(?:jpg|jpeg|png|webp)|(?:jpg|jpeg|png|webp|image)_([01])(?:\\.(?:jpg|jpeg|png|webp))?");
 
-    /// Fields that are members of their own, by extension.
+    /// Fields that are members of their own, by ending.
     private static final Map<String, String> TEXTS = Map.of(
             "caption.txt", "caption",
             "caption", "caption",
@@ -48,85 +50,48 @@ final class TarPairs implements PairSource {
 
     private final Path root;
     private final List<Path> files;
-    private final List<FileChannel> channels;
-    private final List<Sample> samples;
-    private final PairLabels labels;
+    private final List<FileChannel> channels = new ArrayList<>();
+    private final Closer closer = new Closer();
+    private final List<Sample> samples = new ArrayList<>();
+    private int ignored;
+    private String ignoredExample = "";
 
-    private TarPairs(Path root, List<Path> files, List<FileChannel> channels, List<Sample> samples, PairLabels labels) {
+    private TarRecords(Path root, List<Path> files) {
         this.root = root;
         this.files = files;
-        this.channels = channels;
-        this.samples = samples;
-        this.labels = labels;
     }
 
-    /// Where one member's bytes are.
+    /// Position of a member's bytes in its shard.
     private record Member(long offset, long size) {}
 
     /// The members of one key.
     ///
-    /// @param members by field: `image_0`, `image_1`, `json`, `caption`, ...
+    /// @param members members by field: `image_0`, `image_1`, `json`, `caption`, ...
     private record Sample(int shard, String key, Map<String, Member> members) {}
 
-    static TarPairs open(Path root, List<Path> files) throws IOException {
-        List<Sample> samples = new ArrayList<>();
-        List<FileChannel> channels = new ArrayList<>();
+    static TarRecords open(Path root, List<Path> files) throws IOException {
+        TarRecords records = new TarRecords(root, files);
         try {
-            PairLabels.Builder labels = new PairLabels.Builder();
             for (Path file : files) {
-                index(file, channels.size(), samples);
-                channels.add(FileChannel.open(file, StandardOpenOption.READ));
+                records.index(file, records.channels.size());
+                records.channels.add(records.closer.add(FileChannel.open(file, StandardOpenOption.READ)));
             }
-            TarPairs pairs = new TarPairs(root, files, channels, samples, null);
-            for (Sample sample : samples) {
-                try {
-                    labels.add(pairs.fields(sample));
-                } catch (BadPairException e) {
-                    labels.addUnknown();
-                }
-            }
-            return new TarPairs(root, files, channels, samples, labels.build());
+            return records;
         } catch (IOException | RuntimeException e) {
-            for (FileChannel channel : channels) {
-                channel.close();
-            }
+            records.closer.closeAfter(e);
             throw e;
         }
     }
 
-    private static void index(Path file, int shard, List<Sample> samples) throws IOException {
+    private void index(Path file, int shard) throws IOException {
         Map<String, Sample> found = new LinkedHashMap<>();
         try (TarFile tar = new TarFile(file)) {
             long end = Files.size(file);
             long last = 0;
             for (TarArchiveEntry entry : tar.getEntries()) {
                 last = Math.max(last, entry.getDataOffset() + Math.max(0, entry.getSize()));
-                if (!entry.isFile() || entry.isSparse()) {
-                    continue;
-                }
-                String name = entry.getName();
-                int base = name.lastIndexOf('/') + 1;
-                int dot = name.indexOf('.', base);
-                // Without a key it is another file: .gitignore, README.
-                if (dot <= base) {
-                    continue;
-                }
-                String field = field(name.substring(dot + 1).toLowerCase(Locale.ROOT));
-                if (field == null) {
-                    continue;
-                }
-                Member member = new Member(entry.getDataOffset(), entry.getSize());
-                if (member.offset < 0 || member.size < 0 || member.size > end - member.offset) {
-                    throw new IOException(file + ": member " + name + ": expected " + member.size + " bytes at "
-                            + member.offset + ", found the end of the file at " + end);
-                }
-                String key = name.substring(0, dot);
-                Member other = found.computeIfAbsent(key, none -> new Sample(shard, key, new HashMap<>()))
-                        .members
-                        .put(field, member);
-                if (other != null) {
-                    throw new IOException(
-                            file + ": member " + name + ": expected one " + field + " of " + key + ", found two");
+                if (entry.isFile() && !entry.isSparse()) {
+                    add(file, shard, end, entry, found);
                 }
             }
             // A block of zeros ends an archive; without it more members may have followed.
@@ -140,19 +105,59 @@ final class TarPairs implements PairSource {
         samples.addAll(found.values());
     }
 
-    private static String field(String extension) {
-        Matcher image = IMAGE.matcher(extension);
+    private void add(Path file, int shard, long end, TarArchiveEntry entry, Map<String, Sample> found)
+            throws IOException {
+        String name = entry.getName();
+        int base = name.lastIndexOf('/') + 1;
+        // Without a key it is another file: .gitignore, README.
+        if (name.indexOf('.', base) <= base) {
+            return;
+        }
+        int dot = endingOf(name, base);
+        if (dot < 0) {
+            ignored++;
+            ignoredExample = ignoredExample.isEmpty() ? name : ignoredExample;
+            return;
+        }
+        String field = field(name.substring(dot + 1));
+        Member member = new Member(entry.getDataOffset(), entry.getSize());
+        if (member.offset < 0 || member.size < 0 || member.size > end - member.offset) {
+            throw new IOException(file + ": member " + name + ": expected " + member.size + " bytes at " + member.offset
+                    + ", found the end of the file at " + end);
+        }
+        String key = name.substring(0, dot);
+        Member other = found.computeIfAbsent(key, none -> new Sample(shard, key, new HashMap<>()))
+                .members
+                .put(field, member);
+        if (other != null) {
+            throw new IOException(file + ": member " + name + ": expected one " + field + " of " + key + ", found two");
+        }
+    }
+
+    /// Position of the dot before the longest known ending, or -1.
+    private static int endingOf(String name, int base) {
+        for (int dot = name.indexOf('.', base + 1); dot >= 0; dot = name.indexOf('.', dot + 1)) {
+            if (field(name.substring(dot + 1)) != null) {
+                return dot;
+            }
+        }
+        return -1;
+    }
+
+    private static String field(String ending) {
+        String lower = ending.toLowerCase(Locale.ROOT);
+        Matcher image = IMAGE.matcher(lower);
         if (image.matches()) {
             return "image_" + (image.group(1) == null ? image.group(2) : image.group(1));
         }
-        return extension.equals(JSON) ? JSON : TEXTS.get(extension);
+        return lower.equals(JSON) ? JSON : TEXTS.get(lower);
     }
 
     private String where(Sample sample) {
         return files.get(sample.shard).getFileName() + ": " + sample.key;
     }
 
-    /// Those of the JSON member, and the members that are fields of their own over them.
+    /// The fields of the JSON member; members that are fields of their own take precedence.
     private PairFields fields(Sample sample) throws IOException, BadPairException {
         String where = where(sample);
         Map<String, Object> values = new HashMap<>();
@@ -214,52 +219,52 @@ final class TarPairs implements PairSource {
     }
 
     @Override
-    public PairLabels labels() {
-        return labels;
+    public String name(int index) {
+        return samples.get(index).key;
     }
 
     @Override
-    public List<PairRecord> read(List<Integer> indices) throws IOException {
-        List<PairRecord> records = new ArrayList<>(indices.size());
-        for (int index : indices) {
-            Sample sample = samples.get(index);
-            String id = sample.key;
-            try {
-                PairFields fields = fields(sample);
-                id = fields.id(id);
-                records.add(new PreferencePair(
-                        index,
-                        id,
-                        fields.caption(),
-                        image(sample, "image_0"),
-                        image(sample, "image_1"),
-                        fields.people(),
-                        fields.scores()));
-            } catch (BadPairException e) {
-                records.add(e.of(index, id));
+    public void readLabels(LabelSink sink) throws IOException {
+        for (Sample sample : samples) {
+            sink.add(() -> fields(sample));
+        }
+    }
+
+    @Override
+    public List<Raw> read(List<Integer> indices) {
+        return indices.stream()
+                .<Raw>map(index -> new SampleReader(samples.get(index)))
+                .toList();
+    }
+
+    private final class SampleReader implements Raw {
+        private final Sample sample;
+
+        SampleReader(Sample sample) {
+            this.sample = sample;
+        }
+
+        @Override
+        public PairFields fields() throws IOException, BadPairException {
+            return TarRecords.this.fields(sample);
+        }
+
+        @Override
+        public EncodedImage image(int which) throws IOException, BadPairException {
+            Member member = sample.members.get("image_" + which);
+            String where = where(sample) + ": image_" + which;
+            if (member == null) {
+                throw new BadPairException(
+                        Problem.MISSING_FILE,
+                        where + ": expected a member such as " + sample.key + "." + which + ".jpg, found none");
             }
+            RecordPairs.requireSize(where, member.size);
+            return EncodedImage.of(where, bytes(sample, member));
         }
-        return records;
-    }
-
-    private EncodedImage image(Sample sample, String field) throws IOException, BadPairException {
-        Member member = sample.members.get(field);
-        String where = where(sample) + ": " + field;
-        if (member == null) {
-            throw new BadPairException(
-                    Problem.MISSING_FILE,
-                    where + ": expected a member such as " + sample.key + "." + field.charAt(6) + ".jpg, found none");
-        }
-        if (member.size > FolderPairs.MAX_IMAGE_BYTES) {
-            throw new BadPairException(
-                    Problem.IMAGE_TOO_LARGE,
-                    where + ": expected at most " + FolderPairs.MAX_IMAGE_BYTES + " bytes, found " + member.size);
-        }
-        return EncodedImage.of(where, bytes(sample, member));
     }
 
     @Override
-    public String fingerprint() throws IOException {
+    public String fingerprint(PairLabels labels) throws IOException {
         Fingerprint fingerprint = new Fingerprint(root);
         for (Path file : files) {
             fingerprint.addEdges(file);
@@ -268,21 +273,21 @@ final class TarPairs implements PairSource {
             Sample sample = samples.get(i);
             new TreeMap<>(sample.members)
                     .forEach((field, member) -> fingerprint.add(sample.key + "." + field, member.size));
-            fingerprint.add(labels.people(i) + " " + labels.scores(i), 0);
+            fingerprint.addLabel(labels, i);
         }
         return fingerprint.hex();
     }
 
     @Override
     public String describe() {
-        return size() + " pairs of " + files.size() + " tar shard" + (files.size() == 1 ? "" : "s") + ": "
-                + files.get(0) + (files.size() == 1 ? "" : ", ...");
+        return FileRows.describe(files, "tar shard")
+                + (ignored == 0
+                        ? ""
+                        : "; " + ignored + " members have no known ending and are ignored, such as " + ignoredExample);
     }
 
     @Override
     public void close() throws IOException {
-        for (FileChannel channel : channels) {
-            channel.close();
-        }
+        closer.close();
     }
 }

@@ -12,67 +12,40 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.regex.Pattern;
 import org.smpo.io.Json;
 import org.smpo.io.JsonException;
 
-/// A folder with one JSON object per line and the image files that they name.
+/// A file with one JSON object per line, which names image files below the file's folder.
 ///
-/// Lines are found again by their offset, so that captions are not kept in memory. Empty lines are passed over.
-final class FolderPairs implements PairSource {
-    /// An image of more bytes than this is refused before it is read.
-    static final long MAX_IMAGE_BYTES = 1L << 28;
-
+/// Lines are located by offset, so that captions are not kept in memory. Empty lines are skipped.
+final class JsonLineRecords implements Records {
     private static final int MAX_LINE_BYTES = 1 << 20;
 
-    /// What Python's `json` writes for numbers that JSON does not have.
+    /// Numbers that Python's `json` writes and JSON does not have.
     private static final Pattern NOT_FINITE =
             Pattern.compile("\"(score_[01])\"\\s*:\\s*(NaN|-?Infinity|[-+]?\\d+(\\.\\d+)?[eE]\\+?\\d{3,})");
 
     private final Path file;
     private final Path root;
-    private final Path realRoot;
     private final FileChannel channel;
-    private final long[] starts;
-    private final int[] lengths;
-    private final int[] lines;
-    private final PairLabels labels;
+    private final Lines lines;
 
-    private FolderPairs(Path file, FileChannel channel, Lines found, PairLabels labels) throws IOException {
+    private JsonLineRecords(Path file, FileChannel channel, Lines lines) {
         this.file = file;
         this.root = file.toAbsolutePath().normalize().getParent();
-        this.realRoot = root.toRealPath();
         this.channel = channel;
-        this.starts = Arrays.copyOf(found.starts, found.size);
-        this.lengths = Arrays.copyOf(found.lengths, found.size);
-        this.lines = Arrays.copyOf(found.numbers, found.size);
-        this.labels = labels;
+        this.lines = lines;
     }
 
-    static FolderPairs open(Path file) throws IOException {
-        Lines found = Lines.in(file);
-        FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
-        try {
-            PairLabels.Builder labels = new PairLabels.Builder();
-            for (int i = 0; i < found.size; i++) {
-                try {
-                    labels.add(fields(file, channel, found.numbers[i], found.starts[i], found.lengths[i]));
-                } catch (BadPairException e) {
-                    labels.addUnknown();
-                }
-            }
-            return new FolderPairs(file, channel, found, labels.build());
-        } catch (IOException | RuntimeException e) {
-            channel.close();
-            throw e;
-        }
+    static JsonLineRecords open(Path file) throws IOException {
+        Lines lines = Lines.in(file);
+        return new JsonLineRecords(file, FileChannel.open(file, StandardOpenOption.READ), lines);
     }
 
-    /// Where the lines that are not empty begin, and which they are.
+    /// Offsets, lengths and numbers of the lines that are not empty.
     private static final class Lines {
         private long[] starts = new long[1024];
         private int[] lengths = new int[1024];
@@ -82,8 +55,11 @@ final class FolderPairs implements PairSource {
         static Lines in(Path file) throws IOException {
             Lines lines = new Lines();
             try (InputStream in = new BufferedInputStream(Files.newInputStream(file), 1 << 16)) {
-                long at = 0;
-                long start = 0;
+                in.mark(TextStart.LENGTH);
+                long start = TextStart.of(file, in.readNBytes(TextStart.LENGTH)).length();
+                in.reset();
+                in.skipNBytes(start);
+                long at = start;
                 int number = 1;
                 boolean blank = true;
                 int next = in.read();
@@ -120,9 +96,9 @@ final class FolderPairs implements PairSource {
         }
     }
 
-    private static PairFields fields(Path file, FileChannel channel, int line, long start, int length)
-            throws IOException, BadPairException {
-        String where = file.getFileName() + ": line " + line;
+    private PairFields fields(int index) throws IOException, BadPairException {
+        String where = where(index);
+        int length = lines.lengths[index];
         if (length > MAX_LINE_BYTES) {
             throw new BadPairException(
                     Problem.MALFORMED_RECORD,
@@ -132,7 +108,7 @@ final class FolderPairs implements PairSource {
         try {
             text = StandardCharsets.UTF_8
                     .newDecoder()
-                    .decode(ByteBuffer.wrap(Fingerprint.bytes(channel, start, length)))
+                    .decode(ByteBuffer.wrap(Fingerprint.bytes(channel, lines.starts[index], length)))
                     .toString();
         } catch (CharacterCodingException e) {
             throw new BadPairException(Problem.BAD_TEXT, where + ": expected UTF-8, found bytes that are not");
@@ -150,51 +126,68 @@ final class FolderPairs implements PairSource {
         }
     }
 
+    private String where(int index) {
+        return file.getFileName() + ": line " + lines.numbers[index];
+    }
+
     @Override
     public int size() {
-        return starts.length;
+        return lines.size;
     }
 
     @Override
-    public PairLabels labels() {
-        return labels;
+    public String name(int index) {
+        return "line " + lines.numbers[index];
     }
 
     @Override
-    public List<PairRecord> read(List<Integer> indices) throws IOException {
-        List<PairRecord> records = new ArrayList<>(indices.size());
-        for (int index : indices) {
-            String id = "line " + lines[index];
-            try {
-                PairFields fields = fields(file, channel, lines[index], starts[index], lengths[index]);
-                id = fields.id(id);
-                String caption = fields.caption();
-                var people = fields.people();
-                Optional<PairScores> scores = fields.scores();
-                EncodedImage image0 = image(lines[index], "image_0", fields);
-                EncodedImage image1 = image(lines[index], "image_1", fields);
-                records.add(new PreferencePair(index, id, caption, image0, image1, people, scores));
-            } catch (BadPairException e) {
-                records.add(e.of(index, id));
-            }
+    public void readLabels(LabelSink sink) throws IOException {
+        for (int i = 0; i < lines.size; i++) {
+            int index = i;
+            sink.add(() -> fields(index));
         }
-        return records;
     }
 
-    private EncodedImage image(int line, String field, PairFields fields) throws BadPairException {
-        String name = fields.text(field);
-        String where = file.getFileName() + ": line " + line + ": " + field + ": " + name;
+    @Override
+    public List<Raw> read(List<Integer> indices) {
+        return indices.stream().<Raw>map(Line::new).toList();
+    }
+
+    /// A line, parsed once.
+    private final class Line implements Raw {
+        private final int index;
+        private PairFields fields;
+
+        Line(int index) {
+            this.index = index;
+        }
+
+        @Override
+        public PairFields fields() throws IOException, BadPairException {
+            if (fields == null) {
+                fields = JsonLineRecords.this.fields(index);
+            }
+            return fields;
+        }
+
+        @Override
+        public EncodedImage image(int which) throws IOException, BadPairException {
+            String field = fields().imageField(which);
+            String name = fields().text(field);
+            return imageFile(where(index) + ": " + field + ": " + name, name);
+        }
+    }
+
+    private EncodedImage imageFile(String where, String name) throws BadPairException {
         try {
             Path path = resolve(where, name);
-            long bytes = Files.size(path);
             if (!Files.isRegularFile(path)) {
+                if (Files.notExists(path)) {
+                    throw new NoSuchFileException(name);
+                }
                 throw new BadPairException(Problem.UNREADABLE_FILE, where + ": expected a file, found something else");
             }
-            if (bytes > MAX_IMAGE_BYTES) {
-                throw new BadPairException(
-                        Problem.IMAGE_TOO_LARGE,
-                        where + ": expected at most " + MAX_IMAGE_BYTES + " bytes, found " + bytes);
-            }
+            RecordPairs.requireSize(where, Files.size(path));
             return EncodedImage.of(where, Files.readAllBytes(path));
         } catch (NoSuchFileException e) {
             throw new BadPairException(Problem.MISSING_FILE, where + ": expected a file, found nothing");
@@ -203,42 +196,37 @@ final class FolderPairs implements PairSource {
         }
     }
 
-    /// The file that a record names. Neither `..` nor a link may lead out of the folder: data sets come from
-    /// strangers.
-    private Path resolve(String where, String name) throws IOException, BadPairException {
+    /// The file that a record names. The name itself may not lead out of the folder, since data sets come
+    /// from strangers.
+    /// Links are followed: the Hub's cache and users' disks are made of them.
+    private Path resolve(String where, String name) throws BadPairException {
         Path path;
         try {
             path = root.resolve(name).normalize();
         } catch (InvalidPathException e) {
-            throw new BadPairException(Problem.MISSING_FILE, where + ": expected a path, found none that can be");
+            throw new BadPairException(
+                    Problem.MISSING_FILE, where + ": expected a path, found characters that a path cannot have");
         }
         if (Path.of(name).isAbsolute() || !path.startsWith(root)) {
             throw new BadPairException(
                     Problem.PATH_OUTSIDE, where + ": expected a path below the folder, found one that leads out of it");
         }
-        Path real = path.toRealPath();
-        if (!real.startsWith(realRoot)) {
-            throw new BadPairException(
-                    Problem.PATH_OUTSIDE,
-                    where + ": expected a file below the folder, found a link that leads out of it");
-        }
-        return real;
+        return path;
     }
 
     @Override
-    public String fingerprint() throws IOException {
+    public String fingerprint(PairLabels labels) throws IOException {
         Fingerprint fingerprint = new Fingerprint(root).addWhole(file);
         for (int i = 0; i < size(); i++) {
             try {
-                PairFields fields = fields(file, channel, lines[i], starts[i], lengths[i]);
-                for (String field : new String[] {"image_0", "image_1"}) {
-                    String name = fields.text(field);
-                    Path path = resolve(name, name);
-                    fingerprint.add(name, Files.size(path));
+                PairFields fields = fields(i);
+                for (int which = 0; which < 2; which++) {
+                    String name = fields.text(fields.imageField(which));
+                    fingerprint.add(name, Files.size(resolve(name, name)));
                 }
             } catch (BadPairException | IOException e) {
-                // A record that names no file is fixed by the line itself.
-                fingerprint.add(lines[i] + " bad", 0);
+                // A record that names no file is determined by the line itself.
+                fingerprint.add(lines.numbers[i] + " bad", 0);
             }
         }
         return fingerprint.hex();
@@ -246,7 +234,7 @@ final class FolderPairs implements PairSource {
 
     @Override
     public String describe() {
-        return size() + " pairs of a folder: " + file;
+        return "a folder: " + file;
     }
 
     @Override

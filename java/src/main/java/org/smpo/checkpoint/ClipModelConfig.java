@@ -8,21 +8,21 @@ import java.util.Map;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// A whole CLIP model, both towers with their projections: the `config.json` of transformers' `CLIPModel`.
+/// The `config.json` of transformers' `CLIPModel`: both towers with their projections.
 ///
-/// @param text the text tower, with its projection
-/// @param vision the vision tower, with its projection, which is as wide
-/// @param json the file
-/// @param unknownKeys keys that neither CLIPConfig nor its towers take, those of a tower with its section before them
+/// @param text Text tower with its projection
+/// @param vision Vision tower with its projection, of the same width
+/// @param json Parsed file
+/// @param unknownKeys Keys that neither CLIPConfig nor its towers take; those of a tower follow its section's name
 public record ClipModelConfig(ClipTextConfig text, ClipVisionConfig vision, JsonObject json, List<String> unknownKeys)
         implements ModelConfig {
-    /// The class that such a config belongs to.
+    /// The class of such a model.
     static final String CLASS = "CLIPModel";
 
-    /// Width of the embeddings where a config does not say, as in CLIPConfig and both towers'.
+    /// Default width of the embeddings, the same in CLIPConfig and in both towers' configs.
     static final int PROJECTION = 512;
 
-    /// The scalar that cosines are multiplied by the exponential of.
+    /// Name of the logarithm of the factor that multiplies cosines.
     public static final String LOGIT_SCALE = "logit_scale";
 
     private static final List<String> SECTIONS = List.of("text_config", "vision_config");
@@ -34,7 +34,8 @@ public record ClipModelConfig(ClipTextConfig text, ClipVisionConfig vision, Json
     /// Reads a config.
     ///
     /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
-    /// @throws IOException when the file has another form than a config
+    ///     supported
+    /// @throws IOException when the file does not have the structure of a config
     public static ClipModelConfig parse(JsonObject json) throws IOException {
         ClipTextConfig text = ClipTextConfig.parse(json, CLASS);
         ClipVisionConfig vision = ClipVisionConfig.parse(json, CLASS);
@@ -49,10 +50,11 @@ public record ClipModelConfig(ClipTextConfig text, ClipVisionConfig vision, Json
 
     /// The part of a config that describes one tower.
     ///
-    /// Old files say it twice: where there is a `text_config_dict`, transformers takes it, with the defaults
-    /// of the class for what it leaves out, and `text_config` no longer counts.
+    /// Old files describe a tower twice: where there is a `text_config_dict`, transformers takes it, with the
+    /// defaults of the class for absent keys, and ignores `text_config`.
     ///
-    /// @param whole whether the file must be that of both towers; else one of the tower alone is returned as it is
+    /// @param whole Whether the file must be the config of both towers; otherwise the config of one tower is
+    ///     returned as it is
     static JsonObject section(JsonObject json, String name, boolean whole) throws IOException {
         if (!SECTIONS.contains(name)) {
             throw new IllegalArgumentException(name);

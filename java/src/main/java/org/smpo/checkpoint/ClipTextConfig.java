@@ -7,18 +7,18 @@ import org.smpo.io.JsonObject;
 
 /// A CLIP text tower: transformers' `text_encoder/config.json`, or the `text_config` of a whole CLIP model.
 ///
-/// @param vocabSize rows of the token embedding
-/// @param maxPositionEmbeddings tokens of a prompt, 77
-/// @param hiddenSize width
-/// @param intermediateSize width inside the multi-layer perceptrons
-/// @param attentionHeads heads per layer
-/// @param layers transformer layers
-/// @param activation of the multi-layer perceptrons
-/// @param projectionDim width of the projected text embedding; 0 where there is no projection (CLIPTextModel)
-/// @param eosTokenId id of the end token; 2 (old files) means that the end is the largest id
-/// @param layerNormEps of each layer norm
-/// @param json the file
-/// @param unknownKeys keys that CLIPTextConfig does not take
+/// @param vocabSize Number of rows of the token embedding
+/// @param maxPositionEmbeddings Number of tokens of a prompt, 77
+/// @param hiddenSize Width of the hidden states
+/// @param intermediateSize Width inside the multi-layer perceptrons
+/// @param attentionHeads Number of attention heads per layer
+/// @param layers Number of transformer layers
+/// @param activation Activation of the multi-layer perceptrons
+/// @param projectionDim Width of the projected text embedding; 0 without a projection (CLIPTextModel)
+/// @param eosTokenId Id of the end token; 2 (old files) means that the end is the largest id
+/// @param layerNormEps Epsilon of each layer norm
+/// @param json Parsed file
+/// @param unknownKeys Keys that CLIPTextConfig does not take
 public record ClipTextConfig(
         int vocabSize,
         int maxPositionEmbeddings,
@@ -35,7 +35,7 @@ public record ClipTextConfig(
         implements ModelConfig {
     static final String WITH_PROJECTION = "CLIPTextModelWithProjection";
 
-    /// What every transformers config may hold without telling anything about the computation.
+    /// Keys of transformers configs that do not affect the computation.
     static final String[] TOLERATED = {
         "architectures",
         "attention_dropout",
@@ -59,11 +59,11 @@ public record ClipTextConfig(
 
     /// Reads a config.
     ///
-    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (the text tower of a whole
-    ///     one, which projects); null takes the file's `architectures`, and CLIPTextModel without them
-    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
-    ///     is
-    /// @throws IOException when the file has another form than a config
+    /// @param className CLIPTextModel, CLIPTextModelWithProjection or CLIPModel (the text tower of a whole model,
+    ///     which projects); null takes the file's `architectures`, and CLIPTextModel without them
+    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
+    ///     supported
+    /// @throws IOException when the file does not have the structure of a config
     public static ClipTextConfig parse(JsonObject json, String className) throws IOException {
         String type = architecture(json, className, "CLIPTextModel", WITH_PROJECTION, ClipModelConfig.CLASS);
         boolean whole = type.equals(ClipModelConfig.CLASS);

@@ -8,19 +8,18 @@ import org.smpo.io.JsonObject;
 /// A CLIP vision tower: transformers' `image_encoder/config.json`, or the `vision_config` of a whole CLIP
 /// model.
 ///
-/// @param imageSize side of the pictures
-/// @param patchSize side of a patch; the picture is cut into (imageSize / patchSize)² of them
-/// @param channels of the pictures
-/// @param hiddenSize width
-/// @param intermediateSize width inside the multi-layer perceptrons
-/// @param attentionHeads heads per layer
-/// @param layers transformer layers
-/// @param activation of the multi-layer perceptrons
-/// @param projectionDim width of the projected image embedding; 0 where there is no projection
-///     (CLIPVisionModel)
-/// @param layerNormEps of each layer norm
-/// @param json the file
-/// @param unknownKeys keys that CLIPVisionConfig does not take
+/// @param imageSize Side of the images in pixels
+/// @param patchSize Side of a patch in pixels; an image is cut into (imageSize / patchSize)² patches
+/// @param channels Number of channels of the images
+/// @param hiddenSize Width of the hidden states
+/// @param intermediateSize Width inside the multi-layer perceptrons
+/// @param attentionHeads Number of attention heads per layer
+/// @param layers Number of transformer layers
+/// @param activation Activation of the multi-layer perceptrons
+/// @param projectionDim Width of the projected image embedding; 0 without a projection (CLIPVisionModel)
+/// @param layerNormEps Epsilon of each layer norm
+/// @param json Parsed file
+/// @param unknownKeys Keys that CLIPVisionConfig does not take
 public record ClipVisionConfig(
         int imageSize,
         int patchSize,
@@ -41,11 +40,11 @@ public record ClipVisionConfig(
 
     /// Reads a config.
     ///
-    /// @param className CLIPVisionModelWithProjection, CLIPVisionModel or CLIPModel (which projects); null
-    ///     takes the file's `architectures`, and CLIPVisionModelWithProjection without them
-    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
-    ///     is
-    /// @throws IOException when the file has another form than a config
+    /// @param className CLIPVisionModelWithProjection, CLIPVisionModel or CLIPModel (which projects); null takes
+    ///     the file's `architectures`, and CLIPVisionModelWithProjection without them
+    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
+    ///     supported
+    /// @throws IOException when the file does not have the structure of a config
     public static ClipVisionConfig parse(JsonObject json, String className) throws IOException {
         String type = ClipTextConfig.architecture(
                 json, className, "CLIPVisionModelWithProjection", "CLIPVisionModel", ClipModelConfig.CLASS);

@@ -16,12 +16,12 @@ import org.smpo.io.Digest;
 
 /// One network of a pipeline: its class, its config and its weights.
 ///
-/// @param name in the pipeline, such as `unet` or `text_encoder_2`
-/// @param library that has the class: `diffusers`, `transformers`, or the pipeline's own
-/// @param className such as `UNet2DConditionModel`
-/// @param config parsed and checked
-/// @param weights under diffusers' parameter names, in the config's order; all there, with the right shapes
-/// @param files that hold the weights
+/// @param name Name in the pipeline, such as `unet` or `text_encoder_2`
+/// @param library Library that has the class: `diffusers`, `transformers`, or the pipeline's own
+/// @param className Name of the class, such as `UNet2DConditionModel`
+/// @param config Parsed and checked config
+/// @param weights Weights by diffusers' parameter names, in the config's order: complete, with the right shapes
+/// @param files Files that hold the weights
 public record Component(
         String name,
         String library,
@@ -100,25 +100,25 @@ public record Component(
                 + names.stream().limit(NAMES_IN_MESSAGE).collect(Collectors.joining(", ")) + more;
     }
 
-    /// How many numbers the weights hold.
+    /// Number of elements of all weights.
     public long parameterCount() {
         return weights.values().stream().mapToLong(Weight::elements).sum();
     }
 
-    /// Bytes of the weights as stored.
+    /// Size of the weights as stored, in bytes.
     public long bytes() {
         return weights.values().stream().mapToLong(Weight::bytes).sum();
     }
 
-    /// Parameters by the type in which they are stored.
+    /// Number of elements of each dtype.
     public Map<DType, Long> parametersByType() {
         return weights.values().stream()
                 .collect(Collectors.groupingBy(Weight::dtype, TreeMap::new, Collectors.summingLong(Weight::elements)));
     }
 
-    /// SHA-256 over every parameter's name, dtype, shape and bytes in the order of their names: the same however
-    /// the weights are spread over files, and in whichever container. Every element is read, and a value that is
-    /// not finite is an error.
+    /// SHA-256 over every parameter's name, dtype, shape and bytes in the order of their names: the same
+    /// however the weights are divided among files, and in either layout. Every element is read, and a value that
+    /// is not finite is an error.
     ///
     /// @throws ModelException for a value that is NaN or infinite, naming the tensor
     public String sha256() throws IOException {

@@ -143,7 +143,7 @@ final class ConfigReader {
         return all.get(0);
     }
 
-    /// The side of a picture: an integer, or a list of two equal ones.
+    /// The side of an image: an integer, or a list of two equal integers.
     int side(String key, Integer absent) throws ModelException {
         Object value = value(key, absent);
         if (value == null) {
@@ -181,7 +181,7 @@ final class ConfigReader {
         return Objects.equals(a, b);
     }
 
-    /// Keys that say nothing about what the model computes.
+    /// Marks keys that do not affect the computation as known.
     void tolerate(String... keys) {
         known.addAll(Arrays.asList(keys));
     }

@@ -2,7 +2,7 @@ package org.smpo.checkpoint;
 
 import java.util.List;
 
-/// The model families that we know.
+/// The supported model families.
 public enum Family {
     SD1("Stable Diffusion 1.x", "StableDiffusionPipeline", "sd1"),
     SD2("Stable Diffusion 2.x", "StableDiffusionPipeline", "sd2"),
@@ -24,7 +24,7 @@ public enum Family {
         return title;
     }
 
-    /// The pipeline that diffusers makes of it.
+    /// Class of the diffusers pipeline.
     public String pipelineClass() {
         return pipelineClass;
     }

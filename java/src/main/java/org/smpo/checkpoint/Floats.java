@@ -8,7 +8,7 @@ import org.smpo.io.DType;
 
 /// Conversion between the float types of model files; narrowing rounds to the nearest, ties to even.
 final class Floats {
-    /// What a parameter may be stored as.
+    /// The dtypes of parameters.
     static final Set<DType> TYPES = EnumSet.of(DType.F16, DType.BF16, DType.F32, DType.F64);
 
     private Floats() {}
@@ -62,8 +62,8 @@ final class Floats {
         return lost;
     }
 
-    /// The nearest half-precision number. A double goes through float by rounding to odd, so that it is rounded
-    /// to nearest only once.
+    /// The nearest half-precision number. The double is first rounded to odd in float, so that rounding to
+    /// nearest happens once.
     private static short half(double wide) {
         return Float.floatToFloat16(toOdd(wide));
     }
@@ -76,7 +76,7 @@ final class Floats {
         return (short) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
     }
 
-    /// The float whose last bit says whether it is inexact.
+    /// The double rounded to odd: a float whose last bit is set where it is inexact.
     private static float toOdd(double wide) {
         float near = (float) wide;
         if (near == wide || Double.isNaN(wide)) {

@@ -6,11 +6,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// The names of one network's modules in CompVis' and Stability's code, beside those in diffusers.
+/// The module names of one network in CompVis' and Stability's code, and the corresponding names in diffusers.
 ///
-/// Which numbers a block gets follows from the config: there, the blocks of all levels are counted through. Names
-/// are translated by their longest known beginning, so parameters (`....conv1.weight`) and modules (`....conv1`)
-/// both are.
+/// The numbers of blocks follow from the config: in the original code, blocks are numbered across all levels.
+/// Names are translated by their longest known prefix, so that parameters (`....conv1.weight`) and modules
+/// (`....conv1`) both work.
 final class LdmNames {
     private static final Map<String, String> RESNET = Map.of(
             "norm1", "in_layers.0",

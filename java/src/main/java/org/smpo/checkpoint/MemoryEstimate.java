@@ -1,26 +1,26 @@
 package org.smpo.checkpoint;
 
-/// How much memory a model needs, from its config: estimates, for choosing a machine and a batch. Bytes.
+/// The estimated memory that a model needs, from its config, for choosing a machine and a batch size. In bytes.
 ///
 /// - Weights to generate: every parameter in the compute type, 2 bytes (bf16) or 4 (fp32).
-/// - Work to generate: the larger of the UNet's and the VAE decoder's. The UNet, on two rows per picture
-/// (guidance): its skip connections and six tensors of its widest level. The decoder, per picture: four tensors of
+/// - Work to generate: the larger of the UNet's and the VAE decoder's. The UNet, on two rows per image
+/// (guidance): its skip connections and six tensors of its widest level. The decoder, per image: four tensors of
 /// its widest level. Attention is taken to be fused (no score matrix), matrix libraries' workspaces not counted.
 /// - State to train all of the UNet: 20 bytes per parameter (fp32 master, gradient, two Adam moments; bf16 copy
 /// and bf16 reference). To train adapters: 2 bytes per UNet parameter, and 16 per adapter parameter, not counted
 /// here.
 /// - Frozen while training: VAE and text encoders in bf16.
-/// - Activations kept for backward, per picture, in bf16 without checkpointing, SiLU and GELU recomputed.
+/// - Activations kept for backward, per image, in bf16 without checkpointing, SiLU and GELU recomputed.
 /// Counted per pixel: a resnet keeps its input and its normed input and twice its output's channels, a transformer
 /// block 24 times its channels, the rest of an attention 3 times. For SD 1.5 at 512 × 512 that is 0.77 GB and for
-/// SDXL at 1024 × 1024 5.75 GB; layer by layer counts say 0.78 and 5.78.
+/// SDXL at 1024 × 1024 5.75 GB; counts layer by layer give 0.78 and 5.78.
 ///
-/// @param generateWeights all components
-/// @param generateWork for the whole batch
-/// @param trainState UNet, every weight trained
-/// @param trainAdapterState UNet with adapters, themselves not counted
-/// @param trainFrozen VAE and text encoders
-/// @param trainActivations for the whole batch
+/// @param generateWeights Size of the weights of all components
+/// @param generateWork Memory for the activations of the whole batch
+/// @param trainState Size of the UNet's training state with every weight trained
+/// @param trainAdapterState Size of the UNet under adapters, the adapters not counted
+/// @param trainFrozen Size of VAE and text encoders
+/// @param trainActivations Memory for the activations of the whole batch
 public record MemoryEstimate(
         long generateWeights,
         long generateWork,
@@ -33,13 +33,13 @@ public record MemoryEstimate(
     private static final int BLOCK_CHANNELS = 24;
     private static final int ATTENTION_CHANNELS = 3;
 
-    /// Estimates for pictures of a size.
+    /// Estimates the memory for images of one size.
     ///
-    /// @param model a whole pipeline
-    /// @param height of pictures in pixels
-    /// @param width of pictures in pixels
-    /// @param batch pictures at a time
-    /// @param computeBytes of one number when generating: 2 for bf16, 4 for fp32
+    /// @param model Whole pipeline
+    /// @param height Height of the images in pixels
+    /// @param width Width of the images in pixels
+    /// @param batch Number of images generated together
+    /// @param computeBytes Size of one element in bytes when generating: 2 for bf16, 4 for fp32
     /// @throws ModelException when the model is only one component
     public static MemoryEstimate of(ModelFiles model, int height, int width, int batch, int computeBytes)
             throws ModelException {
@@ -89,7 +89,7 @@ public record MemoryEstimate(
         return widest;
     }
 
-    /// Numbers alive at the widest point of one row's forward pass.
+    /// Number of elements alive at the widest point of one row's forward pass.
     private static long unetForward(UNetConfig unet, int height, int width) {
         long skips = unet.blockOutChannels().get(0) * area(0, height, width);
         long widest = 0;
@@ -104,7 +104,7 @@ public record MemoryEstimate(
         return skips + 6 * widest;
     }
 
-    /// Numbers kept for one row's backward pass.
+    /// Number of elements kept for one row's backward pass.
     static long kept(UNetConfig unet, int height, int width) {
         int levels = unet.levels();
         long kept = 3L * unet.blockOutChannels().get(0) * area(0, height, width);

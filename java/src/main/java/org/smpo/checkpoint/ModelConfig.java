@@ -11,7 +11,8 @@ public sealed interface ModelConfig
     /// Parses a component's `config.json`.
     ///
     /// @param className Class of the component
-    /// @throws ModelException for a class or a value that we do not support, naming the file, the key and the value
+    /// @throws ModelException for a class or a value that we do not support, naming the file, the key and the
+    ///     value
     /// @throws IOException when the file does not have the structure of a config
     static ModelConfig parse(JsonObject json, String className) throws IOException {
         return switch (className) {
@@ -32,7 +33,7 @@ public sealed interface ModelConfig
         };
     }
 
-    /// The file as it was read, with the keys that we do not know.
+    /// The parsed file, unknown keys included.
     JsonObject json();
 
     /// Keys that the class does not take. They are ignored, as diffusers and transformers do, and kept for
@@ -42,7 +43,7 @@ public sealed interface ModelConfig
     /// Every parameter of such a model: diffusers' or transformers' name and the shape, in torch's order.
     Map<String, List<Long>> parameters();
 
-    /// How many numbers [#parameters] holds.
+    /// Number of elements of all [#parameters].
     default long parameterCount() {
         return parameters().values().stream().mapToLong(ModelConfig::elements).sum();
     }

@@ -2,8 +2,8 @@ package org.smpo.checkpoint;
 
 import java.io.IOException;
 
-/// A model file that is broken, or holds what we do not support: where, what was expected, what is there and, where
-/// there is something, what to do.
+/// A model file that is broken or not supported. The message names the place, what was expected, what was found
+/// and, where something helps, what to do.
 public final class ModelException extends IOException {
     private static final long serialVersionUID = 1L;
 

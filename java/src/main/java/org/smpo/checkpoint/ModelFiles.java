@@ -92,8 +92,9 @@ public final class ModelFiles implements AutoCloseable {
         return components.values().iterator().next();
     }
 
-    /// This model with other weights for one of its components, from a file with the same parameter names. This one
-    /// stays open, and must stay so as long as the new one is used; closing the new one closes its own file only.
+    /// This model with other weights for one of its components, from a file with the same parameter names. This
+    /// one stays open, and must stay so as long as the new one is used; closing the new one closes its own file
+    /// only.
     ///
     /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
     public ModelFiles withWeights(String component, Path weights) throws IOException {
@@ -162,8 +163,9 @@ public final class ModelFiles implements AutoCloseable {
         return (VaeConfig) component("vae").config();
     }
 
-    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what old configs have
-    /// wrong before anything samples: timesteps are counted from 1, and latents are not clamped, whatever they say.
+    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what old configs
+    /// have wrong before anything samples: timesteps are counted from 1, and latents are not clamped, whatever
+    /// they say.
     ///
     /// @throws ModelException when there is none
     public Map<String, Object> samplerConfig() throws ModelException {

@@ -7,27 +7,28 @@ import org.smpo.io.JsonObject;
 /// A `UNet2DConditionModel` of Stable Diffusion 1.x, 2.x, SDXL or its refiner: diffusers' `unet/config.json`, with
 /// every value that may be a scalar or a list turned into one entry per block.
 ///
-/// @param inChannels of the latents
-/// @param outChannels the same
-/// @param blockOutChannels channels of each level, in the order of the down blocks
-/// @param downAttention whether each down block attends (CrossAttnDownBlock2D) or not (DownBlock2D)
-/// @param upAttention the same for the up blocks, deepest first
-/// @param layersPerBlock resnets of each down block; an up block has one more
-/// @param transformerLayers transformer blocks per attention, by level; the middle has the deepest level's
-/// @param attentionHeads number of heads by level, which files call `attention_head_dim`
-/// @param crossAttentionDim width of the text embeddings
-/// @param useLinearProjection projections around attention are linear, not 1x1 convolutions
-/// @param upcastAttention attention scores are computed in fp32
-/// @param normNumGroups groups of each group norm
-/// @param flipSinToCos the time embedding has cosines first
-/// @param additionEmbed whether pooled text and sizes condition the model too (`text_time`, SDXL)
-/// @param additionTimeEmbedDim channels of each embedded size; 0 without them
-/// @param projectionClassEmbeddingsInputDim width of the pooled text plus embedded sizes; 0 without them
-/// @param normEps of each group norm
-/// @param freqShift of the time embedding
-/// @param sampleSize side of the latents that the model was trained on; 0 where the file does not say
-/// @param json the file
-/// @param unknownKeys keys that UNet2DConditionModel does not take
+/// @param inChannels Number of channels of the latents
+/// @param outChannels Number of channels of the prediction, the same
+/// @param blockOutChannels Number of channels of each level, in the order of the down blocks
+/// @param downAttention Whether each down block has attention (CrossAttnDownBlock2D or DownBlock2D)
+/// @param upAttention Whether each up block has attention, deepest first
+/// @param layersPerBlock Number of resnets of each down block; an up block has one more
+/// @param transformerLayers Number of transformer blocks per attention, by level; the middle has the deepest
+///     level's
+/// @param attentionHeads Number of heads by level, which files call `attention_head_dim`
+/// @param crossAttentionDim Width of the text embeddings
+/// @param useLinearProjection Whether projections around attention are linear instead of 1x1 convolutions
+/// @param upcastAttention Whether attention scores are computed in fp32
+/// @param normNumGroups Number of groups of each group norm
+/// @param flipSinToCos Whether the time embedding has cosines first
+/// @param additionEmbed Whether pooled text and sizes condition the model too (`text_time`, SDXL)
+/// @param additionTimeEmbedDim Number of channels of each embedded size; 0 without them
+/// @param projectionClassEmbeddingsInputDim Width of the pooled text plus embedded sizes; 0 without them
+/// @param normEps Epsilon of each group norm
+/// @param freqShift Frequency shift of the time embedding
+/// @param sampleSize Side of the latents that the model was trained on; 0 when the file does not name it
+/// @param json Parsed file
+/// @param unknownKeys Keys that UNet2DConditionModel does not take
 public record UNetConfig(
         int inChannels,
         int outChannels,
@@ -70,6 +71,7 @@ public record UNetConfig(
     /// Reads a config.
     ///
     /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
+    ///     supported
     public static UNetConfig parse(JsonObject json) throws ModelException {
         ConfigReader in = new ConfigReader(json);
         in.className("UNet2DConditionModel");
@@ -146,7 +148,7 @@ public record UNetConfig(
         return in.json().has("addition_embed_type");
     }
 
-    /// The rest of what UNet2DConditionModel takes: none of these models uses it.
+    /// Checks the other keys of UNet2DConditionModel, which all supported models leave at their defaults.
     private static List<String> supportOnlyDefaults(ConfigReader in) throws ModelException {
         in.only("act_fn", "silu", "silu", "swish");
         in.only("attention_type", "default", "default");
@@ -188,10 +190,10 @@ public record UNetConfig(
         return 4 * blockOutChannels.get(0);
     }
 
-    /// How many sizes condition the model: 6 for SDXL, 5 for its refiner, 0 for others. Pooled text fills the rest
-    /// of [#projectionClassEmbeddingsInputDim].
+    /// Number of sizes that condition the model: 6 for SDXL, 5 for its refiner, 0 for others. Pooled text fills
+    /// the rest of [#projectionClassEmbeddingsInputDim].
     ///
-    /// @param pooledDim width of the pooled text
+    /// @param pooledDim Width of the pooled text
     public int timeIds(int pooledDim) {
         return additionEmbed ? (projectionClassEmbeddingsInputDim - pooledDim) / additionTimeEmbedDim : 0;
     }

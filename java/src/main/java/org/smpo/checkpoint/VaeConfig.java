@@ -6,19 +6,21 @@ import org.smpo.io.JsonObject;
 
 /// An `AutoencoderKL`: diffusers' `vae/config.json`.
 ///
-/// @param inChannels of pictures
-/// @param outChannels of pictures
-/// @param latentChannels of latents; the encoder gives twice as many (mean and log variance)
-/// @param blockOutChannels channels of each level, finest first; each level but the last halves the picture
-/// @param layersPerBlock resnets of each encoder block; a decoder block has one more
-/// @param normNumGroups groups of each group norm
-/// @param useQuantConv a 1x1 convolution follows the encoder
-/// @param usePostQuantConv a 1x1 convolution precedes the decoder
-/// @param midBlockAttention the middle blocks attend
-/// @param scalingFactor latents that the UNet sees are the VAE's times this
-/// @param forceUpcast fp16 overflows in this model; it runs in fp32 or bf16
-/// @param json the file
-/// @param unknownKeys keys that AutoencoderKL does not take
+/// @param inChannels Number of channels of the images
+/// @param outChannels Number of channels of the decoded images
+/// @param latentChannels Number of channels of the latents; the encoder gives twice as many (mean and log
+///     variance)
+/// @param blockOutChannels Number of channels of each level, finest first; each level but the last halves the
+///     image
+/// @param layersPerBlock Number of resnets of each encoder block; a decoder block has one more
+/// @param normNumGroups Number of groups of each group norm
+/// @param useQuantConv Whether a 1x1 convolution follows the encoder
+/// @param usePostQuantConv Whether a 1x1 convolution precedes the decoder
+/// @param midBlockAttention Whether the middle blocks have attention
+/// @param scalingFactor Factor between the VAE's latents and those that the UNet works on
+/// @param forceUpcast Whether the model overflows in fp16 and needs fp32 or bf16
+/// @param json Parsed file
+/// @param unknownKeys Keys that AutoencoderKL does not take
 public record VaeConfig(
         int inChannels,
         int outChannels,
@@ -41,8 +43,8 @@ public record VaeConfig(
 
     /// Reads a config.
     ///
-    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what
-    ///     is
+    /// @throws ModelException for a value that we do not support, naming the file, the key, the value and what is
+    ///     supported
     public static VaeConfig parse(JsonObject json) throws ModelException {
         ConfigReader in = new ConfigReader(json);
         in.className("AutoencoderKL");
@@ -79,7 +81,7 @@ public record VaeConfig(
                 in.unknown());
     }
 
-    /// How many pixels one latent spans on a side.
+    /// Number of pixels along each side of one latent.
     public int scale() {
         return 1 << (blockOutChannels.size() - 1);
     }

@@ -16,17 +16,18 @@ import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
-/// One tensor of a model: where its bytes lie and how to put them together, read when asked for.
+/// One tensor of a model: where its bytes are and how to assemble them. Bytes are read when they are needed.
 ///
-/// A checkpoint may hold a tensor under another form than the model wants it: as some rows of a larger one, as
-/// several to be joined, transposed. All of that is a view: nothing is copied before [#buffer] or [#writeTo].
+/// A checkpoint may store a tensor differently from how the model takes it: as rows of a larger tensor, as several
+/// tensors to be joined, or transposed. A weight is a view of all of these: nothing is copied before [#buffer] or
+/// [#writeTo].
 ///
-/// @param name of the parameter
-/// @param dtype as stored
-/// @param shape dimensions, outermost first
-/// @param data little-endian elements, row-major; it dies with its file
-/// @param transposed the data is the transpose of this matrix
-/// @param origin file and name in it, for messages
+/// @param name Name of the parameter
+/// @param dtype Dtype as stored
+/// @param shape Dimensions, outermost first
+/// @param data Little-endian elements, row-major; valid while the file is open
+/// @param transposed Whether the data is the transpose of this matrix
+/// @param origin File and name in it, for messages
 public record Weight(String name, DType dtype, List<Long> shape, ByteView data, boolean transposed, String origin) {
     private static final int CHUNK = 1 << 18;
 
@@ -63,7 +64,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
     /// Writes a safetensors file of weights under their names, whole or not at all. Its metadata has `format: pt`,
     /// without which transformers refuses a file.
     ///
-    /// @param dtype Dtype of the weights; null keeps the dtype of each
+    /// @param dtype Dtype as stored
     /// @throws ModelException when an element is not finite or leaves the range of the dtype
     public static void writeAll(Path file, Collection<Weight> weights, DType dtype, Map<String, String> metadata)
             throws IOException {
@@ -121,7 +122,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, dtype, part, data.slice(from * row, count * row), false, origin);
     }
 
-    /// Several joined along the first dimension.
+    /// Several tensors joined along the first dimension.
     static Weight joined(String name, List<Weight> parts) throws ModelException {
         Weight first = parts.get(0);
         List<Long> shape = new ArrayList<>(first.shape);
@@ -142,7 +143,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, first.dtype, shape, ByteView.joined(data), false, first.origin);
     }
 
-    /// The matrix with rows and columns exchanged.
+    /// The transposed matrix.
     Weight transpose() {
         if (shape.size() != 2) {
             throw new IllegalStateException(origin + ": expected a matrix to transpose, got " + shape);
@@ -165,7 +166,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
 
     /// Declares this tensor for a file to be written.
     ///
-    /// @param target null keeps the dtype; tensors that are not floats keep it always
+    /// @param target Dtype to write; null keeps the dtype, and tensors that are not floating point always keep it
     SafetensorsWriter.Declaration declaration(DType target) {
         return new SafetensorsWriter.Declaration(name, storedAs(target), shape);
     }
@@ -242,7 +243,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         void accept(ByteBuffer chunk, int elements) throws IOException;
     }
 
-    /// Hands out the elements in order, at most [#CHUNK] at a time; the buffer is reused.
+    /// Passes on the elements in order, at most [#CHUNK] at a time, in a buffer that is reused.
     private void forEachChunk(ChunkConsumer consumer) throws IOException {
         int width = Math.max(1, dtype.bits() / 8);
         byte[] array = new byte[(int) Math.min((long) CHUNK * width, Math.max(bytes(), 1))];

@@ -36,9 +36,9 @@ record WeightFiles(Map<Path, Set<String>> tensors, Path index, String variant) {
         return library.equals("diffusers") ? "diffusion_pytorch_model" : "model";
     }
 
-    /// Finds the files of a component. Without a variant, the plain files are preferred, and a folder with the files of
-    /// one variant alone gives those. With a variant, a component that lacks it gives its plain files, as in
-    /// diffusers.
+    /// Finds the files of a component. Without a variant, the plain files are preferred, and a folder with the
+    /// files of one variant alone gives those. With a variant, a component that lacks it gives its plain files, as
+    /// in diffusers.
     ///
     /// @param directory Folder of the component
     /// @param library Library that the component's class belongs to

@@ -92,7 +92,7 @@ final class Doctor implements Callable<Integer> {
         Checkup.Cpu cpu = checkup.cpu();
         line(out, "cpu", cpu.model() + "; " + cpu.physicalCores() + " cores, " + cpu.logicalCores() + " threads");
         line(out, "", "has " + (cpu.features().isEmpty() ? "no vector extensions" : String.join(", ", cpu.features())));
-        line(out, "", "kernels use " + cpu.kernels() + "; models compute in " + cpu.precision());
+        line(out, "", "kernels use " + cpu.kernels() + "; fastest precision: " + cpu.precision());
         Checkup.Memory memory = checkup.memory();
         line(out, "memory", gibibytes(memory.total()) + ", " + gibibytes(memory.available()) + " available");
         Checkup.Cuda cuda = checkup.cuda();

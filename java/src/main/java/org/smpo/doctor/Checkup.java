@@ -68,7 +68,7 @@ public record Checkup(
     ///
     /// @param features of those that kernels can use, the ones it has, in lower case
     /// @param kernels the widest instruction set that the kernels will use
-    /// @param precision what models compute in unless told otherwise, and why
+    /// @param precision Fastest precision on this CPU, and why
     public record Cpu(
             String model,
             int physicalCores,
@@ -238,10 +238,13 @@ public record Checkup(
     }
 
     static String precision(CpuInfo cpu) {
+        String best = cpu.defaultPrecision().id();
         if (cpu.features().contains(CpuFeature.AMX_BF16)) {
-            return "bf16, by amx_bf16";
+            return best + ", which amx_bf16 multiplies in hardware";
         }
-        return cpu.fastBf16() ? "bf16, by avx512_bf16" : "f32; bf16 would be emulated without amx_bf16 or avx512_bf16";
+        return cpu.features().contains(CpuFeature.AVX512_BF16)
+                ? best + ": without amx_bf16, bf16 is slower, also with avx512_bf16"
+                : best + ": without amx_bf16, bf16 is emulated";
     }
 
     private static Cuda describe(CudaInfo cuda) {

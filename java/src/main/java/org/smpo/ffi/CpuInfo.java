@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.Set;
+import org.smpo.io.Precision;
 
 /// The CPU and the host memory that this process may use.
 ///
@@ -28,10 +29,10 @@ public record CpuInfo(
         features = Collections.unmodifiableSet(copy);
     }
 
-    /// Whether bfloat16 multiplies in hardware. Without it the engine computes in float32: emulated bfloat16 is
-    /// slower.
-    public boolean fastBf16() {
-        return features.contains(CpuFeature.AMX_BF16) || features.contains(CpuFeature.AVX512_BF16);
+    /// The precision that computes fastest on this CPU: bf16 with AMX, fp32 without. AVX512-BF16 alone does not
+    /// pay: a Stable Diffusion 1.5 UNet of half width takes 1.96 s in bf16 and 1.34 s in fp32 on such a machine.
+    public Precision defaultPrecision() {
+        return features.contains(CpuFeature.AMX_BF16) ? Precision.BF16 : Precision.FP32;
     }
 
     /// Asks the library, from any thread.

@@ -2,7 +2,7 @@ package org.smpo.generate;
 
 import org.smpo.io.RgbImage;
 
-/// A picture, and the latents that it was decoded from.
+/// An image and the latents that it was decoded from.
 public final class GeneratedImage {
     private final RgbImage image;
     private final float[] latents;
@@ -12,7 +12,7 @@ public final class GeneratedImage {
         this.latents = latents;
     }
 
-    /// The picture.
+    /// The image.
     public RgbImage image() {
         return image;
     }

@@ -9,7 +9,7 @@ import org.smpo.io.ImageSettings;
 import org.smpo.network.Prompt;
 import org.smpo.schedule.Sampler;
 
-/// How images are generated: everything that decides them beside the model, the prompts and the seeds.
+/// How images are generated: everything that decides them besides the model, the prompts and the seeds.
 ///
 /// @param width Width of the images in pixels, a multiple of the VAE's downscale factor (8); 0: the model's own
 /// @param height Height of the images in pixels, likewise

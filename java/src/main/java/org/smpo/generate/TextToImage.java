@@ -38,7 +38,7 @@ import org.smpo.random.Purpose;
 import org.smpo.schedule.NoiseSchedule;
 import org.smpo.schedule.SamplerPlan;
 
-/// Makes pictures of prompts with Stable Diffusion 1.x, 2.x or SDXL: text encoders, UNet, sampler, VAE.
+/// Generates images from prompts with Stable Diffusion 1.x, 2.x or SDXL: text encoders, UNet, sampler, VAE.
 ///
 /// ```
 /// try (TextToImage model = TextToImage.open(Path.of("stable-diffusion-v1-5"), "cpu", Precision.FP32, 0)) {
@@ -47,9 +47,9 @@ import org.smpo.schedule.SamplerPlan;
 /// }
 /// ```
 ///
-/// The same initial latents give the picture that diffusers' pipeline makes of them. Where they are drawn, they are
-/// a function of the engine's seed (0 unless the caller opens the engine) and the picture's own: what else is made
-/// at the same time changes nothing but the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the
+/// The same initial latents give the image that diffusers' pipeline gives. Sampled latents are a function of the
+/// engine's seed (0 unless the caller opens the engine) and the image's own seed: the other images of a batch change
+/// only the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the
 /// thread that opened it.
 public final class TextToImage implements AutoCloseable {
     private static final String ZEROS = "force_zeros_for_empty_prompt";
@@ -64,7 +64,7 @@ public final class TextToImage implements AutoCloseable {
     private UNet unet;
     private Vae vae;
 
-    /// Told after each step.
+    /// Receives the progress after each step.
     @FunctionalInterface
     public interface Progress {
         void step(int done, int all);
@@ -95,8 +95,8 @@ public final class TextToImage implements AutoCloseable {
     /// @param path a diffusers folder; a single file has no tokenizers: open its [ModelFiles] with a folder that
     ///     has them
     /// @param device `cpu`, `cuda` or `cuda:N`
-    /// @param precision of the UNet
-    /// @param threads CPU threads; 0: one per physical core
+    /// @param precision Precision of the UNet
+    /// @param threads Number of CPU threads; 0: one per physical core
     /// @throws ModelException when the model is not one that we support
     /// @throws IllegalArgumentException for an unknown device
     /// @throws IOException when a file cannot be read
@@ -123,9 +123,9 @@ public final class TextToImage implements AutoCloseable {
         }
     }
 
-    /// Opens a model on an engine that stays the caller's. The files may be closed afterwards.
+    /// Opens a model on an engine that the caller keeps and closes. The files may be closed afterwards.
     ///
-    /// @param precision of the UNet
+    /// @param precision Precision of the UNet
     public static TextToImage open(ModelFiles files, Engine engine, Precision precision) throws IOException {
         Closer owned = new Closer();
         try {
@@ -144,8 +144,8 @@ public final class TextToImage implements AutoCloseable {
         return this;
     }
 
-    /// Opens a model whose networks are there already, those of a run in training, say; they stay the caller's, as
-    /// the engine does.
+    /// Opens a model whose networks are already loaded, such as those of a training run. The caller keeps and closes
+    /// them, and the engine.
     public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
             throws IOException {
         TextToImage opened = new TextToImage(files, engine, new Closer());
@@ -171,24 +171,24 @@ public final class TextToImage implements AutoCloseable {
         return family;
     }
 
-    /// Pixels along each side for which one latent stands: sides of pictures are multiples of it.
+    /// Number of pixels along each side of one latent; sides of images are multiples of it.
     public int downscale() {
         return vae.downscale();
     }
 
-    /// The side of the pictures that the model was trained on, in pixels; 0 where its files do not say.
+    /// Side of the images that the model was trained on, in pixels; 0 when its files do not name it.
     public int trainedSide() {
         return unet.config().sampleSize() * downscale();
     }
 
-    /// Adds adapters to the weights, for good.
+    /// Merges adapters into the weights permanently.
     ///
-    /// @param weight what they are multiplied by
+    /// @param weight Factor of the adapters
     /// @throws ModelException when a module is not in the model or does not fit
     public void merge(Lora lora, double weight) throws IOException {
         Map<String, Map<List<Double>, List<Lora.Module>>> byComponent = new TreeMap<>();
         for (Lora.Module module : lora.modules().values()) {
-            // What the library multiplies by is alpha / rank.
+            // The library multiplies by alpha / rank.
             List<Double> kind = List.of((double) module.rank(), module.scale() * module.rank());
             byComponent
                     .computeIfAbsent(module.component(), name -> new LinkedHashMap<>())
@@ -224,17 +224,17 @@ public final class TextToImage implements AutoCloseable {
                         + family.title() + " model, which has unet and " + family.textEncoders()));
     }
 
-    /// What a prompt loses because it is too long, by text encoder; empty where nothing is lost.
+    /// The part of a prompt that is cut off because it is too long, by text encoder; empty when all of it fits.
     public Map<String, String> cut(String prompt) {
         return promptEncoder.cut(prompt);
     }
 
-    /// Makes the pictures of a request.
+    /// Generates the images of a request.
     public List<GeneratedImage> generate(ImageRequest request) {
         return generate(request, (done, all) -> {});
     }
 
-    /// Makes the pictures of a request, in its order.
+    /// Generates the images of a request, in its order.
     ///
     /// @throws IllegalArgumentException when sizes, steps, latents or prompts are not what this model takes
     /// @throws org.smpo.ffi.CancelledException after [#cancel()]
@@ -314,12 +314,12 @@ public final class TextToImage implements AutoCloseable {
         int batch = items.size();
         int row = channels * height * width;
         if (initialLatents.isEmpty()) {
-            DeviceTensor drawn = engine.zeros(Precision.FP32.dtype(), batch, channels, height, width);
-            drawn.fillNormal(
+            DeviceTensor sampled = engine.zeros(Precision.FP32.dtype(), batch, channels, height, width);
+            sampled.fillNormal(
                     Purpose.INITIAL_LATENTS.code(),
                     0,
                     items.stream().mapToLong(Long::longValue).toArray());
-            return drawn;
+            return sampled;
         }
         float[] all = new float[batch * row];
         for (int i = 0; i < batch; i++) {
@@ -334,8 +334,8 @@ public final class TextToImage implements AutoCloseable {
         return engine.fromHost(all, batch, channels, height, width);
     }
 
-    /// @param skip further layers of the text encoders to leave out: diffusers does so for the prompt only
-    /// @param zeros whether the condition of a prompt that is not given is zero, rather than that of the empty one
+    /// @param skip Number of further final text encoder layers to skip, which diffusers does for the prompt only
+    /// @param zeros Whether the condition of a prompt that is not given is zero instead of that of the empty prompt
     private SamplerInputs.Condition condition(
             List<Prompt> all, GenerationConfig config, Function<Prompt, String> text, int skip, boolean zeros) {
         List<Boolean> given =
@@ -378,7 +378,7 @@ public final class TextToImage implements AutoCloseable {
         return all;
     }
 
-    /// One picture at a time: the VAE needs more memory than everything else.
+    /// Decodes one image at a time: the VAE needs more memory than everything else.
     private List<GeneratedImage> decode(float[] latents, int batch, GenerationConfig config) {
         int height = config.height() / downscale();
         int width = config.width() / downscale();

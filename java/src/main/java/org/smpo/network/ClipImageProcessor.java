@@ -13,22 +13,22 @@ import org.smpo.io.JsonObject;
 import org.smpo.io.Resample;
 import org.smpo.io.RgbImage;
 
-/// What CLIP does to a picture before its vision tower sees it: resize, crop, scale to 0..1, normalize, as
-/// `preprocessor_config.json` says.
+/// The preprocessing of images for CLIP's vision tower: resize, crop, scale to 0..1, normalize, as configured in
+/// `preprocessor_config.json`.
 ///
 /// The values are those of transformers' `CLIPImageProcessorPil` (up to version 4 the class `CLIPImageProcessor`,
 /// with which PickScore was published), to the bit: Pillow resizes 8-bit pixels. Where torchvision is installed,
-/// transformers 5 takes a torchvision-backed class instead, whose resize rounds otherwise: on photograph-like pictures
-/// it differs by one level of 255 in about 0.4 % of the values (two levels where a picture of 100x130 pixels is
+/// transformers 5 takes a torchvision-backed class instead, whose resize rounds differently: on photograph-like
+/// images it differs by one level of 255 in about 0.4 % of the values (two levels where an image of 100x130 pixels is
 /// enlarged), which is up to 0.015 (0.03) after normalization (transformers 5.23, torchvision 0.26).
 ///
-/// @param resize first step
-/// @param filter with which it resizes
-/// @param cropHeight rows that are cut from the middle; 0: no crop. What is smaller gets a black border
-/// @param cropWidth columns likewise
-/// @param rescaleFactor that 8-bit values are multiplied with, 1/255; 1: none
-/// @param mean that is then subtracted, for red, green and blue
-/// @param std by which the difference is divided
+/// @param resize First step
+/// @param filter Filter of the resize
+/// @param cropHeight Number of rows cut from the middle; 0: no crop. Smaller images get a black border
+/// @param cropWidth Number of columns cut from the middle, likewise
+/// @param rescaleFactor Factor of the 8-bit values, 1/255; 1: none
+/// @param mean Mean that is subtracted, for red, green and blue
+/// @param std Standard deviation by which the difference is divided
 public record ClipImageProcessor(
         Resize resize,
         Resample.Filter filter,
@@ -48,7 +48,7 @@ public record ClipImageProcessor(
     private static final Map<Long, Resample.Filter> FILTERS =
             Map.of(2L, Resample.Filter.BILINEAR, 3L, Resample.Filter.BICUBIC);
 
-    /// How a picture is resized.
+    /// How an image is resized.
     public sealed interface Resize {}
 
     /// Not at all.
@@ -176,17 +176,17 @@ public record ClipImageProcessor(
         return values;
     }
 
-    /// Rows of what comes out; 0 where that depends on the picture.
+    /// Height of the result in pixels; 0 where it depends on the image.
     public int height() {
         return cropHeight > 0 ? cropHeight : resize instanceof Exact exact ? exact.height() : 0;
     }
 
-    /// Columns likewise.
+    /// Width of the result in pixels; 0 where it depends on the image.
     public int width() {
         return cropWidth > 0 ? cropWidth : resize instanceof Exact exact ? exact.width() : 0;
     }
 
-    /// One line that says everything that the values depend on: part of the key of whatever is computed from them.
+    /// A one-line description of everything that the values depend on, for cache keys.
     public String describe() {
         String sized = switch (resize) {
             case NoResize none -> "none";
@@ -197,7 +197,7 @@ public record ClipImageProcessor(
                 + "x" + cropWidth + "; rescale " + rescaleFactor + "; mean " + mean + "; std " + std;
     }
 
-    /// A picture's values.
+    /// Preprocesses an image.
     ///
     /// @return [3, height, width]
     public float[] apply(RgbImage image) {
@@ -226,8 +226,8 @@ public record ClipImageProcessor(
         return values;
     }
 
-    /// The first source row (or column) of a crop; negative where the picture is smaller and gets a border. An odd
-    /// border has its larger half before the picture, an odd crop its larger half after.
+    /// The first source row (or column) of a crop; negative where the image is smaller and gets a border. An odd
+    /// border has its larger half before the image, an odd crop its larger half after.
     private static int cropStart(int from, int to) {
         return Math.floorDiv(from - to, 2);
     }

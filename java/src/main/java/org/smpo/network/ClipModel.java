@@ -34,14 +34,14 @@ import org.smpo.io.Json;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 
-/// A CLIP model as transformers' `CLIPModel` lays it out: text and pictures as unit vectors of one space, whose inner
-/// products are cosines. OpenAI's models, OpenCLIP's conversions and PickScore are such models.
+/// A CLIP model in the layout of transformers' `CLIPModel`: it embeds texts and images as unit vectors of one space,
+/// whose inner products are cosines. OpenAI's models, OpenCLIP's conversions and PickScore are such models.
 ///
 /// Embeddings are computed on the device and normalized here in double. Belongs to the thread that opened it.
 public final class ClipModel implements AutoCloseable {
     private static final String COMPONENT = "clip";
 
-    /// Files that decide which ids a text has.
+    /// Files that decide the token ids of a text.
     private static final List<String> TOKENIZER_FILES =
             List.of("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json");
 
@@ -78,11 +78,11 @@ public final class ClipModel implements AutoCloseable {
 
     /// Opens a model on an engine of its own, which closes with it.
     ///
-    /// @param folder with `config.json` and the weights, `model.safetensors` or shards of it
-    /// @param processor with `preprocessor_config.json` and the tokenizer's files; often `folder` itself
+    /// @param folder Folder with `config.json` and the weights, `model.safetensors` or shards of it
+    /// @param processor Folder with `preprocessor_config.json` and the tokenizer's files; often `folder` itself
     /// @param device `cpu`, `cuda` or `cuda:N`
-    /// @param precision of both towers
-    /// @param threads CPU threads; 0: one per physical core
+    /// @param precision Precision of both towers
+    /// @param threads Number of CPU threads; 0: one per physical core
     /// @throws ModelException when the model is no CLIP model, or not one that we support
     /// @throws IllegalArgumentException for an unknown device
     /// @throws IOException when a file is missing or cannot be read
@@ -99,7 +99,7 @@ public final class ClipModel implements AutoCloseable {
         }
     }
 
-    /// Opens a model on an engine that stays the caller's.
+    /// Opens a model on an engine that the caller keeps and closes.
     public static ClipModel open(Engine engine, Path folder, Path processor, Precision precision) throws IOException {
         Closer owned = new Closer();
         try {
@@ -139,7 +139,7 @@ public final class ClipModel implements AutoCloseable {
             throw new ModelException(
                     processor,
                     "preprocessor_config.json",
-                    "pictures of " + vision.imageSize() + "x" + vision.imageSize() + ", as the model takes them",
+                    "images of " + vision.imageSize() + "x" + vision.imageSize() + ", as the model takes them",
                     images.describe());
         }
     }
@@ -160,7 +160,7 @@ public final class ClipModel implements AutoCloseable {
         }
     }
 
-    /// One tower of the whole.
+    /// One tower of the whole model.
     private static Component part(Component whole, ModelConfig tower) {
         Map<String, Weight> weights = new LinkedHashMap<>();
         tower.parameters()
@@ -214,12 +214,12 @@ public final class ClipModel implements AutoCloseable {
         return config;
     }
 
-    /// What happens to pictures first.
+    /// The preprocessing of images.
     public ClipImageProcessor imageProcessor() {
         return images;
     }
 
-    /// What happens to texts first.
+    /// The tokenizer of texts.
     public ClipTokenizer tokenizer() {
         return tokenizer;
     }
@@ -229,8 +229,8 @@ public final class ClipModel implements AutoCloseable {
         return logitScale;
     }
 
-    /// SHA-256 of everything that decides what the model says but how pictures are prepared: weights (whatever files
-    /// they are in), config, tokenizer.
+    /// SHA-256 of everything that decides the embeddings except the preprocessing of images: weights (independent of
+    /// how they are divided among files), config, tokenizer.
     public String digest() {
         return digest;
     }
@@ -257,17 +257,17 @@ public final class ClipModel implements AutoCloseable {
         }
     }
 
-    /// Embeds pictures.
+    /// Embeds images.
     ///
     /// @return a unit vector for each, of the projection's width
     /// @throws ArithmeticException when one's embedding has no direction
-    public double[][] embedImages(List<RgbImage> pictures) {
-        return embedPixels(pictures.stream().map(images::apply).toList());
+    public double[][] embedImages(List<RgbImage> rgbImages) {
+        return embedPixels(rgbImages.stream().map(images::apply).toList());
     }
 
-    /// Embeds pictures that the image processor has prepared.
+    /// Embeds images that the image processor has prepared.
     ///
-    /// @param pixelValues each [3, height, width]
+    /// @param pixelValues Preprocessed images, each [3, height, width]
     public double[][] embedPixels(List<float[]> pixelValues) {
         if (pixelValues.isEmpty()) {
             return new double[0][];

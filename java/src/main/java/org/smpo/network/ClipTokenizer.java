@@ -20,12 +20,12 @@ import java.util.Map;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// CLIP's tokenizer: the ids that transformers' `CLIPTokenizer` gives for
-/// `padding="max_length", truncation=True`, from the files of a diffusers folder.
+/// CLIP's tokenizer, read from the files of a diffusers folder. It gives the ids of transformers' `CLIPTokenizer`
+/// with `padding="max_length", truncation=True`.
 ///
 /// The work is done by the Rust library `tokenizers`, which DJL brings along. It is unpacked from DJL's jar into
-/// `~/.cache/smpo/djl`; nothing is downloaded, and DJL's usage reports are switched off (it sends them from
-/// Amazon's machines otherwise).
+/// `~/.cache/smpo/djl`; nothing is downloaded, and DJL's usage reports are switched off (by default it sends them
+/// from Amazon's machines).
 ///
 /// Safe for use by several threads. Close it to free the native vocabulary.
 public final class ClipTokenizer implements AutoCloseable {
@@ -51,7 +51,7 @@ public final class ClipTokenizer implements AutoCloseable {
     /// are there, `tokenizer_config.json` and `special_tokens_map.json`.
     ///
     /// @throws NoSuchFileException when the folder holds no tokenizer, naming what was looked for
-    /// @throws TokenizerException when the files are broken, do not belong together or ask for what we do not do
+    /// @throws TokenizerException when the files are broken, do not belong together or need what we do not support
     /// @throws IOException when a file cannot be read or is not the JSON that it should be
     public static ClipTokenizer open(Path folder) throws IOException {
         Path one = folder.resolve("tokenizer.json");
@@ -76,27 +76,28 @@ public final class ClipTokenizer implements AutoCloseable {
         return file;
     }
 
-    /// How many ids a row has: 77.
+    /// Number of ids of a row: 77.
     public int length() {
         return length;
     }
 
-    /// Begins every row.
+    /// Id of the token that begins every row.
     public int startId() {
         return start;
     }
 
-    /// Ends every row's text. The text models take their pooled output at its first place.
+    /// Id of the token that ends every row's text. The text models take their pooled output at its first position.
     public int endId() {
         return end;
     }
 
-    /// Fills every row after the end token: often the end token itself, in SDXL's second tokenizer 0.
+    /// Id of the token that fills every row after the end token: often the end token itself, in SDXL's second
+    /// tokenizer 0.
     public int padId() {
         return pad;
     }
 
-    /// Encodes one prompt. One that is too long keeps its beginning, and says what was cut.
+    /// Encodes one prompt. A prompt that is too long keeps its beginning; [ClipTokens#cut()] is the rest.
     ///
     /// @throws IllegalArgumentException when the prompt is not Unicode text: half a surrogate pair stands alone
     public ClipTokens encode(String prompt) {
@@ -154,8 +155,8 @@ public final class ClipTokenizer implements AutoCloseable {
         }
     }
 
-    /// What transformers builds for CLIP, in the form of a `tokenizer.json`. The start and end tokens of a row are
-    /// left to [#encode], which must know where the text ends anyway.
+    /// The tokenizer that transformers builds for CLIP, as the content of a `tokenizer.json`. The start and end
+    /// tokens of a row are left to [#encode], which must know where the text ends anyway.
     private static Map<String, Object> definition(ClipVocabulary vocabulary, SpecialTokens special) throws IOException {
         List<Object> added = new ArrayList<>();
         for (SpecialTokens.AddedToken token : special.added()) {
@@ -223,7 +224,7 @@ public final class ClipTokenizer implements AutoCloseable {
             }
         }
 
-        /// Loads the library; after the first call, only says again whether that went well.
+        /// Loads the library. Later calls only repeat the outcome.
         private static synchronized void ready() throws TokenizerException {
             // Read at every use, so it stays.
             setIfAbsent("OPT_OUT_TRACKING", "true");
@@ -232,7 +233,7 @@ public final class ClipTokenizer implements AutoCloseable {
             scoped.put("ENGINE_CACHE_DIR", FOLDER.toString());
             // DJL looks for a GPU through JNA, which unpacks a library of its own while it loads.
             scoped.put("jna.tmpdir", FOLDER.toString());
-            // Its logger says on System.err that there is none.
+            // Its logger prints to System.err when there is none.
             scoped.put("slf4j.internal.verbosity", "ERROR");
             List<String> set = new ArrayList<>();
             try {

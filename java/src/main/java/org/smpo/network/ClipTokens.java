@@ -17,18 +17,18 @@ public final class ClipTokens {
         return ids.clone();
     }
 
-    /// How many of the ids are not padding, start and end included.
+    /// Number of ids that are not padding, start and end included.
     public int count() {
         return count;
     }
 
-    /// The end of the prompt, as it was written, that no longer fitted; empty when all of it did. The first word of
-    /// it may have been cut in two, and its first character may still be in the ids in part.
+    /// The end of the prompt that did not fit, as written; empty when all of it fitted. Its first word may have been
+    /// cut in two, and part of its first character may still be in the ids.
     public String cut() {
         return cut;
     }
 
-    /// Whether part of the prompt was left out.
+    /// Whether part of the prompt was cut off.
     public boolean truncated() {
         return !cut.isEmpty();
     }

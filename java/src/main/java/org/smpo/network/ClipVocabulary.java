@@ -18,14 +18,14 @@ import org.smpo.io.JsonObject;
 
 /// CLIP's byte-pair vocabulary: the tokens' ids, and the merges in order of rank, each of two tokens.
 ///
-/// Checked on reading: ids are distinct and not negative, and every merge joins tokens into a token. Merges that
-/// were cut off or edited are otherwise accepted by the tokenizer and make wrong ids in silence.
+/// Checked on reading: ids are distinct and not negative, and every merge joins tokens into a token. Without
+/// these checks the tokenizer accepts truncated or edited merges and silently gives wrong ids.
 ///
-/// @param source the file that the tokens came from, for messages
-/// @param ids token -> id
-/// @param merges pairs
+/// @param source File that the tokens came from, for messages
+/// @param ids Ids by token
+/// @param merges Pairs of tokens, in order of rank
 record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> merges) {
-    /// What the last piece of a word ends in.
+    /// The ending of the last piece of a word.
     static final String END_OF_WORD = "</w>";
 
     private static final String VERSION = "#version";
@@ -59,7 +59,7 @@ record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> 
         }
         for (Object item : items) {
             String where = file + ": model.merges[" + merges.size() + "]";
-            // Two forms are in use: "a b", and since tokenizers 0.20 ["a", "b"].
+            // Two notations are in use: "a b", and since tokenizers 0.20 ["a", "b"].
             List<String> pair = switch (item) {
                 case String text -> List.of(text.split(" ", -1));
                 case List<?> list -> list.stream().map(String::valueOf).toList();
@@ -70,7 +70,7 @@ record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> 
         return new ClipVocabulary(file, ids, Collections.unmodifiableList(merges));
     }
 
-    /// The id of a token that must be there.
+    /// The id of a required token.
     int id(String token) throws TokenizerException {
         Integer id = ids.get(token);
         if (id == null) {

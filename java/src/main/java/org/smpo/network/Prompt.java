@@ -2,12 +2,12 @@ package org.smpo.network;
 
 import java.util.OptionalLong;
 
-/// What to draw.
+/// A prompt to generate an image from.
 ///
-/// @param text what the picture should show
-/// @param negative what it should not show; null: not given, which SDXL takes otherwise than the empty text
-/// @param seed of the picture's noise, where the prompt brings its own
-/// @param category what kind of prompt it is, where a list of prompts sorts them, such as `Animals`; null: none
+/// @param text Prompt text
+/// @param negative Negative prompt; null when none is given, which SDXL treats differently from the empty text
+/// @param seed Seed of the image's noise, where the prompt brings its own
+/// @param category Category in a prompt list, such as `Animals`; null for none
 public record Prompt(String text, String negative, OptionalLong seed, String category) {
     /// A prompt of no category.
     public Prompt(String text, String negative, OptionalLong seed) {

@@ -25,8 +25,8 @@ import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
 
-/// A model's tokenizers and text encoders: prompts to what its UNet is told, as diffusers' pipelines and training
-/// scripts make it. Computes in fp32. Belongs to the engine's thread.
+/// A model's tokenizers and text encoders. They turn prompts into the UNet's conditions like diffusers' pipelines and
+/// training scripts. Computes in fp32. Belongs to the engine's thread.
 public final class PromptEncoder implements AutoCloseable {
     private static final String SECOND = "text_encoder_2";
 
@@ -35,7 +35,7 @@ public final class PromptEncoder implements AutoCloseable {
     private final SortedMap<String, TextEncoder> encoders = new TreeMap<>();
     private final Closer owned = new Closer();
 
-    /// What a UNet is told of one prompt.
+    /// The UNet's condition from one prompt.
     ///
     /// @param tokens rows of `hidden`
     /// @param hidden `[tokens, width]`, row-major
@@ -80,7 +80,7 @@ public final class PromptEncoder implements AutoCloseable {
                         "none: a checkpoint takes it from a diffusers folder (--config)"));
     }
 
-    /// SHA-256 over everything that an embedding depends on beside the prompt: encoders' weights and configs, and
+    /// SHA-256 over everything that an embedding depends on besides the prompt: encoders' weights and configs, and
     /// tokenizers' files.
     ///
     /// @throws IOException when a file cannot be read
@@ -119,7 +119,7 @@ public final class PromptEncoder implements AutoCloseable {
         return Optional.ofNullable(encoders.get(encoder)).map(TextEncoder::network);
     }
 
-    /// What a prompt loses because it is too long, by text encoder; empty where nothing is lost.
+    /// The part of a prompt that is cut off because it is too long, by text encoder; empty when all of it fits.
     public Map<String, String> cut(String prompt) {
         Map<String, String> cut = new LinkedHashMap<>();
         tokenizers.forEach((name, tokenizer) -> {
@@ -141,14 +141,14 @@ public final class PromptEncoder implements AutoCloseable {
         return embeddings;
     }
 
-    /// Encodes one prompt. One at a time: an embedding that is kept must not depend on its neighbours.
+    /// Encodes one prompt, alone: a cached embedding must not depend on its neighbours in a batch.
     public Embedding encode(String prompt) {
         return encode(prompt, 0);
     }
 
     /// Encodes one prompt.
     ///
-    /// @param skip further layers of the encoders to leave out: clip skip
+    /// @param skip Number of further final encoder layers to skip (clip skip)
     public Embedding encode(String prompt, int skip) {
         boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
         List<float[]> hidden = new ArrayList<>();
@@ -168,7 +168,7 @@ public final class PromptEncoder implements AutoCloseable {
         return new Embedding(tokens, joined(hidden, tokens), pooled);
     }
 
-    /// Row by row side by side.
+    /// Joins the rows of several parts side by side.
     private static float[] joined(List<float[]> parts, int rows) {
         if (parts.size() == 1) {
             return parts.getFirst();

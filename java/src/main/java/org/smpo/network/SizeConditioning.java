@@ -1,23 +1,23 @@
 package org.smpo.network;
 
-/// What SDXL is told about a picture's size (arXiv 2307.01952, section 2.2): how large it was before it was scaled
-/// for training, where it was cropped, and how large it is to be. All in pixels.
+/// SDXL's conditioning on image size (arXiv 2307.01952, section 2.2): the size before scaling for training, the place
+/// of the crop, and the target size. All in pixels.
 ///
-/// The numbers go to the UNet as `time_ids`, one row per picture; the order is that of diffusers'
+/// The numbers go to the UNet as `time_ids`, one row per image; the order is that of diffusers'
 /// `_get_add_time_ids`.
 ///
-/// @param originalHeight before scaling
-/// @param originalWidth before scaling
-/// @param cropTop rows cut off at the top
-/// @param cropLeft columns cut off at the left
-/// @param targetHeight of the picture
-/// @param targetWidth of the picture
+/// @param originalHeight Height before scaling
+/// @param originalWidth Width before scaling
+/// @param cropTop Number of rows cut off at the top
+/// @param cropLeft Number of columns cut off at the left
+/// @param targetHeight Height of the image
+/// @param targetWidth Width of the image
 public record SizeConditioning(
         int originalHeight, int originalWidth, int cropTop, int cropLeft, int targetHeight, int targetWidth) {
-    /// The refiner's aesthetic score for the prompt, where nothing else is asked for.
+    /// Default aesthetic score of the refiner for the prompt.
     public static final float AESTHETIC_SCORE = 6.0f;
 
-    /// The refiner's aesthetic score for the negative prompt, where nothing else is asked for.
+    /// Default aesthetic score of the refiner for the negative prompt.
     public static final float NEGATIVE_AESTHETIC_SCORE = 2.5f;
 
     /// Checks the sizes; a crop may be negative, as in diffusers.
@@ -30,7 +30,7 @@ public record SizeConditioning(
         }
     }
 
-    /// A picture that was neither scaled nor cropped: what is used where nothing else is asked for.
+    /// The default: an image that was neither scaled nor cropped.
     public static SizeConditioning of(int height, int width) {
         return new SizeConditioning(height, width, 0, 0, height, width);
     }
@@ -40,19 +40,19 @@ public record SizeConditioning(
         return new float[] {originalHeight, originalWidth, cropTop, cropLeft, targetHeight, targetWidth};
     }
 
-    /// The refiner's row, [5]: it is told how good the picture should look instead of its target size.
+    /// The refiner's row, [5], which has an aesthetic score in place of the target size.
     ///
-    /// @param aestheticScore about 1 to 10
+    /// @param aestheticScore Aesthetic score, about 1 to 10
     public float[] refinerTimeIds(float aestheticScore) {
         return new float[] {originalHeight, originalWidth, cropTop, cropLeft, aestheticScore};
     }
 
     /// Checks that a UNet takes rows of this length.
     ///
-    /// @param row how many numbers a row has
-    /// @param additionTimeEmbedDim the UNet's `addition_time_embed_dim`
-    /// @param pooledDim width of the pooled text embedding: the text model's `projection_dim`
-    /// @param inFeatures the UNet's `projection_class_embeddings_input_dim`
+    /// @param row Number of elements of a row
+    /// @param additionTimeEmbedDim `addition_time_embed_dim` of the UNet
+    /// @param pooledDim Width of the pooled text embedding: the text model's `projection_dim`
+    /// @param inFeatures `projection_class_embeddings_input_dim` of the UNet
     /// @throws IllegalArgumentException when they do not add up, saying what does
     public static void requireFits(int row, int additionTimeEmbedDim, int pooledDim, int inFeatures) {
         int given = row * additionTimeEmbedDim + pooledDim;

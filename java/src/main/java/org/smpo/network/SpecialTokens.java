@@ -12,8 +12,8 @@ import java.util.Map;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// What `tokenizer_config.json` and its companions say: which tokens begin, end and pad a row, the row's length,
-/// and which tokens are found in the text as they stand, before it is split into words.
+/// The settings of `tokenizer_config.json` and its companions: the tokens that begin, end and pad a row, the row's
+/// length, and the tokens that are matched in the text before it is split into words.
 ///
 /// The last is not a detail: SDXL's second tokenizer names "!" as its padding, so that in it, unlike in the first,
 /// every exclamation mark of a prompt is a token of its own with id 0.
@@ -23,12 +23,12 @@ import org.smpo.io.JsonObject;
 /// matched before normalization; of two entries for the same token the later counts, in the order start, end,
 /// unknown, padding.
 ///
-/// @param start begins a row
-/// @param end ends a row
-/// @param unknown stands for what the vocabulary cannot spell
-/// @param pad fills a row
-/// @param length of a row
-/// @param added tokens that are found in the text as they stand
+/// @param start Token that begins a row
+/// @param end Token that ends a row
+/// @param unknown Token for what the vocabulary cannot spell
+/// @param pad Token that fills a row
+/// @param length Length of a row
+/// @param added Tokens that are matched in the text before it is split into words
 record SpecialTokens(String start, String end, String unknown, String pad, int length, List<AddedToken> added) {
     private static final String CONFIG = "tokenizer_config.json";
     private static final String MAP = "special_tokens_map.json";
@@ -48,13 +48,13 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
         DEFAULTS.put("pad_token", "<|endoftext|>");
     }
 
-    /// A token that is found in the text as it stands.
+    /// A token that is matched in the text before it is split into words.
     ///
-    /// @param content what is looked for
-    /// @param normalized whether it is looked for in the normalized (lowercase) text, or in the text as written
-    /// @param leftStrip whether white space before it is taken with it
-    /// @param rightStrip whether white space after it is taken with it
-    /// @param singleWord whether it must stand between word boundaries
+    /// @param content Text to match
+    /// @param normalized Whether it is matched in the normalized (lowercase) text instead of the text as written
+    /// @param leftStrip Whether it absorbs white space before it
+    /// @param rightStrip Whether it absorbs white space after it
+    /// @param singleWord Whether it must stand between word boundaries
     record AddedToken(String content, boolean normalized, boolean leftStrip, boolean rightStrip, boolean singleWord) {
         static AddedToken plain(String content) {
             return new AddedToken(content, false, false, false, false);
@@ -139,7 +139,7 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
             return DEFAULT_LENGTH;
         }
         if (config.asMap().get("model_max_length") instanceof BigInteger limit && limit.signum() > 0) {
-            // transformers' word for "not said" is int(1e30); the text models take 77.
+            // transformers writes int(1e30) for "not set"; the text models take 77.
             return DEFAULT_LENGTH;
         }
         long length = config.integer("model_max_length");

@@ -57,10 +57,10 @@ public final class TextEncoder implements AutoCloseable {
 
     /// Encodes prompts of equal length.
     ///
-    /// @param prompts at least one
-    /// @param skip layers that are left out at the end
-    /// @param finalNorm whether the hidden states pass through the final norm
-    /// @param wantPooled whether the pooled output is wanted
+    /// @param prompts Prompts, at least one
+    /// @param skip Number of final layers to skip
+    /// @param finalNorm Whether the hidden states pass through the final norm
+    /// @param wantPooled Whether to compute the pooled output
     /// @return the caller's to close
     public EncodedText encode(List<ClipTokens> prompts, int skip, boolean finalNorm, boolean wantPooled) {
         int length = prompts.getFirst().ids().length;

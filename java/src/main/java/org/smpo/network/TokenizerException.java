@@ -2,8 +2,8 @@ package org.smpo.network;
 
 import java.io.IOException;
 
-/// A tokenizer's files are broken or ask for what we do not do, or its native library does not load: where, what
-/// was expected, and what is there.
+/// A tokenizer whose files are broken or not supported, or whose native library does not load. The message names the
+/// place, what was expected and what was found.
 public final class TokenizerException extends IOException {
     private static final long serialVersionUID = 1L;
 

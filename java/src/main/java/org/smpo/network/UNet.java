@@ -48,12 +48,12 @@ public final class UNet implements AutoCloseable {
                 config.freqShift());
     }
 
-    /// Its architecture.
+    /// The architecture.
     public UNetConfig config() {
         return config;
     }
 
-    /// The network itself: predictions, gradients, adapters. It closes with this.
+    /// The network itself: predictions, gradients, adapters. It closes with this object.
     public NativeModel network() {
         return network;
     }

@@ -43,29 +43,30 @@ public final class Vae implements AutoCloseable {
         return new Vae(config, NativeWeights.fill(network, component));
     }
 
-    /// Its architecture.
+    /// The architecture.
     public VaeConfig config() {
         return config;
     }
 
-    /// Pixels along each side for which one latent stands.
+    /// Number of pixels along each side of one latent.
     public int downscale() {
         return 1 << (config.blockOutChannels().size() - 1);
     }
 
-    /// The posterior of pictures.
+    /// Encodes images to their posterior over latents.
     ///
-    /// @param pixels `[B,3,H,W]` in [-1, 1]
-    /// @param tile side of a tile in pixels, a multiple of 4 times [#downscale()]; 0: the pictures at once
+    /// @param pixels Images, `[B,3,H,W]` in [-1, 1]
+    /// @param tile Side of a tile in pixels, a multiple of 4 times [#downscale()]; 0: the whole image
     /// @return unscaled, the caller's to close
     public Posterior encode(DeviceTensor pixels, int tile) {
         return network.encode(pixels, tile);
     }
 
-    /// Pictures of latents.
+    /// Decodes latents to images.
     ///
-    /// @param latents `[B,4,h,w]`, unscaled: those that a UNet works on, divided by [VaeConfig#scalingFactor()]
-    /// @param tile as in [#encode]
+    /// @param latents Unscaled latents, `[B,4,h,w]`: those that a UNet works on, divided by
+    ///     [VaeConfig#scalingFactor()]
+    /// @param tile Side of a tile in pixels, a multiple of 4 times [#downscale()]; 0: the whole image
     /// @return `[B,3,H,W]`, about -1 to 1, the caller's to close
     public DeviceTensor decode(DeviceTensor latents, int tile) {
         return network.decode(latents, tile);

@@ -252,7 +252,7 @@ final class ModelConfigTest {
                 (UNetConfig) BuiltIn.of(Family.SD1).configs().get("unet").config();
         UNetConfig sdxl =
                 (UNetConfig) BuiltIn.of(Family.SDXL).configs().get("unet").config();
-        // Bytes in bf16 per picture; the counts are known to two decimals.
+        // Bytes in bf16 per image; the counts are known to two decimals.
         assertThat(2e-9 * MemoryEstimate.kept(sd1, 64, 64)).isBetween(0.76, 0.80);
         assertThat(2e-9 * MemoryEstimate.kept(sdxl, 128, 128)).isBetween(5.7, 5.9);
     }

@@ -452,7 +452,7 @@ final class ModelFilesTest {
                     .hasMessageContaining(file.toString())
                     .hasMessageContaining(test.expected());
         }
-        // A checkpoint of tiny sizes does not fit the published configs, and says what to do.
+        // A checkpoint of tiny sizes does not fit the published configs; the message says what to do.
         Path checkpoint = temporary.resolve("tiny.safetensors");
         try (ModelFiles model = ModelFolder.open(tiny(Family.SD1))) {
             SingleFileWriter.write(model, checkpoint, null, Map.of());

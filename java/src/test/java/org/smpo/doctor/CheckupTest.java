@@ -115,12 +115,15 @@ class CheckupTest {
 
     @Test
     void bfloat16IsUsedOnlyWhereItIsFast() {
-        assertThat(precision()).startsWith("f32");
+        assertThat(precision()).startsWith("fp32").contains("emulated");
         assertThat(precision(CpuFeature.AVX2, CpuFeature.FMA, CpuFeature.AVX512F))
-                .startsWith("f32");
-        assertThat(precision(CpuFeature.AVX512F, CpuFeature.AVX512_BF16)).isEqualTo("bf16, by avx512_bf16");
+                .startsWith("fp32");
+        assertThat(precision(CpuFeature.AVX512F, CpuFeature.AVX512_BF16))
+                .startsWith("fp32")
+                .contains("avx512_bf16");
         assertThat(precision(CpuFeature.AVX512F, CpuFeature.AVX512_BF16, CpuFeature.AMX_BF16))
-                .isEqualTo("bf16, by amx_bf16");
+                .startsWith("bf16")
+                .contains("amx_bf16");
     }
 
     @Test

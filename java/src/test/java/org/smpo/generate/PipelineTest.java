@@ -36,7 +36,7 @@ import org.smpo.network.Prompt;
 import org.smpo.random.Synthetic;
 import org.smpo.schedule.Sampler;
 
-/// Same initial latents, same latents and pictures as diffusers 0.42.1's pipelines (tools/golden/pipeline.py): SD 1,
+/// Same initial latents, same latents and images as diffusers 0.42.1's pipelines (tools/golden/pipeline.py): SD 1,
 /// SD 2 and SDXL base, four samplers, 20 steps, guidance, negative prompts, batches, guidance rescale, clip skip,
 /// adapters, and what the pipelines do to old configs.
 final class PipelineTest {
@@ -48,7 +48,7 @@ final class PipelineTest {
     /// and errors of 20 steps add up like a random walk: 3e-7 * 14 * sqrt(20) = 2e-5.
     private static final double LATENTS = 2e-5;
 
-    /// The rule for pictures: at most 1 of 255 apart in 99.9 % of values.
+    /// The rule for images: at most 1 of 255 apart in 99.9 % of values.
     private static final int STEP = 1;
 
     private static final double EXCEPTIONS = 1e-3;
@@ -82,7 +82,7 @@ final class PipelineTest {
                 float[] latents = latents(images);
                 float[] expected = floats(results, which + ".latents");
                 requireClose(which, expected, latents, LATENTS);
-                requireSamePictures(which, bytes(results, which + ".image"), pictures(images));
+                requireSameImages(which, bytes(results, which + ".image"), pixels(images));
                 if (one.has("bf16_error")) {
                     double error =
                             relativeError(expected, latents(generate(folder, model, one, which, Precision.BF16)));
@@ -111,17 +111,17 @@ final class PipelineTest {
                 assertThatExceptionOfType(AssertionError.class)
                         .isThrownBy(() -> requireClose("wrong", expected, wrong, LATENTS));
             }
-            byte[] picture = bytes(results, "sd1.0.image");
-            requireSamePictures("same", picture, picture.clone());
-            byte[] brighter = picture.clone();
-            byte[] spots = picture.clone();
-            for (int i = 0; i < picture.length; i++) {
-                brighter[i] = (byte) Math.min(255, (picture[i] & 0xff) + 2);
-                spots[i] = (byte) (i % 500 == 0 ? picture[i] ^ 0x80 : picture[i]);
+            byte[] image = bytes(results, "sd1.0.image");
+            requireSameImages("same", image, image.clone());
+            byte[] brighter = image.clone();
+            byte[] spots = image.clone();
+            for (int i = 0; i < image.length; i++) {
+                brighter[i] = (byte) Math.min(255, (image[i] & 0xff) + 2);
+                spots[i] = (byte) (i % 500 == 0 ? image[i] ^ 0x80 : image[i]);
             }
             for (byte[] wrong : List.of(brighter, spots, bytes(results, "sd1.1.image"), new byte[0])) {
                 assertThatExceptionOfType(AssertionError.class)
-                        .isThrownBy(() -> requireSamePictures("wrong", picture, wrong));
+                        .isThrownBy(() -> requireSameImages("wrong", image, wrong));
             }
         }
     }
@@ -131,7 +131,7 @@ final class PipelineTest {
         assertThat(relativeError(expected, found)).as(which).isLessThanOrEqualTo(tolerance);
     }
 
-    private static void requireSamePictures(String which, byte[] expected, byte[] found) {
+    private static void requireSameImages(String which, byte[] expected, byte[] found) {
         assertThat(found).as(which).hasSameSizeAs(expected);
         assertThat(outliers(expected, found))
                 .as(which + ": values further than " + STEP + " apart, of " + expected.length)
@@ -215,7 +215,7 @@ final class PipelineTest {
         return all;
     }
 
-    private static byte[] pictures(List<GeneratedImage> images) {
+    private static byte[] pixels(List<GeneratedImage> images) {
         ByteBuffer all =
                 ByteBuffer.allocate(images.size() * images.getFirst().image().rgb().length);
         images.stream().map(GeneratedImage::image).map(RgbImage::rgb).forEach(all::put);

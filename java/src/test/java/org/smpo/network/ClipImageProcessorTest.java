@@ -21,7 +21,7 @@ final class ClipImageProcessorTest {
     @Test
     void pixelValuesAreTransformersToTheBit() throws IOException {
         JsonObject processors = TinyClip.golden().object("processors");
-        Map<String, RgbImage> pictures = TinyClip.pictures();
+        Map<String, RgbImage> images = TinyClip.images();
         int compared = 0;
         try (Safetensors golden = TinyClip.pixelValues()) {
             for (TensorEntry entry : golden.entries()) {
@@ -29,16 +29,16 @@ final class ClipImageProcessorTest {
                 ClipImageProcessor processor = ClipImageProcessor.parse(processors.object(names[0]));
                 float[] want = new float[Math.toIntExact(entry.length() / Float.BYTES)];
                 ByteView.of(golden, entry).buffer().asFloatBuffer().get(want);
-                RgbImage picture = pictures.get(names[1]);
+                RgbImage image = images.get(names[1]);
                 // Not assertThat(float[]): its message would be both arrays.
-                assertThat(Arrays.equals(processor.apply(picture), want))
+                assertThat(Arrays.equals(processor.apply(image), want))
                         .as(entry.name())
                         .isTrue();
                 compared++;
-                byte[] rgb = picture.rgb();
-                int middle = 3 * (picture.height() / 2 * picture.width() + picture.width() / 2);
+                byte[] rgb = image.rgb();
+                int middle = 3 * (image.height() / 2 * image.width() + image.width() / 2);
                 rgb[middle] = (byte) (rgb[middle] ^ 0x40);
-                RgbImage other = RgbImage.of(picture.width(), picture.height(), rgb);
+                RgbImage other = RgbImage.of(image.width(), image.height(), rgb);
                 assertThat(Arrays.equals(processor.apply(other), want))
                         .as("one pixel of %s is another", entry.name())
                         .isFalse();

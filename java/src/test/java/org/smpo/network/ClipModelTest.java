@@ -33,7 +33,7 @@ final class ClipModelTest {
 
     private static double[][] cosines(ClipModel model) throws IOException {
         double[][] texts = model.embedTexts(TinyClip.golden().strings("captions"));
-        double[][] images = model.embedImages(List.copyOf(TinyClip.pictures().values()));
+        double[][] images = model.embedImages(List.copyOf(TinyClip.images().values()));
         double[][] cosines = new double[texts.length][images.length];
         for (int i = 0; i < texts.length; i++) {
             for (int j = 0; j < images.length; j++) {
@@ -79,10 +79,10 @@ final class ClipModelTest {
             // bfloat16 has 8 bits: half a unit in the last place is 2^-9, and three layers add up.
             assertThat(largest(cosines(coarse), together)).isBetween(1e-6, 0.03);
             List<String> captions = TinyClip.golden().strings("captions");
-            List<RgbImage> pictures = List.copyOf(TinyClip.pictures().values());
+            List<RgbImage> all = List.copyOf(TinyClip.images().values());
             for (int i = 0; i < captions.size(); i++) {
                 double[] text = model.embedTexts(List.of(captions.get(i)))[0];
-                double[] image = model.embedImages(List.of(pictures.get(i)))[0];
+                double[] image = model.embedImages(List.of(all.get(i)))[0];
                 assertThat(Math.abs(ClipModel.cosine(text, image) - together[i][i]))
                         .isLessThan(TOLERANCE);
                 assertThat(ClipModel.cosine(text, text)).isBetween(1 - 1e-15, 1 + 1e-15);
@@ -122,7 +122,7 @@ final class ClipModelTest {
         Files.writeString(folder.resolve("preprocessor_config.json"), "{}");
         assertThatThrownBy(() -> ClipModel.open(folder, folder, "cpu", Precision.FP32, 1))
                 .isInstanceOf(ModelException.class)
-                .hasMessageContaining("pictures of 42x42")
+                .hasMessageContaining("images of 42x42")
                 .hasMessageContaining("shortest_edge 224");
         Map<String, Object> config = new LinkedHashMap<>(
                 Json.readObject(folder.resolve("config.json")).asMap());

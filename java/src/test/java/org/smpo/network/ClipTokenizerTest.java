@@ -131,8 +131,8 @@ class ClipTokenizerTest {
     /// Other forms of the configuration, each as vocabulary and merges and as one `tokenizer.json`.
     @ParameterizedTest
     @MethodSource("forms")
-    void everyFormOfTheConfigurationIsUnderstood(String name, JsonNode form) throws IOException {
-        for (Map.Entry<String, JsonNode> file : form.get("files").properties()) {
+    void everyVariantOfTheConfigurationIsRead(String name, JsonNode variant) throws IOException {
+        for (Map.Entry<String, JsonNode> file : variant.get("files").properties()) {
             JsonNode content = file.getValue();
             if (file.getKey().equals("tokenizer.json")) {
                 putVocabularyInto((ObjectNode) content.get("model"));
@@ -142,21 +142,21 @@ class ClipTokenizerTest {
             Files.writeString(folder.resolve(file.getKey()), JSON.writeValueAsString(content));
         }
         try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
-            assertThat(tokenizer.padId()).isEqualTo(form.get("pad_id").asInt());
+            assertThat(tokenizer.padId()).isEqualTo(variant.get("pad_id").asInt());
             assertThat(tokenizer.length()).isEqualTo(LENGTH);
-            for (int i = 0; i < form.get("texts").size(); i++) {
-                String text = form.get("texts").get(i).asString();
+            for (int i = 0; i < variant.get("texts").size(); i++) {
+                String text = variant.get("texts").get(i).asString();
                 assertThat(tokenizer.encode(text).ids())
                         .as("%s: %s", name, text)
-                        .isEqualTo(padded(ints(form.get("ids").get(i)), tokenizer.padId()));
+                        .isEqualTo(padded(ints(variant.get("ids").get(i)), tokenizer.padId()));
             }
         }
     }
 
     static List<Arguments> forms() {
         List<Arguments> forms = new ArrayList<>();
-        for (JsonNode form : JSON.readTree(bytes("cases.json"))) {
-            forms.add(Arguments.of(form.get("name").asString(), form));
+        for (JsonNode variant : JSON.readTree(bytes("cases.json"))) {
+            forms.add(Arguments.of(variant.get("name").asString(), variant));
         }
         assertThat(forms).hasSize(16);
         return forms;
@@ -259,7 +259,8 @@ class ClipTokenizerTest {
                 .hasMessageContaining(message);
     }
 
-    /// Properties that DJL reads while it loads are put back; the one that it reads at every use says no.
+    /// Properties that DJL reads while it loads are put back; the one that it reads at every use switches its reports
+    /// off.
     @Test
     void djlIsLeftAsItWas() throws IOException {
         ClipTokenizer.open(folder).close();

@@ -43,7 +43,7 @@ class SizeConditioningTest {
     }
 
     @Test
-    void aPictureOfItsOwnSizeIsTheDefault() {
+    void anImageOfItsOwnSizeIsTheDefault() {
         assertThat(SizeConditioning.of(832, 1216).timeIds()).containsExactly(832, 1216, 0, 0, 832, 1216);
     }
 

@@ -17,7 +17,7 @@ import org.smpo.io.JsonObject;
 import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
 
-/// The models, pictures and captions of `tools/golden/clip_score.py`, with transformers' results.
+/// The models, images and captions of `tools/golden/clip_score.py`, with transformers' results.
 public final class TinyClip {
     private static final Path TESTS = Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo");
 
@@ -31,21 +31,21 @@ public final class TinyClip {
         return Safetensors.open(TESTS.resolve("reward/clip_score.safetensors"));
     }
 
-    /// The pictures by name, in the golden's order.
-    public static Map<String, RgbImage> pictures() throws IOException {
-        Map<String, RgbImage> pictures = new LinkedHashMap<>();
+    /// The images by name, in the order of the golden file.
+    public static Map<String, RgbImage> images() throws IOException {
+        Map<String, RgbImage> images = new LinkedHashMap<>();
         for (Object entry : (List<?>) golden().asMap().get("pictures")) {
-            List<?> picture = (List<?>) entry;
-            String name = (String) picture.get(0);
-            int height = ((Long) picture.get(1)).intValue();
-            int width = ((Long) picture.get(2)).intValue();
-            pictures.put(name, picture(name, height, width));
+            List<?> image = (List<?>) entry;
+            String name = (String) image.get(0);
+            int height = ((Long) image.get(1)).intValue();
+            int width = ((Long) image.get(2)).intValue();
+            images.put(name, image(name, height, width));
         }
-        return pictures;
+        return images;
     }
 
     /// Ramps with noise.
-    public static RgbImage picture(String name, int height, int width) {
+    public static RgbImage image(String name, int height, int width) {
         float[] noise = SyntheticWeights.uniform("picture." + name, 3 * height * width);
         byte[] rgb = new byte[noise.length];
         for (int i = 0; i < rgb.length; i++) {
@@ -57,7 +57,7 @@ public final class TinyClip {
         return RgbImage.of(width, height, rgb);
     }
 
-    /// One score per caption and picture.
+    /// One score per caption and image.
     public static double[][] scores(String model, String kind) throws IOException {
         List<?> rows = (List<?>) golden().object("models").object(model).asMap().get(kind);
         return rows.stream()

@@ -20,7 +20,7 @@ public final class TinyPairs {
     /// @param corrupt places where image 1 is no picture
     public static Path write(Path folder, int pairs, List<Integer> corrupt) throws IOException {
         Files.createDirectories(folder);
-        List<RgbImage> pictures = List.copyOf(TinyClip.pictures().values());
+        List<RgbImage> pictures = List.copyOf(TinyClip.images().values());
         List<String> captions = TinyClip.golden().strings("captions");
         for (int i = 0; i < pictures.size(); i++) {
             new Png(pictures.get(i), Map.of()).write(folder.resolve(i + ".png"));

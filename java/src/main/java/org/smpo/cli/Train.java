@@ -11,6 +11,7 @@ import org.smpo.cache.Cache;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 import org.smpo.report.Progress;
+import org.smpo.train.DryRun;
 import org.smpo.train.GracefulShutdown;
 import org.smpo.train.Trainer;
 import picocli.CommandLine.Command;
@@ -77,16 +78,17 @@ final class Train implements Callable<Integer> {
         }
         PrintWriter err = spec.commandLine().getErr();
         Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
+        if (dryRun) {
+            return dryRun(
+                    resolved, cacheFolder, new Watcher(err, resolved.train().steps(), false));
+        }
         try (GracefulShutdown ending = new GracefulShutdown(message -> {
             err.println("smpo: " + message);
             err.flush();
         })) {
             int code;
-            try (Watcher watcher = new Watcher(err, resolved.train().steps(), !dryRun);
+            try (Watcher watcher = new Watcher(err, resolved.train().steps(), true);
                     Trainer trainer = open(resolved, cacheFolder, watcher)) {
-                if (dryRun) {
-                    return dryRun(resolved, trainer);
-                }
                 ending.stopWith(trainer::stop);
                 watcher.begin(trainer.done());
                 code = run(trainer, watcher);
@@ -106,19 +108,28 @@ final class Train implements Callable<Integer> {
 
     private Trainer open(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
         try {
-            return dryRun
-                    ? Trainer.openToTry(resolved, cacheFolder, watcher)
-                    : Trainer.open(resolved, resume, cacheFolder, watcher);
+            return Trainer.open(resolved, resume, cacheFolder, watcher);
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
     }
 
-    private int dryRun(Recipe resolved, Trainer trainer) throws IOException, InterruptedException {
+    private DryRun openDryRun(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
+        try {
+            return DryRun.open(resolved, cacheFolder, watcher);
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+        }
+    }
+
+    private int dryRun(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
-        out.print(resolved.resolved());
-        out.println();
-        Trainer.Estimate estimate = trainer.estimate();
+        DryRun.Estimate estimate;
+        try (DryRun run = openDryRun(resolved, cacheFolder, watcher)) {
+            out.print(resolved.resolved());
+            out.println();
+            estimate = run.estimate();
+        }
         out.printf(
                 Locale.ROOT,
                 "pairs to train on    %,d (%,d held out)%n",
@@ -126,8 +137,8 @@ final class Train implements Callable<Integer> {
                 estimate.heldOutPairs());
         out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
         out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
-        if (estimate.slots() > 0) {
-            out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.slots());
+        if (estimate.inversionBatch() > 0) {
+            out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.inversionBatch());
         }
         out.printf(Locale.ROOT, "a step               %.3g s%n", estimate.stepSeconds());
         out.printf(Locale.ROOT, "the run              %s%n", duration(estimate.runSeconds()));
@@ -150,17 +161,29 @@ final class Train implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         Trainer.Result result = trainer.run();
         watcher.end();
-        if (result.finished()) {
-            result.written().forEach(out::println);
-            out.flush();
-            return 0;
-        }
-        out.println("stopped after step " + result.steps() + " (" + result.stoppedBy() + "); "
-                + (result.checkpoint() == null
-                        ? "no checkpoint yet"
-                        : "the newest checkpoint is " + result.checkpoint()));
+        return switch (result.ending()) {
+            case FINISHED -> {
+                result.written().forEach(out::println);
+                out.flush();
+                yield 0;
+            }
+            case STOPPED -> {
+                stopped(out, result, "on request");
+                yield 0;
+            }
+            case UNHEALTHY -> {
+                stopped(out, result, result.reason());
+                yield 1;
+            }
+        };
+    }
+
+    private static void stopped(PrintWriter out, Trainer.Result result, String why) {
+        String newest = result.checkpoint() == null
+                ? "there is no checkpoint yet"
+                : "the newest checkpoint is " + result.checkpoint();
+        out.println("stopped after step " + result.steps() + " (" + why + "); " + newest);
         out.flush();
-        return result.stoppedBy().equals("a request to stop") ? 0 : 1;
     }
 
     /// Shows a run on the error stream.

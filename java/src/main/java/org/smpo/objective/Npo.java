@@ -57,4 +57,9 @@ public record Npo(double beta, double kappa) implements Objective {
     public Set<PairInput> inputs() {
         return Set.of();
     }
+
+    @Override
+    public PairImage favours() {
+        return PairImage.LOSER;
+    }
 }

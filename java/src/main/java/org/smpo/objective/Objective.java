@@ -1,5 +1,6 @@
 package org.smpo.objective;
 
+import java.util.OptionalDouble;
 import java.util.Set;
 
 /// A preference objective: a pure function of the errors of a pair, and the names of everything else it needs.
@@ -38,6 +39,22 @@ public sealed interface Objective permits Smpo, Dpo, Inpo, Dmpo, Ipo, Capo, Npo,
     /// Whether r_w and r_l enter the loss. Without, no reference forward need run.
     default boolean needsReference() {
         return true;
+    }
+
+    /// The image of a pair whose error training lowers, compared with the other's.
+    default PairImage favours() {
+        return PairImage.WINNER;
+    }
+
+    /// Whether the loss is a function of a logit, which is above 0 where the policy prefers the winner.
+    default boolean hasLogit() {
+        return true;
+    }
+
+    /// γ, by which the margin 2p − 1 of a smoothed label is multiplied before the logit is held against it; empty for
+    /// an objective without such a target.
+    default OptionalDouble labelScale() {
+        return OptionalDouble.empty();
     }
 
     /// κβ, the factor of −Δ in the logit (of the gains, for [Kto]) at logit scale 1; 0 for an objective

@@ -38,4 +38,9 @@ public record Sft() implements Objective {
     public boolean needsReference() {
         return false;
     }
+
+    @Override
+    public boolean hasLogit() {
+        return false;
+    }
 }

@@ -1,6 +1,7 @@
 package org.smpo.objective;
 
 import java.util.EnumSet;
+import java.util.OptionalDouble;
 import java.util.Set;
 
 /// SmPO-Diffusion: the pair loss with a smoothed label. L = softplus(−u), u = −κβγ(2p − 1)Δ.
@@ -59,5 +60,10 @@ public record Smpo(double beta, double gamma, double kappa) implements Objective
     @Override
     public Set<PairInput> inputs() {
         return EnumSet.of(PairInput.LABEL);
+    }
+
+    @Override
+    public OptionalDouble labelScale() {
+        return OptionalDouble.of(gamma);
     }
 }

@@ -19,7 +19,6 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.LoraSpec;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
-import org.smpo.ffi.ParameterInfo;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
@@ -185,13 +184,5 @@ final class Export {
 
     private static void write(NativeModel network, String name, Weight weight) throws IOException {
         network.write(name, DType.F32, weight.shape(), weight.buffer());
-    }
-
-    /// Parameters of a network, for messages.
-    static long trainedElements(NativeModel network) {
-        return network.parameters().stream()
-                .filter(ParameterInfo::trainable)
-                .mapToLong(ParameterInfo::elements)
-                .sum();
     }
 }

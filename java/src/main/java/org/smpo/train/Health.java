@@ -12,28 +12,32 @@ import java.util.OptionalDouble;
 import org.smpo.ffi.PairResults;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairImage;
 import org.smpo.recipe.HealthRecipe;
 
-/// Watches a run for the known ways in which preference tuning goes wrong, and says so in words.
+/// Watches a run for the known failures of preference tuning and describes them in words.
 ///
-/// Winners and losers are looked at separately and against the reference: the loss alone looks well while both get
-/// worse, as long as losers do so faster. What is judged is a mean over the last steps; a run that diverges, in its
-/// loss or in its errors, is seen within three.
+/// Errors of winners and losers are judged separately and against the reference: the loss alone falls even while both
+/// rise, as long as the errors on the images that the objective disfavours rise faster. Judgements are about means over
+/// the last steps; a run that diverges, in its loss or in its errors, is recognized within three steps.
 final class Health {
-    /// Steps whose median is the measure, where the first one's is not.
+    /// Number of first steps whose median loss is the measure, where the first step's loss is not.
     private static final int FIRST_STEPS = 5;
 
-    /// Steps over which a run that diverges is seen: one unlucky window is no trend.
+    /// Number of steps by which a diverging run is recognized: one unlucky batch is no trend.
     private static final int LAST_STEPS = 3;
 
     private final HealthRecipe recipe;
+    private final Objective objective;
     private final Deque<Sums> recent = new ArrayDeque<>();
     private final List<Double> firstLosses = new ArrayList<>();
     private boolean beganAtReference;
 
-    /// What one step adds up to.
+    /// Sums over the pairs of one step.
     ///
-    /// @param undecided pairs whose label says nearly nothing
+    /// @param saturated number of pairs with a saturated logit
+    /// @param undecided number of pairs with an undecided label
     private record Sums(
             double pairs,
             double loss,
@@ -53,6 +57,14 @@ final class Health {
                     referenceLoser + other.referenceLoser,
                     saturated + other.saturated,
                     undecided + other.undecided);
+        }
+
+        /// The policy's error on one image of the pairs, as a multiple of the reference's.
+        double ratio(PairImage image) {
+            return switch (image) {
+                case WINNER -> policyWinner / referenceWinner;
+                case LOSER -> policyLoser / referenceLoser;
+            };
         }
 
         Map<String, Object> json() {
@@ -81,36 +93,39 @@ final class Health {
         }
     }
 
-    /// Something to worry about.
+    /// A symptom of a failing run.
     ///
-    /// @param kind `winners_worse`, `saturated`, `undecided` or `diverging`
-    /// @param fatal whether going on makes no sense whatever the recipe says of warnings
-    /// @param message in words: what is happening, and what to try
+    /// @param kind `winners_worse`, `losers_worse`, `saturated`, `undecided` or `diverging`
+    /// @param fatal whether the run must end whatever the recipe says about warnings
+    /// @param message what is happening and what to try
     record Warning(String kind, boolean fatal, String message) {}
 
-    Health(HealthRecipe recipe) {
+    /// @param objective decides which image of a pair has to improve
+    Health(HealthRecipe recipe, Objective objective) {
         this.recipe = recipe;
+        this.objective = objective;
     }
 
-    /// Share of the pairs whose smoothed label says nearly nothing.
-    ///
-    /// @param gamma of SmPO's label; NaN for an objective without one
-    static double undecided(double[] label, double gamma, double margin) {
-        if (label == null || Double.isNaN(gamma)) {
+    /// Share of the pairs whose smoothed label is so close to one half that they have almost no gradient; 0 for an
+    /// objective without smoothed labels.
+    double undecided(double[] label) {
+        OptionalDouble scale = objective.labelScale();
+        if (label == null || scale.isEmpty()) {
             return 0;
         }
         double count = 0;
         for (double p : label) {
-            count += Math.abs(gamma * (2 * p - 1)) < margin ? 1 : 0;
+            count += Math.abs(scale.getAsDouble() * (2 * p - 1)) < recipe.undecidedMargin() ? 1 : 0;
         }
         return count / label.length;
     }
 
-    /// Takes in a step and says what is wrong, at most one thing of each kind.
+    /// Records a step.
     ///
-    /// @param hasReference whether the errors of a reference are known
-    /// @param undecided share of pairs, see [#undecided]
-    List<Warning> step(PairResults results, double loss, boolean hasReference, double undecided) {
+    /// @param undecided share of pairs with an undecided label; see [#undecided]
+    /// @return what is wrong, at most one warning of each kind
+    List<Warning> step(PairResults results, double loss, double undecided) {
+        boolean hasReference = objective.needsReference();
         int pairs = results.loss().length;
         double saturated = 0;
         for (double logit : results.logit()) {
@@ -135,15 +150,15 @@ final class Health {
             firstLosses.add(loss);
         }
         List<Warning> warnings = new ArrayList<>();
-        diverging(hasReference).ifPresent(warnings::add);
-        // A mean over a few steps of a few pairs says nothing.
+        diverging().ifPresent(warnings::add);
+        // A mean over a few steps of a few pairs means nothing.
         if (recent.size() == recipe.window()) {
-            judge(recent.stream().reduce(Sums::plus).orElseThrow(), hasReference, warnings);
+            judge(recent.stream().reduce(Sums::plus).orElseThrow(), warnings);
         }
         return warnings;
     }
 
-    /// Whether the policy still is the reference: but for rounding, in a run of full weights or of new adapters.
+    /// Whether the policy still equals the reference except for rounding, as it does at the start of most runs.
     private static boolean equal(PairResults results) {
         for (int i = 0; i < results.loss().length; i++) {
             double winner = results.policyWinner()[i] / results.referenceWinner()[i] - 1;
@@ -155,10 +170,10 @@ final class Health {
         return true;
     }
 
-    /// What losses are held against; none yet when too few are known.
+    /// The loss that later ones are compared with; empty while too few are known.
     private OptionalDouble startingLoss() {
-        // A policy that equals the reference has the loss of an undecided objective, log 2 for most; those after it may
-        // have run away already. Any other first loss is only that of its few pairs.
+        // A policy that equals the reference has the loss of an undecided objective, log 2 for most, and the losses
+        // after it may diverge already. Any other first loss is no more than the loss of its few pairs.
         if (beganAtReference) {
             return OptionalDouble.of(firstLosses.getFirst());
         }
@@ -168,7 +183,7 @@ final class Health {
         return OptionalDouble.of(firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2));
     }
 
-    private Optional<Warning> diverging(boolean hasReference) {
+    private Optional<Warning> diverging() {
         List<Sums> last =
                 recent.stream().skip(Math.max(0, recent.size() - LAST_STEPS)).toList();
         if (last.size() < Math.min(LAST_STEPS, recipe.window())) {
@@ -185,47 +200,55 @@ final class Health {
                     true,
                     String.format(
                             Locale.ROOT,
-                            "the loss runs away: %.4g over the last %d steps, %.4g at the start. The policy moves away "
-                                    + "from the reference faster than the objective can hold it; lower the learning "
-                                    + "rate (a third is a good next try) or beta",
+                            "the loss is diverging: %.4g over the last %d steps, %.4g at the start. The policy moves "
+                                    + "away from the reference too fast; lower the learning rate (to a third, for example) "
+                                    + "or beta",
                             mean,
                             last.size(),
                             start.getAsDouble())));
         }
+        double favoured = sums.ratio(objective.favours());
         if (recipe.runawayError().isPresent()
-                && hasReference
-                && sums.policyWinner > recipe.runawayError().getAsDouble() * sums.referenceWinner) {
+                && objective.needsReference()
+                && favoured > recipe.runawayError().getAsDouble()) {
+            PairImage other = objective.favours().other();
             return Optional.of(new Warning(
                     "diverging",
                     true,
                     String.format(
                             Locale.ROOT,
-                            "the model falls apart: its error on winners is %.3g times the reference's over the last "
-                                    + "%d steps (on losers %.3g times), however small the loss. Lower the learning rate "
-                                    + "(a third is a good next try)",
-                            sums.policyWinner / sums.referenceWinner,
+                            "the model is falling apart: its error on %ss is %.3g times the reference's over the last "
+                                    + "%d steps (on %ss %.3g times), however small the loss; lower the learning rate "
+                                    + "(to a third, for example)",
+                            objective.favours().word(),
+                            favoured,
                             last.size(),
-                            sums.policyLoser / sums.referenceLoser)));
+                            other.word(),
+                            sums.ratio(other))));
         }
         return Optional.empty();
     }
 
-    private void judge(Sums sums, boolean hasReference, List<Warning> warnings) {
-        if (hasReference) {
-            double worse = sums.policyWinner / sums.referenceWinner - 1;
+    private void judge(Sums sums, List<Warning> warnings) {
+        if (objective.needsReference()) {
+            PairImage favoured = objective.favours();
+            double worse = sums.ratio(favoured) - 1;
             if (worse > recipe.winnerDegradation()) {
-                double losers = sums.policyLoser / sums.referenceLoser - 1;
+                String better = favoured.word();
+                String other = favoured.other().word();
                 warnings.add(new Warning(
-                        "winners_worse",
+                        better + "s_worse",
                         false,
                         String.format(
                                 Locale.ROOT,
-                                "winners get worse than under the reference: error %+.1f %% (losers %+.1f %%) over the "
-                                        + "last %d steps. The margin grows by pushing losers away, not by learning "
-                                        + "winners; lower the learning rate, raise beta, or add a budget "
+                                "the policy is worse on %1$ss than the reference: error %2$+.1f %% (%3$ss %4$+.1f %%) "
+                                        + "over the last %5$d steps. The margin grows by unlearning %3$ss, not by "
+                                        + "learning %1$ss; lower the learning rate, raise beta, or add a budget "
                                         + "(objective.bcr)",
+                                better,
                                 100 * worse,
-                                100 * losers,
+                                other,
+                                100 * (sums.ratio(favoured.other()) - 1),
                                 recent.size())));
             }
         }
@@ -236,8 +259,8 @@ final class Health {
                     false,
                     String.format(
                             Locale.ROOT,
-                            "the margin is saturated: %.0f %% of the pairs have a logit beyond ±%.3g and teach almost "
-                                    + "nothing; lower beta (or gamma), or stop here",
+                            "the margin is saturated: %.0f %% of the pairs have a logit beyond ±%.3g and almost no "
+                                    + "gradient; lower beta (or gamma), or stop the run",
                             100 * saturated,
                             recipe.saturatedLogit())));
         }
@@ -248,7 +271,7 @@ final class Health {
                     false,
                     String.format(
                             Locale.ROOT,
-                            "%.0f %% of the pairs are undecided: their smoothed labels lie so close to one half that "
+                            "%.0f %% of the pairs are undecided: their smoothed labels are so close to one half that "
                                     + "they have almost no gradient; check labels.range (try data) and "
                                     + "labels.temperature",
                             100 * undecided)));
@@ -263,7 +286,7 @@ final class Health {
         return sum;
     }
 
-    /// What [#restore] needs.
+    /// The state that [#restore] reads.
     Map<String, Object> state() {
         Map<String, Object> state = new LinkedHashMap<>();
         state.put("began_at_reference", beganAtReference);
@@ -272,7 +295,7 @@ final class Health {
         return state;
     }
 
-    /// Goes back to where a checkpoint was.
+    /// Restores the state of a checkpoint.
     void restore(JsonObject state) throws JsonException {
         beganAtReference = state.bool("began_at_reference");
         firstLosses.clear();

@@ -1,6 +1,7 @@
 package org.smpo.train;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,49 +21,50 @@ import org.smpo.network.UNet;
 import org.smpo.recipe.SamplesRecipe;
 import org.smpo.report.TensorBoard;
 
-/// Pictures of the policy as it stands: every prompt with every seed, the same noise each time.
+/// Sample images of the policy in its current state: every prompt with every seed, from the same noise each time.
 final class Samples implements AutoCloseable {
     private final SamplesRecipe recipe;
     private final GenerationConfig config;
     private final TextToImage model;
 
-    /// @param data whose encoders are used: they are not loaded again
-    Samples(Engine engine, ModelFiles files, UNet policy, TrainingData data, SamplesRecipe recipe, int side)
+    /// @param encoder encoders of the model, which stay the caller's
+    /// @param side side of the square images in pixels
+    Samples(Engine engine, ModelFiles files, UNet policy, PairEncoder encoder, SamplesRecipe recipe, int side)
             throws IOException {
         this.recipe = recipe;
         this.config = GenerationConfig.standard()
                 .withSize(side, side)
                 .withSampler(recipe.sampler(), recipe.steps())
                 .withGuidanceScale(recipe.guidanceScale());
-        this.model = TextToImage.open(files, engine, policy, data.prompts(), data.vae());
+        this.model = TextToImage.open(files, engine, policy, encoder.prompts(), encoder.vae());
     }
 
-    /// Draws them, one at a time, into a new folder.
-    void draw(Path folder, long step, TensorBoard board) throws IOException {
+    /// Generates the images, one at a time, and writes them into a new folder and to TensorBoard.
+    void write(Path folder, long step, TensorBoard board) throws IOException {
         List<Prompt> prompts = new ArrayList<>();
         for (String prompt : recipe.prompts()) {
             for (long seed : recipe.seeds()) {
                 prompts.add(new Prompt(prompt, "", OptionalLong.of(seed)));
             }
         }
-        List<byte[]> pictures = new ArrayList<>();
+        List<byte[]> images = new ArrayList<>();
         for (Prompt prompt : prompts) {
             GeneratedImage image =
                     model.generate(ImageRequest.of(List.of(prompt), config)).getFirst();
             long seed = prompt.seed().getAsLong();
             byte[] png = new Png(image.image(), Map.of("prompt", prompt.text(), "seed", Long.toString(seed))).bytes();
-            pictures.add(png);
+            images.add(png);
             board.image(step, "samples/" + prompt.text() + " (" + seed + ")", png);
         }
-        java.nio.file.Files.createDirectories(folder.getParent());
+        Files.createDirectories(folder.getParent());
         AtomicFiles.writeDirectory(folder, target -> {
-            for (int i = 0; i < pictures.size(); i++) {
+            for (int i = 0; i < images.size(); i++) {
                 String name = String.format(
                         Locale.ROOT,
                         "%03d-%d.png",
                         i / recipe.seeds().size(),
                         prompts.get(i).seed().getAsLong());
-                java.nio.file.Files.write(target.resolve(name), pictures.get(i));
+                Files.write(target.resolve(name), images.get(i));
             }
         });
     }

@@ -3,28 +3,31 @@ package org.smpo.train;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.smpo.data.BadPair;
 import org.smpo.ffi.EngineStatistics;
+import org.smpo.ffi.LogRecord;
 import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
-import org.smpo.objective.Sft;
 import org.smpo.recipe.Recipe;
 
-/// What `log.jsonl` and TensorBoard are told of a run's steps and evaluations.
+/// Entries of `log.jsonl` and TensorBoard about a run's steps and evaluations.
 ///
-/// | of held-out pairs | |
-/// |---|---|
-/// | `loss`, `winner_error`, ... | means, with noise as the objective makes it: an inverting one's latents are inverted
-/// |
-/// | `implicit_accuracy` | share of pairs whose logit is above 0, likewise; absent for `sft`, which has no logit |
-/// | `forward_accuracy` | inverting objectives only: share of pairs on whose winner the policy, beside the reference,
-/// gained more than on the loser, under forward noise that both share: Diffusion-DPO's measure |
-/// | `forward_winner_error`, ... | the errors which that is about |
+/// An entry about held-out pairs has the following keys.
 ///
-/// A policy that inverts moves its latents with it, so the two accuracies answer two questions: whether it prefers
-/// winners on the latents that it is trained on, and whether it does on those that every diffusion model is trained
-/// on.
+/// ```text
+/// loss, winner_error, ...    means with the objective's own noise: inverted latents for an inverting objective
+/// implicit_accuracy          share of pairs with a logit above 0; absent for an objective without a logit
+/// forward_accuracy           inverting objectives only: share of pairs on whose winner the policy has gained more
+///                            over the reference than on the loser, with forward noise that both images share
+///                            (the measure of Diffusion-DPO)
+/// forward_winner_error, ...  the errors behind forward_accuracy
+/// ```
+///
+/// A policy that inverts changes its own latents, so the two accuracies answer two questions: whether it prefers
+/// winners on the latents that it is trained on, and whether it prefers them on the latents that every diffusion model
+/// is trained on.
 final class StepLog {
     private static final int MARGIN_BUCKETS = 10;
 
@@ -32,24 +35,26 @@ final class StepLog {
     private final boolean hasLogit;
     private final int bucketWidth;
 
-    /// How long the phases of a step took.
+    /// Durations of the phases of a step in seconds.
     record Phases(double data, double noise, double gradients, double update, double all) {}
 
     StepLog(Recipe recipe) {
         this.hasReference = recipe.objective().loss().needsReference();
-        this.hasLogit = !(recipe.objective().loss() instanceof Sft);
+        this.hasLogit = recipe.objective().loss().hasLogit();
         this.bucketWidth = Math.max(1, recipe.timesteps().end() / MARGIN_BUCKETS);
     }
 
-    /// Whether the objective prefers one picture of a pair over the other.
+    /// Whether the objective's loss is a function of a logit.
     boolean hasLogit() {
         return hasLogit;
     }
 
-    /// @param done steps, this one included
+    /// Describes a step.
+    ///
+    /// @param done number of steps taken, including this one
     Map<String, Object> step(
             long done,
-            TrainingData.Window window,
+            PairStream.Batch batch,
             StepResults results,
             StepOutcome outcome,
             double undecided,
@@ -59,13 +64,13 @@ final class StepLog {
         entry.put("event", "step");
         entry.put("step", done);
         putErrors(entry, ErrorTotals.of(pairs), results.loss());
-        entry.put("margins", margins(window.latents().timesteps(), pairs));
+        entry.put("margins", margins(batch.latents().timesteps(), pairs));
         entry.put("undecided", undecided);
         entry.put("learning_rate", outcome.learningRate());
         entry.put("gradient_norm", outcome.gradNorm());
         entry.put("clip_coefficient", outcome.clipCoefficient());
-        if (!window.bad().isEmpty()) {
-            entry.put("skipped", ids(window));
+        if (!batch.bad().isEmpty()) {
+            entry.put("skipped", ids(batch));
         }
         if (!warnings.isEmpty()) {
             entry.put("warnings", warnings.stream().map(Health.Warning::kind).toList());
@@ -73,16 +78,18 @@ final class StepLog {
         return entry;
     }
 
-    /// A step of which no pair could be read.
-    static Map<String, Object> skipped(long done, TrainingData.Window window) {
+    /// Describes a step none of whose pairs could be read.
+    static Map<String, Object> skipped(long done, PairStream.Batch batch) {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "skipped_step");
         entry.put("step", done);
-        entry.put("skipped", ids(window));
+        entry.put("skipped", ids(batch));
         return entry;
     }
 
-    /// @param forward of the same pairs with forward noise; null where the objective's own noise is that
+    /// Describes an evaluation of the held-out pairs.
+    ///
+    /// @param forward totals of the same pairs with forward noise; null where the objective's own noise is that
     Map<String, Object> evaluation(long done, ErrorTotals own, ErrorTotals forward) {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "evaluation");
@@ -95,6 +102,15 @@ final class StepLog {
         return entry;
     }
 
+    /// Describes a warning of the engine.
+    static Map<String, Object> engine(long done, LogRecord record) {
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("event", "engine_" + record.level().name().toLowerCase(Locale.ROOT));
+        entry.put("step", done);
+        entry.put("message", record.message());
+        return entry;
+    }
+
     private void putErrors(Map<String, Object> entry, ErrorTotals totals, double loss) {
         entry.put("pairs", totals.pairs());
         entry.put("loss", loss);
@@ -104,11 +120,11 @@ final class StepLog {
         totals.putErrors(entry, "", hasReference);
     }
 
-    private static List<String> ids(TrainingData.Window window) {
-        return window.bad().stream().map(BadPair::id).toList();
+    private static List<String> ids(PairStream.Batch batch) {
+        return batch.bad().stream().map(BadPair::id).toList();
     }
 
-    /// Mean of how much better the policy does on winners than on losers, beside the reference, by timestep.
+    /// Mean margin by timestep: how much more the policy has gained over the reference on winners than on losers.
     private List<Map<String, Object>> margins(int[] timesteps, PairResults pairs) {
         double[] sums = new double[MARGIN_BUCKETS + 1];
         int[] counts = new int[MARGIN_BUCKETS + 1];
@@ -131,7 +147,7 @@ final class StepLog {
         return all;
     }
 
-    /// What a step took.
+    /// Describes the time and memory that a step took.
     static Map<String, Object> time(Phases phases, StepResults results, EngineStatistics statistics) {
         Map<String, Object> time = new LinkedHashMap<>();
         time.put("seconds", phases.all());
@@ -151,7 +167,7 @@ final class StepLog {
         return time;
     }
 
-    /// The numbers of an entry as TensorBoard gets them.
+    /// The numbers of an entry, by their names in TensorBoard.
     ///
     /// @param group `train` or `held_out`
     static Map<String, Double> scalars(String group, Map<String, Object> entry) {

@@ -73,7 +73,7 @@ final class TrainTest {
             out.lines().forEach(line -> text.append(line).append('\n'));
         }
         assertThat(process.waitFor()).as(text.toString()).isZero();
-        assertThat(text.toString()).contains("a request to stop", "the newest checkpoint is");
+        assertThat(text.toString()).contains("on request", "the newest checkpoint is");
         try (var checkpoints = Files.list(tiny.output("run").resolve("checkpoints"))) {
             assertThat(checkpoints).hasSize(1);
         }

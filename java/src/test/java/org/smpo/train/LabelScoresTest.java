@@ -58,7 +58,8 @@ final class LabelScoresTest {
     private Path scores(String kind) throws IOException {
         Path file = temporary.resolve(kind + ".parquet");
         try (PairSource data = PairSource.open(tiny.data())) {
-            new ScoreRun(data, new Brightness(kind), 4, Map.of(), message -> {}).run(file, false, (before, done, all) -> {});
+            new ScoreRun(data, new Brightness(kind), 4, Map.of(), message -> {})
+                    .run(file, false, (before, done, all) -> {});
         }
         return file;
     }
@@ -67,7 +68,7 @@ final class LabelScoresTest {
         String[] all = java.util.Arrays.copyOf(overrides, overrides.length + 1);
         all[overrides.length] = "labels.scores=" + scores;
         TinyRun.Said said = new TinyRun.Said();
-        Trainer.openToTry(tiny.recipe("run", all), tiny.cache(), said).close();
+        DryRun.open(tiny.recipe("run", all), tiny.cache(), said).close();
         return said.messages;
     }
 

@@ -1,0 +1,95 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.util.Locale;
+import java.util.function.Consumer;
+import org.smpo.ffi.PairResults;
+import org.smpo.objective.Objective;
+import org.smpo.recipe.Recipe;
+
+/// Errors and losses of the held-out pairs: the same pairs, noise and timesteps in every evaluation.
+final class HeldOutEvaluation {
+    private static final int BATCH = 16;
+
+    private final Objective objective;
+    private final PairStream pairs;
+    private final Policy policy;
+    private final PreferenceStep step;
+    private final int microBatch;
+    private final int count;
+    private final Consumer<String> warn;
+
+    /// Totals over all held-out pairs.
+    ///
+    /// @param own totals with the objective's own noise
+    /// @param forward totals of the same pairs with forward noise; null where the objective's own noise is that
+    record Totals(ErrorTotals own, ErrorTotals forward) {}
+
+    /// @param warn receives one line about each pair that cannot be read
+    HeldOutEvaluation(Recipe recipe, Setup setup, Consumer<String> warn) {
+        this.objective = recipe.objective().loss();
+        this.pairs = setup.pairs();
+        this.policy = setup.policy();
+        this.step = setup.step();
+        this.microBatch = setup.sizes().microBatch();
+        this.count =
+                Math.min(setup.pairs().heldOutPairs(), recipe.evaluate().pairs().orElse(Integer.MAX_VALUE));
+        this.warn = warn;
+    }
+
+    /// Evaluates the policy.
+    ///
+    /// @throws IOException when none of the pairs can be read
+    Totals run() throws IOException, InterruptedException {
+        PreferenceStep withForwardNoise = step.inverts() ? step.withForwardNoise() : null;
+        ErrorTotals own = new ErrorTotals();
+        ErrorTotals forward = withForwardNoise == null ? null : new ErrorTotals();
+        Networks networks = policy.networks();
+        for (int from = 0; from < count; from += BATCH) {
+            try (PairStream.Batch batch = pairs.heldOutBatch(from, Math.min(BATCH, count - from))) {
+                batch.bad().forEach(bad -> warn.accept("skipped, held out: " + bad.message()));
+                if (batch.isEmpty()) {
+                    continue;
+                }
+                own.add(errors(step, batch, networks));
+                if (forward != null) {
+                    forward.add(errors(withForwardNoise, batch, networks));
+                }
+            }
+        }
+        if (own.pairs() == 0) {
+            throw new IOException(
+                    "data: none of the " + count + " held-out pairs can be read; smpo data validate says why");
+        }
+        return new Totals(own, forward);
+    }
+
+    private PairResults errors(PreferenceStep how, PairStream.Batch batch, Networks networks) {
+        PairLatents latents = batch.latents();
+        return how.run(latents, networks, PairStream.HELD_OUT_STEP, microBatch, latents.pairs(), false)
+                .pairs();
+    }
+
+    /// Describes totals in one line.
+    String describe(long done, Totals totals) {
+        StringBuilder text = new StringBuilder(String.format(
+                Locale.ROOT,
+                "step %d, %d held-out pairs: loss %.4g",
+                done,
+                totals.own().pairs(),
+                totals.own().loss()));
+        if (objective.hasLogit()) {
+            text.append(String.format(
+                    Locale.ROOT,
+                    ", implicit accuracy %.1f %%",
+                    100 * totals.own().implicitAccuracy()));
+        }
+        if (totals.forward() != null) {
+            text.append(String.format(
+                    Locale.ROOT,
+                    " (%.1f %% with forward noise)",
+                    100 * totals.forward().errorAccuracy()));
+        }
+        return text.toString();
+    }
+}

@@ -1,0 +1,60 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+import org.smpo.data.BadPair;
+
+/// The source of the pairs of every optimizer step, ready for the UNet.
+///
+/// [StoredPairs] reads pairs from files. A stream whose policy generates the pairs of its own steps, for on-policy
+/// methods, is another implementation. A batch is a function of the seed and the step alone, so that a run can stop
+/// and resume anywhere. Belongs to the engine's thread.
+interface PairStream extends AutoCloseable {
+    /// The step that numbers the random values of held-out pairs. They are the same in every evaluation, and no
+    /// training step has this number.
+    long HELD_OUT_STEP = 0xFFFF_FFFFL;
+
+    /// The pairs of one step that this process takes part in.
+    ///
+    /// @param latents tensors and values of the pairs, which the caller closes; null when no pair could be read
+    /// @param ids names of the pairs, in the order of the latents
+    /// @param bad records that were skipped
+    record Batch(PairLatents latents, List<String> ids, List<BadPair> bad) implements AutoCloseable {
+        /// Whether none of the pairs could be read.
+        boolean isEmpty() {
+            return latents == null;
+        }
+
+        @Override
+        public void close() {
+            if (latents != null) {
+                latents.close();
+            }
+        }
+    }
+
+    /// Returns the pairs of an optimizer step.
+    ///
+    /// @param step 0 or more
+    Batch batch(long step) throws IOException, InterruptedException;
+
+    /// Returns some of the held-out pairs, without augmentation and with the same captions, timesteps and random
+    /// values each time.
+    ///
+    /// @param from index of the first one, 0 or more
+    /// @param count greatest number of pairs
+    Batch heldOutBatch(int from, int count) throws IOException, InterruptedException;
+
+    /// Number of pairs that are trained on.
+    int trainingPairs();
+
+    /// Number of pairs that are held out.
+    int heldOutPairs();
+
+    /// Entries of the run's manifest that identify the pairs. A run resumes only where they are the same.
+    Map<String, Object> identity() throws IOException;
+
+    @Override
+    void close();
+}

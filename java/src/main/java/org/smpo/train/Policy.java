@@ -1,0 +1,193 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.ModelOptions;
+import org.smpo.ffi.NativeOptimizer;
+import org.smpo.ffi.OptimizerOptions;
+import org.smpo.ffi.ParameterInfo;
+import org.smpo.ffi.StepOutcome;
+import org.smpo.io.Closer;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Precision;
+import org.smpo.network.UNet;
+import org.smpo.recipe.ExportRecipe;
+import org.smpo.recipe.InversionRecipe;
+import org.smpo.recipe.OptimizerRecipe;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.WeightsRecipe;
+
+/// The UNet in training and everything that accompanies it: the frozen reference, the copy of the EMA weights that
+/// inverts, new adapters, and the optimizer with its state. Belongs to the engine's thread.
+final class Policy implements AutoCloseable {
+    private final Engine engine;
+    private final Recipe recipe;
+    private final Closer parts = new Closer();
+    private final UNet policy;
+    private final UNet reference;
+    private final UNet ema;
+    private final NativeOptimizer optimizer;
+
+    /// Loads the networks that the recipe needs.
+    ///
+    /// @param files the model that training starts from
+    Policy(Engine engine, ModelFiles files, Recipe recipe) throws IOException {
+        this.engine = engine;
+        this.recipe = recipe;
+        Precision precision = recipe.train().precision();
+        boolean full = recipe.train().weights() instanceof WeightsRecipe.Full;
+        try {
+            policy = parts.add(UNet.load(
+                    engine,
+                    files.component("unet"),
+                    new ModelOptions(precision.dtype(), full, recipe.train().gradientCheckpointing())));
+            addAdapters(policy);
+            reference = openReference(files, full, ModelOptions.frozen(precision.dtype()));
+            optimizer = parts.add(NativeOptimizer.open(policy.network(), optimizerOptions(recipe)));
+            ema = openEma(files, ModelOptions.frozen(precision.dtype()));
+        } catch (IOException | RuntimeException e) {
+            parts.closeAfter(e);
+            throw e;
+        }
+    }
+
+    private void addAdapters(UNet unet) {
+        if (recipe.train().weights() instanceof WeightsRecipe.Lora lora) {
+            Adapters.add(unet.network(), lora, recipe.seed());
+        }
+    }
+
+    private UNet openReference(ModelFiles files, boolean full, ModelOptions frozen) throws IOException {
+        if (!recipe.objective().loss().needsReference() && !inverts(InversionRecipe.Network.REFERENCE)) {
+            return null;
+        }
+        Optional<Path> other = recipe.train().reference();
+        if (other.isPresent()) {
+            try (ModelFiles its = ModelFiles.open(other.get())) {
+                return parts.add(
+                        UNet.load(engine, its.family().isPresent() ? its.component("unet") : its.only(), frozen));
+            }
+        }
+        // With its adapters off the policy is the reference. An inversion runs with a network as it is, and full
+        // weights leave no reference behind: both need a second copy.
+        return full || inverts(InversionRecipe.Network.REFERENCE)
+                ? parts.add(UNet.load(engine, files.component("unet"), frozen))
+                : null;
+    }
+
+    /// A network like the policy, adapters included, that receives a copy of the EMA weights.
+    private UNet openEma(ModelFiles files, ModelOptions frozen) throws IOException {
+        if (!inverts(InversionRecipe.Network.EMA)) {
+            return null;
+        }
+        UNet copy = parts.add(UNet.load(engine, files.component("unet"), frozen));
+        addAdapters(copy);
+        return copy;
+    }
+
+    private boolean inverts(InversionRecipe.Network network) {
+        return recipe.inversion().isPresent() && recipe.inversion().get().network() == network;
+    }
+
+    private static OptimizerOptions optimizerOptions(Recipe recipe) {
+        OptimizerOptions.Rule rule = switch (recipe.optimizer()) {
+            case OptimizerRecipe.AdamW adamw ->
+                new OptimizerOptions.AdamW(adamw.beta1(), adamw.beta2(), adamw.eps(), adamw.weightDecay());
+            case OptimizerRecipe.Adafactor adafactor ->
+                new OptimizerOptions.Adafactor(
+                        adafactor.beta1().orElse(0),
+                        adafactor.eps1(),
+                        adafactor.eps2(),
+                        adafactor.clipThreshold(),
+                        adafactor.decayRate(),
+                        adafactor.weightDecay(),
+                        adafactor.scaleParameter(),
+                        adafactor.relativeStep(),
+                        adafactor.warmupInit());
+        };
+        return new OptimizerOptions(rule, recipe.train().ema().orElse(0));
+    }
+
+    /// The network in training.
+    UNet unet() {
+        return policy;
+    }
+
+    /// The networks of the next step. Copies the EMA weights into the network that inverts, where the recipe asks for
+    /// it.
+    Networks networks() {
+        if (ema != null) {
+            optimizer.copyEma(ema.network());
+        }
+        UNet inverter = ema != null ? ema : inverts(InversionRecipe.Network.REFERENCE) ? reference : null;
+        return new Networks(
+                policy.network(),
+                reference == null ? null : reference.network(),
+                inverter == null ? null : inverter.network());
+    }
+
+    /// Updates the weights from the gradients accumulated since the last update.
+    ///
+    /// @param step number of the step, from 0, which determines the learning rate
+    /// @param ids names of the step's pairs, for messages
+    /// @throws NonFiniteStepException when the gradient is not finite; nothing has changed then
+    StepOutcome update(long step, List<String> ids) {
+        StepOutcome outcome = optimizer.step(
+                recipe.learningRateAt(step), recipe.train().maxGradNorm().orElse(Double.POSITIVE_INFINITY));
+        if (!outcome.applied()) {
+            throw new NonFiniteStepException("the gradient is not finite, first in "
+                    + optimizer.findNonFinite().orElse("its norm") + "; pairs of the step: " + String.join(", ", ids));
+        }
+        return outcome;
+    }
+
+    /// Discards the gradients accumulated since the last update.
+    void discardGradients() {
+        policy.network().zeroGradients();
+    }
+
+    /// Number of trained values.
+    long trainedElements() {
+        return policy.network().parameters().stream()
+                .filter(ParameterInfo::trainable)
+                .mapToLong(ParameterInfo::elements)
+                .sum();
+    }
+
+    /// Writes a checkpoint of weights, optimizer and the given state of the run.
+    Checkpoint save(Path checkpoints, long step, Map<String, Object> state) throws IOException {
+        return Checkpoint.write(checkpoints, step, policy.network(), optimizer, state);
+    }
+
+    /// Restores weights and optimizer.
+    ///
+    /// @return the state of the run that the checkpoint holds
+    JsonObject restore(Checkpoint checkpoint) throws IOException {
+        return checkpoint.restore(policy.network(), optimizer);
+    }
+
+    /// Writes the tuned model of a checkpoint in every format of the recipe, and the EMA weights where there are any.
+    ///
+    /// @param metadata entries for files that can hold them
+    /// @return the files and folders written
+    List<Path> export(Checkpoint checkpoint, Path folder, Map<String, String> metadata) throws IOException {
+        Export export = new Export(engine, recipe.model(), recipe.train().weights(), metadata);
+        List<ExportRecipe.Format> formats = recipe.export().formats();
+        List<Path> written = new ArrayList<>(export.write(checkpoint, false, formats, folder, ""));
+        if (recipe.train().ema().isPresent()) {
+            written.addAll(export.write(checkpoint, true, formats, folder, "-ema"));
+        }
+        return written;
+    }
+
+    @Override
+    public void close() {
+        parts.closeUnchecked();
+    }
+}

@@ -1,0 +1,260 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.InstantSource;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import org.smpo.ffi.LibraryInfo;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Closer;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.recipe.Recipe;
+import org.smpo.report.RunLog;
+import org.smpo.report.TensorBoard;
+
+/// The folder of a run in progress. This class alone writes to it: the recipe, the manifest, the logs, the
+/// checkpoints, the samples and the tuned model.
+final class Run implements AutoCloseable {
+    /// Entries of a manifest that describe the program and the machine. Where they differ, a run still resumes.
+    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
+
+    /// An entry of a manifest that [#requireSameRecipe] covers.
+    private static final String RECIPE_DIGEST = "recipe_sha256";
+
+    private final Recipe recipe;
+    private final RunFolder folder;
+    private final Trainer.Listener listener;
+    private final Optional<JsonObject> begun;
+    private final Closer parts = new Closer();
+    private final List<Checkpoint> damaged = new ArrayList<>();
+
+    private RunLog log;
+    private TensorBoard board;
+    private Checkpoint newest;
+    private LogLengths afterStep;
+
+    /// Lengths in bytes to which the logs are cut back when a checkpoint is resumed.
+    private record LogLengths(long log, long board) {}
+
+    private Run(Recipe recipe, RunFolder folder, Optional<JsonObject> begun, Trainer.Listener listener) {
+        this.recipe = recipe;
+        this.folder = folder;
+        this.begun = begun;
+        this.listener = listener;
+        parts.add(folder);
+    }
+
+    /// Locks the folder of a recipe and checks that a run can begin or resume there.
+    ///
+    /// @throws IOException when another process works there, when there is a run although a new one is to begin, or
+    ///     when there is none to resume or it has another recipe
+    static Run open(Recipe recipe, boolean resume, Trainer.Listener listener) throws IOException {
+        RunFolder folder = RunFolder.open(recipe.output(), listener::warn);
+        try {
+            if (!resume) {
+                requireUnused(folder);
+                return new Run(recipe, folder, Optional.empty(), listener);
+            }
+            requireSameRecipe(folder, recipe);
+            return new Run(recipe, folder, Optional.of(Json.readObject(folder.manifest())), listener);
+        } catch (IOException | RuntimeException e) {
+            try (folder) {
+                throw e;
+            }
+        }
+    }
+
+    /// Fails where the folder holds a run.
+    static void requireUnused(RunFolder folder) throws IOException {
+        if (folder.isUsed()) {
+            throw new IOException(
+                    folder.root() + ": has a run already; continue it with --resume, or choose another output");
+        }
+    }
+
+    private static void requireSameRecipe(RunFolder folder, Recipe recipe) throws IOException {
+        if (!folder.hasRun()) {
+            throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
+        }
+        // Read anew, so that keys that did not exist when the run began have their defaults.
+        String before = Recipe.read(folder.recipe(), List.of()).resolved();
+        if (!before.equals(recipe.resolved())) {
+            throw new IOException(folder.recipe() + ": the run was begun with another recipe: "
+                    + firstDifference(before, recipe.resolved())
+                    + "; resume it with the same recipe, or begin another run");
+        }
+    }
+
+    private static String firstDifference(String before, String now) {
+        List<String> old = before.lines().toList();
+        List<String> current = now.lines().toList();
+        for (int i = 0; i < Math.min(old.size(), current.size()); i++) {
+            if (!old.get(i).equals(current.get(i))) {
+                return "line " + (i + 1) + " is \"" + old.get(i).strip() + "\" there and \""
+                        + current.get(i).strip() + "\" now";
+            }
+        }
+        return "it has " + old.size() + " lines there and " + current.size() + " now";
+    }
+
+    /// The manifest of the run that is resumed; empty for a new run.
+    Optional<JsonObject> begun() {
+        return begun;
+    }
+
+    /// Begins the run, or restores it from its newest intact checkpoint.
+    ///
+    /// @param manifest program, device, and digests of every input
+    /// @return the state from which to continue
+    RunState start(Map<String, Object> manifest, Policy policy, Health health) throws IOException {
+        folder.recover();
+        if (begun.isPresent()) {
+            requireSameInputs(begun.get().asMap(), manifest);
+            return resume(policy, health);
+        }
+        AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
+        beginLogs();
+        // Last, because a folder with a recipe is a run.
+        AtomicFiles.write(folder.recipe(), recipe.resolved());
+        return RunState.START;
+    }
+
+    private void beginLogs() throws IOException {
+        log = parts.add(RunLog.create(fresh(folder.log())));
+        board = parts.add(TensorBoard.create(fresh(TensorBoard.fileIn(folder.root())), InstantSource.system()));
+        board.text(0, "recipe", "```yaml\n" + recipe.resolved() + "```");
+    }
+
+    /// Deletes a file that no run refers to.
+    private static Path fresh(Path file) throws IOException {
+        Files.deleteIfExists(file);
+        return file;
+    }
+
+    private RunState resume(Policy policy, Health health) throws IOException {
+        List<String> reasons = new ArrayList<>();
+        Optional<Checkpoint> checkpoint = Checkpoint.newest(folder.checkpoints(), reasons);
+        reasons.forEach(listener::warn);
+        for (Checkpoint any : Checkpoint.all(folder.checkpoints())) {
+            if (checkpoint.isEmpty() || any.step() > checkpoint.get().step()) {
+                damaged.add(any);
+            }
+        }
+        if (checkpoint.isEmpty()) {
+            listener.say((reasons.isEmpty() ? "no checkpoint yet" : "no checkpoint is intact")
+                    + ": beginning again at step 0");
+            beginLogs();
+            return RunState.START;
+        }
+        newest = checkpoint.get();
+        JsonObject state = policy.restore(newest);
+        health.restore(state.object("health"));
+        log = parts.add(RunLog.resume(folder.log(), state.integer("log_bytes")));
+        board = parts.add(TensorBoard.resume(
+                TensorBoard.fileIn(folder.root()), state.integer("board_bytes"), InstantSource.system()));
+        listener.say("resuming after step " + newest.step());
+        return RunState.read(state, newest.step());
+    }
+
+    private void requireSameInputs(Map<String, Object> before, Map<String, Object> manifest) throws IOException {
+        Map<String, Object> now =
+                Json.parseObject("manifest", Json.canonical(manifest)).asMap();
+        for (String key : now.keySet()) {
+            boolean unknownThen = !before.containsKey(key);
+            if (unknownThen || key.equals(RECIPE_DIGEST) || Objects.equals(before.get(key), now.get(key))) {
+                continue;
+            }
+            String difference = folder.manifest() + ": " + key + ": the run was begun with " + before.get(key)
+                    + ", found " + now.get(key);
+            if (PROGRAM.contains(key)) {
+                listener.warn(difference + "; the last bits of the result may differ");
+            } else {
+                throw new IOException(difference + "; restore the original, or begin another run");
+            }
+        }
+    }
+
+    /// Appends an event to the log.
+    void log(Map<String, Object> event) throws IOException {
+        log.append(event);
+    }
+
+    /// Appends an event to the log, and its numbers to TensorBoard's.
+    ///
+    /// @param group prefix of the numbers' names
+    void log(long step, String group, Map<String, Object> event) throws IOException {
+        log.append(event);
+        board.scalars(step, StepLog.scalars(group, event));
+    }
+
+    /// Marks the place in the logs to which a checkpoint returns whose reports are still due.
+    void markStep() throws IOException {
+        afterStep = sync();
+    }
+
+    private LogLengths sync() throws IOException {
+        return new LogLengths(log.sync(), board.sync());
+    }
+
+    /// Generates and writes the samples of a step.
+    void writeSamples(Samples samples, long step) throws IOException {
+        samples.write(folder.samples(step), step, board);
+    }
+
+    /// Writes a checkpoint and deletes those that are no longer to be kept.
+    ///
+    /// @throws IOException when it cannot be written, on a full disk for example; older checkpoints are then intact
+    void checkpoint(RunState state, Policy policy, Health health) throws IOException {
+        LogLengths lengths = state.reportsDue() ? afterStep : sync();
+        Map<String, Object> all = new LinkedHashMap<>(state.json());
+        all.put(RECIPE_DIGEST, recipe.digest());
+        all.put("health", health.state());
+        all.put("log_bytes", lengths.log());
+        all.put("board_bytes", lengths.board());
+        newest = policy.save(folder.checkpoints(), state.done(), all);
+        for (Checkpoint old : damaged) {
+            if (old.step() != state.done()) {
+                old.delete();
+            }
+        }
+        damaged.clear();
+        Checkpoint.prune(
+                folder.checkpoints(),
+                recipe.checkpoint().keep(),
+                step -> recipe.checkpoint().isDue(step, recipe.train().steps()),
+                recipe.checkpoint().milestones()::contains);
+    }
+
+    /// The folder of the newest checkpoint, or null.
+    Path newestCheckpoint() {
+        return newest == null ? null : newest.folder();
+    }
+
+    /// Writes the tuned model in every format of the recipe, from the newest checkpoint.
+    List<Path> export(Policy policy) throws IOException {
+        Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put("smpo_recipe_sha256", recipe.digest());
+        metadata.put("smpo_method", recipe.objective().loss().name());
+        metadata.put("smpo_steps", Long.toString(newest.step()));
+        metadata.put("smpo_version", LibraryInfo.read().version());
+        return policy.export(newest, folder.root(), metadata);
+    }
+
+    /// Makes the logs durable.
+    void finish() throws IOException {
+        sync();
+    }
+
+    @Override
+    public void close() throws IOException {
+        parts.close();
+    }
+}

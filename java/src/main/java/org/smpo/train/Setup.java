@@ -1,0 +1,147 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.smpo.cache.Cache;
+import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.ffi.Device;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.LibraryInfo;
+import org.smpo.io.Closer;
+import org.smpo.io.JsonObject;
+import org.smpo.recipe.Recipe;
+
+/// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and its batch
+/// sizes. Belongs to the thread that opened it.
+///
+/// @param engine the session in which everything computes
+/// @param policy the networks and their optimizer
+/// @param pairs the source of pairs
+/// @param step the method
+/// @param sizes batch sizes
+/// @param samples the generator of sample images, if the recipe asks for them
+/// @param manifest program, device, and digests of every input
+/// @param parts owner of all that has to be closed
+record Setup(
+        Engine engine,
+        Policy policy,
+        PairStream pairs,
+        PreferenceStep step,
+        BatchSizes sizes,
+        Optional<Samples> samples,
+        Map<String, Object> manifest,
+        Closer parts)
+        implements AutoCloseable {
+
+    /// Opens everything.
+    ///
+    /// @param begun manifest of the run that is resumed; empty for a new run
+    /// @param cacheFolder folder of encoded images and prompts
+    /// @throws IllegalArgumentException when the recipe does not suit the model or the data
+    /// @throws IOException when a file cannot be read
+    static Setup open(Recipe recipe, Optional<JsonObject> begun, Path cacheFolder, Trainer.Listener listener)
+            throws IOException {
+        Closer parts = new Closer();
+        try (ModelFiles files = ModelFiles.open(recipe.model())) {
+            Family family = family(files);
+            requireTimesteps(recipe, files);
+            Device device = Device.parse(recipe.train().device());
+            Engine engine = parts.add(Engine.open(EngineConfig.onCpu()
+                    .withDevice(device)
+                    .withThreads(recipe.train().threads().orElse(0))
+                    .withSeed(recipe.seed())));
+            Policy policy = parts.add(new Policy(engine, files, recipe));
+            PairEncoder encoder = parts.add(new PairEncoder(
+                    engine, files, recipe.data().resolution(), Cache.open(cacheFolder, listener::warn)));
+            PairStream pairs = parts.add(StoredPairs.open(recipe, encoder, listener::say));
+            requireHeldOut(recipe, pairs);
+            BatchSizes sizes = BatchSizes.choose(
+                    recipe,
+                    device.type() != Device.Type.CPU,
+                    begun,
+                    () -> BatchSizes.Memory.of(
+                            files,
+                            device,
+                            recipe.train().precision(),
+                            recipe.data().resolution()),
+                    listener::warn);
+            PreferenceStep step = new PreferenceStep(
+                    engine,
+                    files.schedule(),
+                    recipe.objective().loss(),
+                    recipe.objective().spec(),
+                    recipe.inversionSchedule().orElse(null),
+                    sizes.inversionBatch());
+            Optional<Samples> samples = recipe.samples().every().isEmpty()
+                    ? Optional.empty()
+                    : Optional.of(parts.add(new Samples(
+                            engine,
+                            files,
+                            policy.unet(),
+                            encoder,
+                            recipe.samples(),
+                            recipe.data().resolution())));
+            Map<String, Object> manifest = manifest(recipe, files, family, device, pairs, sizes);
+            return new Setup(engine, policy, pairs, step, sizes, samples, manifest, parts);
+        } catch (IOException | RuntimeException e) {
+            parts.closeAfter(e);
+            throw e;
+        }
+    }
+
+    private static Family family(ModelFiles files) {
+        return files.family()
+                .filter(known -> known != Family.SDXL_REFINER)
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "model: expected a whole Stable Diffusion 1.x, 2.x or SDXL base model, found "
+                                + files.pipelineClass()));
+    }
+
+    private static void requireTimesteps(Recipe recipe, ModelFiles files) throws IOException {
+        int trained = files.schedule().trainTimesteps();
+        if (recipe.timesteps().end() > trained) {
+            throw new IllegalArgumentException("timesteps: expected an end of at most " + trained
+                    + ", the number in the model's schedule, found "
+                    + recipe.timesteps().end());
+        }
+    }
+
+    private static void requireHeldOut(Recipe recipe, PairStream pairs) {
+        if (recipe.evaluate().every().isPresent() && pairs.heldOutPairs() == 0) {
+            throw new IllegalArgumentException("data.held_out: expected at least one of the " + pairs.trainingPairs()
+                    + " pairs, which evaluate.every needs, got none; raise it, or set evaluate.every to none");
+        }
+    }
+
+    private static Map<String, Object> manifest(
+            Recipe recipe, ModelFiles files, Family family, Device device, PairStream pairs, BatchSizes sizes)
+            throws IOException {
+        LibraryInfo library = LibraryInfo.read();
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("smpo", library.version());
+        all.put("commit", library.commit());
+        all.put("libtorch", library.libtorch());
+        all.put("device", device.toString());
+        all.put("recipe_sha256", recipe.digest());
+        Map<String, Object> model = new LinkedHashMap<>();
+        model.put("path", recipe.model().toString());
+        model.put("family", family.id());
+        for (String name : files.components().keySet()) {
+            model.put(name + "_sha256", files.sha256(name));
+        }
+        all.put("model", model);
+        all.putAll(pairs.identity());
+        sizes.putInto(all);
+        return all;
+    }
+
+    @Override
+    public void close() throws IOException {
+        parts.close();
+    }
+}

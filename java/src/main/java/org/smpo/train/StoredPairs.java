@@ -1,0 +1,279 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
+import org.smpo.data.Crop;
+import org.smpo.data.DataCursor;
+import org.smpo.data.DecodeOptions;
+import org.smpo.data.JoinedPairs;
+import org.smpo.data.Labeler;
+import org.smpo.data.LabelledPairs;
+import org.smpo.data.PairDecoder;
+import org.smpo.data.PairScores;
+import org.smpo.data.PairSource;
+import org.smpo.data.PairUse;
+import org.smpo.data.PreparedBatch;
+import org.smpo.data.PreparedImage;
+import org.smpo.data.PreparedPair;
+import org.smpo.io.Closer;
+import org.smpo.io.Digest;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairInput;
+import org.smpo.objective.PairLabel;
+import org.smpo.recipe.DataRecipe;
+import org.smpo.recipe.LabelRecipe;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.ScoreRange;
+import org.smpo.reward.ScoreTable;
+import org.smpo.schedule.TimestepSampler;
+
+/// Pairs from files. The pairs of the next step are decoded on virtual threads while the current step computes.
+/// Belongs to the engine's thread.
+final class StoredPairs implements PairStream {
+    private final Closer sources;
+    private final PairSource source;
+    private final LabelledPairs labels;
+    private final Recipe recipe;
+    private final DataCursor cursor;
+    private final PairDecoder decoder;
+    private final PairDecoder plain;
+    private final PairEncoder encoder;
+    private final TimestepSampler timesteps;
+
+    private long aheadStep = -1;
+    private FutureTask<PreparedBatch> ahead;
+    private Thread aheadThread;
+
+    private StoredPairs(Closer sources, PairSource source, LabelledPairs labels, PairEncoder encoder, Recipe recipe) {
+        this.sources = sources;
+        this.source = source;
+        this.labels = labels;
+        this.encoder = encoder;
+        this.recipe = recipe;
+        int[] eligible = labels.eligible();
+        DataRecipe data = recipe.data();
+        this.cursor = new DataCursor(
+                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
+        int threads = data.decodeThreads().orElse(Runtime.getRuntime().availableProcessors());
+        this.decoder = new PairDecoder(
+                new DecodeOptions(
+                        data.resolution(),
+                        data.crop(),
+                        data.flip(),
+                        data.sharedAugmentation(),
+                        data.captionDropout(),
+                        threads),
+                recipe.seed());
+        this.plain = new PairDecoder(
+                new DecodeOptions(data.resolution(), Crop.CENTRE, false, true, 0, threads), recipe.seed());
+        this.timesteps = recipe.timesteps().sampler(recipe.seed());
+    }
+
+    /// Opens the data of a recipe.
+    ///
+    /// @param encoder stays the caller's
+    /// @param say receives one line about the pairs found
+    /// @throws IllegalArgumentException when the objective reads what stored pairs lack, or none can be trained on
+    /// @throws IOException when a file cannot be read
+    static StoredPairs open(Recipe recipe, PairEncoder encoder, Consumer<String> say) throws IOException {
+        requireInputs(recipe.objective().loss());
+        Closer sources = new Closer();
+        try {
+            List<PairSource> parts = new ArrayList<>();
+            for (Path path : recipe.data().paths()) {
+                parts.add(sources.add(PairSource.open(path)));
+            }
+            PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
+            return new StoredPairs(sources, source, labels(recipe, source, say), encoder, recipe);
+        } catch (IOException | RuntimeException e) {
+            sources.closeAfter(e);
+            throw e;
+        }
+    }
+
+    private static void requireInputs(Objective objective) {
+        for (PairInput input : objective.inputs()) {
+            switch (input) {
+                case LABEL, MEAN_GAIN -> {}
+                case REWARD_MARGIN ->
+                    throw new IllegalArgumentException("objective.method: " + objective.name()
+                            + " needs calibrated rewards of generated images, which stored pairs do not have; choose "
+                            + "another method");
+            }
+        }
+    }
+
+    private static LabelledPairs labels(Recipe recipe, PairSource source, Consumer<String> say) throws IOException {
+        boolean smooth = recipe.objective().loss().inputs().contains(PairInput.LABEL)
+                && recipe.labels().probability().isEmpty();
+        boolean byReward = recipe.labels().winner() == LabelRecipe.Winner.REWARD;
+        IntFunction<Optional<PairScores>> scores = source.labels()::scores;
+        if (recipe.labels().scores().isPresent()) {
+            ScoreTable file = ScoreTable.read(recipe.labels().scores().get(), source);
+            scores = file::scores;
+            if (smooth) {
+                requireRange(recipe.labels(), file.reward(), say);
+            }
+        }
+        Labeler labeler = smooth || byReward
+                ? Labeler.smoothed(recipe.labels().smoothed(LabelledPairs.allScores(source.labels(), scores)))
+                : Labeler.ofPeople();
+        LabelledPairs labels = new LabelledPairs(source.labels(), scores, labeler);
+        if (labels.eligible().length == 0) {
+            throw new IllegalArgumentException("data.paths: none of the " + source.size() + " pairs can be trained on: "
+                    + labels.ties() + " ties, " + labels.unlabelled() + " without "
+                    + (smooth || byReward ? "scores (run smpo score, and name its file in labels.scores)" : "a label"));
+        }
+        say.accept(source.describe() + ": " + labels.eligible().length + " pairs to train on or hold out, "
+                + labels.ties() + " ties, " + labels.unlabelled() + " without a winner, " + labels.flipped()
+                + " whose winner differs from the human choice");
+        return labels;
+    }
+
+    private static void requireRange(LabelRecipe labels, Optional<String> reward, Consumer<String> say) {
+        if (reward.isPresent()) {
+            labels.requireFits(reward.get());
+        } else if (labels.range() instanceof ScoreRange.Published) {
+            say.accept("labels.scores: the file does not name its reward; labels.range: published is the range of "
+                    + ScoreRange.PUBLISHED_REWARD + " alone, so set it to data if another reward made the scores");
+        }
+    }
+
+    @Override
+    public int trainingPairs() {
+        return cursor.trainingPairs();
+    }
+
+    @Override
+    public int heldOutPairs() {
+        return cursor.heldOutPairs().length;
+    }
+
+    @Override
+    public Map<String, Object> identity() throws IOException {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));
+        if (recipe.labels().scores().isPresent()) {
+            all.put("scores_sha256", Digest.sha256(recipe.labels().scores().get()));
+        }
+        all.put("training_pairs", (long) trainingPairs());
+        all.put("held_out_pairs", (long) heldOutPairs());
+        return all;
+    }
+
+    @Override
+    public Batch batch(long step) throws IOException, InterruptedException {
+        if (step != aheadStep) {
+            decodeAhead(step);
+        }
+        PreparedBatch decoded = result(ahead);
+        List<PairUse> uses = uses(step);
+        decodeAhead(step + 1);
+        Map<PairUse, Integer> places = new HashMap<>();
+        for (int i = 0; i < uses.size(); i++) {
+            places.put(uses.get(i), i);
+        }
+        return encode(decoded, places, step);
+    }
+
+    private List<PairUse> uses(long step) {
+        return cursor.batch(step, recipe.train().pairsPerStep());
+    }
+
+    private void decodeAhead(long step) {
+        waitForDecoding();
+        ahead = new FutureTask<>(() -> decoder.prepare(source, uses(step), encoder::isCached));
+        aheadThread = Thread.ofVirtual().name("smpo-decode").start(ahead);
+        aheadStep = step;
+    }
+
+    /// Waits until nothing reads the source, which may be closed next. The thread is not interrupted: that would close
+    /// a file which others may still read.
+    private void waitForDecoding() {
+        if (aheadThread == null) {
+            return;
+        }
+        boolean interrupted = false;
+        while (aheadThread.isAlive()) {
+            try {
+                aheadThread.join();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        aheadThread = null;
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static PreparedBatch result(FutureTask<PreparedBatch> decoded) throws IOException, InterruptedException {
+        try {
+            return decoded.get();
+        } catch (ExecutionException e) {
+            switch (e.getCause()) {
+                case IOException failure -> throw failure;
+                case RuntimeException failure -> throw failure;
+                case null, default -> throw new IOException(e.getCause());
+            }
+        }
+    }
+
+    @Override
+    public Batch heldOutBatch(int from, int count) throws IOException, InterruptedException {
+        int[] all = cursor.heldOutPairs();
+        Map<PairUse, Integer> places = new HashMap<>();
+        List<PairUse> uses = new ArrayList<>();
+        for (int i = from; i < Math.min(all.length, from + count); i++) {
+            PairUse use = new PairUse(all[i], 0);
+            uses.add(use);
+            places.put(use, i);
+        }
+        return encode(plain.prepare(source, uses, encoder::isCached), places, HELD_OUT_STEP);
+    }
+
+    /// @param places index of each pair in the global batch, which numbers its random values
+    private Batch encode(PreparedBatch decoded, Map<PairUse, Integer> places, long step) throws IOException {
+        int pairs = decoded.pairs().size();
+        if (pairs == 0) {
+            return new Batch(null, List.of(), decoded.bad());
+        }
+        List<PreparedImage> images = new ArrayList<>(2 * pairs);
+        List<PreparedImage> losers = new ArrayList<>(pairs);
+        int[] t = new int[pairs];
+        double[] p = new double[pairs];
+        long[] items = new long[2 * pairs];
+        for (int i = 0; i < pairs; i++) {
+            PreparedPair pair = decoded.pairs().get(i);
+            PairLabel label = labels.label(pair.use().pair()).orElseThrow();
+            images.add(pair.image(label.winner()));
+            losers.add(pair.image(1 - label.winner()));
+            p[i] = recipe.labels().probability().orElse(label.probability());
+            int place = places.get(pair.use());
+            t[i] = timesteps.draw(step, place, 1)[0];
+            items[i] = 2L * place;
+            items[pairs + i] = 2L * place + 1;
+        }
+        images.addAll(losers);
+        List<String> captions =
+                decoded.pairs().stream().map(PreparedPair::caption).toList();
+        List<String> ids = decoded.pairs().stream().map(PreparedPair::id).toList();
+        return new Batch(encoder.encode(images, captions, t, p, step, items), ids, decoded.bad());
+    }
+
+    @Override
+    public void close() {
+        waitForDecoding();
+        sources.closeUnchecked();
+    }
+}

@@ -308,7 +308,7 @@ final class Demo implements Callable<Integer> {
                     required = true,
                     paramLabel = "N",
                     description =
-                            "Number of images to write to " + SceneSet.PICTURES + " (uint8, [N, 64, 64, 3]), with their"
+                            "Number of images to write to " + SceneSet.IMAGES + " (uint8, [N, 64, 64, 3]), with their"
                                     + " captions in " + SceneSet.CAPTIONS + ", one per line")
             private Integer scenes;
 
@@ -325,7 +325,7 @@ final class Demo implements Callable<Integer> {
             if (Files.exists(out) && !Files.isDirectory(out)) {
                 throw usage("--out: " + out + ": expected a folder, found a file");
             }
-            List<String> names = ofPairs ? List.of(PAIRS) : List.of(SceneSet.CAPTIONS, SceneSet.PICTURES);
+            List<String> names = ofPairs ? List.of(PAIRS) : List.of(SceneSet.CAPTIONS, SceneSet.IMAGES);
             for (String name : names) {
                 if (Files.exists(out.resolve(name))) {
                     throw usage("--out: " + out.resolve(name) + " exists already; remove it or choose another folder");

@@ -12,11 +12,11 @@ import org.smpo.checkpoint.SingleFile;
 import org.smpo.doctor.BuildInfo;
 import org.smpo.evaluate.Bootstrap;
 import org.smpo.evaluate.Comparison;
-import org.smpo.evaluate.Drawing;
 import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.evaluate.Evaluation;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.evaluate.EvaluationResult;
+import org.smpo.evaluate.GenerationSetup;
 import org.smpo.evaluate.Metric;
 import org.smpo.evaluate.MetricSummary;
 import org.smpo.evaluate.Metrics;
@@ -160,7 +160,7 @@ final class Evaluate implements Callable<Integer> {
                 generation.negativePrompt(),
                 seed,
                 pictures,
-                new Drawing(
+                new GenerationSetup(
                         generation.config(),
                         generation.batch(),
                         compute.device(),

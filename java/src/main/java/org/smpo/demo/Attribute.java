@@ -1,13 +1,13 @@
 package org.smpo.demo;
 
-/// What a scene's caption says about a picture; a wrong picture of it has one or two of these wrong.
+/// Attributes of an image that a caption states. A wrong image differs in one or two of them.
 public enum Attribute {
     COLOUR,
     SHAPE,
-    /// How many objects there are.
+    /// Number of objects.
     COUNT,
-    /// Whether the only object is small or large.
+    /// Size of a single object.
     SIZE,
-    /// Where the first of two objects is, seen from the second.
+    /// Position of the first of two objects relative to the second.
     RELATION
 }

@@ -1,7 +1,7 @@
 package org.smpo.demo;
 
-/// The colours of objects. Their hues are 50 degrees or more apart (blue and purple), so that a mixture with
-/// the light grey ground behind them (an edge, a blurred hole) is still nearest to its own colour.
+/// The colours of objects. Their hues are at least 50 degrees apart, so that a mixture with the light grey background
+/// (at an edge or in a blurred hole) is still nearest to its own colour.
 public enum Colour {
     RED(214, 40, 40),
     YELLOW(238, 200, 20),
@@ -20,7 +20,7 @@ public enum Colour {
         this.blue = blue;
     }
 
-    /// Channel 0 (red) to 2 (blue), 0 to 255.
+    /// Returns channel 0 (red), 1 (green) or 2 (blue), 0 to 255.
     int channel(int channel) {
         return switch (channel) {
             case 0 -> red;

@@ -15,10 +15,11 @@ import java.util.function.Predicate;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 
-/// What the demo brings along: a small text-to-image model, a small CLIP model as its reward, and the prompts that
-/// neither has been trained on. `tools/demo/model.py` made the models.
+/// Files packaged with the demo: a small text-to-image model, a small CLIP model as its reward, and prompts that
+/// neither
+/// was trained on. `tools/demo/model.py` made the models.
 ///
-/// The list of files is `SHA256SUMS`, in the form of sha256sum; it is packed beside them.
+/// `SHA256SUMS` lists the files in the format of sha256sum.
 public final class DemoFiles {
     private static final String LIST = "SHA256SUMS";
     private static final int TWO_OBJECTS = 24;
@@ -26,7 +27,7 @@ public final class DemoFiles {
 
     private DemoFiles() {}
 
-    /// What the prompts of a category have in common.
+    /// Categories of the prompts.
     enum Category {
         ONE("one object"),
         SEVERAL("equal objects"),
@@ -47,8 +48,9 @@ public final class DemoFiles {
         }
     }
 
-    /// Unpacks `model/`, a diffusers folder, and `reward/`, a CLIP model in transformers' layout. Files that are
-    /// there and whole are left alone.
+    /// Unpacks `model/`, a diffusers folder, and `reward/`, a CLIP model in the transformers format. Files that exist
+    /// and
+    /// are intact are not written again.
     ///
     /// @throws IOException when a file cannot be written
     public static void unpack(Path folder) throws IOException {
@@ -63,15 +65,16 @@ public final class DemoFiles {
         }
     }
 
-    /// SHA-256 of what [#unpack] writes: the demo's figures are those of these files.
+    /// Returns the SHA-256 of what [#unpack] writes, which the demo's results belong to.
     public static String digest() {
         return Digest.sha256(resource(LIST));
     }
 
-    /// The prompts in the form of Parti's: a header, then a prompt and its category on each line. All held-out
-    /// captions of one and of equal objects, and [#TWO_OBJECTS] of those of two.
+    /// Returns the evaluation prompts in the format of PartiPrompts: a header, then one prompt and category per line.
+    /// They
+    /// are all held-out captions of one object and of equal objects, and [#TWO_OBJECTS] captions of two.
     ///
-    /// @param every 1: all of these; n: an nth of each category
+    /// @param every 1: all prompts; n: every n-th prompt of each category
     public static String prompts(int every) {
         if (every < 1) {
             throw new IllegalArgumentException("every: expected 1 or more, got " + every);
@@ -79,8 +82,9 @@ public final class DemoFiles {
         return prompts(Scene::heldOut, TWO_OBJECTS, every);
     }
 
-    /// Prompts to draw the model's own pictures after, in the same form: none is held out, and there are as many of
-    /// two objects as of one and of equal ones together.
+    /// Returns prompts for generating the model's own images, in the same format. None is held out, and half of them
+    /// have
+    /// two objects.
     public static String tuningPrompts() {
         return prompts(scene -> !scene.heldOut(), OWN_TWO_OBJECTS, 1);
     }
@@ -94,7 +98,7 @@ public final class DemoFiles {
         StringBuilder lines = new StringBuilder("Prompt\tCategory\n");
         scenes.forEach((category, all) -> {
             int count = (category == Category.TWO ? twoObjects : all.size()) / every;
-            // In the order of their digests: that of the scenes would take those next to each other.
+            // Sorted by digest, since neighbouring scenes are alike.
             all.stream()
                     .map(Scene::caption)
                     .sorted(Comparator.comparing(caption -> Digest.sha256(caption.getBytes(StandardCharsets.UTF_8))))
@@ -119,7 +123,7 @@ public final class DemoFiles {
     private static byte[] resource(String name) {
         try (InputStream in = DemoFiles.class.getResourceAsStream(name)) {
             if (in == null) {
-                throw new IllegalStateException(name + " is not packed with the demo");
+                throw new IllegalStateException(name + " is not packaged with the demo");
             }
             return in.readAllBytes();
         } catch (IOException e) {

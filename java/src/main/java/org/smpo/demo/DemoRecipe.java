@@ -3,28 +3,28 @@ package org.smpo.demo;
 import java.nio.file.Path;
 import java.util.Locale;
 
-/// The recipes of the demo's runs: as text, for they are left for people to go on with.
+/// The recipes of the demo's runs. They are kept as text files that users can edit and run.
 public enum DemoRecipe {
-    /// The method itself, with inversion that ends exactly at the drawn timestep.
+    /// SmPO with inversion that ends exactly at the sampled timestep.
     SMPO("smpo", "SmPO-Diffusion (arXiv 2506.02698).", Pairs.DRAWN, smpo("exact"), "7e-5", 50),
-    /// The same pairs by Diffusion-DPO. Its steps cost less, so there are more of them.
+    /// Diffusion-DPO on the same pairs. Its steps are cheaper, so it takes more of them.
     DPO("dpo", "Diffusion-DPO (arXiv 2311.12908), for comparison.", Pairs.DRAWN, """
-            objective:
-              method: dpo
-              beta: 2000
-              kappa: 0.5
-              safeguard: {mu: 0}         # a step does not raise the winner's error
-            inversion: none
-            """, "3e-5", 100),
-    /// The method on pairs of the model's own pictures.
+        objective:
+          method: dpo
+          beta: 2000
+          kappa: 0.5
+          safeguard: {mu: 0}         # no step raises the winner's error
+        inversion: none
+        """, "3e-5", 100),
+    /// SmPO on pairs of the model's own images.
     SMPO_OWN(
             "smpo-own",
-            "SmPO-Diffusion on the model's own pictures, best against worst by the reward, for comparison.",
+            "SmPO-Diffusion on the model's own images, best against worst by the reward, for comparison.",
             Pairs.OWN,
             compared("exact"),
             "7e-5",
             30),
-    /// As the published code inverts with the diffusers release that it pins.
+    /// SmPO with the inversion of the published code under the diffusers release that it pins.
     SMPO_V020(
             "smpo-v020",
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.20, for comparison.",
@@ -32,7 +32,7 @@ public enum DemoRecipe {
             compared("v020"),
             "7e-5",
             50),
-    /// As the published code would invert with later releases.
+    /// SmPO with the inversion of the published code under later diffusers releases.
     SMPO_V022(
             "smpo-v022",
             "SmPO-Diffusion with the inversion of the published code under diffusers 0.22 and later, for comparison.",
@@ -41,13 +41,13 @@ public enum DemoRecipe {
             "7e-5",
             50);
 
-    /// The folder of the drawn pairs, in that of the demo.
+    /// Name of the folder of the painted pairs within the demo folder.
     public static final String DRAWN = "data";
 
-    /// The folder of the pairs of the model's own pictures, in that of the demo.
+    /// Name of the folder of the pairs of the model's own images within the demo folder.
     public static final String OWN = "own";
 
-    /// Which pairs a run is trained on.
+    /// Pairs that a run trains on.
     private enum Pairs {
         DRAWN,
         OWN
@@ -71,82 +71,82 @@ public enum DemoRecipe {
 
     private static String smpo(String semantics) {
         return """
-                objective:
-                  method: smpo
-                  beta: 2000
-                  gamma: 10
-                  kappa: 0.5
-                  safeguard: {mu: 0}         # a step does not raise the winner's error
-                inversion:
-                  semantics: %s
-                  steps: 2
-                  renoise: every_step
-                  network: policy
-                """.formatted(semantics);
+            objective:
+              method: smpo
+              beta: 2000
+              gamma: 10
+              kappa: 0.5
+              safeguard: {mu: 0}         # no step raises the winner's error
+            inversion:
+              semantics: %s
+              steps: 2
+              renoise: every_step
+              network: policy
+            """.formatted(semantics);
     }
 
-    /// The same, to the end whatever comes of it: that a run diverges may be what a comparison shows.
+    /// Returns the same recipe without the checks for divergence, since a comparison may show that a run diverges.
     private static String compared(String semantics) {
         return smpo(semantics) + """
-                health:
-                  runaway_loss: none
-                  runaway_error: none
-                """;
+            health:
+              runaway_loss: none
+              runaway_error: none
+            """;
     }
 
-    /// Of the run's folder and of its recipe's file.
+    /// Returns the name of the run's folder and of its recipe file.
     public String runName() {
         return name;
     }
 
-    /// The recipe.
+    /// Returns the recipe.
     ///
-    /// @param folder of the demo, with `model`, the pairs and `scores.parquet`; as it is written into the recipe
-    /// @param seed of the run
-    /// @param divisor of the steps: 1, or more for a shorter run
+    /// @param folder folder of the demo, with `model`, the pairs and `scores.parquet`, as the recipe names it
+    /// @param seed seed of the run
+    /// @param divisor divisor of the number of steps; 1: the full run
     public String text(Path folder, long seed, int divisor) {
         int chosen = Math.max(1, steps / divisor);
         return """
-                # %s Made by smpo demo; run it with: smpo train FILE
-                model: %s
-                output: %s
-                seed: %d
-                data:
-                  paths: [%s]
-                  resolution: 64
-                  flip: false                # "left of" would no longer be true
-                  caption_dropout: 0
-                  held_out: 0.02
-                labels:
-                  winner: human              # the data's own label
-                  scores: %s
-                  range: data
-                timesteps:
-                  distribution: uniform
-                  low: 0
-                  end: 1000
-                train:
-                  steps: %d
-                  pairs_per_step: 64
-                  precision: fp32
-                  device: cpu
-                  weights: full
-                  max_grad_norm: 1
-                optimizer:
-                  name: adamw
-                  weight_decay: 1e-2
-                learning_rate:
-                  value: %s
-                  schedule: cosine
-                  warmup_steps: %d
-                checkpoint:
-                  every: 20
-                  keep: 2
-                evaluate:
-                  every: 20
-                export:
-                  formats: [diffusers]
-                """.formatted(
+            # %s Written by smpo demo; run it with: smpo train FILE
+            model: %s
+            output: %s
+            seed: %d
+            data:
+              paths: [%s]
+              resolution: 64
+              flip: false                # a flip would make "left of" wrong
+              caption_dropout: 0
+              held_out: 0.02
+            labels:
+              winner: human              # the label in the data
+              scores: %s
+              range: data
+            timesteps:
+              distribution: uniform
+              low: 0
+              end: 1000
+            train:
+              steps: %d
+              pairs_per_step: 64
+              precision: fp32
+              device: cpu
+              weights: full
+              max_grad_norm: 1
+            optimizer:
+              name: adamw
+              weight_decay: 1e-2
+            learning_rate:
+              value: %s
+              schedule: cosine
+              warmup_steps: %d
+            checkpoint:
+              every: 20
+              keep: 2
+            evaluate:
+              every: 20
+            export:
+              formats: [diffusers]
+            """.formatted(
                                 title,
                                 quoted(folder.resolve("model")),
                                 quoted(folder.resolve(name)),
@@ -154,7 +154,7 @@ public enum DemoRecipe {
                                 quoted(folder.resolve(pairs == Pairs.DRAWN ? DRAWN : OWN)),
                                 pairs == Pairs.DRAWN
                                         ? quoted(folder.resolve("scores.parquet"))
-                                        : "none # the data bring theirs along",
+                                        : "none # the data have scores of their own",
                                 chosen,
                                 rate,
                                 Math.min(10, chosen))

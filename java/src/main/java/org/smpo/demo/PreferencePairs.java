@@ -15,26 +15,27 @@ import org.smpo.io.RgbImage;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
-/// Drawn preference pairs in the layout of Pick-a-Pic: for one caption a picture that shows it and one that is
-/// wrong in one or two attributes, in either order.
+/// Painted preference pairs in the format of Pick-a-Pic: an image that matches its caption and one that is wrong in one
+/// or two attributes, in either order.
 ///
-/// | column | value |
-/// |---|---|
-/// | `id` | `drawn-` and the pair's number |
-/// | `caption` | the caption |
-/// | `jpg_0`, `jpg_1` | the pictures; PNG, whatever the column's name says |
-/// | `label_0`, `label_1` | 1 for the right picture, 0 for the other |
-/// | `wrong` | the other's wrong attributes, such as `colour,count`; no reader of pairs looks at it |
+/// ```text
+/// column             value
+/// id                 drawn- and the number of the pair
+/// caption            caption
+/// jpg_0, jpg_1       images; PNG, despite the name of the column
+/// label_0, label_1   1 for the right image, 0 for the wrong one
+/// wrong              wrong attributes of the wrong image, such as colour,count; training does not read it
+/// ```
 ///
-/// Pair number i is a pure function of the seed and i; equal arguments make equal files with one version of the
-/// JDK (whose compression the PNGs are made with), and equal pixels with any.
+/// Pair i is a pure function of the seed and i. Equal arguments produce equal pixels, and with the same JDK (which
+/// compresses the PNGs) equal files.
 public final class PreferencePairs {
-    /// Steps of [Purpose#DEMO_SCENES]; 0 is that of [SceneSet].
+    /// Step of [Purpose#DEMO_SCENES]; [SceneSet] uses 0.
     private static final int SCENE = 1;
 
     private static final int CHANGE = 2;
     private static final int ORDER = 3;
-    /// Versions of [Purpose#DEMO_PICTURES]; 0 is that of [SceneSet].
+    /// Steps of [Purpose#DEMO_PICTURES]; [SceneSet] uses 0.
     private static final int RIGHT_PICTURE = 1;
 
     private static final int WRONG_PICTURE = 2;
@@ -50,9 +51,9 @@ public final class PreferencePairs {
 
     private PreferencePairs() {}
 
-    /// One pair.
+    /// A pair.
     ///
-    /// @param first whether the right picture is picture 0
+    /// @param first whether the right image is image 0
     record Pair(Scene scene, Scene.Wrong wrong, RgbImage right, RgbImage other, boolean first) {}
 
     static Pair draw(Philox philox, long item) {
@@ -66,10 +67,10 @@ public final class PreferencePairs {
                 philox.uniformInt(Purpose.DEMO_SCENES, ORDER, item, 2) == 0);
     }
 
-    /// Writes the pairs 0 to count - 1, whole or not at all.
+    /// Writes the pairs 0 to count - 1 atomically.
     ///
-    /// @param progress told how many are drawn
-    /// @throws IOException when the file cannot be written; an old one is then untouched
+    /// @param progress receives the number of finished pairs
+    /// @throws IOException when the file cannot be written; an existing file is then unchanged
     public static void write(Path target, int count, long seed, IntConsumer progress) throws IOException {
         if (count < 1) {
             throw new IllegalArgumentException("pairs: expected 1 or more, got " + count);

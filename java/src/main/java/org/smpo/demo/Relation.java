@@ -1,6 +1,6 @@
 package org.smpo.demo;
 
-/// Where the first of two objects is, seen from the second.
+/// Position of the first of two objects relative to the second.
 public enum Relation {
     LEFT_OF("left of"),
     RIGHT_OF("right of"),
@@ -13,17 +13,17 @@ public enum Relation {
         this.words = words;
     }
 
-    /// As captions have it.
+    /// Returns the words of the caption.
     String words() {
         return words;
     }
 
-    /// Whether the places of two objects differ along the rows.
+    /// Returns whether the objects are side by side rather than one above the other.
     boolean horizontal() {
         return this == LEFT_OF || this == RIGHT_OF;
     }
 
-    /// The relation between the second object and the first.
+    /// Returns the relation of the second object to the first.
     Relation converse() {
         return switch (this) {
             case LEFT_OF -> RIGHT_OF;
@@ -33,7 +33,8 @@ public enum Relation {
         };
     }
 
-    /// The relation of a first object that is dx to the right of and dy below the second: the axis along which
+    /// Returns the relation of a first object that is dx to the right of the second and dy below it. The axis along
+    /// which
     /// they are farther apart decides.
     static Relation of(double dx, double dy) {
         if (Math.abs(dx) > Math.abs(dy)) {

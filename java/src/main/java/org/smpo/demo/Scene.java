@@ -12,19 +12,20 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.random.PhiloxStream;
 
-/// What a caption says: one object of a size, two or three equal objects, or two different objects and their
+/// The content of an image: one object with a size, two or three equal objects, or two different objects and their
 /// relation.
 ///
-/// | scene | caption |
-/// |---|---|
-/// | [One] | a large green ring |
-/// | [Several] | three red circles |
-/// | [Two] | a blue ring left of a green square |
+/// ```text
+/// scene     caption
+/// One       a large green ring
+/// Several   three red circles
+/// Two       a blue ring left of a green square
+/// ```
 ///
-/// Captions and scenes are one to one. "a red ring above a blue ring" and "a blue ring below a red ring" are
-/// two scenes that the same pictures show; see [#samePictures].
+/// Captions and scenes correspond one to one. "a red ring above a blue ring" and "a blue ring below a red ring" are
+/// two scenes with the same images; see [#sameImages].
 public sealed interface Scene {
-    /// Every word of every caption; with the two marks of a CLIP tokenizer a vocabulary of 26.
+    /// All words of all captions. With the two special tokens of a CLIP tokenizer, the vocabulary has 26 entries.
     List<String> VOCABULARY = List.of(
             "a",
             "two",
@@ -51,12 +52,12 @@ public sealed interface Scene {
             "above",
             "below");
 
-    /// One object.
+    /// A single object.
     record One(Size size, Thing thing) implements Scene {}
 
     /// Equal objects.
     ///
-    /// @param count 2 or 3
+    /// @param count number of objects, 2 or 3
     record Several(int count, Thing thing) implements Scene {
         public Several {
             if (count < 2 || count > 3) {
@@ -67,28 +68,28 @@ public sealed interface Scene {
 
     /// Two different objects.
     ///
-    /// @param relation where the first is, seen from the second
+    /// @param relation position of the first object relative to the second
     record Two(Thing first, Relation relation, Thing second) implements Scene {
         public Two {
             if (first.equals(second)) {
-                throw new IllegalArgumentException("expected two different objects, got twice " + first);
+                throw new IllegalArgumentException("expected two different objects, got two of " + first);
             }
         }
 
-        /// The same seen from the other object.
+        /// Returns the same scene described from the other object.
         Two turned() {
             return new Two(/* first= */ second, relation.converse(), /* second= */ first);
         }
     }
 
-    /// The scene that was drawn instead, and the attributes in which it differs.
+    /// A scene that differs from another one, and the attributes in which it differs.
     record Wrong(Scene scene, Set<Attribute> attributes) {
         public Wrong {
             attributes = Collections.unmodifiableSet(EnumSet.copyOf(attributes));
         }
     }
 
-    /// What the caption says, in lower case.
+    /// Returns the caption, in lower case.
     default String caption() {
         return switch (this) {
             case One one -> "a " + word(one.size) + " " + words(one.thing);
@@ -97,9 +98,9 @@ public sealed interface Scene {
         };
     }
 
-    /// The scene of a caption.
+    /// Returns the scene of a caption.
     ///
-    /// @throws IllegalArgumentException when it is the caption of none
+    /// @throws IllegalArgumentException when the text is not a caption of a scene
     static Scene parse(String caption) {
         Scene scene = Captions.SCENES.get(caption);
         if (scene == null) {
@@ -110,13 +111,13 @@ public sealed interface Scene {
         return scene;
     }
 
-    /// All 2,304 scenes, in a fixed order.
+    /// Returns all 2,304 scenes in a fixed order.
     static List<Scene> all() {
         return Captions.ALL;
     }
 
-    /// What the caption speaks of. A picture can be wrong in each of these; a single object's caption speaks of
-    /// a count, too: there is one.
+    /// Returns the attributes that the caption states, each of which an image can get wrong. The caption of a single
+    /// object states a count, too.
     default Set<Attribute> attributes() {
         return switch (this) {
             case One one -> EnumSet.of(Attribute.COLOUR, Attribute.SHAPE, Attribute.COUNT, Attribute.SIZE);
@@ -125,10 +126,9 @@ public sealed interface Scene {
         };
     }
 
-    /// Whether the scene is kept for evaluation: one in four of those with one kind of object, one in six of those
-    /// with two. Nothing is trained on the captions of these, neither the demo's model nor its tuning; each colour,
-    /// shape, size, number and relation is in as many of them as any other. Scenes that the same pictures show are
-    /// kept together.
+    /// Returns whether the scene is held out for evaluation: one in four scenes with one kind of object, one in six with
+    /// two. Neither the demo's model nor its tuning trains on held-out captions. Each colour, shape, size, number and
+    /// relation occurs equally often among them. Scenes with the same images are held out together.
     default boolean heldOut() {
         return switch (this) {
             case One one -> (place(one.thing) + (one.size == Size.LARGE ? 1 : 0)) % 4 == 0;
@@ -137,13 +137,13 @@ public sealed interface Scene {
         };
     }
 
-    /// The rows of a Latin square: a colour more, or a shape more, is a place more.
+    /// Returns the cell of a Latin square over colours and shapes.
     private static int place(Thing thing) {
         return List.of(Colour.values()).indexOf(thing.colour())
                 + List.of(Shape.values()).indexOf(thing.shape());
     }
 
-    /// A scene by chance that is not held out: each of the three kinds equally often, and within a kind each scene.
+    /// Returns a random scene that is not held out: the three kinds are equally likely, and so are the scenes of a kind.
     static Scene draw(PhiloxStream random) {
         int kind = random.nextInt(3);
         Scene scene;
@@ -164,9 +164,9 @@ public sealed interface Scene {
         return scene;
     }
 
-    /// Another scene that differs from this one in one or two attributes, equally often, and that no picture
-    /// shows together with this one. Two objects keep their number: a single one has a size, of which their
-    /// caption says nothing.
+    /// Returns a random scene that differs from this one in one or two attributes, with equal probability, and that has
+    /// no image in common with it. Two objects keep their number, since a single object has a size, which their caption
+    /// does not state.
     default Wrong wrong(PhiloxStream random) {
         int changes = 1 + random.nextInt(2);
         EnumSet<Attribute> changed = EnumSet.noneOf(Attribute.class);
@@ -176,13 +176,13 @@ public sealed interface Scene {
             left.retainAll(scene.changeable());
             left.removeAll(changed);
             if (changed.contains(Attribute.SIZE)) {
-                // Another number of objects has no size that could differ.
+                // A scene with another number of objects states no size.
                 left.remove(Attribute.COUNT);
             }
             Attribute attribute = any(random, left.toArray(Attribute[]::new));
-            // Two objects may become equal, which is no scene: another choice is tried.
+            // Two objects may become equal, which is not a scene; try again.
             Scene next = scene.changed(attribute, random);
-            while (next.samePictures(this)) {
+            while (next.sameImages(this)) {
                 next = scene.changed(attribute, random);
             }
             scene = next;
@@ -191,8 +191,8 @@ public sealed interface Scene {
         return new Wrong(scene, changed);
     }
 
-    /// Whether the same pictures show both scenes.
-    default boolean samePictures(Scene other) {
+    /// Returns whether both scenes have the same images.
+    default boolean sameImages(Scene other) {
         return equals(other) || (this instanceof Two two && other.equals(two.turned()));
     }
 
@@ -204,8 +204,8 @@ public sealed interface Scene {
         return changeable;
     }
 
-    /// This scene with one attribute of another value, chosen evenly. Several objects that become one are given
-    /// a size by chance.
+    /// Returns this scene with another value of one attribute, chosen uniformly. Several objects that become one get a
+    /// random size.
     private Scene changed(Attribute attribute, PhiloxStream random) {
         return switch (this) {
             case One one ->
@@ -246,7 +246,7 @@ public sealed interface Scene {
         return switch (attribute) {
             case COLOUR -> new Thing(other(random, thing.colour(), Colour.values()), thing.shape());
             case SHAPE -> new Thing(thing.colour(), other(random, thing.shape(), Shape.values()));
-            default -> throw new IllegalArgumentException("no attribute of an object: " + attribute);
+            default -> throw new IllegalArgumentException("expected an attribute of an object, got " + attribute);
         };
     }
 
@@ -274,7 +274,7 @@ public sealed interface Scene {
         return value.name().toLowerCase(Locale.ROOT);
     }
 
-    /// All scenes and their captions, made when first asked for.
+    /// All scenes and their captions, created on first use.
     final class Captions {
         private static final List<Scene> ALL = make();
         private static final Map<String, Scene> SCENES =

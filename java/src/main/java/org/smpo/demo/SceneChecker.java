@@ -12,51 +12,51 @@ import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.smpo.io.RgbImage;
 
-/// Reads a picture's pixels and says which attributes of a caption it keeps.
+/// Reads the pixels of an image and tells which attributes of a caption it matches.
 ///
-/// The ground is the border's median colour. A pixel belongs to an object when it is more than half way from
-/// the ground to the nearest of the six colours. Connected pixels make an object, or several where two colours
-/// touch. An object's shape is the one whose outline, put at the object's centroid with the object's area,
-/// covers it best; a ring has a hole and nothing else has one. Specks of less than [#MIN_AREA] pixels are left
-/// out.
+/// The background is the median colour of the border. A pixel belongs to an object when it is more than half way from
+/// the
+/// background to the nearest of the six colours. Connected pixels form an object, or several objects where two colours
+/// touch. The shape of an object is the one whose outline, with the object's centroid and area, covers it best; rings
+/// alone have a hole. Specks of fewer than [#MIN_AREA] pixels are ignored.
 ///
-/// Nothing of it is learned, and nothing is ever trained on what it says.
+/// Nothing in it is learned, and nothing is ever trained on its verdicts.
 public final class SceneChecker {
     private static final int SIDE = ScenePainter.SIDE;
     private static final int CHANNELS = 3;
     private static final int PIXELS = SIDE * SIDE;
     private static final List<Colour> COLOURS = List.of(Colour.values());
 
-    /// Half way to the colour, where the outline is.
+    /// Half way to the colour, at the outline.
     private static final double OBJECT = 0.5;
-    /// The smallest object that is drawn, a ring, has 107 pixels.
+    /// The smallest painted object, a ring, has 107 pixels.
     static final int MIN_AREA = 24;
-    /// Fewer pixels of another colour in an object are noise, more are a second object that touches it.
+    /// Fewer pixels of another colour in an object are noise; more are a second object that touches it.
     private static final double MIN_PART = 0.2;
 
     private static final int MIN_HOLE = 3;
-    /// The area in which object and best outline differ, by the object's area. Circle and square, the most
-    /// alike, differ by 0.18; what is farther than this from all four has no shape.
+    /// Largest area in which an object and its best outline differ, relative to the object's area. Circle and square,
+    /// the
+    /// most similar shapes, differ by 0.18; an object farther than this from all four shapes has no shape.
     private static final double MAX_MISMATCH = 0.3;
     /// Radius between small (at most 9) and large (at least 17), at their geometric mean.
     private static final double LARGE = 12.4;
 
     private SceneChecker() {}
 
-    /// Which attributes a picture keeps, of those the caption speaks of. When there are not as many objects as
-    /// the caption says, colours and shapes count as kept when the picture shows those of the caption and no
-    /// others; a size or a relation does not.
+    /// The attributes of a caption that an image matches. When the number of objects is wrong, colours and shapes match
+    /// when the image has those of the caption and no others; a size or a relation does not match.
     public record Findings(Map<Attribute, Boolean> kept) {
         public Findings {
             kept = Collections.unmodifiableMap(new EnumMap<>(kept));
         }
 
-        /// Whether all of them are kept.
+        /// Returns whether every attribute matches.
         public boolean right() {
             return !kept.containsValue(false);
         }
 
-        /// Those that are not kept.
+        /// Returns the attributes that do not match.
         public Set<Attribute> wrong() {
             return kept.entrySet().stream()
                     .filter(entry -> !entry.getValue())
@@ -65,20 +65,20 @@ public final class SceneChecker {
         }
     }
 
-    /// What was read of an object.
+    /// An object found in an image.
     ///
-    /// @param x centroid, pixels from the left
-    /// @param y centroid, pixels from the top
-    /// @param shape null when it has none of the four
+    /// @param x centroid in pixels from the left
+    /// @param y centroid in pixels from the top
+    /// @param shape shape; null when it has none of the four
     record Found(Colour colour, Shape shape, double radius, double x, double y) {
         boolean large() {
             return radius > LARGE;
         }
     }
 
-    /// Compares a picture with a caption's scene.
+    /// Compares an image with the scene of a caption.
     ///
-    /// @throws IllegalArgumentException when the picture is not 64 x 64
+    /// @throws IllegalArgumentException when the image is not 64 x 64
     public static Findings check(RgbImage image, Scene scene) {
         return compare(read(image), scene);
     }
@@ -118,8 +118,8 @@ public final class SceneChecker {
         return things.stream().map(value).collect(Collectors.toCollection(java.util.HashSet::new));
     }
 
-    /// Of the two ways to say which object is which, the one that keeps more; of equals, the one that keeps the
-    /// relation.
+    /// Assigns the two objects to those of the caption in the way that matches more attributes, preferring the way that
+    /// matches the relation.
     private static void putPair(Map<Attribute, Boolean> kept, List<Found> objects, Scene.Two two) {
         int best = -1;
         for (int swap = 0; swap < 2; swap++) {
@@ -145,11 +145,11 @@ public final class SceneChecker {
         return value ? 1 : 0;
     }
 
-    /// The objects of a picture, from top to bottom.
+    /// Returns the objects of an image, from top to bottom.
     static List<Found> read(RgbImage image) {
         if (image.width() != SIDE || image.height() != SIDE) {
             throw new IllegalArgumentException(
-                    "expected a picture of " + SIDE + "x" + SIDE + ", got " + image.width() + "x" + image.height());
+                    "expected an image of " + SIDE + "x" + SIDE + ", got " + image.width() + "x" + image.height());
         }
         double[] difference = differenceFromGround(image.rgb());
         double[][] colours = coloursFromGround(image.rgb());
@@ -174,7 +174,7 @@ public final class SceneChecker {
                 }
             }
             if (parts.size() == 1) {
-                // The few pixels of other colours are its own edge.
+                // The few pixels of other colours are its edge.
                 found.add(measure(region, difference, colours));
             } else {
                 parts.forEach(part -> found.add(measure(part, difference, colours)));
@@ -218,7 +218,7 @@ public final class SceneChecker {
                 .toArray(double[][]::new);
     }
 
-    /// The colour on whose line from the ground the difference lies most nearly.
+    /// Returns the colour whose direction from the background is nearest to the difference.
     private static int nearest(double[] difference, int at, double[][] colours) {
         int best = 0;
         double bestCosine = Double.NEGATIVE_INFINITY;
@@ -233,7 +233,7 @@ public final class SceneChecker {
         return best;
     }
 
-    /// How far it is from the ground, 0, to the colour, 1.
+    /// Returns the position between the background, 0, and the colour, 1.
     private static double part(double[] difference, int at, double[] colour) {
         return dot(difference, at, colour) / Math.max(1, dot(colour, 0, colour));
     }
@@ -242,7 +242,7 @@ public final class SceneChecker {
         return values[at] * colour[0] + values[at + 1] * colour[1] + values[at + 2] * colour[2];
     }
 
-    /// The regions whose pixels touch at sides or corners.
+    /// Returns the regions of pixels that touch at sides or corners.
     private static List<boolean[]> regions(boolean[] object) {
         List<boolean[]> regions = new ArrayList<>();
         boolean[] left = object.clone();
@@ -260,7 +260,7 @@ public final class SceneChecker {
         return regions;
     }
 
-    /// The pixels that can be reached from one over pixels that are open.
+    /// Returns the open pixels that are connected to a pixel.
     private static boolean[] flood(boolean[] open, int start, boolean corners) {
         boolean[] reached = new boolean[PIXELS];
         int[] stack = new int[PIXELS];
@@ -333,7 +333,8 @@ public final class SceneChecker {
         return new Found(COLOURS.get(nearest(own, 0, colours)), shape, radius, x, y);
     }
 
-    /// The mean difference of the pixels inside, where no ground is mixed in; of all, where there is no inside.
+    /// Returns the mean difference over the interior pixels, into which no background is mixed, or over all pixels when
+    /// there is no interior.
     private static double[] ownColour(boolean[] region, double[] difference) {
         double[] inside = new double[CHANNELS];
         double[] all = new double[CHANNELS];
@@ -358,7 +359,7 @@ public final class SceneChecker {
         return sum;
     }
 
-    /// Whether all four neighbours are in the region.
+    /// Returns whether all four neighbours are in the region.
     private static boolean within(boolean[] region, int pixel) {
         int x = column(pixel);
         int y = row(pixel);
@@ -372,7 +373,7 @@ public final class SceneChecker {
                 && region[pixel + SIDE];
     }
 
-    /// Whether the pixel or a neighbour is in the region.
+    /// Returns whether the pixel or a neighbour is in the region.
     private static boolean near(boolean[] region, int pixel) {
         int x = column(pixel);
         int y = row(pixel);
@@ -383,7 +384,7 @@ public final class SceneChecker {
                 || (y < SIDE - 1 && region[pixel + SIDE]);
     }
 
-    /// The pixels that the region encloses.
+    /// Returns the pixels that the region encloses.
     private static int hole(boolean[] region) {
         boolean[] open = new boolean[PIXELS];
         boolean[] outside = new boolean[PIXELS];
@@ -408,7 +409,9 @@ public final class SceneChecker {
         return hole;
     }
 
-    /// The sum of absolute differences between the cover and a shape of the same area and centroid, by the area.
+    /// Returns the summed absolute difference between the coverage and a shape of the same area and centroid, relative
+    /// to
+    /// the area.
     private static double mismatch(double[] cover, Shape shape, double x, double y, double area) {
         double radius = Math.sqrt(area / shape.unitArea());
         double reach = Shape.REACH * radius + 1;

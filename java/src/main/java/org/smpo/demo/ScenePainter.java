@@ -7,21 +7,22 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Draws scenes: 64 x 64 pixels, light grey ground, flat objects with smooth edges. Places, sizes and shades
-/// are by chance; no two objects touch, and none touches the picture's edge.
+/// Paints scenes: 64x64 pixels, a light grey background, flat objects with smooth edges. Positions, sizes and shades
+/// are
+/// random; objects touch neither each other nor the border.
 ///
-/// A picture is a pure function of the scene and the stream it is drawn with. Only additions, products, square
-/// roots and comparisons of doubles are used, which Java defines to the last bit: pixels are equal on every
-/// machine.
+/// An image is a pure function of the scene and the random stream. Only additions, products, square roots and
+/// comparisons
+/// of doubles are used, which Java defines exactly, so that pixels are equal on every machine.
 public final class ScenePainter {
-    /// Width and height in pixels.
+    /// Width and height of the images in pixels.
     public static final int SIDE = 64;
 
     private static final int CHANNELS = 3;
     private static final int MARGIN = 2;
-    /// Between the outlines' surrounding circles; three pixels of ground survive a blur of three.
+    /// Least gap between the bounding circles of objects; three pixels of background survive a blur of three.
     private static final double GAP = 2;
-    /// Across the axis of a relation, objects are at most this part of the distance along it apart.
+    /// Largest offset of objects across the axis of their relation, as a fraction of their distance along it.
     private static final double MAX_SLANT = 0.5;
 
     private static final int TRIES = 100;
@@ -29,15 +30,15 @@ public final class ScenePainter {
 
     private ScenePainter() {}
 
-    /// The picture of one (seed, version, item).
+    /// Returns the image of one (seed, version, item).
     ///
-    /// @param version tells several pictures of an item apart, in `[0, 2^32)`
-    /// @param item in `[0, 2^56)`
+    /// @param version number that distinguishes several images of an item, in `[0, 2^32)`
+    /// @param item number of the item, in `[0, 2^56)`
     public static RgbImage paint(Scene scene, Philox philox, long version, long item) {
         return paint(scene, philox.stream(Purpose.DEMO_PICTURES, version, item));
     }
 
-    /// A picture with the places, sizes and shades that a stream says.
+    /// Returns an image with positions, sizes and shades from a random stream.
     static RgbImage paint(Scene scene, PhiloxStream random) {
         double[] canvas = ground(random);
         switch (scene) {
@@ -92,7 +93,7 @@ public final class ScenePainter {
         return rgb;
     }
 
-    /// Centres, (x, y) from the left and the top, of objects that have room between each other.
+    /// Returns centres (x, y), from the left and the top, of objects with gaps between them.
     private static List<double[]> scattered(int count, double radius, PhiloxStream random) {
         double room = 2 * Shape.REACH * radius + GAP;
         while (true) {

@@ -12,14 +12,14 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
-/// Drawn scenes to train a small model on: `scenes.safetensors` with the tensor `pictures`, uint8 [count, 64,
-/// 64, 3], red, green, blue from the top left, and `captions.txt` with the caption of picture i in line i.
+/// Painted scenes to train a small model on: `scenes.safetensors` with the tensor `pictures`, uint8 [count, 64, 64, 3],
+/// RGB from the top left, and `captions.txt` with the caption of image i in line i.
 ///
-/// Scene number i is a pure function of the seed and i, and another than that of pair i of [PreferencePairs].
+/// Scene i is a pure function of the seed and i, and independent of pair i of [PreferencePairs].
 public final class SceneSet {
-    /// The pictures' file.
-    public static final String PICTURES = "scenes.safetensors";
-    /// The captions' file.
+    /// Name of the file with the images.
+    public static final String IMAGES = "scenes.safetensors";
+    /// Name of the file with the captions.
     public static final String CAPTIONS = "captions.txt";
 
     private static final String TENSOR = "pictures";
@@ -32,10 +32,10 @@ public final class SceneSet {
         return Scene.draw(philox.stream(Purpose.DEMO_SCENES, STEP, item));
     }
 
-    /// Writes the scenes 0 to count - 1 into a folder that is there. The pictures' file is written last: where
-    /// it is, both are whole.
+    /// Writes the scenes 0 to count - 1 into an existing folder. The file of the images is written last, so that both
+    /// files are complete where it exists.
     ///
-    /// @param progress told how many are drawn
+    /// @param progress receives the number of finished scenes
     /// @throws IOException when a file cannot be written
     public static void write(Path folder, int count, long seed, IntConsumer progress) throws IOException {
         if (count < 1) {
@@ -51,7 +51,7 @@ public final class SceneSet {
         List<SafetensorsWriter.Declaration> tensors =
                 List.of(new SafetensorsWriter.Declaration(TENSOR, DType.U8, List.of((long) count, side, side, 3L)));
         Map<String, String> metadata = Map.of("smpo.seed", Long.toString(seed));
-        SafetensorsWriter.write(folder.resolve(PICTURES), tensors, metadata, (tensor, out) -> {
+        SafetensorsWriter.write(folder.resolve(IMAGES), tensors, metadata, (tensor, out) -> {
             for (int item = 0; item < count; item++) {
                 byte[] rgb = ScenePainter.paint(scene(philox, item), philox, VERSION, item)
                         .rgb();

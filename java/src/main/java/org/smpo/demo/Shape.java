@@ -1,6 +1,6 @@
 package org.smpo.demo;
 
-/// The shapes of objects. A radius gives each of them about the same visual weight.
+/// The shapes of objects. At equal radius they have about the same visual weight.
 public enum Shape {
     CIRCLE {
         @Override
@@ -24,7 +24,7 @@ public enum Shape {
             return 4 * HALF_SIDE * HALF_SIDE;
         }
     },
-    /// Equilateral, one corner up, its centroid in the middle.
+    /// An equilateral triangle with one corner up, centred at its centroid.
     TRIANGLE {
         @Override
         double distance(double dx, double dy, double radius) {
@@ -50,7 +50,7 @@ public enum Shape {
         }
     };
 
-    /// Bound of all shapes: nothing of an object is farther than this many radii from its centre.
+    /// Bound of all shapes: no part of an object is farther from its centre than this many radii.
     static final double REACH = 1.3;
 
     private static final double HALF_SIDE = 0.9;
@@ -58,16 +58,16 @@ public enum Shape {
     private static final double HOLE = 0.55;
     private static final double HALF_SQRT_3 = 0.8660254037844386;
 
-    /// Signed distance to the outline, in pixels, negative inside; beyond a corner a lower bound.
+    /// Returns the signed distance to the outline in pixels, negative inside; beyond a corner, a lower bound.
     ///
-    /// @param dx to the right of the centre
-    /// @param dy below the centre
+    /// @param dx offset to the right of the centre
+    /// @param dy offset below the centre
     abstract double distance(double dx, double dy, double radius);
 
-    /// The area at radius 1.
+    /// Returns the area at radius 1.
     abstract double unitArea();
 
-    /// The part of the pixel about this place that an object of this shape covers, 0 to 1.
+    /// Returns the fraction of the pixel at this position that the shape covers, 0 to 1.
     double coverage(double dx, double dy, double radius) {
         return Math.clamp(0.5 - distance(dx, dy, radius), 0.0, 1.0);
     }

@@ -1,6 +1,6 @@
 package org.smpo.demo;
 
-/// The sizes of an object that is alone.
+/// The sizes of a single object.
 public enum Size {
     SMALL,
     LARGE

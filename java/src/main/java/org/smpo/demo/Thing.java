@@ -1,4 +1,4 @@
 package org.smpo.demo;
 
-/// A kind of object.
+/// A kind of object: its colour and shape.
 public record Thing(Colour colour, Shape shape) {}

@@ -9,18 +9,19 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/// How far a metric agrees with a judge that says right or wrong: how good a signal it is.
+/// Agreement of a metric with a judge that calls images right or wrong: how good a training signal the metric is.
 ///
-/// @param metric that is examined
-/// @param judge that it is compared with
-/// @param model whose images; null: those of all models
-/// @param images how many
-/// @param right of them by the judge
-/// @param areaUnderCurve probability that the metric puts a right image above a wrong one, whatever their
-///     prompts; ties count half
-/// @param samePrompt the same, among images of one prompt
-/// @param samePromptPairs pairs of a right and a wrong image of one prompt
-/// @param accuracy of the metric with a threshold; the threshold of each half of the prompts was found on the other
+/// @param metric name of the metric
+/// @param judge name of the judge
+/// @param model name of the model whose images are compared; null: all models
+/// @param images number of images
+/// @param right number of images that the judge calls right
+/// @param areaUnderCurve area under the ROC curve: the probability that the metric scores a right image above a wrong
+///     one, whatever their prompts; ties count half
+/// @param samePrompt the same probability among images of one prompt
+/// @param samePromptPairs number of pairs of a right and a wrong image of one prompt
+/// @param accuracy accuracy of the metric with a threshold; the threshold for each half of the prompts is fitted on the
+///     other half
 public record Agreement(
         String metric,
         String judge,
@@ -32,9 +33,11 @@ public record Agreement(
         long samePromptPairs,
         Interval accuracy) {
 
-    /// @param values of the metric
-    /// @param verdicts of the judge, 1 or 0
-    /// @param promptOf which prompt each image is of
+    /// Computes the agreement.
+    ///
+    /// @param values scores of the metric, one per image
+    /// @param verdicts verdicts of the judge, 1 or 0
+    /// @param promptOf number of each image's prompt
     static Agreement of(
             String metric,
             String judge,
@@ -66,7 +69,7 @@ public record Agreement(
                 bootstrap.interval(distinct.length, hits::mean));
     }
 
-    /// Mann and Whitney's U over its largest value, in one pass from the lowest value up.
+    /// Returns the Mann-Whitney U statistic over its maximum, in one pass over the sorted values.
     private static double area(double[] values, double[] verdicts, int[] prompts, int[] order, int[] times) {
         double below = 0;
         double above = 0;
@@ -94,7 +97,8 @@ public record Agreement(
         return rights == 0 || wrongs == 0 ? Double.NaN : (below + above) / (rights * wrongs);
     }
 
-    /// By prompt: right images above wrong ones, ties counted half, and pairs.
+    /// Returns, per prompt, the number of pairs in which the right image scores higher (ties count half) and of all
+    /// pairs.
     private static double[][] samePrompt(double[] values, double[] verdicts, int[] prompts, int count) {
         double[][] pairs = new double[count][2];
         List<List<Integer>> images = Stream.generate(() -> (List<Integer>) new ArrayList<Integer>())
@@ -124,8 +128,9 @@ public record Agreement(
         return all == 0 ? Double.NaN : won / all;
     }
 
-    /// For each image 1 where the threshold of the other half of the prompts says what the judge says. With fewer
-    /// than two prompts there is no other half: NaN.
+    /// Returns 1 for each image where the threshold fitted on the other half of the prompts agrees with the judge, else
+    /// 0;
+    /// NaN with fewer than two prompts.
     private static double[] hits(double[] values, double[] verdicts, int[] prompts, int[] order) {
         double[] hits = new double[values.length];
         for (int half : List.of(0, 1)) {
@@ -140,13 +145,13 @@ public record Agreement(
         return hits;
     }
 
-    /// The least value from which on "right" agrees most often with the judge, halfway to the one below.
+    /// Returns the threshold that agrees with the judge most often: the lowest such, halfway between two values.
     private static double threshold(double[] values, double[] verdicts, int[] prompts, int[] order, int half) {
         int[] own = Arrays.stream(order).filter(i -> prompts[i] % 2 == half).toArray();
         if (own.length == 0) {
             return Double.NaN;
         }
-        // Everything is right: from there up, each image that falls below the threshold changes the count by one.
+        // At the lowest threshold every image counts as right; raising it past an image changes the count by one.
         long agreeing = Arrays.stream(own).filter(i -> verdicts[i] == 1).count();
         long best = agreeing;
         double threshold = Double.NEGATIVE_INFINITY;

@@ -6,17 +6,18 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Percentile intervals by resampling prompts (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-/// chapter 13; by clusters, since images of one prompt are not independent).
+/// Percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Prompts
+/// are
+/// resampled rather than images, since images of one prompt are not independent.
 ///
-/// Whichever figure is asked for, equal numbers of prompts see equal resamples, which are a function of the seed alone:
-/// resample r draws from the stream of (seed, [Purpose#BOOTSTRAP], number of prompts, r).
+/// Every statistic over the same number of prompts uses the same resamples: resample r takes its random numbers from
+/// the stream of (seed, [Purpose#BOOTSTRAP], number of prompts, r).
 ///
-/// @param seed of the resamples
-/// @param resamples how many; the ends of an interval are quantiles among them
-/// @param confidence of the intervals, 0.95 for instance
+/// @param seed seed of the resamples
+/// @param resamples number of resamples; the ends of an interval are quantiles among them
+/// @param confidence confidence level of the intervals, for instance 0.95
 public record Bootstrap(long seed, int resamples, double confidence) {
-    /// @throws IllegalArgumentException when there are no resamples or the confidence is no share
+    /// @throws IllegalArgumentException when there are no resamples or the confidence is not between 0 and 1
     public Bootstrap {
         if (resamples < 1) {
             throw new IllegalArgumentException("bootstrap resamples: expected 1 or more, got " + resamples);
@@ -26,19 +27,19 @@ public record Bootstrap(long seed, int resamples, double confidence) {
         }
     }
 
-    /// 95 % from 2000 resamples.
+    /// Returns 95 % intervals from 2000 resamples.
     public static Bootstrap standard() {
         return new Bootstrap(0, 2000, 0.95);
     }
 
-    /// The interval of a figure.
+    /// Returns the interval of a statistic.
     ///
-    /// @param prompts how many there are
-    /// @param figure of how often each prompt counts; NaN where it is not defined
-    Interval interval(int prompts, ToDoubleFunction<int[]> figure) {
+    /// @param prompts number of prompts
+    /// @param statistic statistic as a function of how often each prompt counts; NaN where it is undefined
+    Interval interval(int prompts, ToDoubleFunction<int[]> statistic) {
         int[] once = new int[prompts];
         Arrays.fill(once, 1);
-        double estimate = figure.applyAsDouble(once);
+        double estimate = statistic.applyAsDouble(once);
         double[] found = new double[resamples];
         int defined = 0;
         Philox philox = new Philox(seed);
@@ -49,12 +50,12 @@ public record Bootstrap(long seed, int resamples, double confidence) {
             for (int draw = 0; draw < prompts; draw++) {
                 times[random.nextInt(prompts)]++;
             }
-            double value = figure.applyAsDouble(times);
+            double value = statistic.applyAsDouble(times);
             if (!Double.isNaN(value)) {
                 found[defined++] = value;
             }
         }
-        // A figure that most resamples do not define has no interval worth the name.
+        // A statistic that is undefined in most resamples has no meaningful interval.
         if (2 * defined <= resamples) {
             return new Interval(estimate, Double.NaN, Double.NaN);
         }
@@ -64,14 +65,14 @@ public record Bootstrap(long seed, int resamples, double confidence) {
         return new Interval(estimate, quantile(sorted, tail), quantile(sorted, 1 - tail));
     }
 
-    /// Between two neighbours in proportion (type 7 of Hyndman and Fan, 1996).
+    /// Returns a quantile by linear interpolation between neighbours (type 7 of Hyndman and Fan, 1996).
     static double quantile(double[] sorted, double share) {
         double at = share * (sorted.length - 1);
         int below = (int) Math.floor(at);
         int above = Math.min(below + 1, sorted.length - 1);
         double low = sorted[below];
         double high = sorted[above];
-        // Equal neighbours are the quantile to the last bit.
+        // Interpolating between equal neighbours could round.
         return low == high ? low : low + (at - below) * (high - low);
     }
 }

@@ -4,16 +4,18 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 
-/// Numbers, one for each image, and which prompt each image is of. Figures of it are functions of how often each
-/// prompt counts, as [Bootstrap] asks for them.
+/// Values of images, grouped by prompt. Its statistics are functions of how often each prompt counts, as [Bootstrap]
+/// needs them.
 final class ClusteredSample {
     private final double[] values;
     private final int[] prompts;
     private final int count;
     private final int[] order;
 
-    /// @param values one for each image
-    /// @param prompts of the images; any numbers, equal for images of one prompt
+    /// Creates a sample.
+    ///
+    /// @param values value of each image
+    /// @param prompts number of each image's prompt; any numbers, equal for images of one prompt
     ClusteredSample(double[] values, int[] prompts) {
         this.values = values.clone();
         int[] distinct = Arrays.stream(prompts).distinct().toArray();
@@ -29,17 +31,17 @@ final class ClusteredSample {
                 .toArray();
     }
 
-    /// How many prompts there are.
+    /// Returns the number of prompts.
     int prompts() {
         return count;
     }
 
-    /// How many images there are.
+    /// Returns the number of images.
     int images() {
         return values.length;
     }
 
-    /// The mean over images.
+    /// Returns the mean over images.
     double mean(int[] times) {
         double sum = 0;
         long weight = 0;
@@ -51,7 +53,7 @@ final class ClusteredSample {
         return weight == 0 ? Double.NaN : sum / weight;
     }
 
-    /// The median over images: the middle one, or the mean of the middle two.
+    /// Returns the median over images: the middle value, or the mean of the middle two.
     double median(int[] times) {
         long weight = 0;
         for (int prompt : prompts) {
@@ -77,9 +79,9 @@ final class ClusteredSample {
         throw new IllegalStateException("the middle of " + weight + " values is among them");
     }
 
-    /// Of differences: the share above 0, those at 0 counted half.
+    /// Returns the share of values above 0, for values that are differences; those at 0 count half.
     double winRate(int[] times) {
-        // Halves are whole numbers here, so that ties alone give one half to the last bit.
+        // Counting halves as integers makes the win rate of ties alone exactly one half.
         long halves = 0;
         long weight = 0;
         for (int i = 0; i < values.length; i++) {

@@ -4,20 +4,20 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// One model beside another by one metric: image by image, of the same prompt and the same noise.
+/// Paired comparison of two models by one metric, image by image, from the same prompts and noise.
 ///
-/// @param metric its name
-/// @param model that is looked at
-/// @param against that it is compared with
-/// @param category of prompts; null: all of them
-/// @param prompts how many
-/// @param images of each model
-/// @param wins images where `model` is above `against`
-/// @param ties where both are equal
-/// @param losses where it is below
-/// @param winRate share of wins, ties counted half
-/// @param meanDifference `model` less `against`
-/// @param medianDifference likewise
+/// @param metric name of the metric
+/// @param model name of the model
+/// @param against name of the model that it is compared with
+/// @param category category of the prompts; null: all prompts
+/// @param prompts number of prompts
+/// @param images number of images per model
+/// @param wins number of images where `model` scores above `against`
+/// @param ties number of images where both score the same
+/// @param losses number of images where `model` scores below `against`
+/// @param winRate share of wins; ties count half
+/// @param meanDifference mean of `model` minus `against`
+/// @param medianDifference median of `model` minus `against`
 public record Comparison(
         String metric,
         String model,
@@ -32,11 +32,11 @@ public record Comparison(
         Interval meanDifference,
         Interval medianDifference) {
 
-    /// Compares.
+    /// Compares the scores of two models.
     ///
-    /// @param values of `model`, one for each image
-    /// @param base of `against`, of the same images
-    /// @param promptOf which prompt each image is of
+    /// @param values scores of `model`, one per image
+    /// @param base scores of `against`, of the same images
+    /// @param promptOf number of each image's prompt
     static Comparison of(
             String metric,
             String model,

@@ -20,22 +20,22 @@ import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
 
-/// A model that is evaluated.
+/// A model to evaluate.
 ///
-/// @param name in the report, unlike the others'
-/// @param path a diffusers folder or a checkpoint
-/// @param options of a checkpoint; a folder has everything itself
-/// @param loras merged into it, in this order
-/// @param run folder of the training run that made it, whose log and recipe are shown
+/// @param name name in the report
+/// @param path path of a diffusers folder or a checkpoint
+/// @param options options for reading a checkpoint; unused for a folder
+/// @param loras adapters to merge into the model, in this order
+/// @param run log and recipe of the training run that made the model, for the report
 public record EvaluatedModel(
         String name, Path path, SingleFile.Options options, List<Adapter> loras, Optional<RunRecords> run) {
-    /// Characters that a name may have.
+    /// Largest number of characters in a name.
     public static final int LONGEST_NAME = 60;
 
-    /// Adapters that are merged into a model.
+    /// A LoRA file to merge into a model.
     ///
-    /// @param file of the adapters
-    /// @param weight that they are multiplied by
+    /// @param file path of the file
+    /// @param weight factor of the update
     public record Adapter(Path file, double weight) {
         /// @throws IllegalArgumentException when the weight is not finite
         public Adapter {
@@ -45,13 +45,13 @@ public record EvaluatedModel(
         }
     }
 
-    /// What a training run left that a report shows.
+    /// Records of a training run that a report shows.
     ///
-    /// @param log `log.jsonl`
-    /// @param recipe the resolved recipe
+    /// @param log path of `log.jsonl`
+    /// @param recipe path of the resolved recipe
     public record RunRecords(Path log, Path recipe) {}
 
-    /// @throws IllegalArgumentException when the name is empty, too long or holds line breaks
+    /// @throws IllegalArgumentException when the name is blank, too long or has line breaks
     public EvaluatedModel {
         Objects.requireNonNull(path);
         Objects.requireNonNull(options);
@@ -59,16 +59,16 @@ public record EvaluatedModel(
         loras = List.copyOf(loras);
         if (name.isBlank() || name.length() > LONGEST_NAME || name.chars().anyMatch(c -> c < ' ')) {
             throw new IllegalArgumentException(
-                    "a model's name: expected 1 to " + LONGEST_NAME + " characters in one line, got \"" + name + "\"");
+                    "model name: expected 1 to " + LONGEST_NAME + " characters in one line, got \"" + name + "\"");
         }
     }
 
-    /// A model as it is.
+    /// Returns a model without adapters or records.
     public static EvaluatedModel of(String name, Path path) {
         return new EvaluatedModel(name, path, SingleFile.Options.none(), List.of(), Optional.empty());
     }
 
-    /// The same model with the records of its training.
+    /// Returns the same model with the records of its training.
     public EvaluatedModel with(RunRecords records) {
         return new EvaluatedModel(name, path, options, loras, Optional.of(records));
     }
@@ -78,7 +78,7 @@ public record EvaluatedModel(
         return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, options);
     }
 
-    /// Loads it, adapters merged. The caller closes it.
+    /// Loads the model and merges its adapters. The caller closes it.
     TextToImage open(String device, Precision precision, int threads) throws IOException {
         try (ModelFiles files = files()) {
             TextToImage model = TextToImage.open(files, device, precision, threads);
@@ -96,15 +96,16 @@ public record EvaluatedModel(
         }
     }
 
-    /// SHA-256 of everything that decides a image: weights, configs, scheduler, tokenizers, adapters. The same
-    /// however the weights are spread over files.
+    /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers and adapters.
+    /// It
+    /// does not depend on how the weights are spread over files.
     String digest() throws IOException {
         Map<String, Object> parts = new LinkedHashMap<>();
         try (ModelFiles files = files()) {
             parts.put("class", files.pipelineClass());
             for (Map.Entry<String, Component> entry : files.components().entrySet()) {
                 Component component = entry.getValue();
-                // What we do not know, a safety checker for instance, draws nothing.
+                // Unknown components, such as a safety checker, do not affect the image.
                 if (!(component.config() instanceof OpaqueConfig)) {
                     parts.put(entry.getKey(), component.sha256());
                     parts.put(

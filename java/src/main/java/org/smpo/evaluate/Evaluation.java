@@ -22,15 +22,16 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
-/// Runs an evaluation: every model draws every image, every metric looks at each, and a report says what differs.
+/// Runs an evaluation: every model generates every image, every metric scores it, and a report compares the models.
 ///
 /// ```
 /// EvaluationResult result = Evaluation.run(request, Path.of("evaluation"), display);
 /// ```
 ///
-/// What a killed process had drawn and measured is not done again; the files are the same as if it had not been killed.
+/// An interrupted evaluation resumes: images and scores that an earlier process finished are kept, and the result has
+/// the same bytes as that of an evaluation that was not interrupted.
 public final class Evaluation {
-    /// Images that a metric sees at once. Sums are rounded otherwise in another batch, so it is fixed.
+    /// Number of images that a metric scores together. It is fixed, since sums round differently in another batch.
     private static final int METRIC_BATCH = 8;
 
     private final EvaluationRequest request;
@@ -47,23 +48,23 @@ public final class Evaluation {
         this.display = display;
     }
 
-    /// Runs one, or goes on with it.
+    /// Runs an evaluation, or resumes it.
     ///
-    /// @param folder of this evaluation; made where it is not there
-    /// @param display of its progress
-    /// @throws IllegalArgumentException when the request cannot be fulfilled: a size that a model does not take, a
-    ///     metric that does not fit
-    /// @throws IOException when a file cannot be read or written, or another evaluation was begun in the folder
+    /// @param folder folder of this evaluation, created where it does not exist
+    /// @param display display of the progress
+    /// @throws IllegalArgumentException when the request does not fit: a size that a model cannot generate, a metric
+    ///     that cannot score the images
+    /// @throws IOException when a file cannot be read or written, or the folder has another evaluation
     public static EvaluationResult run(EvaluationRequest request, Path folder, Progress.Display display)
             throws IOException {
         EvaluationRequest sized = sized(request);
         for (Metric.Source metric : sized.metrics()) {
             metric.requireFits(
                     sized.prompts(),
-                    sized.drawing().config().width(),
-                    sized.drawing().config().height());
+                    sized.generation().config().width(),
+                    sized.generation().config().height());
         }
-        sized.drawing().request(List.of(sized.images().getFirst().prompt()));
+        sized.generation().request(List.of(sized.images().getFirst().prompt()));
         try (EvaluationFolder opened = EvaluationFolder.open(folder, display.out()::println)) {
             List<String> models = new ArrayList<>();
             for (EvaluatedModel model : sized.models()) {
@@ -79,9 +80,9 @@ public final class Evaluation {
         }
     }
 
-    /// Sides are the first model's own where none are given, and multiples of what every model takes.
+    /// Returns the request with the resolution of the first model where none is given, checked against every model.
     private static EvaluationRequest sized(EvaluationRequest request) throws IOException {
-        GenerationConfig config = request.drawing().config();
+        GenerationConfig config = request.generation().config();
         for (EvaluatedModel model : request.models()) {
             try (ModelFiles files = model.files()) {
                 config = config.sizedFor(files);
@@ -115,7 +116,7 @@ public final class Evaluation {
         identity.put("models", models);
         identity.put("prompts_sha256", request.promptsDigest());
         identity.put("pictures_per_model", request.images().size());
-        identity.put("drawing", request.drawing().identity());
+        identity.put("drawing", request.generation().identity());
         identity.put("measures", metrics);
         return identity;
     }
@@ -143,7 +144,7 @@ public final class Evaluation {
             for (EvaluationRequest.ImageSpec spec : images) {
                 String file = EvaluationFolder.image(model, name, spec);
                 files[model][spec.index()] = file;
-                String digest = journal.generated(name, spec.index());
+                String digest = journal.image(name, spec.index());
                 if (digest != null && digest.equals(digestOf(folder.root().resolve(file)))) {
                     digests[model][spec.index()] = digest;
                     there++;
@@ -151,10 +152,10 @@ public final class Evaluation {
             }
         }
         int missing = models * images.size() - there;
-        draw(files, digests, there, madeBy);
+        generate(files, digests, there, madeBy);
         double[][][] values = new double[metrics.size()][models][images.size()];
         for (int metric = 0; metric < values.length; metric++) {
-            metric(metric, files, digests, values[metric], madeBy);
+            score(metric, files, digests, values[metric], madeBy);
         }
         Results results = new Results(request, images, modelDigests, files, digests, values);
         return write(results, metrics, identity, madeBy, missing);
@@ -164,30 +165,30 @@ public final class Evaluation {
         return Files.exists(file) ? Digest.sha256(file) : null;
     }
 
-    /// What one program began another does not go on with: it may draw or metric otherwise.
+    /// Refuses to resume what another version of the program began, since its images or scores may differ.
     private void requireSameProgram(Map<String, Object> madeBy) throws IOException {
         String difference = EvaluationFolder.difference("", madeBy, madeBy(request));
         if (difference != null) {
-            throw new IOException(folder.root() + ": it is unfinished and was begun by " + difference
-                    + " of smpo: go on with that, or choose another folder");
+            throw new IOException(folder.root() + ": unfinished, and begun by " + difference
+                    + " of smpo: resume it with that version, or choose another folder");
         }
     }
 
-    private void draw(String[][] files, String[][] digests, int there, Map<String, Object> madeBy) throws IOException {
+    private void generate(String[][] files, String[][] digests, int there, Map<String, Object> madeBy) throws IOException {
         int all = digests.length * images.size();
         if (there == all) {
             return;
         }
         requireSameProgram(madeBy);
         int done = there;
-        int batch = request.drawing().batch();
-        try (Progress progress = new Progress(display, "draw", "picture", there, all)) {
+        int batch = request.generation().batch();
+        try (Progress progress = new Progress(display, "generate", "image", there, all)) {
             for (int model = 0; model < digests.length; model++) {
                 String name = request.models().get(model).name();
                 TextToImage generator = null;
                 try {
                     for (int from = 0; from < images.size(); from += batch) {
-                        // A batch is drawn whole, whatever is there of it, so that each image has its fixed company.
+                        // A batch is generated whole even if some of its images exist, since sums depend on the batch.
                         List<EvaluationRequest.ImageSpec> group =
                                 images.subList(from, Math.min(from + batch, images.size()));
                         String[] own = digests[model];
@@ -198,7 +199,7 @@ public final class Evaluation {
                             generator = open(model, progress);
                         }
                         List<GeneratedImage> generated = generator.generate(
-                                request.drawing()
+                                request.generation()
                                         .request(group.stream()
                                                 .map(EvaluationRequest.ImageSpec::prompt)
                                                 .toList()),
@@ -223,9 +224,9 @@ public final class Evaluation {
     private TextToImage open(int index, Progress progress) throws IOException {
         EvaluatedModel model = request.models().get(index);
         TextToImage generator = model.open(
-                request.drawing().device(),
-                request.drawing().precision(),
-                request.drawing().threads());
+                request.generation().device(),
+                request.generation().precision(),
+                request.generation().threads());
         long cut = request.prompts().stream()
                 .map(Prompt::text)
                 .distinct()
@@ -233,27 +234,27 @@ public final class Evaluation {
                 .count();
         if (cut > 0) {
             progress.println("smpo: " + model.name() + ": " + cut + (cut == 1 ? " prompt is" : " prompts are")
-                    + " too long for its text encoder; the end is cut off");
+                    + " too long for its text encoder and truncated");
         }
         return generator;
     }
 
-    /// Writes a image and then the line that it is there.
+    /// Writes an image, then the line of the journal that records it.
     private String keep(String model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
             throws IOException {
         ImageSettings settings =
-                request.drawing().config().metadata(spec.prompt(), spec.seed(), Map.of("model", model));
+                request.generation().config().metadata(spec.prompt(), spec.seed(), Map.of("model", model));
         Path path = folder.root().resolve(file);
         Files.createDirectories(path.getParent());
         Png png = new Png(image.image(), settings.text());
         byte[] bytes = png.bytes();
         AtomicFiles.write(path, bytes);
         String digest = Digest.sha256(bytes);
-        journal.draw(model, spec.index(), digest);
+        journal.addImage(model, spec.index(), digest);
         return digest;
     }
 
-    private void metric(int which, String[][] files, String[][] digests, double[][] values, Map<String, Object> madeBy)
+    private void score(int which, String[][] files, String[][] digests, double[][] values, Map<String, Object> madeBy)
             throws IOException {
         Metric.Source source = request.metrics().get(which);
         int all = values.length * images.size();
@@ -262,7 +263,7 @@ public final class Evaluation {
         for (int model = 0; model < values.length; model++) {
             String name = request.models().get(model).name();
             for (int at = 0; at < images.size(); at++) {
-                var value = journal.value(source.name(), name, at, digests[model][at]);
+                var value = journal.score(source.name(), name, at, digests[model][at]);
                 if (value.isPresent()) {
                     values[model][at] = value.getAsDouble();
                     known[model][at] = true;
@@ -276,8 +277,8 @@ public final class Evaluation {
         requireSameProgram(madeBy);
         int done = there;
         try (Metric metric = source.open(
-                        request.drawing().device(), request.drawing().threads());
-                Progress progress = new Progress(display, "measure " + source.name(), "picture", there, all)) {
+                        request.generation().device(), request.generation().threads());
+                Progress progress = new Progress(display, "score " + source.name(), "image", there, all)) {
             for (int model = 0; model < values.length; model++) {
                 String name = request.models().get(model).name();
                 for (int from = 0; from < images.size(); from += METRIC_BATCH) {
@@ -289,11 +290,11 @@ public final class Evaluation {
                     if (whole) {
                         continue;
                     }
-                    double[] found = metric(metric, files[model], from, to);
+                    double[] found = score(metric, files[model], from, to);
                     for (int at = from; at < to; at++) {
                         values[model][at] = found[at - from];
                         if (!known[model][at]) {
-                            journal.metric(source.name(), name, at, digests[model][at], found[at - from]);
+                            journal.addScore(source.name(), name, at, digests[model][at], found[at - from]);
                             progress.to(++done, name);
                         }
                     }
@@ -302,7 +303,7 @@ public final class Evaluation {
         }
     }
 
-    private double[] metric(Metric metric, String[] files, int from, int to) throws IOException {
+    private double[] score(Metric metric, String[] files, int from, int to) throws IOException {
         List<String> captions = new ArrayList<>();
         List<RgbImage> images = new ArrayList<>();
         for (int at = from; at < to; at++) {

@@ -89,7 +89,7 @@ final class EvaluationExcerpt {
                         + " intervals over prompts.%n",
                 request.prompts().size(),
                 results.images().size(),
-                request.drawing().identity().entrySet().stream()
+                request.generation().identity().entrySet().stream()
                         .filter(entry ->
                                 List.of("sampler", "steps", "guidance_scale").contains(entry.getKey()))
                         .map(entry -> entry.getKey().replace('_', ' ') + " " + entry.getValue())
@@ -125,9 +125,9 @@ final class EvaluationExcerpt {
         StringBuilder svg = new StringBuilder();
         int height = part * request.metrics().size() + GAP;
         svg.append(String.format(
-                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\""
-                        + " aria-label=\"Mean differences from %s\" font-family=\"sans-serif\" font-size=\"14\">%n"
-                        + "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>%n",
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\""
+                        + " role=\"img\" aria-label=\"Mean differences from %s\" font-family=\"sans-serif\""
+                        + " font-size=\"14\">%n<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>%n",
                 WIDTH,
                 height,
                 WIDTH,

@@ -14,16 +14,16 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.FolderLock;
 import org.smpo.io.Json;
 
-/// The folder of an evaluation, held by one process at a time.
+/// The folder of an evaluation, open in one process at a time.
 ///
-/// | path | |
-/// |---|---|
-/// | `manifest.json` | what the evaluation is: digests, settings; by what program it was begun |
-/// | `images/N-MODEL/` | `PROMPT-SEED.png` |
-/// | `journal.jsonl` | what is drawn and measured, as it happened |
-/// | `results.parquet` | a row for each model and image |
-/// | `report.json` | every figure |
-/// | `report.html` | the same to be read |
+/// ```text
+/// manifest.json       identity of the evaluation (digests, settings) and the program that began it
+/// pictures/N-MODEL/   images, PROMPT-SEED.png
+/// journal.jsonl       finished images and scores, in order
+/// results.parquet     one row per model and image
+/// report.json         every number of the report
+/// report.html         the report
+/// ```
 final class EvaluationFolder implements AutoCloseable {
     private static final String IDENTITY = "identity";
     private static final String MADE_BY = "made_by";
@@ -38,8 +38,8 @@ final class EvaluationFolder implements AutoCloseable {
 
     /// Opens a folder, creating it if necessary, and locks it.
     ///
-    /// @param warnings told when the file system has no locks
-    /// @throws IOException when it cannot be made, holds something else, or another process has it
+    /// @param warnings receives a warning when the file system has no locks
+    /// @throws IOException when the folder cannot be created, holds something else, or is open in another process
     static EvaluationFolder open(Path root, Consumer<String> warnings) throws IOException {
         if (Files.isDirectory(root)) {
             requireOurs(root);
@@ -54,7 +54,7 @@ final class EvaluationFolder implements AutoCloseable {
         }
     }
 
-    /// Puts in order what a process left that died here.
+    /// Removes what a killed process left unfinished.
     private static void recover(Path root) throws IOException {
         AtomicFiles.recover(root);
         Path images = root.resolve("pictures");
@@ -67,7 +67,7 @@ final class EvaluationFolder implements AutoCloseable {
         }
     }
 
-    /// A folder of something else is not written into.
+    /// Refuses a folder that holds something else.
     private static void requireOurs(Path root) throws IOException {
         if (Files.exists(root.resolve("manifest.json"))) {
             if (!Json.readObject(root.resolve("manifest.json")).has(IDENTITY)) {
@@ -104,7 +104,7 @@ final class EvaluationFolder implements AutoCloseable {
         return root.resolve("report.html");
     }
 
-    /// A image's place, from the root.
+    /// Returns the path of an image relative to the root.
     static String image(int model, String name, EvaluationRequest.ImageSpec spec) {
         return String.format(
                 Locale.ROOT,
@@ -115,10 +115,10 @@ final class EvaluationFolder implements AutoCloseable {
                 spec.seed());
     }
 
-    /// Writes what the evaluation is, or compares it with what was begun here.
+    /// Writes the identity of the evaluation, or compares it with that of the evaluation in the folder.
     ///
-    /// @return by what it was begun
-    /// @throws IOException when another evaluation was begun here, naming what differs
+    /// @return the program that began the evaluation
+    /// @throws IOException when the folder has another evaluation, naming the difference
     Map<String, Object> begin(Map<String, Object> identity, Map<String, Object> madeBy) throws IOException {
         Path file = root.resolve("manifest.json");
         if (Files.notExists(file)) {
@@ -126,7 +126,7 @@ final class EvaluationFolder implements AutoCloseable {
             return madeBy;
         }
         Map<String, Object> before = Json.readObject(file).asMap();
-        // Through JSON and back, so that 1 and 1L are one number.
+        // A round trip through JSON, so that 1 and 1L compare equal.
         Map<String, Object> now =
                 Json.parseObject("identity", Json.canonical(identity)).asMap();
         String difference = difference("", comparable(before.get(IDENTITY)), comparable(now));
@@ -155,7 +155,7 @@ final class EvaluationFolder implements AutoCloseable {
         };
     }
 
-    /// Returns the first difference in words, or null.
+    /// Returns a description of the first difference, or null.
     static String difference(String path, Object before, Object now) {
         if (before instanceof Map<?, ?> old && now instanceof Map<?, ?> current) {
             TreeSet<Object> keys = new TreeSet<>(old.keySet());

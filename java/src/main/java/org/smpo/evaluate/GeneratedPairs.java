@@ -17,14 +17,13 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.ParquetReader;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Preference pairs of a model's own images: of each prompt of an evaluation the image that a reward puts highest
-/// and the one that it puts lowest.
+/// Preference pairs of a model's own images: for each prompt of an evaluation, the image with the highest score and the
+/// image with the lowest.
 ///
-/// They become a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it: the images are copied, the
-/// better one is the label's, and both have their scores. The image of the lower seed comes first, so that place says
-/// nothing.
+/// The result is a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it, with copies of the images, labels
+/// and scores. The image of the lower seed comes first, so that the position carries no information.
 public final class GeneratedPairs {
-    /// The file that lists the pairs; written last, so where it is, the folder is whole.
+    /// The file that lists the pairs. It is written last, so a folder that has it is complete.
     public static final String LIST = "pairs.jsonl";
 
     private static final String IMAGES = "pictures";
@@ -40,23 +39,23 @@ public final class GeneratedPairs {
         this.metric = metric;
     }
 
-    /// What was made.
+    /// Numbers of what was written.
     ///
-    /// @param pairs that are written
-    /// @param ties prompts without one: all of their images are equally good, or there is only one
+    /// @param pairs number of pairs
+    /// @param ties number of prompts without a pair: all of their images score the same, or there is only one
     public record Made(int pairs, int ties) {}
 
-    /// A image of a prompt.
+    /// A scored image of a prompt.
     private record Scored(String file, long seed, double score) {}
 
     /// Writes the pairs of a finished evaluation.
     ///
-    /// @param evaluation its folder
-    /// @param model by its name there; null: the first
-    /// @param metric by its name there
-    /// @param target folder that is made, or empty
-    /// @throws IllegalArgumentException when the evaluation has no such model or metric, saying which it has
-    /// @throws IOException when the evaluation is not finished, a image is gone, or a file cannot be written
+    /// @param evaluation folder of the evaluation
+    /// @param model name of the model in the evaluation; null: its first model
+    /// @param metric name of the metric in the evaluation
+    /// @param target folder for the pairs; created, or empty
+    /// @throws IllegalArgumentException when the evaluation has no such model or metric, naming those it has
+    /// @throws IOException when the evaluation is unfinished, an image is missing, or a file cannot be written
     public static Made write(Path evaluation, String model, String metric, Path target) throws IOException {
         Path results = evaluation.resolve("results.parquet");
         if (Files.notExists(results)) {
@@ -65,7 +64,7 @@ public final class GeneratedPairs {
         try (ParquetReader parquet = ParquetReader.open()) {
             List<String> metrics = new ArrayList<>(parquet.columns(results).keySet());
             metrics.removeAll(EvaluationRequest.RESERVED);
-            require("measure", metric, metrics);
+            require("metric", metric, metrics);
             Set<String> models = new LinkedHashSet<>();
             parquet.read(results, List.of("model"), (row, values) -> models.add((String) values.getFirst()));
             String chosen = model == null ? models.iterator().next() : model;
@@ -112,10 +111,10 @@ public final class GeneratedPairs {
         return new Made(pairs, ties);
     }
 
-    /// Copies a pair's images.
+    /// Copies the images of a pair.
     ///
-    /// @param images of one prompt, by seed
-    /// @return its line, or null where none is better than another
+    /// @param images images of one prompt, by seed
+    /// @return the line of the pair, or null when all images score the same
     private String line(String caption, long prompt, List<Scored> images, Path target) throws IOException {
         Scored best = images.getFirst();
         Scored worst = images.getFirst();

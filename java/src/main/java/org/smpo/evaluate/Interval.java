@@ -4,23 +4,23 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 
-/// An estimate and where the bootstrap puts it.
+/// An estimate with its bootstrap interval.
 ///
-/// @param estimate from the data; NaN where it is not defined
-/// @param low the interval's lower end; NaN where too few resamples define it
-/// @param high its upper end
+/// @param estimate estimate from the data; NaN where it is undefined
+/// @param low lower end of the interval; NaN where too few resamples define it
+/// @param high upper end of the interval
 public record Interval(double estimate, double low, double high) {
-    /// Whether the whole interval is on one side of a value, and the estimate not on it.
+    /// Returns whether the whole interval lies on one side of a value.
     public boolean excludes(double value) {
         return low > value || high < value;
     }
 
-    /// All three by a factor above 0: percent of a share, for instance.
+    /// Returns the interval scaled by a positive factor, for instance from shares to percent.
     Interval times(double factor) {
         return new Interval(estimate * factor, low * factor, high * factor);
     }
 
-    /// `0.1 [-0.2, 0.4]`
+    /// Returns a text such as `0.1 [-0.2, 0.4]`.
     String text(int digits) {
         return Double.isNaN(estimate) ? "–" : within(digits);
     }
@@ -29,7 +29,7 @@ public record Interval(double estimate, double low, double high) {
         return number(estimate, digits) + " [" + number(low, digits) + ", " + number(high, digits) + "]";
     }
 
-    /// With a sign, as differences are written.
+    /// Returns the text with a sign, as differences are written.
     String signed(int digits) {
         String sign = estimate > 0 ? "+" : "";
         return sign + text(digits);
@@ -40,7 +40,7 @@ public record Interval(double estimate, double low, double high) {
             return "–";
         }
         String text = String.format(Locale.ROOT, "%." + digits + "f", value);
-        // Rounded to nothing is nothing, on whichever side it was; and a minus is longer than a hyphen.
+        // No negative zero, and a minus sign instead of a hyphen.
         boolean zero = text.chars().noneMatch(c -> c >= '1' && c <= '9');
         return zero ? text.replace("-", "") : text.replace('-', '−');
     }
@@ -53,7 +53,7 @@ public record Interval(double estimate, double low, double high) {
         return json;
     }
 
-    /// JSON has no NaN.
+    /// Returns null for NaN and infinities, which JSON lacks.
     static Double finite(double value) {
         return Double.isFinite(value) ? value : null;
     }

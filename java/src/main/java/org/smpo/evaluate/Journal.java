@@ -10,15 +10,15 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import org.smpo.report.RunLog;
 
-/// What an evaluation has drawn and measured so far: a line for each, in a file that only grows. A line that a process
-/// left unfinished is dropped. A measured value holds for a image of that digest only.
+/// The journal of an evaluation: an append-only file with one line per image and per score. A last line without an end,
+/// which a killed process left, is dropped. A score belongs to the image file of one digest.
 final class Journal implements Closeable {
     private record Place(String model, int image) {}
 
-    private record Measured(String metric, String model, int image, String sha256) {}
+    private record Scored(String metric, String model, int image, String sha256) {}
 
     private final Map<Place, String> generated = new HashMap<>();
-    private final Map<Measured, Double> values = new HashMap<>();
+    private final Map<Scored, Double> values = new HashMap<>();
     private RunLog log;
 
     private Journal() {}
@@ -36,7 +36,7 @@ final class Journal implements Closeable {
         return journal;
     }
 
-    /// The length of all lines that have an end.
+    /// Returns the length of all complete lines.
     private static long lines(byte[] bytes) {
         int length = bytes.length;
         while (length > 0 && bytes[length - 1] != '\n') {
@@ -53,26 +53,29 @@ final class Journal implements Closeable {
             generated.put(new Place(model, image), sha256);
         } else {
             values.put(
-                    new Measured((String) event.get("measure"), model, image, sha256),
+                    new Scored((String) event.get("measure"), model, image, sha256),
                     ((Number) event.get("value")).doubleValue());
         }
     }
 
-    /// The digest of a image's file, or null when it is not drawn.
-    String generated(String model, int image) {
+    /// Returns the digest of an image's file, or null when the image was not generated.
+    String image(String model, int image) {
         return generated.get(new Place(model, image));
     }
 
-    OptionalDouble value(String metric, String model, int image, String sha256) {
-        Double value = values.get(new Measured(metric, model, image, sha256));
+    /// Returns the score of an image file, if there is one.
+    OptionalDouble score(String metric, String model, int image, String sha256) {
+        Double value = values.get(new Scored(metric, model, image, sha256));
         return value == null ? OptionalDouble.empty() : OptionalDouble.of(value);
     }
 
-    void draw(String model, int image, String sha256) throws IOException {
+    /// Records that an image was written.
+    void addImage(String model, int image, String sha256) throws IOException {
         append(event("drawn", model, image, sha256));
     }
 
-    void metric(String metric, String model, int image, String sha256, double value) throws IOException {
+    /// Records a score.
+    void addScore(String metric, String model, int image, String sha256, double value) throws IOException {
         Map<String, Object> event = event("measured", model, image, sha256);
         event.put("measure", metric);
         event.put("value", value);

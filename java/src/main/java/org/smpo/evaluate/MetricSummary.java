@@ -4,17 +4,17 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// One model by one metric.
+/// Summary statistics of one model by one metric.
 ///
-/// @param metric its name
-/// @param model that is measured
-/// @param category of prompts; null: all of them
-/// @param images how many
-/// @param mean over images
-/// @param median likewise
-/// @param standardDeviation of the images, with n - 1; 0 for a single one
-/// @param least value
-/// @param most value
+/// @param metric name of the metric
+/// @param model name of the model
+/// @param category category of the prompts; null: all prompts
+/// @param images number of images
+/// @param mean mean over images
+/// @param median median over images
+/// @param standardDeviation standard deviation over images, with n - 1; 0 for a single image
+/// @param least smallest value
+/// @param most largest value
 public record MetricSummary(
         String metric,
         String model,

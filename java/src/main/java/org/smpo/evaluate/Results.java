@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 
-/// Everything that was measured, and the statistics of it. The arrays are shared, not copied.
+/// All scores of an evaluation, and their statistics. The arrays are shared, not copied.
 final class Results {
     private final EvaluationRequest request;
     private final List<EvaluationRequest.ImageSpec> images;
@@ -16,12 +16,12 @@ final class Results {
     private final String[][] digests;
     private final double[][][] values;
 
-    /// @param request what was asked for
-    /// @param images that every model drew
-    /// @param modelDigests one for each model
-    /// @param files by model and image: the image's place in the folder
-    /// @param digests by model and image
-    /// @param values by metric, model and image
+    /// @param request request of the evaluation
+    /// @param images images that every model generated
+    /// @param modelDigests digests of the models
+    /// @param files paths of the image files, by model and image
+    /// @param digests digests of the image files, by model and image
+    /// @param values scores, by metric, model and image
     Results(
             EvaluationRequest request,
             List<EvaluationRequest.ImageSpec> images,
@@ -49,12 +49,12 @@ final class Results {
         return modelDigests;
     }
 
-    /// Where a image stands in the folder.
+    /// Returns the path of an image file relative to the evaluation's folder.
     String file(int model, int spec) {
         return files[model][spec];
     }
 
-    /// SHA-256 of a image's file.
+    /// Returns the SHA-256 of an image file.
     String digest(int model, int spec) {
         return digests[model][spec];
     }
@@ -63,12 +63,12 @@ final class Results {
         return values[metric][model][spec];
     }
 
-    /// Of all images of a model.
+    /// Returns the scores of all images of a model.
     double[] values(int metric, int model) {
         return values[metric][model];
     }
 
-    /// Categories in the order of their first prompt; prompts without one are in none.
+    /// Returns the categories in the order of their first prompt.
     Set<String> categories() {
         Set<String> categories = new LinkedHashSet<>();
         for (EvaluationRequest.ImageSpec spec : images) {
@@ -121,7 +121,7 @@ final class Results {
         return all;
     }
 
-    /// Of each model with each before it; by category with the first only.
+    /// Compares each model with each model before it, and by category with the first model only.
     List<Comparison> comparisons() {
         List<Comparison> all = new ArrayList<>();
         for (String category : parts()) {

@@ -13,7 +13,7 @@ import org.smpo.io.ParquetWriter.Column;
 final class ResultsFile {
     private ResultsFile() {}
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     static void write(Path target, Results results, SortedMap<String, String> metadata) throws IOException {
         List<Column> columns = new ArrayList<>(List.of(
                 Column.text("model"),

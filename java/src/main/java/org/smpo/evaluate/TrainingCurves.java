@@ -10,9 +10,9 @@ import java.util.function.ToDoubleFunction;
 import org.smpo.report.Chart;
 import org.smpo.report.RunLog;
 
-/// The charts of training runs, from their logs.
+/// Charts of training runs, from their logs.
 final class TrainingCurves {
-    /// Points of a curve; longer runs are shown as means of neighbours.
+    /// Most points of a curve; longer runs are averaged over neighbouring steps.
     private static final int POINTS = 120;
 
     private static final double[] NONE = {};
@@ -21,9 +21,9 @@ final class TrainingCurves {
 
     private record Run(String name, int colour, List<Map<String, Object>> steps, List<Map<String, Object>> heldOut) {}
 
-    /// Adds a run.
+    /// Adds the run of a model.
     ///
-    /// @param colour of the model that it made
+    /// @param colour index of the model's colour
     void add(EvaluatedModel model, int colour) throws IOException {
         List<Map<String, Object>> log = RunLog.read(model.run().orElseThrow().log());
         runs.add(new Run(
@@ -39,12 +39,13 @@ final class TrainingCurves {
         List<Chart> charts = new ArrayList<>();
         charts.add(lines(
                 "Loss",
-                "Of the training pairs; dashed: of pairs held out. Losses of two methods are not on one scale.",
+                "Solid: training pairs. Dashed: held-out pairs. Losses of different methods are on different scales.",
                 "loss",
                 List.of(new Curve("", event -> number(event, "loss"), false))));
         charts.add(lines(
                 "Implicit accuracy",
-                "Share of pairs whose winner gained more on the reference than its loser; dashed: pairs held out.",
+                "Share of pairs in which the winner improved on the reference more than the loser. Dashed: held-out"
+                        + " pairs.",
                 "%",
                 List.of(new Curve("", event -> 100 * number(event, "implicit_accuracy"), false))));
         boolean reference = runs.stream()
@@ -52,10 +53,10 @@ final class TrainingCurves {
                 .anyMatch(event -> event.containsKey("reference_winner_error"));
         if (reference) {
             charts.add(lines(
-                    "Errors against the reference",
-                    "Denoising error of the tuned model less the reference's. Below zero is better than the reference;"
-                            + " preference tuning is known to let both rise.",
-                    "error − reference's",
+                    "Errors relative to the reference",
+                    "Denoising error of the tuned model minus that of the reference. Below zero is better than the"
+                            + " reference; preference tuning often raises both.",
+                    "error difference",
                     List.of(
                             new Curve("winners", event -> difference(event, "winner_error"), false),
                             new Curve("losers", event -> difference(event, "loser_error"), true))));
@@ -98,7 +99,7 @@ final class TrainingCurves {
         return new Chart.Series(name, colour, dashed, x, y, NONE, NONE);
     }
 
-    /// By timestep, in the first and in the last third of a run.
+    /// Returns margins by timestep over the first and the last third of each run.
     private Chart margins() {
         List<Chart.Series> series = new ArrayList<>();
         for (Run run : runs) {
@@ -115,8 +116,8 @@ final class TrainingCurves {
         return new Chart(
                 Chart.Kind.LINES,
                 "Margins by timestep",
-                "How much more winners gained on the reference than losers did, by the noise level of training; above"
-                        + " zero is what training wants.",
+                "How much more winners improved on the reference than losers, by the timestep of training. Training"
+                        + " aims at values above zero.",
                 "timestep",
                 "margin",
                 List.of(),
@@ -151,7 +152,7 @@ final class TrainingCurves {
         return event.get(key) instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 
-    /// The last numbers of each run.
+    /// Returns the final numbers of each run.
     List<List<String>> rows() {
         List<List<String>> rows = new ArrayList<>();
         for (Run run : runs) {

@@ -7,16 +7,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 
-/// A chart of an [HtmlPage]: what is drawn, in words too, and the numbers as a table for who cannot see it.
+/// A chart of an [HtmlPage], with a description and a table of its numbers for readers who cannot see it.
 ///
-/// @param kind how the numbers are drawn
-/// @param title in a few words
-/// @param description what a reader should see in it, a sentence; also what a screen reader says
-/// @param xTitle of the horizontal axis, with its unit
-/// @param yTitle of the vertical axis, with its unit
-/// @param labels of the bars or groups; empty for lines
-/// @param series what is compared
-/// @param reference a value that a line marks, such as 50 % of wins; NaN: none
+/// @param kind kind of chart
+/// @param title title of a few words
+/// @param description one sentence about what the chart shows; also read by screen readers
+/// @param xTitle title of the horizontal axis, with its unit
+/// @param yTitle title of the vertical axis, with its unit
+/// @param labels labels of the bars; empty for lines
+/// @param series series to compare
+/// @param reference value to mark with a line, such as 50 % of wins; NaN: none
 public record Chart(
         Kind kind,
         String title,
@@ -28,7 +28,7 @@ public record Chart(
         double reference) {
     private static final int SIGNIFICANT = 4;
 
-    /// How numbers are drawn.
+    /// The kinds of chart.
     public enum Kind {
         /// Shares in percent, 0 to 100: a horizontal bar for each label, with a whisker from low to high.
         SHARES,
@@ -38,7 +38,7 @@ public record Chart(
         OUTLINES
     }
 
-    /// Numbers that belong together.
+    /// A series of numbers.
     public static final class Series {
         private final String name;
         private final int colour;
@@ -48,14 +48,14 @@ public record Chart(
         private final double[] low;
         private final double[] high;
 
-        /// @param name in the legend
-        /// @param colour which of the page's colours; equal things in several charts take equal ones
-        /// @param dashed whether its line is dashed, so that two of one colour can be told apart
-        /// @param x where each value stands; empty where labels say it
-        /// @param y the values; NaN: none there
-        /// @param low ends of whiskers; empty: none
-        /// @param high likewise
-        /// @throws IllegalArgumentException when the lengths do not fit one another
+        /// @param name name in the legend
+        /// @param colour index of one of the page's colours; a model has the same colour in all charts
+        /// @param dashed whether the line is dashed, to distinguish two lines of one colour
+        /// @param x positions of the values; empty for labelled bars
+        /// @param y values; NaN: no value
+        /// @param low lower ends of whiskers; empty: none
+        /// @param high upper ends of whiskers; empty: none
+        /// @throws IllegalArgumentException when the lengths do not match
         public Series(String name, int colour, boolean dashed, double[] x, double[] y, double[] low, double[] high) {
             this.name = name;
             this.colour = colour;
@@ -66,7 +66,7 @@ public record Chart(
             this.high = high.clone();
             if (x.length != 0 && x.length != y.length) {
                 throw new IllegalArgumentException(
-                        name + ": expected as many places as values (" + y.length + "), got " + x.length);
+                        name + ": expected as many positions as values (" + y.length + "), got " + x.length);
             }
             if (low.length != high.length || (low.length != 0 && low.length != y.length)) {
                 throw new IllegalArgumentException(
@@ -86,7 +86,7 @@ public record Chart(
         }
     }
 
-    /// What the page's script draws from.
+    /// Returns the data for the page's script.
     Map<String, Object> json() {
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("kind", kind.name());
@@ -111,7 +111,7 @@ public record Chart(
         return json;
     }
 
-    /// JSON has no NaN.
+    /// Returns null for NaN and infinities, which JSON lacks.
     private static Double number(double value) {
         return Double.isFinite(value) ? value : null;
     }
@@ -120,7 +120,7 @@ public record Chart(
         return Arrays.stream(values).mapToObj(Chart::number).toList();
     }
 
-    /// The same numbers as a table.
+    /// Returns the same numbers as a table.
     HtmlTable table() {
         List<HtmlTable.Column> columns = new ArrayList<>();
         columns.add(labels.isEmpty() ? HtmlTable.Column.number(xTitle) : HtmlTable.Column.text(""));
@@ -173,7 +173,7 @@ public record Chart(
         return -1;
     }
 
-    /// Four digits that count, without zeros at the end.
+    /// Returns a number with four significant digits, without trailing zeros.
     private static String short4(double value) {
         if (!Double.isFinite(value)) {
             return "–";

@@ -203,7 +203,7 @@ public final class HtmlPage {
                     .append(escape(strip.caption()))
                     .append("</figcaption><div>\n");
             for (Image image : strip.images()) {
-                body.append("<div class=\"picture\" style=\"width:")
+                body.append("<div class=\"image\" style=\"width:")
                         .append(image.width())
                         .append("px\"><img src=\"data:image/png;base64,")
                         .append(escape(image.base64()))

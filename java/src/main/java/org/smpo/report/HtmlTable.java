@@ -4,14 +4,14 @@ import java.util.List;
 
 /// A table of an [HtmlPage].
 ///
-/// @param caption what it shows, in a sentence
-/// @param columns from the left; the first names the row
-/// @param rows a text for each column
+/// @param caption one sentence about what the table shows
+/// @param columns columns from left to right; the first names the row
+/// @param rows rows with one text per column
 public record HtmlTable(String caption, List<Column> columns, List<List<String>> rows) {
     /// A column.
     ///
-    /// @param name at its head
-    /// @param number whether it holds numbers, which stand to the right
+    /// @param name heading of the column
+    /// @param number whether the column holds numbers, which are aligned to the right
     public record Column(String name, boolean number) {
         public static Column text(String name) {
             return new Column(name, false);
@@ -22,7 +22,7 @@ public record HtmlTable(String caption, List<Column> columns, List<List<String>>
         }
     }
 
-    /// @throws IllegalArgumentException when a row has more or fewer texts than there are columns
+    /// @throws IllegalArgumentException when a row does not have one text per column
     public HtmlTable {
         columns = List.copyOf(columns);
         rows = rows.stream().map(List::copyOf).toList();

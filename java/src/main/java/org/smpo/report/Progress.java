@@ -10,38 +10,38 @@ import java.time.InstantSource;
 import java.util.Locale;
 import java.util.Map;
 
-/// How far a long task has come: a bar that redraws itself on a terminal, a plain line now and then elsewhere.
+/// The progress of a long task: a bar that redraws itself on a terminal, and occasional plain lines elsewhere.
 ///
 /// ```text
 /// train    [=======>            ]  74/200  37%  2.4 s/step  5:00 left  loss 0.6312
 /// ```
 ///
-/// The rate is that of the work done since the start (or since the resumed position), and the time left follows from
-/// it. Methods may be called from several threads.
+/// The rate covers the work since the start (or since the resumed position), and the remaining time follows from it.
+/// Thread-safe.
 public final class Progress implements AutoCloseable {
     private static final int BAR = 20;
     private static final Duration REDRAW = Duration.ofMillis(100);
     private static final int SMALL_COUNT = 10;
 
-    /// Where progress is shown.
+    /// An output for progress.
     ///
-    /// @param out written to and flushed, never closed
-    /// @param redraws whether it is a terminal that can redraw a line
-    /// @param columns of the terminal; longer lines are cut
-    /// @param interval between two plain lines
-    /// @param clock of rates and intervals
+    /// @param out writer of the output; flushed, never closed
+    /// @param redraws whether the output is a terminal that can redraw a line
+    /// @param columns width of the terminal; longer lines are cut
+    /// @param interval time between two plain lines
+    /// @param clock clock for rates and intervals
     public record Display(PrintWriter out, boolean redraws, int columns, Duration interval, InstantSource clock) {
         private static final Path STANDARD_ERROR = Path.of("/proc/self/fd/2");
         private static final int DEFAULT_COLUMNS = 80;
         private static final Duration DEFAULT_INTERVAL = Duration.ofSeconds(10);
 
-        /// The standard error stream's, by what the process finds around it: it redraws when that stream is a
-        /// terminal, `TERM` is not `dumb` and `NO_COLOR` is unset or empty. `COLUMNS` sets the width.
+        /// Returns the display of the standard error stream. It redraws when that stream is a terminal, `TERM` is not
+        /// `dumb` and `NO_COLOR` is unset or empty. `COLUMNS` sets the width.
         public static Display ofStandardError(PrintWriter out) {
             return of(out, standardErrorIsTerminal(), System.getenv());
         }
 
-        /// Java knows of its console only, which is the standard input and output; Linux knows of each stream.
+        /// Java reports only whether standard input and output are a console; Linux reports each stream.
         private static boolean standardErrorIsTerminal() {
             try {
                 String target = Files.readSymbolicLink(STANDARD_ERROR).toString();
@@ -80,10 +80,10 @@ public final class Progress implements AutoCloseable {
 
     /// Starts a task; nothing is shown before the first [#to].
     ///
-    /// @param task what is done, such as `train`
-    /// @param unit what is counted, in the singular, such as `step`
-    /// @param first of the units that are done already, by an earlier process
-    /// @param total units; 0 when nobody knows
+    /// @param task name of the task, such as `train`
+    /// @param unit unit of the progress in the singular, such as `step`
+    /// @param first number of units that an earlier process has done
+    /// @param total number of units; 0 when unknown
     public Progress(Display display, String task, String unit, long first, long total) {
         this.display = display;
         this.task = task;
@@ -95,12 +95,12 @@ public final class Progress implements AutoCloseable {
         this.shown = Instant.MIN;
     }
 
-    /// Says how many units there are, when that is known only after the start.
+    /// Sets the number of units, when it becomes known only after the start.
     public synchronized void total(long units) {
         total = units;
     }
 
-    /// So many units are done, with a word on the last of them.
+    /// Reports the number of finished units, with a note on the last of them.
     public synchronized void to(long units, String lastNote) {
         done = units;
         note = lastNote;
@@ -112,12 +112,12 @@ public final class Progress implements AutoCloseable {
         }
     }
 
-    /// So many units are done.
+    /// Reports the number of finished units.
     public void to(long units) {
         to(units, "");
     }
 
-    /// Prints a line of its own, such as a warning, above the bar.
+    /// Prints a separate line, such as a warning, above the bar.
     public synchronized void println(String line) {
         if (display.redraws() && width > 0) {
             display.out().print("\r" + " ".repeat(width) + "\r");
@@ -130,7 +130,7 @@ public final class Progress implements AutoCloseable {
         }
     }
 
-    /// Shows where it ended and leaves the line.
+    /// Shows the final state and ends the line.
     @Override
     public synchronized void close() {
         if (closed) {
@@ -153,7 +153,7 @@ public final class Progress implements AutoCloseable {
         if (!display.redraws()) {
             display.out().println(line);
         } else {
-            // The last column stays free: writing into it would wrap on some terminals.
+            // The last column stays free, since some terminals wrap after writing to it.
             String cut = line.substring(0, Math.min(line.length(), display.columns() - 1));
             display.out().print("\r" + cut + " ".repeat(Math.max(0, width - cut.length())));
             width = cut.length();
@@ -203,7 +203,7 @@ public final class Progress implements AutoCloseable {
         return "[" + "=".repeat(filled) + head + " ".repeat(BAR - filled - head.length()) + "]";
     }
 
-    /// Per second when that is a number that says something, else seconds of each.
+    /// Returns units per second where that is a readable number, else seconds per unit.
     private String rate(double perSecond) {
         if (perSecond >= SMALL_COUNT) {
             return String.format(Locale.ROOT, "%.0f %s/s", perSecond, unit);
@@ -214,7 +214,7 @@ public final class Progress implements AutoCloseable {
         return String.format(Locale.ROOT, "%.1f s/%s", 1 / perSecond, unit);
     }
 
-    /// `1:05:09` or `5:09`.
+    /// Returns a duration such as `1:05:09` or `5:09`.
     private static String clock(double seconds) {
         long whole = Math.round(seconds);
         long minutes = whole / 60;

@@ -5,7 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
-/// A protocol buffers message while it is written: fields by number, in the wire format
+/// A writer of one protocol buffers message: fields by number, in the wire format
 /// (protobuf.dev/programming-guides/encoding).
 final class Protobuf {
     private static final int VARINT = 0;

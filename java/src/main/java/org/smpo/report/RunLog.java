@@ -20,12 +20,11 @@ import tools.jackson.databind.json.JsonMapper;
 
 /// `log.jsonl`: one JSON object per line, in the order of events.
 ///
-/// Each line reaches the operating system before [#append] returns. A checkpoint records the length that
-/// [#sync] gives; [#resume] cuts the file back to it, so that the lines of steps that are taken again stand
-/// there once. Numbers that JSON has no form for are written as the words `NaN`, `Infinity` and `-Infinity`
-/// without quotes, as Python reads and writes them.
+/// Each line reaches the operating system before [#append] returns. A checkpoint records the length that [#sync]
+/// returns; [#resume] cuts the file back to it, so that repeated steps appear once. Numbers that JSON cannot express
+/// are written as `NaN`, `Infinity` and `-Infinity` without quotes, as Python reads and writes them.
 ///
-/// Of values that do not depend on the clock, equal runs make equal lines. Not for several threads.
+/// Equal runs produce equal lines, except for values that depend on the clock. Not thread-safe.
 public final class RunLog implements Closeable {
     private static final JsonMapper JSON = JsonMapper.builder()
             .disable(JsonWriteFeature.WRITE_NAN_AS_STRINGS)
@@ -44,15 +43,15 @@ public final class RunLog implements Closeable {
 
     /// Starts the log of a new run.
     ///
-    /// @throws IOException when the file exists or cannot be made
+    /// @throws IOException when the file exists or cannot be created
     public static RunLog create(Path file) throws IOException {
         return new RunLog(AppendedFile.create(file));
     }
 
     /// Continues the log of a run from one of its checkpoints.
     ///
-    /// @param length of the file at the checkpoint, from [#sync]
-    /// @throws IOException when the file is shorter, or the last line before that length is not whole
+    /// @param length length of the file at the checkpoint, from [#sync]
+    /// @throws IOException when the file is shorter, or the last line before that length is incomplete
     public static RunLog resume(Path file, long length) throws IOException {
         if (length > 0 && Files.size(file) >= length && byteAt(file, length - 1) != NEWLINE) {
             throw new IOException(file + ": expected the end of a line at byte " + length + ", where the checkpoint "
@@ -70,8 +69,8 @@ public final class RunLog implements Closeable {
 
     /// Writes one line.
     ///
-    /// @param event by key, in the map's order: text, numbers, booleans, null, lists and maps of these
-    /// @throws IOException when it cannot be written; nothing of it is then in the file
+    /// @param event values by key, in the map's order: text, numbers, booleans, null, lists and maps of these
+    /// @throws IOException when the line cannot be written; the file then has no part of it
     public void append(Map<String, ?> event) throws IOException {
         byte[] json = JSON.writeValueAsBytes(event);
         byte[] line = new byte[json.length + 1];
@@ -82,7 +81,7 @@ public final class RunLog implements Closeable {
 
     /// Makes all lines durable.
     ///
-    /// @return the file's length in bytes, for [#resume]
+    /// @return length of the file in bytes, for [#resume]
     public long sync() throws IOException {
         return file.sync();
     }
@@ -92,12 +91,11 @@ public final class RunLog implements Closeable {
         file.close();
     }
 
-    /// The events of a log, oldest first. A last line without an end, which a process left that died while it
-    /// wrote, is left out.
+    /// Returns the events of a log, oldest first. An incomplete last line, which a killed process left, is skipped.
     ///
     /// @return maps in the order of their keys, integers as Integer, Long or BigInteger and other numbers as
     ///     Double
-    /// @throws IOException when the file cannot be read, or a whole line is no JSON object, naming the line
+    /// @throws IOException when the file cannot be read, or a complete line is not a JSON object, naming the line
     public static List<Map<String, Object>> read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
         List<Map<String, Object>> events = new ArrayList<>();

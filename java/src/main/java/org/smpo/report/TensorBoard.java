@@ -12,23 +12,22 @@ import org.smpo.io.AppendedFile;
 
 /// An event file that TensorBoard reads: scalars, images and text by tag and step.
 ///
-/// The file is a row of records, each a length, a masked CRC32C of the length, the bytes of an `Event`
-/// message and a masked CRC32C of these (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`).
-/// Each record reaches the operating system before its method returns. As with [RunLog], a checkpoint records
-/// a length, and [#resume] cuts the file back to it: TensorBoard then shows every step once. Not for several
-/// threads.
+/// The file is a sequence of records: a length, a masked CRC32C of the length, the bytes of an `Event` message and a
+/// masked CRC32C of those bytes (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`). Each record
+/// reaches the operating system before its method returns. As with [RunLog], a checkpoint records the length of the
+/// file, and [#resume] cuts the file back to it, so that TensorBoard shows every step once. Not thread-safe.
 public final class TensorBoard implements Closeable {
     private static final int CRC_MASK_DELTA = 0xa282ead8;
     private static final int CRC_ROTATION = 15;
 
-    /// Of `Event`.
+    /// Fields of `Event`.
     private static final int WALL_TIME = 1;
 
     private static final int STEP = 2;
     private static final int FILE_VERSION = 3;
     private static final int SUMMARY = 5;
 
-    /// Of `Summary`, and of its `Value`.
+    /// Fields of `Summary` and of its `Value`.
     private static final int VALUE = 1;
 
     private static final int TAG = 1;
@@ -37,7 +36,7 @@ public final class TensorBoard implements Closeable {
     private static final int TENSOR = 8;
     private static final int METADATA = 9;
 
-    /// Of `Summary.Image`.
+    /// Fields of `Summary.Image`.
     private static final int HEIGHT = 1;
 
     private static final int WIDTH = 2;
@@ -45,12 +44,12 @@ public final class TensorBoard implements Closeable {
     private static final int ENCODED = 4;
     private static final int RGB = 3;
 
-    /// Of `SummaryMetadata` and its `PluginData`.
+    /// Fields of `SummaryMetadata` and its `PluginData`.
     private static final int PLUGIN_DATA = 1;
 
     private static final int PLUGIN_NAME = 1;
 
-    /// Of `TensorProto`.
+    /// Fields of `TensorProto`.
     private static final int TENSOR_DTYPE = 1;
 
     private static final int TENSOR_SHAPE = 2;
@@ -65,15 +64,15 @@ public final class TensorBoard implements Closeable {
         this.clock = clock;
     }
 
-    /// The name of a run's event file; TensorBoard finds files by the part before the first number.
+    /// Returns the name of a run's event file; TensorBoard finds files by the part before the first number.
     public static Path fileIn(Path folder) {
         return folder.resolve("events.out.tfevents.0.smpo");
     }
 
     /// Starts an event file.
     ///
-    /// @param clock of the events' wall times
-    /// @throws IOException when the file exists or cannot be made
+    /// @param clock clock for the wall times of events
+    /// @throws IOException when the file exists or cannot be created
     public static TensorBoard create(Path file, InstantSource clock) throws IOException {
         TensorBoard board = new TensorBoard(AppendedFile.create(file), clock);
         try {
@@ -87,16 +86,16 @@ public final class TensorBoard implements Closeable {
 
     /// Continues the event file of a run from one of its checkpoints.
     ///
-    /// @param length of the file at the checkpoint, from [#sync]
-    /// @param clock of the events' wall times
+    /// @param length length of the file at the checkpoint, from [#sync]
+    /// @param clock clock for the wall times of events
     /// @throws IOException when the file is shorter or cannot be opened
     public static TensorBoard resume(Path file, long length, InstantSource clock) throws IOException {
         return new TensorBoard(AppendedFile.resume(file, length), clock);
     }
 
-    /// Numbers of one step, in one record.
+    /// Appends the numbers of one step, in one record.
     ///
-    /// @param values by tag, such as `loss/policy`, in the map's order; narrowed to single precision
+    /// @param values numbers by tag, such as `loss/policy`, in the map's order; narrowed to single precision
     public void scalars(long step, Map<String, Double> values) throws IOException {
         Protobuf summary = new Protobuf();
         values.forEach((tag, value) ->
@@ -104,13 +103,13 @@ public final class TensorBoard implements Closeable {
         append(event(step).message(SUMMARY, summary));
     }
 
-    /// An image of one step.
+    /// Appends an image of one step.
     ///
-    /// @param tag such as `samples/a cat (0)`
-    /// @param png the bytes of a PNG file of three channels
-    /// @throws IllegalArgumentException when they are no PNG
+    /// @param tag tag of the image, such as `samples/a cat (0)`
+    /// @param png bytes of a PNG file with three channels
+    /// @throws IllegalArgumentException when the bytes are not a PNG file
     public void image(long step, String tag, byte[] png) throws IOException {
-        // The size is at the beginning of the first chunk, which is always the header.
+        // The first chunk is always the header, which begins with the size.
         ByteBuffer header = ByteBuffer.wrap(png);
         if (png.length < 24 || header.getLong(0) != 0x89504e470d0a1a0aL) {
             throw new IllegalArgumentException("tensorboard: " + tag + ": expected a PNG file's bytes");
@@ -124,7 +123,7 @@ public final class TensorBoard implements Closeable {
         append(event(step).message(SUMMARY, new Protobuf().message(VALUE, value)));
     }
 
-    /// Text, shown as Markdown; a recipe, in a code block, say.
+    /// Appends text, which TensorBoard renders as Markdown.
     public void text(long step, String tag, String markdown) throws IOException {
         Protobuf tensor = new Protobuf()
                 .varint(TENSOR_DTYPE, DT_STRING)
@@ -136,7 +135,7 @@ public final class TensorBoard implements Closeable {
 
     /// Makes all records durable.
     ///
-    /// @return the file's length in bytes, for [#resume]
+    /// @return length of the file in bytes, for [#resume]
     public long sync() throws IOException {
         return file.sync();
     }
@@ -155,7 +154,7 @@ public final class TensorBoard implements Closeable {
     }
 
     private Protobuf event(long step) {
-        // As protobuf itself does, a zero is left out.
+        // Zero is the default value and is left out, as protobuf does.
         return step == 0 ? event() : event().varint(STEP, step);
     }
 
@@ -163,7 +162,7 @@ public final class TensorBoard implements Closeable {
         file.append(record(event.bytes()));
     }
 
-    /// One record of a TFRecord file.
+    /// Writes one record of a TFRecord file.
     static byte[] record(byte[] data) {
         ByteBuffer out = ByteBuffer.allocate(Long.BYTES + Integer.BYTES + data.length + Integer.BYTES)
                 .order(ByteOrder.LITTLE_ENDIAN)

@@ -1,5 +1,6 @@
-/// What a run says while it goes: a log of one JSON object per line, TensorBoard event files, a progress bar.
+/// Output of runs: a log with one JSON object per line, TensorBoard event files, progress bars, and HTML reports with
+/// charts.
 ///
-/// Both files are made so that a run that was interrupted and resumed leaves the same as one that was not: a
-/// position in them is part of a checkpoint, and what was written after it is taken back.
+/// An interrupted and resumed run leaves the same log and event file as a run that was not interrupted: a checkpoint
+/// records the length of both files, and resuming cuts them back to it.
 package org.smpo.report;

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the page's charts from the numbers beside each canvas, in the page's own colours.
+// Draws the charts from the data beside each canvas, in the colours of the page.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const style = () => {
@@ -11,7 +11,7 @@
   const POINTS = ["circle", "rect", "triangle", "rectRot", "star", "crossRot"];
   const short = (value) => value === null ? "–" : String(Number(value.toPrecision(4)));
 
-  // Whiskers of bars, and the line of a reference, which Chart.js does not have.
+  // Whiskers of bars and the reference line, which Chart.js lacks.
   const whiskers = {
     id: "whiskers",
     afterDatasetsDraw(chart, _, options) {
@@ -50,7 +50,7 @@
     },
   };
 
-  // With lines as points a legend forgets which lines are dashed; and a long name keeps its end, which tells it apart.
+  // The legend shows whether lines are dashed, and shortens long names at the front, since their ends differ.
   const legend = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((label) => ({
     ...label,
     text: label.text.length > 36 ? label.text.slice(0, 18) + "…" + label.text.slice(-16) : label.text,
@@ -72,7 +72,7 @@
     const datasets = spec.series.map((series) => bars ? {
       label: series.name,
       data: series.y,
-      // Lighter than the whiskers above it.
+      // Lighter than the whiskers.
       backgroundColor: colour(series) + "99",
       borderColor: colour(series),
       borderWidth: 1,

@@ -18,7 +18,7 @@ import org.smpo.network.Prompt;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 
-/// What the demo brings along.
+/// Files packaged with the demo.
 final class DemoFilesTest {
     private static final long MOST_BYTES = 8_500_000;
 
@@ -26,7 +26,7 @@ final class DemoFilesTest {
     private Path temporary;
 
     @Test
-    void modelsAreWholeAndSmall() throws IOException {
+    void modelsAreCompleteAndSmall() throws IOException {
         DemoFiles.unpack(temporary);
         try (ModelFiles files = ModelFiles.open(temporary.resolve("model"))) {
             assertThat(files.family()).contains(Family.SD1);
@@ -42,7 +42,7 @@ final class DemoFilesTest {
     }
 
     @Test
-    void aDamagedFileIsWrittenAgainAndAWholeOneIsLeft() throws IOException {
+    void aDamagedFileIsReplacedAndAnIntactOneIsKept() throws IOException {
         DemoFiles.unpack(temporary);
         Path whole = temporary.resolve("reward/config.json");
         Path damaged = temporary.resolve("model/model_index.json");

@@ -29,9 +29,9 @@ final class PreferencePairsTest {
         return file;
     }
 
-    /// The product's reader finds each picture, caption and choice as it was drawn.
+    /// Reading the pairs returns each image, caption and choice as it was written.
     @Test
-    void theReaderFindsWhatWasDrawn() throws IOException, InterruptedException {
+    void pairsReadBackAsTheyWerePainted() throws IOException, InterruptedException {
         Philox philox = new Philox(11);
         int first = 0;
         try (PairSource source = PairSource.open(write("pairs.parquet", PAIRS, 11))) {
@@ -64,7 +64,7 @@ final class PreferencePairsTest {
         assertThatThrownBy(() -> write("d.parquet", 0, 3)).hasMessageContaining("expected 1 or more, got 0");
     }
 
-    /// What the small model is trained on are other pictures than those of the pairs of the same seed.
+    /// The small model trains on other images than those of the pairs of the same seed.
     @Test
     void pairsAndScenesOfOneSeedDiffer() {
         Philox philox = new Philox(3);

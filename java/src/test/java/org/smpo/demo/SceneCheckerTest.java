@@ -14,15 +14,15 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// How often the checker is right about drawn pictures: as they are, blurred, and noisy.
+/// How often the checker is right about painted images: unchanged, blurred, and noisy.
 final class SceneCheckerTest {
-    /// The rates' resolution is 1 in 400.
+    /// The rates have a resolution of 1 in 400.
     private static final int SCENES = Integer.getInteger("smpo.test.scenes", 400);
     private static final int SIDE = ScenePainter.SIDE;
 
     private static final Philox PHILOX = new Philox(2026);
 
-    /// Shares of pictures.
+    /// Fractions of images.
     private record Rates(double accepted, double located, Map<Attribute, Double> rejected) {}
 
     private static Rates measure(String name, BiFunction<RgbImage, Integer, RgbImage> spoiled) {
@@ -65,28 +65,28 @@ final class SceneCheckerTest {
     }
 
     @Test
-    void drawnPictures() {
+    void paintedImages() {
         assertRates(measure("drawn", (image, item) -> image), 0.995, 0.99);
     }
 
     @Test
-    void blurredPictures() {
+    void blurredImages() {
         assertRates(measure("blurred", (image, item) -> blurred(image)), 0.98, 0.98);
     }
 
     @Test
-    void noisyPictures() {
+    void noisyImages() {
         assertRates(measure("noisy", (image, item) -> noisy(image, item, 8)), 0.98, 0.98);
     }
 
     @Test
-    void blurredAndNoisyPictures() {
+    void blurredAndNoisyImages() {
         assertRates(measure("blurred and noisy", (image, item) -> noisy(blurred(image), item, 8)), 0.98, 0.98);
     }
 
-    /// What is no picture of the scene at all is not accepted, and the rates above see it.
+    /// Images without any scene are rejected, and the rates above reflect that.
     @Test
-    void noPictureIsRight() {
+    void imagesWithoutASceneAreWrong() {
         Rates empty = measure("empty", (image, item) -> noisy(grey(), item, 8));
         assertThat(empty.accepted).isZero();
         assertThatThrownBy(() -> assertRates(empty, 0.98, 0.98)).isInstanceOf(AssertionError.class);
@@ -128,7 +128,7 @@ final class SceneCheckerTest {
         return RgbImage.of(SIDE, SIDE, rgb);
     }
 
-    /// The mean of each pixel and its neighbours.
+    /// Returns the mean of each pixel and its neighbours.
     private static RgbImage blurred(RgbImage image) {
         byte[] from = image.rgb();
         byte[] to = new byte[from.length];
@@ -150,7 +150,7 @@ final class SceneCheckerTest {
         return RgbImage.of(SIDE, SIDE, to);
     }
 
-    /// About normal noise on each channel: a sum of four uniform numbers.
+    /// Adds approximately normal noise to each channel: sums of four uniform numbers.
     private static RgbImage noisy(RgbImage image, int item, double sigma) {
         PhiloxStream random = PHILOX.stream(Purpose.FORWARD_NOISE, 0, item);
         byte[] rgb = image.rgb();

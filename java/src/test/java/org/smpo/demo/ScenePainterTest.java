@@ -15,7 +15,7 @@ import org.smpo.random.Philox;
 final class ScenePainterTest {
     private final Philox philox = new Philox(6);
 
-    /// Pixels are part of what a seed means: this digest is to stay, on every machine.
+    /// The pixels of a seed are part of the contract: this digest is the same on every machine.
     @Test
     void pixelsKeepTheirBytes() throws NoSuchAlgorithmException {
         assertThat(digest(new Philox(6))).isEqualTo("1359f482990b50135bc96b05e5efde9a9a5bd49ac67969dbef142db14b9b1afb");
@@ -32,21 +32,21 @@ final class ScenePainterTest {
     }
 
     @Test
-    void everyItemAndVersionIsAnotherPicture() {
+    void everyItemAndVersionIsADifferentImage() {
         Scene scene = Scene.parse("a small red ring");
-        Set<RgbImage> pictures = new HashSet<>();
+        Set<RgbImage> images = new HashSet<>();
         for (int item = 0; item < 50; item++) {
             for (int version = 0; version < 2; version++) {
-                pictures.add(ScenePainter.paint(scene, philox, version, item));
+                images.add(ScenePainter.paint(scene, philox, version, item));
             }
         }
-        assertThat(pictures).hasSize(100);
-        assertThat(ScenePainter.paint(scene, philox, 1, 49)).isIn(pictures);
+        assertThat(images).hasSize(100);
+        assertThat(ScenePainter.paint(scene, philox, 1, 49)).isIn(images);
     }
 
-    /// The sum of an object's coverage is its area, by which radii are read back: an outline's error of a
-    /// hundredth of a pixel along the largest perimeter is less than the tolerance of 1 %, and a wrong formula
-    /// is far from it.
+    /// The coverage of an object sums to its area, from which the radius follows. An error of a hundredth of a pixel
+    /// along
+    /// the largest outline stays within the tolerance of 1 %; a wrong formula does not.
     @Test
     void coverageAddsUpToTheArea() {
         for (Shape shape : Shape.values()) {

@@ -57,15 +57,15 @@ final class SceneTest {
                 "a large green ring ",
                 "a red ring left of a red ring"
             })
-    void whatIsNoCaptionIsRefused(String caption) {
+    void otherTextsAreRefused(String caption) {
         assertThatThrownBy(() -> Scene.parse(caption))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("got \"" + caption + "\"");
     }
 
-    /// Counts of a fair choice keep within five standard deviations.
+    /// Counts of uniform choices are within five standard deviations.
     @Test
-    void drawsAreEven() {
+    void randomScenesAreUniform() {
         Map<String, Integer> counts = new java.util.TreeMap<>();
         Map<Colour, Integer> colours = new EnumMap<>(Colour.class);
         Set<Scene> scenes = new HashSet<>();
@@ -87,12 +87,12 @@ final class SceneTest {
     }
 
     @Test
-    void heldOutScenesAreNeverDrawnAndSpareNoAttribute() {
+    void heldOutScenesAreNeverChosenAndCoverEveryAttribute() {
         List<Scene> heldOut = Scene.all().stream().filter(Scene::heldOut).toList();
         assertThat(heldOut).hasSize(12 + 12 + 2 * (24 * 24 - 24) * 2 / 6);
         assertThat(heldOut)
                 .allSatisfy(scene -> assertThat(
-                                Scene.all().stream().filter(scene::samePictures).allMatch(Scene::heldOut))
+                                Scene.all().stream().filter(scene::sameImages).allMatch(Scene::heldOut))
                         .isTrue());
         for (String word : Scene.VOCABULARY) {
             assertThat(Scene.all().stream()
@@ -120,7 +120,7 @@ final class SceneTest {
         for (int item = 0; item < DRAWS; item++) {
             Scene scene = Scene.draw(philox.stream(Purpose.DEMO_SCENES, 0, item));
             Scene.Wrong wrong = scene.wrong(philox.stream(Purpose.DEMO_SCENES, 1, item));
-            assertThat(wrong.scene().samePictures(scene))
+            assertThat(wrong.scene().sameImages(scene))
                     .as("%s, %s", scene, wrong)
                     .isFalse();
             assertThat(differences(scene, wrong.scene()))
@@ -176,15 +176,15 @@ final class SceneTest {
     }
 
     @Test
-    void theConverseShowsTheSamePictures() {
+    void theConverseHasTheSameImages() {
         Scene scene = Scene.parse("a red ring above a blue ring");
-        assertThat(scene.samePictures(Scene.parse("a blue ring below a red ring")))
+        assertThat(scene.sameImages(Scene.parse("a blue ring below a red ring")))
                 .isTrue();
-        assertThat(scene.samePictures(Scene.parse("a red ring below a blue ring")))
+        assertThat(scene.sameImages(Scene.parse("a red ring below a blue ring")))
                 .isFalse();
-        assertThat(scene.samePictures(Scene.parse("a blue ring above a red ring")))
+        assertThat(scene.sameImages(Scene.parse("a blue ring above a red ring")))
                 .isFalse();
-        assertThat(scene.samePictures(Scene.parse("a blue ring left of a red ring")))
+        assertThat(scene.sameImages(Scene.parse("a blue ring left of a red ring")))
                 .isFalse();
     }
 }

@@ -12,9 +12,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// A headless Chromium that opens a page in a frame of a given width and says what it finds there.
+/// A headless Chromium that opens a page in a frame of a given width and reports what it finds.
 ///
-/// The page stands in a frame because a window has a least width; the frame around it looks in.
+/// The page is in a frame because browser windows have a minimum width.
 final class Browser {
     private static final long SECONDS = 120;
 
@@ -47,21 +47,21 @@ final class Browser {
     Look look(Path page, int width) throws IOException, InterruptedException {
         Path frame = scratch.resolve("frame.html");
         Files.writeString(frame, """
-                <!doctype html><meta charset="utf-8"><style>html, body { margin: 0 } iframe { border: 0 }</style>
-                <body><iframe src="%s" style="width:%dpx;height:2000px"></iframe>
-                <script>
-                addEventListener("load", () => {
-                  const page = document.querySelector("iframe").contentDocument;
-                  const canvases = [...page.querySelectorAll("canvas")];
-                  const drawn = canvases.filter((canvas) => canvas.width > 0 && canvas.height > 0 && canvas.getContext("2d")
-                    .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value !== 0));
-                  const frame = document.querySelector("iframe").contentWindow;
-                  const found = [canvases.length, drawn.length, page.documentElement.scrollWidth - %d,
-                    frame.performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("data:")).length];
-                  document.body.setAttribute("data-found", found.join(" "));
-                });
-                </script>
-                """.formatted(page.toUri(), width, width));
+            <!doctype html><meta charset="utf-8"><style>html, body { margin: 0 } iframe { border: 0 }</style>
+            <body><iframe src="%s" style="width:%dpx;height:2000px"></iframe>
+            <script>
+            addEventListener("load", () => {
+              const page = document.querySelector("iframe").contentDocument;
+              const canvases = [...page.querySelectorAll("canvas")];
+              const drawn = canvases.filter((canvas) => canvas.width > 0 && canvas.height > 0 && canvas.getContext("2d")
+                .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value !== 0));
+              const frame = document.querySelector("iframe").contentWindow;
+              const found = [canvases.length, drawn.length, page.documentElement.scrollWidth - %d,
+                frame.performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("data:")).length];
+              document.body.setAttribute("data-found", found.join(" "));
+            });
+            </script>
+            """.formatted(page.toUri(), width, width));
         Path out = scratch.resolve("dom.html");
         Path err = scratch.resolve("console.txt");
         Process process = new ProcessBuilder(

@@ -20,7 +20,7 @@ import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// The page of a small evaluation that has every section.
+/// The report of a small evaluation that has every section.
 final class EvaluationReportTest {
     private static final String EVIL = "</script><b>bold</b>";
 
@@ -34,10 +34,10 @@ final class EvaluationReportTest {
         for (int step = 1; step <= 300; step++) {
             lines.append(String.format(
                     Locale.ROOT,
-                    "{\"event\": \"step\", \"step\": %d, \"loss\": %s, \"implicit_accuracy\": 0.%d, \"winner_error\": 0.2,"
-                            + " \"loser_error\": 0.3, \"reference_winner_error\": 0.21, \"reference_loser_error\": 0.29,"
-                            + " \"margins\": [{\"from\": 0, \"pairs\": 2, \"margin\": 0.1}, {\"from\": 100, \"pairs\": 1,"
-                            + " \"margin\": -0.2}]}%n",
+                    "{\"event\": \"step\", \"step\": %d, \"loss\": %s, \"implicit_accuracy\": 0.%d, \"winner_error\":"
+                            + " 0.2, \"loser_error\": 0.3, \"reference_winner_error\": 0.21, \"reference_loser_error\":"
+                            + " 0.29, \"margins\": [{\"from\": 0, \"pairs\": 2, \"margin\": 0.1}, {\"from\": 100,"
+                            + " \"pairs\": 1, \"margin\": -0.2}]}%n",
                     step,
                     step == 7 ? "NaN" : "0." + (900 - step),
                     500 + step));
@@ -71,7 +71,7 @@ final class EvaluationReportTest {
                         plain.negativePrompt(),
                         plain.seed(),
                         plain.imagesPerPrompt(),
-                        plain.drawing(),
+                        plain.generation(),
                         plain.metrics(),
                         plain.bootstrap(),
                         plain.gallery(),
@@ -81,9 +81,9 @@ final class EvaluationReportTest {
                 TinyEvaluation.display());
     }
 
-    /// What is shown elsewhere: names are text there too, and the strip has the images themselves.
+    /// Names are escaped in the excerpt, too, and the strip has the images of each model.
     @Test
-    void anExcerptHasTableChartAndStrip() throws IOException {
+    void theExcerptHasTableChartAndStrip() throws IOException {
         Path folder = evaluate().report().getParent();
         String table = Files.readString(folder.resolve(EvaluationExcerpt.TABLE));
         assertThat(table)
@@ -103,7 +103,7 @@ final class EvaluationReportTest {
                                 .rgb(),
                         strip.crop(0, (strip.height() - 8) / 3 + 4, strip.width(), (strip.height() - 8) / 3)
                                 .rgb()))
-                .as("models draw different pictures")
+                .as("models generate different images")
                 .isFalse();
     }
 
@@ -139,7 +139,7 @@ final class EvaluationReportTest {
     }
 
     @Test
-    void aBrowserDrawsItAtEveryWidth() throws IOException, InterruptedException {
+    void aBrowserShowsItAtEveryWidth() throws IOException, InterruptedException {
         Optional<Browser> browser = Browser.find(temporary);
         assumeTrue(browser.isPresent(), "no Chromium on the PATH to open the report in (apt install chromium)");
         Path report = evaluate().report();
@@ -151,7 +151,7 @@ final class EvaluationReportTest {
             assertThat(look.overflow()).as("pixels too wide at " + width).isLessThanOrEqualTo(0);
             assertThat(look.fetched()).isZero();
         }
-        // What it is there to see, it sees: an error, charts that stay empty, something too wide, a request.
+        // The checks detect an error, empty charts, an element that is too wide, and a request.
         String html = Files.readString(report);
         Path broken = Files.writeString(
                 temporary.resolve("broken.html"),

@@ -54,11 +54,11 @@ final class EvaluationTest {
     }
 
     @Test
-    void whatIsWrittenIsWhatWasDrawnAndMeasured() throws IOException, SQLException {
+    void resultsMatchTheImagesAndTheirScores() throws IOException, SQLException {
         List<EvaluatedModel> models = two();
         EvaluationResult result = run(TinyEvaluation.request(models, PROMPTS, metrics()), "out");
         assertThat(result.generated()).isEqualTo(10);
-        // The second prompt brings its seed and has one image.
+        // The second prompt has a seed of its own and therefore one image.
         long[] seeds = {5, 6, 77, 9, 10};
         String[] texts = {"a cat", "a cat", "a dog", "a red house", "a red house"};
         List<Double> base = new ArrayList<>();
@@ -96,9 +96,9 @@ final class EvaluationTest {
         assertThat(json.string("command")).isEqualTo("smpo evaluate ...");
     }
 
-    /// The image is the one that `smpo generate` makes: same code, same noise; company changes roundings only.
+    /// Images equal those of `smpo generate` up to rounding, which depends on the batch.
     @Test
-    void picturesAreThoseOfGenerate() throws IOException {
+    void imagesEqualThoseOfGenerate() throws IOException {
         EvaluationResult result = run(TinyEvaluation.request(two(), PROMPTS, metrics()), "out");
         assertThat(result.report()).exists();
         try (TextToImage model = TextToImage.open(temporary.resolve("a"), "cpu", Precision.FP32, 1)) {
@@ -128,7 +128,7 @@ final class EvaluationTest {
     }
 
     @Test
-    void aModelAgainstItselfIsOneHalfAndZero() throws IOException {
+    void aModelAgainstItselfHasWinRateOneHalfAndDifferenceZero() throws IOException {
         Path model = TinyModels.writeTrainable(temporary.resolve("a"));
         EvaluationResult result = run(
                 TinyEvaluation.request(
@@ -142,14 +142,14 @@ final class EvaluationTest {
             assertThat(found.ties()).isEqualTo(found.images());
         }
         assertThat(Files.readString(result.report())).contains("All images score the same.");
-        // What makes them differ makes the figures differ.
+        // Different models have different statistics.
         EvaluationResult other = run(TinyEvaluation.request(two(), PROMPTS, metrics()), "other");
         assertThat(other.comparison("red", "tuned", "base").orElseThrow().meanDifference())
                 .isNotEqualTo(new Interval(0, 0, 0));
     }
 
     @Test
-    void whatIsMissingOrDamagedIsMadeAgainTheSame() throws IOException {
+    void missingOrDamagedFilesAreMadeAgainWithTheSameBytes() throws IOException {
         EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, metrics());
         run(request, "out");
         Path out = temporary.resolve("out");
@@ -166,12 +166,12 @@ final class EvaluationTest {
         assertThat(run(request, "out").generated()).isEqualTo(1);
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 
-        // A image that somebody put there is not taken for one that was drawn.
+        // An image that the evaluation did not generate is replaced.
         Files.copy(first, second, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
         assertThat(run(request, "out").generated()).isEqualTo(1);
         assertThat(TinyEvaluation.left(out)).isEqualTo(whole);
 
-        // Killed in the middle of a line of the journal, and before: the rest is drawn and measured again.
+        // Killed within a line of the journal or before it: the rest is generated and scored again.
         byte[] journal = Files.readAllBytes(out.resolve("journal.jsonl"));
         for (int length : new int[] {0, 7, journal.length / 3, journal.length - 5}) {
             Files.write(out.resolve("journal.jsonl"), java.util.Arrays.copyOf(journal, length));
@@ -182,7 +182,7 @@ final class EvaluationTest {
         }
     }
 
-    /// A reward model takes minutes to load and memory while images are generated.
+    /// Loading a reward model takes minutes, and it would occupy memory while images are generated.
     @Test
     void metricsAreLoadedOnlyToScore() throws IOException {
         AtomicInteger opened = new AtomicInteger();
@@ -223,13 +223,13 @@ final class EvaluationTest {
         EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, List.of(counted));
         run(request, "out");
         assertThat(opened).hasValue(1);
-        // Everything is there: the identity is compared without loading anything.
+        // Everything is finished: the identity is compared without loading a metric.
         run(request, "out");
         assertThat(opened).hasValue(1);
     }
 
     @Test
-    void aMetricThatBreaksLosesNothing() throws IOException {
+    void aFailingMetricLosesNothing() throws IOException {
         List<EvaluatedModel> models = two();
         List<Prompt> many = new ArrayList<>();
         for (int i = 0; i < 6; i++) {
@@ -237,10 +237,10 @@ final class EvaluationTest {
         }
         Metric.Source broken = new TinyEvaluation.Red("red", Double.NaN, 13);
         assertThatThrownBy(() -> run(TinyEvaluation.request(models, many, List.of(broken)), "out"))
-                .hasMessage("the measure broke");
+                .hasMessage("the metric failed");
         List<String> lines = Files.readAllLines(temporary.resolve("out/journal.jsonl"));
         assertThat(lines.stream().filter(line -> line.contains("\"drawn\""))).hasSize(24);
-        // Twelve images of a model are a batch of eight and one of four: the ninth to the twelfth were the last.
+        // The twelve images of a model form a batch of eight and one of four; the next batch fails.
         assertThat(lines.stream().filter(line -> line.contains("\"measured\""))).hasSize(12);
         EvaluationRequest sound = TinyEvaluation.request(models, many, List.of(TinyEvaluation.Red.reward()));
         assertThat(run(sound, "out").generated()).isZero();
@@ -250,7 +250,7 @@ final class EvaluationTest {
     }
 
     @Test
-    void anotherEvaluationIsNotMixedIn() throws IOException {
+    void anotherEvaluationIsRefused() throws IOException {
         List<EvaluatedModel> models = two();
         EvaluationRequest request = TinyEvaluation.request(models, PROMPTS, metrics());
         run(request, "out");
@@ -272,30 +272,30 @@ final class EvaluationTest {
         assertRefused(
                 TinyEvaluation.request(models, PROMPTS, List.of(metrics().get(0), TinyEvaluation.Red.verdict(0.4))),
                 "measures[2].sha256");
-        Drawing drawing = new Drawing(TinyEvaluation.config(3), 2, "cpu", Precision.FP32, 1);
-        assertRefused(with(request, drawing, TinyEvaluation.PROVENANCE), "drawing.steps (2, now 3)");
+        GenerationSetup generation = new GenerationSetup(TinyEvaluation.config(3), 2, "cpu", Precision.FP32, 1);
+        assertRefused(with(request, generation, TinyEvaluation.PROVENANCE), "drawing.steps (2, now 3)");
         assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
 
-        // Another program may write the report again, but does not go on with what is unfinished.
+        // Another version of the program may write the report again but does not resume an unfinished evaluation.
         EvaluationRequest later = with(
                 request,
-                request.drawing(),
+                request.generation(),
                 new EvaluationRequest.Provenance("1", "def", "library 1", "smpo evaluate ..."));
         assertThat(run(later, "out").generated()).isZero();
         assertThat(TinyEvaluation.left(temporary.resolve("out"))).isEqualTo(before);
         Files.delete(temporary.resolve("out/pictures/0-base/00000-5.png"));
-        assertRefused(later, "unfinished and was begun by another commit (abc, now def)");
+        assertRefused(later, "unfinished, and begun by another commit (abc, now def)");
     }
 
     private static EvaluationRequest with(
-            EvaluationRequest request, Drawing drawing, EvaluationRequest.Provenance provenance) {
+            EvaluationRequest request, GenerationSetup generation, EvaluationRequest.Provenance provenance) {
         return new EvaluationRequest(
                 request.models(),
                 request.prompts(),
                 null,
                 request.seed(),
                 request.imagesPerPrompt(),
-                drawing,
+                generation,
                 request.metrics(),
                 request.bootstrap(),
                 request.gallery(),
@@ -310,13 +310,13 @@ final class EvaluationTest {
     }
 
     @Test
-    void requestsThatCannotBeFulfilledAreRefused() throws IOException {
+    void requestsThatDoNotFitAreRefused() throws IOException {
         List<EvaluatedModel> models = two();
         List<Metric.Source> checker = List.of(Metrics.checker());
         assertThatThrownBy(() -> run(TinyEvaluation.request(models, PROMPTS, checker), "out"))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("images of 64x64, got images of 16x16");
-        Drawing large = Drawing.standard().withSides(64, 64);
+        GenerationSetup large = GenerationSetup.standard().withSides(64, 64);
         assertThatThrownBy(() -> run(
                         with(TinyEvaluation.request(models, PROMPTS, checker), large, TinyEvaluation.PROVENANCE),
                         "out"))
@@ -326,7 +326,7 @@ final class EvaluationTest {
         assertThatThrownBy(() -> run(
                         with(
                                 TinyEvaluation.request(models, PROMPTS, metrics()),
-                                Drawing.standard().withSides(20, 16),
+                                GenerationSetup.standard().withSides(20, 16),
                                 TinyEvaluation.PROVENANCE),
                         "out"))
                 .isInstanceOf(IllegalArgumentException.class)
@@ -342,7 +342,7 @@ final class EvaluationTest {
     }
 
     @Test
-    void theFolderIsOursAloneAndOneProcessHasIt() throws IOException {
+    void foreignFoldersAndSecondProcessesAreRefused() throws IOException {
         EvaluationRequest request = TinyEvaluation.request(two(), PROMPTS, metrics());
         Path foreign = Files.createDirectories(temporary.resolve("foreign"));
         Files.writeString(foreign.resolve("thesis.txt"), "precious");
@@ -352,14 +352,14 @@ final class EvaluationTest {
         assertThatThrownBy(() -> run(request, "run")).hasMessageContaining("another manifest.json");
         try (EvaluationFolder held = EvaluationFolder.open(temporary.resolve("out"), message -> {})) {
             assertThat(held.root()).exists();
-            assertThatThrownBy(() -> run(request, "out")).hasMessageContaining("another process evaluates");
+            assertThatThrownBy(() -> run(request, "out")).hasMessageContaining("in use for an evaluation");
         }
         assertThat(run(request, "out").generated()).isEqualTo(10);
     }
 
-    /// The digest of a model is of what it does: how its weights lie in files is no matter, a config is.
+    /// The digest of a model depends on its weights and configs, not on its files.
     @Test
-    void aDigestIsOfWhatAModelDoes() throws IOException {
+    void theDigestDependsOnContentAlone() throws IOException {
         List<EvaluatedModel> models = two();
         String digest = models.get(0).digest();
         assertThat(EvaluatedModel.of("copy", TinyModels.writeTrainable(temporary.resolve("copy")))

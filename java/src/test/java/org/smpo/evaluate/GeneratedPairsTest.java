@@ -16,7 +16,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairSource;
 import org.smpo.data.PreferencePair;
 
-/// Pairs of a written table of results, as [ResultsFile] writes it, and images that only have to be copied.
+/// Pairs from a table of results as [ResultsFile] writes it, with files in place of images.
 final class GeneratedPairsTest {
     @TempDir
     private Path temporary;
@@ -28,7 +28,7 @@ final class GeneratedPairsTest {
         evaluation = Files.createDirectories(temporary.resolve("evaluation/pictures"))
                 .getParent();
         for (int i = 0; i < 9; i++) {
-            Files.writeString(evaluation.resolve("pictures/" + i + ".png"), "picture " + i);
+            Files.writeString(evaluation.resolve("pictures/" + i + ".png"), "image " + i);
         }
         try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
                 Statement statement = connection.createStatement()) {
@@ -48,14 +48,14 @@ final class GeneratedPairsTest {
     }
 
     @Test
-    void theBestAgainstTheWorstOfEachPrompt() throws Exception {
+    void eachPromptGivesItsBestAgainstItsWorst() throws Exception {
         Path out = temporary.resolve("out");
         assertThat(GeneratedPairs.write(evaluation, null, "reward", out)).isEqualTo(new GeneratedPairs.Made(2, 1));
         assertThat(out.resolve(GeneratedPairs.LIST)).hasContent("""
-                {"id":"zero-0","caption":"a \\"cat\\"","image_0":"pictures/0-5.png","image_1":"pictures/0-6.png","label":0,"score_0":0.25,"score_1":-0.5}
-                {"id":"zero-1","caption":"a dog","image_0":"pictures/1-8.png","image_1":"pictures/1-9.png","label":0,"score_0":2.0,"score_1":1.0}
-                """);
-        assertThat(out.resolve("pictures/0-6.png")).hasContent("picture 1");
+            {"id":"zero-0","caption":"a \\"cat\\"","image_0":"pictures/0-5.png","image_1":"pictures/0-6.png","label":0,"score_0":0.25,"score_1":-0.5}
+            {"id":"zero-1","caption":"a dog","image_0":"pictures/1-8.png","image_1":"pictures/1-9.png","label":0,"score_0":2.0,"score_1":1.0}
+            """);
+        assertThat(out.resolve("pictures/0-6.png")).hasContent("image 1");
         try (PairSource source = PairSource.open(out)) {
             assertThat(source.read(0)).isInstanceOf(PreferencePair.class);
             assertThat(((PreferencePair) source.read(0)).caption()).isEqualTo("a \"cat\"");
@@ -64,7 +64,7 @@ final class GeneratedPairsTest {
     }
 
     @Test
-    void anotherModelAndAnotherMeasure() throws IOException {
+    void anotherModelAndAnotherMetric() throws IOException {
         Path out = temporary.resolve("out");
         assertThat(GeneratedPairs.write(evaluation, "one", "reward", out)).isEqualTo(new GeneratedPairs.Made(1, 0));
         assertThat(Files.readString(out.resolve(GeneratedPairs.LIST))).contains("\"label\":1", "0-5.png", "one-0");
@@ -75,11 +75,11 @@ final class GeneratedPairsTest {
     }
 
     @Test
-    void whatIsNotThereIsSaid() throws IOException {
+    void whatIsMissingIsNamed() throws IOException {
         Path out = temporary.resolve("out");
         assertThatThrownBy(() -> GeneratedPairs.write(evaluation, null, "prompt", out))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("measure: expected one of the evaluation's, reward, checker; got prompt");
+                .hasMessage("metric: expected one of the evaluation's, reward, checker; got prompt");
         assertThatThrownBy(() -> GeneratedPairs.write(evaluation, "three", "reward", out))
                 .hasMessage("model: expected one of the evaluation's, zero, one; got three");
         assertThatThrownBy(() -> GeneratedPairs.write(temporary, null, "reward", out))

@@ -12,7 +12,7 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Figures, intervals and agreement against values worked out by hand or by their definitions.
+/// Statistics, intervals and agreement against values computed by hand or from their definitions.
 final class StatisticsTest {
     private static final Bootstrap BOOTSTRAP = Bootstrap.standard();
 
@@ -20,7 +20,7 @@ final class StatisticsTest {
     private static final double ROUNDING = 1e-12;
 
     @Test
-    void figuresOfASampleByHand() {
+    void statisticsOfASampleByHand() {
         ClusteredSample sample = new ClusteredSample(new double[] {1, -1, 0, 2}, new int[] {7, 7, 9, 9});
         assertThat(sample.prompts()).isEqualTo(2);
         assertThat(sample.images()).isEqualTo(4);
@@ -38,7 +38,7 @@ final class StatisticsTest {
     }
 
     @Test
-    void theMedianIsThatOfTheValuesWrittenOut() {
+    void theMedianEqualsThatOfTheRepeatedValues() {
         PhiloxStream random = new Philox(3).stream(Purpose.BOOTSTRAP, 0, 0);
         for (int round = 0; round < 50; round++) {
             int images = 1 + random.nextInt(12);
@@ -69,15 +69,15 @@ final class StatisticsTest {
         assertThat(Bootstrap.quantile(new double[] {3}, 0.975)).isEqualTo(3);
     }
 
-    /// Four prompts of values 0, 0, 0, 1: a resample's mean is a binomial's share. The 2.5 % and 97.5 % quantiles of
-    /// Binomial(4, 1/4) are 0 and 3.
+    /// Four prompts with values 0, 0, 0, 1: the sum of a resample is Binomial(4, 1/4), whose 2.5 % and 97.5 % quantiles
+    /// are 0 and 3.
     @Test
     void theIntervalHasTheBinomialsQuantiles() {
         ClusteredSample sample = new ClusteredSample(new double[] {0, 0, 0, 1}, new int[] {0, 1, 2, 3});
         assertThat(BOOTSTRAP.interval(4, sample::mean)).isEqualTo(new Interval(0.25, 0, 0.75));
     }
 
-    /// The interval of a mean is that of the normal law when there are many prompts.
+    /// With many prompts, the interval of a mean approaches that of the normal distribution.
     @Test
     void theIntervalOfAMeanIsAboutTwoStandardErrors() {
         int prompts = 400;
@@ -92,10 +92,10 @@ final class StatisticsTest {
                         Arrays.stream(values).map(v -> (v - mean) * (v - mean)).sum())
                 / prompts;
         assertThat(interval.estimate()).isCloseTo(mean, within(ROUNDING));
-        // A quantile of 2000 resamples at the tail of the normal law has a standard error of 0.06 of theirs: four.
+        // A tail quantile of 2000 normal resamples has a standard error of 0.06 standard deviations; four of them.
         assertThat(interval.low()).isCloseTo(mean - 1.96 * error, within(0.24 * error));
         assertThat(interval.high()).isCloseTo(mean + 1.96 * error, within(0.24 * error));
-        // Prompts are resampled, not images: showing each image twice tells nothing new.
+        // Prompts are resampled, not images: repeating each image adds no information.
         double[] twice = new double[2 * prompts];
         int[] ofTwice = new int[2 * prompts];
         Arrays.setAll(twice, i -> values[i / 2]);
@@ -103,7 +103,7 @@ final class StatisticsTest {
         Interval again = BOOTSTRAP.interval(prompts, new ClusteredSample(twice, ofTwice)::mean);
         assertThat(again.low()).isCloseTo(interval.low(), within(ROUNDING));
         assertThat(again.high()).isCloseTo(interval.high(), within(ROUNDING));
-        // As if they were images of prompts of their own, the interval is narrower by the root of two.
+        // If each image had its own prompt, the interval would be narrower by the square root of two.
         Interval loose = BOOTSTRAP.interval(
                 2 * prompts,
                 new ClusteredSample(twice, IntStream.range(0, 2 * prompts).toArray())::mean);
@@ -129,7 +129,7 @@ final class StatisticsTest {
     }
 
     @Test
-    void aModelBesideItselfIsOneHalfAndZeroExactly() {
+    void aModelAgainstItselfIsExactlyOneHalfAndZero() {
         double[] values = {0.1, 0.7, 0.30000000000000004, -2};
         Comparison same = Comparison.of("m", "b", "a", null, values, values, new int[] {0, 0, 1, 2}, BOOTSTRAP);
         Interval half = new Interval(0.5, 0.5, 0.5);
@@ -138,7 +138,7 @@ final class StatisticsTest {
         assertThat(same.meanDifference()).isEqualTo(zero);
         assertThat(same.medianDifference()).isEqualTo(zero);
         assertThat(List.of(same.wins(), same.ties(), same.losses())).containsExactly(0, 4, 0);
-        // And it would be seen if it were not.
+        // A difference is detected.
         double[] moved = values.clone();
         moved[2] = Math.nextUp(moved[2]);
         Comparison other = Comparison.of("m", "b", "a", null, moved, values, new int[] {0, 0, 1, 2}, BOOTSTRAP);
@@ -168,7 +168,7 @@ final class StatisticsTest {
     }
 
     @Test
-    void figuresOfAModelByHand() {
+    void summaryOfAModelByHand() {
         MetricSummary found =
                 MetricSummary.of("m", "a", null, new double[] {1, 2, 3, 6}, new int[] {0, 1, 2, 3}, BOOTSTRAP);
         assertThat(found.mean().estimate()).isEqualTo(3);
@@ -185,11 +185,11 @@ final class StatisticsTest {
         double[] verdicts = {0, 0, 1, 1};
         Agreement found = Agreement.of("r", "j", null, values, verdicts, new int[] {0, 1, 0, 1}, BOOTSTRAP);
         assertThat(found.right()).isEqualTo(2);
-        // Of four pairs of a right and a wrong one, 0.35 beside 0.4 is the wrong way round.
+        // Of four pairs of a right and a wrong image, 0.35 against 0.4 is in the wrong order.
         assertThat(found.areaUnderCurve().estimate()).isEqualTo(0.75);
         assertThat(found.samePrompt().estimate()).isEqualTo(1);
         assertThat(found.samePromptPairs()).isEqualTo(2);
-        // The threshold of prompt 0 is 0.225: it takes 0.4 for right. That of prompt 1 is 0.6: it takes 0.35 for wrong.
+        // The threshold of prompt 0 is 0.225 and calls 0.4 right; that of prompt 1 is 0.6 and calls 0.35 wrong.
         assertThat(found.accuracy().estimate()).isEqualTo(0.5);
         Agreement tied = Agreement.of(
                 "r", "j", null, new double[] {1, 1, 2}, new double[] {1, 0, 1}, new int[] {0, 0, 0}, BOOTSTRAP);
@@ -226,7 +226,7 @@ final class StatisticsTest {
         assertThat(found.areaUnderCurve().estimate()).isCloseTo(won / pairs, within(ROUNDING));
         assertThat(found.areaUnderCurve().low()).isLessThan(won / pairs);
         assertThat(found.areaUnderCurve().high()).isGreaterThan(won / pairs);
-        // A signal turned round agrees as much less.
+        // The negated signal has the complementary area.
         double[] turned = Arrays.stream(values).map(v -> -v).toArray();
         assertThat(Agreement.of("r", "j", null, turned, verdicts, prompts, BOOTSTRAP)
                         .areaUnderCurve()
@@ -235,7 +235,7 @@ final class StatisticsTest {
     }
 
     @Test
-    void numbersInWords() {
+    void numbersAsText() {
         assertThat(new Interval(0.104, 0.059, 0.149).times(100).signed(1)).isEqualTo("+10.4 [5.9, 14.9]");
         assertThat(new Interval(-0.02, -0.1, 0.01).signed(2)).isEqualTo("−0.02 [−0.10, 0.01]");
         assertThat(Interval.number(-0.0001, 2)).isEqualTo("0.00");

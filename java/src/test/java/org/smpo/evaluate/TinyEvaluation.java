@@ -20,11 +20,11 @@ import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 import org.smpo.schedule.Sampler;
 
-/// Small models with made-up weights, and metrics that look at pixels.
+/// Small models with random weights, and metrics computed from pixels.
 final class TinyEvaluation {
     private TinyEvaluation() {}
 
-    /// A model whose images are others than those of [TinyModels#writeTrainable]: its VAE scales latents otherwise.
+    /// Writes a model that generates other images than [TinyModels#writeTrainable]: its VAE scales latents differently.
     static Path writeOther(Path folder, double scalingFactor) throws IOException {
         TinyModels.writeTrainable(folder);
         Path config = folder.resolve("vae/config.json");
@@ -39,16 +39,26 @@ final class TinyEvaluation {
             new EvaluationRequest.Provenance("1", "abc", "library 1", "smpo evaluate ...");
 
     static EvaluationRequest request(List<EvaluatedModel> models, List<Prompt> prompts, List<Metric.Source> metrics) {
-        Drawing drawing = new Drawing(config(2), 2, "cpu", Precision.FP32, 1);
+        GenerationSetup generation = new GenerationSetup(config(2), 2, "cpu", Precision.FP32, 1);
         return new EvaluationRequest(
-                models, prompts, null, 5, 2, drawing, metrics, new Bootstrap(0, 200, 0.95), 3, PROVENANCE, List.of());
+                models,
+                prompts,
+                null,
+                5,
+                2,
+                generation,
+                metrics,
+                new Bootstrap(0, 200, 0.95),
+                3,
+                PROVENANCE,
+                List.of());
     }
 
     static Progress.Display display() {
         return Progress.Display.ofStandardError(new PrintWriter(new StringWriter()));
     }
 
-    /// Every file but the journal, which is no result, and the lock.
+    /// Returns the digest of every file except the journal and the lock.
     static Map<String, String> left(Path folder) throws IOException {
         Map<String, String> files = new TreeMap<>();
         try (Stream<Path> all = Files.walk(folder)) {
@@ -62,10 +72,10 @@ final class TinyEvaluation {
         return files;
     }
 
-    /// The mean red of a image; a verdict says whether it is above a level.
+    /// The mean of the red channel; as a verdict, whether it is above a level.
     ///
-    /// @param level NaN: no verdict
-    /// @param failAfter metrics so many images and fails then; negative: never
+    /// @param level level of the verdict; NaN: no verdict
+    /// @param failAfter number of images after which scoring fails; negative: never
     record Red(String name, double level, int failAfter) implements Metric.Source {
         static Red reward() {
             return new Red("red", Double.NaN, -1);
@@ -102,7 +112,7 @@ final class TinyEvaluation {
                 public double[] score(List<String> captions, List<RgbImage> images) {
                     measured += images.size();
                     if (failAfter >= 0 && measured > failAfter) {
-                        throw new IllegalStateException("the measure broke");
+                        throw new IllegalStateException("the metric failed");
                     }
                     return images.stream().mapToDouble(Red.this::value).toArray();
                 }

@@ -52,7 +52,7 @@ final class HtmlPageTest {
         return page;
     }
 
-    /// Every place that takes a text is given one that would end a script, open an element, or leave an attribute.
+    /// Every parameter that takes text gets one that would end a script, open an element, or leave an attribute.
     @Test
     void noTextBecomesMarkup() {
         String html = page(EVIL).html();
@@ -64,7 +64,7 @@ final class HtmlPageTest {
         for (String tag : List.of("<script", "</script", "<b>", "</b>", "<details", "<td", "<th", "<img", "<p")) {
             assertThat(count(html, tag)).as(tag).isEqualTo(count(plain, tag));
         }
-        // And the numbers still say what was said.
+        // The data are unchanged.
         Matcher data = Pattern.compile("data-chart=\"c1\">([^<]*)<").matcher(html);
         assertThat(data.find()).isTrue();
         assertThat(data.group(1)).doesNotContain("\u2028", "<", "&");
@@ -87,7 +87,7 @@ final class HtmlPageTest {
     }
 
     @Test
-    void thePageAsksForNothing() {
+    void thePageRequestsNothing() {
         String html = page("plain").html();
         assertThat(html)
                 .contains("default-src 'none'", "Chart.js v", "width=device-width")

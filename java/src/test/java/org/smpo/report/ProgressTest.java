@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/// What is printed, by a clock that the test moves.
+/// Output of progress, with a clock that the test controls.
 class ProgressTest {
     private final StringWriter printed = new StringWriter();
     private Instant now = Instant.EPOCH;
@@ -53,7 +53,7 @@ class ProgressTest {
     }
 
     @Test
-    void elsewhereALineNowAndThen() {
+    void elsewhereOccasionalLines() {
         try (Progress progress = new Progress(display(false, 80), "score", "image", 0, 1000)) {
             progress.to(1);
             assertThat(take()).isEqualTo("score    1/1000   0%\n");
@@ -83,7 +83,7 @@ class ProgressTest {
     }
 
     @Test
-    void anInterruptedTaskSaysWhereItEnded() {
+    void anInterruptedTaskShowsWhereItEnded() {
         try (Progress progress = new Progress(display(false, 80), "train", "step", 0, 100)) {
             progress.to(1);
             pass(2);
@@ -94,7 +94,7 @@ class ProgressTest {
     }
 
     @Test
-    void theRateOfAResumedRunIsItsOwn() {
+    void theRateOfAResumedRunCoversItsOwnWork() {
         Progress progress = new Progress(display(false, 80), "train", "step", 100, 200);
         pass(100);
         progress.to(110);

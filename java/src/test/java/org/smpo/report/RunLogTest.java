@@ -15,7 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// The log's lines survive, are read back, and stand there once however often a run was interrupted.
+/// Lines of the log survive, are read back, and appear once however often a run is interrupted.
 class RunLogTest {
     @TempDir
     private Path folder;
@@ -80,9 +80,9 @@ class RunLogTest {
         assertThat(file).hasSameBinaryContentAs(whole);
     }
 
-    /// Whatever byte a process died at, the whole lines are read.
+    /// Complete lines are read wherever a process was killed.
     @Test
-    void aHalfWrittenLastLineIsLeftOut() throws IOException {
+    void anIncompleteLastLineIsSkipped() throws IOException {
         try (RunLog log = RunLog.create(file)) {
             steps(log, 1, 3);
         }

@@ -14,7 +14,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// Event files have the bytes that TensorBoard's own writer makes of the same events.
+/// Event files have the bytes that TensorBoard's own writer produces for the same events.
 class TensorBoardTest {
     private static final InstantSource CLOCK = InstantSource.fixed(Instant.ofEpochMilli(1763692800500L));
 
@@ -27,7 +27,7 @@ class TensorBoardTest {
         }
     }
 
-    /// Writes what the maker of the golden file writes, with one value nudged.
+    /// Writes the events of the golden file, optionally with one value changed.
     private byte[] writeGoldenEvents(Path file, double nudge) throws IOException {
         try (TensorBoard board = TensorBoard.create(file, CLOCK)) {
             board.text(0, "recipe", "    seed: 5\n    \u00e9: \u2713\n");
@@ -45,7 +45,7 @@ class TensorBoardTest {
     }
 
     @Test
-    void theBytesAreThoseOfTensorBoardsOwnWriter() throws IOException {
+    void bytesEqualThoseOfTensorBoardsOwnWriter() throws IOException {
         byte[] golden = resource("golden.tfevents");
         assertThat(writeGoldenEvents(folder.resolve("a"), 0)).isEqualTo(golden);
         assertThat(writeGoldenEvents(folder.resolve("b"), 1e-3)).isNotEqualTo(golden);
@@ -78,7 +78,7 @@ class TensorBoardTest {
     }
 
     @Test
-    void whatIsNotThereCannotBeResumed() throws IOException {
+    void aMissingFileCannotBeResumed() throws IOException {
         Path file = folder.resolve("events");
         TensorBoard.create(file, CLOCK).close();
         assertThatThrownBy(() -> TensorBoard.create(file, CLOCK)).isInstanceOf(IOException.class);
@@ -88,7 +88,7 @@ class TensorBoardTest {
     }
 
     @Test
-    void aPictureIsAPng() throws IOException {
+    void anImageIsAPng() throws IOException {
         try (TensorBoard board = TensorBoard.create(folder.resolve("events"), CLOCK)) {
             assertThatThrownBy(() -> board.image(1, "x", new byte[100])).hasMessageContaining("x: expected a PNG");
             assertThatThrownBy(() -> board.image(1, "x", new byte[1])).isInstanceOf(IllegalArgumentException.class);

@@ -30,19 +30,19 @@ final class RewardSourceTest {
         assertThat(whole.kind()).isEqualTo(RewardKind.PICKSCORE);
         assertThat(whole.path()).isEqualTo(model);
         assertThat(whole.processor()).isEqualTo(model);
-        // A kind that is spelled out is the name, too.
+        // An explicit kind is also the name.
         assertThat(RewardSource.parse("pickscore:" + model).name()).hasValue("pickscore");
-        // The spelling of earlier versions.
+        // Earlier versions took names without kinds.
         assertThat(RewardSource.parse("mine=" + model).name()).hasValue("mine");
         assertThat(RewardSource.parse("mine=" + model).kind()).isEqualTo(RewardKind.CLIP);
         assertThat(RewardSource.parse(model.toString()).name()).isEmpty();
-        // What exists is a path, whatever its name looks like.
+        // A text that names an existing path is that path.
         Path odd = Files.move(model, temporary.resolve("a=clip:b"));
         assertThat(RewardSource.parse(odd.toString()).path()).isEqualTo(odd);
         assertThat(RewardSource.parse("x=clip:" + odd).path()).isEqualTo(odd);
     }
 
-    /// A folder's files do not tell PickScore from another CLIP model; its published name and shape together do.
+    /// Files do not tell PickScore from another CLIP model; the published name and shape together do.
     @Test
     void kindIsFoundOnlyWhereItIsCertain() throws IOException {
         assertThat(RewardSource.parse(model("model").toString()).kind()).isEqualTo(RewardKind.CLIP);
@@ -64,7 +64,7 @@ final class RewardSourceTest {
     }
 
     @Test
-    void whatIsNoRewardIsRefused() throws IOException {
+    void otherFilesAndUnknownKindsAreRefused() throws IOException {
         Path model = model("model");
         assertThatThrownBy(() -> RewardSource.parse("hps:" + model))
                 .isInstanceOf(IllegalArgumentException.class)

@@ -22,13 +22,13 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.TinyClip;
 
 final class ScoreRunTest {
-    /// See ClipModelTest.
+    /// Tolerance of ClipModelTest.
     private static final double TOLERANCE = 1e-6;
 
     @TempDir
     private Path temporary;
 
-    /// A reward that is plain arithmetic, and stops where it is told to, as a killed process does.
+    /// A reward computed from bytes and lengths, which fails at a chosen batch, as a killed process does.
     private static final class Arithmetic implements Reward {
         private final String digest;
         private final int last;
@@ -76,7 +76,7 @@ final class ScoreRunTest {
     }
 
     @Test
-    void scoresArePickScores() throws IOException {
+    void scoresEqualTheGoldenCosines() throws IOException {
         Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         Path file = temporary.resolve("scores.parquet");
         try (PairSource data = PairSource.open(TinyPairs.write(temporary.resolve("data"), 9, List.of(4)));
@@ -115,9 +115,9 @@ final class ScoreRunTest {
         }
     }
 
-    /// Stopped before each batch in turn, and with the journal cut anywhere, a run ends with the same bytes.
+    /// A run that stops before any batch, or whose journal is cut anywhere, ends with the same bytes.
     @Test
-    void aStoppedRunEndsWithTheSameBytes() throws IOException {
+    void anInterruptedRunEndsWithTheSameBytes() throws IOException {
         Path whole = temporary.resolve("whole.parquet");
         try (PairSource data = PairSource.open(TinyPairs.write(temporary.resolve("data"), 11, List.of(3, 10)))) {
             run(data, new Arithmetic("m", -1), 3).run(whole, false, (before, done, all) -> {});
@@ -133,7 +133,7 @@ final class ScoreRunTest {
                 assertThatThrownBy(
                                 () -> run(data, new Arithmetic("m", -1), 3).run(file, false, (before, done, all) -> {}))
                         .hasMessageContaining("--resume");
-                // As a crash leaves it that cut the last write short.
+                // A crash that cut the last write short.
                 byte[] kept = Files.readAllBytes(journal);
                 for (int cut : new int[] {1, 9, 40}) {
                     Files.write(journal, Arrays.copyOf(kept, kept.length - cut));
@@ -154,7 +154,7 @@ final class ScoreRunTest {
                         .isEqualTo(3 * stop);
                 assertThat(counted.calls).isEqualTo(4 - stop);
                 assertThat(Files.readAllBytes(file)).isEqualTo(want);
-                // All is done: nothing is scored again, and nothing is overwritten.
+                // Everything is finished: nothing is scored again or overwritten.
                 assertThat(run(data, new Arithmetic("m", 0), 3)
                                 .run(file, true, (before, done, all) -> {})
                                 .scored())
@@ -163,7 +163,7 @@ final class ScoreRunTest {
                                 () -> run(data, new Arithmetic("m", -1), 3).run(file, false, (before, done, all) -> {}))
                         .hasMessageContaining("expected no file, found one");
             }
-            // The comparison sees another score.
+            // Another score changes the bytes.
             Path other = temporary.resolve("other.parquet");
             run(data, new Arithmetic("other", -1), 3).run(other, false, (before, done, all) -> {});
             assertThat(Files.readAllBytes(other)).isNotEqualTo(want);
@@ -171,7 +171,7 @@ final class ScoreRunTest {
     }
 
     @Test
-    void anotherRunDoesNotGoOn() throws IOException {
+    void anotherRunIsNotResumed() throws IOException {
         Path file = temporary.resolve("scores.parquet");
         try (PairSource data = PairSource.open(TinyPairs.write(temporary.resolve("data"), 4, List.of()));
                 PairSource more = PairSource.open(TinyPairs.write(temporary.resolve("more"), 5, List.of()))) {

@@ -1,18 +1,14 @@
-# Sourced by the scripts beside it. Sets ROOT and moves there; START is where the caller stood.
+# Sourced by the scripts beside it. Sets ROOT and moves there; START is the folder in which the script was called.
 set -euo pipefail
 START=$PWD
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 ENVIRONMENT=build/deps/environment.sh
 
-# Threads that wait for each other spin first. Where other programs, or other tests, want the same cores that costs up to fifty
-# times the work itself; a thousand turns, some microseconds, are enough where they do not.
-export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
-
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# The comment at the top of the calling script is its help.
+# Prints the comment at the top of the calling script, which is its help.
 help_of() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
 
 # The commit of the sources, as the build stamps it.
@@ -56,8 +52,9 @@ build_native() {
   fi
 }
 
-# Maven without its chatter: errors and warnings only.
+# Runs Maven and prints errors and warnings only, without escape codes.
 maven() {
-  mvn -B -ntp -Dsmpo.commit="$(commit)" "$@" 2>&1 |
+  mvn -B -ntp -Dstyle.color=never -Dsmpo.commit="$(commit)" "$@" 2>&1 |
+    sed 's/\x1b\[[0-9;]*m//g' |
     { grep -v -e '^\[INFO\]' -e sun.misc.Unsafe -e 'terminally deprecated' -e AbstractFuture -e '^$' || true; }
 }

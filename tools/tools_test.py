@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Tests of the scripts beside it: downloads that are cut off or damaged, and machines on which something is missing."""
 
+import contextlib
 import hashlib
 import http.server
+import importlib.machinery
+import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
 import unittest
+import unittest.mock
 import zipfile
 from pathlib import Path
 
@@ -79,14 +84,14 @@ class FetchWheels(unittest.TestCase):
         command = [TOOLS / "fetch-wheels", "--pins", self.pins, "--into", self.into]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
-    def test_unpacks_what_is_asked_for_and_does_nothing_twice(self):
+    def test_unpacks_the_requested_folders_and_does_nothing_twice(self):
         self.assertEqual(self.fetch().returncode, 0)
         self.assertEqual((self.into / "thing/lib/data.bin").stat().st_size, 256 * 12000)
         self.assertFalse((self.into / "thing/doc").exists())
         self.assertEqual(self.fetch().returncode, 0)
         self.assertEqual(len(Index.ranges), 1)
 
-    def test_goes_on_where_a_cut_download_stopped(self):
+    def test_resumes_an_interrupted_download(self):
         Index.cut = 2
         result = self.fetch()
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -119,7 +124,7 @@ class FetchWheels(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("does not list thing-2.0-py3-none-any.whl", result.stderr)
 
-    def test_says_which_line_of_the_pins_is_wrong(self):
+    def test_names_the_wrong_line_of_the_pins(self):
         self.pins.write_text("# fine\nthing-1.0-py3-none-any.whl short\n")
         result = self.fetch()
         self.assertEqual(result.returncode, 1)
@@ -127,7 +132,7 @@ class FetchWheels(unittest.TestCase):
 
 
 class CompareUNets(unittest.TestCase):
-    """The driver of `tools/bench unet`, with contenders that speak its protocol and say what the test wants."""
+    """The driver of `tools/bench unet`, with contenders that speak its protocol and report what the test wants."""
 
     CONTENDER = """#!/bin/sh
 [ "$1" = -c ] && exit 0
@@ -178,7 +183,7 @@ done
         self.assertIn("not the same model", result.stderr)
         self.assertFalse((self.root / "results").exists())
 
-    def test_says_what_is_missing(self):
+    def test_names_what_is_missing(self):
         for options, message in [
             (["--python", "/nowhere/python"], "pip install torch"),
             (["--bench", "/nowhere/bench"], "not built"),
@@ -188,7 +193,7 @@ done
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assertIn(message, result.stderr)
 
-    def test_a_contender_that_ends_early_is_said(self):
+    def test_reports_a_contender_that_ends_early(self):
         self.contender("theirs", seconds=1, cpu=1, turns=1)
         result = self.compare()
         self.assertEqual(result.returncode, 2)
@@ -230,7 +235,7 @@ done
         command += ["--jar", self.ours, "--library", self.ours, "--jemalloc", "none", "--results", self.root / "results"]
         return subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
 
-    def test_compares_phases_and_says_what_is_spent_outside_the_unet(self):
+    def test_compares_phases_and_reports_time_outside_the_unet(self):
         result = self.compare("--rounds", "2")
         self.assertEqual(result.returncode, 0, result.stderr)
         order = [line for line in (self.root / "order").read_text().splitlines() if " " not in line]
@@ -274,7 +279,7 @@ class Setup(unittest.TestCase):
         self.assertRegex(result.stderr, r"Maven 3.8 or later \(mvn\) .*maven")
         self.assertNotIn("cmake", result.stderr)
 
-    def test_refuses_a_libtorch_that_is_none(self):
+    def test_refuses_a_folder_without_libtorch(self):
         result = self.run_without(SMPO_LIBTORCH="/nowhere")
         self.assertEqual(result.returncode, 1)
         self.assertIn("SMPO_LIBTORCH=/nowhere", result.stderr)
@@ -290,6 +295,69 @@ class Setup(unittest.TestCase):
             result = subprocess.run([TOOLS / tool, "--help"], capture_output=True, text=True)
             self.assertEqual(result.returncode, 0, tool)
             self.assertIn(tool, result.stdout)
+
+
+class Launcher(unittest.TestCase):
+    """Scripts that are called through a link, without their companions, or from a path with a space."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+    def test_a_link_finds_the_checkout(self):
+        link = self.root / "smpo-lint"
+        link.symlink_to(TOOLS / "lint")
+        result = subprocess.run([link, "--help"], capture_output=True, text=True, cwd=self.root)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("tools/lint", result.stdout)
+
+    def test_a_copy_without_its_companions_stops_at_once(self):
+        copy = self.root / "smpo"
+        shutil.copy(TOOLS / "smpo", copy)
+        result = subprocess.run([copy, "--version"], capture_output=True, text=True, cwd=self.root)
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual([copy], list(self.root.iterdir()))
+
+    def test_what_setup_writes_can_be_read_when_the_path_has_a_space(self):
+        checkout = self.root / "a b"
+        torch = checkout / "build/deps/libtorch/torch"
+        (torch / "lib").mkdir(parents=True)
+        (torch / "lib/libtorch_cpu.so").touch()
+        header = torch / "include/torch/headeronly/version.h"
+        header.parent.mkdir(parents=True)
+        header.write_text("".join(f"#define TORCH_VERSION_{n} {v}\n" for n, v in (("MAJOR", 2), ("MINOR", 11), ("PATCH", 0))))
+        shutil.copytree(TOOLS, checkout / "tools")
+        environment = dict(os.environ, SMPO_LIBTORCH=str(torch))
+        result = subprocess.run([checkout / "tools/setup", "--quiet"], env=environment, capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = subprocess.run(
+            ["bash", "-c", 'set -e; . build/deps/environment.sh; echo "$SMPO_LIBTORCH"'],
+            env={k: v for k, v in os.environ.items() if k != "SMPO_LIBTORCH"}, cwd=checkout, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.strip(), str(torch), found.stderr)
+
+
+class CacheFolder(unittest.TestCase):
+    def test_a_home_that_cannot_be_written_is_replaced_with_a_warning(self):
+        loader = importlib.machinery.SourceFileLoader("fetch_wheels", str(TOOLS / "fetch-wheels"))
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("fetch_wheels", loader))
+        loader.exec_module(module)
+        with tempfile.TemporaryDirectory() as folder:
+            environment = dict(os.environ, HOME="/proc/none", TMPDIR=folder)
+            for name in ("SMPO_CACHE", "XDG_CACHE_HOME"):
+                environment.pop(name, None)
+            stderr = io.StringIO()
+            tempfile.tempdir = None
+            with unittest.mock.patch.dict(os.environ, environment, clear=True), contextlib.redirect_stderr(stderr):
+                place = module.cache_folder()
+                self.assertEqual(place.parent, Path(folder))
+                self.assertIn("SMPO_CACHE", stderr.getvalue())
+                os.environ["XDG_CACHE_HOME"] = folder
+                self.assertEqual(module.cache_folder(), Path(folder) / "smpo")
+                os.environ["SMPO_CACHE"] = folder
+                self.assertEqual(module.cache_folder(), Path(folder))
+            tempfile.tempdir = None
 
 
 if __name__ == "__main__":

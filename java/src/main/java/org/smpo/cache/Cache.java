@@ -24,6 +24,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import org.smpo.io.AtomicFiles;
+import org.smpo.io.CacheFolder;
 
 /// A content-addressed store of computed values on disk.
 ///
@@ -109,7 +110,7 @@ public final class Cache {
 
     /// `~/.cache/smpo/cache`.
     public static Path defaultFolder() {
-        return Path.of(System.getProperty("user.home"), ".cache", "smpo", "cache");
+        return CacheFolder.find().resolve("cache");
     }
 
     /// Opens the cache in a folder, which is created when something is stored.

@@ -48,6 +48,14 @@ public final class Main implements Runnable {
 
     /// Runs the command line and ends the process with its exit code.
     public static void main(String[] arguments) {
+        for (String argument : arguments) {
+            // Java puts U+FFFD for bytes that the locale's encoding does not have.
+            if (argument.indexOf('\uFFFD') >= 0) {
+                System.err.println("smpo: " + argument
+                        + ": expected an argument in the locale's encoding, found other bytes; set LC_ALL=C.UTF-8");
+                System.exit(2);
+            }
+        }
         System.exit(commandLine().execute(arguments));
     }
 

@@ -127,6 +127,7 @@ public final class Abi {
         String expected = sha256(header);
         SymbolLookup symbols;
         try {
+            SpinCount.set();
             symbols = SymbolLookup.libraryLookup(file, Arena.global());
         } catch (IllegalCallerException e) {
             return failed(

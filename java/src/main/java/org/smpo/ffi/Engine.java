@@ -77,9 +77,7 @@ public final class Engine extends Handle {
             settings.set("log_capacity", config.logCapacity());
             MemorySegment session = arena.allocate(JAVA_LONG);
             Errors.check(Native.sessionOpen(settings.segment(), session, error.segment()), error, "smpo_session_open");
-            Engine engine = new Engine(config, arena, error, session.get(JAVA_LONG, 0));
-            ProcessExit.guard(engine.session());
-            return engine;
+            return new Engine(config, arena, error, session.get(JAVA_LONG, 0));
         } catch (Throwable e) {
             arena.close();
             throw e;
@@ -352,8 +350,6 @@ public final class Engine extends Handle {
         try (arena) {
             staging.close();
             Errors.check(Native.sessionClose(id, error.segment()), error, "smpo_session_close");
-        } finally {
-            ProcessExit.release(session());
         }
     }
 

@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.smpo.io.CacheFolder;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
@@ -210,7 +211,7 @@ public final class ClipTokenizer implements AutoCloseable {
     private static final class Library {
         private static final Map<String, String> OPTIONS =
                 Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false");
-        private static final Path FOLDER = Path.of(System.getProperty("user.home"), ".cache", "smpo", "djl");
+        private static final Path FOLDER = CacheFolder.find().resolve("djl");
 
         private Library() {}
 

@@ -2,7 +2,7 @@ package org.smpo.train;
 
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
-import org.smpo.ffi.ProcessExit;
+import org.smpo.ffi.Signals;
 
 /// Turns a request to end the process (Ctrl-C, SIGTERM) into a stop of the run: the run ends after its step with a
 /// checkpoint, and the process ends with the run's exit code instead of the signal's. A second request ends the process
@@ -52,7 +52,7 @@ public final class GracefulShutdown implements AutoCloseable {
         if (request == null) {
             return;
         }
-        ProcessExit.endAtSecondSignal();
+        Signals.endAtSecondSignal();
         notice.accept("stopping after this step, with a checkpoint; press Ctrl-C again to stop now");
         request.run();
         try {

@@ -108,7 +108,7 @@ public final class Cache {
         List<Map<String, CachedTensor>> compute(List<Integer> missing) throws IOException;
     }
 
-    /// `~/.cache/smpo/cache`.
+    /// The folder `cache` in [CacheFolder#find].
     public static Path defaultFolder() {
         return CacheFolder.find().resolve("cache");
     }

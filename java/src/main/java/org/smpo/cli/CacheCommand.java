@@ -9,8 +9,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -88,12 +86,7 @@ final class CacheCommand implements Runnable {
                         entry.lastUse(),
                         entry.file()));
             }
-            SortedMap<String, Cache.Total> kinds = new TreeMap<>();
-            all.forEach(entry -> kinds.merge(
-                    entry.kind(),
-                    new Cache.Total(1, entry.bytes()),
-                    (sum, one) -> new Cache.Total(sum.count() + one.count(), sum.bytes() + one.bytes())));
-            kinds.forEach((kind, total) -> out.printf(Locale.ROOT, "%-16s %s%n", kind, shown(total)));
+            cache.totals().forEach((kind, total) -> out.printf(Locale.ROOT, "%-16s %s%n", kind, shown(total)));
             out.printf(Locale.ROOT, "%-16s %s in %s%n", "all", shown(sum(all)), folder.folder());
             out.flush();
             return 0;
@@ -166,7 +159,8 @@ final class CacheCommand implements Runnable {
                 names = "--older-than",
                 paramLabel = "AGE",
                 description =
-                        "Age since last use above which entries are deleted: a number with s, m, h, d or w, such as 30d")
+                        "Age since last use above which entries are deleted: a number with s, m, h, d or w, such as"
+                                + " 30d")
         private String olderThan;
 
         @Option(
@@ -179,7 +173,8 @@ final class CacheCommand implements Runnable {
                 names = "--kind",
                 paramLabel = "KIND",
                 description =
-                        "Kind of entry to delete, as cache ls names it; repeatable. Without a limit, every entry of that kind is deleted")
+                        "Kind of entry to delete, as cache ls names it; repeatable. Without a limit, every entry of"
+                                + " that kind is deleted")
         private List<String> kinds = List.of();
 
         Prune() {}

@@ -58,7 +58,7 @@ public final class DataReport {
     }
 
     /// Number of records.
-    public int records() {
+    int records() {
         return records;
     }
 

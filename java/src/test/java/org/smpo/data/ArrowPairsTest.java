@@ -112,7 +112,7 @@ class ArrowPairsTest {
         }
         assertThatThrownBy(() -> PairSource.open(golden("odd.arrow")))
                 .isInstanceOf(IOException.class)
-                .hasMessageContaining("expected a column caption");
+                .hasMessageContaining("expected a column jpg_0");
     }
 
     @Test

@@ -40,7 +40,7 @@ class DataCheckTest {
             assertThat(report.badFraction()).isEqualTo(fraction);
             assertThat(report.acceptable(fraction)).isTrue();
             assertThat(report.acceptable(Math.nextDown(fraction))).isFalse();
-            assertThat(String.join("\n", report.lines(0.01))).contains("14 of 37 records are bad", "too many");
+            assertThat(String.join("\n", report.lines(0.01))).contains("14 of 40 records are bad", "too many");
 
             // What the check calls bad, and only that, is what decoding leaves out.
             PairDecoder decoder = new PairDecoder(new DecodeOptions(32, Crop.CENTRE, true, false, 0, 2), 1);

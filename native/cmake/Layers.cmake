@@ -1,6 +1,6 @@
-# smpo_layer(kernels ...): a static library `smpo_kernels` whose headers are seen as "kernels/x.h" by those targets
-# alone that link it. Every layer's headers sit behind an include root of their own (a link in the build folder), so an
-# include of a layer that was not linked does not compile.
+# smpo_layer(kernels ...): a static library `smpo_kernels`. Only targets that link it can include its headers, as
+# "kernels/x.h". The headers of each layer are behind an include root of their own (a link in the build folder), so
+# including a layer that is not linked does not compile.
 function(smpo_layer name)
   cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
   set(root ${CMAKE_BINARY_DIR}/include/${name})

@@ -1,5 +1,5 @@
-# LibTorch as imported targets of our own: torch's CMake package insists on finding a CUDA toolkit (and stumbles over
-# CUDA 13's missing nvToolsExt) even where none is wanted.
+# LibTorch as imported targets. torch's own CMake package requires a CUDA toolkit even for CPU builds, and fails with
+# CUDA 13, which has no nvToolsExt.
 if(NOT SMPO_LIBTORCH)
   message(FATAL_ERROR "SMPO_LIBTORCH is not set. Run tools/check (or tools/setup, then tools/build), which sets it.")
 endif()
@@ -24,8 +24,8 @@ add_library(smpo_torch INTERFACE)
 target_include_directories(smpo_torch SYSTEM INTERFACE
   ${SMPO_LIBTORCH}/include ${SMPO_LIBTORCH}/include/torch/csrc/api/include)
 target_link_libraries(smpo_torch INTERFACE smpo_torch_cpu_imported smpo_c10_imported)
-# The wheel's libraries find their own companions by RPATH; the linker needs to be told to look there too.
+# The wheel's libraries find their dependencies by RPATH; the linker has to be told where they are.
 target_link_options(smpo_torch INTERFACE
   -Wl,-rpath-link,${SMPO_LIBTORCH}/lib:${SMPO_LIBTORCH}/../nvidia/cu13/lib)
-# One OpenMP runtime in the process: LibTorch ships libgomp.so.1; ours resolves to the same file through this RPATH.
+# One OpenMP runtime in the process: LibTorch ships libgomp.so.1, and with this RPATH our library loads the same file.
 set(CMAKE_BUILD_RPATH ${SMPO_LIBTORCH}/lib)

@@ -1,8 +1,8 @@
-# Flags that hold for every target of ours.
+# Flags of all targets.
 add_library(smpo_flags INTERFACE)
 target_compile_options(smpo_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C,CXX>:-Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas>
-  # One rounding per operation, on every instruction set: results do not depend on which clone of a kernel runs.
+  # One rounding per operation on every instruction set, so that results do not depend on which clone of a kernel runs.
   $<$<COMPILE_LANGUAGE:C,CXX>:-ffp-contract=off>)
 if(SMPO_SANITIZE)
   target_compile_options(smpo_flags INTERFACE

@@ -13,9 +13,9 @@
  *  - A session belongs to the thread that opened it; a call from another thread is SMPO_WRONG_THREAD. The one
  *    exception is smpo_session_cancel. Functions without a session may be called from any thread.
  *  - No callbacks.
- *  - The process may end while calls run: when exit() begins, all sessions are cancelled, later calls are refused with
- *    SMPO_CANCELLED, and exit() goes on as soon as no call is in flight. After two seconds the process ends at once,
- *    with the same status and without destructors.
+ *  - The process may end while calls run, other than a function's first: when exit() begins, all sessions are cancelled,
+ *    later calls are refused with SMPO_CANCELLED, and exit() goes on as soon as no call is in flight. After two seconds
+ *    the process ends at once, with the same status and without destructors.
  *  - Strings are UTF-8 and end with a zero byte; one that does not fit is cut.
  */
 #ifndef SMPO_H_
@@ -43,7 +43,8 @@ enum {
   SMPO_SESSION_POISONED = 9,  /* an earlier SMPO_DEVICE_FAULT made the session unusable; carries the first message */
   SMPO_CANCELLED = 10,        /* smpo_session_cancel was called; the operation's outputs are not to be used */
   SMPO_NON_FINITE = 11,       /* a value that must be finite is not */
-  SMPO_INTERNAL = 12          /* a bug in the engine; please report the message */
+  SMPO_INTERNAL = 12,         /* a bug in the engine; please report the message */
+  SMPO_PEER_LOST = 13         /* another process of a group has ended, or was later than the timeout */
 };
 
 typedef struct smpo_error {
@@ -770,6 +771,51 @@ smpo_status smpo_optimizer_copy_ema(smpo_session session, smpo_optimizer optimiz
                                     smpo_error *error);
 
 smpo_status smpo_optimizer_close(smpo_session session, smpo_optimizer optimizer, smpo_error *error);
+
+/* ---- communication between processes ------------------------------------------------------------------------------- */
+
+typedef uint64_t smpo_comm; /* a group of processes, seen from one of them; 0 is never a valid handle */
+
+/* A group by PyTorch's c10d: a TCPStore for the rendezvous, Gloo on CPUs, NCCL on GPUs. */
+typedef struct smpo_comm_config {
+  uint32_t size;
+  int32_t rank;            /* 0..world_size-1, another one for every process */
+  int32_t world_size;      /* number of processes, 1.. */
+  int32_t port;            /* on which rank 0 listens: 1..65535; with one process 0 chooses a free one */
+  int64_t timeout_millis;  /* 1..: how long a call waits for the other processes */
+  const char *host;        /* name or address of rank 0, as all processes reach it */
+  const char *fingerprint; /* must be the same on all ranks: a digest of build, recipe and data; may be empty */
+} smpo_comm_config; /* 40 bytes */
+
+/* Every process of the group makes the same calls in the same order. A process that ends, or is later than the timeout,
+ * makes the calls of the others fail with SMPO_PEER_LOST; the group can then only be closed. These calls cannot be
+ * cancelled; they end at the latest when the timeout is over. */
+
+/* Waits for all processes. SMPO_PEER_LOST names the ranks that did not come. SMPO_INVALID_ARGUMENT when two processes have
+ * the same rank, or another world_size or fingerprint than rank 0; the others are told as well. SMPO_UNSUPPORTED when
+ * rank 0 cannot listen on the port. */
+smpo_status smpo_comm_open(smpo_session session, const smpo_comm_config *config, smpo_comm *comm, smpo_error *error);
+
+/* Replaces a floating tensor by its sum over all ranks. Repeated sums have the same bits, and so have all ranks. */
+smpo_status smpo_comm_all_reduce(smpo_session session, smpo_comm comm, smpo_tensor tensor, smpo_error *error);
+
+/* The same for all gradients of the parameters that train, in one piece. */
+smpo_status smpo_comm_all_reduce_gradients(smpo_session session, smpo_comm comm, smpo_model model, smpo_error *error);
+
+/* Replaces the tensor by that of rank `root`, which has the same dtype and shape. */
+smpo_status smpo_comm_broadcast(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
+                                smpo_error *error);
+
+/* On rank `root` a new tensor [world_size,...] with the tensors of all ranks, which have the same dtype and shape; on the
+ * other ranks 0, which is no handle. */
+smpo_status smpo_comm_gather(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
+                             smpo_tensor *gathered, smpo_error *error);
+
+/* Returns when all ranks have called it. */
+smpo_status smpo_comm_barrier(smpo_session session, smpo_comm comm, smpo_error *error);
+
+/* Leaves the group. Call smpo_comm_barrier first, so that no rank leaves while another still needs it. */
+smpo_status smpo_comm_close(smpo_session session, smpo_comm comm, smpo_error *error);
 
 #ifdef __cplusplus
 }

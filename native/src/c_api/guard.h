@@ -1,6 +1,7 @@
 #ifndef SMPO_C_API_GUARD_H_
 #define SMPO_C_API_GUARD_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -33,9 +34,10 @@ smpo_status report(const char* function, const engine::Failure& failure, smpo_er
 // Runs the body of a function that has no session. Whatever it throws becomes a status and a message.
 template <typename Body>
 smpo_status guarded(const char* function, smpo_error* error, Body&& body) noexcept {
+  static constinit std::atomic<uint64_t> calls{0};  // of this function: each has an instantiation of its own
   if (!valid(error)) return SMPO_INVALID_ARGUMENT;
   try {
-    const engine::CallInFlight call;
+    const engine::CallInFlight call(calls);
     std::forward<Body>(body)();
     return SMPO_OK;
   } catch (...) {
@@ -46,10 +48,11 @@ smpo_status guarded(const char* function, smpo_error* error, Body&& body) noexce
 // Runs the body of a function of a session, body(engine::Session&), under the session's modes.
 template <Access access = Access::kOwner, typename Body>
 smpo_status guarded(const char* function, smpo_session handle, smpo_error* error, Body&& body) noexcept {
+  static constinit std::atomic<uint64_t> calls{0};  // of this function: each has an instantiation of its own
   if (!valid(error)) return SMPO_INVALID_ARGUMENT;
   std::shared_ptr<engine::Session> session;
   try {
-    const engine::CallInFlight call;
+    const engine::CallInFlight call(calls);
     session = engine::Session::of(handle);
     session->count_call();
     if constexpr (access == Access::kAnyThread) {

@@ -137,8 +137,8 @@ void raise(int32_t kind, smpo_status status) {
     case SMPO_RAISE_NOTHING:
       return;
     case SMPO_RAISE_ENGINE_ERROR:
-      if (status <= SMPO_OK || status > SMPO_INTERNAL) {
-        fail(SMPO_INVALID_ARGUMENT, "status: expected ", SMPO_OK + 1, "..", SMPO_INTERNAL, ", got ", status);
+      if (status <= SMPO_OK || status > SMPO_PEER_LOST) {
+        fail(SMPO_INVALID_ARGUMENT, "status: expected ", SMPO_OK + 1, "..", SMPO_PEER_LOST, ", got ", status);
       }
       fail(status, "raised on request: an engine error with status ", status);
     case SMPO_RAISE_INVALID_ARGUMENT:

@@ -30,6 +30,8 @@ const char* name(HandleKind kind) {
       return "pair batch";
     case HandleKind::kOptimizer:
       return "optimizer";
+    case HandleKind::kComm:
+      return "comm";
   }
   return nullptr;
 }

@@ -9,7 +9,15 @@
 
 namespace smpo::engine {
 
-enum class HandleKind : uint8_t { kSession = 1, kTensor = 2, kModel = 3, kSampler = 4, kPairBatch = 5, kOptimizer = 6 };
+enum class HandleKind : uint8_t {
+  kSession = 1,
+  kTensor = 2,
+  kModel = 3,
+  kSampler = 4,
+  kPairBatch = 5,
+  kOptimizer = 6,
+  kComm = 7
+};
 
 // Maps checked 64-bit handles to objects: kind (8 bits) | generation (24) | slot (32).
 //

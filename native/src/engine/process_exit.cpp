@@ -15,7 +15,6 @@ namespace {
 
 // Trivially destructible, so that they can be used at any moment of the process's end.
 constinit std::atomic<uint32_t> in_flight{0};
-constinit std::atomic<uint64_t> calls{0};
 constinit std::atomic<bool> ending{false};
 
 void at_exit(int status, void*) {
@@ -31,21 +30,20 @@ void at_exit(int status, void*) {
 
 }  // namespace
 
-CallInFlight::CallInFlight() {
+CallInFlight::CallInFlight(std::atomic<uint64_t>& calls) {
   // Either this call sees that the process is ending, or the handler sees this call.
   in_flight.fetch_add(1);
   if (ending.load()) {
     in_flight.fetch_sub(1);
     throw Error(SMPO_CANCELLED, "the process is ending");
   }
-  // The C library runs handlers and destructors in reverse order of registration, and libraries go on making static
-  // objects while they are used. Registering again at call 1, 2, 4, 8, ... keeps the handler ahead of nearly all of
-  // them.
-  if (std::has_single_bit(calls.fetch_add(1) + 1)) on_exit(at_exit, nullptr);
+  registers_ = std::has_single_bit(calls.fetch_add(1, std::memory_order_relaxed) + 1);
+  if (registers_) on_exit(at_exit, nullptr);
 }
 
-CallInFlight::~CallInFlight() { in_flight.fetch_sub(1); }
-
-uint32_t calls_in_flight() noexcept { return in_flight.load(); }
+CallInFlight::~CallInFlight() {
+  if (registers_) on_exit(at_exit, nullptr);
+  in_flight.fetch_sub(1);
+}
 
 }  // namespace smpo::engine

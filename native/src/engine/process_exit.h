@@ -5,9 +5,14 @@
 // therefore cancels all sessions and waits for the calls in flight. If some of them are still running after
 // kExitPatience, it ends the process at once, with the same status and without destructors. Calls that begin later are
 // refused.
+//
+// The handler runs before the destructors of objects that existed when it was last registered. It is registered again
+// around each function's calls number 1, 2, 4, 8, ..., since libraries create static objects the first time that
+// something is used. A process that ends during the first call of a function is not protected.
 #ifndef SMPO_ENGINE_PROCESS_EXIT_H_
 #define SMPO_ENGINE_PROCESS_EXIT_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 
@@ -15,17 +20,18 @@ namespace smpo::engine {
 
 inline constexpr std::chrono::milliseconds kExitPatience{2000};
 
-// One call of the library, from entry to return. Throws Error(SMPO_CANCELLED) once the process is ending.
+// One call of a function of the library, from entry to return. `calls` counts the calls of that function. Throws
+// Error(SMPO_CANCELLED) once the process is ending.
 class CallInFlight final {
  public:
-  CallInFlight();
+  explicit CallInFlight(std::atomic<uint64_t>& calls);
   ~CallInFlight();
   CallInFlight(const CallInFlight&) = delete;
   CallInFlight& operator=(const CallInFlight&) = delete;
-};
 
-// Number of calls in flight, of all threads.
-uint32_t calls_in_flight() noexcept;
+ private:
+  bool registers_ = false;
+};
 
 }  // namespace smpo::engine
 

@@ -280,6 +280,10 @@ uint64_t Session::adopt(std::shared_ptr<Optimizer> optimizer) {
   return handles().open(HandleKind::kOptimizer, handle_, std::move(optimizer));
 }
 
+uint64_t Session::adopt(std::shared_ptr<Comm> comm) {
+  return handles().open(HandleKind::kComm, handle_, std::move(comm));
+}
+
 std::shared_ptr<Tensor> Session::tensor(uint64_t handle, const char* argument) const {
   return std::static_pointer_cast<Tensor>(handles().resolve(handle, HandleKind::kTensor, handle_, argument));
 }
@@ -300,6 +304,10 @@ std::shared_ptr<Optimizer> Session::optimizer(uint64_t handle) const {
   return std::static_pointer_cast<Optimizer>(handles().resolve(handle, HandleKind::kOptimizer, handle_, "optimizer"));
 }
 
+std::shared_ptr<Comm> Session::comm(uint64_t handle) const {
+  return std::static_pointer_cast<Comm>(handles().resolve(handle, HandleKind::kComm, handle_, "comm"));
+}
+
 void Session::close_model(uint64_t handle) { handles().close(handle, HandleKind::kModel, handle_, "model"); }
 
 void Session::close_sampler(uint64_t handle) { handles().close(handle, HandleKind::kSampler, handle_, "sampler"); }
@@ -309,6 +317,8 @@ void Session::close_pair_batch(uint64_t handle) { handles().close(handle, Handle
 void Session::close_optimizer(uint64_t handle) {
   handles().close(handle, HandleKind::kOptimizer, handle_, "optimizer");
 }
+
+void Session::close_comm(uint64_t handle) { handles().close(handle, HandleKind::kComm, handle_, "comm"); }
 
 void Session::close_tensor(uint64_t handle) {
   handles().close(handle, HandleKind::kTensor, handle_, "tensor");

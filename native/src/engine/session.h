@@ -18,6 +18,7 @@
 
 namespace smpo::engine {
 
+struct Comm;
 struct Model;
 struct Optimizer;
 struct Sampler;
@@ -88,17 +89,20 @@ class Session final {
   uint64_t adopt(std::shared_ptr<Sampler> sampler);
   uint64_t adopt(std::shared_ptr<PairBatch> batch);
   uint64_t adopt(std::shared_ptr<Optimizer> optimizer);
+  uint64_t adopt(std::shared_ptr<Comm> comm);
   // Throw Error(SMPO_INVALID_HANDLE) with a message that begins with the name of the argument.
   std::shared_ptr<Tensor> tensor(uint64_t handle, const char* argument = "tensor") const;
   std::shared_ptr<Model> model(uint64_t handle, const char* argument = "model") const;
   std::shared_ptr<Sampler> sampler(uint64_t handle) const;
   std::shared_ptr<PairBatch> pair_batch(uint64_t handle) const;
   std::shared_ptr<Optimizer> optimizer(uint64_t handle) const;
+  std::shared_ptr<Comm> comm(uint64_t handle) const;
   void close_tensor(uint64_t handle);
   void close_model(uint64_t handle);
   void close_sampler(uint64_t handle);
   void close_pair_batch(uint64_t handle);
   void close_optimizer(uint64_t handle);
+  void close_comm(uint64_t handle);
 
   // Null on the CPU, where nothing is recorded.
   Recorder* recorder() { return recorder_.get(); }

@@ -47,10 +47,21 @@ struct Outputs {
   smpo_step_outcome outcome;
   char long_text[192];
   smpo_pair_batch batch;
+  smpo_comm comm;
   smpo_inversion_report report;
   smpo_pair_results results;
   double numbers[6];
 };
+
+// A group of this process alone, on a free port.
+smpo_comm_config lone_comm() {
+  auto config = sized<smpo_comm_config>();
+  config.world_size = 1;
+  config.timeout_millis = 20'000;
+  config.host = "127.0.0.1";
+  config.fingerprint = "";
+  return config;
+}
 
 // One call's arguments, good until a case spoils one. A function reads those that it has.
 struct Arguments {
@@ -91,6 +102,9 @@ struct Arguments {
   smpo_sampler sampler = 0;
   smpo_optimizer optimizer = 0;  // of another model with such an adapter
   smpo_pair_batch batch = 0;     // one pair, noised
+  smpo_comm comm = 0;            // of this process alone
+  int32_t root = 0;
+  smpo_comm_config comm_config = lone_comm();
   smpo_unet_spec unet_spec = tiny_unet_spec();
   smpo_model_options options = f32_options();
   smpo_lora_spec lora = sized<smpo_lora_spec>();
@@ -163,6 +177,8 @@ struct Arguments {
   const smpo_inversion_plan* inversion_pointer = &inversion;
   const smpo_pair_loss* loss_pointer = &loss;
   const smpo_micro_batch* micro_batch_pointer = &micro_batch;
+  const smpo_comm_config* comm_config_pointer = &comm_config;
+  smpo_comm* comm_out = nullptr;
   smpo_pair_batch* batch_out = nullptr;
   smpo_inversion_report* report = nullptr;
   smpo_pair_results* results = nullptr;
@@ -191,6 +207,7 @@ struct Function {
   bool sampler = false;
   bool optimizer = false;
   bool batch = false;
+  bool comm = false;
   int optional_pointers = 0;  // that may be null
 };
 
@@ -205,6 +222,7 @@ struct World {
   smpo_tensor cotangent = 0;
   smpo_tensor prompt = 0;
   smpo_pair_batch batch = 0;
+  smpo_comm comm = 0;
   EncoderWorld encoders;
 
   explicit World(smpo_session session) : encoders(session) {
@@ -232,6 +250,7 @@ struct World {
     EXPECT_EQ(smpo_optimizer_open(session, trained_model, &a.optimizer_options, &optimizer, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_pair_batch_open(session, &a.batch_inputs, &batch, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_pair_batch_add_noise(session, batch, &a.noise, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_comm_open(session, &a.comm_config, &comm, nullptr), SMPO_OK);
   }
 
   void use_in(Arguments& a) const {
@@ -254,6 +273,7 @@ struct World {
     a.sampler_inputs.noise = inputs.sample;
     a.sampler_inputs.encoder_hidden_states = inputs.encoder_hidden_states;
     a.batch = batch;
+    a.comm = comm;
     a.batch_inputs.pairs = 1;
     a.batch_inputs.keep_predictions = 1;
     a.batch_inputs.latents = a.mean = inputs.sample;
@@ -803,13 +823,13 @@ const std::vector<Function>& functions() {
                                 a.kind = SMPO_RAISE_ENGINE_ERROR;
                                 a.status = SMPO_OK;
                               },
-                              "status: expected 1..12, got 0"),
+                              "status: expected 1..13, got 0"),
                  out_of_range("status 13",
                               [](Arguments& a) {
                                 a.kind = SMPO_RAISE_ENGINE_ERROR;
                                 a.status = 13;
                               },
-                              "status: expected 1..12, got 13")},
+                              "status: expected 1..13, got 14")},
        .session = true},
       {.name = "smpo_tensor_zeros",
        .call =
@@ -1373,6 +1393,71 @@ const std::vector<Function>& functions() {
        .cases = {},
        .session = true,
        .batch = true},
+      {.name = "smpo_comm_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_comm_open(a.session, a.comm_config_pointer, a.comm_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("config", [](Arguments& a) { a.comm_config_pointer = nullptr; }),
+             null_pointer("comm", [](Arguments& a) { a.comm_out = nullptr; }),
+             out_of_range("no host", [](Arguments& a) { a.comm_config.host = nullptr; },
+                          "config.host: expected a pointer"),
+             out_of_range("no fingerprint", [](Arguments& a) { a.comm_config.fingerprint = nullptr; },
+                          "config.fingerprint: expected a pointer")},
+            wrong_size("config", [](Arguments& a) { return &a.comm_config.size; }),
+            {out_of_range("no process", [](Arguments& a) { a.comm_config.world_size = 0; },
+                          "config.world_size: expected 1..65536, got 0"),
+             out_of_range("rank 1 of 1", [](Arguments& a) { a.comm_config.rank = 1; },
+                          "config.rank: expected 0..0, got 1"),
+             out_of_range("port 65536", [](Arguments& a) { a.comm_config.port = 65536; }, "config.port: expected 0.."),
+             out_of_range("port 0 of two processes",
+                          [](Arguments& a) { a.comm_config.world_size = 2; }, "config.port: expected 1..65535, got 0"),
+             out_of_range("no time", [](Arguments& a) { a.comm_config.timeout_millis = 0; },
+                          "config.timeout_millis: expected 1..")}}),
+       .session = true},
+      {.name = "smpo_comm_all_reduce",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_comm_all_reduce(a.session, a.comm, a.tensor, e); },
+       .cases = {},
+       .session = true,
+       .tensor = true,
+       .comm = true},
+      {.name = "smpo_comm_all_reduce_gradients",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_comm_all_reduce_gradients(a.session, a.comm, a.model, e); },
+       .cases = {out_of_range("a frozen model", [](Arguments& a) { a.model = a.bare_model; },
+                              "model: expected a trainable one or one with adapters, got a frozen one")},
+       .session = true,
+       .model = true,
+       .comm = true},
+      {.name = "smpo_comm_broadcast",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_comm_broadcast(a.session, a.comm, a.tensor, a.root, e); },
+       .cases = {out_of_range("root -1", [](Arguments& a) { a.root = -1; }, "root: expected 0..0, got -1"),
+                 out_of_range("root 1", [](Arguments& a) { a.root = 1; }, "root: expected 0..0, got 1")},
+       .session = true,
+       .tensor = true,
+       .comm = true},
+      {.name = "smpo_comm_gather",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_comm_gather(a.session, a.comm, a.tensor, a.root, a.tensor_out, e);
+           },
+       .cases = {null_pointer("gathered", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 out_of_range("root 1", [](Arguments& a) { a.root = 1; }, "root: expected 0..0, got 1")},
+       .session = true,
+       .tensor = true,
+       .comm = true},
+      {.name = "smpo_comm_barrier",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_comm_barrier(a.session, a.comm, e); },
+       .cases = {},
+       .session = true,
+       .comm = true},
+      {.name = "smpo_comm_close",
+       .call = [](Arguments& a, smpo_error* e) { return smpo_comm_close(a.session, a.comm, e); },
+       .cases = {},
+       .session = true,
+       .comm = true},
   };
   return all;
 }
@@ -1428,6 +1513,7 @@ class ArgumentsTest : public BorderTest {
     a.outcome = &outputs_.outcome;
     a.long_text = outputs_.long_text;
     a.batch_out = &outputs_.batch;
+    a.comm_out = &outputs_.comm;
     a.report = &outputs_.report;
     a.results = &outputs_.results;
     a.version = &outputs_.version;
@@ -1524,6 +1610,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     bool sampler = false;
     bool optimizer = false;
     bool batch = false;
+    bool comm = false;
     const std::vector<std::string> parameters = header_parameters_of(function.name);
     ASSERT_TRUE(parameters.back().ends_with("*error")) << parameters.back();
     for (size_t i = 0; i + 1 < parameters.size(); ++i) {
@@ -1532,7 +1619,8 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
       if (pointer) ++pointers;
       const bool handle = parameter.starts_with("smpo_session ") || parameter.starts_with("smpo_tensor ") ||
                           parameter.starts_with("smpo_model ") || parameter.starts_with("smpo_sampler ") ||
-                          parameter.starts_with("smpo_optimizer ") || parameter.starts_with("smpo_pair_batch ");
+                          parameter.starts_with("smpo_optimizer ") || parameter.starts_with("smpo_pair_batch ") ||
+                          parameter.starts_with("smpo_comm ");
       if (pointer && !handle && parameter.find("smpo_") != std::string::npos) ++structs;
       session = session || (!pointer && parameter == "smpo_session session");
       tensor = tensor || (!pointer && parameter == "smpo_tensor tensor");
@@ -1540,6 +1628,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
       sampler = sampler || (!pointer && parameter == "smpo_sampler sampler");
       optimizer = optimizer || (!pointer && parameter == "smpo_optimizer optimizer");
       batch = batch || (!pointer && parameter == "smpo_pair_batch batch");
+      comm = comm || (!pointer && parameter == "smpo_comm comm");
     }
     EXPECT_EQ(starting_with("null ") + function.optional_pointers, pointers);
     EXPECT_EQ(starting_with("size 0 of "), structs);
@@ -1549,6 +1638,7 @@ TEST(ArgumentsTable, CoversEveryParameterOfTheHeader) {
     EXPECT_EQ(function.sampler, sampler);
     EXPECT_EQ(function.optimizer, optimizer);
     EXPECT_EQ(function.batch, batch);
+    EXPECT_EQ(function.comm, comm);
   }
 }
 
@@ -1661,6 +1751,17 @@ TEST_F(ArgumentsTest, BatchHandles) {
   refused("of another session", other.batch, "batch: the batch handle belongs to another session");
   EXPECT_OK(smpo_pair_batch_close(session, world_.batch, &error));
   refused("closed", world_.batch, "batch: the batch handle is closed");
+}
+
+TEST_F(ArgumentsTest, CommHandles) {
+  const auto refused = [this](const char* name, smpo_comm handle, const char* message) {
+    expect_refused_everywhere(&Function::comm,
+                              {name, [=](Arguments& a) { a.comm = handle; }, SMPO_INVALID_HANDLE, message});
+  };
+  refused("null", 0, "comm: expected a comm handle, got the null handle");
+  refused("a model", world_.model, "comm: expected a comm handle, got a model handle");
+  EXPECT_OK(smpo_comm_close(session, world_.comm, &error));
+  refused("closed", world_.comm, "comm: the comm handle is closed");
 }
 
 TEST_F(ArgumentsTest, HandlesClosedTwice) {

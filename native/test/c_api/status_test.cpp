@@ -159,7 +159,7 @@ TEST_F(StatusTest, EveryKindOfException) {
 }
 
 TEST_F(StatusTest, EveryStatusOfTheEnginesOwnException) {
-  for (smpo_status status = SMPO_INVALID_ARGUMENT; status <= SMPO_INTERNAL; ++status) {
+  for (smpo_status status = SMPO_INVALID_ARGUMENT; status <= SMPO_PEER_LOST; ++status) {
     if (status == SMPO_DEVICE_FAULT) continue;
     EXPECT_EQ(raise(SMPO_RAISE_ENGINE_ERROR, status), status);
     EXPECT_EQ(error.code, status);

@@ -62,7 +62,7 @@ TEST(ArenaAllocator, ClassesAreMonotonousAndWasteAnEighthAtMost) {
   }
 }
 
-// Every class round: two requests share a block exactly when they share a block size.
+// For every size class: two requests share a block exactly if they have the same block size.
 TEST(ArenaAllocator, AFreedBlockServesTheNextRequestOfItsClass) {
   for (const size_t bytes : {size_t{1}, size_t{64}, size_t{500}, size_t{513}, size_t{4097}, size_t{300'000},
                              static_cast<size_t>(5 * kMiB) + 12}) {
@@ -112,12 +112,12 @@ TEST(ArenaAllocator, AFullPoolGivesBackWhatLayUnusedLongest) {
   arena.deallocate(a);
   arena.deallocate(b);
   EXPECT_EQ(arena.statistics().pooled, 3 * kMiB);
-  arena.deallocate(c);  // 6 MiB would be too much: a and b go
+  arena.deallocate(c);  // 6 MiB would exceed the pool: a and b are freed
   EXPECT_EQ(arena.statistics().pooled, 3 * kMiB);
   EXPECT_EQ(arena.allocate(3 * kMiB), c);
   arena.deallocate(c);
   void* d = arena.allocate(5 * kMiB);
-  arena.deallocate(d);  // larger than the pool: not kept, and nothing goes for it
+  arena.deallocate(d);  // larger than the pool: freed at once, and nothing is evicted for it
   EXPECT_EQ(arena.statistics().pooled, 3 * kMiB);
 }
 
@@ -140,7 +140,7 @@ TEST(ArenaAllocator, ThePoolStaysWithinItsBoundWhenShapesVary) {
 
 TEST(ArenaAllocator, WhatOnePhaseFreedIsNotResidentBesideTheNext) {
   ArenaAllocator arena({.pool_bytes = 256 * kMiB, .limit_bytes = 1024 * kMiB, .slack_bytes = kMiB});
-  // Two phases of equal use and no size in common, again and again.
+  // Alternates two phases that use equally much memory and have no size in common.
   const auto phase = [&arena](size_t bytes) {
     std::vector<void*> live(64 * kMiB / bytes);
     for (void*& data : live) {
@@ -156,7 +156,7 @@ TEST(ArenaAllocator, WhatOnePhaseFreedIsNotResidentBesideTheNext) {
   }
   EXPECT_EQ(arena.statistics().peak, 64 * kMiB);
   EXPECT_LE(arena.statistics().pooled, 69 * kMiB);
-  // Without a slack that small the pool would hold both.
+  // With a larger slack the pool would hold both.
   ArenaAllocator generous({.pool_bytes = 256 * kMiB, .limit_bytes = 1024 * kMiB, .slack_bytes = 256 * kMiB});
   std::vector<void*> live;
   for (const size_t bytes : {kMiB, 2 * kMiB}) {
@@ -189,7 +189,7 @@ TEST(ArenaAllocator, TrimReachesTheOperatingSystem) {
   const int64_t before = test::resident_bytes();
   arena.trim();
   const int64_t given_back = before - test::resident_bytes();
-  // AddressSanitizer's shadow of the block (an eighth) comes and goes with it: a quarter covers that and noise.
+  // AddressSanitizer's shadow of the block (an eighth) is resident with it; a quarter covers that and noise.
   EXPECT_GT(given_back, static_cast<int64_t>(kBytes - kBytes / 4));
 }
 
@@ -319,7 +319,7 @@ TEST(CpuTensors, RawAllocateAndDeallocateWork) {
   allocator->raw_deallocate(nullptr);
 }
 
-// oneDNN takes its scratch memory by raw_allocate: a block must be freeable by its address alone.
+// oneDNN allocates its scratch memory with raw_allocate, so a block must be freeable by its address alone.
 TEST(CpuTensors, AConvolutionRuns) {
   cpu_tensors();
   const at::Tensor input = at::ones({1, 64, 16, 16});

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kGiB = uint64_t{1} << 30;
 
-// A folder with the files of /proc and /sys that a test plants.
+// A folder with files of /proc and /sys that a test writes.
 class CpuInfoTest : public ::testing::Test {
  protected:
   CpuInfoTest() : root_(fs::temp_directory_path() / ("smpo_cpu_info_" + std::to_string(getpid()))) {
@@ -109,7 +109,7 @@ TEST(CpuInfo, OfThisMachineIsPlausible) {
   EXPECT_FALSE(info.model.empty());
 }
 
-// The kernel's own list names a feature only when it has enabled it, which is what our bits claim too.
+// Linux lists a feature only if it has enabled it, which is what our bits mean as well.
 TEST(CpuInfo, FeaturesAgreeWithTheKernel) {
   std::ifstream in("/proc/cpuinfo");
   std::string flags;

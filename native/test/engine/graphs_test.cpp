@@ -1,4 +1,4 @@
-// When work is recorded, played back, refused and forgotten. The recorder here notes what it is asked for.
+// When work is recorded, replayed, refused and evicted. The recorder of these tests counts its calls.
 #include "engine/graphs.h"
 
 #include <gtest/gtest.h>
@@ -89,7 +89,7 @@ TEST_F(GraphsTest, TheOneThatWasUsedLongestAgoGoes) {
   constexpr auto kMost = static_cast<int64_t>(Graphs<Memory>::kMost);
   for (int64_t number = 0; number < kMost; ++number) graphs.entry(key_of(number)).memory.value = 1;
   graphs.entry(key_of(0));
-  graphs.entry(key_of(kMost));  // takes the place of 1
+  graphs.entry(key_of(kMost));  // evicts 1
   EXPECT_EQ(graphs.size(), static_cast<size_t>(kMost));
   EXPECT_EQ(graphs.entry(key_of(0)).memory.value, 1);
   EXPECT_EQ(graphs.entry(key_of(2)).memory.value, 1);

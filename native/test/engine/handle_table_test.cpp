@@ -14,7 +14,7 @@
 namespace smpo::engine {
 namespace {
 
-// Why a handle does not resolve; "" when it does.
+// The reason why a handle does not resolve; "" if it does.
 std::string refusal(const HandleTable& table, uint64_t handle, HandleKind kind, uint64_t owner) {
   try {
     table.resolve(handle, kind, owner, "argument");
@@ -94,7 +94,7 @@ TEST(HandleTable, RetiresASlotWhoseGenerationsAreUsedUp) {
 }
 
 TEST(HandleTable, DestroysOutsideTheLock) {
-  // An object that asks its own table when it goes: a lock still held would never be had.
+  // An object that uses the table in its destructor, which would deadlock if the lock were still held.
   struct Asks {
     HandleTable* table;
     ~Asks() { EXPECT_EQ(table->open_handles(), 0u); }
@@ -106,7 +106,7 @@ TEST(HandleTable, DestroysOutsideTheLock) {
   table.close(handle, HandleKind::kTensor, 0, "tensor");
 }
 
-// A random walk beside a plain model of what the table must hold.
+// Random operations, compared with a simple model of the table.
 TEST(HandleTable, AgreesWithAModelOverRandomOperations) {
   struct Held {
     HandleKind kind;

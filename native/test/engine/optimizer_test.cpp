@@ -1,4 +1,4 @@
-// The optimizer beside LibTorch's own AdamW and clip_grad_norm_, and what lies between parameters in the flat buffers.
+// The optimizer against LibTorch's AdamW and clip_grad_norm_, and the gaps between parameters in the flat buffers.
 #include "engine/optimizer.h"
 
 #include <ATen/ops/_foreach_norm.h>
@@ -30,7 +30,7 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 smpo_unet_spec tiny_spec() {
   smpo_unet_spec spec{};
   spec.size = sizeof spec;
-  spec.in_channels = spec.out_channels = 3;  // filters and biases that do not fill their 32 elements
+  spec.in_channels = spec.out_channels = 3;  // filters and biases with gaps after them
   spec.levels = 2;
   for (int32_t i = 0; i < spec.levels; ++i) {
     spec.block_out_channels[i] = 12;
@@ -127,7 +127,7 @@ TEST_F(OptimizerTest, AgreesWithTorchsAdamWAndClipGradNorm) {
 
       const smpo_step_outcome outcome = step(session_, *optimizer, kLearningRate, max_norm);
       EXPECT_EQ(outcome.steps, number);
-      // torch sums squares in f32: a few roundings of a tree over 10^5 elements, far below this.
+      // torch sums squares in f32: a few roundings in a tree over 10^5 elements, far below this tolerance.
       EXPECT_NEAR(outcome.grad_norm, norm.item<double>(), 1e-5 * outcome.grad_norm);
       EXPECT_NEAR(outcome.clip_coefficient, coefficient.item<double>(), 1e-5 * outcome.clip_coefficient);
     }
@@ -143,7 +143,7 @@ TEST_F(OptimizerTest, AgreesWithTorchsAdamWAndClipGradNorm) {
     // differ by less than 1e-6.
     constexpr double kTolerance = kSteps * (4 * 0x1p-24 + kLearningRate * 3e-6);
     EXPECT_LT(largest_difference(), kTolerance);
-    // A hundredth of one update of one parameter would be noticed.
+    // The comparison detects one hundredth of one update of one parameter.
     weights.back().add_(0.01 * kLearningRate);
     EXPECT_GT(largest_difference(), kTolerance);
   });

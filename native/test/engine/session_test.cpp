@@ -85,7 +85,7 @@ TEST(Session, DeterminismLastsWhileAnyDeterministicSessionIsInside) {
   loose->run([] { EXPECT_FALSE(at::globalContext().deterministicAlgorithms()); });
 }
 
-TEST(Session, WarningsOfLibTorchGoToTheLog) {
+TEST(Session, LibTorchWarningsGoToTheLog) {
   const Opened session(config());
   session->run([] { TORCH_WARN("take care"); });
   std::vector<smpo_log_record> records(4);
@@ -108,7 +108,7 @@ TEST(Session, TheLogKeepsTheNewestAndCountsTheRest) {
   EXPECT_EQ(session->drain_log(records), 0u);
 }
 
-TEST(Session, ACancelIsUsedUpByTheOneThatItStops) {
+TEST(Session, ACancellationIsConsumedByTheOperationItStops) {
   const Opened session(config());
   session->stop_if_cancelled();
   std::thread([&] { session->request_cancel(); }).join();
@@ -121,16 +121,16 @@ TEST(Session, ACancelIsUsedUpByTheOneThatItStops) {
   session->stop_if_cancelled();
 }
 
-TEST(Session, EveryThreadIsToldFromEveryOther) {
+TEST(Session, ThreadsAreDistinguished) {
   const Opened session(config());
   session->require_owner();
-  // One after another, so that the operating system may give them the same number.
+  // One after another, so that the operating system can reuse a thread's number.
   for (int i = 0; i < 3; ++i) {
     std::thread([&] { EXPECT_THROW(session->require_owner(), Error); }).join();
   }
 }
 
-TEST(Session, TheFirstFaultIsTheOneThatIsTold) {
+TEST(Session, TheFirstDeviceFaultIsReported) {
   const Opened session(config());
   Failure failure;
   failure.status = SMPO_DEVICE_FAULT;

@@ -40,7 +40,7 @@ TEST(TensorSpec, RefusesSizesThatOverflow) {
   expect_refused(SMPO_F32, {INT64_MAX / 4 + 1}, "shape: expected at most");
   expect_refused(SMPO_F32, {int64_t{1} << 31, int64_t{1} << 31}, "shape: expected at most");
   expect_refused(SMPO_I64, {1, INT64_MAX}, "shape: expected at most");
-  // No element at all, but strides that no 64-bit number holds.
+  // No elements, but strides that exceed 64 bits.
   expect_refused(SMPO_F32, {0, int64_t{1} << 62, int64_t{1} << 62}, "shape: expected at most");
 }
 

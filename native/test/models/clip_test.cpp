@@ -1,4 +1,4 @@
-// CLIP's towers against transformers' own outputs, and what must hold between their ways of running.
+// CLIP encoders against the outputs of transformers, and invariants between their ways of running.
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -46,7 +46,7 @@ std::unique_ptr<ClipText> golden_text(const Golden& golden, const WeightOptions&
   return golden_encoder<ClipText>(golden, text_spec_of(golden.json["config"]), options);
 }
 
-/// The case's ids; of another draw, the same rows with other words: what tools/golden/vae_clip.py makes of its numbers.
+/// Token ids of the case; another draw has the same rows with other words, generated as in tools/golden/vae_clip.py.
 at::Tensor ids_of(const Golden& golden, size_t k, int64_t draw = 0) {
   constexpr int64_t kStart = 997, kEnd = 998, kWords = 900;
   std::vector<at::Tensor> rows;
@@ -88,7 +88,7 @@ Results results_of(const Golden& golden, size_t k, const ClipText& tower, int64_
   const at::Tensor ids = ids_of(golden, k, draw);
   const ClipText::Output last = encode(tower, ids);
   const ClipText::Output penultimate = encode(tower, ids, {.skip = 1, .final_norm = false});
-  // The pooled output is the last layer's whatever the hidden state.
+  // The pooled output comes from the last layer, whatever the hidden state.
   EXPECT_TRUE(same_values(penultimate.pooled_BP.value, last.pooled_BP.value));
   return {{"last_hidden_state", last.hidden_BSC.value},
           {"penultimate", penultimate.hidden_BSC.value},
@@ -152,7 +152,7 @@ TEST_P(TextFamily, ATokenSeesOnlyThoseBeforeIt) {
   for (int64_t s = 40; s < 77; ++s) {
     EXPECT_GT(relative_error(after.select(1, s), before.select(1, s)), kEncoderTolerance) << s;
   }
-  // So a shorter row is the beginning of a longer one.
+  // Therefore the output for a shorter row is a prefix of that for a longer row.
   const at::Tensor shorter = encode(*tower, ids.slice(1, 0, 9), {.pooled = false}).hidden_BSC.value;
   EXPECT_TRUE(matches(shorter, before.slice(1, 0, 9), kEncoderTolerance));
 }
@@ -195,7 +195,7 @@ TEST(ClipTextEnd, IsTheFirstOfItsKind) {
   const Golden golden("clip", "vit_l");
   ClipTextSpec spec = text_spec_of(golden.json["config"]);
   const at::Tensor ids = at::tensor({7, 5, 900, 3, 5, 900, 3, 3}, at::kLong).view({1, 8});
-  // Its pooled output without projection is the token itself.
+  // Without projection, the pooled output is the token's state.
   const auto pooled_is = [&](int64_t eos, int64_t position) {
     spec.eos_token_id = eos;
     const ClipText::Output output = encode(*golden_encoder<ClipText>(golden, spec), ids);

@@ -1,4 +1,4 @@
-// What the tests of the VAE and of CLIP's towers share: models from golden files, errors, slopes.
+// Shared by the tests of the VAE and of the CLIP encoders: models from golden files, errors, slopes.
 #ifndef SMPO_TEST_MODELS_ENCODER_CASE_H_
 #define SMPO_TEST_MODELS_ENCODER_CASE_H_
 
@@ -25,8 +25,8 @@
 
 namespace smpo::models::test {
 
-/// What two correct f32 implementations may differ by over some tens of layers: the sums of one layer have up to 10^3
-/// terms, each rounded to 2^-24 = 6e-8; errors of layers add up like a random walk.
+/// Largest difference of two correct f32 implementations with some tens of layers: the sums of one layer have up to
+/// 10^3 terms, each rounded to 2^-24 = 6e-8; errors of layers add up like a random walk.
 constexpr double kEncoderTolerance = 1e-5;
 template <typename Model, typename Spec>
 std::unique_ptr<Model> golden_encoder(const smpo::test::Golden& golden, const Spec& spec,
@@ -55,10 +55,10 @@ testing::AssertionResult has_the_parameters_of(const smpo::test::Golden& golden,
   return testing::AssertionSuccess();
 }
 
-/// What one run of a model gives, by name.
+/// Results of one run of a model, by name.
 using Results = std::map<std::string, at::Tensor>;
 
-/// In f32 each result is the golden tensor caseK.NAME, within tolerance.
+/// Expects each f32 result to equal the golden tensor caseK.NAME within tolerance.
 inline void expect_golden(const smpo::test::Golden& golden, size_t k, const Results& results) {
   for (const auto& [name, value] : results) {
     const at::Tensor& wanted = golden.tensor("case" + std::to_string(k) + "." + name);
@@ -68,8 +68,8 @@ inline void expect_golden(const smpo::test::Golden& golden, size_t k, const Resu
   }
 }
 
-/// Case k's results in bf16 err, over its draws, no more than the peer's. `results_of(model, draw)` runs either model
-/// on the draw's inputs.
+/// Expects the bf16 results of case k to have errors, over its draws, no larger than the peer's. `results_of(model,
+/// draw)` runs either model on the inputs of the draw.
 template <typename Model>
 void expect_bf16_errors_of_the_peer(const smpo::test::Golden& golden, size_t k, const Model& wide, const Model& narrow,
                                     const std::function<Results(const Model&, int64_t draw)>& results_of) {
@@ -88,16 +88,16 @@ void expect_bf16_errors_of_the_peer(const smpo::test::Golden& golden, size_t k, 
   EXPECT_TRUE(errors.within_allowance(described["bf16_error"], draws));
 }
 
-/// Same bits, whatever the strides.
+/// Whether the bits are equal, whatever the strides.
 inline bool same_values(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.contiguous(), y = b.contiguous();
   return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
          std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
 }
 
-/// d loss / d (flat parameters, input) of an f64 model, as recorded, is the slope of the loss along a direction of
-/// random relative steps. `loss` is a function of the input and of the weights as they stand; `d_input` undefined: the
-/// input has no gradient.
+/// Expects the recorded gradient of an f64 model with respect to flat parameters and input to be the slope of the loss
+/// along a direction of random relative steps. `loss` is a function of the input and of the current weights; `d_input`
+/// is undefined if the input has no gradient.
 inline void expect_slope(Weights& weights, const at::Tensor& input, const at::Tensor& d_input,
                          const std::function<double(const at::Tensor&)>& loss) {
   at::Tensor flat = weights.base().master();
@@ -121,7 +121,7 @@ inline void expect_slope(Weights& weights, const at::Tensor& input, const at::Te
   EXPECT_GT(std::abs(slope), 1e-3);
 }
 
-/// Of the std::invalid_argument that `call` throws.
+/// Message of the std::invalid_argument that `call` throws.
 inline std::string refusal(const std::function<void()>& call) {
   try {
     call();

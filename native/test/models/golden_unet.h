@@ -1,4 +1,4 @@
-// A golden UNet (tools/golden/unet.py): its spec from diffusers' config, its weights and inputs from their names.
+// A golden UNet (tools/golden/unet.py): spec from diffusers' config, weights and inputs generated from their names.
 #ifndef SMPO_TEST_MODELS_GOLDEN_UNET_H_
 #define SMPO_TEST_MODELS_GOLDEN_UNET_H_
 
@@ -14,7 +14,7 @@
 
 namespace smpo::models::test {
 
-/// Element i of a number that may stand for all levels.
+/// Element i of a list, or a number that stands for all levels.
 inline int64_t per_level(const smpo::test::Json& value, size_t i) {
   return value.is_array() ? value.array().at(i).integer() : value.integer();
 }
@@ -53,7 +53,7 @@ inline std::unique_ptr<UNet> golden_unet(const smpo::test::Golden& golden, const
   return unet;
 }
 
-/// One case's inputs and the cotangent of its output, in the model's precision.
+/// Inputs of one case and the cotangent of its output, in the model's precision.
 struct UNetCase {
   UNet::Inputs inputs;
   at::Tensor cotangent;

@@ -1,4 +1,4 @@
-// Our errors in bf16 beside those of the peer's bf16.
+// Our errors in bf16, compared with the errors of the peer's bf16.
 #ifndef SMPO_TEST_MODELS_PEER_ERRORS_H_
 #define SMPO_TEST_MODELS_PEER_ERRORS_H_
 
@@ -14,12 +14,12 @@
 
 namespace smpo::models::test {
 
-/// Our error in bf16 against that of the peer's bf16, both against f32: another order of roundings may have this much
-/// more.
+/// Largest ratio of our bf16 error to the peer's, both measured against f32; a different order of roundings accounts
+/// for it.
 constexpr double kBf16Allowance = 1.2;
 
-/// Our errors in bf16, by result. One input is one draw of roundings, whose error varies, that of a result of 20
-/// numbers by a third; so each result's is the root mean square over several inputs, as the peer's is (tools/golden).
+/// Our errors in bf16, by result. The error varies with the input, by a third for a result of 20 numbers, so it is the
+/// root mean square over several inputs, as is the peer's (tools/golden).
 class BFloat16Errors {
  public:
   void add(const std::string& result, double error) {
@@ -28,8 +28,8 @@ class BFloat16Errors {
     ++sum.count;
   }
 
-  /// Each result's error at most kBf16Allowance times the peer's, and none missing on either side. `peers`: numbers by
-  /// result; `draws`: how many inputs each is of.
+  /// Expects each error to be at most kBf16Allowance times the peer's, and the same results on both sides. `peers`: the
+  /// peer's errors by result; `draws`: number of inputs behind each.
   testing::AssertionResult within_allowance(const smpo::test::Json& peers, int64_t draws) const {
     auto verdict = testing::AssertionSuccess();
     if (peers.object().size() != sums_.size() || sums_.empty()) {

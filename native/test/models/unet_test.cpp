@@ -1,4 +1,4 @@
-// The UNet against diffusers' own outputs and gradients, and what must hold between its ways of running.
+// The UNet against outputs and gradients of diffusers, and invariants between its ways of running.
 #include "models/unet.h"
 
 #include <ATen/ops/arange.h>
@@ -28,7 +28,7 @@ using tape::Var;
 using tape::test::matches;
 using tape::test::relative_error;
 
-// What two correct f32 implementations may differ by over these few hundred layers. The sums of one layer have up to
+// Largest difference of two correct f32 implementations with a few hundred layers. The sums of one layer have up to
 // 10^3 terms, each rounded to 2^-24 = 6e-8; errors of layers add up like a random walk.
 constexpr double kOutputTolerance = 1e-5;
 constexpr double kGradientTolerance = 1e-4;
@@ -62,14 +62,14 @@ std::map<std::string, at::Tensor> gradients(const Weights& weights) {
   return result;
 }
 
-/// Same bits, whatever the strides.
+/// Whether the bits are equal, whatever the strides.
 bool identical(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.contiguous(), y = b.contiguous();
   return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
          std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
 }
 
-/// Runs with the same weights and inputs; of every family the smallest golden case with odd sizes.
+/// Runs with equal weights and inputs on the smallest golden case with odd sizes of each family.
 constexpr size_t kOddCase = 1;
 
 class Family : public ::testing::TestWithParam<const char*> {
@@ -122,7 +122,7 @@ TEST_P(Family, AgreesWithDiffusersInOutputAndEveryGradient) {
 
 TEST_P(Family, AWeightThatChangesIsNoticed) {
   const auto unet = golden_unet(golden, {});
-  // One element of a layer in the middle, by a tenth of its own scale.
+  // Changes one element of a middle layer by a tenth of its scale.
   const std::string name = "mid_block.attentions.0.transformer_blocks.0.ff.net.2.weight";
   at::Tensor weight = unet->weights().read(name);
   weight[3][5] += 0.1 * weight.std().item<double>();
@@ -164,14 +164,15 @@ TEST_P(Family, RowsDoNotDependOnOneAnother) {
   }
 }
 
-// In f64 the gradient of every parameter at once: along a direction of random signs the loss changes as they say.
+// Checks the f64 gradient of all parameters at once: it predicts the change of the loss along a direction of random
+// signs.
 TEST_P(Family, GradientsAreTheSlopeOfTheLoss) {
   const auto unet = golden_unet(golden, {.precision = at::kDouble, .trainable = true});
   const UNetCase c = golden_case(golden, kOddCase, at::kDouble);
   run_backward(*unet, c);
   at::Tensor flat = unet->weights().base().master();
   const at::Tensor start = flat.clone();
-  // Relative steps, so that gains, biases and weights all move as much as befits them. Padding stays zero.
+  // Relative steps, so that gains, biases and weights all move in proportion to their scale. Padding stays zero.
   const at::Tensor direction = start.mul(synthetic_input("direction", flat.sizes()).to(at::kDouble));
   const double slope = unet->weights().base().gradient().dot(direction).item<double>();
   const auto loss_at = [&](double step) {
@@ -202,7 +203,7 @@ std::unique_ptr<UNet> adapted_unet(const Golden& golden, at::ScalarType precisio
   auto unet = golden_unet(golden, {.precision = precision});
   unet->weights().add_lora(lora_everywhere(*unet));
   for (const ParameterGroup::Entry& entry : unet->weights().adapters()->entries()) {
-    // Small beside the weights, as adapters are.
+    // Small compared with the weights, as trained adapters are.
     unet->weights().write(entry.name, smpo::test::synthetic_parameter(entry.name, entry.shape).mul(0.2));
   }
   return unet;
@@ -247,14 +248,14 @@ TEST_P(Family, WithoutAdaptersItIsTheModelUnderneath) {
   const auto policy = adapted_unet(golden, at::kFloat);
   const UNetCase c = golden_case(golden, 0);
   EXPECT_TRUE(identical(run_forward(*policy, c, /*adapters=*/false), run_forward(*plain, c)));
-  // B = 0 is the model underneath too, to the last bit: what is added is exactly zero.
+  // With B = 0 the result has the bits of the base model: the adapters add exactly zero.
   for (const ParameterGroup::Entry& entry : policy->weights().adapters()->entries()) {
     if (entry.name.ends_with(".lora_B.weight")) policy->weights().write(entry.name, at::zeros(entry.shape));
   }
   EXPECT_TRUE(identical(run_forward(*policy, c), run_forward(*plain, c)));
 }
 
-// ---- keys and values of the text, made beforehand
+// ---- precomputed keys and values of the prompt
 
 TEST_P(Family, KeysAndValuesOfTheTextMadeBeforehandGiveTheSameBits) {
   for (const at::ScalarType precision : {at::kFloat, at::kBFloat16}) {
@@ -270,7 +271,7 @@ TEST_P(Family, KeysAndValuesOfTheTextMadeBeforehandGiveTheSameBits) {
       with.inputs.encoder_hidden_states_BTD = {};
       with.inputs.text_keys_values_BTK = keys_values;
       EXPECT_TRUE(identical(run_forward(*unet, with, adapters), run_forward(*unet, c, adapters)));
-      // Every one of them is used, and by rows: the last row's changes its own picture alone.
+      // All of them are used, row by row: those of the last row change the last image only.
       const int64_t last = keys_values.size(0) - 1;
       with.inputs.text_keys_values_BTK = keys_values.clone();
       with.inputs.text_keys_values_BTK[last].mul_(1.5);
@@ -298,7 +299,7 @@ TEST_P(Family, KeysAndValuesMadeBeforehandAreRefusedWhereGradientsAreWanted) {
 // ---- bf16
 
 TEST_P(Family, InBf16ErrsNoMoreThanDiffusers) {
-  // diffusers' own errors, by tools/golden/unet_bf16.py: which roundings there are differs a little, how many does not.
+  // Errors of diffusers, from tools/golden/unet_bf16.py. Both round equally often, in slightly different places.
   const smpo::test::Json theirs = smpo::test::Json::parse(
       smpo::test::read_bytes(std::string(SMPO_SOURCE_DIR) + "/native/test/golden/unet/bf16.json"));
   const int64_t draws = theirs["draws"].integer();
@@ -323,7 +324,7 @@ TEST_P(Family, InBf16ErrsNoMoreThanDiffusers) {
   }
 }
 
-// ---- what is refused
+// ---- invalid specs and inputs
 
 std::string message_of(const std::function<void()>& call) {
   try {

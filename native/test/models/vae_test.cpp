@@ -1,4 +1,4 @@
-// AutoencoderKL against diffusers' own outputs, whole and in tiles, and what must hold between its ways of running.
+// AutoencoderKL against outputs of diffusers, whole and tiled, and invariants between its ways of running.
 #include "models/vae.h"
 
 #include <ATen/ops/ones.h>
@@ -119,10 +119,10 @@ TEST(BFloat16Errors, BeyondTheAllowanceFail) {
     return bool(errors.within_allowance(peers, 2));
   };
   EXPECT_TRUE(verdict({0.009, 0.014}, {0.02, 0.02}));
-  // One result's mean square is too high, though the other's is low.
+  // The mean square of one result is too high, even though that of the other is low.
   EXPECT_FALSE(verdict({0.011, 0.014}, {0.002, 0.002}));
   EXPECT_FALSE(verdict({0.001, 0.001}, {0.02, 0.03}));
-  // Another number of inputs, results that one side lacks, an error that is no number.
+  // A different number of inputs, results missing on one side, an error that is not a number.
   EXPECT_FALSE(verdict({0.01}, {0.02, 0.02}));
   EXPECT_FALSE(verdict({0.01, 0.01}, {}));
   EXPECT_FALSE(verdict({}, {}));
@@ -133,7 +133,7 @@ TEST_P(VaeFamily, AWeightThatChangesIsNoticed) {
   const Inputs inputs = inputs_of(golden, 0, spec_of(golden.json["config"]).factor());
   for (const std::string part : {"encoder", "decoder"}) {
     const auto vae = golden_vae(golden);
-    // One element of a layer in the middle, by a tenth of its own scale.
+    // Changes one element of a middle layer by a tenth of its scale.
     const std::string name = part + ".mid_block.attentions.0.to_v.weight";
     at::Tensor weight = vae->weights().read(name);
     weight[3][5] += 0.1 * weight.std().item<double>();
@@ -145,10 +145,10 @@ TEST_P(VaeFamily, AWeightThatChangesIsNoticed) {
   }
 }
 
-TEST_P(VaeFamily, APictureNoLargerThanATileRunsWhole) {
+TEST_P(VaeFamily, AnImageNoLargerThanATileIsProcessedWhole) {
   const auto vae = golden_vae(golden);
   const c10::InferenceMode mode;
-  // 40 by 72 in a tile that is just large enough, then in one that is not.
+  // 40 by 72 pixels with a tile that is just large enough, then with a smaller one.
   const Inputs inputs = inputs_of(golden, 1, vae->spec().factor());
   const int64_t unit = 4 * vae->spec().factor();
   const int64_t enough = (72 + unit - 1) / unit * unit;
@@ -195,7 +195,7 @@ TEST_P(VaeFamily, LogvarStaysWithinItsBounds) {
   const at::Tensor logvar = posterior.logvar_BLHW.value;
   EXPECT_TRUE(logvar.select(1, 0).eq(20).all().item<bool>());
   EXPECT_TRUE(logvar.select(1, 1).eq(-30).all().item<bool>());
-  // The other two, and the mean, are as they were.
+  // The other two channels and the mean are unchanged.
   EXPECT_TRUE(matches(logvar.slice(1, 2), golden.tensor("case2.logvar").slice(1, 2), kEncoderTolerance));
   EXPECT_TRUE(matches(posterior.mean_BLHW.value, golden.tensor("case2.mean"), kEncoderTolerance));
 }
@@ -221,7 +221,7 @@ TEST_P(VaeFamily, CheckpointingAndRecordingChangeNoBit) {
   for (size_t i = 0; i < runs[0].size(); ++i) EXPECT_TRUE(same_values(runs[0][i], runs[1][i])) << i;
 }
 
-// The bounds of logvar included: one of its channels lies beyond, and no gradient comes through.
+// Covers the bounds of logvar: one of its channels exceeds them and passes no gradient.
 TEST(VaeGradient, IsTheSlopeOfTheLoss) {
   const Golden golden("vae", "f2");
   const auto vae = golden_vae(golden, {.precision = at::kDouble, .trainable = true});

@@ -1,4 +1,4 @@
-// Flat buffers and the parameters in them.
+// Flat buffers and their parameters.
 #include "models/weights.h"
 
 #include <ATen/ops/arange.h>
@@ -93,7 +93,7 @@ TEST(Weights, ConvolutionsAreChannelsLastInMemoryAndRowMajorOutside) {
   small.write_all();
   const at::Tensor& value = small.conv.weight.value;
   EXPECT_TRUE(value.is_contiguous(at::MemoryFormat::ChannelsLast));
-  // In memory [out,kh,kw,in]: the second element is the same place of the next input channel, 2 x 2 further on.
+  // In memory [out,kh,kw,in]: the second element is the same position in the next input channel, 2 x 2 elements later.
   EXPECT_EQ(value.const_data_ptr<float>()[1], 5.0f);
   const at::Tensor back = small.weights.read("conv.weight");
   EXPECT_TRUE(back.is_contiguous());
@@ -105,7 +105,7 @@ TEST(Weights, AnyFloatTypeIsConverted) {
     for (const auto given : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
       for (const bool trainable : {false, true}) {
         Small small({.precision = precision, .trainable = trainable});
-        // 1 + 2^-9 is a number of half and float, and rounds to 1 in bfloat16.
+        // 1 + 2^-9 is exact in half and float and rounds to 1 in bfloat16.
         const at::Tensor wanted = at::full({7}, 1 + 0x1p-9, at::kDouble).to(given);
         small.weights.write("norm.weight", wanted);
         EXPECT_TRUE(at::equal(small.norm.weight.value, wanted.to(precision)));
@@ -195,11 +195,11 @@ TEST(Lora, MergesIntoTheWeights) {
     EXPECT_EQ(small.weights.size(), 6u);
     EXPECT_EQ(small.weights.adapters(), nullptr);
     EXPECT_FALSE(small.linear.lora.has_value());
-    // 0.5 * 2 / 1 * B A: row r of the weight grows by r + 1.
+    // Adds 0.5 * 2 / 1 * B A: row r of the weight increases by r + 1.
     const at::Tensor wanted = counting({4, 3}).add(counting({4, 1}));
     EXPECT_TRUE(at::equal(small.weights.read("block.linear.weight").to(at::kFloat), wanted));
     EXPECT_EQ(small.weights.find("block.linear.lora_A.weight"), nullptr);
-    // And there is room for the next one.
+    // New adapters can be added afterwards.
     EXPECT_NO_THROW(small.weights.add_lora({.rank = 2, .alpha = 2.0, .modules = {"conv"}}));
     EXPECT_NE(small.weights.find("conv.lora_B.weight"), nullptr);
   }

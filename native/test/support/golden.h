@@ -1,5 +1,5 @@
-// Golden files of models: results in a safetensors file, the config and cases in a JSON file beside it, weights and
-// inputs by the rule of tools/golden/synthetic.py, from their names.
+// Golden files of models. Results are in a safetensors file; config and cases in a JSON file beside it. Weights and
+// inputs are generated from their names by the rule of tools/golden/synthetic.py.
 #ifndef SMPO_TEST_SUPPORT_GOLDEN_H_
 #define SMPO_TEST_SUPPORT_GOLDEN_H_
 
@@ -31,7 +31,7 @@ inline std::string read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The tensors of a safetensors file. Throws where the header and the data do not fit each other.
+/// Returns the tensors of a safetensors file. Throws if header and data do not match.
 inline std::map<std::string, at::Tensor> read_safetensors(const std::string& path) {
   static_assert(std::endian::native == std::endian::little);
   const std::string bytes = read_bytes(path);
@@ -80,9 +80,9 @@ struct Golden {
   }
 };
 
-// ---- values by rule
+// ---- generated values
 
-/// s(i) in [-1, 1) for each element of the tensor called `name`.
+/// Returns s(i) in [-1, 1) for each element of the tensor `name`.
 inline at::Tensor synthetic_uniform(std::string_view name, at::IntArrayRef shape) {
   constexpr uint64_t kSeed = 42;
   constexpr uint32_t kPurpose = 255;
@@ -102,7 +102,7 @@ inline at::Tensor synthetic_uniform(std::string_view name, at::IntArrayRef shape
   return tensor;
 }
 
-/// A parameter by its name in the checkpoint.
+/// Returns the values of a parameter, given its name in the checkpoint.
 inline at::Tensor synthetic_parameter(std::string_view name, at::IntArrayRef shape) {
   const at::Tensor s = synthetic_uniform(name, shape);
   if (shape.size() >= 2) {
@@ -112,13 +112,14 @@ inline at::Tensor synthetic_parameter(std::string_view name, at::IntArrayRef sha
   return name.ends_with(".weight") ? s.mul(0.1f).add(1.0f) : s.mul(0.1f);
 }
 
-/// Of the names of a case's inputs. Draw 0 is the case itself; the others have its shapes and other numbers.
+/// Prefix of the names of a case's inputs. Draw 0 is the case itself; other draws have the same shapes and other
+/// values.
 inline std::string draw_prefix(size_t k, int64_t draw) {
   const std::string name = "case" + std::to_string(k) + ".";
   return draw == 0 ? name : name + "draw" + std::to_string(draw) + ".";
 }
 
-/// An input of about unit variance.
+/// Returns an input with a variance of about 1.
 inline at::Tensor synthetic_input(std::string_view name, at::IntArrayRef shape) {
   return synthetic_uniform(name, shape).mul(std::sqrt(3.0f));
 }

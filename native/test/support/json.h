@@ -1,5 +1,5 @@
-// A small strict JSON reader for the goldens that tests read. It takes what RFC 8259 allows, but for numbers beyond a
-// double and escapes of surrogates, and throws std::runtime_error with the byte position for anything else.
+// A small strict JSON reader for golden files. It accepts RFC 8259, except numbers beyond the range of a double and
+// surrogate escapes, and throws std::runtime_error with the byte position for anything else.
 #ifndef SMPO_TEST_SUPPORT_JSON_H_
 #define SMPO_TEST_SUPPORT_JSON_H_
 
@@ -19,7 +19,7 @@ namespace smpo::test {
 class Json {
  public:
   using Array = std::vector<Json>;
-  /// In the order of the file.
+  /// In file order.
   using Object = std::vector<std::pair<std::string, Json>>;
 
   Json() = default;

@@ -1,4 +1,4 @@
-// What the operating system says about this process's memory.
+// Memory of this process, as reported by the operating system.
 #ifndef SMPO_TEST_SUPPORT_PROCESS_MEMORY_H_
 #define SMPO_TEST_SUPPORT_PROCESS_MEMORY_H_
 
@@ -9,7 +9,7 @@
 
 namespace smpo::test {
 
-/// Bytes of this process that are in memory now.
+/// Returns the resident memory of this process in bytes.
 inline int64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   int64_t total = 0;

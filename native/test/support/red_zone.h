@@ -1,6 +1,6 @@
-// A buffer between two pages that nobody may touch. Flush with the upper one, an access one element past the end faults
-// at once; flush with the lower one, so does an access before the start. What is left of the buffer's own pages holds
-// canary bytes, which `intact` checks: a write on the slack side is found too.
+// A buffer between two inaccessible guard pages. At the upper page, an access one element past the end faults at once;
+// at the lower page, an access before the start does. The rest of the buffer's own pages holds canary bytes, which
+// `intact` checks, so a write on that side is detected as well.
 #ifndef SMPO_TEST_SUPPORT_RED_ZONE_H_
 #define SMPO_TEST_SUPPORT_RED_ZONE_H_
 
@@ -17,8 +17,8 @@
 namespace smpo::test {
 
 enum class Flush {
-  kEnd,   // the last byte lies before the upper guard page; the start has the alignment that its size leaves it
-  kStart  // the first byte follows the lower guard page, so the buffer is page-aligned
+  kEnd,   // the buffer ends at the upper guard page; its alignment depends on its size
+  kStart  // the buffer begins after the lower guard page and is page-aligned
 };
 
 template <class T>
@@ -52,12 +52,12 @@ class RedZone {
   std::span<const T> span() const { return {data_, count_}; }
   std::vector<T> vector() const { return {data_, data_ + count_}; }
 
-  /// From now on a write anywhere in the buffer faults: for a kernel's inputs.
+  /// Makes every later write into the buffer fault; for the inputs of a kernel.
   void freeze() { protect(PROT_READ); }
 
   void make_writable() { protect(PROT_READ | PROT_WRITE); }
 
-  /// No canary byte was written.
+  /// Whether no canary byte has been written.
   bool intact() const {
     const unsigned char* begin = mapping_ + page_;
     const unsigned char* end = begin + inner_;

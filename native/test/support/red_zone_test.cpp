@@ -7,7 +7,7 @@
 namespace smpo::test {
 namespace {
 
-// volatile: the compiler must not reason about an access that is wrong on purpose.
+// volatile, so that the compiler does not reason about an access that is wrong on purpose.
 template <class T>
 void poke(volatile T* where) {
   *where = T{1};

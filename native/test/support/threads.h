@@ -1,4 +1,4 @@
-// OpenMP's thread count for the length of a scope.
+// Sets OpenMP's thread count for the duration of a scope.
 #ifndef SMPO_TEST_SUPPORT_THREADS_H_
 #define SMPO_TEST_SUPPORT_THREADS_H_
 

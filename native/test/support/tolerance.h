@@ -1,6 +1,6 @@
-// Comparison of a kernel's output with a reference in double. A tolerance is derived from the element type and from the
-// arithmetic that made the value, never from what happens to pass; and each comparison shows that it can fail: it
-// compares once more with a mutated output and demands a rejection.
+// Comparison of a kernel's output with a reference in double. A tolerance is derived from the element type and the
+// arithmetic that produced the value, never from what happens to pass. Each comparison also shows that it can fail: it
+// repeats itself with a mutated output and requires a rejection.
 #ifndef SMPO_TEST_SUPPORT_TOLERANCE_H_
 #define SMPO_TEST_SUPPORT_TOLERANCE_H_
 
@@ -17,24 +17,25 @@
 
 namespace smpo::test {
 
-/// Largest relative error of one rounding: 2^-24 for f32, 2^-8 for bf16.
+/// Largest relative error of one rounding: 2^-24 in f32, 2^-8 in bf16.
 constexpr double unit_roundoff(kernels::DType dtype) { return dtype == kernels::DType::kBF16 ? 0x1p-8 : 0x1p-24; }
 
-/// A value v passes against w when |v - w| <= absolute + relative * |w|. Non-finite values must match in kind and sign.
+/// A value v passes against w if |v - w| <= absolute + relative * |w|. Non-finite values must match in kind and sign.
 struct Tolerance {
   double relative = 0;
   double absolute = 0;
 
-  /// A value made by `roundings` operations in f32 (each adding one unit roundoff of an intermediate no larger than
-  /// `scale`, or than the result if scale is 0) and then stored as `stored`.
+  /// Tolerance of a value that results from `roundings` operations in f32 (each adds one unit roundoff of an
+  /// intermediate no larger than `scale`, or than the result if scale is 0) and is then stored as `stored`.
   static Tolerance elementwise(int roundings, double scale = 0, kernels::DType stored = kernels::DType::kF32) {
     const double computed = roundings * unit_roundoff(kernels::DType::kF32);
     const double rounded = stored == kernels::DType::kF32 ? 0 : unit_roundoff(stored);
     return {computed + rounded, computed * scale};
   }
 
-  /// A sum of terms in f32: `depth` additions on the longest path from a term to the result, `roundings` more for each
-  /// term; `magnitude` is the sum of the terms' absolute values (Higham, Accuracy and Stability, section 4.2).
+  /// Tolerance of a sum of terms in f32: `depth` additions on the longest path from a term to the result, `roundings`
+  /// more for each term; `magnitude` is the sum of the terms' absolute values (Higham, Accuracy and Stability,
+  /// section 4.2).
   static Tolerance sum(int64_t depth, int roundings, double magnitude) {
     const double n = static_cast<double>(depth + roundings);
     const double u = unit_roundoff(kernels::DType::kF32);
@@ -48,7 +49,7 @@ struct Tolerance {
   }
 };
 
-/// Element by element; says how many fail and shows the worst.
+/// Compares element by element; reports the number of failures and the worst one.
 template <class T>
 testing::AssertionResult is_close(std::span<const T> values, std::span<const double> wanted, Tolerance tolerance) {
   if (values.size() != wanted.size()) {
@@ -76,8 +77,8 @@ testing::AssertionResult is_close(std::span<const T> values, std::span<const dou
                                      << " * |wanted| (" << worst_excess << " times that)";
 }
 
-/// Shows that `is_close` with this tolerance notices: a NaN, and an error of `sensitivity` times the root mean square
-/// of the wanted values, at the first, a middle and the last element.
+/// Shows that `is_close` with this tolerance detects a NaN, and an error of `sensitivity` times the root mean square of
+/// the expected values, at the first, a middle and the last element.
 template <class T>
 testing::AssertionResult rejects_mutations(std::span<const T> values, std::span<const double> wanted,
                                            Tolerance tolerance, double sensitivity) {
@@ -108,8 +109,8 @@ testing::AssertionResult rejects_mutations(std::span<const T> values, std::span<
   return testing::AssertionSuccess();
 }
 
-/// Both of the above: the form that tests use. `sensitivity` is the mutation that must be noticed, relative to the
-/// data: a tenth of a percent for f32 and two percent for bf16 unless told.
+/// Both of the above; used by tests. `sensitivity` is the mutation that must be detected, relative to the data: by
+/// default 0.1 % for f32 and 2 % for bf16.
 template <class T>
 testing::AssertionResult matches(std::span<const T> values, std::span<const double> wanted, Tolerance tolerance,
                                  double sensitivity = kernels::kDTypeOf<T> == kernels::DType::kF32 ? 1e-3 : 2e-2) {
@@ -122,7 +123,7 @@ testing::AssertionResult matches(const std::vector<T>& values, const std::vector
   return matches<T>(std::span<const T>(values), std::span<const double>(wanted), tolerance);
 }
 
-/// Same bits, element by element: -0 differs from 0, and a NaN equals itself.
+/// Whether the bits are equal, element by element: -0 differs from 0, and a NaN equals itself.
 template <class T>
 testing::AssertionResult same_bits(std::span<const T> values, std::span<const T> wanted) {
   if (values.size() != wanted.size()) {

@@ -25,7 +25,8 @@ public abstract sealed class EngineException extends RuntimeException
                 PoisonedSessionException,
                 CancelledException,
                 NonFiniteException,
-                InternalEngineException {
+                InternalEngineException,
+                PeerLostException {
     @Serial
     private static final long serialVersionUID = 1;
 

@@ -36,6 +36,7 @@ final class Errors {
             case CANCELLED -> new CancelledException(message, detail);
             case NON_FINITE -> new NonFiniteException(message, detail);
             case INTERNAL -> new InternalEngineException(message, detail);
+            case PEER_LOST -> new PeerLostException(message, detail);
             case OK -> throw new AssertionError("no error to raise: " + message);
         };
     }

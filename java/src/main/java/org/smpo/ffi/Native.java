@@ -387,6 +387,16 @@ final class Native {
             JAVA_DOUBLE.withName("clip_coefficient"),
             JAVA_DOUBLE.withName("learning_rate"));
 
+    static final StructLayout COMM_CONFIG = struct(
+            "smpo_comm_config",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("rank"),
+            JAVA_INT.withName("world_size"),
+            JAVA_INT.withName("port"),
+            JAVA_LONG.withName("timeout_millis"),
+            ADDRESS.withName("host"),
+            ADDRESS.withName("fingerprint"));
+
     static final StructLayout VAE_SPEC = struct(
             "smpo_vae_spec",
             JAVA_INT.withName("size"),
@@ -1222,6 +1232,82 @@ final class Native {
     static int optimizerClose(long session, long optimizer, MemorySegment error) {
         try {
             return (int) OPTIMIZER_CLOSE.invokeExact(session, optimizer, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- communication between processes ----
+
+    private static final MethodHandle COMM_OPEN = bind("smpo_comm_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int commOpen(long session, MemorySegment config, MemorySegment comm, MemorySegment error) {
+        try {
+            return (int) COMM_OPEN.invokeExact(session, config, comm, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_ALL_REDUCE =
+            bind("smpo_comm_all_reduce", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int commAllReduce(long session, long comm, long tensor, MemorySegment error) {
+        try {
+            return (int) COMM_ALL_REDUCE.invokeExact(session, comm, tensor, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_ALL_REDUCE_GRADIENTS =
+            bind("smpo_comm_all_reduce_gradients", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int commAllReduceGradients(long session, long comm, long model, MemorySegment error) {
+        try {
+            return (int) COMM_ALL_REDUCE_GRADIENTS.invokeExact(session, comm, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_BROADCAST =
+            bind("smpo_comm_broadcast", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS);
+
+    static int commBroadcast(long session, long comm, long tensor, int root, MemorySegment error) {
+        try {
+            return (int) COMM_BROADCAST.invokeExact(session, comm, tensor, root, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_GATHER =
+            bind("smpo_comm_gather", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS);
+
+    static int commGather(long session, long comm, long tensor, int root, MemorySegment gathered, MemorySegment error) {
+        try {
+            return (int) COMM_GATHER.invokeExact(session, comm, tensor, root, gathered, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_BARRIER = bind("smpo_comm_barrier", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int commBarrier(long session, long comm, MemorySegment error) {
+        try {
+            return (int) COMM_BARRIER.invokeExact(session, comm, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle COMM_CLOSE = bind("smpo_comm_close", JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int commClose(long session, long comm, MemorySegment error) {
+        try {
+            return (int) COMM_CLOSE.invokeExact(session, comm, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

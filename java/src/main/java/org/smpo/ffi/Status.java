@@ -15,7 +15,8 @@ public enum Status {
     SESSION_POISONED(9),
     CANCELLED(10),
     NON_FINITE(11),
-    INTERNAL(12);
+    INTERNAL(12),
+    PEER_LOST(13);
 
     private final int code;
 

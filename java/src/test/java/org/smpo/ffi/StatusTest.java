@@ -26,7 +26,8 @@ class StatusTest {
             Map.entry(Status.SESSION_POISONED, PoisonedSessionException.class),
             Map.entry(Status.CANCELLED, CancelledException.class),
             Map.entry(Status.NON_FINITE, NonFiniteException.class),
-            Map.entry(Status.INTERNAL, InternalEngineException.class));
+            Map.entry(Status.INTERNAL, InternalEngineException.class),
+            Map.entry(Status.PEER_LOST, PeerLostException.class));
 
     @ParameterizedTest
     @EnumSource(names = "OK", mode = EnumSource.Mode.EXCLUDE)

@@ -1,0 +1,116 @@
+package org.smpo.ffi;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.time.Duration;
+import java.util.Objects;
+
+/// A group of processes that train, score or generate together, seen from one of them. Training on several processes
+/// (`World`, still to come) is its caller.
+///
+/// Built on PyTorch's c10d: rendezvous by a TCPStore on rank 0, collectives by Gloo on CPUs and NCCL on GPUs. Every
+/// process makes the same calls in the same order. If a process ends, or is later than the timeout, the calls of the
+/// others throw a [PeerLostException]; the group can then only be closed. Belongs to the engine's thread.
+public final class ProcessGroup extends Handle {
+    private final Engine engine;
+
+    private ProcessGroup(Engine engine, long id, Config config) {
+        super(engine.session(), id, "ProcessGroup, rank " + config.rank() + " of " + config.size(), Native::commClose);
+        this.engine = engine;
+    }
+
+    /// Place of a process in its group.
+    ///
+    /// @param rank number of this process, 0 to `size - 1`, different for every process
+    /// @param size number of processes
+    /// @param host name or address of rank 0, as all processes reach it
+    /// @param port port on which rank 0 listens; a group of one process may have 0, which chooses a free port
+    /// @param timeout longest wait for the other processes
+    /// @param fingerprint digest of everything that must agree on all ranks, such as build, recipe and data
+    public record Config(int rank, int size, String host, int port, Duration timeout, String fingerprint) {
+        public Config {
+            Objects.requireNonNull(host, "host");
+            Objects.requireNonNull(timeout, "timeout");
+            Objects.requireNonNull(fingerprint, "fingerprint");
+        }
+    }
+
+    /// Waits for all processes of the group.
+    ///
+    /// @throws PeerLostException naming the ranks that did not come in time
+    /// @throws InvalidArgumentException if two processes have the same rank, or one has another size or fingerprint
+    /// @throws NotSupportedException if rank 0 cannot listen on the port
+    public static ProcessGroup open(Engine engine, Config config) {
+        long session = engine.enter();
+        try (Arena arena = Arena.ofConfined()) {
+            Struct struct = Struct.allocate(Native.COMM_CONFIG, arena);
+            struct.set("rank", config.rank());
+            struct.set("world_size", config.size());
+            struct.set("port", config.port());
+            struct.set("timeout_millis", config.timeout().toMillis());
+            struct.set("host", arena.allocateFrom(config.host()));
+            struct.set("fingerprint", arena.allocateFrom(config.fingerprint()));
+            Errors.check(
+                    Native.commOpen(
+                            session,
+                            struct.segment(),
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_comm_open");
+            return new ProcessGroup(engine, engine.result().get(JAVA_LONG, 0), config);
+        }
+    }
+
+    /// Replaces a floating tensor by its sum over all ranks. Repeated sums have the same bits, on every rank.
+    public void allReduce(DeviceTensor tensor) {
+        long id = id();
+        long own = engine.own(tensor);
+        check(Native.commAllReduce(engine.enter(), id, own, error()), "smpo_comm_all_reduce");
+    }
+
+    /// Replaces the gradients of a model's trainable parameters by their sums over all ranks.
+    public void allReduceGradients(NativeModel model) {
+        long id = id();
+        long own = model.id();
+        check(Native.commAllReduceGradients(engine.enter(), id, own, error()), "smpo_comm_all_reduce_gradients");
+    }
+
+    /// Replaces the tensor by that of rank `root`, which has the same dtype and shape.
+    public void broadcast(DeviceTensor tensor, int root) {
+        long id = id();
+        long own = engine.own(tensor);
+        check(Native.commBroadcast(engine.enter(), id, own, root, error()), "smpo_comm_broadcast");
+    }
+
+    /// Collects the tensors of all ranks on rank `root`.
+    ///
+    /// @return on rank `root` a new tensor `[size,...]`, owned by the caller; null on the other ranks
+    public DeviceTensor gather(DeviceTensor tensor, int root) {
+        long id = id();
+        long own = engine.own(tensor);
+        check(Native.commGather(engine.enter(), id, own, root, engine.result(), error()), "smpo_comm_gather");
+        return engine.result().get(JAVA_LONG, 0) == 0 ? null : engine.adopt(0);
+    }
+
+    /// Returns when all ranks have called it.
+    public void barrier() {
+        long id = id();
+        check(Native.commBarrier(engine.enter(), id, error()), "smpo_comm_barrier");
+    }
+
+    @Override
+    void release(long id) {
+        engine.close(Native::commClose, id, "smpo_comm_close");
+    }
+
+    private MemorySegment error() {
+        return engine.error().segment();
+    }
+
+    private void check(int status, String function) {
+        Errors.check(status, engine.error(), function);
+    }
+}

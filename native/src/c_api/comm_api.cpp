@@ -34,32 +34,32 @@ SMPO_EXPORT smpo_status smpo_comm_open(smpo_session session, const smpo_comm_con
 SMPO_EXPORT smpo_status smpo_comm_all_reduce(smpo_session session, smpo_comm comm, smpo_tensor tensor,
                                              smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto group = s.comm(comm);
-    smpo::engine::all_reduce(*group, *s.tensor(tensor));
+    const auto value = s.tensor(tensor);
+    smpo::engine::all_reduce(*s.comm(comm), *value);
   });
 }
 
 SMPO_EXPORT smpo_status smpo_comm_all_reduce_gradients(smpo_session session, smpo_comm comm, smpo_model model,
                                                        smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto group = s.comm(comm);
-    smpo::engine::all_reduce_gradients(*group, *s.model(model));
+    const auto trained = s.model(model);
+    smpo::engine::all_reduce_gradients(*s.comm(comm), *trained);
   });
 }
 
 SMPO_EXPORT smpo_status smpo_comm_broadcast(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
                                             smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto group = s.comm(comm);
-    smpo::engine::broadcast(*group, *s.tensor(tensor), root);
+    const auto value = s.tensor(tensor);
+    smpo::engine::broadcast(*s.comm(comm), *value, root);
   });
 }
 
 SMPO_EXPORT smpo_status smpo_comm_gather(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
                                          smpo_tensor* gathered, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
-    const auto group = s.comm(comm);
     const auto own = s.tensor(tensor);
+    const auto group = s.comm(comm);
     require_pointer(gathered, "gathered");
     auto all = smpo::engine::gather(*group, *own, root);
     *gathered = all == nullptr ? 0 : s.adopt(std::move(all));

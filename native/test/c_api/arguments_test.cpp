@@ -725,7 +725,7 @@ std::vector<Case> pair_batch_cases() {
       {"a VAE as policy", [](Arguments& a) { a.policy = a.encoders.vae; }, SMPO_INVALID_HANDLE,
        "policy: expected a UNet, got a model of another kind"},
       {"a batch as reference", [](Arguments& a) { a.reference = a.batch; }, SMPO_INVALID_HANDLE,
-       "reference: expected a model handle, got a batch handle"},
+       "reference: expected a model handle, got a pair batch handle"},
       {"a VAE as reference", [](Arguments& a) { a.reference = a.encoders.vae; }, SMPO_INVALID_HANDLE,
        "reference: expected a UNet, got a model of another kind"},
       out_of_range(
@@ -824,10 +824,10 @@ const std::vector<Function>& functions() {
                                 a.status = SMPO_OK;
                               },
                               "status: expected 1..13, got 0"),
-                 out_of_range("status 13",
+                 out_of_range("status 14",
                               [](Arguments& a) {
                                 a.kind = SMPO_RAISE_ENGINE_ERROR;
-                                a.status = 13;
+                                a.status = 14;
                               },
                               "status: expected 1..13, got 14")},
        .session = true},
@@ -1746,11 +1746,11 @@ TEST_F(ArgumentsTest, BatchHandles) {
                               {name, [=](Arguments& a) { a.batch = handle; }, SMPO_INVALID_HANDLE, message});
   };
   const World other(other_session_);
-  refused("null", 0, "batch: expected a batch handle, got the null handle");
-  refused("a model", world_.model, "batch: expected a batch handle, got a model handle");
-  refused("of another session", other.batch, "batch: the batch handle belongs to another session");
+  refused("null", 0, "batch: expected a pair batch handle, got the null handle");
+  refused("a model", world_.model, "batch: expected a pair batch handle, got a model handle");
+  refused("of another session", other.batch, "batch: the pair batch handle belongs to another session");
   EXPECT_OK(smpo_pair_batch_close(session, world_.batch, &error));
-  refused("closed", world_.batch, "batch: the batch handle is closed");
+  refused("closed", world_.batch, "batch: the pair batch handle is closed");
 }
 
 TEST_F(ArgumentsTest, CommHandles) {

@@ -2,9 +2,9 @@
 //                 [--step | --invert] [--device cpu|cuda] [--nondeterministic] [--threads N] [--repeats N | --serve]
 //
 // A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
-// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21 or sdxl. One
-// JSON line on stdout: median and least seconds of the repeats (a first run that warms up is not counted), and the
-// peak resident memory since that first run.
+// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21, sdxl or
+// sdxl-half. One JSON line on stdout: median and least seconds of the repeats (a first run that warms up is not
+// counted), and the peak resident memory since that first run.
 //
 // --step: an SmPO step of --batch pairs, v020's inversion with ReNoise (5 grid steps, 10 of sdxl), forward, reference,
 // loss and backward, without the optimizer's update; timesteps are spread over 0..999, and the time is the pairs'.
@@ -80,14 +80,15 @@ smpo_unet_spec spec_of(const std::string& model) {
     levels({320, 640, 1280, 1280}, {5, 10, 20, 20}, {1, 1, 1, 1}, {1, 1, 1, 0});
     spec.cross_attention_dim = 1024;
     spec.use_linear_projection = 1;
-  } else if (model == "sdxl") {
-    levels({320, 640, 1280}, {5, 10, 20}, {1, 2, 10}, {0, 1, 1});
+  } else if (model == "sdxl" || model == "sdxl-half") {
+    const int width = model == "sdxl" ? 320 : 160;
+    levels({width, 2 * width, 4 * width}, {5, 10, 20}, {1, 2, 10}, {0, 1, 1});
     spec.cross_attention_dim = 2048;
     spec.use_linear_projection = 1;
     spec.addition_time_embed_dim = 256;
     spec.projection_class_embeddings_input_dim = 1280 + 6 * 256;
   } else {
-    throw std::runtime_error("MODEL: expected tiny, sd15, sd15-half, sd21 or sdxl, got " + model);
+    throw std::runtime_error("MODEL: expected tiny, sd15, sd15-half, sd21, sdxl or sdxl-half, got " + model);
   }
   return spec;
 }
@@ -245,7 +246,7 @@ class PairBench {
       inputs_.text_embeds = tensor_of(session, {pairs, 1280}, 1, 0);
       inputs_.time_ids = tensor_of(session, {rows, 6}, 100, 512);
     }
-    const int grid = options.model == "sdxl" ? 10 : 5;
+    const int grid = options.model.starts_with("sdxl") ? 10 : 5;
     const int stride = 1000 / grid;
     for (int64_t row = 0; row < rows; ++row) {
       // Both images of a pair have its timestep.

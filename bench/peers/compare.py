@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Our UNet beside diffusers', in turns within one run: the driver behind `tools/bench unet`.
 
-    compare.py [--size tiny|sd15-half|sd15] [--precision fp32|bf16|autocast] [--batch N] [--latents N]
+    compare.py [--size tiny|sd15-half|sd15|sdxl-half] [--precision fp32|bf16|autocast] [--batch N] [--latents N]
                [--pass forward|backward|both] [--compile] [--rounds N] [--threads N] [--jemalloc FILE|none]
                [--bench PROGRAM] [--python PROGRAM] [--results FILE] [--check]
 
 Every contender is a process that keeps its model and works only when told to (protocol: unet.py). A round is one
-iteration of each, in an order that alternates, so that a machine that gets slower or busier slows all of them. What
-counts is the median over rounds of the ratio peer / ours within a round. Peers are given jemalloc where it is found:
-without it PyTorch's training is up to twice as slow, which would flatter us.
+iteration of each, in alternating order, so that a machine that gets slower or busier slows all of them. The result is the
+median over rounds of the ratio peer / ours within a round. Peers run with jemalloc where it is found: without it PyTorch's
+training is up to twice as slow, which would flatter us.
 
-On a machine that others use at the same time wall time says little, and threads that wait for each other make it worse:
+On a machine that others use at the same time wall time means little, above all with threads that wait for each other:
 there, compare processor time with --threads 1 (column "x cpu").
+
+In fp32 each round also times a matrix product with packed weights (peak.py). Column "of peak" is a contender's rate as a
+share of that product's, by the floating-point operations that PyTorch counts for one iteration.
 
 --precision fp32 compares fp32 with fp32; bf16: our bf16 (fp32 gradients) with a bf16 model; autocast: our bf16 with fp32
 weights under autocast, the usual way to train. --size tiny runs on 16x16 latents, the others on 64x64.
@@ -123,14 +126,14 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="tools/bench unet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=["tiny", "sd15-half", "sd15"], default="tiny")
+    parser.add_argument("--size", choices=["tiny", "sd15-half", "sd15", "sdxl-half"], default="tiny")
     parser.add_argument("--precision", choices=["fp32", "bf16", "autocast"], default="fp32")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--latents", type=int, help="height and width; default 16 for tiny, else 64")
     parser.add_argument("--pass", dest="passes", choices=["forward", "backward", "both"], default="both")
     parser.add_argument("--compile", action="store_true", help="torch.compile as a second peer")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=0, help="of each contender; default: its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="number of threads of each contender (default: its own choice)")
     parser.add_argument("--jemalloc", help="libjemalloc for the peers; default: where distributions put it")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/native/bin/smpo_unet_bench")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
@@ -159,6 +162,9 @@ def contenders(options, backward, jemalloc, python):
     yield peer, with_jemalloc
     if options.compile:
         yield [*peer, "--compile"], with_jemalloc
+    if options.precision == "fp32":
+        threads = ["--threads", str(options.threads)] if options.threads else []
+        yield [python, str(PEER.with_name("peak.py")), *threads], with_jemalloc
 
 
 def measure(options, backward, jemalloc, python):
@@ -178,8 +184,17 @@ def ratio(theirs, own):
     return theirs / own
 
 
+def share_of_peak(contender, flops, peak):
+    """The median over rounds of a contender's rate divided by the product's, by wall time."""
+    shares = (flops / own * reference / peak.ready["flops"] for own, reference in zip(contender.seconds, peak.seconds))
+    return round(statistics.median(shares), 3)
+
+
 def results(options, backward, jemalloc, running):
     ours = running[0]
+    peak = next((c for c in running if c.name == "peak"), None)
+    running = [c for c in running if c is not peak]
+    flops = running[1].ready["flops"]
     if len({c.ready["parameters"] for c in running}) != 1:
         raise SystemExit(f"not the same model: {[c.ready['parameters'] for c in running]} parameters")
     for contender in running:
@@ -202,6 +217,8 @@ def results(options, backward, jemalloc, running):
             "times_ours": round(statistics.median(ratios), 3),
             "times_ours_quartiles": [round(ratios[len(ratios) // 4], 3), round(ratios[3 * len(ratios) // 4], 3)],
             "times_ours_cpu": round(statistics.median(map(ratio, contender.cpu_seconds, ours.cpu_seconds)), 3),
+            "gflops": round(flops / statistics.median(contender.seconds) / 1e9, 1),
+            **({} if peak is None else {"of_peak": share_of_peak(contender, flops, peak)}),
             "peak_resident_bytes": contender.peak_bytes,
             **({} if contender is ours else {"jemalloc": bool(jemalloc), "torch": contender.ready.get("torch")}),
             **machine(),
@@ -223,14 +240,14 @@ def main(arguments=None):
             return 0
         if not options.bench.exists():
             raise Missing(f"{options.bench}: not built; ninja -C build/native smpo_unet_bench")
-        print(f"{'contender':18} {'pass':17} {'median s':>9} {'x ours':>7} {'quartiles':>13} {'cpu s':>9} {'x cpu':>6} {'peak MB':>8}")
+        print(f"{'contender':18} {'pass':17} {'median s':>9} {'x ours':>7} {'quartiles':>13} {'cpu s':>9} {'x cpu':>6} {'of peak':>7} {'peak MB':>8}")
         for backward in {"forward": [False], "backward": [True], "both": [False, True]}[options.passes]:
             for line in results(options, backward, jemalloc, measure(options, backward, jemalloc, python)):
                 low, high = line["times_ours_quartiles"]
                 print(
                     f"{line['contender']:18} {line['pass']:17} {line['median_s']:9.4f} {line['times_ours']:7.2f} "
                     f"{low:6.2f}-{high:<6.2f} {line['median_cpu_s']:9.4f} {line['times_ours_cpu']:6.2f} "
-                    f"{line['peak_resident_bytes'] / 1e6:8.0f}",
+                    f"{line.get('of_peak', float('nan')):7.2f} {line['peak_resident_bytes'] / 1e6:8.0f}",
                     flush=True,
                 )
                 if options.results:

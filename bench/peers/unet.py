@@ -4,12 +4,13 @@
     unet.py MODEL [--dtype f32|bf16|autocast] [--batch N] [--size N] [--tokens N] [--backward] [--compile] [--threads N]
             [--device cpu|cuda]
 
-MODEL: tiny, sd15-half, sd15 or sdxl, of the same architecture as smpo_unet_bench's. Needs torch and diffusers from PyPI
-(measured with torch 2.11.0, diffusers 0.42.1). The model is as fast as diffusers is on a CPU without changes to its
-code: channels_last, scaled_dot_product_attention, InferenceMode for a forward alone, the gradients of an iteration
-given away before the next is timed. `autocast` is fp32 weights under bf16 autocast, the usual way to train.
+MODEL: tiny, sd15-half, sd15, sdxl-half or sdxl, of the same architecture as smpo_unet_bench's. Needs torch and diffusers
+from PyPI (measured with torch 2.11.0, diffusers 0.42.1). The model is set up to be as fast as diffusers can be on a CPU
+without changes to its code: channels_last, scaled_dot_product_attention, InferenceMode for a forward pass alone, and
+gradients released between iterations. `autocast` is fp32 weights under bf16 autocast, the usual way to train.
 
-Protocol, which smpo_unet_bench --serve speaks too: one JSON line when ready, then for each line "go" on stdin one timed
+Protocol, which smpo_unet_bench --serve speaks too: one JSON line when ready, with the floating-point operations of one
+iteration, then for each line "go" on stdin one timed
 iteration and one JSON line with its seconds, the seconds of processor time of all its threads, and the peak resident
 bytes since the program was ready; ends with stdin.
 """
@@ -25,6 +26,18 @@ CONFIGS = {
     "tiny": dict(block_out_channels=[16, 24, 32, 32], attention_head_dim=2, cross_attention_dim=20, norm_num_groups=8),
     "sd15-half": dict(block_out_channels=[160, 320, 640, 640], attention_head_dim=8, cross_attention_dim=768),
     "sd15": dict(block_out_channels=[320, 640, 1280, 1280], attention_head_dim=8, cross_attention_dim=768),
+    "sdxl-half": dict(
+        block_out_channels=[160, 320, 640],
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        attention_head_dim=[5, 10, 20],
+        transformer_layers_per_block=[1, 2, 10],
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    ),
     "sdxl": dict(
         block_out_channels=[320, 640, 1280],
         down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
@@ -87,7 +100,7 @@ def main():
     context = torch.randn([options.batch, options.tokens, channels], dtype=dtype, device=options.device)
     cotangent = torch.randn(shape, dtype=dtype, device=options.device)
     added = None
-    if options.model == "sdxl":
+    if options.model in ("sdxl", "sdxl-half"):
         added = {
             "text_embeds": torch.randn([options.batch, 1280], dtype=dtype, device=options.device),
             "time_ids": torch.full([options.batch, 6], 512.0, device=options.device),
@@ -112,6 +125,16 @@ def main():
     def say(**line):
         print(json.dumps(line), flush=True)
 
+    from torch.utils.flop_counter import FlopCounterMode
+
+    plain = getattr(unet, "_orig_mod", unet)
+    with FlopCounterMode(display=False) as counter:
+        prediction = plain(latents, timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
+        if options.backward:
+            prediction.backward(cotangent.to(prediction.dtype))
+    del prediction
+    plain.zero_grad(set_to_none=True)
+
     for _ in range(1 if options.device == "cpu" else 5):  # Warms up; compiles.
         iterate()
     wait()
@@ -120,6 +143,7 @@ def main():
     reset_peak()
     say(
         ready=True,
+        flops=counter.get_total_flops(),
         contender="diffusers-compile" if options.compile else "diffusers",
         torch=torch.__version__,
         diffusers=diffusers.__version__,

@@ -4,6 +4,7 @@
 
 #include "engine/error.h"
 #include "engine/model_value.h"
+#include "engine/packing.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
 
@@ -16,14 +17,15 @@ using models::Vae;
 
 namespace {
 
-models::WeightOptions weight_options(const Session& session, const smpo_model_options& options) {
+models::WeightOptions weight_options(Session& session, const smpo_model_options& options) {
   return {.precision = scalar_type(options.precision),
           .trainable = options.trainable == 1,
-          .device = torch_device(session)};
+          .device = torch_device(session),
+          .packing = packing_for(session)};
 }
 
 template <typename Network, typename Spec>
-std::shared_ptr<Model> open(const Session& session, const Spec& spec, const smpo_model_options& options) {
+std::shared_ptr<Model> open(Session& session, const Spec& spec, const smpo_model_options& options) {
   auto model = std::make_shared<Model>();
   model->network = std::make_unique<Network>(spec, weight_options(session, options));
   return model;

@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "engine/failure.h"
 #include "engine/model_value.h"
+#include "engine/packing.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
@@ -72,6 +73,7 @@ std::shared_ptr<Model> open_unet(Session& session, const smpo_unet_spec& spec, c
                                                             .precision = scalar_type(options.precision),
                                                             .trainable = options.trainable == 1,
                                                             .device = torch_device(session),
+                                                            .packing = packing_for(session),
                                                         });
   model->checkpointing = options.checkpointing == 1;
   return model;

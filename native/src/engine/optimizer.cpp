@@ -206,6 +206,7 @@ smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_lear
   } else {
     update_adafactor(optimizer, learning_rate, on_device);
   }
+  optimizer.group().values_changed();
   if (optimizer.ema.defined()) update_ema(optimizer, on_device);
 
   const GradNormResult norm = read_outcome(session, optimizer);

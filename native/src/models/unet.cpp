@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/check.h"
+#include "models/small_work.h"
 #include "tape/ops.h"
 
 // Legend: B batch, C channels, H W size of a latent, S = H W its tokens, T tokens of the prompt, D width of a prompt
@@ -398,8 +399,34 @@ Var UNet::forward(Tape& tape, const Inputs& inputs, bool checkpointing) const {
     throw std::logic_error("unet: a recording tape needs encoder_hidden_states, not text_keys_values");
   }
   weights_.require_written(/*adapters=*/tape.adapters());
-  const at::ScalarType dtype = weights_.options().precision;
+  if (tape.recording() || !is_small(inputs)) return evaluate(tape, inputs, checkpointing);
+  return evaluate_in_shares(inputs.sample_BCHW.size(0), [&](int64_t first, int64_t count) {
+    const auto share = [first, count](const at::Tensor& value) {
+      return value.defined() ? value.narrow(0, first, count) : value;
+    };
+    Tape own = Tape::inference(tape.adapters());
+    return evaluate(own,
+                    {.sample_BCHW = share(inputs.sample_BCHW.value),
+                     .timesteps_B = share(inputs.timesteps_B),
+                     .encoder_hidden_states_BTD = share(inputs.encoder_hidden_states_BTD.value),
+                     .text_keys_values_BTK = share(inputs.text_keys_values_BTK),
+                     .text_embeds_BE = share(inputs.text_embeds_BE.value),
+                     .time_ids_BK = share(inputs.time_ids_BK)},
+                    /*checkpointing=*/false)
+        .value;
+  });
+}
 
+bool UNet::is_small(const Inputs& inputs) const {
+  // About the number of multiplications for one row. At 2^28 a layer takes about as long as joining two threads a few
+  // times.
+  constexpr int64_t kMost = int64_t{1} << 28;
+  const at::Tensor& sample = inputs.sample_BCHW.value;
+  return sample.is_cpu() && weights_.base().elements() < kMost / (sample.size(2) * sample.size(3));
+}
+
+Var UNet::evaluate(Tape& tape, const Inputs& inputs, bool checkpointing) const {
+  const at::ScalarType dtype = weights_.options().precision;
   tape::TimeEmbeddingOptions sinusoids{.channels = spec_.levels[0].channels,
                                        .flip_sin_to_cos = spec_.flip_sin_to_cos,
                                        .frequency_shift = spec_.freq_shift};

@@ -89,6 +89,10 @@ class UNet final {
   at::Tensor text_keys_values(const at::Tensor& encoder_hidden_states_BTD, bool adapters) const;
   int64_t text_keys_values_channels() const;
 
+  /// Whether an evaluation is too little work for its layers to be shared among threads (small_work.h). `forward` on a
+  /// tape that does not record then shares the batch instead.
+  bool is_small(const Inputs& inputs) const;
+
   /// Throws ShapeMismatch or std::invalid_argument as `forward` would.
   void check_inputs(const Inputs& inputs) const;
 
@@ -106,6 +110,8 @@ class UNet final {
   struct TextProjections;
 
  private:
+  tape::Var evaluate(tape::Tape& tape, const Inputs& inputs, bool checkpointing) const;
+
   UNetSpec spec_;
   Weights weights_;
   std::unique_ptr<TextProjections> text_projections_;

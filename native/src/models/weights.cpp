@@ -58,14 +58,21 @@ void ParameterGroup::allocate(const WeightOptions& options) {
     master_ = at::zeros({end_}, memory.dtype(wide));
   }
   if (options.trainable) gradient_ = at::zeros({end_}, memory.dtype(wide));
+  if (options.device.is_cpu()) packed_ = std::make_unique<tape::PackedWeights>(options.packing);
   for (Entry& entry : entries_) {
+    entry.parameter->packed = packed_.get();
     entry.parameter->value = view(compute_, entry);
     entry.master = view(master_.defined() ? master_ : compute_, entry);
     if (options.trainable) entry.parameter->grad = view(gradient_, entry);
   }
 }
 
+void ParameterGroup::values_changed() {
+  if (packed_ != nullptr) packed_->clear();
+}
+
 void ParameterGroup::refresh_compute_copy() {
+  values_changed();
   if (master_.defined() && !master_.is_same(compute_)) compute_.copy_(master_);
 }
 
@@ -159,6 +166,7 @@ void Weights::write(std::string_view name, const at::Tensor& value) {
   // Each copy is rounded once, from the given values.
   if (entry.parameter->value.scalar_type() != entry.master.scalar_type()) entry.parameter->value.copy_(entry.master);
   entry.written = true;
+  base_.values_changed();
 }
 
 at::Tensor Weights::read(std::string_view name) const {
@@ -258,6 +266,7 @@ void Weights::merge_lora(double weight) {
     at::Tensor(base.master).copy_(sum);
     if (base.parameter->value.scalar_type() != base.master.scalar_type()) base.parameter->value.copy_(sum);
   }
+  base_.values_changed();
   for (const ParameterGroup::Entry& entry : entries) index_of_name_.erase(entry.name);
   for (tape::Layer* layer : adapted_) layer->lora.reset();
   adapted_.clear();

@@ -29,6 +29,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tape/packed_weights.h"
 #include "tape/weights.h"
 
 namespace smpo::models {
@@ -44,6 +45,7 @@ struct WeightOptions {
   at::ScalarType precision = at::kFloat;
   bool trainable = false;
   at::Device device = at::kCPU;
+  tape::PackingOptions packing = {};
 };
 
 /// Parameters in one set of flat buffers: those of a model, or those of its adapters.
@@ -70,6 +72,8 @@ class ParameterGroup final {
   void allocate(const WeightOptions& options);
   /// Returns the entry's view of a flat buffer with the same layout, such as an optimizer's state.
   static at::Tensor view(const at::Tensor& flat, const Entry& entry);
+  /// Drops the packed copies of the parameters. To be called whenever their values have changed.
+  void values_changed();
   /// Rounds the master into the compute copy. Does nothing if they share memory or there is no master.
   void refresh_compute_copy();
 
@@ -79,6 +83,8 @@ class ParameterGroup final {
   int64_t elements() const { return elements_; }
   /// Size of all buffers in bytes.
   int64_t bytes() const;
+  /// Size of the packed copies in bytes.
+  int64_t packed_bytes() const { return packed_ == nullptr ? 0 : packed_->bytes(); }
   /// The flat buffers, of one dimension each; undefined if absent.
   const at::Tensor& master() const { return master_; }
   const at::Tensor& compute() const { return compute_; }
@@ -89,6 +95,7 @@ class ParameterGroup final {
   int64_t end_ = 0;
   int64_t elements_ = 0;
   at::Tensor master_, compute_, gradient_;
+  std::unique_ptr<tape::PackedWeights> packed_;
 };
 
 class Weights final {

@@ -3,6 +3,7 @@
 #include "tape/check.h"
 #include "tape/convolution.h"
 #include "tape/epilogue.h"
+#include "tape/onednn.h"
 #include "tape/ops.h"
 
 namespace smpo::tape {
@@ -33,7 +34,7 @@ Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOption
   const Lora* lora = tape.adapter(layer);
 
   const at::Tensor library_bias = library_adds_bias(x) ? layer.bias.value : at::Tensor();
-  at::Tensor y = convolve(x, weight_DCKK, library_bias, geometry, forward_method(x, weight_DCKK, geometry));
+  at::Tensor y = layer_convolution(x, layer.weight, library_bias, geometry);
   at::Tensor low;
   if (lora != nullptr) {
     low = convolve(x, lora->down.value, {}, geometry, forward_method(x, lora->down.value, geometry)).mul_(lora->scale);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "tape/matmul.h"
+#include "tape/onednn.h"
 
 // Legend: B batch, C channels in, D channels out, K kernel (two of them: rows, columns), H W picture, O P its size
 // after the convolution, M = B O P windows.
@@ -20,11 +21,6 @@ namespace {
 constexpr int64_t kWindowBytes = int64_t{32} << 20;
 
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
-
-bool is_pointwise(const at::Tensor& weight_DCKK, const Convolution& geometry) {
-  return weight_DCKK.size(2) == 1 && weight_DCKK.size(3) == 1 && geometry.stride == 1 && geometry.padding.before == 0 &&
-         geometry.padding.after == 0;
-}
 
 int64_t size_after(int64_t size, int64_t kernel, const Convolution& geometry) {
   return (size + geometry.padding.before + geometry.padding.after - kernel) / geometry.stride + 1;
@@ -40,11 +36,6 @@ at::Tensor padded_bhwc(const at::Tensor& x_BCHW, const Padding& padding) {
   return at::constant_pad_nd(x_BHWC, {0, 0, padding.before, padding.after, padding.before, padding.after});
 }
 
-/// [D,C,K,K] as [D,KKC]: a view where the weight is channels_last.
-at::Tensor weight_matrix(const at::Tensor& weight_DCKK) {
-  return weight_DCKK.permute({0, 2, 3, 1}).reshape({weight_DCKK.size(0), -1});
-}
-
 /// The windows as rows: [M,KKC].
 at::Tensor windows(const at::Tensor& x_BCHW, int64_t kernel_rows, int64_t kernel_columns, const Convolution& geometry) {
   const at::Tensor x_BHWC = padded_bhwc(x_BCHW, geometry.padding);
@@ -56,16 +47,6 @@ at::Tensor windows(const at::Tensor& x_BCHW, int64_t kernel_rows, int64_t kernel
       .as_strided({batch, rows, columns, kernel_rows, kernel_columns, channels},
                   {height * row, geometry.stride * row, geometry.stride * channels, row, channels, 1})
       .reshape({batch * rows * columns, kernel_rows * kernel_columns * channels});
-}
-
-/// Asymmetric padding is made by hand: ATen knows one number per dimension.
-at::Tensor library_input(const at::Tensor& x_BCHW, Convolution& geometry) {
-  if (geometry.padding.before == geometry.padding.after) {
-    return x_BCHW.contiguous(kChannelsLast);
-  }
-  at::Tensor padded_BCHW = padded_bhwc(x_BCHW, geometry.padding).permute({0, 3, 1, 2});
-  geometry.padding = 0;
-  return padded_BCHW;
 }
 
 /// Without the padding's rows and columns.
@@ -91,6 +72,25 @@ ConvolutionMethod by_reordering_cost(const at::Tensor& activation, const at::Ten
 }
 
 }  // namespace
+
+bool is_pointwise(const at::Tensor& weight_DCKK, const Convolution& geometry) {
+  return weight_DCKK.size(2) == 1 && weight_DCKK.size(3) == 1 && geometry.stride == 1 && geometry.padding.before == 0 &&
+         geometry.padding.after == 0;
+}
+
+at::Tensor weight_matrix(const at::Tensor& weight) {
+  if (weight.dim() == 2) return weight;
+  return weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
+}
+
+at::Tensor library_input(const at::Tensor& x_BCHW, Convolution& geometry) {
+  if (geometry.padding.before == geometry.padding.after) {
+    return x_BCHW.contiguous(kChannelsLast);
+  }
+  at::Tensor padded_BCHW = padded_bhwc(x_BCHW, geometry.padding).permute({0, 3, 1, 2});
+  geometry.padding = 0;
+  return padded_BCHW;
+}
 
 at::Tensor pixels(const at::Tensor& x_BCHW) { return bhwc(x_BCHW).reshape({-1, x_BCHW.size(1)}); }
 
@@ -147,7 +147,7 @@ at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRe
   }
   const int64_t batch = x_shape[0], channels = x_shape[1], height = x_shape[2], width = x_shape[3];
   if (is_pointwise(weight_DCKK, geometry)) {
-    return at::mm(pixels(d_y_BDHW), weight_matrix(weight_DCKK))
+    return layer_input_gradient(pixels(d_y_BDHW), weight_matrix(weight_DCKK))
         .view({batch, height, width, channels})
         .permute({0, 3, 1, 2});
   }

@@ -39,6 +39,16 @@ at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRe
 void accumulate_convolution_weight_gradient(at::Tensor grad_DCKK, const at::Tensor& d_y_BDHW, const at::Tensor& x_BCHW,
                                             const Convolution& geometry, ConvolutionMethod method);
 
+/// Whether it is a product of each pixel's channels with the weight.
+bool is_pointwise(const at::Tensor& weight_DCKK, const Convolution& geometry);
+
+/// [D,C,K,K] as [D,KKC], a view where the weight is channels_last; [D,C] as it is.
+at::Tensor weight_matrix(const at::Tensor& weight);
+
+/// x as the library takes it, channels_last. Padding that differs before and after is added here and taken out of
+/// `geometry`: ATen has one number for both.
+at::Tensor library_input(const at::Tensor& x_BCHW, Convolution& geometry);
+
 /// [B,C,H,W] channels_last as [BHW,C], sharing the memory.
 at::Tensor pixels(const at::Tensor& x_BCHW);
 

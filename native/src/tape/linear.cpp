@@ -3,13 +3,11 @@
 #include "tape/check.h"
 #include "tape/epilogue.h"
 #include "tape/matmul.h"
+#include "tape/onednn.h"
 #include "tape/ops.h"
 
 namespace smpo::tape {
 namespace {
-
-/// [D,C,1,1] as [D,C].
-at::Tensor matrix_of(const at::Tensor& weight) { return weight.dim() == 2 ? weight : weight.flatten(1); }
 
 /// [...,C] as [B,rows,C], as epilogues take it; vectors are the rows of one sample.
 at::Tensor by_sample(const at::Tensor& x) {
@@ -19,7 +17,7 @@ at::Tensor by_sample(const at::Tensor& x) {
 }  // namespace
 
 Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& options) {
-  const at::Tensor weight_DC = matrix_of(layer.weight.value);
+  const at::Tensor weight_DC = weight_matrix(layer.weight.value);
   const Lora* lora = tape.adapter(layer);
   check(x.size(-1) == weight_DC.size(1), "linear", layer.weight.name, ": input ", x.value.sizes(), ", weight ",
         layer.weight.value.sizes());
@@ -29,11 +27,11 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
   const at::Tensor x_MC = as_matrix(x.value);
   // With a residual there is a pass anyway.
   const bool bias_with_product = library_adds_bias(x_MC) || !options.residual.defined();
-  at::Tensor y_MD = matmul_bias(x_MC, weight_DC, bias_with_product ? layer.bias.value : at::Tensor());
+  at::Tensor y_MD = layer_product(x_MC, layer.weight, bias_with_product ? layer.bias.value : at::Tensor());
   at::Tensor low_MR;
   if (lora != nullptr) {
-    low_MR = product(x_MC, matrix_of(lora->down.value).t()).mul_(lora->scale);
-    add_product(y_MD, low_MR, matrix_of(lora->up.value).t());
+    low_MR = product(x_MC, weight_matrix(lora->down.value).t()).mul_(lora->scale);
+    add_product(y_MD, low_MR, weight_matrix(lora->up.value).t());
   }
   const at::Tensor& residual = options.residual.value;
   if (residual.defined()) {
@@ -62,22 +60,22 @@ Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& op
     const at::Tensor d_y_MD = widened(as_matrix(d_y));  // Once for all its products.
     const at::Tensor input_MC = kept.value().defined() ? as_matrix(kept.value()) : at::Tensor();
     if (layer.weight.trainable()) {
-      accumulate_outer(matrix_of(layer.weight.grad), d_y_MD, input_MC);
+      accumulate_outer(weight_matrix(layer.weight.grad), d_y_MD, input_MC);
     }
     at::Tensor d_low_MR;
     if (lora != nullptr) {
       if (lora->up.trainable()) {
-        accumulate_outer(matrix_of(lora->up.grad), d_y_MD, low_MR);
+        accumulate_outer(weight_matrix(lora->up.grad), d_y_MD, low_MR);
       }
-      d_low_MR = product(d_y_MD, matrix_of(lora->up.value)).mul_(lora->scale);
+      d_low_MR = product(d_y_MD, weight_matrix(lora->up.value)).mul_(lora->scale);
       if (lora->down.trainable()) {
-        accumulate_outer(matrix_of(lora->down.grad), d_low_MR, input_MC);
+        accumulate_outer(weight_matrix(lora->down.grad), d_low_MR, input_MC);
       }
     }
     if (x_node >= 0) {
-      at::Tensor d_x_MC = product(d_y_MD, matrix_of(layer.weight.value));
+      at::Tensor d_x_MC = layer_input_gradient(d_y_MD, weight_matrix(layer.weight.value));
       if (lora != nullptr) {
-        add_product(d_x_MC, d_low_MR, matrix_of(lora->down.value));
+        add_product(d_x_MC, d_low_MR, weight_matrix(lora->down.value));
       }
       t.accumulate(x_node, d_x_MC.to(d_y.scalar_type()).view(x_shape));
     }

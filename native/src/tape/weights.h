@@ -9,6 +9,8 @@
 
 namespace smpo::tape {
 
+class PackedWeights;
+
 /// One named tensor of a model. Both tensors are views into the flat buffers of the model and share one shape; a
 /// convolution's weight is [out, in, kh, kw], best in channels_last strides ([out, kh, kw, in] in memory).
 struct Parameter {
@@ -17,6 +19,8 @@ struct Parameter {
   at::Tensor value = {};
   /// Where backward adds (`+=`) the gradient; f32, or f64 where `value` is f64. Undefined: frozen.
   at::Tensor grad = {};
+  /// Where ops look for a packed copy of `value`. Null: this parameter is never packed.
+  PackedWeights* packed = nullptr;
 
   bool defined() const { return value.defined(); }
   bool trainable() const { return grad.defined(); }

@@ -21,13 +21,15 @@ package org.smpo.checkpoint;
 /// @param trainAdapterState Size of the UNet under adapters, the adapters not counted
 /// @param trainFrozen Size of VAE and text encoders
 /// @param trainActivations Memory for the activations of the whole batch
+/// @param generatePacked Size of the packed copies of the weights, which fp32 on a CPU with AVX-512 adds if they fit
 public record MemoryEstimate(
         long generateWeights,
         long generateWork,
         long trainState,
         long trainAdapterState,
         long trainFrozen,
-        long trainActivations) {
+        long trainActivations,
+        long generatePacked) {
     private static final int BF16 = 2;
     private static final int TRAIN_BYTES_PER_PARAMETER = 20;
     private static final int BLOCK_CHANNELS = 24;
@@ -59,7 +61,8 @@ public record MemoryEstimate(
                 unetParameters * TRAIN_BYTES_PER_PARAMETER,
                 unetParameters * BF16,
                 (all - unetParameters) * BF16,
-                (long) batch * BF16 * kept(unet, latentHeight, latentWidth));
+                (long) batch * BF16 * kept(unet, latentHeight, latentWidth),
+                computeBytes == BF16 ? 0 : all * computeBytes);
     }
 
     /// Weights and work.

@@ -183,6 +183,9 @@ final class Inspect implements Callable<Integer> {
         report.put("batch", batch);
         report.put("precision", precision);
         report.put("generate_bytes", estimate.generate());
+        if (estimate.generatePacked() > 0) {
+            report.put("generate_packed_bytes", estimate.generatePacked());
+        }
         report.put("train_bytes", estimate.train());
         report.put("train_lora_bytes", estimate.trainAdapters());
         report.put("train_state_bytes", estimate.trainState());

@@ -33,8 +33,8 @@ struct Data {
     const auto take = [&](int64_t size) { return (next += size) - size; };
     args.pairs = pairs;
     args.elements = elements;
-    args.loss.kind = kernels::PairLossKind::kDpo;
-    args.loss.beta = 2000;
+    args.loss.kind = SMPO_PAIR_LOSS_DPO;
+    args.loss.strength = 1000;
     args.prediction_RN = prediction.data();
     args.prediction_dtype = dtype;
     args.reference_RN = reference.data();
@@ -80,7 +80,7 @@ std::optional<std::string> disagreement(Data& data) {
   kernels::reference::preference_loss(args);
   const std::vector<double> errors(args.error_4P, args.error_4P + 4 * args.pairs);
   const std::vector<double> d_errors(args.d_error_R, args.d_error_R + 2 * args.pairs);
-  const double slope = args.loss.kappa * args.loss.beta;
+  const double slope = args.loss.strength;
   const std::vector<float> wanted = data.gradient();
   for (int32_t set = 0; set <= static_cast<int32_t>(kernels::cpu::best_instruction_set()); ++set) {
     const std::string name = name_of(static_cast<InstructionSet>(set));

@@ -285,9 +285,9 @@ class PairBench {
     if (options_.step) {
       auto loss = sized<smpo_pair_loss>();
       loss.kind = SMPO_PAIR_LOSS_SMPO;
-      loss.beta = 5000;
-      loss.kappa = 1;
-      loss.gamma = 0.5;
+      loss.parameter_count = 1;
+      loss.strength = 5000;
+      loss.parameters[0] = 0.5;
       for (uint32_t first = 0; first < inputs_.pairs; first += kMicroBatch) {
         auto micro_batch = sized<smpo_micro_batch>();
         micro_batch.first_pair = first;

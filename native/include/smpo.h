@@ -574,49 +574,55 @@ typedef struct smpo_inversion_report {
   double unet_seconds;  /* of which inside the UNet; on a GPU, the time to queue it */
 } smpo_inversion_report;
 
-/* The formulas are in kernels/preference_loss.h and org.smpo.objective. */
-enum {
-  SMPO_PAIR_LOSS_DPO = 1, /* InPO's as well */
-  SMPO_PAIR_LOSS_SMPO = 2,
-  SMPO_PAIR_LOSS_NPO = 3,
-  SMPO_PAIR_LOSS_DMPO = 4,
-  SMPO_PAIR_LOSS_IPO = 5,
-  SMPO_PAIR_LOSS_CAPO = 6,
-  SMPO_PAIR_LOSS_KTO = 7,
-  SMPO_PAIR_LOSS_MAPO = 8,
-  SMPO_PAIR_LOSS_SFT = 9
+/* The losses of a pair, and behind each the parameters of its own in the order of smpo_pair_loss.parameters.
+ *   l_w, l_l   mean squared errors of the policy on winner and loser; r_w, r_l those of the reference
+ *   u          the logit: above 0 where the policy prefers the winner, more than the reference does.
+ *              u = -k ((l_w - l_l) - (r_w - r_l)), k = strength * logit_scale, unless the line says otherwise
+ *   s, sp      logistic function and softplus: s(u) = 1 / (1 + e^-u), sp(u) = log(1 + e^u) */
+enum smpo_pair_loss_kind {
+  SMPO_PAIR_LOSS_DPO = 1,  /* sp(-u). InPO's loss as well */
+  SMPO_PAIR_LOSS_SMPO = 2, /* gamma: sp(-u), u times gamma (2 label - 1) */
+  SMPO_PAIR_LOSS_NPO = 3,  /* sp(u): winner and loser exchanged */
+  SMPO_PAIR_LOSS_DMPO = 4, /* alpha: KL(Bernoulli(s(u)) || Bernoulli(1 - alpha)) */
+  SMPO_PAIR_LOSS_IPO = 5,  /* margin: (margin - u)^2 */
+  SMPO_PAIR_LOSS_CAPO = 6, /* (label - u)^2 */
+  SMPO_PAIR_LOSS_KTO = 7,  /* desirable_weight, undesirable_weight: mean over both images of
+                              weight (1 - s(y k (r - l - mean_gain))), y = 1 for the winner, -1 for the loser */
+  SMPO_PAIR_LOSS_MAPO = 8, /* scale, temperature, weight: l_w + weight sp(-u), u = temperature (f(l_w) - f(l_l)),
+                              f(x) = scale x / (e^(scale x) - 1). No reference */
+  SMPO_PAIR_LOSS_SFT = 9   /* l_w, u = 0. No reference */
 };
 
+enum { SMPO_PAIR_LOSS_KINDS = 9, SMPO_MAX_LOSS_PARAMETERS = 8 };
+
+/* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.
+ *   safeguard  the other image's gradient is multiplied by clamp((1 - safeguard_mu) |g|^2 / (g . g' + 1e-9), 0, 1)
+ *              where g . g' > 0, with g, g' the gradients of the favoured and the other image's error by its prediction
+ *   budget     adds budget_weight max(0, k (l - r) - budget) of the favoured image; kinds with a reference only */
 typedef struct smpo_pair_loss {
   uint32_t size;
-  int32_t kind;             /* SMPO_PAIR_LOSS_*; a number that the kind does not read may be any finite one */
-  double beta;              /* in units of the mean error */
-  double kappa;
-  double gamma;             /* SmPO */
-  double alpha;             /* DMPO */
-  double margin;            /* IPO */
-  double mapo_scale;
-  double mapo_temperature;
-  double mapo_weight;
-  double desirable_weight;  /* KTO */
-  double undesirable_weight;
-  double kto_baseline;
-  int32_t kto_baseline_given; /* 0: the baseline is that of each call; 1: kto_baseline */
-  int32_t winner_safeguard;   /* 1: the loser's gradient is held back */
+  int32_t kind;             /* SMPO_PAIR_LOSS_* */
+  uint32_t parameter_count; /* number of parameters that the kind has */
+  int32_t safeguard;        /* 1: on */
+  double strength;          /* kappa * beta, in units of the mean error; 0 for kinds without a reference */
+  double parameters[8];     /* the kind's own; entries from parameter_count on are 0 */
   double safeguard_mu;
-  double budget_weight;       /* 0: no budget */
+  double budget_weight;     /* 0: no budget */
   double budget;
-} smpo_pair_loss;
+} smpo_pair_loss;           /* 112 bytes */
 
+/* Some pairs of a batch, which are computed at once. */
 typedef struct smpo_micro_batch {
   uint32_t size;
   uint32_t first_pair;       /* the pairs first_pair .. first_pair+pairs-1 of the batch */
   uint32_t pairs;            /* 1.. */
-  int32_t backward;          /* 1: gradients are added to those of the policy; 0: errors and losses alone */
+  int32_t backward;          /* 1: gradients are added to those of the policy; 0: errors and losses only */
   double gradient_scale;     /* factor of loss sum and gradients: 1 / (pairs of the whole step) gives means */
-  const double *label;       /* by pair of the batch: SmPO's p, CaPO's difference of rewards; else NULL */
-  const double *logit_scale; /* factor of beta; NULL: 1 */
-  const double *weight;      /* of the pair; NULL: 1 */
+  const double *label;       /* per pair: SmPO's p, CaPO's difference of rewards; else NULL */
+  const double *logit_scale; /* per pair: factor of strength; NULL: 1 */
+  const double *weight;      /* per pair: factor of loss and gradients; NULL: 1 */
+  const double *mean_gain;   /* KTO: one number, max(0, mean of r - l over all images of the batch); NULL: over this
+                                call's images */
 } smpo_micro_batch;
 
 /* What the batch's pairs came to; NaN for a pair that no call has accumulated yet. */

@@ -1,4 +1,3 @@
-#include <initializer_list>
 #include <utility>
 
 #include "c_api/guard.h"
@@ -22,39 +21,25 @@ namespace {
 
 void check(const smpo_pair_loss* loss) {
   require_struct(loss, "loss");
-  require_range(loss->kind, SMPO_PAIR_LOSS_DPO, SMPO_PAIR_LOSS_SFT, "loss.kind");
-  require_range(loss->kto_baseline_given, 0, 1, "loss.kto_baseline_given");
-  require_range(loss->winner_safeguard, 0, 1, "loss.winner_safeguard");
-  for (const auto& [name, number] :
-       std::initializer_list<std::pair<const char*, double>>{{"loss.beta", loss->beta},
-                                                             {"loss.kappa", loss->kappa},
-                                                             {"loss.gamma", loss->gamma},
-                                                             {"loss.alpha", loss->alpha},
-                                                             {"loss.margin", loss->margin},
-                                                             {"loss.mapo_scale", loss->mapo_scale},
-                                                             {"loss.mapo_temperature", loss->mapo_temperature},
-                                                             {"loss.mapo_weight", loss->mapo_weight},
-                                                             {"loss.desirable_weight", loss->desirable_weight},
-                                                             {"loss.undesirable_weight", loss->undesirable_weight},
-                                                             {"loss.kto_baseline", loss->kto_baseline},
-                                                             {"loss.safeguard_mu", loss->safeguard_mu},
-                                                             {"loss.budget_weight", loss->budget_weight},
-                                                             {"loss.budget", loss->budget}}) {
-    require_finite(number, name);
-  }
+  require_range(loss->kind, 1, SMPO_PAIR_LOSS_KINDS, "loss.kind");
+  require_range(loss->safeguard, 0, 1, "loss.safeguard");
+  require_finite(loss->strength, "loss.strength");
+  require_all_finite(loss->parameters, SMPO_MAX_LOSS_PARAMETERS, "loss.parameters");
+  require_finite(loss->safeguard_mu, "loss.safeguard_mu");
+  require_finite(loss->budget_weight, "loss.budget_weight");
+  require_finite(loss->budget, "loss.budget");
 }
 
-void check(const smpo_micro_batch* micro_batch, const smpo_pair_loss& loss, int64_t batch_pairs) {
+void check(const smpo_micro_batch* micro_batch, int64_t batch_pairs) {
   require_struct(micro_batch, "micro_batch");
   require_range(micro_batch->first_pair, 0, batch_pairs - 1, "micro_batch.first_pair");
   require_range(micro_batch->pairs, 1, batch_pairs - micro_batch->first_pair, "micro_batch.pairs");
   require_range(micro_batch->backward, 0, 1, "micro_batch.backward");
   require_finite(micro_batch->gradient_scale, "micro_batch.gradient_scale");
-  if (loss.kind == SMPO_PAIR_LOSS_SMPO || loss.kind == SMPO_PAIR_LOSS_CAPO)
-    require_pointer(micro_batch->label, "micro_batch.label");
   require_all_finite(micro_batch->label, micro_batch->pairs, "micro_batch.label");
   require_all_finite(micro_batch->logit_scale, micro_batch->pairs, "micro_batch.logit_scale");
   require_all_finite(micro_batch->weight, micro_batch->pairs, "micro_batch.weight");
+  require_all_finite(micro_batch->mean_gain, 1, "micro_batch.mean_gain");
 }
 
 }  // namespace
@@ -140,7 +125,7 @@ SMPO_EXPORT smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pa
     const auto trained = s.model(policy, "policy");
     const auto frozen = reference == 0 ? nullptr : s.model(reference, "reference");
     check(loss);
-    check(micro_batch, *loss, smpo::engine::rows(*pairs) / 2);
+    check(micro_batch, smpo::engine::rows(*pairs) / 2);
     smpo::engine::accumulate(s, pairs, *trained, frozen.get(), *loss, *micro_batch);
   });
 }

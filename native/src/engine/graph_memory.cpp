@@ -15,15 +15,15 @@ void take(at::Tensor& to, const at::Tensor& from) {
 }  // namespace
 
 void take_inputs(StepMemory& to, const StepMemory& from) {
-  take(to.noised_BCHW, from.noised_BCHW);
-  take(to.target_BCHW, from.target_BCHW);
-  take(to.timesteps_B, from.timesteps_B);
-  take(to.encoder_hidden_states_BSD, from.encoder_hidden_states_BSD);
-  take(to.text_embeds_BE, from.text_embeds_BE);
-  take(to.time_ids_BK, from.time_ids_BK);
-  take(to.label_P, from.label_P);
-  take(to.logit_scale_P, from.logit_scale_P);
-  take(to.weight_P, from.weight_P);
+  for (const auto input : StepMemory::all_inputs) take(to.*input, from.*input);
+}
+
+void add_shapes(GraphKey& key, const StepMemory& inputs) {
+  for (const auto input : StepMemory::all_inputs) {
+    const at::Tensor& value = inputs.*input;
+    key.add_all(value.defined() ? value.sizes() : at::IntArrayRef());
+    key.add(static_cast<int32_t>(value.defined() ? value.scalar_type() : at::ScalarType::Undefined));
+  }
 }
 
 void take_inputs(models::UNet::Inputs& to, const models::UNet::Inputs& from) {

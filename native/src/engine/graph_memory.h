@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "engine/graphs.h"
 #include "models/unet.h"
 
 // Legend: B images; P pairs of a micro-batch, B = 2P, winners first; C channels, H W size of a latent; S places of an
@@ -32,15 +33,24 @@ struct InversionMemory {
 // Forward passes of policy and reference, loss and backward pass of a micro-batch. Gradients are added to the policy's
 // own buffer.
 struct StepMemory {
+  // The inputs; each is a part of the graph key and is copied in before a replay, because both walk all_inputs.
   at::Tensor noised_BCHW = {};  // f32, as is the next
   at::Tensor target_BCHW = {};
   at::Tensor timesteps_B = {};
   at::Tensor encoder_hidden_states_BSD = {};
   at::Tensor text_embeds_BE = {};  // undefined without text_time
   at::Tensor time_ids_BK = {};     // undefined without text_time
-  at::Tensor label_P = {};         // f64, as are the next two; undefined if not given
+  at::Tensor label_P = {};         // f64, as are the next three; undefined if not given
   at::Tensor logit_scale_P = {};
   at::Tensor weight_P = {};
+  at::Tensor mean_gain_1 = {};
+
+  static constexpr at::Tensor StepMemory::* all_inputs[] = {
+      &StepMemory::noised_BCHW,    &StepMemory::target_BCHW,
+      &StepMemory::timesteps_B,    &StepMemory::encoder_hidden_states_BSD,
+      &StepMemory::text_embeds_BE, &StepMemory::time_ids_BK,
+      &StepMemory::label_P,        &StepMemory::logit_scale_P,
+      &StepMemory::weight_P,       &StepMemory::mean_gain_1};
 
   at::Tensor prediction_BCHW = {};            // out
   at::Tensor reference_prediction_BCHW = {};  // out; undefined if the loss has no reference
@@ -50,6 +60,8 @@ struct StepMemory {
 // Copies the inputs of `from` into the tensors of `to`, which have the same shapes; allocates them if they are
 // undefined.
 void take_inputs(StepMemory& to, const StepMemory& from);
+// Adds the shape and dtype of every input.
+void add_shapes(GraphKey& key, const StepMemory& inputs);
 void take_inputs(models::UNet::Inputs& to, const models::UNet::Inputs& from);
 
 }  // namespace smpo::engine

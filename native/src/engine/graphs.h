@@ -49,6 +49,11 @@ class GraphKey final {
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
     return *this;
   }
+  // Bytes without gaps that nobody writes.
+  GraphKey& add_bytes(const void* bytes, size_t count) {
+    bytes_.append(static_cast<const char*>(bytes), count);
+    return *this;
+  }
   template <typename Values>
   GraphKey& add_all(const Values& values) {
     add(static_cast<uint64_t>(values.size()));

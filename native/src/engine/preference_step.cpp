@@ -11,12 +11,15 @@
 
 #include "engine/error.h"
 #include "engine/failure.h"
+#include "engine/graph_memory.h"
 #include "engine/model_value.h"
 #include "engine/pair_batch.h"
 #include "engine/pair_batch_value.h"
 #include "engine/session.h"
+#include "engine/step_options.h"
 #include "engine/torch_tensor.h"
 #include "engine/transfer.h"
+#include "kernels/pair_loss_math.h"
 #include "kernels/preference_loss.h"
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
@@ -52,31 +55,10 @@ at::Tensor timesteps_of(const PairBatch& batch, const smpo_micro_batch& micro_ba
   return copy_to<float>(batch.latents_RCHW.device(), t);
 }
 
-kernels::PairLoss decode(const smpo_pair_loss& loss) {
-  return {.kind = static_cast<kernels::PairLossKind>(loss.kind),
-          .beta = loss.beta,
-          .kappa = loss.kappa,
-          .gamma = loss.gamma,
-          .alpha = loss.alpha,
-          .margin = loss.margin,
-          .mapo_scale = loss.mapo_scale,
-          .mapo_temperature = loss.mapo_temperature,
-          .mapo_weight = loss.mapo_weight,
-          .desirable_weight = loss.desirable_weight,
-          .undesirable_weight = loss.undesirable_weight,
-          .kto_baseline_source =
-              loss.kto_baseline_given == 1 ? kernels::KtoBaseline::kGiven : kernels::KtoBaseline::kMicroBatch,
-          .kto_baseline = loss.kto_baseline,
-          .budget_weight = loss.budget_weight,
-          .budget = loss.budget,
-          .winner_safeguard = loss.winner_safeguard == 1,
-          .safeguard_mu = loss.safeguard_mu};
-}
-
-// One number for each pair, on the device; undefined for null.
-at::Tensor by_pair(const PairBatch& batch, const double* values, uint32_t pairs) {
+// The first numbers of an array, on the device; undefined for null.
+at::Tensor numbers(const PairBatch& batch, const double* values, uint32_t count) {
   if (values == nullptr) return {};
-  return copy_to<double>(batch.latents_RCHW.device(), {values, pairs});
+  return copy_to<double>(batch.latents_RCHW.device(), {values, count});
 }
 
 void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_micro_batch& micro_batch) {
@@ -87,30 +69,37 @@ void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_micro_ba
       .copy_(some_BCHW.narrow(0, micro_batch.pairs, micro_batch.pairs));
 }
 
-// What a micro-batch's work follows from, besides its memory.
+// What a micro-batch computes: its models, its options, and the memory of graph_memory.h.
 struct Step {
   Model& policy;
   const Model* reference;  // null: the policy without its adapters
-  kernels::PairLoss loss;
-  double gradient_scale;
-  bool backward;
+  StepOptions options;
 };
 
-GraphKey key_of(const Step& step, const smpo_pair_loss& loss, const StepMemory& inputs) {
-  GraphKey key;
+GraphKey key_of(const Step& step, const StepMemory& inputs) {
+  GraphKey key = key_of(step.options);
   key.add(step.policy.structure);
   if (step.reference != nullptr) key.add(step.reference->number).add(step.reference->structure);
-  key.add(loss.kind).add(loss.beta).add(loss.kappa).add(loss.gamma).add(loss.alpha).add(loss.margin);
-  key.add(loss.mapo_scale).add(loss.mapo_temperature).add(loss.mapo_weight);
-  key.add(loss.desirable_weight).add(loss.undesirable_weight);
-  key.add(loss.winner_safeguard).add(loss.safeguard_mu).add(loss.budget_weight).add(loss.budget);
-  key.add(step.gradient_scale).add(step.backward);
-  for (const at::Tensor* value : {&inputs.noised_BCHW, &inputs.encoder_hidden_states_BSD, &inputs.text_embeds_BE,
-                                  &inputs.time_ids_BK, &inputs.label_P, &inputs.logit_scale_P, &inputs.weight_P}) {
-    key.add_all(value->defined() ? value->sizes() : at::IntArrayRef());
-    key.add(static_cast<int32_t>(value->defined() ? value->scalar_type() : at::ScalarType::Undefined));
-  }
+  add_shapes(key, inputs);
   return key;
+}
+
+// The loss that crossed the border, with what the kernel's math knows about its kind checked.
+void check(const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
+  const auto count = static_cast<uint32_t>(kernels::pair_loss_math::parameter_count(loss.kind));
+  if (loss.parameter_count != count) {
+    fail(SMPO_INVALID_ARGUMENT, "loss.parameter_count: expected ", count, ", the number that kind ", loss.kind,
+         " has, got ", loss.parameter_count);
+  }
+  for (uint32_t i = count; i < SMPO_MAX_LOSS_PARAMETERS; ++i) {
+    if (loss.parameters[i] != 0) {
+      fail(SMPO_INVALID_ARGUMENT, "loss.parameters[", i, "]: expected 0, since kind ", loss.kind, " has ", count,
+           " parameters, got ", loss.parameters[i]);
+    }
+  }
+  if (kernels::pair_loss_math::reads_label(loss.kind) && micro_batch.label == nullptr) {
+    fail(SMPO_INVALID_ARGUMENT, "micro_batch.label: expected a pointer, since kind ", loss.kind, " reads labels");
+  }
 }
 
 models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
@@ -124,10 +113,11 @@ models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
 template <typename SafePoint>
 void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   const Model& policy = step.policy;
+  const bool backward = step.options.backward == 1;
   const models::UNet::Inputs inputs = inputs_of(memory, policy);
 
   // The reference first: what it needs is given back before the policy's activations are kept.
-  if (kernels::has_reference(step.loss.kind)) {
+  if (kernels::pair_loss_math::has_reference(step.options.loss.kind)) {
     const Model& model = step.reference == nullptr ? policy : *step.reference;
     tape::Tape tape = tape::Tape::inference(step.reference != nullptr && model.uses_adapters());
     memory.reference_prediction_BCHW = require_unet(model)
@@ -136,8 +126,8 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
     safe_point();
   }
 
-  tape::Tape tape({.record = step.backward, .adapters = policy.uses_adapters()});
-  const tape::Var output = require_unet(policy).forward(tape, inputs, step.backward && policy.checkpointing);
+  tape::Tape tape({.record = backward, .adapters = policy.uses_adapters()});
+  const tape::Var output = require_unet(policy).forward(tape, inputs, backward && policy.checkpointing);
   const at::Tensor prediction = output.value.contiguous();
   memory.prediction_BCHW = prediction;
 
@@ -146,11 +136,11 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   memory.results = at::empty({6 * pairs + 1}, f64);
   auto* results = memory.results.mutable_data_ptr<double>();
   const at::Tensor d_errors = at::empty({2 * pairs}, f64);
-  at::Tensor d_prediction = step.backward ? at::empty_like(prediction) : at::Tensor();
+  at::Tensor d_prediction = backward ? at::empty_like(prediction) : at::Tensor();
   kernels::PreferenceLossArgs args{
       .pairs = pairs,
       .elements = prediction[0].numel(),
-      .loss = step.loss,
+      .loss = step.options.loss,
       .prediction_RN = prediction.const_data_ptr(),
       .prediction_dtype = tape::dtype_of(prediction),
       .reference_RN = tape::data_of(memory.reference_prediction_BCHW),
@@ -160,20 +150,21 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
       .label_P = tape::data_of<double>(memory.label_P),
       .logit_scale_P = tape::data_of<double>(memory.logit_scale_P),
       .weight_P = tape::data_of<double>(memory.weight_P),
-      .gradient_scale = step.gradient_scale,
+      .mean_gain = tape::data_of<double>(memory.mean_gain_1),
+      .gradient_scale = step.options.gradient_scale,
       .error_4P = results,
       .logit_P = results + 4 * pairs,
       .loss_P = results + 5 * pairs,
       .d_error_R = d_errors.mutable_data_ptr<double>(),
       .loss_sum = results + 6 * pairs,
-      .d_prediction_RN = step.backward ? d_prediction.mutable_data_ptr() : nullptr,
+      .d_prediction_RN = backward ? d_prediction.mutable_data_ptr() : nullptr,
   };
   const at::Tensor workspace = tape::workspace_of(prediction, kernels::preference_loss_workspace_bytes(args));
   args.workspace = workspace.mutable_data_ptr();
   tape::kernels_of(prediction)(&kernels::Families::preference_loss, args);
 
   safe_point();
-  if (step.backward) tape.backward({{output, d_prediction}});
+  if (backward) tape.backward({{output, d_prediction}});
 }
 
 }  // namespace
@@ -189,8 +180,8 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
   if (backward && policy.weights().trained() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT, "policy: expected a trainable UNet or one with adapters, got a frozen one");
   }
-  const kernels::PairLoss pair_loss = decode(loss);
-  const bool wants_reference = kernels::has_reference(pair_loss.kind);
+  check(loss, micro_batch);
+  const bool wants_reference = kernels::pair_loss_math::has_reference(loss.kind);
   if (wants_reference && reference != nullptr) require_denoiser(*reference, "reference");
   if (wants_reference && reference == nullptr && policy.weights().adapters() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT,
@@ -204,17 +195,17 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
                     .encoder_hidden_states_BSD = of_pairs(batch.encoder_hidden_states_WSD, micro_batch),
                     .text_embeds_BE = of_pairs(batch.text_embeds_WE, micro_batch),
                     .time_ids_BK = of_images(batch.time_ids_RK, micro_batch),
-                    .label_P = by_pair(batch, micro_batch.label, micro_batch.pairs),
-                    .logit_scale_P = by_pair(batch, micro_batch.logit_scale, micro_batch.pairs),
-                    .weight_P = by_pair(batch, micro_batch.weight, micro_batch.pairs)};
+                    .label_P = numbers(batch, micro_batch.label, micro_batch.pairs),
+                    .logit_scale_P = numbers(batch, micro_batch.logit_scale, micro_batch.pairs),
+                    .weight_P = numbers(batch, micro_batch.weight, micro_batch.pairs),
+                    .mean_gain_1 = numbers(batch, micro_batch.mean_gain, 1)};
   network.check_inputs(inputs_of(inputs, policy));
   if (wants_reference && reference != nullptr) require_unet(*reference).check_inputs(inputs_of(inputs, *reference));
 
-  const Step step{.policy = policy,
-                  .reference = reference,
-                  .loss = pair_loss,
-                  .gradient_scale = micro_batch.gradient_scale,
-                  .backward = backward};
+  const Step step{
+      .policy = policy,
+      .reference = reference,
+      .options = {.loss = loss, .gradient_scale = micro_batch.gradient_scale, .backward = backward ? 1 : 0}};
   // Running out of memory in the backward pass leaves gradients in part: the caller zeroes them, or resumes from a
   // checkpoint.
   const std::string advice =
@@ -222,12 +213,10 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
       (backward && !policy.checkpointing ? ", or open the policy with options.checkpointing 1" : "");
   session.stop_if_cancelled();
   StepMemory* memory = &inputs;
-  // A baseline that is given is another number at every step, and so another recording.
-  const bool recorded = session.recorder() != nullptr && loss.kto_baseline_given == 0;
   with_memory_advice(
       [&] {
-        if (!recorded) return run(step, *memory, [&session] { session.stop_if_cancelled(); });
-        auto& entry = policy.steps.entry(key_of(step, loss, inputs));
+        if (session.recorder() == nullptr) return run(step, *memory, [&session] { session.stop_if_cancelled(); });
+        auto& entry = policy.steps.entry(key_of(step, inputs));
         memory = &entry.memory;
         take_inputs(*memory, inputs);
         policy.steps.run(

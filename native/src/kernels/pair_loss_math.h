@@ -9,8 +9,44 @@
 
 #include "kernels/preference_loss.h"
 #include "kernels/types.h"
+#include "smpo.h"
 
 namespace smpo::kernels::pair_loss_math {
+
+SMPO_HOST_DEVICE smpo_pair_loss_kind kind_of(const PairLoss& loss) {
+  return static_cast<smpo_pair_loss_kind>(loss.kind);
+}
+
+/// Number of parameters of a kind; -1 for a number that is no kind.
+constexpr int32_t parameter_count(int32_t kind) {
+  switch (static_cast<smpo_pair_loss_kind>(kind)) {
+    case SMPO_PAIR_LOSS_DPO:
+    case SMPO_PAIR_LOSS_NPO:
+    case SMPO_PAIR_LOSS_CAPO:
+    case SMPO_PAIR_LOSS_SFT:
+      return 0;
+    case SMPO_PAIR_LOSS_SMPO:
+    case SMPO_PAIR_LOSS_DMPO:
+    case SMPO_PAIR_LOSS_IPO:
+      return 1;
+    case SMPO_PAIR_LOSS_KTO:
+      return 2;
+    case SMPO_PAIR_LOSS_MAPO:
+      return 3;
+  }
+  return -1;
+}
+
+/// MaPO and SFT look at the policy alone.
+SMPO_HOST_DEVICE constexpr bool has_reference(int32_t kind) {
+  return kind != SMPO_PAIR_LOSS_MAPO && kind != SMPO_PAIR_LOSS_SFT;
+}
+
+/// Whether the kind reads `label`.
+constexpr bool reads_label(int32_t kind) { return kind == SMPO_PAIR_LOSS_SMPO || kind == SMPO_PAIR_LOSS_CAPO; }
+
+/// Whether training improves the loser and not the winner: that image is then the favoured one.
+SMPO_HOST_DEVICE constexpr bool favours_loser(int32_t kind) { return kind == SMPO_PAIR_LOSS_NPO; }
 
 /// log(1 + e^x), from the decaying exponential on both sides.
 SMPO_HOST_DEVICE double softplus(double x) { return (x > 0.0 ? x : 0.0) + std::log1p(std::exp(x > 0.0 ? -x : x)); }
@@ -33,7 +69,7 @@ struct Errors {
 struct Factors {
   double label;
   double logit_scale;
-  double kto_baseline;
+  double mean_gain;
   bool winner_desirable;
   bool loser_desirable;
 };
@@ -66,23 +102,27 @@ SMPO_HOST_DEVICE LogitLoss divergence(double u, double alpha) {
 SMPO_HOST_DEVICE LogitLoss distance(double u, double aim) { return {(u - aim) * (u - aim), 2.0 * (u - aim)}; }
 
 SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, double u) {
-  switch (loss.kind) {
-    case PairLossKind::kDpo:
-    case PairLossKind::kSmpo:
+  switch (kind_of(loss)) {
+    case SMPO_PAIR_LOSS_DPO:
+    case SMPO_PAIR_LOSS_SMPO:
       return prefer(u);
-    case PairLossKind::kNpo: {
+    case SMPO_PAIR_LOSS_NPO: {
       const LogitLoss reversed = prefer(-u);
       return {reversed.loss, -reversed.d_logit};
     }
-    case PairLossKind::kDmpo:
-      return divergence(u, loss.alpha);
-    case PairLossKind::kIpo:
-      return distance(u, loss.margin);
-    case PairLossKind::kCapo:
+    case SMPO_PAIR_LOSS_DMPO: {
+      const double alpha = loss.parameters[0];
+      return divergence(u, alpha);
+    }
+    case SMPO_PAIR_LOSS_IPO: {
+      const double margin = loss.parameters[0];
+      return distance(u, margin);
+    }
+    case SMPO_PAIR_LOSS_CAPO:
       return distance(u, label);
-    case PairLossKind::kKto:
-    case PairLossKind::kMapo:
-    case PairLossKind::kSft:
+    case SMPO_PAIR_LOSS_KTO:
+    case SMPO_PAIR_LOSS_MAPO:
+    case SMPO_PAIR_LOSS_SFT:
       break;
   }
   return {u - u, 0.0 * u};
@@ -108,12 +148,15 @@ SMPO_HOST_DEVICE MapoScore mapo_score(double s, double x) {
 }
 
 SMPO_HOST_DEVICE Outcome mapo(const PairLoss& loss, const Errors& errors) {
-  const MapoScore winner = mapo_score(loss.mapo_scale, errors.policy_winner);
-  const MapoScore loser = mapo_score(loss.mapo_scale, errors.policy_loser);
-  const double u = loss.mapo_temperature * (winner.value - loser.value);
+  const double scale = loss.parameters[0];
+  const double temperature = loss.parameters[1];
+  const double weight = loss.parameters[2];
+  const MapoScore winner = mapo_score(scale, errors.policy_winner);
+  const MapoScore loser = mapo_score(scale, errors.policy_loser);
+  const double u = temperature * (winner.value - loser.value);
   const LogitLoss value = prefer(u);
-  const double d_score = loss.mapo_weight * loss.mapo_temperature * value.d_logit;
-  return {u, errors.policy_winner + loss.mapo_weight * value.loss, 1.0 + d_score * winner.derivative,
+  const double d_score = weight * temperature * value.d_logit;
+  return {u, errors.policy_winner + weight * value.loss, 1.0 + d_score * winner.derivative,
           -d_score * loser.derivative};
 }
 
@@ -125,40 +168,41 @@ struct KtoValue {
 
 SMPO_HOST_DEVICE KtoValue kto(const PairLoss& loss, double slope, double advantage, bool desirable) {
   const double signed_slope = desirable ? slope : -slope;
-  const double weight = desirable ? loss.desirable_weight : loss.undesirable_weight;
+  const double weight = desirable ? loss.parameters[0] : loss.parameters[1];
   const double v = signed_slope * advantage;
   return {weight * logistic(-v), weight * signed_slope * logistic(v) * logistic(-v)};
 }
 
 /// Stage 2 for one pair, without safeguard, weight and gradient_scale.
 SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, const Factors& factors) {
-  const double slope = loss.kappa * loss.beta * factors.logit_scale;
+  const double slope = loss.strength * factors.logit_scale;
   const double winner_advantage = errors.reference_winner - errors.policy_winner;
   const double loser_advantage = errors.reference_loser - errors.policy_loser;
 
   Outcome out;
-  if (loss.kind == PairLossKind::kSft) {
+  if (loss.kind == SMPO_PAIR_LOSS_SFT) {
     out = {0.0, errors.policy_winner, 1.0, 0.0};
-  } else if (loss.kind == PairLossKind::kMapo) {
+  } else if (loss.kind == SMPO_PAIR_LOSS_MAPO) {
     out = mapo(loss, errors);
-  } else if (loss.kind == PairLossKind::kKto) {
-    const KtoValue winner = kto(loss, slope, winner_advantage - factors.kto_baseline, factors.winner_desirable);
-    const KtoValue loser = kto(loss, slope, loser_advantage - factors.kto_baseline, factors.loser_desirable);
+  } else if (loss.kind == SMPO_PAIR_LOSS_KTO) {
+    const KtoValue winner = kto(loss, slope, winner_advantage - factors.mean_gain, factors.winner_desirable);
+    const KtoValue loser = kto(loss, slope, loser_advantage - factors.mean_gain, factors.loser_desirable);
     out = {slope * (winner_advantage - loser_advantage), 0.5 * (winner.loss + loser.loss), 0.5 * winner.d_error,
            0.5 * loser.d_error};
   } else {
     const double logit_slope =
-        loss.kind == PairLossKind::kSmpo ? slope * loss.gamma * (2.0 * factors.label - 1.0) : slope;
+        loss.kind == SMPO_PAIR_LOSS_SMPO ? slope * loss.parameters[0] * (2.0 * factors.label - 1.0) : slope;
     const double u = logit_slope * (winner_advantage - loser_advantage);
     const LogitLoss value = loss_of_logit(loss, factors.label, u);
     out = {u, value.loss, -logit_slope * value.d_logit, logit_slope * value.d_logit};
   }
 
   if (has_reference(loss.kind) && loss.budget_weight != 0.0) {
-    const double excess = -slope * winner_advantage - loss.budget;
+    const bool loser = favours_loser(loss.kind);
+    const double excess = -slope * (loser ? loser_advantage : winner_advantage) - loss.budget;
     if (excess > 0.0) {
       out.loss += loss.budget_weight * excess;
-      out.d_winner += loss.budget_weight * slope;
+      (loser ? out.d_loser : out.d_winner) += loss.budget_weight * slope;
     }
   }
 
@@ -171,47 +215,50 @@ SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, con
   return out;
 }
 
-/// Factor of the loser's gradient. With d = prediction - target and g = 2 d / N: |g_w|^2 = 4 l_w / N, and g_w . g_l =
-/// 4 mean(d_w d_l) / N.
-SMPO_HOST_DEVICE double safeguard(double mu, double winner_error, double mean_product, int64_t elements) {
+/// Factor of the gradient of the image that is not favoured. With d = prediction - target and g = 2 d / N, the favoured
+/// image has |g|^2 = 4 l / N, and the two gradients have the inner product 4 mean(d_w d_l) / N.
+SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_product, int64_t elements) {
   const double per_mean = 4.0 / static_cast<double>(elements);
   const double inner_product = per_mean * mean_product;
   if (!(inner_product > 0.0)) {
     return 1.0;
   }
-  const double factor = (1.0 - mu) * (per_mean * winner_error) / (inner_product + 1e-9);
+  const double factor = (1.0 - mu) * (per_mean * favoured_error) / (inner_product + 1e-9);
   return factor < 0.0 ? 0.0 : (factor > 1.0 ? 1.0 : factor);
 }
 
-/// Stage 2 of the pair p, from the errors in args.error_4P, `mean_product` (read with the safeguard alone) and the
-/// baseline of KTO. Writes everything about the pair, and returns its part of loss_sum.
-SMPO_HOST_DEVICE double finish_pair(const PreferenceLossArgs& args, int64_t p, double mean_product,
-                                    double kto_baseline) {
+/// Stage 2 of the pair p, from the errors in args.error_4P, `mean_product` (read with the safeguard only) and KTO's
+/// reference point. Writes everything about the pair, and returns its part of loss_sum.
+SMPO_HOST_DEVICE double finish_pair(const PreferenceLossArgs& args, int64_t p, double mean_product, double mean_gain) {
   const int64_t P = args.pairs;
   const Errors errors{args.error_4P[p], args.error_4P[P + p], args.error_4P[2 * P + p], args.error_4P[3 * P + p]};
   const Factors factors{args.label_P != nullptr ? args.label_P[p] : 0.5,
-                        args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, kto_baseline,
+                        args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, mean_gain,
                         args.desirable_R == nullptr || args.desirable_R[p] != 0,
                         args.desirable_R != nullptr && args.desirable_R[P + p] != 0};
   const Outcome out = outcome(args.loss, errors, factors);
-  const double guard = args.loss.winner_safeguard
-                           ? safeguard(args.loss.safeguard_mu, errors.policy_winner, mean_product, args.elements)
-                           : 1.0;
+  const bool loser_favoured = favours_loser(args.loss.kind);
+  const double favoured_error = loser_favoured ? errors.policy_loser : errors.policy_winner;
+  const double guard =
+      args.loss.safeguard == 1 ? safeguard(args.loss.safeguard_mu, favoured_error, mean_product, args.elements) : 1.0;
   const double scale = args.weight_P != nullptr ? args.gradient_scale * args.weight_P[p] : args.gradient_scale;
   args.logit_P[p] = out.logit;
   args.loss_P[p] = out.loss;
   if (args.safeguard_P != nullptr) {
     args.safeguard_P[p] = guard;
   }
-  args.d_error_R[p] = scale * out.d_winner;
-  args.d_error_R[P + p] = scale * guard * out.d_loser;
+  args.d_error_R[p] = loser_favoured ? scale * guard * out.d_winner : scale * out.d_winner;
+  args.d_error_R[P + p] = loser_favoured ? scale * out.d_loser : scale * guard * out.d_loser;
   return scale * out.loss;
 }
 
 /// KTO's reference point for this call.
-SMPO_HOST_DEVICE double kto_baseline(const PreferenceLossArgs& args) {
-  if (args.loss.kind != PairLossKind::kKto || args.loss.kto_baseline_source == KtoBaseline::kGiven) {
-    return args.loss.kto_baseline;
+SMPO_HOST_DEVICE double mean_gain(const PreferenceLossArgs& args) {
+  if (args.loss.kind != SMPO_PAIR_LOSS_KTO) {
+    return 0.0;
+  }
+  if (args.mean_gain != nullptr) {
+    return *args.mean_gain;
   }
   double sum = 0.0;
   for (int64_t r = 0; r < 2 * args.pairs; ++r) {

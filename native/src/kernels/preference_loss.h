@@ -1,47 +1,33 @@
-// One kernel for every pair loss: errors of the rows, loss of each pair, gradient of the policy's prediction.
+// One kernel for every pair loss: the errors of each image, the loss of each pair, the gradient of the prediction.
 //
 // Shapes: P pairs; R = 2P rows, winners in rows 0..P-1, the loser of pair p in row P + p; N elements of one row
 // (4 * h * w of a latent). Tensors are dense and row-major and need no alignment beyond that of their element.
 //
 // Stage 1, per row:   l[r] = mean over N of (prediction - target)^2    the policy's error
 //                     r[r] = mean over N of (reference - target)^2     the reference's error
-// Stage 2, per pair:  k = kappa * beta * logit_scale, D = (l_w - l_l) - (r_w - r_l), sp = softplus, s = logistic
-//
-//   kind  logit u              loss of the pair                                 d/dl_w
-//   DPO   -kD                  sp(-u)                                           k s(-u)
-//   SmPO  -k gamma (2p-1) D    sp(-u)                                           k gamma (2p-1) s(-u)
-//   NPO   -kD                  sp(u)                                            -k s(u)
-//   DMPO  -kD                  KL(Bern(s(u)) || Bern(1-alpha))                  -k s(u) s(-u) (u - logit(1-alpha))
-//   IPO   -kD                  (margin - u)^2                                   2k (margin - u)
-//   CaPO  -kD                  (label - u)^2                                    2k (label - u)
-//   KTO   -kD                  mean over both rows of lambda_y (1 - s(v)),      lambda_y k s(v) s(-v) / 2, per row with
-//                              v = y k (r - l - z0), y = +1 or -1               the sign of its own y
-//   MaPO  T (f(l_w) - f(l_l))  l_w + b sp(-u), f(x) = sx / (e^(sx) - 1)         1 - b T s(-u) f'(l_w)
-//   SFT   0                    l_w                                              1
-//
-//   d/dl_l = -d/dl_w, but for KTO (above), MaPO (+ b T s(-u) f'(l_l)) and SFT (0). Added to any kind with a reference:
-//   BCR budget       + budget_weight * max(0, k (l_w - r_w) - budget)           + budget_weight * k where exceeded
-//   Around any kind:
-//   winner safeguard the loser's gradient times clamp((1 - mu) |g_w|^2 / (g_w . g_l + 1e-9), 0, 1) if g_w . g_l > 0,
-//                    else times 1, with g = 2 (prediction - target) / N per row. The loss keeps its value.
-//   pair weight      loss and gradients of the pair times weight_P.
+// Stage 2, per pair:  the loss and its derivatives by l_w and l_l. smpo.h lists the losses and the two additions,
+// budget
+//                     and safeguard; pair_loss_math.h has the code. Most losses are a function of the logit
+//                     u = -k D, k = strength * logit_scale, D = (l_w - l_l) - (r_w - r_l),
+//                     so that d loss / d l_w = -k d loss / d u and d loss / d l_l = +k d loss / d u.
+//                     The pair's weight multiplies its loss and its derivatives.
 // Stage 3, per row:   d_prediction = d_error * 2 (prediction - target) / N
 //
-// The logit u is that of "the policy prefers the winner, more than the reference does", in every kind that has a
-// reference; the mean of u > 0 is the implicit accuracy. NPO trains against it.
+// The logit u answers "does the policy prefer the winner, more than the reference does?" for every kind with a
+// reference, so the share of pairs with u > 0 is the implicit accuracy. NPO trains against it.
 //
 // Sources: arXiv 2311.12908 eq. 14 (DPO; also InPO, arXiv 2503.18454, on inverted latents), 2506.02698 (SmPO),
 // 2505.11245 (NPO), 2507.07510 (DMPO), 2310.12036 (IPO), 2502.02588 (CaPO), 2404.04465 eq. 8 (KTO), 2406.06424 (MaPO),
-// 2411.05875 (BCR), 2511.03317 (winner safeguard), 2504.05831 (DoRA, by weights). Public code divides errors by N and
-// so does this kernel: beta is in units of the mean error.
+// 2411.05875 (budget), 2511.03317 (safeguard), 2504.05831 (DoRA, by weights). Public code divides errors by N and so
+// does this kernel: strength is in units of the mean error.
 //
-// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance); stage 2 is f64 from
-// those errors, so that logit, loss and d_error inherit their difference times the loss's slope; d_prediction rounds
-// three times to f32 and once to its own type. |d_prediction - reference| <= kGradientTolerance * |reference| (+ half
+// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance). Stage 2 is f64 from
+// those errors, so logit, loss and d_error inherit their difference times the slope of the loss. d_prediction rounds
+// three times to f32 and once to its own type: |d_prediction - reference| <= kGradientTolerance * |reference| (+ half
 // an ulp of bf16) for equal d_error.
 //
-// Not a number and infinity are never hidden: one in any element that is read makes the loss of its pair, its two
-// gradients and loss_sum NaN, even where the loss would not depend on that row or would saturate.
+// NaN and infinity are never hidden: one in any element that is read makes the loss of its pair, its two derivatives
+// and loss_sum NaN, even where the loss does not depend on that row or saturates.
 #ifndef SMPO_KERNELS_PREFERENCE_LOSS_H_
 #define SMPO_KERNELS_PREFERENCE_LOSS_H_
 
@@ -51,74 +37,17 @@
 #include "kernels/cuda/stream.h"
 #include "kernels/row_mean_squared_error.h"
 #include "kernels/types.h"
+#include "smpo.h"
 
 namespace smpo::kernels {
 
-/// DPO is also InPO's: the two differ in their latents.
-enum class PairLossKind : int32_t {
-  kDpo = 1,
-  kSmpo = 2,
-  kNpo = 3,
-  kDmpo = 4,
-  kIpo = 5,
-  kCapo = 6,
-  kKto = 7,
-  kMapo = 8,
-  kSft = 9
-};
-
-/// MaPO and SFT look at the policy alone.
-SMPO_HOST_DEVICE constexpr bool has_reference(PairLossKind kind) {
-  return kind != PairLossKind::kMapo && kind != PairLossKind::kSft;
-}
-
-/// Where KTO's reference point z0 comes from.
-enum class KtoBaseline : int32_t {
-  kGiven = 1,      // PairLoss::kto_baseline: from a larger batch, or a running mean
-  kMicroBatch = 2  // max(0, mean over the 2P rows of r - l), of this call; a constant to the gradient
-};
-
-/// What is lost on a pair. A field that the kind does not read is not looked at.
-struct PairLoss {
-  PairLossKind kind = PairLossKind::kDpo;
-
-  /// Strength, in units of the mean error. All kinds but MaPO and SFT.
-  double beta = 0.0;
-  /// Factor beside beta: 1/2 in the published DPO, SmPO, InPO, DMPO and SDXL NPO code, 1 in KTO, CaPO and SD 1.5 NPO.
-  double kappa = 0.5;
-
-  /// SmPO: sensitivity, the factor of 2p - 1.
-  double gamma = 10.0;
-  /// DMPO: share that the target distribution gives to the loser. 1 - alpha is clamped to [1e-6, 1 - 1e-6].
-  double alpha = 0.01;
-  /// IPO: the logit aimed at.
-  double margin = 0.5;
-
-  /// MaPO: s, T and b of the table.
-  double mapo_scale = 0.5;
-  double mapo_temperature = 1000.0;
-  double mapo_weight = 0.1;
-
-  /// KTO: weights of desirable and undesirable rows, and the reference point.
-  double desirable_weight = 1.0;
-  double undesirable_weight = 1.0;
-  KtoBaseline kto_baseline_source = KtoBaseline::kMicroBatch;
-  double kto_baseline = 0.0;
-
-  /// BCR, on top of any kind with a reference: weight of the term (0: none), and how far the winner's log ratio to the
-  /// reference may fall, in units of the logit, before it costs.
-  double budget_weight = 0.0;
-  double budget = 0.0;
-
-  /// Winner safeguard, around any kind: on or off, and mu, the share of the winner's improvement that is kept.
-  bool winner_safeguard = false;
-  double safeguard_mu = 0.9;
-};
+/// The loss as it crosses the border. Its fields are read as smpo.h documents them.
+using PairLoss = smpo_pair_loss;
 
 struct PreferenceLossArgs {
   int64_t pairs = 0;     // P
   int64_t elements = 0;  // N >= 1
-  PairLoss loss;
+  PairLoss loss = {};
 
   /// The policy's prediction, epsilon or v.
   const void* prediction_RN = nullptr;
@@ -138,6 +67,9 @@ struct PreferenceLossArgs {
   const double* logit_scale_P = nullptr;
   /// Weight of the pair (DoRA's row factors, importance weights). Null: 1.
   const double* weight_P = nullptr;
+  /// KTO: its reference point z0, one number, such as the mean gain of a larger batch. Null: max(0, mean over the 2P
+  /// rows of r - l), of this call. A constant to the gradient.
+  const double* mean_gain = nullptr;
   /// KTO: 1 where a row is desirable, 0 where it is not. Null: winners are, losers are not. KTO's rows are single
   /// images; with this they need not be pairs.
   const uint8_t* desirable_R = nullptr;
@@ -150,7 +82,8 @@ struct PreferenceLossArgs {
   double* logit_P = nullptr;
   /// Loss of each pair, without weight and gradient_scale.
   double* loss_P = nullptr;
-  /// Factor of the loser's gradient that the winner safeguard chose; 1 where it is off. May be null.
+  /// Factor that the safeguard chose for the gradient of the image that is not favoured; 1 where it is off. May be
+  /// null.
   double* safeguard_P = nullptr;
   /// Derivative of loss_sum by the policy's error of each row, safeguard included.
   double* d_error_R = nullptr;
@@ -167,7 +100,7 @@ struct PreferenceLossArgs {
 /// (if its prediction is given), and each pair's inner product (if the safeguard is on).
 constexpr int64_t preference_loss_workspace_bytes(const PreferenceLossArgs& args) {
   const int64_t rows = 2 * args.pairs * (args.reference_RN != nullptr ? 2 : 1);
-  const int64_t products = args.loss.winner_safeguard ? args.pairs : 0;
+  const int64_t products = args.loss.safeguard == 1 ? args.pairs : 0;
   return (rows + products) * row_sum::chunks_of(args.elements) * static_cast<int64_t>(sizeof(double));
 }
 
@@ -188,7 +121,7 @@ struct PairErrors {
 struct PairFactors {
   double label = 0.5;
   double logit_scale = 1.0;
-  double kto_baseline = 0.0;
+  double mean_gain = 0.0;
   bool winner_desirable = true;
   bool loser_desirable = false;
 };
@@ -210,9 +143,9 @@ struct LogitValue {
 };
 LogitValue dmpo_of_logit(double logit, double alpha);
 
-/// The winner safeguard's factor, from the squared norm of the winner's output gradient and its inner product with the
-/// loser's.
-double safeguard_factor(double winner_norm_squared, double inner_product, double mu);
+/// The safeguard's factor, from the squared norm of the favoured image's output gradient and its inner product with the
+/// other image's.
+double safeguard_factor(double favoured_norm_squared, double inner_product, double mu);
 
 /// The definition, in f64. Reads no workspace; |prediction - target| may be anything that f64 can square.
 void preference_loss(const PreferenceLossArgs& args);

@@ -296,9 +296,9 @@ struct World {
     a.inversion.target_clean = a.numbers[6];
     a.policy = model;
     a.loss.kind = SMPO_PAIR_LOSS_SMPO;
-    a.loss.beta = 2000;
-    a.loss.kappa = 0.5;
-    a.loss.gamma = 10;
+    a.loss.parameter_count = 1;
+    a.loss.strength = 1000;
+    a.loss.parameters[0] = 10;
     a.micro_batch.pairs = 1;
     a.micro_batch.backward = 1;
     a.micro_batch.gradient_scale = 1;
@@ -652,27 +652,23 @@ std::vector<Case> inversion_cases() {
 
 std::vector<Case> pair_loss_cases() {
   using Loss = smpo_pair_loss;
-  std::vector<Case> cases = {out_of_range(
-                                 "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..9, got 0"),
-                             out_of_range(
-                                 "kind 10", [](Arguments& a) { a.loss.kind = 10; }, "loss.kind: expected 1..9, got 10"),
-                             out_of_range(
-                                 "baseline given 2", [](Arguments& a) { a.loss.kto_baseline_given = 2; },
-                                 "loss.kto_baseline_given: expected 0..1, got 2"),
-                             out_of_range(
-                                 "safeguard -1", [](Arguments& a) { a.loss.winner_safeguard = -1; },
-                                 "loss.winner_safeguard: expected 0..1, got -1")};
-  const std::pair<const char*, double Loss::*> fields[] = {{"loss.beta", &Loss::beta},
-                                                           {"loss.kappa", &Loss::kappa},
-                                                           {"loss.gamma", &Loss::gamma},
-                                                           {"loss.alpha", &Loss::alpha},
-                                                           {"loss.margin", &Loss::margin},
-                                                           {"loss.mapo_scale", &Loss::mapo_scale},
-                                                           {"loss.mapo_temperature", &Loss::mapo_temperature},
-                                                           {"loss.mapo_weight", &Loss::mapo_weight},
-                                                           {"loss.desirable_weight", &Loss::desirable_weight},
-                                                           {"loss.undesirable_weight", &Loss::undesirable_weight},
-                                                           {"loss.kto_baseline", &Loss::kto_baseline},
+  std::vector<Case> cases = {
+      out_of_range(
+          "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..9, got 0"),
+      out_of_range(
+          "kind 10", [](Arguments& a) { a.loss.kind = 10; }, "loss.kind: expected 1..9, got 10"),
+      out_of_range(
+          "parameter_count 2", [](Arguments& a) { a.loss.parameter_count = 2; },
+          "loss.parameter_count: expected 1, the number that kind 2 has, got 2"),
+      out_of_range(
+          "a parameter too many", [](Arguments& a) { a.loss.parameters[1] = 3; },
+          "loss.parameters[1]: expected 0, since kind 2 has 1 parameters, got 3"),
+      out_of_range(
+          "parameter nan", [](Arguments& a) { a.loss.parameters[7] = NAN; },
+          "loss.parameters[7]: expected a finite number, got nan"),
+      out_of_range(
+          "safeguard -1", [](Arguments& a) { a.loss.safeguard = -1; }, "loss.safeguard: expected 0..1, got -1")};
+  const std::pair<const char*, double Loss::*> fields[] = {{"loss.strength", &Loss::strength},
                                                            {"loss.safeguard_mu", &Loss::safeguard_mu},
                                                            {"loss.budget_weight", &Loss::budget_weight},
                                                            {"loss.budget", &Loss::budget}};
@@ -706,6 +702,8 @@ std::vector<Case> pair_batch_cases() {
           "CaPO without labels",
           [](Arguments& a) {
             a.loss.kind = SMPO_PAIR_LOSS_CAPO;
+            a.loss.parameter_count = 0;
+            a.loss.parameters[0] = 0;
             a.micro_batch.label = nullptr;
           },
           "micro_batch.label: expected a pointer"),
@@ -718,6 +716,9 @@ std::vector<Case> pair_batch_cases() {
       out_of_range(
           "weight nan", [](Arguments& a) { a.micro_batch.weight = spoiled; },
           "micro_batch.weight[0]: expected a finite number, got nan"),
+      out_of_range(
+          "mean_gain nan", [](Arguments& a) { a.micro_batch.mean_gain = spoiled; },
+          "micro_batch.mean_gain[0]: expected a finite number, got nan"),
       {"no policy", [](Arguments& a) { a.policy = 0; }, SMPO_INVALID_HANDLE,
        "policy: expected a model handle, got the null handle"},
       {"a tensor as policy", [](Arguments& a) { a.policy = a.tensor; }, SMPO_INVALID_HANDLE,

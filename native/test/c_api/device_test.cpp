@@ -62,9 +62,9 @@ class Training {
     const smpo_pair_batch batch = inverted(number);
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_SMPO;
-    loss.beta = 300;
-    loss.kappa = 1;
-    loss.gamma = 0.5;
+    loss.parameter_count = 1;
+    loss.strength = 300;
+    loss.parameters[0] = 0.5;
     const std::vector<double> label = {0.9, 0.6, 0.75};
     for (uint32_t first = 0; first < kW; ++first) {
       auto micro_batch = sized<smpo_micro_batch>();
@@ -94,7 +94,7 @@ class Training {
     const smpo_pair_batch batch = inverted(number);
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_DPO;
-    loss.beta = 5;
+    loss.strength = 5;
     auto micro_batch = sized<smpo_micro_batch>();
     micro_batch.pairs = kW;
     micro_batch.gradient_scale = 1;

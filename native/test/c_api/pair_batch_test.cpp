@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <initializer_list>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -153,18 +154,33 @@ smpo_unet_spec text_time_spec() {
 smpo_pair_loss loss_of(int32_t kind) {
   auto loss = sized<smpo_pair_loss>();
   loss.kind = kind;
-  loss.beta = 3;
-  loss.kappa = 0.5;
-  loss.gamma = 10;
-  loss.alpha = 0.1;
-  loss.margin = 0.7;
-  loss.mapo_scale = 0.5;
-  loss.mapo_temperature = 20;
-  loss.mapo_weight = 0.3;
-  loss.desirable_weight = 1.1;
-  loss.undesirable_weight = 0.9;
-  loss.kto_baseline = 0.02;
-  loss.kto_baseline_given = 1;
+  const auto own = [&loss](std::initializer_list<double> parameters) {
+    loss.parameter_count = static_cast<uint32_t>(parameters.size());
+    std::copy(parameters.begin(), parameters.end(), loss.parameters);
+  };
+  loss.strength = 1.5;
+  switch (static_cast<smpo_pair_loss_kind>(kind)) {
+    case SMPO_PAIR_LOSS_DPO:
+    case SMPO_PAIR_LOSS_NPO:
+    case SMPO_PAIR_LOSS_CAPO:
+    case SMPO_PAIR_LOSS_SFT:
+      break;
+    case SMPO_PAIR_LOSS_SMPO:
+      own({10});
+      break;
+    case SMPO_PAIR_LOSS_DMPO:
+      own({0.1});
+      break;
+    case SMPO_PAIR_LOSS_IPO:
+      own({0.7});
+      break;
+    case SMPO_PAIR_LOSS_KTO:
+      own({1.1, 0.9});
+      break;
+    case SMPO_PAIR_LOSS_MAPO:
+      own({0.5, 20, 0.3});
+      break;
+  }
   return loss;
 }
 
@@ -181,6 +197,8 @@ constexpr NoiseTable kNoise;
 constexpr double kLabel[kW] = {0.7, 0.58, 0.4};
 constexpr double kLogitScale[kW] = {1.5, 0.7, 1};
 constexpr double kWeight[kW] = {0.5, 2, 1};
+/// KTO's reference point.
+constexpr double kMeanGain = 0.02;
 
 struct PairValue {
   double logit = 0;
@@ -188,10 +206,12 @@ struct PairValue {
 };
 
 /// Each loss as its paper prints it; see kernels/preference_loss.h for the sources.
-PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& errors, int64_t pair) {
+PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& errors, int64_t pair,
+                     double mean_gain = kMeanGain) {
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
   const auto [winner, loser, reference_winner, reference_loser] = errors;
-  const double k = loss.kappa * loss.beta * kLogitScale[pair];
+  const double k = loss.strength * kLogitScale[pair];
+  const double* own = loss.parameters;
   const double label = kLabel[pair];
   const double u = -k * ((winner - loser) - (reference_winner - reference_loser));
   PairValue value{.logit = u};
@@ -200,33 +220,32 @@ PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& er
       value.loss = -std::log(sigmoid(u));
       break;
     case SMPO_PAIR_LOSS_SMPO:
-      value.logit = loss.gamma * (2 * label - 1) * u;
+      value.logit = own[0] * (2 * label - 1) * u;
       value.loss = -std::log(sigmoid(value.logit));
       break;
     case SMPO_PAIR_LOSS_NPO:
       value.loss = -std::log(sigmoid(-u));
       break;
     case SMPO_PAIR_LOSS_DMPO:
-      value.loss =
-          sigmoid(u) * std::log(sigmoid(u) / (1 - loss.alpha)) + sigmoid(-u) * std::log(sigmoid(-u) / loss.alpha);
+      value.loss = sigmoid(u) * std::log(sigmoid(u) / (1 - own[0])) + sigmoid(-u) * std::log(sigmoid(-u) / own[0]);
       break;
     case SMPO_PAIR_LOSS_IPO:
-      value.loss = std::pow(u - loss.margin, 2);
+      value.loss = std::pow(u - own[0], 2);
       break;
     case SMPO_PAIR_LOSS_CAPO:
       value.loss = std::pow(u - label, 2);
       break;
     case SMPO_PAIR_LOSS_KTO: {
-      const double z = loss.kto_baseline;
-      value.loss = (loss.desirable_weight * (1 - sigmoid(k * (reference_winner - winner - z))) +
-                    loss.undesirable_weight * (1 - sigmoid(-k * (reference_loser - loser - z)))) /
+      const double z = mean_gain;
+      value.loss = (own[0] * (1 - sigmoid(k * (reference_winner - winner - z))) +
+                    own[1] * (1 - sigmoid(-k * (reference_loser - loser - z)))) /
                    2;
       break;
     }
     case SMPO_PAIR_LOSS_MAPO: {
-      const auto score = [&](double x) { return loss.mapo_scale * x / std::expm1(loss.mapo_scale * x); };
-      value.logit = loss.mapo_temperature * (score(winner) - score(loser));
-      value.loss = winner - loss.mapo_weight * std::log(sigmoid(value.logit));
+      const auto score = [&](double x) { return own[0] * x / std::expm1(own[0] * x); };
+      value.logit = own[1] * (score(winner) - score(loser));
+      value.loss = winner - own[2] * std::log(sigmoid(value.logit));
       break;
     }
     case SMPO_PAIR_LOSS_SFT:
@@ -237,7 +256,8 @@ PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& er
       ADD_FAILURE() << "no such loss";
   }
   if (loss.budget_weight != 0 && loss.kind != SMPO_PAIR_LOSS_MAPO && loss.kind != SMPO_PAIR_LOSS_SFT) {
-    value.loss += loss.budget_weight * std::max(0.0, k * (winner - reference_winner) - loss.budget);
+    const double rise = loss.kind == SMPO_PAIR_LOSS_NPO ? loser - reference_loser : winner - reference_winner;
+    value.loss += loss.budget_weight * std::max(0.0, k * rise - loss.budget);
   }
   return value;
 }
@@ -404,6 +424,7 @@ class PairBatchTest : public BorderTest {
     micro_batch.label = kLabel + first;
     micro_batch.logit_scale = kLogitScale + first;
     micro_batch.weight = kWeight + first;
+    micro_batch.mean_gain = &kMeanGain;
     return micro_batch;
   }
   void accumulate(smpo_pair_batch batch, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss,
@@ -499,12 +520,15 @@ class PairBatchTest : public BorderTest {
       wanted.results.losses[pair] = value.loss;
       wanted.results.loss_sum += kWeight[pair] * value.loss / kW;
 
-      double inner = 0, winner_norm2 = 0;  // of the output's gradients 2 (prediction - target) / N
+      // Of the output's gradients 2 (prediction - target) / N; NPO favours the loser, every other loss the winner.
+      double inner = 0, favoured_norm2 = 0;
+      const int favoured = loss.kind == SMPO_PAIR_LOSS_NPO ? 1 : 0;
       for (int64_t i = 0; i < kN; ++i) {
         const int64_t w = pair * kN + i, l = (kW + pair) * kN + i;
         const double winner = 2 * (wanted.prediction[w] - target[w]) / kN;
-        inner += winner * 2 * (wanted.prediction[l] - target[l]) / kN;
-        winner_norm2 += winner * winner;
+        const double loser = 2 * (wanted.prediction[l] - target[l]) / kN;
+        inner += winner * loser;
+        favoured_norm2 += favoured == 0 ? winner * winner : loser * loser;
       }
       for (const int side : {0, 1}) {
         const double h = 1e-5 * errors[side];
@@ -512,8 +536,8 @@ class PairBatchTest : public BorderTest {
         above[side] += h;
         below[side] -= h;
         double slope = (pair_value(loss, above, pair).loss - pair_value(loss, below, pair).loss) / (2 * h);
-        if (side == 1 && loss.winner_safeguard == 1 && inner > 0) {
-          slope *= std::clamp((1 - loss.safeguard_mu) * winner_norm2 / (inner + 1e-9), 0.0, 1.0);
+        if (side != favoured && loss.safeguard == 1 && inner > 0) {
+          slope *= std::clamp((1 - loss.safeguard_mu) * favoured_norm2 / (inner + 1e-9), 0.0, 1.0);
         }
         const int64_t row = side * kW + pair;
         for (int64_t i = row * kN; i < (row + 1) * kN; ++i) {
@@ -706,9 +730,14 @@ TEST_F(PairBatchTest, EveryLossAndItsGradient) {
   }
 }
 
-TEST_F(PairBatchTest, BudgetAndSafeguard) {
+class BudgetAndSafeguardTest : public PairBatchTest, public testing::WithParamInterface<int32_t> {};
+
+// SmPO favours the winner, NPO the loser.
+INSTANTIATE_TEST_SUITE_P(Losses, BudgetAndSafeguardTest, testing::Values(SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_NPO));
+
+TEST_P(BudgetAndSafeguardTest, ProtectTheFavouredImage) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
-  smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  smpo_pair_loss loss = loss_of(GetParam());
   // With noise in common, the gradients of the second pair's winner and loser point the same way.
   const smpo_pair_batch batch = open();
   add_noise(batch, /*per_image=*/0);
@@ -717,7 +746,7 @@ TEST_F(PairBatchTest, BudgetAndSafeguard) {
   loss.budget = -10;  // exceeded by all
   const Doubles with_budget = expected(batch, policy, reference, loss).gradients;
   EXPECT_GT(distance(with_budget, plain), 1e-2);
-  loss.winner_safeguard = 1;
+  loss.safeguard = 1;
   loss.safeguard_mu = 0.9;
   const Expected wanted = expected(batch, policy, reference, loss);
   EXPECT_GT(distance(wanted.gradients, with_budget), 1e-2);
@@ -726,24 +755,23 @@ TEST_F(PairBatchTest, BudgetAndSafeguard) {
   expect_close(gradients(policy), wanted.gradients);
 }
 
-// Without a given baseline, KTO's is that of the call: max(0, mean of reference - policy).
+// Without a given mean gain, KTO's is that of the call: max(0, mean of reference - policy).
 TEST_F(PairBatchTest, KtosOwnBaseline) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
-  smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
   for (const bool swapped : {false, true}) {  // so that the mean is above 0 once, and not above 0 once
     const smpo_pair_batch batch = noised();
     const smpo_model one = swapped ? reference : policy, other = swapped ? policy : reference;
-    loss.kto_baseline_given = 0;
-    accumulate(batch, one, other, loss, micro_batch_of(0, kW, /*backward=*/0));
+    smpo_micro_batch all = micro_batch_of(0, kW, /*backward=*/0);
+    all.mean_gain = nullptr;
+    accumulate(batch, one, other, loss, all);
     const Results results = read(batch);
     double mean = 0;
     for (int64_t i = 0; i < kR; ++i) mean += (results.errors[kR + i] - results.errors[i]) / kR;
-    loss.kto_baseline_given = 1;
-    loss.kto_baseline = std::max(0.0, mean);
     for (int64_t pair = 0; pair < kW; ++pair) {
       const std::array<double, 4> errors = {results.errors[pair], results.errors[kW + pair],
                                             results.errors[2 * kW + pair], results.errors[3 * kW + pair]};
-      EXPECT_NEAR(results.losses[pair], pair_value(loss, errors, pair).loss, 1e-12);
+      EXPECT_NEAR(results.losses[pair], pair_value(loss, errors, pair, std::max(0.0, mean)).loss, 1e-12);
     }
   }
 }

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "engine/step_options.h"
+
 namespace smpo::engine {
 namespace {
 
@@ -117,6 +119,19 @@ TEST(GraphKey, TellsApartWhatFollowsTheSameBytes) {
   one.add(0.1);
   other.add(0.1 + 1e-17 + 1e-16);
   EXPECT_NE(one, other);
+}
+
+// A field that a recording depends on cannot be left out of the key: every byte of the options is in it.
+TEST(GraphKey, EveryByteOfTheStepsOptionsCounts) {
+  StepOptions options = {};
+  options.loss.size = sizeof options.loss;
+  const GraphKey key = key_of(options);
+  EXPECT_EQ(key_of(options), key);
+  for (size_t byte = 0; byte < sizeof options; ++byte) {
+    StepOptions flipped = options;
+    reinterpret_cast<unsigned char*>(&flipped)[byte] ^= 1;
+    EXPECT_NE(key_of(flipped), key) << "byte " << byte;
+  }
 }
 
 }  // namespace

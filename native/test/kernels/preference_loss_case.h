@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <initializer_list>
@@ -19,32 +20,31 @@ namespace smpo::test {
 
 using kernels::DType;
 using kernels::PairLoss;
-using kernels::PairLossKind;
 using kernels::PreferenceLossArgs;
 
-inline constexpr PairLossKind kAllKinds[] = {PairLossKind::kDpo,  PairLossKind::kSmpo, PairLossKind::kNpo,
-                                             PairLossKind::kDmpo, PairLossKind::kIpo,  PairLossKind::kCapo,
-                                             PairLossKind::kKto,  PairLossKind::kMapo, PairLossKind::kSft};
+inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,  SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_NPO,
+                                        SMPO_PAIR_LOSS_DMPO, SMPO_PAIR_LOSS_IPO,  SMPO_PAIR_LOSS_CAPO,
+                                        SMPO_PAIR_LOSS_KTO,  SMPO_PAIR_LOSS_MAPO, SMPO_PAIR_LOSS_SFT};
 
-inline const char* name_of(PairLossKind kind) {
-  switch (kind) {
-    case PairLossKind::kDpo:
+inline const char* name_of(int32_t kind) {
+  switch (static_cast<smpo_pair_loss_kind>(kind)) {
+    case SMPO_PAIR_LOSS_DPO:
       return "DPO";
-    case PairLossKind::kSmpo:
+    case SMPO_PAIR_LOSS_SMPO:
       return "SmPO";
-    case PairLossKind::kNpo:
+    case SMPO_PAIR_LOSS_NPO:
       return "NPO";
-    case PairLossKind::kDmpo:
+    case SMPO_PAIR_LOSS_DMPO:
       return "DMPO";
-    case PairLossKind::kIpo:
+    case SMPO_PAIR_LOSS_IPO:
       return "IPO";
-    case PairLossKind::kCapo:
+    case SMPO_PAIR_LOSS_CAPO:
       return "CaPO";
-    case PairLossKind::kKto:
+    case SMPO_PAIR_LOSS_KTO:
       return "KTO";
-    case PairLossKind::kMapo:
+    case SMPO_PAIR_LOSS_MAPO:
       return "MaPO";
-    case PairLossKind::kSft:
+    case SMPO_PAIR_LOSS_SFT:
       return "SFT";
   }
   return "?";
@@ -154,18 +154,51 @@ struct PreferenceLossCase {
   PreferenceLossArgs args;
 };
 
-/// A loss with every add-on and with scalars that leave no formula saturated on the data above.
-inline PairLoss sample_loss(PairLossKind kind) {
-  PairLoss loss;
+/// A loss with these parameters of its own, in the order of smpo.h.
+inline PairLoss loss_with(int32_t kind, double strength, std::initializer_list<double> parameters) {
+  PairLoss loss = {};
+  loss.size = sizeof loss;
   loss.kind = kind;
-  loss.beta = 100.0;
-  loss.kappa = kind == PairLossKind::kKto ? 1.0 : 0.5;
-  loss.gamma = 7.0;
-  loss.mapo_temperature = 50.0;
-  loss.undesirable_weight = 1.5;
+  loss.parameter_count = static_cast<uint32_t>(parameters.size());
+  loss.strength = strength;
+  std::copy(parameters.begin(), parameters.end(), loss.parameters);
+  return loss;
+}
+
+/// A loss with the published parameters of its own.
+inline PairLoss loss_of(int32_t kind, double strength) {
+  switch (static_cast<smpo_pair_loss_kind>(kind)) {
+    case SMPO_PAIR_LOSS_DPO:
+    case SMPO_PAIR_LOSS_NPO:
+    case SMPO_PAIR_LOSS_CAPO:
+    case SMPO_PAIR_LOSS_SFT:
+      return loss_with(kind, strength, {});
+    case SMPO_PAIR_LOSS_SMPO:
+      return loss_with(kind, strength, {10.0});
+    case SMPO_PAIR_LOSS_DMPO:
+      return loss_with(kind, strength, {0.01});
+    case SMPO_PAIR_LOSS_IPO:
+      return loss_with(kind, strength, {0.5});
+    case SMPO_PAIR_LOSS_KTO:
+      return loss_with(kind, strength, {1.0, 1.0});
+    case SMPO_PAIR_LOSS_MAPO:
+      return loss_with(kind, strength, {0.5, 1000.0, 0.1});
+  }
+  return {};
+}
+
+/// MaPO's temperature in sample_loss. Tolerances allow for it with every kind.
+inline constexpr double kSampleTemperature = 50.0;
+
+/// A loss with every add-on and with scalars that leave no formula saturated on the data above.
+inline PairLoss sample_loss(int32_t kind) {
+  PairLoss loss = loss_of(kind, kind == SMPO_PAIR_LOSS_KTO ? 100.0 : 50.0);
+  if (kind == SMPO_PAIR_LOSS_SMPO) loss.parameters[0] = 7.0;
+  if (kind == SMPO_PAIR_LOSS_MAPO) loss.parameters[1] = kSampleTemperature;
+  if (kind == SMPO_PAIR_LOSS_KTO) loss.parameters[1] = 1.5;
   loss.budget_weight = 0.3;
   loss.budget = 0.05;
-  loss.winner_safeguard = true;
+  loss.safeguard = 1;
   loss.safeguard_mu = 0.4;
   return loss;
 }
@@ -198,13 +231,16 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
   // Some tens of operations in f64; cancellation in r - l costs up to the errors' share of the logit.
   double largest = 0.0;
   for (int64_t r = 0; r < 4 * P; ++r) largest = std::max(largest, c.error[static_cast<size_t>(r)]);
-  double baseline = args.loss.kto_baseline;
-  if (args.loss.kto_baseline_source == kernels::KtoBaseline::kMicroBatch) {
+  double baseline = 0.0;
+  if (args.mean_gain != nullptr) {
+    baseline = *args.mean_gain;
+  } else {
     double sum = 0.0;
     for (int64_t r = 0; r < 2 * P; ++r)
       sum += c.error[static_cast<size_t>(2 * P + r)] - c.error[static_cast<size_t>(r)];
     baseline = std::max(0.0, sum / static_cast<double>(2 * P));
   }
+  const bool loser_favoured = args.loss.kind == SMPO_PAIR_LOSS_NPO;
   double total = 0.0;
   for (int64_t p = 0; p < P; ++p) {
     const auto w = static_cast<size_t>(p);
@@ -212,7 +248,7 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
     kernels::reference::PairFactors factors;
     factors.label = args.label_P != nullptr ? c.label[w] : 0.5;
     factors.logit_scale = args.logit_scale_P != nullptr ? c.logit_scale[w] : 1.0;
-    factors.kto_baseline = baseline;
+    factors.mean_gain = baseline;
     if (args.desirable_R != nullptr) {
       factors.winner_desirable = c.desirable[w] != 0;
       factors.loser_desirable = c.desirable[l] != 0;
@@ -221,14 +257,14 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
         args.loss,
         {c.error[w], c.error[l], c.error[w + 2 * static_cast<size_t>(P)], c.error[l + 2 * static_cast<size_t>(P)]},
         factors);
-    const double slope = args.loss.kappa * args.loss.beta * factors.logit_scale *
-                         std::max(1.0, args.loss.kind == PairLossKind::kSmpo ? args.loss.gamma : 0.0);
-    const double rounding = 64 * 0x1p-53 * (1.0 + std::max(slope, args.loss.mapo_temperature) * largest);
+    const double slope = args.loss.strength * factors.logit_scale *
+                         std::max(1.0, args.loss.kind == SMPO_PAIR_LOSS_SMPO ? args.loss.parameters[0] : 0.0);
+    const double rounding = 64 * 0x1p-53 * (1.0 + std::max(slope, kSampleTemperature) * largest);
     const Tolerance scalar{.relative = rounding, .absolute = rounding};
     expect_value(c.logit[w], wanted.logit, scalar, 1e-6, "logit");
     expect_value(c.loss_of_pair[w], wanted.loss, scalar, 1e-6, "loss");
 
-    if (args.loss.winner_safeguard) {
+    if (args.loss.safeguard == 1) {
       // The products' sum is not of one sign: its error is relative to the sum of their absolute values.
       double product = 0.0;
       double absolute = 0.0;
@@ -238,7 +274,7 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
         const double d_l = c.prediction.at((P + p) * N + n) - c.target.at((P + p) * N + n);
         product += d_w * d_l;
         absolute += std::abs(d_w * d_l);
-        square += d_w * d_w;
+        square += loser_favoured ? d_l * d_l : d_w * d_w;
       }
       const double scale = 4.0 / (static_cast<double>(N) * static_cast<double>(N));
       const double exact =
@@ -253,10 +289,12 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
     }
 
     const double factor = args.gradient_scale * (args.weight_P != nullptr ? c.weight[w] : 1.0);
-    const double gradient_size = factor * std::max({slope, args.loss.mapo_temperature, 1.0});
+    const double gradient_size = factor * std::max({slope, kSampleTemperature, 1.0});
     const Tolerance gradient{.relative = rounding, .absolute = rounding * gradient_size};
-    expect_value(c.d_error[w], factor * wanted.d_winner, gradient, 1e-6, "winner's d_error");
-    expect_value(c.d_error[l], factor * c.safeguard[w] * wanted.d_loser, gradient, 1e-6, "loser's d_error");
+    const double on_winner = loser_favoured ? c.safeguard[w] : 1.0;
+    const double on_loser = loser_favoured ? 1.0 : c.safeguard[w];
+    expect_value(c.d_error[w], factor * on_winner * wanted.d_winner, gradient, 1e-6, "winner's d_error");
+    expect_value(c.d_error[l], factor * on_loser * wanted.d_loser, gradient, 1e-6, "loser's d_error");
     total += factor * wanted.loss;
   }
   const Tolerance sum_tolerance{.relative = 1e-11, .absolute = 1e-11};

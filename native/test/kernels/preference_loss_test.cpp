@@ -27,6 +27,8 @@ using reference::PairErrors;
 using reference::PairFactors;
 using reference::PairValue;
 using test::kAllKinds;
+using test::loss_of;
+using test::loss_with;
 using test::PreferenceLossCase;
 using test::PreferenceLossTypes;
 using test::Tolerance;
@@ -38,7 +40,7 @@ void run_cpu(const PreferenceLossArgs& args) { cpu::preference_loss(args); }
 PairValue fast_value(const PairLoss& loss, const PairErrors& e, const PairFactors& f) {
   const pair_loss_math::Outcome out =
       pair_loss_math::outcome(loss, {e.policy_winner, e.policy_loser, e.reference_winner, e.reference_loser},
-                              {f.label, f.logit_scale, f.kto_baseline, f.winner_desirable, f.loser_desirable});
+                              {f.label, f.logit_scale, f.mean_gain, f.winner_desirable, f.loser_desirable});
   return {.logit = out.logit, .loss = out.loss, .d_winner = out.d_winner, .d_loser = out.d_loser};
 }
 
@@ -57,37 +59,26 @@ struct Golden {
 };
 
 std::vector<Golden> golden_cases() {
-  const auto make = [](PairLossKind kind, double kappa, double beta) {
-    PairLoss loss;
-    loss.kind = kind;
-    loss.kappa = kappa;
-    loss.beta = beta;
-    return loss;
-  };
-  PairLoss dmpo = make(PairLossKind::kDmpo, 0.5, 2000);
-  dmpo.alpha = 0.01;
-  PairLoss mapo = make(PairLossKind::kMapo, 0, 0);
-  mapo.mapo_scale = 0.5;
-  mapo.mapo_temperature = 1000;
-  mapo.mapo_weight = 0.1;
-  PairLoss ipo = make(PairLossKind::kIpo, 0.5, 5000);
-  ipo.margin = 0.5;
+  const auto make = [](int32_t kind, double kappa, double beta) { return loss_of(kind, kappa * beta); };
+  const PairLoss dmpo = loss_with(SMPO_PAIR_LOSS_DMPO, 0.5 * 2000, {0.01});
+  const PairLoss mapo = loss_with(SMPO_PAIR_LOSS_MAPO, 0, {0.5, 1000, 0.1});
+  const PairLoss ipo = loss_with(SMPO_PAIR_LOSS_IPO, 0.5 * 5000, {0.5});
   return {
-      {"DPO", make(PairLossKind::kDpo, 0.5, 5000), {}, 0.386871006115, 802.053254, -802.053254},
-      {"DPO, kappa 1", make(PairLossKind::kDpo, 1, 5000), {}, 0.201413277983, 912.127639, -912.127639},
-      {"NPO", make(PairLossKind::kNpo, 0.5, 5000), {}, 1.136871006115, -1697.946746, 1697.946746},
-      {"SmPO, p .6", make(PairLossKind::kSmpo, 0.5, 5000), {.label = 0.6}, 0.201413277983, 912.127639, -912.127639},
-      {"SmPO, p .5", make(PairLossKind::kSmpo, 0.5, 5000), {.label = 0.5}, 0.693147180560, 0, 0},
+      {"DPO", make(SMPO_PAIR_LOSS_DPO, 0.5, 5000), {}, 0.386871006115, 802.053254, -802.053254},
+      {"DPO, kappa 1", make(SMPO_PAIR_LOSS_DPO, 1, 5000), {}, 0.201413277983, 912.127639, -912.127639},
+      {"NPO", make(SMPO_PAIR_LOSS_NPO, 0.5, 5000), {}, 1.136871006115, -1697.946746, 1697.946746},
+      {"SmPO, p .6", make(SMPO_PAIR_LOSS_SMPO, 0.5, 5000), {.label = 0.6}, 0.201413277983, 912.127639, -912.127639},
+      {"SmPO, p .5", make(SMPO_PAIR_LOSS_SMPO, 0.5, 5000), {.label = 0.5}, 0.693147180560, 0, 0},
       {"DMPO", dmpo, {}, 1.283515484801, 1049.977746, -1049.977746},
       {"KTO",
-       make(PairLossKind::kKto, 1, 5000),
-       {.kto_baseline = ((0.1002 - 0.1000) + (0.1199 - 0.1200)) / 2},
+       make(SMPO_PAIR_LOSS_KTO, 1, 5000),
+       {.mean_gain = ((0.1002 - 0.1000) + (0.1199 - 0.1200)) / 2},
        0.320821300825,
        544.737477,
        -544.737477},
       {"MaPO", mapo, {}, 0.100735758372, 1.180210, -0.179600},
       {"IPO", ipo, {}, 0.0625, -1250, 1250},
-      {"CaPO", make(PairLossKind::kCapo, 1, 1000), {.label = 0.2}, 0.01, -200, 200},
+      {"CaPO", make(SMPO_PAIR_LOSS_CAPO, 1, 1000), {.label = 0.2}, 0.01, -200, 200},
   };
 }
 
@@ -107,9 +98,9 @@ void expect_golden(PairFunction evaluate) {
     EXPECT_TRUE(kGoldenGradient.accepts(value.d_loser, golden.d_loser)) << value.d_loser;
 
     // One part in 1e5 of a coefficient must show. (At p = 1/2 the SmPO loss depends on none.)
-    if (golden.loss.kind == PairLossKind::kSmpo && golden.factors.label == 0.5) continue;
+    if (golden.loss.kind == SMPO_PAIR_LOSS_SMPO && golden.factors.label == 0.5) continue;
     PairLoss mutated = golden.loss;
-    (golden.loss.kind == PairLossKind::kMapo ? mutated.mapo_temperature : mutated.beta) *= 1 + 1e-5;
+    (golden.loss.kind == SMPO_PAIR_LOSS_MAPO ? mutated.parameters[1] : mutated.strength) *= 1 + 1e-5;
     const PairValue wrong = evaluate(mutated, kGoldenErrors, golden.factors);
     EXPECT_FALSE(kGoldenLoss.accepts(wrong.loss, golden.value));
     EXPECT_FALSE(kGoldenGradient.accepts(wrong.d_winner, golden.d_winner));
@@ -119,8 +110,7 @@ void expect_golden(PairFunction evaluate) {
 
 void expect_golden_budget(PairFunction evaluate) {
   // DPO at the errors above, and the budget term at r_w = .0998: 0.386871006115 + 0.4, 802.053254 + 2500.
-  PairLoss loss;
-  loss.beta = 5000;
+  PairLoss loss = loss_of(SMPO_PAIR_LOSS_DPO, 2500);
   loss.budget_weight = 1;
   loss.budget = 0.1;
   PairErrors errors = kGoldenErrors;
@@ -174,10 +164,8 @@ TEST(PreferenceLossReference, PublishedSmoothedLabels) {
   for (const auto& c : cases) {
     const double label = 1 / (1 + std::exp(-((c.winner - least) - (c.loser - least)) / (most - least)));
     EXPECT_NEAR(label, c.label, 5.1e-10);
-    PairLoss loss;
-    loss.kind = PairLossKind::kSmpo;
-    loss.beta = 2;  // kappa beta = 1: the logit is (2 alpha - gamma) times the difference of the advantages
-    loss.gamma = 10;
+    // At strength 1 the logit is (2 alpha - gamma) times the difference of the advantages.
+    const PairLoss loss = loss_with(SMPO_PAIR_LOSS_SMPO, 1, {10});
     for (const PairFunction evaluate : {&pair_value, &fast_value}) {
       const PairValue value = evaluate(loss, {.policy_loser = 1}, {.label = label});
       EXPECT_NEAR(value.logit, c.slope, 5.1e-10);
@@ -202,8 +190,8 @@ TEST(PreferenceLossReference, PublishedDoraFactorsAreWeights) {
   EXPECT_NEAR(factors[0], 0.553728806240, 1e-9);
   EXPECT_NEAR(factors[1], 0.376991529694, 1e-9);
 
-  PairLoss loss;
-  loss.beta = 2;  // kappa beta = 1: logit = r_w - l_w with one-element rows below
+  // At strength 1 the logit is r_w - l_w with the one-element rows below.
+  const PairLoss loss = loss_of(SMPO_PAIR_LOSS_DPO, 1);
   PreferenceLossCase c(2, 1, loss);
   for (int64_t i = 0; i < 4; ++i) {
     c.target.set(i, 0);
@@ -248,11 +236,10 @@ TEST(PreferenceLossReference, PublishedSafeguard) {
   const float loser_target[] = {0.2f, 0.3f, 0.1f, 0.1f};
   for (const auto& run : {&run_reference, &run_cpu}) {
     for (const double mu : {0.9, 0.2}) {
-      PairLoss loss;
-      loss.beta = 10;
+      PairLoss loss = loss_of(SMPO_PAIR_LOSS_DPO, 5);
       loss.safeguard_mu = mu;
       PreferenceLossCase off(1, 4, loss);
-      loss.winner_safeguard = true;
+      loss.safeguard = 1;
       PreferenceLossCase on(1, 4, loss);
       for (PreferenceLossCase* c : {&off, &on}) {
         for (int64_t n = 0; n < 4; ++n) {
@@ -296,18 +283,19 @@ double derivative(F f, double x, double step) {
 }
 
 TEST(PreferenceLossReference, GradientIsTheDerivativeByTheErrors) {
-  for (const PairLossKind kind : kAllKinds) {
+  for (const int32_t kind : kAllKinds) {
     const PairLoss loss = test::sample_loss(kind);
     for (const PairErrors& errors : sample_errors(0.02)) {
       for (const bool swapped : {false, true}) {
         SCOPED_TRACE(test::name_of(kind));
         const PairFactors factors{.label = 0.7,
                                   .logit_scale = 1.3,
-                                  .kto_baseline = 0.002,
+                                  .mean_gain = 0.002,
                                   .winner_desirable = !swapped,
                                   .loser_desirable = swapped};
-        const double fall =
-            loss.kappa * loss.beta * factors.logit_scale * (errors.policy_winner - errors.reference_winner);
+        const double fall = loss.strength * factors.logit_scale *
+                            (kind == SMPO_PAIR_LOSS_NPO ? errors.policy_loser - errors.reference_loser
+                                                        : errors.policy_winner - errors.reference_winner);
         if (std::abs(fall - loss.budget) < 1e-2) continue;  // the budget term's corner
         const PairValue value = pair_value(loss, errors, factors);
         PairErrors moved = errors;
@@ -353,16 +341,16 @@ double derivative_by_element(PreferenceLossCase& c, int64_t i) {
 TEST(PreferenceLossReference, GradientIsTheDerivativeByThePrediction) {
   const int64_t P = 3;
   const int64_t N = 7;
-  for (const PairLossKind kind : kAllKinds) {
+  for (const int32_t kind : kAllKinds) {
     SCOPED_TRACE(test::name_of(kind));
     PairLoss loss = test::sample_loss(kind);
-    loss.beta = 4;
-    loss.mapo_temperature = 4;
-    loss.budget = -0.9;                              // exceeded by all pairs: no corner
-    loss.winner_safeguard = false;                   // with it the gradient is not that of the loss
-    loss.kto_baseline_source = KtoBaseline::kGiven;  // nor is it through the baseline
-    loss.kto_baseline = 0.01;
+    loss.strength = kind == SMPO_PAIR_LOSS_KTO ? 4 : 2;
+    if (kind == SMPO_PAIR_LOSS_MAPO) loss.parameters[1] = 4;
+    loss.budget = -0.9;             // exceeded by all pairs: no corner
+    loss.safeguard = 0;             // with it the gradient is not that of the loss
+    const double mean_gain = 0.01;  // nor is it through the mean gain of the batch
     PreferenceLossCase c(P, N, loss);
+    c.args.mean_gain = &mean_gain;
     c.args.desirable_R = c.desirable.data();
     for (int64_t i = 0; i < 2 * P * N; ++i) {
       c.prediction.set(i, std::round(c.prediction.floats()[i] * 4096) / 4096);  // room for the step
@@ -382,19 +370,19 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByThePrediction) {
 // ---- the fast formulas against the reference's
 
 TEST(PreferenceLossMath, AgreesWithTheReferenceOnOrdinaryErrors) {
-  for (const PairLossKind kind : kAllKinds) {
+  for (const int32_t kind : kAllKinds) {
     SCOPED_TRACE(test::name_of(kind));
     for (const double spread : {1e-4, 0.02, 1.0}) {
       for (const double beta : {1.0, 100.0, 5000.0}) {
         PairLoss loss = test::sample_loss(kind);
-        loss.beta = beta;
+        loss.strength = kind == SMPO_PAIR_LOSS_KTO ? beta : 0.5 * beta;
         for (const PairErrors& errors : sample_errors(spread)) {
-          const PairFactors factors{.label = 0.62, .logit_scale = 0.8, .kto_baseline = 1e-4};
+          const PairFactors factors{.label = 0.62, .logit_scale = 0.8, .mean_gain = 1e-4};
           const PairValue fast = fast_value(loss, errors, factors);
           const PairValue wanted = pair_value(loss, errors, factors);
           // Differences of errors near 1 cancel; the logit magnifies that by its slope, up to 7 beta.
-          const double cancelled = 32 * 0x1p-53 * (1 + 7 * std::max(beta, loss.mapo_temperature) * (1 + spread));
-          const double slope = 1 + 7 * std::max(beta, loss.mapo_temperature);
+          const double cancelled = 32 * 0x1p-53 * (1 + 7 * std::max(beta, test::kSampleTemperature) * (1 + spread));
+          const double slope = 1 + 7 * std::max(beta, test::kSampleTemperature);
           const double size = 1 + std::abs(wanted.logit);
           EXPECT_NEAR(fast.logit, wanted.logit, cancelled);
           EXPECT_NEAR(fast.loss, wanted.loss, cancelled * size * 2);
@@ -422,28 +410,24 @@ TEST(PreferenceLossMath, MapoScoreIsSmoothWhereItsSeriesEnds) {
 
 TEST(PreferenceLossMath, HugeLogitsNeitherOverflowNorLoseTheLoss) {
   for (const PairFunction evaluate : {&pair_value, &fast_value}) {
-    PairLoss loss;
-    loss.kappa = 1;
     for (const double u : {30.0, 700.0, 800.0, 1e6, 1e100}) {
-      loss.beta = u;
       const PairErrors lost{.policy_winner = 2, .policy_loser = 1, .reference_winner = 1, .reference_loser = 1};
       const PairErrors won{.policy_winner = 1, .policy_loser = 2, .reference_winner = 1, .reference_loser = 1};
-      loss.kind = PairLossKind::kDpo;
+      const PairLoss loss = loss_of(SMPO_PAIR_LOSS_DPO, u);
       EXPECT_EQ(evaluate(loss, lost, {}).logit, -u);
       EXPECT_NEAR(evaluate(loss, lost, {}).loss / u, 1, 1e-14);
       EXPECT_NEAR(evaluate(loss, lost, {}).d_winner / u, 1, 1e-12);
       EXPECT_NEAR(evaluate(loss, won, {}).loss, std::exp(-u), 1e-12 * std::exp(-u));
       EXPECT_NEAR(evaluate(loss, won, {}).d_winner, u * std::exp(-u), 1e-12 * u * std::exp(-u));
-      for (const PairLossKind kind : {PairLossKind::kNpo, PairLossKind::kDmpo, PairLossKind::kKto}) {
-        loss.kind = kind;
+      for (const int32_t kind : {SMPO_PAIR_LOSS_NPO, SMPO_PAIR_LOSS_DMPO, SMPO_PAIR_LOSS_KTO}) {
         for (const PairErrors& errors : {lost, won}) {
-          const PairValue value = evaluate(loss, errors, {});
+          const PairValue value = evaluate(loss_of(kind, u), errors, {});
           EXPECT_TRUE(std::isfinite(value.loss) && value.loss >= 0) << test::name_of(kind) << " " << u;
           EXPECT_TRUE(std::isfinite(value.d_winner)) << test::name_of(kind) << " " << u;
         }
       }
     }
-    loss.kind = PairLossKind::kMapo;
+    const PairLoss loss = loss_of(SMPO_PAIR_LOSS_MAPO, 0);
     for (const double error : {1e3, 1e6, 1e300}) {
       const PairValue value = evaluate(loss, {.policy_winner = 0.1, .policy_loser = error}, {});
       if (evaluate == &fast_value) {
@@ -455,7 +439,7 @@ TEST(PreferenceLossMath, HugeLogitsNeitherOverflowNorLoseTheLoss) {
 
 TEST(PreferenceLossMath, NothingHidesANonFiniteError) {
   for (const PairFunction evaluate : {&pair_value, &fast_value}) {
-    for (const PairLossKind kind : kAllKinds) {
+    for (const int32_t kind : kAllKinds) {
       for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
         for (int which = 0; which < 4; ++which) {
           PairErrors errors = kGoldenErrors;
@@ -492,18 +476,18 @@ void expect_agreement(int64_t pairs, int64_t elements, const PairLoss& loss, Pre
 TEST(PreferenceLossCpu, AgreesWithTheReferenceOnAwkwardSizes) {
   for (const int64_t elements : test::kRowSizes) {
     for (const int64_t pairs : {1, 2, 3, 5}) {
-      expect_agreement(pairs, elements, test::sample_loss(PairLossKind::kDpo));
+      expect_agreement(pairs, elements, test::sample_loss(SMPO_PAIR_LOSS_DPO));
       if (HasFatalFailure()) return;
     }
   }
 }
 
 TEST(PreferenceLossCpu, AgreesWithTheReferenceForEveryKind) {
-  for (const PairLossKind kind : kAllKinds) {
+  for (const int32_t kind : kAllKinds) {
     for (const int64_t elements : {1, 65, 5000}) {
       PairLoss loss = test::sample_loss(kind);
       expect_agreement(3, elements, loss);
-      loss.winner_safeguard = false;
+      loss.safeguard = 0;
       loss.budget_weight = 0;
       expect_agreement(2, elements, loss, {}, [](PreferenceLossCase& c) { c.args.desirable_R = c.desirable.data(); });
       if (HasFatalFailure()) return;
@@ -516,7 +500,7 @@ TEST(PreferenceLossCpu, AgreesWithTheReferenceForEveryType) {
     for (const DType reference : test::kDTypes) {
       for (const DType target : test::kDTypes) {
         for (const int64_t elements : {3, 127, 4097}) {
-          expect_agreement(2, elements, test::sample_loss(PairLossKind::kSmpo), {prediction, reference, target});
+          expect_agreement(2, elements, test::sample_loss(SMPO_PAIR_LOSS_SMPO), {prediction, reference, target});
           if (HasFatalFailure()) return;
         }
       }
@@ -525,7 +509,7 @@ TEST(PreferenceLossCpu, AgreesWithTheReferenceForEveryType) {
 }
 
 TEST(PreferenceLossCpu, OptionalInputsMayBeMissing) {
-  const PairLoss loss = test::sample_loss(PairLossKind::kDpo);
+  const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);
   expect_agreement(3, 1000, loss, {}, [](PreferenceLossCase& c) {
     c.args.logit_scale_P = nullptr;
     c.args.weight_P = nullptr;
@@ -536,19 +520,18 @@ TEST(PreferenceLossCpu, OptionalInputsMayBeMissing) {
     c.args.reference_error_R = c.reference_error.data();
   });
   expect_agreement(3, 1000, loss, {}, [](PreferenceLossCase& c) { c.args.d_prediction_RN = nullptr; });
-  for (const PairLossKind kind : {PairLossKind::kMapo, PairLossKind::kSft}) {
+  for (const int32_t kind : {SMPO_PAIR_LOSS_MAPO, SMPO_PAIR_LOSS_SFT}) {
     expect_agreement(2, 1000, test::sample_loss(kind), {},
                      [](PreferenceLossCase& c) { c.args.reference_RN = nullptr; });
   }
-  PairLoss kto = test::sample_loss(PairLossKind::kKto);
-  kto.kto_baseline_source = KtoBaseline::kGiven;
-  kto.kto_baseline = 0.003;
-  expect_agreement(2, 1000, kto);
+  const double mean_gain = 0.003;
+  expect_agreement(2, 1000, test::sample_loss(SMPO_PAIR_LOSS_KTO), {},
+                   [&](PreferenceLossCase& c) { c.args.mean_gain = &mean_gain; });
 }
 
 TEST(PreferenceLossCpu, GradientMayReplaceThePrediction) {
   for (const DType dtype : test::kDTypes) {
-    const PairLoss loss = test::sample_loss(PairLossKind::kDpo);
+    const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);
     PreferenceLossCase c(2, 4100, loss, {.prediction = dtype});
     c.run(run_cpu);
     PreferenceLossCase in_place(2, 4100, loss, {.prediction = dtype});
@@ -566,7 +549,7 @@ TEST(PreferenceLossCpu, SameBitsForEveryInstructionSetAndThreadCount) {
       for (const cpu::InstructionSet set : test::runnable_instruction_sets()) {
         for (const int threads : {1, 2, 3, 7}) {
           const test::ThreadScope scope(threads);
-          PreferenceLossCase c(3, elements, test::sample_loss(PairLossKind::kKto), {dtype, dtype, DType::kF32});
+          PreferenceLossCase c(3, elements, test::sample_loss(SMPO_PAIR_LOSS_KTO), {dtype, dtype, DType::kF32});
           c.run([&](const PreferenceLossArgs& args) { cpu::preference_loss(args, set); });
           if (wanted.empty()) wanted = c.bits();
           EXPECT_TRUE(c.bits() == wanted) << cpu::name_of(set) << ", " << threads << " threads";
@@ -579,7 +562,7 @@ TEST(PreferenceLossCpu, SameBitsForEveryInstructionSetAndThreadCount) {
 TEST(PreferenceLossCpu, MicroBatchesAddUpToTheBatch) {
   // Four pairs at once, and the same four one by one: the same errors and gradients, to the bit.
   const int64_t N = 5000;
-  const PairLoss loss = test::sample_loss(PairLossKind::kSmpo);
+  const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_SMPO);
   PreferenceLossCase all(4, N, loss);
   all.run(run_cpu);
   double total = 0;
@@ -626,17 +609,20 @@ std::vector<AutogradCase> read_autograd_cases() {
     if (!(words >> what) || what == "#") continue;
     if (what == "case") {
       AutogradCase& c = cases.emplace_back();
-      words >> c.name >> c.loss.beta >> c.loss.budget_weight >> c.loss.safeguard_mu;
-      for (const PairLossKind kind : kAllKinds) {
-        if (c.name == test::name_of(kind)) c.loss.kind = kind;
+      double beta = 0, budget_weight = 0, safeguard_mu = 0;
+      words >> c.name >> beta >> budget_weight >> safeguard_mu;
+      for (const int32_t kind : kAllKinds) {
+        if (c.name == test::name_of(kind)) c.loss = loss_of(kind, 0.5 * beta);
       }
+      c.loss.budget_weight = budget_weight;
+      c.loss.safeguard_mu = safeguard_mu;
       EXPECT_EQ(c.name, test::name_of(c.loss.kind));
       c.loss.budget = -0.5;
-      c.loss.winner_safeguard = c.loss.safeguard_mu >= 0;
-      c.loss.alpha = 0.0625;
-      c.loss.undesirable_weight = 1.5;
-      c.loss.mapo_temperature = 64;
-      c.loss.mapo_weight = 0.5;
+      c.loss.safeguard = c.loss.safeguard_mu >= 0 ? 1 : 0;
+      if (c.loss.kind == SMPO_PAIR_LOSS_DMPO) c.loss.parameters[0] = 0.0625;
+      if (c.loss.kind == SMPO_PAIR_LOSS_KTO) c.loss.parameters[1] = 1.5;
+      if (c.loss.kind == SMPO_PAIR_LOSS_MAPO) c.loss.parameters[1] = 64;
+      if (c.loss.kind == SMPO_PAIR_LOSS_MAPO) c.loss.parameters[2] = 0.5;
       continue;
     }
     AutogradCase& c = cases.back();
@@ -687,10 +673,10 @@ TEST(PreferenceLossGolden, LossesAndGradientsOfAutograd) {
     expect(1e-12, 0x1p-24);
     c.run(run_cpu);
     expect(1e-5, 1e-5);
-    if (golden.loss.beta != 0) {
-      c.args.loss.beta *= 1 + 1e-5;
+    if (golden.loss.strength != 0) {
+      c.args.loss.strength *= 1 + 1e-5;
       c.run(run_reference);
-      EXPECT_GT(std::abs(c.loss_sum[0] - golden.sum[0]), 1e-12) << "beta off by 1e-5 must show";
+      EXPECT_GT(std::abs(c.loss_sum[0] - golden.sum[0]), 1e-12) << "a strength off by 1e-5 must show";
     }
   }
 }
@@ -699,8 +685,7 @@ TEST(PreferenceLossGolden, LossesAndGradientsOfAutograd) {
 
 TEST(PreferenceLossCpu, APolicyEqualToItsReferenceHasLogitZero) {
   for (const DType dtype : test::kDTypes) {
-    PairLoss loss;
-    loss.beta = 5000;
+    const PairLoss loss = loss_of(SMPO_PAIR_LOSS_DPO, 2500);
     PreferenceLossCase c(2, 16384, loss, {.prediction = dtype, .reference = dtype});
     for (int64_t i = 0; i < c.prediction.count(); ++i) c.prediction.set(i, static_cast<float>(c.reference.at(i)));
     c.run(run_cpu);
@@ -715,9 +700,7 @@ TEST(PreferenceLossCpu, APolicyEqualToItsReferenceHasLogitZero) {
 }
 
 TEST(PreferenceLossCpu, AnUndecidedPairHasNoGradient) {
-  PairLoss loss;
-  loss.kind = PairLossKind::kSmpo;
-  loss.beta = 5000;
+  const PairLoss loss = loss_of(SMPO_PAIR_LOSS_SMPO, 2500);
   PreferenceLossCase c(2, 4097, loss);
   c.label[0] = 0.5;
   c.run(run_cpu);
@@ -734,11 +717,11 @@ TEST(PreferenceLossCpu, AnUndecidedPairHasNoGradient) {
 TEST(PreferenceLossCpu, NonFiniteElementsShowInTheirPairAlone) {
   const int64_t P = 3;
   const int64_t N = 5000;
-  for (const PairLossKind kind : kAllKinds) {
-    PairLoss loss = test::sample_loss(kind);
-    // A shared baseline spreads what it is made of; a given one keeps pairs apart.
-    loss.kto_baseline_source = KtoBaseline::kGiven;
-    PreferenceLossCase c(P, N, loss);
+  for (const int32_t kind : kAllKinds) {
+    PreferenceLossCase c(P, N, test::sample_loss(kind));
+    // A mean over the batch spreads what it is made of; a given one keeps pairs apart.
+    const double mean_gain = 0;
+    c.args.mean_gain = &mean_gain;
     test::Tensor* const tensors[] = {&c.prediction, &c.reference, &c.target};
     for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                             std::numeric_limits<float>::quiet_NaN(), 1e25f}) {
@@ -767,7 +750,7 @@ TEST(PreferenceLossCpu, NonFiniteElementsShowInTheirPairAlone) {
 }
 
 TEST(PreferenceLossCpu, AWeightOfZeroStillShowsANonFinitePair) {
-  PreferenceLossCase c(1, 10, test::sample_loss(PairLossKind::kDpo));
+  PreferenceLossCase c(1, 10, test::sample_loss(SMPO_PAIR_LOSS_DPO));
   c.weight[0] = 0;
   c.prediction.set(3, std::numeric_limits<float>::quiet_NaN());
   c.run(run_cpu);
@@ -786,7 +769,7 @@ TEST(PreferenceLossCpu, NoPairsIsALossOfZero) {
 
 // The judge itself: a perturbed output of each stage must be noticed.
 TEST(PreferenceLossJudge, NoticesPerturbedOutputs) {
-  const PairLoss loss = test::sample_loss(PairLossKind::kDpo);
+  const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);
   PreferenceLossCase judge(2, 200, loss);
   judge.run(run_reference);
   const auto rejects = [&](const std::function<void(PreferenceLossCase&)>& perturb) {

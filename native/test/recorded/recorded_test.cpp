@@ -76,9 +76,9 @@ class RecordedTest : public BorderTest {
   double accumulate(smpo_pair_batch batch, uint64_t salt) {
     auto loss = sized<smpo_pair_loss>();
     loss.kind = SMPO_PAIR_LOSS_SMPO;
-    loss.beta = 5;
-    loss.kappa = 1;
-    loss.gamma = 0.5;
+    loss.parameter_count = 1;
+    loss.strength = 5;
+    loss.parameters[0] = 0.5;
     const std::vector<double> label = {0.9, 0.6 + 0.01 * static_cast<double>(salt), 0.7};
     for (uint32_t first = 0; first < kW; ++first) {
       auto micro_batch = sized<smpo_micro_batch>();

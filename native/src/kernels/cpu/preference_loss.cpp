@@ -58,7 +58,7 @@ void sum_chunk(const PreferenceLossArgs& args, const Sums& sums, int64_t pair, i
                           &sums.reference_RC[row * sums.chunks + chunk]);
     }
   }
-  if (args.loss.winner_safeguard) {
+  if (args.loss.safeguard == 1) {
     const int64_t winner = pair * args.elements + begin;
     const int64_t loser = (args.pairs + pair) * args.elements + begin;
     with_dtypes(args.prediction_RN, args.prediction_dtype, args.target_RN, args.target_dtype,
@@ -79,12 +79,12 @@ void finish_pairs(const PreferenceLossArgs& args, const Sums& sums) {
                                    ? mean_of(sums.reference_RC + r * sums.chunks, args.elements)
                                    : (args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0);
   }
-  const double baseline = pair_loss_math::kto_baseline(args);
+  const double mean_gain = pair_loss_math::mean_gain(args);
   double total = 0.0;
   for (int64_t p = 0; p < P; ++p) {
     const double mean_product =
-        args.loss.winner_safeguard ? mean_of(sums.product_PC + p * sums.chunks, args.elements) : 0.0;
-    total += pair_loss_math::finish_pair(args, p, mean_product, baseline);
+        args.loss.safeguard == 1 ? mean_of(sums.product_PC + p * sums.chunks, args.elements) : 0.0;
+    total += pair_loss_math::finish_pair(args, p, mean_product, mean_gain);
   }
   *args.loss_sum = total;
 }

@@ -56,7 +56,7 @@ __global__ void sum_chunks(PreferenceLossArgs args, Sums sums) {
     }
   }
 
-  if (args.loss.winner_safeguard && row >= args.pairs) {
+  if (args.loss.safeguard == 1 && row >= args.pairs) {
     const int64_t pair = row - args.pairs;
     float winner_differences[row_sum::kDepth];
     load_differences(prediction + pair * N + begin, target + pair * N + begin, count, winner_differences);
@@ -69,7 +69,7 @@ __global__ void sum_chunks(PreferenceLossArgs args, Sums sums) {
 
 /// Stage 2: one block.
 __global__ void finish_pairs(PreferenceLossArgs args, Sums sums) {
-  __shared__ double baseline;
+  __shared__ double mean_gain;
   const int64_t P = args.pairs;
   for (int64_t r = threadIdx.x; r < 2 * P; r += blockDim.x) {
     args.error_4P[r] = mean_of(sums.policy_RC + r * sums.chunks, args.elements);
@@ -79,14 +79,14 @@ __global__ void finish_pairs(PreferenceLossArgs args, Sums sums) {
   }
   __syncthreads();
   if (threadIdx.x == 0) {
-    baseline = pair_loss_math::kto_baseline(args);
+    mean_gain = pair_loss_math::mean_gain(args);
   }
   __syncthreads();
   // The policy's sums have been read: their place takes each pair's part of loss_sum.
   for (int64_t p = threadIdx.x; p < P; p += blockDim.x) {
     const double mean_product =
-        args.loss.winner_safeguard ? mean_of(sums.product_PC + p * sums.chunks, args.elements) : 0.0;
-    sums.policy_RC[p] = pair_loss_math::finish_pair(args, p, mean_product, baseline);
+        args.loss.safeguard == 1 ? mean_of(sums.product_PC + p * sums.chunks, args.elements) : 0.0;
+    sums.policy_RC[p] = pair_loss_math::finish_pair(args, p, mean_product, mean_gain);
   }
   __syncthreads();
   if (threadIdx.x == 0) {

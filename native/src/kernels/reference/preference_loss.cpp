@@ -56,7 +56,7 @@ struct KtoRow {
   double d_error;
 };
 KtoRow kto_row(const PairLoss& loss, double slope, double baseline, bool desirable, double error, double reference) {
-  const double weight = desirable ? loss.desirable_weight : loss.undesirable_weight;
+  const double weight = desirable ? loss.parameters[0] : loss.parameters[1];
   const double y = desirable ? 1.0 : -1.0;
   const double s = logistic(y * slope * ((reference - error) - baseline));
   return {.loss = weight * (1.0 - s), .d_error = weight * y * slope * s * (1.0 - s)};
@@ -64,9 +64,9 @@ KtoRow kto_row(const PairLoss& loss, double slope, double baseline, bool desirab
 
 PairValue kto(const PairLoss& loss, double slope, const PairFactors& factors, const PairErrors& e) {
   const KtoRow winner =
-      kto_row(loss, slope, factors.kto_baseline, factors.winner_desirable, e.policy_winner, e.reference_winner);
+      kto_row(loss, slope, factors.mean_gain, factors.winner_desirable, e.policy_winner, e.reference_winner);
   const KtoRow loser =
-      kto_row(loss, slope, factors.kto_baseline, factors.loser_desirable, e.policy_loser, e.reference_loser);
+      kto_row(loss, slope, factors.mean_gain, factors.loser_desirable, e.policy_loser, e.reference_loser);
   return {.logit = dpo(slope, e).logit,
           .loss = (winner.loss + loser.loss) / 2.0,
           .d_winner = winner.d_error / 2.0,
@@ -86,9 +86,9 @@ double mapo_df(double s, double x) {
 }
 
 PairValue mapo(const PairLoss& loss, const PairErrors& e) {
-  const double s = loss.mapo_scale;
-  const double t = loss.mapo_temperature;
-  const double b = loss.mapo_weight;
+  const double s = loss.parameters[0];
+  const double t = loss.parameters[1];
+  const double b = loss.parameters[2];
   const double z = t * (mapo_f(s, e.policy_winner) - mapo_f(s, e.policy_loser));
   return {.logit = z,
           .loss = e.policy_winner + b * minus_log_logistic(z),
@@ -97,24 +97,24 @@ PairValue mapo(const PairLoss& loss, const PairErrors& e) {
 }
 
 PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& errors, const PairFactors& factors) {
-  switch (loss.kind) {
-    case PairLossKind::kDpo:
+  switch (static_cast<smpo_pair_loss_kind>(loss.kind)) {
+    case SMPO_PAIR_LOSS_DPO:
       return dpo(slope, errors);
-    case PairLossKind::kSmpo:
-      return dpo(slope * loss.gamma * (2.0 * factors.label - 1.0), errors);
-    case PairLossKind::kNpo:
+    case SMPO_PAIR_LOSS_SMPO:
+      return dpo(slope * loss.parameters[0] * (2.0 * factors.label - 1.0), errors);
+    case SMPO_PAIR_LOSS_NPO:
       return npo(slope, errors);
-    case PairLossKind::kDmpo:
-      return dmpo(slope, loss.alpha, errors);
-    case PairLossKind::kIpo:
-      return squared_distance(slope, loss.margin, errors);
-    case PairLossKind::kCapo:
+    case SMPO_PAIR_LOSS_DMPO:
+      return dmpo(slope, loss.parameters[0], errors);
+    case SMPO_PAIR_LOSS_IPO:
+      return squared_distance(slope, loss.parameters[0], errors);
+    case SMPO_PAIR_LOSS_CAPO:
       return squared_distance(slope, factors.label, errors);
-    case PairLossKind::kKto:
+    case SMPO_PAIR_LOSS_KTO:
       return kto(loss, slope, factors, errors);
-    case PairLossKind::kMapo:
+    case SMPO_PAIR_LOSS_MAPO:
       return mapo(loss, errors);
-    case PairLossKind::kSft:
+    case SMPO_PAIR_LOSS_SFT:
       return {.logit = 0.0, .loss = errors.policy_winner, .d_winner = 1.0, .d_loser = 0.0};
   }
   const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -133,21 +133,24 @@ LogitValue dmpo_of_logit(double logit, double alpha) {
           .d_logit = p * not_p * (logit - std::log(q / (1.0 - q)))};
 }
 
-double safeguard_factor(double winner_norm_squared, double inner_product, double mu) {
+double safeguard_factor(double favoured_norm_squared, double inner_product, double mu) {
   if (!(inner_product > 0.0)) {
     return 1.0;
   }
-  return std::clamp((1.0 - mu) * winner_norm_squared / (inner_product + 1e-9), 0.0, 1.0);
+  return std::clamp((1.0 - mu) * favoured_norm_squared / (inner_product + 1e-9), 0.0, 1.0);
 }
 
 PairValue pair_value(const PairLoss& loss, const PairErrors& errors, const PairFactors& factors) {
-  const double slope = loss.kappa * loss.beta * factors.logit_scale;
+  const double slope = loss.strength * factors.logit_scale;
   PairValue value = without_budget(loss, slope, errors, factors);
-  if (has_reference(loss.kind) && loss.budget_weight != 0.0) {
-    const double fall = slope * (errors.policy_winner - errors.reference_winner);
+  if (loss.kind != SMPO_PAIR_LOSS_MAPO && loss.kind != SMPO_PAIR_LOSS_SFT && loss.budget_weight != 0.0) {
+    // NPO trains the loser up, so that it is the image whose fall has a price.
+    const double fall = loss.kind == SMPO_PAIR_LOSS_NPO ? slope * (errors.policy_loser - errors.reference_loser)
+                                                        : slope * (errors.policy_winner - errors.reference_winner);
     if (fall > loss.budget) {
       value.loss += loss.budget_weight * (fall - loss.budget);
-      value.d_winner += loss.budget_weight * slope;
+      double& price = loss.kind == SMPO_PAIR_LOSS_NPO ? value.d_loser : value.d_winner;
+      price += loss.budget_weight * slope;
     }
   }
   for (const double error :
@@ -191,15 +194,15 @@ void preference_loss(const PreferenceLossArgs& args) {
     }
   }
 
-  double baseline = args.loss.kto_baseline;
-  if (args.loss.kind == PairLossKind::kKto && args.loss.kto_baseline_source == KtoBaseline::kMicroBatch) {
+  double mean_gain = args.mean_gain != nullptr ? *args.mean_gain : 0.0;
+  if (args.loss.kind == SMPO_PAIR_LOSS_KTO && args.mean_gain == nullptr) {
     double sum = 0.0;
     for (int64_t r = 0; r < 2 * P; ++r) {
       sum += reference_R[r] - policy_R[r];
     }
-    baseline = sum / static_cast<double>(2 * P);
-    if (baseline < 0.0) {
-      baseline = 0.0;
+    mean_gain = sum / static_cast<double>(2 * P);
+    if (mean_gain < 0.0) {
+      mean_gain = 0.0;
     }
   }
 
@@ -208,7 +211,7 @@ void preference_loss(const PreferenceLossArgs& args) {
     PairFactors factors;
     factors.label = args.label_P != nullptr ? args.label_P[p] : 0.5;
     factors.logit_scale = args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0;
-    factors.kto_baseline = baseline;
+    factors.mean_gain = mean_gain;
     if (args.desirable_R != nullptr) {
       factors.winner_desirable = args.desirable_R[p] != 0;
       factors.loser_desirable = args.desirable_R[P + p] != 0;
@@ -220,14 +223,16 @@ void preference_loss(const PreferenceLossArgs& args) {
                                         .reference_loser = reference_R[P + p]},
                                        factors);
 
+    // NPO's favoured image is the loser; every other loss favours the winner.
+    const bool swapped = args.loss.kind == SMPO_PAIR_LOSS_NPO;
     double safeguard = 1.0;
-    if (args.loss.winner_safeguard) {
+    if (args.loss.safeguard == 1) {
       double norm_squared = 0.0;
       double inner_product = 0.0;
       for (int64_t n = 0; n < N; ++n) {
         const double g_winner = 2.0 * difference(p, n) / static_cast<double>(N);
         const double g_loser = 2.0 * difference(P + p, n) / static_cast<double>(N);
-        norm_squared += g_winner * g_winner;
+        norm_squared += swapped ? g_loser * g_loser : g_winner * g_winner;
         inner_product += g_winner * g_loser;
       }
       safeguard = safeguard_factor(norm_squared, inner_product, args.loss.safeguard_mu);
@@ -239,8 +244,8 @@ void preference_loss(const PreferenceLossArgs& args) {
     if (args.safeguard_P != nullptr) {
       args.safeguard_P[p] = safeguard;
     }
-    args.d_error_R[p] = scale * value.d_winner;
-    args.d_error_R[P + p] = scale * safeguard * value.d_loser;
+    args.d_error_R[p] = scale * (swapped ? safeguard : 1.0) * value.d_winner;
+    args.d_error_R[P + p] = scale * (swapped ? 1.0 : safeguard) * value.d_loser;
     total += scale * value.loss;
   }
   *args.loss_sum = total;

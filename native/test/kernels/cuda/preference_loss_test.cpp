@@ -36,6 +36,7 @@ void run_on_device(const PreferenceLossArgs& host, size_t misalign) {
   args.label_P = staging.in(host.label_P, P);
   args.logit_scale_P = staging.in(host.logit_scale_P, P);
   args.weight_P = staging.in(host.weight_P, P);
+  args.mean_gain = staging.in(host.mean_gain, 1);
   args.desirable_R = staging.in(host.desirable_R, 2 * P);
   args.error_4P = staging.out(host.error_4P, 4 * P);
   args.logit_P = staging.out(host.logit_P, P);
@@ -73,7 +74,7 @@ TEST(PreferenceLossCuda, AgreesWithTheReferenceOnAwkwardSizes) {
     if (elements > 16384) continue;  // chunks are all that a longer row adds
     for (const int64_t pairs : {1, 2, 3, 5}) {
       if (elements > 1000 && pairs > 2) continue;
-      expect_agreement(pairs, elements, test::sample_loss(PairLossKind::kDpo), {}, static_cast<size_t>(pairs % 2));
+      expect_agreement(pairs, elements, test::sample_loss(SMPO_PAIR_LOSS_DPO), {}, static_cast<size_t>(pairs % 2));
       if (testing::Test::HasFatalFailure()) return;
     }
   }
@@ -81,10 +82,10 @@ TEST(PreferenceLossCuda, AgreesWithTheReferenceOnAwkwardSizes) {
 
 TEST(PreferenceLossCuda, AgreesWithTheReferenceForEveryKindAndType) {
   SMPO_NEEDS_DEVICE();
-  for (const PairLossKind kind : test::kAllKinds) {
+  for (const int32_t kind : test::kAllKinds) {
     PairLoss loss = test::sample_loss(kind);
     expect_agreement(3, 65, loss);
-    loss.winner_safeguard = false;
+    loss.safeguard = 0;
     loss.budget_weight = 0;
     expect_agreement(3, 130, loss, {}, 0, [](PreferenceLossCase& c) { c.args.desirable_R = c.desirable.data(); });
     if (testing::Test::HasFatalFailure()) return;
@@ -92,7 +93,7 @@ TEST(PreferenceLossCuda, AgreesWithTheReferenceForEveryKindAndType) {
   for (const DType prediction : test::kDTypes) {
     for (const DType reference : test::kDTypes) {
       for (const DType target : test::kDTypes) {
-        expect_agreement(2, 4099, test::sample_loss(PairLossKind::kSmpo), {prediction, reference, target}, 1);
+        expect_agreement(2, 4099, test::sample_loss(SMPO_PAIR_LOSS_SMPO), {prediction, reference, target}, 1);
         if (testing::Test::HasFatalFailure()) return;
       }
     }
@@ -101,7 +102,7 @@ TEST(PreferenceLossCuda, AgreesWithTheReferenceForEveryKindAndType) {
 
 TEST(PreferenceLossCuda, OptionalInputsMayBeMissing) {
   SMPO_NEEDS_DEVICE();
-  const PairLoss loss = test::sample_loss(PairLossKind::kDpo);
+  const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);
   expect_agreement(3, 500, loss, {}, 0, [](PreferenceLossCase& c) {
     c.args.logit_scale_P = nullptr;
     c.args.weight_P = nullptr;
@@ -112,19 +113,21 @@ TEST(PreferenceLossCuda, OptionalInputsMayBeMissing) {
     c.args.reference_error_R = c.reference_error.data();
   });
   expect_agreement(3, 500, loss, {}, 0, [](PreferenceLossCase& c) { c.args.d_prediction_RN = nullptr; });
-  expect_agreement(2, 500, test::sample_loss(PairLossKind::kMapo), {}, 0,
+  expect_agreement(2, 500, test::sample_loss(SMPO_PAIR_LOSS_MAPO), {}, 0,
                    [](PreferenceLossCase& c) { c.args.reference_RN = nullptr; });
 }
 
 TEST(PreferenceLossCuda, MorePairsThanThreads) {
   SMPO_NEEDS_DEVICE();
-  PairLoss kto = test::sample_loss(PairLossKind::kKto);
+  const PairLoss kto = test::sample_loss(SMPO_PAIR_LOSS_KTO);
   expect_agreement(300, 3, kto);
+  const double mean_gain = 0.003;
+  expect_agreement(300, 3, kto, {}, 0, [&](PreferenceLossCase& c) { c.args.mean_gain = &mean_gain; });
 }
 
 TEST(PreferenceLossCuda, NoOrderOfThreadsMattersNorDoesWritingInPlace) {
   SMPO_NEEDS_DEVICE();
-  const PairLoss loss = test::sample_loss(PairLossKind::kKto);
+  const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_KTO);
   PreferenceLossCase wanted(2, 4200, loss, {.prediction = DType::kBF16});
   wanted.run([](const PreferenceLossArgs& args) { run_on_device(args, 0); });
   test::for_every_schedule([&] {
@@ -140,7 +143,7 @@ TEST(PreferenceLossCuda, NoOrderOfThreadsMattersNorDoesWritingInPlace) {
 
 TEST(PreferenceLossCuda, NonFiniteElementsShow) {
   SMPO_NEEDS_DEVICE();
-  for (const PairLossKind kind : test::kAllKinds) {
+  for (const int32_t kind : test::kAllKinds) {
     for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
       PreferenceLossCase c(2, 150, test::sample_loss(kind));
       c.prediction.set(3 * 150 + 149, bad);

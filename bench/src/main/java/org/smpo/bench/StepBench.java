@@ -24,7 +24,8 @@ import org.smpo.ffi.OptimizerOptions;
 import org.smpo.ffi.ParameterInfo;
 import org.smpo.ffi.StepOutcome;
 import org.smpo.ffi.UNetSpec;
-import org.smpo.objective.Smpo;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairLoss;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.NoiseSchedule;
 import org.smpo.train.Networks;
@@ -34,8 +35,9 @@ import org.smpo.train.StepResults;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// One SmPO step of full weights as `smpo train` makes it, [PreferenceStep] and AdamW, on a UNet with random weights:
-/// what `bench/peers/smpo_step.py` does as published. Left out, as there: decoding, VAE and text encoder.
+/// One SmPO step of full weights as `smpo train` makes it, [PreferenceStep] and AdamW, on a UNet with random
+/// weights: what `bench/peers/smpo_step.py` does as published. Left out, as there: decoding, VAE and text
+/// encoder.
 final class StepBench implements AutoCloseable {
     private static final JsonMapper JSON = new JsonMapper();
     private static final double LABEL = 0.6;
@@ -45,11 +47,11 @@ final class StepBench implements AutoCloseable {
     ///
     /// @param model `tiny`, `sd15-half` or `sd15`
     /// @param precision F32 or BF16
-    /// @param timesteps of the window's pairs
+    /// @param timesteps training timestep of each pair of the batch
     /// @param size height and width of the latents
     /// @param threads of the CPU; 0: one per physical core
     /// @param microBatch pairs differentiated at once
-    /// @param slots images inverted at once
+    /// @param inversionBatch number of images inverted at once
     /// @param checkpointing whether backward runs each layer again instead of keeping its activations
     @SuppressWarnings("ArrayRecordComponent") // options of one run, never compared
     record Options(
@@ -61,7 +63,7 @@ final class StepBench implements AutoCloseable {
             int tokens,
             int threads,
             int microBatch,
-            int slots,
+            int inversionBatch,
             boolean checkpointing) {}
 
     private final Options options;
@@ -83,14 +85,13 @@ final class StepBench implements AutoCloseable {
             reference = keep(NativeModel.openUNet(engine, spec, ModelOptions.frozen(options.precision())));
             parameters = writeWeights();
             optimizer = keep(NativeOptimizer.open(policy, new OptimizerOptions(OptimizerOptions.AdamW.standard(), 0)));
-            Smpo objective = Smpo.sd15();
+            Objective objective = new Objective.Smpo(2000, 10, 0.5);
             step = new PreferenceStep(
                     engine,
                     NoiseSchedule.stableDiffusion(),
-                    objective,
-                    objective.spec(),
+                    PairLoss.of(objective),
                     options.inversion(),
-                    options.slots());
+                    options.inversionBatch());
             pairs = keep(pairs(engine, spec.crossAttentionDim(), options.timesteps()));
         } catch (RuntimeException e) {
             close();
@@ -165,9 +166,15 @@ final class StepBench implements AutoCloseable {
                 engine.fromHost(normal(3, count * options.tokens() * channels), count, options.tokens(), channels),
                 null,
                 null,
-                timesteps,
+                ofBothImages(timesteps),
                 labels,
                 items);
+    }
+
+    private static int[] ofBothImages(int[] timesteps) {
+        int[] all = Arrays.copyOf(timesteps, 2 * timesteps.length);
+        System.arraycopy(timesteps, 0, all, timesteps.length, timesteps.length);
+        return all;
     }
 
     private static float[] normal(long seed, int count) {
@@ -181,7 +188,7 @@ final class StepBench implements AutoCloseable {
 
     /// Every phase once, with as little inversion as there is.
     void warmUp() {
-        int[] early = new int[options.timesteps().length];
+        int[] early = new int[2 * options.timesteps().length];
         Arrays.fill(early, 2);
         run(new PairLatents(
                 pairs.latents(), pairs.encoderHiddenStates(), null, null, early, pairs.label(), pairs.items()));
@@ -200,9 +207,9 @@ final class StepBench implements AutoCloseable {
     /// What a step came to.
     record Step(StepResults results, double updateSeconds) {}
 
-    private Step run(PairLatents window) {
+    private Step run(PairLatents batch) {
         StepResults results =
-                step.run(window, new Networks(policy, reference, null), 0, options.microBatch(), window.pairs(), true);
+                step.run(batch, new Networks(policy, reference, null), 0, options.microBatch(), batch.pairs(), true);
         long differentiated = System.nanoTime();
         StepOutcome outcome = optimizer.step(LEARNING_RATE, 1);
         if (!outcome.applied()) {
@@ -217,7 +224,7 @@ final class StepBench implements AutoCloseable {
         line.put("contender", "smpo");
         line.put("parameters", parameters);
         line.put("micro_batch", options.microBatch());
-        line.put("slots", options.slots());
+        line.put("slots", options.inversionBatch());
         line.put("resident_bytes", resident("VmRSS"));
         return JSON.writeValueAsString(line);
     }

@@ -63,6 +63,7 @@ public final class Main implements Runnable {
     static CommandLine commandLine() {
         Main main = new Main();
         CommandLine commandLine = new CommandLine(main);
+        MethodOptions.addTo(commandLine.getSubcommands().get("trace").getCommandSpec());
         commandLine.setExecutionExceptionHandler(main.failureHandler());
         IParameterExceptionHandler usage = commandLine.getParameterExceptionHandler();
         commandLine.setParameterExceptionHandler((wrong, arguments) ->

@@ -8,13 +8,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.smpo.io.FloatTensor;
-import org.smpo.objective.Dmpo;
-import org.smpo.objective.Dpo;
-import org.smpo.objective.Inpo;
-import org.smpo.objective.Ipo;
 import org.smpo.objective.Objective;
-import org.smpo.objective.Sft;
-import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 import picocli.CommandLine.Command;
@@ -39,8 +33,8 @@ final class Trace implements Callable<Integer> {
     @Parameters(
             index = "0",
             paramLabel = "MODEL",
-            description =
-                    "Diffusers folder or single-file checkpoint that supplies the reference UNet and the noise schedule")
+            description = "Diffusers folder or single-file checkpoint that supplies the reference UNet and the noise"
+                    + " schedule")
     private Path model;
 
     @Option(
@@ -54,61 +48,13 @@ final class Trace implements Callable<Integer> {
             paramLabel = "FILE",
             required = true,
             description =
-                    "Safetensors file with latents_w, latents_l [P,4,h,w], prompt_embeds [P,S,D], timesteps [P], p [P], "
-                            + "and for SDXL pooled [P,E], time_ids [P,6].")
+                    "Safetensors file with latents_w, latents_l [P,4,h,w], prompt_embeds [P,S,D], timesteps [P], the"
+                        + " labels that the objective reads (p [P] or reward_margin [P]), and for SDXL pooled [P,E],"
+                        + " time_ids [P,6]")
     private Path batch;
 
     @Option(names = "--out", paramLabel = "FILE", required = true, description = "Safetensors file to write")
     private Path out;
-
-    @Option(
-            names = "--objective",
-            paramLabel = "NAME",
-            defaultValue = "smpo",
-            description = "Objective: smpo, dpo, inpo, dmpo, ipo or sft (default: ${DEFAULT-VALUE})")
-    private String objective;
-
-    @Option(
-            names = "--beta",
-            paramLabel = "X",
-            defaultValue = "2000",
-            description = "Strength of the regularization towards the reference, beta (default: ${DEFAULT-VALUE})")
-    private double beta;
-
-    @Option(
-            names = "--gamma",
-            paramLabel = "X",
-            defaultValue = "10",
-            description = "Sensitivity of smpo to the preference label, gamma (default: ${DEFAULT-VALUE})")
-    private double gamma;
-
-    @Option(
-            names = "--kappa",
-            paramLabel = "X",
-            defaultValue = "0.5",
-            description = "Factor on beta, kappa (default: ${DEFAULT-VALUE})")
-    private double kappa;
-
-    @Option(
-            names = "--alpha",
-            paramLabel = "X",
-            defaultValue = "0.01",
-            description = "Probability in dmpo's target that the loser is better, alpha (default: ${DEFAULT-VALUE})")
-    private double alpha;
-
-    @Option(
-            names = "--margin",
-            paramLabel = "X",
-            defaultValue = "0.5",
-            description = "Target margin of ipo (default: ${DEFAULT-VALUE})")
-    private double margin;
-
-    @Option(
-            names = "--eta",
-            paramLabel = "X",
-            defaultValue = "0.1",
-            description = "Fraction of fresh noise in the inversion of inpo, eta (default: ${DEFAULT-VALUE})")
-    private double eta;
 
     @Option(
             names = "--inversion",
@@ -152,7 +98,7 @@ final class Trace implements Callable<Integer> {
             paramLabel = "N",
             defaultValue = "0",
             description = "Number of images inverted at a time; 0 takes all (default: ${DEFAULT-VALUE})")
-    private int slots;
+    private int inversionBatch;
 
     @Mixin
     private ComputeOptions compute;
@@ -172,7 +118,7 @@ final class Trace implements Callable<Integer> {
 
     private org.smpo.train.Trace.Settings settings() {
         try {
-            Objective chosen = objective();
+            Objective chosen = MethodOptions.objective(spec.commandLine().getParseResult());
             return new org.smpo.train.Trace.Settings(
                     chosen,
                     new Inversion(
@@ -186,24 +132,10 @@ final class Trace implements Callable<Integer> {
                     compute.threads(),
                     seed,
                     notNegative("--micro-batch", microBatch),
-                    notNegative("--slots", slots));
+                    notNegative("--slots", inversionBatch));
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
-    }
-
-    private Objective objective() {
-        return switch (objective) {
-            case "smpo" -> new Smpo(beta, gamma, kappa);
-            case "dpo" -> new Dpo(beta, kappa);
-            case "inpo" -> new Inpo(beta, kappa, eta);
-            case "dmpo" -> new Dmpo(beta, kappa, alpha);
-            case "ipo" -> new Ipo(beta, kappa, margin);
-            case "sft" -> new Sft();
-            default ->
-                throw new IllegalArgumentException(
-                        "--objective: expected smpo, dpo, inpo, dmpo, ipo or sft, got " + objective);
-        };
     }
 
     private static int notNegative(String option, int value) {
@@ -215,12 +147,9 @@ final class Trace implements Callable<Integer> {
 
     private Map<String, String> metadata() {
         Map<String, String> all = new LinkedHashMap<>();
-        all.put("objective", objective);
-        all.put("beta", Double.toString(beta));
-        all.put("kappa", Double.toString(kappa));
-        if (objective.equals("smpo")) {
-            all.put("gamma", Double.toString(gamma));
-        }
+        Objective objective = MethodOptions.objective(spec.commandLine().getParseResult());
+        all.put("objective", objective.name());
+        objective.values().forEach((name, value) -> all.put(name, Double.toString(value)));
         all.put("inversion", inversion);
         all.put("steps", Integer.toString(steps));
         all.put("renoise", renoise);

@@ -1,14 +1,18 @@
 package org.smpo.ffi;
 
-/// Some pairs of a batch.
+import java.util.OptionalDouble;
+
+/// Some pairs of a [PairBatch], which are computed at once.
 ///
-/// @param firstPair the first of them
-/// @param pairs how many
+/// @param firstPair index of the first pair
+/// @param pairs number of pairs
 /// @param backward whether gradients are added to those of the policy
 /// @param gradientScale factor of the loss sum and of gradients: 1 / (pairs of the whole step) gives means
-/// @param label by pair: SmPO's p, CaPO's difference of rewards; else null
-/// @param logitScale factor of beta by pair; null: 1
-/// @param weight of each pair; null: 1
+/// @param label per pair: SmPO's p, CaPO's difference of rewards; null for a loss that reads none
+/// @param logitScale factor of the loss's strength per pair; null: 1
+/// @param weight factor of loss and gradients per pair; null: 1. DoRA's row factors and importance weights come
+///     in here.
+/// @param meanGain mean gain of a larger batch for KTO; empty: that of these pairs
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record MicroBatch(
         int firstPair,
@@ -17,9 +21,10 @@ public record MicroBatch(
         double gradientScale,
         double[] label,
         double[] logitScale,
-        double[] weight) {
+        double[] weight,
+        OptionalDouble meanGain) {
 
-    /// @throws InvalidArgumentException when an array has not one number for each pair
+    /// @throws InvalidArgumentException when an array does not have one number for each pair
     public MicroBatch {
         require("label", label, pairs);
         require("logitScale", logitScale, pairs);

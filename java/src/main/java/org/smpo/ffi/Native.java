@@ -21,8 +21,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 
-/// `smpo.h`, one to one: its structs, its functions in the header's order, each a `static final` method handle and
-/// a wrapper of one call. No logic; `HeaderContractTest` compares every line with the header.
+/// `smpo.h`, one to one: its structs, its functions in the header's order, each a `static final` method handle
+/// and a wrapper of one call. No logic; `HeaderContractTest` compares every line with the header.
 ///
 /// Each wrapper returns the status; [Errors#check] makes an exception of it. Without a library that fits, each
 /// throws the [LinkageError] of [Abi] instead.
@@ -44,6 +44,9 @@ final class Native {
 
     /// Most rows of a plan.
     static final int SAMPLER_MAX_STEPS = 100000;
+
+    /// Most parameters that a loss has beside its strength.
+    static final int MAX_LOSS_PARAMETERS = 8;
 
     /// Most pairs of a batch.
     static final int MAX_BATCH_PAIRS = 65536;
@@ -306,19 +309,10 @@ final class Native {
             "smpo_pair_loss",
             JAVA_INT.withName("size"),
             JAVA_INT.withName("kind"),
-            JAVA_DOUBLE.withName("beta"),
-            JAVA_DOUBLE.withName("kappa"),
-            JAVA_DOUBLE.withName("gamma"),
-            JAVA_DOUBLE.withName("alpha"),
-            JAVA_DOUBLE.withName("margin"),
-            JAVA_DOUBLE.withName("mapo_scale"),
-            JAVA_DOUBLE.withName("mapo_temperature"),
-            JAVA_DOUBLE.withName("mapo_weight"),
-            JAVA_DOUBLE.withName("desirable_weight"),
-            JAVA_DOUBLE.withName("undesirable_weight"),
-            JAVA_DOUBLE.withName("kto_baseline"),
-            JAVA_INT.withName("kto_baseline_given"),
-            JAVA_INT.withName("winner_safeguard"),
+            JAVA_INT.withName("parameter_count"),
+            JAVA_INT.withName("safeguard"),
+            JAVA_DOUBLE.withName("strength"),
+            array("parameters", MAX_LOSS_PARAMETERS, JAVA_DOUBLE),
             JAVA_DOUBLE.withName("safeguard_mu"),
             JAVA_DOUBLE.withName("budget_weight"),
             JAVA_DOUBLE.withName("budget"));
@@ -332,7 +326,8 @@ final class Native {
             JAVA_DOUBLE.withName("gradient_scale"),
             ADDRESS.withName("label"),
             ADDRESS.withName("logit_scale"),
-            ADDRESS.withName("weight"));
+            ADDRESS.withName("weight"),
+            ADDRESS.withName("mean_gain"));
 
     static final StructLayout PAIR_RESULTS = struct(
             "smpo_pair_results",

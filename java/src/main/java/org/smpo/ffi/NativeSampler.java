@@ -4,13 +4,13 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.List;
 import java.util.Objects;
+import org.smpo.schedule.SamplerPlan;
 
-/// A sampling run: latents on their way from noise to pictures. Belongs to the engine's thread.
+/// A sampling run: latents on their way from noise to images. Belongs to the engine's thread.
 ///
-/// Noise that the table draws on the way is numbered as [DeviceTensor#fillNormal] does it, with purpose 8, the row's
-/// index as the step, and the items of the inputs: it does not depend on the batch.
+/// Noise that the plan adds on the way is numbered as [DeviceTensor#fillNormal] does it, with purpose 8, the
+/// row's index as the step, and the items of the inputs: it does not depend on the batch.
 public final class NativeSampler extends Handle {
     private final Engine engine;
     private final int steps;
@@ -29,36 +29,52 @@ public final class NativeSampler extends Handle {
     ///
     /// @throws ShapeMismatchException naming the input that does not fit
     /// @throws InvalidArgumentException when a number is out of its range
-    public static NativeSampler open(NativeModel unet, SamplerTable table, SamplerInputs inputs) {
+    public static NativeSampler open(NativeModel unet, SamplerPlan plan, SamplerInputs inputs) {
         Engine engine = unet.engine();
-        Objects.requireNonNull(table, "table");
+        Objects.requireNonNull(plan, "plan");
         Objects.requireNonNull(inputs, "inputs");
         long model = unet.id();
         long session = engine.enter();
         // A run takes seconds: an arena for opening it costs nothing beside it.
         try (Arena arena = Arena.ofConfined()) {
-            List<SamplerTable.Row> rows = table.rows();
-            long stride = Native.SAMPLER_ROW.byteSize();
-            MemorySegment values = arena.allocate(Native.SAMPLER_ROW, rows.size());
-            for (int i = 0; i < rows.size(); i++) {
-                rows.get(i).write(new Struct(Native.SAMPLER_ROW, values.asSlice(i * stride, stride)));
-            }
-            Struct plan = Struct.allocate(Native.SAMPLER_PLAN, arena);
-            plan.set("steps", rows.size());
-            plan.set("initial_noise_scale", table.initialNoiseScale());
-            plan.set("rows", values);
+            Struct struct = Struct.allocate(Native.SAMPLER_PLAN, arena);
+            struct.set("steps", plan.steps());
+            struct.set("initial_noise_scale", plan.initialNoiseScale());
+            struct.set("rows", rows(arena, plan));
             Errors.check(
                     Native.samplerOpen(
                             session,
                             model,
-                            plan.segment(),
+                            struct.segment(),
                             inputs(engine, arena, inputs),
                             engine.result(),
                             engine.error().segment()),
                     engine.error(),
                     "smpo_sampler_open");
-            return new NativeSampler(engine, engine.result().get(JAVA_LONG, 0), rows.size());
+            return new NativeSampler(engine, engine.result().get(JAVA_LONG, 0), plan.steps());
         }
+    }
+
+    private static MemorySegment rows(Arena arena, SamplerPlan plan) {
+        long stride = Native.SAMPLER_ROW.byteSize();
+        MemorySegment rows = arena.allocate(Native.SAMPLER_ROW, plan.steps());
+        for (int i = 0; i < plan.steps(); i++) {
+            Struct row = new Struct(Native.SAMPLER_ROW, rows.asSlice(i * stride, stride));
+            row.set("size", Math.toIntExact(stride));
+            row.set("saves", plan.saves(i) ? 1 : 0);
+            row.set("keeps", plan.keeps(i) ? 1 : 0);
+            row.set("timestep", plan.timestep(i));
+            row.set("input_scale", plan.inputScale(i));
+            row.set("history_sample", plan.historySampleCoefficient(i));
+            row.set("history_output", plan.historyOutputCoefficient(i));
+            row.set("sample", plan.sampleCoefficient(i));
+            row.set("saved", plan.savedCoefficient(i));
+            row.set("noise", plan.noiseCoefficient(i));
+            for (int back = 0; back < SamplerPlan.MAX_HISTORY; back++) {
+                row.set("history", back, plan.historyCoefficient(i, back));
+            }
+        }
+        return rows;
     }
 
     private static MemorySegment inputs(Engine engine, Arena arena, SamplerInputs inputs) {
@@ -99,8 +115,8 @@ public final class NativeSampler extends Handle {
         return steps;
     }
 
-    /// Takes the next rows of the table. Can be cancelled between rows; the run then stands after the last whole one
-    /// and can go on.
+    /// Takes the next steps of the plan. Can be cancelled between steps; the run then stands after the last
+    /// whole one and can continue.
     ///
     /// @param count 1 to as many as are left
     /// @throws CancelledException after [Engine#cancel()]

@@ -8,12 +8,18 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import java.util.Objects;
+import org.smpo.objective.BcrBudget;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairLoss;
+import org.smpo.objective.SdpoSafeguard;
+import org.smpo.schedule.ForwardProcess;
+import org.smpo.schedule.InversionPlan;
 
-/// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and targets, then the
-/// results of each pair. Belongs to the engine's thread.
+/// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and targets,
+/// then the results of each pair. Belongs to the engine's thread.
 ///
-/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and read once.
+/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and read
+/// once.
 public final class PairBatch extends Handle {
     /// Which tensor of a batch; names and codes are the header's.
     public enum Part {
@@ -82,18 +88,23 @@ public final class PairBatch extends Handle {
         return pairs;
     }
 
-    /// Noised latents and targets by forward diffusion. Noise is numbered as [DeviceTensor#fillNormal] does it, with
-    /// purpose 5, the batch's step and its items.
-    public void addNoise(ForwardNoise noise) {
+    /// Noised latents and targets by forward diffusion. The noise is numbered as [DeviceTensor#fillNormal] does
+    /// it, with purpose 5, the batch's step and its items.
+    ///
+    /// @param perImage whether each image has noise of its own; otherwise both images of a pair have the
+    ///     winner's
+    /// @throws ShapeMismatchException when the process has not one row for each image
+    public void addNoise(ForwardProcess process, boolean perImage) {
         long id = id();
         long session = engine.enter();
+        requireImages("ForwardProcess", process.rows());
         try (Arena arena = Arena.ofConfined()) {
             Struct struct = Struct.allocate(Native.FORWARD_NOISE, arena);
-            struct.set("per_image", noise.perImage() ? 1 : 0);
-            struct.set("sample", doubles(arena, "sample", noise.sample(), 2 * pairs));
-            struct.set("noise", doubles(arena, "noise", noise.noise(), 2 * pairs));
-            struct.set("target_sample", doubles(arena, "targetSample", noise.targetSample(), 2 * pairs));
-            struct.set("target_noise", doubles(arena, "targetNoise", noise.targetNoise(), 2 * pairs));
+            struct.set("per_image", perImage ? 1 : 0);
+            struct.set("sample", arena.allocateFrom(JAVA_DOUBLE, process.sampleCoefficients()));
+            struct.set("noise", arena.allocateFrom(JAVA_DOUBLE, process.noiseCoefficients()));
+            struct.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, process.targetSampleCoefficients()));
+            struct.set("target_noise", arena.allocateFrom(JAVA_DOUBLE, process.targetNoiseCoefficients()));
             Errors.check(
                     Native.pairBatchAddNoise(
                             session, id, struct.segment(), engine.error().segment()),
@@ -102,41 +113,40 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// Noised latents and targets by inversion with a UNet, without guidance. Fresh noise, if there is any, is drawn
-    /// with purpose 6, the batch's step, and item 4096 times the image's plus its step's index in its list. Can be
-    /// cancelled between evaluations; the batch is then as before.
+    /// Noised latents and targets by inversion with a UNet, without guidance. Fresh noise, if the plan adds
+    /// any, has purpose 6, the batch's step, and item 4096 times the image's plus its step's index in its list.
+    /// Can be cancelled between evaluations; the batch is then as before.
     ///
+    /// @param inversionBatch number of images in one UNet evaluation, 1 to 65535
+    /// @throws ShapeMismatchException when the plan has not one row for each image
     /// @throws CancelledException after [Engine#cancel()]
-    public InversionReport invert(NativeModel unet, InversionTable table) {
+    public InversionReport invert(NativeModel unet, InversionPlan plan, int inversionBatch) {
         long id = id();
         long model = own(unet);
         long session = engine.enter();
+        requireImages("InversionPlan", plan.rows());
         try (Arena arena = Arena.ofConfined()) {
-            if (table.targetSample().length != 2 * pairs) {
-                throw new ShapeMismatchException(
-                        "InversionTable: expected " + 2 * pairs + " images, got " + table.targetSample().length, 0);
-            }
-            Struct plan = Struct.allocate(Native.INVERSION_PLAN, arena);
-            byte[] averages = new byte[table.averages().length];
-            for (int i = 0; i < averages.length; i++) {
-                averages[i] = (byte) (table.averages()[i] ? 1 : 0);
-            }
-            plan.set("inversion_batch", table.inversionBatch());
-            plan.set("row_start", arena.allocateFrom(JAVA_INT, table.rowStart()));
-            plan.set("timestep", arena.allocateFrom(JAVA_DOUBLE, table.timestep()));
-            plan.set("sample", arena.allocateFrom(JAVA_DOUBLE, table.sample()));
-            plan.set("output", arena.allocateFrom(JAVA_DOUBLE, table.output()));
-            plan.set("noise", arena.allocateFrom(JAVA_DOUBLE, table.noise()));
-            plan.set("averages", arena.allocateFrom(JAVA_BYTE, averages));
-            plan.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, table.targetSample()));
-            plan.set("target_clean", arena.allocateFrom(JAVA_DOUBLE, table.targetClean()));
+            Struct struct = Struct.allocate(Native.INVERSION_PLAN, arena);
+            struct.set("inversion_batch", inversionBatch);
+            struct.set("row_start", arena.allocateFrom(JAVA_INT, plan.rowStarts()));
+            struct.set(
+                    "timestep",
+                    arena.allocateFrom(
+                            JAVA_DOUBLE,
+                            Arrays.stream(plan.timesteps()).asDoubleStream().toArray()));
+            struct.set("sample", arena.allocateFrom(JAVA_DOUBLE, plan.sampleCoefficients()));
+            struct.set("output", arena.allocateFrom(JAVA_DOUBLE, plan.outputCoefficients()));
+            struct.set("noise", arena.allocateFrom(JAVA_DOUBLE, plan.noiseCoefficients()));
+            struct.set("averages", flags(arena, plan.averages()));
+            struct.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, plan.targetSampleCoefficients()));
+            struct.set("target_clean", arena.allocateFrom(JAVA_DOUBLE, plan.targetCleanCoefficients()));
             Struct report = Struct.allocate(Native.INVERSION_REPORT, arena);
             Errors.check(
                     Native.pairBatchInvert(
                             session,
                             id,
                             model,
-                            plan.segment(),
+                            struct.segment(),
                             report.segment(),
                             engine.error().segment()),
                     engine.error(),
@@ -149,39 +159,63 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// Errors, logits and losses of some pairs, and with `batch.backward()` their gradient, added to the policy's.
+    /// Errors, logits and losses of some pairs and, with `microBatch.backward()`, their gradient, added to the
+    /// policy's.
     ///
     /// @param reference a model of the same shape; null: the policy without its adapters, or none where the
     ///     loss has no reference
-    public void accumulate(NativeModel policy, NativeModel reference, PairLossOptions loss, MicroBatch microBatch) {
+    public void accumulate(NativeModel policy, NativeModel reference, PairLoss loss, MicroBatch microBatch) {
         long id = id();
         long policyId = own(policy);
         long referenceId = reference == null ? 0 : own(reference);
-        Objects.requireNonNull(loss, "loss");
         long session = engine.enter();
         try (Arena arena = Arena.ofConfined()) {
-            Struct lossStruct = Struct.allocate(Native.PAIR_LOSS, arena);
-            loss.write(lossStruct);
-            Struct struct = Struct.allocate(Native.MICRO_BATCH, arena);
-            struct.set("first_pair", microBatch.firstPair());
-            struct.set("pairs", microBatch.pairs());
-            struct.set("backward", microBatch.backward() ? 1 : 0);
-            struct.set("gradient_scale", microBatch.gradientScale());
-            struct.set("label", doublesOrNone(arena, microBatch.label()));
-            struct.set("logit_scale", doublesOrNone(arena, microBatch.logitScale()));
-            struct.set("weight", doublesOrNone(arena, microBatch.weight()));
             Errors.check(
                     Native.pairBatchAccumulate(
                             session,
                             id,
                             policyId,
                             referenceId,
-                            lossStruct.segment(),
-                            struct.segment(),
+                            struct(arena, loss).segment(),
+                            struct(arena, microBatch).segment(),
                             engine.error().segment()),
                     engine.error(),
                     "smpo_pair_batch_accumulate");
         }
+    }
+
+    private static Struct struct(Arena arena, PairLoss loss) {
+        Objective objective = loss.objective();
+        double[] parameters = objective.parameters();
+        Struct struct = Struct.allocate(Native.PAIR_LOSS, arena);
+        struct.set("kind", objective.kind());
+        struct.set("parameter_count", parameters.length);
+        struct.set("safeguard", loss.safeguard().isPresent() ? 1 : 0);
+        struct.set("strength", objective.strength());
+        for (int i = 0; i < parameters.length; i++) {
+            struct.set("parameters", i, parameters[i]);
+        }
+        struct.set("safeguard_mu", loss.safeguard().map(SdpoSafeguard::mu).orElse(0.0));
+        struct.set("budget_weight", loss.budget().map(BcrBudget::lambda).orElse(0.0));
+        struct.set("budget", loss.budget().map(BcrBudget::delta).orElse(0.0));
+        return struct;
+    }
+
+    private static Struct struct(Arena arena, MicroBatch microBatch) {
+        Struct struct = Struct.allocate(Native.MICRO_BATCH, arena);
+        struct.set("first_pair", microBatch.firstPair());
+        struct.set("pairs", microBatch.pairs());
+        struct.set("backward", microBatch.backward() ? 1 : 0);
+        struct.set("gradient_scale", microBatch.gradientScale());
+        struct.set("label", doublesOrNone(arena, microBatch.label()));
+        struct.set("logit_scale", doublesOrNone(arena, microBatch.logitScale()));
+        struct.set("weight", doublesOrNone(arena, microBatch.weight()));
+        if (microBatch.meanGain().isPresent()) {
+            struct.set(
+                    "mean_gain",
+                    arena.allocateFrom(JAVA_DOUBLE, microBatch.meanGain().getAsDouble()));
+        }
+        return struct;
     }
 
     /// The results; the one wait for the device in a step.
@@ -264,11 +298,18 @@ public final class PairBatch extends Handle {
         return model.id();
     }
 
-    private static MemorySegment doubles(Arena arena, String name, double[] values, int count) {
-        if (values.length != count) {
-            throw new ShapeMismatchException(name + ": expected " + count + " numbers, got " + values.length, 0);
+    private void requireImages(String plan, int rows) {
+        if (rows != 2 * pairs) {
+            throw new ShapeMismatchException(plan + ": expected " + 2 * pairs + " images, got " + rows, 0);
         }
-        return arena.allocateFrom(JAVA_DOUBLE, values);
+    }
+
+    private static MemorySegment flags(Arena arena, boolean[] values) {
+        byte[] bytes = new byte[values.length];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) (values[i] ? 1 : 0);
+        }
+        return arena.allocateFrom(JAVA_BYTE, bytes);
     }
 
     private static MemorySegment doublesOrNone(Arena arena, double[] values) {

@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Function;
-import java.util.stream.IntStream;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.Lora;
 import org.smpo.checkpoint.ModelException;
@@ -23,7 +22,6 @@ import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NativeSampler;
 import org.smpo.ffi.SamplerInputs;
-import org.smpo.ffi.SamplerTable;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
@@ -254,7 +252,7 @@ public final class TextToImage implements AutoCloseable {
                         guided ? condition(request.prompts(), config, Prompt::negative, 0, zerosForNoNegative) : null;
                 NativeSampler sampler = NativeSampler.open(
                         unet.network(),
-                        table(plan),
+                        plan,
                         new SamplerInputs(
                                 noise,
                                 condition,
@@ -283,30 +281,6 @@ public final class TextToImage implements AutoCloseable {
                 config.height() == 0 ? trainedSide() : config.height());
         sized.requireFits(downscale());
         return sized;
-    }
-
-    private static SamplerTable table(SamplerPlan plan) {
-        return new SamplerTable(
-                plan.initialNoiseScale(),
-                IntStream.range(0, plan.steps())
-                        .mapToObj(step -> row(plan, step))
-                        .toList());
-    }
-
-    private static SamplerTable.Row row(SamplerPlan plan, int step) {
-        return new SamplerTable.Row(
-                plan.saves(step),
-                plan.keeps(step),
-                plan.timestep(step),
-                plan.inputScale(step),
-                plan.historySampleCoefficient(step),
-                plan.historyOutputCoefficient(step),
-                plan.sampleCoefficient(step),
-                plan.savedCoefficient(step),
-                plan.noiseCoefficient(step),
-                IntStream.range(0, SamplerPlan.MAX_HISTORY)
-                        .mapToObj(back -> plan.historyCoefficient(step, back))
-                        .toList());
     }
 
     private DeviceTensor noise(List<float[]> initialLatents, List<Long> items, int height, int width) {

@@ -1,19 +1,27 @@
 package org.smpo.objective;
 
-/// The loss of one pair and its derivatives in the policy's two errors. The reference's errors carry no
-/// gradient.
+import java.util.Optional;
+
+/// The loss that a step differentiates: an objective and the two additions that any objective may carry. Both
+/// protect the image that the objective favours.
 ///
-/// The gradient in a prediction follows as `winnerGradient · 2 (prediction − target) / N`, N the elements of a
-/// latent.
-///
-/// @param value the loss; a batch's loss is the mean over its pairs
-/// @param logit u, positive when the policy prefers the winner (more than the reference does, where
-///     there is one); 0 for an objective that compares nothing
-/// @param winnerGradient ∂value/∂ℓ_w
-/// @param loserGradient ∂value/∂ℓ_l
-public record PairLoss(double value, double logit, double winnerGradient, double loserGradient) {
-    /// Whether the implicit reward prefers the winner; its mean over pairs is the implicit accuracy.
-    public boolean prefersWinner() {
-        return logit > 0;
+/// @param objective the loss of a pair
+/// @param budget a limit to how much worse the favoured image may become; one that can add nothing (λ = 0 or δ
+///     = ∞) is left out
+/// @param safeguard a bound on the other image's gradient
+public record PairLoss(Objective objective, Optional<BcrBudget> budget, Optional<SdpoSafeguard> safeguard) {
+
+    /// @throws InvalidParameterException when there is a budget and the objective has no reference
+    public PairLoss {
+        if (budget.isPresent() && !objective.needsReference()) {
+            throw new InvalidParameterException(
+                    "bcr", "objective", "expected one with a reference, got " + objective.name());
+        }
+        budget = budget.filter(b -> b.lambda() > 0 && b.delta() < Double.POSITIVE_INFINITY);
+    }
+
+    /// The objective by itself.
+    public static PairLoss of(Objective objective) {
+        return new PairLoss(objective, Optional.empty(), Optional.empty());
     }
 }

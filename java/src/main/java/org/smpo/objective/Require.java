@@ -42,7 +42,7 @@ final class Require {
         }
     }
 
-    static IllegalArgumentException outside(String owner, String name, String expected, double value) {
-        return new IllegalArgumentException(owner + ": " + name + ": expected " + expected + ", got " + value);
+    static InvalidParameterException outside(String owner, String name, String expected, double value) {
+        return new InvalidParameterException(owner, name, "expected " + expected + ", got " + value);
     }
 }

@@ -21,11 +21,11 @@ import org.smpo.schedule.Inversion;
 
 /// A run's whole configuration.
 ///
-/// A file may begin with `base: NAME`, the name of a built-in recipe, and then says only what differs;
-/// `--set` goes over both. A mapping that names another method, optimizer, kind of weights or distribution of
-/// timesteps than the one below it replaces that one whole. Unknown keys, values of another type and values
-/// out of range are errors that say where, what was expected, and what was found. Paths are relative to the
-/// working directory.
+/// A file may begin with `base: NAME`, the name of a built-in recipe, and then says only what differs; `--set`
+/// goes over both. A mapping that names another method, optimizer, kind of weights or distribution of timesteps
+/// than the one below it replaces that one whole. Unknown keys, values of another type and values out of range
+/// are errors that say where, what was expected, and what was found. Paths are relative to the working
+/// directory.
 ///
 /// [#resolved] is the recipe with every default in it; it reads back as an equal recipe.
 ///
@@ -107,8 +107,7 @@ public record Recipe(
     private static void checkInversion(
             ObjectiveRecipe objective, Optional<InversionRecipe> inversion, TrainRecipe train) {
         String name = objective.loss().name();
-        NoiseSource noise = objective.loss().noise();
-        boolean inverts = noise == NoiseSource.INVERSION || noise == NoiseSource.INVERSION_WITH_ETA;
+        boolean inverts = objective.loss().noise() == NoiseSource.INVERSION;
         Check.agreement(
                 !inverts || inversion.isPresent(),
                 "inversion",

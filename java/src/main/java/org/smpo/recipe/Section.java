@@ -14,6 +14,7 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.smpo.objective.InvalidParameterException;
 
 /// One mapping of a recipe while it is read. It remembers which keys were asked for; [#build] refuses the
 /// others.
@@ -49,13 +50,14 @@ final class Section {
             // A misspelt key is often why a value is missing or does not agree with another.
             refuseUnknown();
             throw problem(e.key(), e.detail(), e);
-        } catch (IllegalArgumentException e) {
+        } catch (InvalidParameterException e) {
             refuseUnknown();
-            throw problem(e);
+            throw problem(e.parameter().replace(' ', '_'), e.detail(), e);
         }
     }
 
-    /// Says beforehand which keys may stand here, so that a misspelt section is found before its keys are missed.
+    /// Says beforehand which keys may stand here, so that a misspelt section is found before its keys are
+    /// missed.
     ///
     /// @throws RecipeException for any other key
     void expect(List<String> keys) throws RecipeException {
@@ -85,19 +87,6 @@ final class Section {
             fields = field.value() instanceof Node.Fields below ? below : null;
         }
         return new RecipeException(where + ": " + full(key) + ": " + detail, cause);
-    }
-
-    /// An error from another package's constructor; those name the component too, as in `dpo: beta: expected ...`.
-    private RecipeException problem(IllegalArgumentException e) {
-        String message = String.valueOf(e.getMessage());
-        int end = message.indexOf(": ", message.indexOf(": ") + 1);
-        if (end > 0) {
-            String key = message.substring(message.indexOf(": ") + 2, end).replace(' ', '_');
-            if (asked.contains(key)) {
-                return problem(key, message.substring(end + 2), e);
-            }
-        }
-        return new RecipeException(node.where() + ": " + (path.isEmpty() ? "" : path + ": ") + message, e);
     }
 
     private String full(String key) {

@@ -4,8 +4,8 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Draws each pair's training timestep: a pure function of (seed, step, pair), so that neither micro-batches, ranks nor
-/// an interrupted run change it. Immutable.
+/// Draws each pair's training timestep: a pure function of (seed, step, pair), so that neither micro-batches,
+/// ranks nor an interrupted run change it. Immutable.
 public final class TimestepSampler {
     private final Philox philox;
     private final int low;
@@ -73,11 +73,28 @@ public final class TimestepSampler {
         return draw(step, 0, pairs);
     }
 
-    /// The timesteps of pairs `firstPair .. firstPair + pairs - 1` of an optimizer step; a rank asks for its own.
+    /// The timesteps of pairs `firstPair .. firstPair + pairs - 1` of an optimizer step; a rank asks for its
+    /// own.
     public int[] draw(long step, long firstPair, int pairs) {
         int[] timesteps = new int[pairs];
         for (int i = 0; i < pairs; i++) {
             timesteps[i] = draw(philox.stream(Purpose.TIMESTEPS, step, firstPair + i));
+        }
+        return timesteps;
+    }
+
+    /// The timesteps of the images of some pairs of an optimizer step: all winners', then all losers'.
+    ///
+    /// @param places place of each pair in the global batch
+    /// @param perImage whether each image has a timestep of its own, numbered by twice its pair's place and,
+    ///     for the loser, one more; otherwise both images have the pair's
+    public int[] ofImages(long step, int[] places, boolean perImage) {
+        int pairs = places.length;
+        int[] timesteps = new int[2 * pairs];
+        for (int i = 0; i < pairs; i++) {
+            int[] both = perImage ? draw(step, 2L * places[i], 2) : draw(step, places[i], 1);
+            timesteps[i] = both[0];
+            timesteps[pairs + i] = both[both.length - 1];
         }
         return timesteps;
     }

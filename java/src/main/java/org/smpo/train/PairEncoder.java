@@ -89,7 +89,7 @@ final class PairEncoder implements AutoCloseable {
     ///
     /// @param images winners of all pairs, then losers
     /// @param captions one per pair
-    /// @param timesteps one per pair
+    /// @param timesteps one per image
     /// @param label one per pair
     /// @param step number of the random values
     /// @param items numbers that tell the images' random values apart, one per image

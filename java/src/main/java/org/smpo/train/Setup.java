@@ -73,8 +73,7 @@ record Setup(
             PreferenceStep step = new PreferenceStep(
                     engine,
                     files.schedule(),
-                    recipe.objective().loss(),
-                    recipe.objective().spec(),
+                    recipe.objective().pairLoss(),
                     recipe.inversionSchedule().orElse(null),
                     sizes.inversionBatch());
             Optional<Samples> samples = recipe.samples().every().isEmpty()

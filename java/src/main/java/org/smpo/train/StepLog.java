@@ -125,10 +125,12 @@ final class StepLog {
     }
 
     /// Mean margin by timestep: how much more the policy has gained over the reference on winners than on losers.
+    ///
+    /// @param timesteps timesteps of the images; a pair counts at its winner's
     private List<Map<String, Object>> margins(int[] timesteps, PairResults pairs) {
         double[] sums = new double[MARGIN_BUCKETS + 1];
         int[] counts = new int[MARGIN_BUCKETS + 1];
-        for (int i = 0; i < timesteps.length; i++) {
+        for (int i = 0; i < pairs.loss().length; i++) {
             int bucket = Math.min(MARGIN_BUCKETS, timesteps[i] / bucketWidth);
             double reference = hasReference ? pairs.referenceWinner()[i] - pairs.referenceLoser()[i] : 0;
             sums[bucket] -= pairs.policyWinner()[i] - pairs.policyLoser()[i] - reference;

@@ -49,6 +49,7 @@ final class StoredPairs implements PairStream {
     private final PairDecoder plain;
     private final PairEncoder encoder;
     private final TimestepSampler timesteps;
+    private final boolean timestepPerImage;
 
     private long aheadStep = -1;
     private FutureTask<PreparedBatch> ahead;
@@ -77,6 +78,7 @@ final class StoredPairs implements PairStream {
         this.plain = new PairDecoder(
                 new DecodeOptions(data.resolution(), Crop.CENTRE, false, true, 0, threads), recipe.seed());
         this.timesteps = recipe.timesteps().sampler(recipe.seed());
+        this.timestepPerImage = recipe.objective().loss().timestepPerImage();
     }
 
     /// Opens the data of a recipe.
@@ -250,7 +252,7 @@ final class StoredPairs implements PairStream {
         }
         List<PreparedImage> images = new ArrayList<>(2 * pairs);
         List<PreparedImage> losers = new ArrayList<>(pairs);
-        int[] t = new int[pairs];
+        int[] inBatch = new int[pairs];
         double[] p = new double[pairs];
         long[] items = new long[2 * pairs];
         for (int i = 0; i < pairs; i++) {
@@ -260,11 +262,12 @@ final class StoredPairs implements PairStream {
             losers.add(pair.image(1 - label.winner()));
             p[i] = recipe.labels().probability().orElse(label.probability());
             int place = places.get(pair.use());
-            t[i] = timesteps.draw(step, place, 1)[0];
+            inBatch[i] = place;
             items[i] = 2L * place;
             items[pairs + i] = 2L * place + 1;
         }
         images.addAll(losers);
+        int[] t = timesteps.ofImages(step, inBatch, timestepPerImage);
         List<String> captions =
                 decoded.pairs().stream().map(PreparedPair::caption).toList();
         List<String> ids = decoded.pairs().stream().map(PreparedPair::id).toList();

@@ -24,6 +24,7 @@ import org.smpo.io.Precision;
 import org.smpo.network.UNet;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
+import org.smpo.objective.PairLoss;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.NoiseSchedule;
 
@@ -33,8 +34,9 @@ import org.smpo.schedule.NoiseSchedule;
 /// |---|---|
 /// | `latents_w`, `latents_l` | `[P,4,h,w]`: clean, scaled |
 /// | `prompt_embeds` | `[P,S,D]` |
-/// | `timesteps` | `[P]` |
+/// | `timesteps` | `[P]`; `[2P]`, winners first, for an objective with a timestep per image |
 /// | `p` | `[P]`: smoothed label, where the objective reads one |
+/// | `reward_margin` | `[P]`: difference of calibrated rewards, where the objective reads one |
 /// | `pooled`, `time_ids` | `[P,E]`, `[P,6]`: SDXL only |
 ///
 /// The result has, for each pair J, `noised_w.J`, `noised_l.J`, `target_w.J`, `target_l.J`, `pred_w.J`, `pred_l.J`,
@@ -49,7 +51,7 @@ public final class Trace {
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param threads CPU threads; 0: one per physical core
     /// @param microBatch pairs at a time; 0: all
-    /// @param slots images inverted at a time; 0: all
+    /// @param inversionBatch number of images inverted at once; 0: all
     public record Settings(
             Objective objective,
             Inversion inversion,
@@ -58,7 +60,7 @@ public final class Trace {
             int threads,
             long seed,
             int microBatch,
-            int slots) {
+            int inversionBatch) {
         /// @throws IllegalArgumentException when there is no such device
         public Settings {
             Device.parse(device);
@@ -95,10 +97,9 @@ public final class Trace {
             PreferenceStep step = new PreferenceStep(
                     engine,
                     schedule,
-                    settings.objective(),
-                    settings.objective().spec(),
+                    PairLoss.of(settings.objective()),
                     settings.inversion(),
-                    settings.slots() == 0 ? 2 * pairs.pairs() : settings.slots());
+                    settings.inversionBatch() == 0 ? 2 * pairs.pairs() : settings.inversionBatch());
             try (PairBatch pairBatch = step.open(pairs, 0, true)) {
                 PairResults results = step.run(
                                 pairBatch,
@@ -139,9 +140,8 @@ public final class Trace {
                     "batch: latents_l: expected shape " + winners.shape() + " as latents_w, got " + losers.shape());
         }
         FloatTensor prompts = tensor(batch, "prompt_embeds", 3, pairs);
-        FloatTensor timesteps = tensor(batch, "timesteps", 1, pairs);
-        boolean reads = objective.inputs().contains(PairInput.LABEL);
-        FloatTensor labels = reads ? tensor(batch, "p", 1, pairs) : null;
+        FloatTensor timesteps = tensor(batch, "timesteps", 1, objective.timestepPerImage() ? 2 * pairs : pairs);
+        FloatTensor labels = labels(batch, objective, pairs);
         FloatTensor pooled = batch.containsKey("pooled") ? tensor(batch, "pooled", 2, pairs) : null;
         FloatTensor timeIds = batch.containsKey("time_ids") ? tensor(batch, "time_ids", 2, pairs) : null;
         long[] items = new long[Math.toIntExact(2 * pairs)];
@@ -155,9 +155,25 @@ public final class Trace {
                 timeIds == null
                         ? null
                         : engine.fromHost(joined(timeIds.values(), timeIds.values()), 2 * pairs, timeIds.sizes()[1]),
-                integers(timesteps.values()),
+                byImage(integers(timesteps.values()), 2 * (int) pairs),
                 labels == null ? null : doubles(labels.values()),
                 items);
+    }
+
+    private static FloatTensor labels(Map<String, FloatTensor> batch, Objective objective, long pairs) {
+        if (objective.inputs().contains(PairInput.LABEL)) {
+            return tensor(batch, "p", 1, pairs);
+        }
+        return objective.inputs().contains(PairInput.REWARD_MARGIN) ? tensor(batch, "reward_margin", 1, pairs) : null;
+    }
+
+    /// Both images of a pair have the pair's timestep, where there is none for each image.
+    private static int[] byImage(int[] timesteps, int images) {
+        int[] all = Arrays.copyOf(timesteps, images);
+        if (timesteps.length < images) {
+            System.arraycopy(timesteps, 0, all, timesteps.length, timesteps.length);
+        }
+        return all;
     }
 
     private static FloatTensor tensor(Map<String, FloatTensor> batch, String name, int rank, long pairs) {

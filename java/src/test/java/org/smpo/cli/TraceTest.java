@@ -97,7 +97,10 @@ final class TraceTest {
         assertThat(smpo("trace").code()).isEqualTo(2);
         assertThat(smpo("trace", model, "--out", out).err()).contains("--batch");
         assertThat(smpo("trace", model, "--batch", batch).err()).contains("--out");
-        assertUsage("--objective: expected smpo, dpo, inpo, dmpo, ipo or sft, got ppo", "--objective", "ppo");
+        assertUsage(
+                "--objective: expected smpo, dpo, inpo, dmpo, ipo, sft, npo, kto, mapo or capo, got ppo",
+                "--objective",
+                "ppo");
         assertUsage("--inversion: expected one of v020, v022, exact, got v021", "--inversion", "v021");
         assertUsage("--renoise: expected one of every_step, last_step, none, got always", "--renoise", "always");
         assertUsage("--precision: expected one of fp32, bf16, got fp8", "--precision", "fp8");

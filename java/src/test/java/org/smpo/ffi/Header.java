@@ -10,8 +10,7 @@ import java.util.regex.Pattern;
 /// What `smpo.h` declares, parsed from its text: functions, structs with the offsets that C gives them,
 /// constants.
 ///
-/// Reads the small part of C that the header uses, and throws on a declaration outside it rather than skip
-/// it.
+/// Reads the small part of C that the header uses, and throws on a declaration outside it rather than skip it.
 ///
 /// @param functions the C types of the parameters, by function name, in the header's order
 /// @param structs the fields, by struct name
@@ -39,7 +38,7 @@ record Header(Map<String, List<Type>> functions, Map<String, List<Field>> struct
     private static final Pattern COMMENT = Pattern.compile("/\\*.*?\\*/", Pattern.DOTALL);
     private static final Pattern TYPEDEF = Pattern.compile("typedef (\\w+) (\\w+);");
     private static final Pattern STRUCT = Pattern.compile("typedef struct (\\w+) \\{(.*?)\\} (\\w+);", Pattern.DOTALL);
-    private static final Pattern ENUM = Pattern.compile("(?<!typedef )enum \\{(.*?)\\};", Pattern.DOTALL);
+    private static final Pattern ENUM = Pattern.compile("(?<!typedef )enum (?:\\w+ )?\\{(.*?)\\};", Pattern.DOTALL);
     private static final Pattern CONSTANT = Pattern.compile("(\\w+) = (-?\\d+)");
     private static final Pattern FUNCTION = Pattern.compile("smpo_status (\\w+)\\(([^)]*)\\);");
     private static final Pattern PARAMETER = Pattern.compile("(const )?(\\w+) (\\*?)(\\w+)");

@@ -12,15 +12,21 @@ import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.smpo.io.DType;
+import org.smpo.objective.Method;
+import org.smpo.objective.Objective;
 
 /// The hand-written bindings say what `smpo.h` says: every function, every struct, every constant, both ways.
 /// Needs no library.
@@ -47,22 +53,22 @@ class HeaderContractTest {
     /// Proof that the comparison can fail, one for each kind of drift.
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
-                    a narrower parameter   | uint64_t bytes, smpo_error *error        | uint32_t bytes, smpo_error *error      | smpo_tensor_to_host
-                    a wider parameter      | uint32_t step,                           | uint64_t step,                         | smpo_tensor_fill_normal
-                    a value, not a pointer | uint32_t *version                        | uint32_t version                       | smpo_abi_version
-                    one parameter more     | smpo_session_trim(smpo_session session,  | smpo_session_trim(smpo_session session, int32_t hard, | smpo_session_trim
-                    one parameter fewer    | uint32_t purpose, uint32_t step,         | uint32_t purpose,                      | smpo_tensor_fill_normal
-                    swapped parameters     | int32_t index, smpo_cuda_device_info *info | smpo_cuda_device_info *info, int32_t index | smpo_cuda_device_describe
-                    a renamed function     | smpo_session_trim(                       | smpo_session_shrink(                   | smpo_session_shrink
-                    a handle's own type    | typedef uint64_t smpo_tensor;            | typedef uint32_t smpo_tensor;          | smpo_tensor_close
-                    a renamed field        | int32_t threads;                         | int32_t workers;                       | smpo_session_config
-                    a wider field          | int32_t compiled;                        | int64_t compiled;                      | smpo_cuda_info
-                    a longer text          | char model[96]                           | char model[128]                        | smpo_cpu_info
-                    a longer array         | int64_t shape[8]                         | int64_t shape[10]                      | smpo_tensor_spec
-                    another constant       | SMPO_BF16 = 2, SMPO_F16 = 3              | SMPO_BF16 = 3, SMPO_F16 = 2            | SMPO_BF16
-                    another status         | SMPO_CANCELLED = 10                      | SMPO_CANCELLED = 13                    | SMPO_CANCELLED
-                    another version        | SMPO_ABI_VERSION = 1                     | SMPO_ABI_VERSION = 2                   | SMPO_ABI_VERSION
-                    """)
+        a narrower parameter   | uint64_t bytes, smpo_error *error        | uint32_t bytes, smpo_error *error      | smpo_tensor_to_host
+        a wider parameter      | uint32_t step,                           | uint64_t step,                         | smpo_tensor_fill_normal
+        a value, not a pointer | uint32_t *version                        | uint32_t version                       | smpo_abi_version
+        one parameter more     | smpo_session_trim(smpo_session session,  | smpo_session_trim(smpo_session session, int32_t hard, | smpo_session_trim
+        one parameter fewer    | uint32_t purpose, uint32_t step,         | uint32_t purpose,                      | smpo_tensor_fill_normal
+        swapped parameters     | int32_t index, smpo_cuda_device_info *info | smpo_cuda_device_info *info, int32_t index | smpo_cuda_device_describe
+        a renamed function     | smpo_session_trim(                       | smpo_session_shrink(                   | smpo_session_shrink
+        a handle's own type    | typedef uint64_t smpo_tensor;            | typedef uint32_t smpo_tensor;          | smpo_tensor_close
+        a renamed field        | int32_t threads;                         | int32_t workers;                       | smpo_session_config
+        a wider field          | int32_t compiled;                        | int64_t compiled;                      | smpo_cuda_info
+        a longer text          | char model[96]                           | char model[128]                        | smpo_cpu_info
+        a longer array         | int64_t shape[8]                         | int64_t shape[10]                      | smpo_tensor_spec
+        another constant       | SMPO_BF16 = 2, SMPO_F16 = 3              | SMPO_BF16 = 3, SMPO_F16 = 2            | SMPO_BF16
+        another status         | SMPO_CANCELLED = 10                      | SMPO_CANCELLED = 13                    | SMPO_CANCELLED
+        another version        | SMPO_ABI_VERSION = 1                     | SMPO_ABI_VERSION = 2                   | SMPO_ABI_VERSION
+        """)
     void driftIsNoticed(String what, String from, String to, String named) {
         assertThat(HEADER.contains(from)).as("the header has: " + from).isTrue();
         assertThat(differences(HEADER.replace(from, to)))
@@ -255,9 +261,10 @@ class HeaderContractTest {
         constants.put("SMPO_SAMPLER_MAX_STEPS", (long) Native.SAMPLER_MAX_STEPS);
         constants.put("SMPO_MAX_BATCH_PAIRS", (long) Native.MAX_BATCH_PAIRS);
         constants.put("SMPO_MAX_INVERSION_STEPS", (long) Native.MAX_INVERSION_STEPS);
-        for (PairLossFormula formula : PairLossFormula.values()) {
-            constants.put("SMPO_PAIR_LOSS_" + formula, (long) formula.code());
-        }
+        constants.put("SMPO_MAX_LOSS_PARAMETERS", (long) Native.MAX_LOSS_PARAMETERS);
+        Map<String, Integer> kinds = kinds();
+        kinds.forEach((name, kind) -> constants.put("SMPO_PAIR_LOSS_" + name, (long) kind));
+        constants.put("SMPO_PAIR_LOSS_KINDS", (long) kinds.size());
         for (PairBatch.Part part : PairBatch.Part.values()) {
             constants.put("SMPO_PAIR_BATCH_" + part, (long) part.code());
         }
@@ -288,5 +295,46 @@ class HeaderContractTest {
             constants.put("SMPO_" + dtype, (long) DTypeCode.of(dtype));
         }
         return constants;
+    }
+
+    /// The losses by name. InPO has DPO's.
+    private static Map<String, Integer> kinds() {
+        Map<String, Integer> kinds = new LinkedHashMap<>();
+        for (Objective objective : objectives()) {
+            if (!objective.name().equals("inpo")) {
+                kinds.put(objective.name().toUpperCase(Locale.ROOT), objective.kind());
+            }
+        }
+        return kinds;
+    }
+
+    private static List<Objective> objectives() {
+        return Method.all().stream()
+                .map(method -> method.with(method.parameters().stream()
+                        .mapToDouble(parameter -> parameter.byDefault().orElse(1))
+                        .toArray()))
+                .toList();
+    }
+
+    /// `smpo.h` names the parameters of each loss behind its constant, in the order in which a record gives
+    /// them.
+    @Test
+    void parametersAreInTheHeadersOrder() {
+        for (Objective objective : objectives()) {
+            if (objective.name().equals("inpo")) {
+                continue;
+            }
+            String constant = "SMPO_PAIR_LOSS_" + objective.name().toUpperCase(Locale.ROOT);
+            Matcher comment = Pattern.compile(constant + " = \\d+,? +/\\* (?:([a-z_, ]+): )?")
+                    .matcher(HEADER);
+            assertThat(comment.find()).as(constant).isTrue();
+            List<String> names = comment.group(1) == null
+                    ? List.of()
+                    : List.of(comment.group(1).split(", "));
+            List<Double> values = names.stream().map(objective.values()::get).toList();
+            assertThat(values)
+                    .as(constant + " " + names)
+                    .isEqualTo(Arrays.stream(objective.parameters()).boxed().toList());
+        }
     }
 }

@@ -19,9 +19,14 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
+import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.Sampler;
+import org.smpo.schedule.SamplerPlan;
+import org.smpo.schedule.TimestepSpacing;
 
 /// What [HandleTest] does for engines and tensors, for models and samplers: closed, stale, foreign and invented
-/// handles, other kinds of models, other threads. Every function of the border that takes such a handle is swept.
+/// handles, other kinds of models, other threads. Every function of the border that takes such a handle is
+/// swept.
 class ModelHandleTest {
     private static final ModelOptions FROZEN = ModelOptions.frozen(DType.F32);
 
@@ -51,7 +56,7 @@ class ModelHandleTest {
         words = engine.zeros(DType.F32, 1, 5, 6);
         ids = engine.fromHost(new int[] {0, 3, 9}, 1, 3);
         pixels = engine.zeros(DType.F32, 1, 3, 8, 8);
-        sampler = NativeSampler.open(unet, table(), inputs(latents, words));
+        sampler = NativeSampler.open(unet, plan(), inputs(latents, words));
     }
 
     @AfterEach
@@ -100,7 +105,7 @@ class ModelHandleTest {
             calls.put("close of " + handle, handle::close);
         }
         calls.put("open a model", () -> NativeModel.openUNet(engine, unetSpec(), FROZEN));
-        calls.put("open a sampler", () -> NativeSampler.open(unet, table(), inputs(latents, words)));
+        calls.put("open a sampler", () -> NativeSampler.open(unet, plan(), inputs(latents, words)));
         Map<String, Throwable> thrown = new LinkedHashMap<>();
         Thread intruder = new Thread(
                 () -> calls.forEach((name, call) -> thrown.put(name, catchThrowable(call::run))), "intruder");
@@ -134,11 +139,11 @@ class ModelHandleTest {
             calls.put("encodeImage", () -> vision.encodeImage(foreign).close());
             calls.put(
                     "sampler's noise",
-                    () -> NativeSampler.open(unet, table(), inputs(foreign, words))
+                    () -> NativeSampler.open(unet, plan(), inputs(foreign, words))
                             .close());
             calls.put(
                     "sampler's text",
-                    () -> NativeSampler.open(unet, table(), inputs(latents, foreign))
+                    () -> NativeSampler.open(unet, plan(), inputs(latents, foreign))
                             .close());
             calls.forEach((name, call) -> assertThatExceptionOfType(InvalidHandleException.class)
                     .as(name)
@@ -161,7 +166,7 @@ class ModelHandleTest {
                             .close());
             calls.put(
                     "sampler of " + other,
-                    () -> NativeSampler.open(other, table(), inputs(latents, words))
+                    () -> NativeSampler.open(other, plan(), inputs(latents, words))
                             .close());
         }
         for (NativeModel other : List.of(unet, text, vision)) {
@@ -190,13 +195,13 @@ class ModelHandleTest {
                 DeviceTensor foreignNoise = other.zeros(DType.F32, 1, 4, 4, 4);
                 DeviceTensor foreignWords = other.zeros(DType.F32, 1, 5, 6);
                 NativeSampler foreignSampler =
-                        NativeSampler.open(foreignModel, table(), inputs(foreignNoise, foreignWords));
+                        NativeSampler.open(foreignModel, plan(), inputs(foreignNoise, foreignWords));
                 Arena arena = Arena.ofConfined()) {
             long session = engine.id();
             NativeModel closed = NativeModel.openUNet(engine, unetSpec(), FROZEN);
             long closedModel = closed.id();
             closed.close();
-            NativeSampler over = NativeSampler.open(unet, table(), inputs(latents, words));
+            NativeSampler over = NativeSampler.open(unet, plan(), inputs(latents, words));
             long closedSampler = over.id();
             over.close();
 
@@ -281,7 +286,8 @@ class ModelHandleTest {
 
     // ---- calls ----
 
-    /// Every method of a model or a sampler with arguments that are right, but for those that change it for good.
+    /// Every method of a model or a sampler with arguments that are right, but for those that change it for
+    /// good.
     private Map<String, Runnable> calls() {
         UNetInputs inputs = UNetInputs.of(latents, timesteps, words);
         ParameterInfo bias = new ArrayList<>(unet.parameters()).getFirst();
@@ -395,8 +401,9 @@ class ModelHandleTest {
                 0);
     }
 
-    private static SamplerTable table() {
-        return new SamplerTable(1, List.of(new SamplerTable.Row(false, true, 500, 1, 0, 1, 0.9, 0, 0, List.of(-0.1))));
+    private static SamplerPlan plan() {
+        return SamplerPlan.of(
+                NoiseSchedule.stableDiffusion(), new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0), 1);
     }
 
     private static SamplerInputs inputs(DeviceTensor noise, DeviceTensor words) {

@@ -7,15 +7,18 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
+import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.Sampler;
+import org.smpo.schedule.SamplerPlan;
+import org.smpo.schedule.TimestepSpacing;
 
-/// Models and samplers across the border: what is written is read, bad arguments are refused, handles die when they
-/// should. Whether the numbers are right, the library's own tests say.
+/// Models and samplers across the border: what is written is read, bad arguments are refused, handles die when
+/// they should. Whether the numbers are right, the library's own tests say.
 class NativeModelTest {
     private static final ModelOptions FROZEN = ModelOptions.frozen(DType.F32);
 
@@ -230,7 +233,7 @@ class NativeModelTest {
 
     @Test
     void aSamplerTakesItsSteps() {
-        SamplerTable table = new SamplerTable(1, Collections.nCopies(3, row()));
+        SamplerPlan plan = plan(3);
         try (NativeModel model = NativeModel.openUNet(engine, tiny(), FROZEN);
                 DeviceTensor noise = tensor(100, 2, 4, 6, 5);
                 DeviceTensor text = tensor(102, 2, 7, 6)) {
@@ -238,7 +241,7 @@ class NativeModelTest {
             SamplerInputs inputs = new SamplerInputs(
                     noise, new SamplerInputs.Condition(text, null, null), null, 1, 0, List.of(1L, 2L));
             float[] whole;
-            try (NativeSampler sampler = NativeSampler.open(model, table, inputs)) {
+            try (NativeSampler sampler = NativeSampler.open(model, plan, inputs)) {
                 assertThat(sampler.steps()).isEqualTo(3);
                 assertThat(latents(sampler)).isEqualTo(noise.toFloats());
                 sampler.step(3);
@@ -246,22 +249,19 @@ class NativeModelTest {
                 assertThat(whole).isNotEqualTo(noise.toFloats());
                 assertThatExceptionOfType(InvalidArgumentException.class).isThrownBy(() -> sampler.step(1));
             }
-            try (NativeSampler sampler = NativeSampler.open(model, table, inputs)) {
+            try (NativeSampler sampler = NativeSampler.open(model, plan, inputs)) {
                 sampler.step(1);
                 sampler.step(2);
                 assertThat(latents(sampler)).isEqualTo(whole);
             }
             assertThatExceptionOfType(ShapeMismatchException.class)
                     .isThrownBy(() -> NativeSampler.open(
-                            model, table, new SamplerInputs(noise, inputs.condition(), null, 1, 0, List.of(1L))))
+                            model, plan, new SamplerInputs(noise, inputs.condition(), null, 1, 0, List.of(1L))))
                     .withMessageContaining("items");
             assertThatExceptionOfType(EngineException.class)
                     .isThrownBy(() -> NativeSampler.open(
-                            model, table, new SamplerInputs(noise, inputs.condition(), null, 7.5, 0, null)));
+                            model, plan, new SamplerInputs(noise, inputs.condition(), null, 7.5, 0, null)));
         }
-        assertThatExceptionOfType(InvalidArgumentException.class)
-                .isThrownBy(() -> new SamplerTable(1, List.of()))
-                .withMessageContaining("rows");
     }
 
     @Test
@@ -274,7 +274,7 @@ class NativeModelTest {
                 DeviceTensor foreign = other.zeros(DType.F32, 1)) {
             SamplerInputs inputs =
                     new SamplerInputs(noise, new SamplerInputs.Condition(text, null, null), null, 1, 0, null);
-            NativeSampler sampler = NativeSampler.open(model, new SamplerTable(1, List.of(row())), inputs);
+            NativeSampler sampler = NativeSampler.open(model, plan(1), inputs);
             assertThatExceptionOfType(InvalidHandleException.class)
                     .isThrownBy(() -> model.forward(UNetInputs.of(noise, foreign, text)))
                     .withMessageContaining("another engine");
@@ -366,9 +366,9 @@ class NativeModelTest {
         return new ClipTextSpec(10, 5, 8, 16, 2, layers, ClipActivation.QUICK_GELU, 0, 9, 1e-5);
     }
 
-    /// One step of DDIM.
-    private static SamplerTable.Row row() {
-        return new SamplerTable.Row(false, true, 500, 1, 0, 1, 0.9, 0, 0, List.of(-0.1));
+    private static SamplerPlan plan(int steps) {
+        return SamplerPlan.of(
+                NoiseSchedule.stableDiffusion(), new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0), steps);
     }
 
     /// Gives every parameter values.

@@ -7,20 +7,29 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.nio.FloatBuffer;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.concurrent.atomic.AtomicReference;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairLoss;
+import org.smpo.schedule.ForwardProcess;
+import org.smpo.schedule.Inversion;
+import org.smpo.schedule.InversionPlan;
+import org.smpo.schedule.NoiseSchedule;
 
-/// Pair batches across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are refused.
-/// Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.
+/// Pair batches across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are
+/// refused. Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.
 class PairBatchTest {
     private static final int PAIRS = 2;
     private static final int ROWS = 2 * PAIRS;
     private static final int ELEMENTS = 4 * 6 * 5;
-    private static final PairLossOptions DPO = loss(PairLossFormula.DPO);
+    private static final PairLoss DPO = PairLoss.of(new Objective.Dpo(3, 0.5));
+    private static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
+    private static final int[] TIMESTEPS = {10, 500, 10, 500};
 
     private Engine engine;
     private NativeModel policy;
@@ -46,7 +55,7 @@ class PairBatchTest {
     void aStepByForwardNoise() {
         try (PairBatch batch = batch()) {
             assertThat(batch.pairs()).isEqualTo(PAIRS);
-            batch.addNoise(noise(true));
+            batch.addNoise(process(), true);
             assertThat(batch.read().loss()).containsOnly(Double.NaN);
             for (int pair = 0; pair < PAIRS; pair++) {
                 batch.accumulate(policy, reference, DPO, microBatch(pair, 1));
@@ -80,7 +89,9 @@ class PairBatchTest {
             float[] x = part(batch, PairBatch.Part.NOISED);
             float[] n = part(batch, PairBatch.Part.TARGET);
             for (int i = 0; i < x.length; i++) {
-                assertThat(x[i]).isEqualTo(0.8f * x0[i] + 0.6f * n[i], within(1e-6f));
+                double alpha = SCHEDULE.alphaCumprod(TIMESTEPS[i / ELEMENTS]);
+                assertThat(x[i])
+                        .isEqualTo((float) (Math.sqrt(alpha) * x0[i] + Math.sqrt(1 - alpha) * n[i]), within(1e-6f));
             }
             assertThat(part(batch, PairBatch.Part.PREDICTION)).isNotEqualTo(n).doesNotContain(0f);
             assertThat(part(batch, PairBatch.Part.REFERENCE_PREDICTION))
@@ -93,8 +104,8 @@ class PairBatchTest {
     void bothImagesOfAPairMayShareTheNoise() {
         try (PairBatch shared = batch();
                 PairBatch own = batch()) {
-            shared.addNoise(noise(false));
-            own.addNoise(noise(true));
+            shared.addNoise(process(), false);
+            own.addNoise(process(), true);
             float[] one = part(shared, PairBatch.Part.TARGET);
             float[] other = part(own, PairBatch.Part.TARGET);
             for (int i = 0; i < PAIRS * ELEMENTS; i++) {
@@ -108,16 +119,17 @@ class PairBatchTest {
     @Test
     void aStepByInversion() {
         try (PairBatch batch = batch()) {
-            InversionReport report = batch.invert(policy, table(3));
-            assertThat(report.evaluations()).isEqualTo(1 + 2 + 3);
-            assertThat(report.batches()).isBetween(3, 6);
+            InversionReport report = batch.invert(policy, plan(), 3);
+            assertThat(report.evaluations()).isEqualTo(plan().evaluations()).isEqualTo(2 * 3 + 2 + 2 * 2);
+            assertThat(report.batches()).isBetween(6, 12);
             assertThat(report.seconds()).isGreaterThanOrEqualTo(report.unetSeconds());
             float[] x0 = latents.toFloats();
             float[] x = part(batch, PairBatch.Part.NOISED);
             float[] target = part(batch, PairBatch.Part.TARGET);
             for (int i = 0; i < ELEMENTS; i++) {
                 assertThat(x[i]).isEqualTo(x0[i]);
-                assertThat(target[i]).isEqualTo((float) (34.3 * x0[i] - 34.2854 * x0[i]));
+                assertThat(target[i]).isEqualTo((float)
+                        (plan().targetSampleCoefficient(0) * x0[i] + plan().targetCleanCoefficient(0) * x0[i]));
             }
             assertThat(x[ELEMENTS]).isNotEqualTo(x0[ELEMENTS]);
             batch.accumulate(policy, reference, DPO, microBatch(0, PAIRS));
@@ -128,12 +140,12 @@ class PairBatchTest {
     @Test
     void aCancelledInversionLeavesThePairBatch() {
         try (PairBatch batch = batch()) {
-            batch.addNoise(noise(true));
+            batch.addNoise(process(), true);
             float[] before = part(batch, PairBatch.Part.NOISED);
             engine.cancel();
-            assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> batch.invert(policy, table(2)));
+            assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> batch.invert(policy, plan(), 2));
             assertThat(part(batch, PairBatch.Part.NOISED)).isEqualTo(before);
-            batch.invert(policy, table(2));
+            batch.invert(policy, plan(), 2);
             assertThat(part(batch, PairBatch.Part.NOISED)).isNotEqualTo(before);
         }
     }
@@ -167,40 +179,25 @@ class PairBatchTest {
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[4], new long[2]));
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[0], new long[0]));
         double[] one = {1};
-        assertInvalid("label: expected 2 numbers, got 1", () -> new MicroBatch(0, 2, true, 1, one, null, null));
-        assertInvalid("logitScale: expected 2", () -> new MicroBatch(0, 2, true, 1, null, one, null));
-        assertInvalid("weight: expected 2", () -> new MicroBatch(0, 2, true, 1, null, null, one));
-        double[] two = {1, 2};
-        boolean[] flags = {true, false};
-        for (int[] starts : List.of(new int[] {0, 2}, new int[] {0, 1, 1}, new int[0])) {
-            assertInvalid(
-                    "rowStart: expected 3 entries up to 2",
-                    () -> new InversionTable(1, starts, two, two, two, two, flags, two, two));
-        }
-        int[] starts = {0, 1, 2};
-        assertInvalid("targetClean", () -> new InversionTable(1, starts, two, two, two, two, flags, two, one));
-        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, one, two, two, flags, two, two));
-        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, two, one, two, flags, two, two));
-        assertInvalid("expected 2 numbers", () -> new InversionTable(1, starts, two, two, two, one, flags, two, two));
         assertInvalid(
-                "expected 2 numbers",
-                () -> new InversionTable(1, starts, two, two, two, two, new boolean[1], two, two));
+                "label: expected 2 numbers, got 1",
+                () -> new MicroBatch(0, 2, true, 1, one, null, null, OptionalDouble.empty()));
+        assertInvalid(
+                "logitScale: expected 2", () -> new MicroBatch(0, 2, true, 1, null, one, null, OptionalDouble.empty()));
+        assertInvalid(
+                "weight: expected 2", () -> new MicroBatch(0, 2, true, 1, null, null, one, OptionalDouble.empty()));
         try (PairBatch batch = batch()) {
-            double[] rows = new double[ROWS];
-            double[] more = new double[ROWS + 1];
-            for (ForwardNoise noise : List.of(
-                    new ForwardNoise(true, more, rows, rows, rows),
-                    new ForwardNoise(true, rows, more, rows, rows),
-                    new ForwardNoise(true, rows, rows, more, rows),
-                    new ForwardNoise(true, rows, rows, rows, more))) {
+            for (int images : new int[] {ROWS - 2, ROWS + 1}) {
                 assertThatExceptionOfType(ShapeMismatchException.class)
-                        .isThrownBy(() -> batch.addNoise(noise))
-                        .withMessageContaining("expected 4 numbers, got 5");
+                        .isThrownBy(() -> batch.addNoise(ForwardProcess.of(SCHEDULE, new int[images]), true))
+                        .withMessage("ForwardProcess: expected 4 images, got " + images);
+                assertThatExceptionOfType(ShapeMismatchException.class)
+                        .isThrownBy(() -> batch.invert(
+                                policy,
+                                InversionPlan.of(SCHEDULE, Inversion.of(Inversion.Semantics.V022, 5), new int[images]),
+                                1))
+                        .withMessage("InversionPlan: expected 4 images, got " + images);
             }
-            InversionTable fewer = new InversionTable(1, starts, two, two, two, two, flags, two, two);
-            assertThatExceptionOfType(ShapeMismatchException.class)
-                    .isThrownBy(() -> batch.invert(policy, fewer))
-                    .withMessageContaining("expected 4 images, got 2");
         }
     }
 
@@ -214,14 +211,15 @@ class PairBatchTest {
                     "one that was noised or inverted",
                     () -> batch.accumulate(policy, reference, DPO, microBatch(0, PAIRS)));
             assertInvalid("neither noised nor inverted", () -> batch.tensor(PairBatch.Part.NOISED));
-            batch.addNoise(noise(true));
+            batch.addNoise(process(), true);
             assertInvalid("micro_batch.pairs", () -> batch.accumulate(policy, reference, DPO, microBatch(1, PAIRS)));
             assertInvalid("reference", () -> batch.accumulate(policy, null, DPO, microBatch(0, 1)));
             assertInvalid("policy", () -> batch.accumulate(reference, policy, DPO, microBatch(0, 1)));
             assertInvalid(
                     "micro_batch.label",
-                    () -> batch.accumulate(policy, reference, loss(PairLossFormula.SMPO), microBatch(0, 1)));
-            batch.accumulate(policy, null, loss(PairLossFormula.SFT), microBatch(0, 1));
+                    () -> batch.accumulate(
+                            policy, reference, PairLoss.of(new Objective.Smpo(3, 10, 0.5)), microBatch(0, 1)));
+            batch.accumulate(policy, null, PairLoss.of(new Objective.Sft()), microBatch(0, 1));
             assertThat(batch.read().referenceWinner()[0]).isZero();
         }
     }
@@ -229,12 +227,12 @@ class PairBatchTest {
     @Test
     void closedHandlesAreRefused() {
         PairBatch batch = batch();
-        batch.addNoise(noise(true));
+        batch.addNoise(process(), true);
         NativeModel closed = tiny(engine, ModelOptions.frozen(DType.F32), 2);
         closed.close();
         assertInvalidHandle(() -> batch.accumulate(closed, reference, DPO, microBatch(0, 1)));
         assertInvalidHandle(() -> batch.accumulate(policy, closed, DPO, microBatch(0, 1)));
-        assertInvalidHandle(() -> batch.invert(closed, table(1)));
+        assertInvalidHandle(() -> batch.invert(closed, plan(), 1));
         assertThat(batch.read().loss()).containsOnly(Double.NaN);
         batch.close();
         batch.close();
@@ -249,11 +247,11 @@ class PairBatchTest {
     void foreignHandlesAreRefused() {
         try (PairBatch batch = batch();
                 Engine other = Engine.open(EngineConfig.onCpu().withThreads(1))) {
-            batch.addNoise(noise(true));
+            batch.addNoise(process(), true);
             NativeModel foreign = tiny(other, new ModelOptions(DType.F32, true, false), 0);
             assertInvalidHandle(() -> batch.accumulate(foreign, reference, DPO, microBatch(0, 1)));
             assertInvalidHandle(() -> batch.accumulate(policy, foreign, DPO, microBatch(0, 1)));
-            assertInvalidHandle(() -> batch.invert(foreign, table(1)));
+            assertInvalidHandle(() -> batch.invert(foreign, plan(), 1));
             assertInvalidHandle(() -> PairBatch.open(other, inputs(latents, new int[ROWS], new long[ROWS])));
             assertInvalidHandle(() -> PairBatch.sample(other, new Posterior(latents, latents), 1, 0, new long[ROWS]));
         }
@@ -262,7 +260,7 @@ class PairBatchTest {
     @Test
     void anotherThreadIsRefused() throws InterruptedException {
         try (PairBatch batch = batch()) {
-            batch.addNoise(noise(true));
+            batch.addNoise(process(), true);
             for (ThrowingCallable use : uses(batch, policy)) {
                 AtomicReference<Throwable> thrown = new AtomicReference<>();
                 Thread.ofPlatform().start(() -> thrown.set(catchThrowable(use))).join();
@@ -274,8 +272,8 @@ class PairBatchTest {
 
     private static List<ThrowingCallable> uses(PairBatch batch, NativeModel policy) {
         return List.of(
-                () -> batch.addNoise(noise(true)),
-                () -> batch.invert(policy, table(1)),
+                () -> batch.addNoise(process(), true),
+                () -> batch.invert(policy, plan(), 1),
                 () -> batch.accumulate(policy, policy, DPO, microBatch(0, 1)),
                 batch::read,
                 () -> batch.tensor(PairBatch.Part.NOISED).close());
@@ -294,7 +292,7 @@ class PairBatchTest {
     // ---- a small batch ----
 
     private PairBatch batch() {
-        return PairBatch.open(engine, inputs(latents, new int[] {10, 500, 10, 500}, new long[] {1, 2, 3, 4}));
+        return PairBatch.open(engine, inputs(latents, TIMESTEPS, new long[] {1, 2, 3, 4}));
     }
 
     private PairBatchInputs inputs(DeviceTensor images, int[] timesteps, long[] items) {
@@ -302,36 +300,17 @@ class PairBatchTest {
     }
 
     /// The target is the noise itself.
-    private static ForwardNoise noise(boolean perImage) {
-        return new ForwardNoise(perImage, all(0.8), all(0.6), all(0), all(1));
+    private static ForwardProcess process() {
+        return ForwardProcess.of(SCHEDULE, TIMESTEPS);
     }
 
-    private static double[] all(double value) {
-        double[] values = new double[ROWS];
-        java.util.Arrays.fill(values, value);
-        return values;
-    }
-
-    /// No step for the first image; one, one of two predictions, and both for the others.
-    private static InversionTable table(int slots) {
-        return new InversionTable(
-                slots,
-                new int[] {0, 0, 1, 2, 4},
-                new double[] {1, 201, -199, 1},
-                new double[] {0.9, 0.8, 0.9, 0.7},
-                new double[] {0.1, 0.2, 0.3, 0.1},
-                new double[] {0, 0.1, 0, 0},
-                new boolean[] {false, true, true, false},
-                new double[] {34.3, 1, 1, 1},
-                new double[] {-34.2854, -0.5, -0.5, -0.5});
+    /// No step for the first image; three, one and two of two predictions each for the others.
+    private static InversionPlan plan() {
+        return InversionPlan.of(SCHEDULE, Inversion.of(Inversion.Semantics.V022, 5), new int[] {0, 500, 10, 300});
     }
 
     private static MicroBatch microBatch(int first, int pairs) {
-        return new MicroBatch(first, pairs, true, 1.0 / PAIRS, null, null, null);
-    }
-
-    private static PairLossOptions loss(PairLossFormula formula) {
-        return new PairLossOptions(formula, 3, 0.5, 10, 0.1, 0.5, 0.5, 1000, 0.1, 1, 1, Double.NaN, false, 0, 0, 0);
+        return new MicroBatch(first, pairs, true, 1.0 / PAIRS, null, null, null, OptionalDouble.empty());
     }
 
     private static float[] part(PairBatch batch, PairBatch.Part part) {

@@ -21,12 +21,12 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.smpo.data.Crop;
 import org.smpo.io.Precision;
 import org.smpo.objective.BcrBudget;
-import org.smpo.objective.Dpo;
-import org.smpo.objective.Inpo;
-import org.smpo.objective.PairLossKind;
+import org.smpo.objective.Objective.Dpo;
+import org.smpo.objective.Objective.Inpo;
+import org.smpo.objective.Objective.Sft;
+import org.smpo.objective.Objective.Smpo;
+import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
-import org.smpo.objective.Sft;
-import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.Sampler;
 import org.smpo.schedule.TimestepSpacing;
@@ -76,7 +76,7 @@ class RecipeTest {
     @Test
     void thePublishedRecipesHaveThePublishedNumbers() {
         Recipe sd15 = Recipe.builtIn("smpo-sd15");
-        assertThat(sd15.objective().loss()).isEqualTo(Smpo.sd15());
+        assertThat(sd15.objective().loss()).isEqualTo(new Smpo(2000, 10, 0.5));
         assertThat(sd15.inversionSchedule())
                 .contains(new Inversion(
                         Inversion.Semantics.V020, 5, TimestepSpacing.LEADING, Inversion.Renoise.EVERY_STEP, 0));
@@ -90,7 +90,7 @@ class RecipeTest {
         assertThat(sd15.labels().smoothed(new double[0])).isEqualTo(org.smpo.objective.SmoothedLabel.pickScore());
 
         Recipe sdxl = Recipe.builtIn("smpo-sdxl");
-        assertThat(sdxl.objective().loss()).isEqualTo(Smpo.sdxl());
+        assertThat(sdxl.objective().loss()).isEqualTo(new Smpo(5000, 10, 0.5));
         assertThat(sdxl.inversion().orElseThrow().steps()).isEqualTo(10);
         assertThat(sdxl.data().resolution()).isEqualTo(1024);
         assertThat(sdxl.optimizer())
@@ -99,12 +99,12 @@ class RecipeTest {
         assertThat(sdxl.train().maxGradNorm()).hasValue(1);
 
         Recipe dpo = Recipe.builtIn("dpo-sd15");
-        assertThat(dpo.objective().loss()).isEqualTo(Dpo.sd15());
+        assertThat(dpo.objective().loss()).isEqualTo(new Dpo(5000, 0.5));
         assertThat(dpo.inversion()).isEmpty();
         assertThat(dpo.learningRateAt(500)).isEqualTo(2.048e-5);
 
         Recipe inpo = Recipe.builtIn("inpo-sd15");
-        assertThat(inpo.objective().loss()).isEqualTo(Inpo.sd15());
+        assertThat(inpo.objective().loss()).isEqualTo(new Inpo(2000, 0.5, 0.1));
         assertThat(inpo.inversionSchedule().orElseThrow().eta()).isEqualTo(0.1);
     }
 
@@ -465,12 +465,12 @@ class RecipeTest {
     }
 
     @Test
-    void theSpecHasTheAdditions() throws RecipeException {
+    void theLossHasTheAdditions() throws RecipeException {
         Recipe recipe = parse(SMALLEST, "objective.bcr={lambda: 1.5, delta: 2}", "objective.safeguard={mu: 0.5}");
-        assertThat(recipe.objective().spec().kind()).isEqualTo(PairLossKind.DPO);
-        assertThat(recipe.objective().spec().budgetWeight()).isEqualTo(1.5);
-        assertThat(recipe.objective().spec().budget()).isEqualTo(2);
-        assertThat(recipe.objective().spec().safeguardMu()).isEqualTo(0.5);
+        PairLoss loss = recipe.objective().pairLoss();
+        assertThat(loss.objective()).isEqualTo(recipe.objective().loss()).isInstanceOf(Dpo.class);
+        assertThat(loss.budget()).contains(new BcrBudget(1.5, 2));
+        assertThat(loss.safeguard()).contains(new SdpoSafeguard(0.5));
         assertThat(parse(recipe.resolved())).isEqualTo(recipe);
     }
 

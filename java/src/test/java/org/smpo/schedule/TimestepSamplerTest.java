@@ -114,4 +114,22 @@ class TimestepSamplerTest {
                 .hasMessageContaining("weights[1]");
         assertThatThrownBy(() -> TimestepSampler.weighted(0, new double[3])).hasMessageContaining("sum");
     }
+
+    /// An image's timestep is a function of its place in the global batch, whatever the batch it is asked for in.
+    @Test
+    void imagesShareTheirPairsTimestepOrHaveTheirOwn() {
+        TimestepSampler sampler = TimestepSampler.uniform(3, 0, 1000);
+        int[] places = {4, 0, 7};
+        int[] shared = sampler.ofImages(2, places, false);
+        int[] own = sampler.ofImages(2, places, true);
+        for (int i = 0; i < places.length; i++) {
+            assertThat(shared[i]).isEqualTo(sampler.draw(2, 8)[places[i]]);
+            assertThat(shared[3 + i]).isEqualTo(shared[i]);
+            assertThat(own[i]).isEqualTo(sampler.draw(2, 16)[2 * places[i]]);
+            assertThat(own[3 + i])
+                    .isEqualTo(sampler.draw(2, 16)[2 * places[i] + 1])
+                    .isNotEqualTo(own[i]);
+            assertThat(sampler.ofImages(2, new int[] {places[i]}, true)).containsExactly(own[i], own[3 + i]);
+        }
+    }
 }

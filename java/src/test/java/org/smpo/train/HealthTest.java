@@ -16,11 +16,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.ffi.PairResults;
 import org.smpo.io.Json;
-import org.smpo.objective.Dpo;
-import org.smpo.objective.Mapo;
-import org.smpo.objective.Npo;
 import org.smpo.objective.Objective;
-import org.smpo.objective.Smpo;
+import org.smpo.objective.Objective.Dpo;
+import org.smpo.objective.Objective.Mapo;
+import org.smpo.objective.Objective.Npo;
+import org.smpo.objective.Objective.Smpo;
 import org.smpo.recipe.HealthRecipe;
 import org.smpo.recipe.Recipe;
 
@@ -65,7 +65,7 @@ final class HealthTest {
         assertThat(kinds(health.step(pairs(1, 1, 1), 1, 0))).containsExactly("winners_worse");
         assertThat(health.step(pairs(1, 1, 1), 1, 0)).isEmpty();
         // Without a reference there is nothing that winners could be worse than.
-        Health alone = new Health(RECIPE, Mapo.sdxl());
+        Health alone = new Health(RECIPE, new Mapo(0.5, 1000, 0.1));
         for (int i = 0; i < 4; i++) {
             assertThat(alone.step(pairs(9, 1, 1), 1, 0)).isEmpty();
         }

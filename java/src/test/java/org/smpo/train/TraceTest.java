@@ -24,22 +24,22 @@ import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
-import org.smpo.objective.Smpo;
+import org.smpo.objective.Objective.Smpo;
 import org.smpo.random.Synthetic;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 
 /// A whole step of the method against the published algorithm in fp64, run on diffusers' UNet with torch's
-/// autograd: tools/golden/step_golden.py, which says what the files hold and how weights and inputs come from their
-/// names.
+/// autograd: tools/golden/step_golden.py, which says what the files hold and how weights and inputs come from
+/// their names.
 final class TraceTest {
     /// Relative L2 differences, fp32 against fp64. The published code in fp32 needs up to 0.9 and 0.5 of them.
     private static final double INTERMEDIATE = 1e-4;
 
     private static final double GRADIENT = 1e-3;
 
-    /// A gradient below this share of the whole gradient's norm is all rounding: differences are relative to the
-    /// share.
+    /// A gradient below this share of the whole gradient's norm is all rounding: differences are relative to
+    /// the share.
     private static final double NEGLIGIBLE = 1e-6;
 
     private static final List<String> KINDS = List.of("noised", "target", "pred", "ref_pred");
@@ -337,8 +337,8 @@ final class TraceTest {
                             .isLessThanOrEqualTo(1));
         }
 
-        /// The difference of each tensor, in units of its limit. Every tensor found is compared, but those of pairs
-        /// whose golden is not stored.
+        /// The difference of each tensor, in units of its limit. Every tensor found is compared, but those of
+        /// pairs whose golden is not stored.
         Map<String, Double> worst(String name, int pairs, Map<String, FloatTensor> found) throws IOException {
             List<Long> chosen = chosen(pairs);
             Map<String, Double> worst = new LinkedHashMap<>();

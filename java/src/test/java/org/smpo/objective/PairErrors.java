@@ -5,12 +5,12 @@ package org.smpo.objective;
 ///
 /// @param winner ℓ_w, the policy's error on the preferred image
 /// @param loser ℓ_l, the policy's error on the other image
-/// @param referenceWinner r_w, the frozen reference's error on the preferred image; unused by objectives without
-///     reference
+/// @param referenceWinner r_w, the frozen reference's error on the preferred image; unused by objectives
+///     without reference
 /// @param referenceLoser r_l, the reference's error on the other image
-public record PairErrors(double winner, double loser, double referenceWinner, double referenceLoser) {
+record PairErrors(double winner, double loser, double referenceWinner, double referenceLoser) {
     /// @throws IllegalArgumentException when an error is negative, infinite or NaN
-    public PairErrors {
+    PairErrors {
         Require.nonNegative("pair errors", "winner", winner);
         Require.nonNegative("pair errors", "loser", loser);
         Require.nonNegative("pair errors", "reference winner", referenceWinner);
@@ -18,17 +18,17 @@ public record PairErrors(double winner, double loser, double referenceWinner, do
     }
 
     /// Δ = (ℓ_w − ℓ_l) − (r_w − r_l): negative when the policy favours the winner more than the reference does.
-    public double difference() {
+    double difference() {
         return (winner - loser) - (referenceWinner - referenceLoser);
     }
 
     /// r_w − ℓ_w: how much better than the reference the policy predicts the winner.
-    public double winnerGain() {
+    double winnerGain() {
         return referenceWinner - winner;
     }
 
     /// r_l − ℓ_l: how much better than the reference the policy predicts the loser.
-    public double loserGain() {
+    double loserGain() {
         return referenceLoser - loser;
     }
 }

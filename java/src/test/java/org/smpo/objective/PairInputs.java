@@ -8,9 +8,9 @@ package org.smpo.objective;
 /// @param rewardMargin calibrated reward of the winner minus the loser's, or NaN when absent
 /// @param logitScale factor ≥ 0 on beta for this pair, such as a weight of its timestep; 1 as a rule
 /// @param meanGain the batch's mean gain (in mean-error units), or NaN when absent
-public record PairInputs(PairErrors errors, double label, double rewardMargin, double logitScale, double meanGain) {
+record PairInputs(PairErrors errors, double label, double rewardMargin, double logitScale, double meanGain) {
     /// @throws IllegalArgumentException when a given value is out of its range
-    public PairInputs {
+    PairInputs {
         if (errors == null) {
             throw new IllegalArgumentException("pair inputs: errors: expected a value, got null");
         }
@@ -27,23 +27,23 @@ public record PairInputs(PairErrors errors, double label, double rewardMargin, d
     }
 
     /// The errors alone, at logit scale 1.
-    public static PairInputs of(PairErrors errors) {
+    static PairInputs of(PairErrors errors) {
         return new PairInputs(errors, Double.NaN, Double.NaN, 1, Double.NaN);
     }
 
-    public PairInputs withLabel(double p) {
+    PairInputs withLabel(double p) {
         return new PairInputs(errors, p, rewardMargin, logitScale, meanGain);
     }
 
-    public PairInputs withRewardMargin(double margin) {
+    PairInputs withRewardMargin(double margin) {
         return new PairInputs(errors, label, margin, logitScale, meanGain);
     }
 
-    public PairInputs withLogitScale(double scale) {
+    PairInputs withLogitScale(double scale) {
         return new PairInputs(errors, label, rewardMargin, scale, meanGain);
     }
 
-    public PairInputs withMeanGain(double gain) {
+    PairInputs withMeanGain(double gain) {
         return new PairInputs(errors, label, rewardMargin, logitScale, gain);
     }
 

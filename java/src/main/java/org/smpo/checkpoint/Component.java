@@ -6,9 +6,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.smpo.io.DType;
@@ -36,21 +38,21 @@ public record Component(
         files = List.copyOf(files);
     }
 
-    /// Sorts what a file holds by what the config asks for.
+    /// A component and the tensors of its files that are not parameters of it.
+    record Fitted(Component component, List<Weight> extra) {}
+
+    /// Sorts the tensors of a file by the parameters that the config asks for.
     ///
-    /// @param found weights under diffusers' names
-    /// @param source named in messages
-    /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
-    static Component of(
-            String name,
-            String library,
-            String className,
-            ModelConfig config,
-            Collection<Weight> found,
-            List<Path> files,
-            Object source,
-            String hint)
+    /// @param found Weights under diffusers' names
+    /// @param source Place named in messages
+    /// @param hint What to do when the weights do not fit, appended to the message
+    /// @throws ModelException listing missing and misshapen tensors
+    static Fitted fit(
+            String name, ComponentConfig type, Collection<Weight> found, List<Path> files, Object source, String hint)
             throws ModelException {
+        String library = type.library();
+        String className = type.className();
+        ModelConfig config = type.config();
         Map<String, Weight> byName = new LinkedHashMap<>();
         for (Weight weight : found) {
             Weight twin = byName.put(weight.name(), weight);
@@ -60,11 +62,12 @@ public record Component(
             }
         }
         if (config instanceof OpaqueConfig) {
-            return new Component(name, library, className, config, byName, files);
+            return new Fitted(new Component(name, library, className, config, byName, files), List.of());
         }
         Map<String, Weight> ordered = new LinkedHashMap<>();
         List<String> missing = new ArrayList<>();
         List<String> wrong = new ArrayList<>();
+        Set<DType> unsupported = EnumSet.noneOf(DType.class);
         config.parameters().forEach((parameter, shape) -> {
             Weight weight = byName.remove(parameter);
             if (weight == null) {
@@ -72,22 +75,32 @@ public record Component(
             } else if (!weight.shape().equals(shape)) {
                 wrong.add(parameter + " is " + weight.shape() + ", expected " + shape);
             } else if (!Floats.TYPES.contains(weight.dtype())) {
-                wrong.add(parameter + " is " + weight.dtype() + ", expected F16, BF16, F32 or F64");
+                unsupported.add(weight.dtype());
             } else {
                 ordered.put(parameter, weight);
             }
         });
-        if (!missing.isEmpty() || !wrong.isEmpty() || !byName.isEmpty()) {
+        if (!unsupported.isEmpty()) {
+            boolean fp8 = unsupported.stream().anyMatch(dtype -> dtype.name().startsWith("F8_"));
+            throw new ModelException(
+                    source,
+                    name,
+                    "weights in F16, BF16, F32 or F64",
+                    unsupported + (fp8 ? ": fp8 weights are not supported; use the fp16 version of the model" : ""));
+        }
+        if (!missing.isEmpty() || !wrong.isEmpty()) {
             List<String> unexpected =
                     byName.values().stream().map(Component::storedName).toList();
             throw new ModelException(source + ": " + name + ": the weights do not fit the config ("
                     + config.json().source() + "):" + listed("missing", missing) + listed("unexpected", unexpected)
                     + listed("wrong", wrong) + hint);
         }
-        return new Component(name, library, className, config, ordered, files);
+        return new Fitted(
+                new Component(name, library, className, config, ordered, files), List.copyOf(byName.values()));
     }
 
-    private static String storedName(Weight weight) {
+    /// The name that a weight has in its file.
+    static String storedName(Weight weight) {
         return weight.origin().substring(weight.origin().lastIndexOf(": ") + 2);
     }
 

@@ -54,10 +54,10 @@ final class ConfigReader {
 
     double number(String key, double absent) throws ModelException {
         Object value = value(key, absent);
-        if (value instanceof Number number) {
+        if (value instanceof Number number && Double.isFinite(number.doubleValue())) {
             return number.doubleValue();
         }
-        throw error(key, "a number", value);
+        throw error(key, "a finite number", value);
     }
 
     double positive(String key, double absent) throws ModelException {

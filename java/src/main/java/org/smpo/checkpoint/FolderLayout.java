@@ -22,13 +22,15 @@ import org.smpo.io.JsonObject;
 /// @param configs Configs of the components with weights, by name
 /// @param scheduler `scheduler_config.json`; null without a scheduler
 /// @param documents Files other than weights
+/// @param absent Components that the index names and nothing needs, with the reason why they are left out
 record FolderLayout(
         JsonObject index,
         String pipelineClass,
         Family family,
         Map<String, ComponentConfig> configs,
         JsonObject scheduler,
-        ModelFiles.Documents documents) {
+        ModelFiles.Documents documents,
+        Map<String, String> absent) {
     private static final Set<String> PIPELINES = Set.of(
             "StableDiffusionPipeline",
             "StableDiffusionImg2ImgPipeline",
@@ -38,6 +40,9 @@ record FolderLayout(
     /// Components without weights: their files are carried along.
     private static final Set<String> WITHOUT_WEIGHTS =
             Set.of("scheduler", "tokenizer", "tokenizer_2", "feature_extractor");
+
+    /// Components without which a model cannot be read. Everything else may be absent.
+    private static final Set<String> NEEDED = Set.of("unet", "vae", "text_encoder", "text_encoder_2", "scheduler");
 
     /// Reads the layout of a folder with a `model_index.json`.
     ///
@@ -56,6 +61,7 @@ record FolderLayout(
         copied.put("model_index.json", folder.resolve("model_index.json"));
         Map<String, ComponentConfig> configs = new LinkedHashMap<>();
         JsonObject scheduler = null;
+        Map<String, String> absent = new LinkedHashMap<>();
         for (String name : index.keys()) {
             if (name.startsWith("_") || !(index.asMap().get(name) instanceof List<?> pair)) {
                 continue;
@@ -69,34 +75,62 @@ record FolderLayout(
             if (!(pair.get(0) instanceof String library) || !(pair.get(1) instanceof String className)) {
                 throw new ModelException(index.source(), name, "[library, class]", pair);
             }
-            Path directory = inside(folder, name, index.source());
-            documentsOf(directory, name, copied);
+            requirePlain(name, index.source());
+            Path directory = folder.resolve(name);
+            boolean needed = NEEDED.contains(name);
+            if (!Files.isDirectory(directory)) {
+                if (needed) {
+                    throw new ModelException(
+                            index.source(), name, "a folder of that name beside model_index.json", whatIs(directory));
+                }
+                absent.put(name, "is named in model_index.json but not in the folder");
+                continue;
+            }
             if (name.equals("scheduler")) {
                 scheduler = readJson(directory.resolve("scheduler_config.json"));
             } else if (!WITHOUT_WEIGHTS.contains(name)) {
-                configs.put(
-                        name,
-                        new ComponentConfig(
-                                library,
-                                className,
-                                ModelConfig.parse(readJson(directory.resolve("config.json")), className)));
+                try {
+                    configs.put(
+                            name,
+                            new ComponentConfig(
+                                    library,
+                                    className,
+                                    ModelConfig.parse(readJson(directory.resolve("config.json")), className)));
+                } catch (IOException e) {
+                    if (needed) {
+                        throw e;
+                    }
+                    absent.put(name, "cannot be read (" + e.getMessage() + ")");
+                    continue;
+                }
             }
+            Map<String, Path> own = new TreeMap<>();
+            documentsOf(directory, name, own);
+            if (own.isEmpty() && !needed) {
+                absent.put(name, "has an empty folder");
+                continue;
+            }
+            copied.putAll(own);
+        }
+        if (absent.containsKey("feature_extractor") && configs.remove("safety_checker") != null) {
+            absent.put("safety_checker", "needs the feature extractor");
         }
         Family family = family(index, pipeline, configs);
         return new FolderLayout(
-                index, pipeline, family, configs, scheduler, new ModelFiles.Documents(copied, Map.of()));
+                index,
+                pipeline,
+                family,
+                configs,
+                scheduler,
+                new ModelFiles.Documents(copied, Map.of()).without(index, absent.keySet()),
+                absent);
     }
 
-    /// The folder of a component. A name that leads out of the model's folder is refused.
-    private static Path inside(Path folder, String name, String source) throws IOException {
+    /// Refuses a component's name that leads out of the model's folder.
+    private static void requirePlain(String name, String source) throws ModelException {
         if (name.contains("/") || name.contains("\\") || name.equals("..") || name.equals(".")) {
             throw new ModelException(source, name, "the plain name of a component", "a path");
         }
-        Path directory = folder.resolve(name);
-        if (!Files.isDirectory(directory)) {
-            throw new ModelException(source, name, "a folder of that name beside model_index.json", whatIs(directory));
-        }
-        return directory;
     }
 
     private static Family family(JsonObject index, String pipeline, Map<String, ComponentConfig> configs)

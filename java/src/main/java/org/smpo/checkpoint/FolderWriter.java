@@ -98,7 +98,7 @@ public final class FolderWriter {
             changed.replace("torch_dtype", torchName(dtype));
             changed.replace("dtype", torchName(dtype));
             if (!changed.equals(config.asMap())) {
-                Json.write(file, changed);
+                Json.write(file, config.with(changed));
                 return;
             }
         }

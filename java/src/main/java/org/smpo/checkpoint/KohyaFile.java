@@ -19,7 +19,7 @@ import org.smpo.io.TensorEntry;
 /// `.lora_up.weight` and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's modules have
 /// the names of Stability's code; diffusers' names are read there too.
 public final class KohyaFile {
-    /// Names that hold underscores themselves; every other underscore was a dot.
+    /// Names that contain underscores; every other underscore was a dot.
     private static final Set<String> WORDS = Set.of(
             "down_blocks",
             "up_blocks",
@@ -92,86 +92,84 @@ public final class KohyaFile {
 
     private KohyaFile() {}
 
-    /// The tensors of one module while the file is read.
-    private static final class Parts {
-        private Weight down;
-        private Weight up;
-        private Weight alpha;
-    }
-
-    /// @param unet tells how blocks are numbered in SDXL's own names; null: as in the published SDXL
-    static Lora read(Safetensors file, UNetConfig unet) throws IOException {
-        Map<String, Parts> parts = new TreeMap<>();
+    /// @param unet Config of the base model's UNet, which decides the block numbers in SDXL's own names; null: that of
+    /// the
+    ///     published SDXL
+    /// @param notices Receives what is left out, one line each
+    static Lora read(Safetensors file, UNetConfig unet, Set<String> notices) throws IOException {
+        Map<String, LoraTensors> parts = new TreeMap<>();
         for (TensorEntry entry : file.entries()) {
+            Optional<String> embedding = LoraTensors.embedding(entry.name());
+            if (embedding.isPresent()) {
+                notices.add(LoraFile.embeddingNotice(embedding.get()));
+                continue;
+            }
             int dot = entry.name().indexOf('.');
             String module = dot < 0 ? entry.name() : entry.name().substring(0, dot);
-            Parts all = parts.computeIfAbsent(module, m -> new Parts());
-            Weight weight = Weight.of(file, entry);
-            switch (dot < 0 ? "" : entry.name().substring(dot + 1)) {
-                case "lora_down.weight" -> all.down = weight;
-                case "lora_up.weight" -> all.up = weight;
-                case "alpha" -> all.alpha = weight;
-                case "dora_scale" ->
-                    throw new ModelException(
-                            file.path(), entry.name(), "plain LoRA", "a DoRA scale: DoRA is not supported");
+            LoraTensors.Part part = switch (dot < 0 ? "" : entry.name().substring(dot + 1)) {
+                case "lora_down.weight" -> LoraTensors.Part.DOWN;
+                case "lora_up.weight" -> LoraTensors.Part.UP;
+                case "alpha" -> LoraTensors.Part.ALPHA;
                 default ->
-                    throw new ModelException(
+                    throw LoraTensors.unexpected(
                             file.path(),
                             entry.name(),
-                            "<module>.lora_down.weight, .lora_up.weight or .alpha",
-                            "this one (LoHa, LoKr and Tucker forms are not supported)");
-            }
+                            "a tensor named <module>.lora_down.weight, .lora_up.weight or .alpha");
+            };
+            parts.computeIfAbsent(module, m -> new LoraTensors()).add(file.path(), part, Weight.of(file, entry));
         }
-        LdmNames[] sgm = {null};
+        Names names = new Names(file, unet);
         List<Lora.Module> modules = new ArrayList<>();
-        for (Map.Entry<String, Parts> entry : parts.entrySet()) {
-            Parts all = entry.getValue();
-            if (all.down == null || all.up == null) {
-                throw new ModelException(
-                        file.path(),
-                        entry.getKey(),
-                        "both lora_down and lora_up",
-                        all.down == null ? "no lora_down" : "no lora_up");
-            }
-            modules.add(module(file, entry.getKey(), all, unet, sgm));
+        for (Map.Entry<String, LoraTensors> entry : parts.entrySet()) {
+            entry.getValue().requireComplete(file.path(), entry.getKey(), "lora_down", "lora_up");
+            modules.add(names.module(entry.getKey(), entry.getValue()));
         }
         Map<String, String> metadata = new TreeMap<>(file.metadata());
         metadata.remove("format");
         return new Lora(Lora.index(file.path(), modules), metadata);
     }
 
-    private static Lora.Module module(Safetensors file, String name, Parts all, UNetConfig unet, LdmNames[] sgm)
-            throws IOException {
-        String prefix = PREFIXES.keySet().stream()
-                .filter(name::startsWith)
-                .findFirst()
-                .orElseThrow(() -> new ModelException(
-                        file.path(),
-                        name,
-                        "a module under one of "
-                                + PREFIXES.keySet().stream().sorted().toList(),
-                        "this one"));
-        String path = dotted(file.path(), name, name.substring(prefix.length()));
-        String component = PREFIXES.get(prefix);
-        if (component.equals("unet") && isSgm(path)) {
-            if (sgm[0] == null) {
-                sgm[0] = LdmNames.unet(unet != null ? unet : published(Family.SDXL));
-            }
-            path = sgm[0].toDiffusers(path)
+    /// Translates the names of one file's modules.
+    private static final class Names {
+        private final Safetensors file;
+        private final UNetConfig unet;
+        private LdmNames sgm;
+
+        Names(Safetensors file, UNetConfig unet) {
+            this.file = file;
+            this.unet = unet;
+        }
+
+        Lora.Module module(String name, LoraTensors tensors) throws IOException {
+            String prefix = PREFIXES.keySet().stream()
+                    .filter(name::startsWith)
+                    .findFirst()
                     .orElseThrow(() -> new ModelException(
-                            file.path(), name, "a module of SDXL's UNet", "this one; is the base model another?"));
-        }
-        // sd-scripts takes an absent alpha, and zero, for the rank.
-        double alpha = all.down.shape().isEmpty() ? 0 : all.down.shape().get(0);
-        if (all.alpha != null) {
-            if (all.alpha.elements() != 1 || !Floats.TYPES.contains(all.alpha.dtype())) {
-                throw new ModelException(
-                        all.alpha.origin(), "alpha", "one number", all.alpha.dtype() + " " + all.alpha.shape());
+                            file.path(),
+                            name,
+                            "a module under one of "
+                                    + PREFIXES.keySet().stream().sorted().toList(),
+                            "another prefix"));
+            String path = dotted(file.path(), name, name.substring(prefix.length()));
+            String component = PREFIXES.get(prefix);
+            if (component.equals("unet") && isSgm(path)) {
+                if (sgm == null) {
+                    sgm = LdmNames.unet(unet != null ? unet : published(Family.SDXL));
+                }
+                path = sgm.toDiffusers(path)
+                        .orElseThrow(() -> new ModelException(
+                                file.path(),
+                                name,
+                                "a module of SDXL's UNet",
+                                "another; is it for another base model?"));
             }
-            double stored = all.alpha.toDoubles()[0];
-            alpha = stored == 0 ? alpha : stored;
+            // sd-scripts takes the rank for an absent alpha, and for zero.
+            double rank = tensors.down().shape().isEmpty()
+                    ? 0
+                    : tensors.down().shape().get(0);
+            double alpha = tensors.alpha().filter(stored -> stored != 0).orElse(rank);
+            return Lora.Module.of(component, path, tensors.down(), tensors.up(), alpha, false);
         }
-        return Lora.Module.of(component, path, all.down, all.up, alpha, false);
     }
 
     private static boolean isSgm(String path) {
@@ -187,7 +185,7 @@ public final class KohyaFile {
         return (UNetConfig) BuiltIn.of(family).configs().get("unet").config();
     }
 
-    /// Turns those underscores back into dots that were dots.
+    /// Turns the underscores that were dots back into dots.
     private static String dotted(Object file, String name, String flat) throws ModelException {
         String[] pieces = flat.split("_", -1);
         List<String> words = new ArrayList<>();
@@ -211,17 +209,16 @@ public final class KohyaFile {
         return String.join(".", words);
     }
 
-    // ---- writing ----
-
     /// Writes adapters for the web UIs, whole or not at all.
     ///
-    /// kohya's form knows no rank-stabilized scale: such an alpha is written times sqrt(rank), which is the same.
+    /// kohya's format has no rank-stabilized scale: such an alpha is written times sqrt(rank), which is equivalent.
     ///
-    /// @param family of the base model, which decides about names
-    /// @param unet how the base model's UNet is laid out; null: as the family's published one
-    /// @param dtype of the tensors; null keeps each as it is. An alpha is F32, or F64 where that holds it and F32
+    /// @param family Family of the base model, which decides the names
+    /// @param unet Config of the base model's UNet; null: that of the family's published model
+    /// @param dtype Dtype of the tensors; null keeps the dtype of each. An alpha is F32, or F64 where that
+    ///     holds it and F32
     ///     not
-    /// @throws ModelException when a module has no name in this form, or an element is not finite
+    /// @throws ModelException when a module has no name in this format, or an element is not finite
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(Lora lora, Path target, Family family, UNetConfig unet, DType dtype) throws IOException {
         boolean xl = family == Family.SDXL || family == Family.SDXL_REFINER;
@@ -276,7 +273,7 @@ public final class KohyaFile {
         return name;
     }
 
-    /// What sd-scripts and the web UIs look for; what the adapters bring along stays.
+    /// The metadata that sd-scripts and the web UIs look for; the adapters' own metadata stays.
     private static Map<String, String> metadata(Lora lora, Family family) {
         Map<String, String> metadata = new TreeMap<>();
         Set<Integer> ranks = new HashSet<>();

@@ -7,31 +7,37 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
-/// Low-rank adapters of a model: each adapted module's weight W becomes W + scale · up · down.
+/// Low-rank adapters of a model. The weight W of an adapted module becomes W + scale · up · down.
 ///
-/// @param modules by `component.path`, such as `unet.mid_block.attentions.0.proj_in`
-/// @param metadata what the file says of its making, other than about the adapters
+/// @param modules Adapted modules by `component.path`, such as `unet.mid_block.attentions.0.proj_in`
+/// @param metadata Metadata of the file other than the adapters' configs
 public record Lora(SortedMap<String, Module> modules, Map<String, String> metadata) {
     /// One adapted module, linear or convolution.
     ///
     /// @param component `unet`, `text_encoder` or `text_encoder_2`
-    /// @param path of the module in the component, in diffusers' names
-    /// @param down PEFT's A: [rank, in] or [rank, in, kh, kw]
-    /// @param up PEFT's B: [out, rank] or [out, rank, 1, 1]
-    /// @param alpha scale is alpha / rank
-    /// @param rankStabilized scale is alpha / sqrt(rank) instead
+    /// @param path Path of the module in the component, in diffusers' names
+    /// @param down Matrix A of PEFT: [rank, in] or [rank, in, kh, kw]
+    /// @param up Matrix B of PEFT: [out, rank] or [out, rank, 1, 1]
+    /// @param alpha Numerator of the scale, alpha / rank
+    /// @param rankStabilized Whether the scale is alpha / sqrt(rank) instead
     public record Module(String component, String path, Weight down, Weight up, double alpha, boolean rankStabilized) {
-        /// Checks the shapes.
+        /// Modules that are linear in every supported model; the others may be 1x1 convolutions or linear.
+        private static final Pattern LINEAR = Pattern.compile(
+                "(.*\\.)?(to_[qkv]|to_out\\.0|ff\\.net\\.\\d+(\\.proj)?|[qkv]_proj|out_proj|fc[12]|linear_[12]|time_emb_proj"
+                        + "|text_projection)");
+
+        /// Checks the shapes. Matrices of linear modules lose dimensions of 1 at their ends.
         ///
         /// @throws ModelException naming the tensor that does not fit
         static Module of(String component, String path, Weight down, Weight up, double alpha, boolean rankStabilized)
                 throws ModelException {
             List<Long> a = down.shape();
             List<Long> b = up.shape();
-            boolean linear = a.size() == 2 && b.size() == 2;
-            boolean convolution = a.size() == 4 && b.size() == 4 && b.get(2) == 1 && b.get(3) == 1;
-            if (!linear && !convolution) {
+            boolean fits = (a.size() == 2 || a.size() == 4)
+                    && (b.size() == 2 || (b.size() == 4 && b.get(2) == 1 && b.get(3) == 1));
+            if (!fits) {
                 throw new ModelException(
                         up.origin(),
                         "shape",
@@ -49,15 +55,47 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
             if (!Double.isFinite(alpha)) {
                 throw new ModelException(down.origin(), "alpha", "a finite number", alpha);
             }
+            if (LINEAR.matcher(path).matches()) {
+                return new Module(component, path, matrix(down), matrix(up), alpha, rankStabilized);
+            }
             return new Module(component, path, down, up, alpha, rankStabilized);
         }
 
-        /// Inner dimension.
+        private static Weight matrix(Weight weight) {
+            List<Long> shape = weight.shape();
+            boolean pointwise = shape.size() == 4 && shape.get(2) == 1 && shape.get(3) == 1;
+            return pointwise ? weight.reshaped(shape.subList(0, 2)) : weight;
+        }
+
+        /// The same change of the module with scale 1: the scale is multiplied into [#up], and alpha is the rank.
+        /// Readers that ignore alpha apply it at the right strength.
+        Module withUnitScale() throws IOException {
+            if (scale() == 1) {
+                return new Module(component, path, down, up, rank(), false);
+            }
+            return new Module(component, path, down, up.scaled(scale()), rank(), false);
+        }
+
+        /// This module with matrices of other shapes and the same elements, such as a convolution's for a matrix's.
+        ///
+        /// @throws ModelException when the number of elements differs
+        public Module reshaped(List<Long> downShape, List<Long> upShape) throws ModelException {
+            if (ModelConfig.elements(downShape) != down.elements() || ModelConfig.elements(upShape) != up.elements()) {
+                throw new ModelException(
+                        down.origin(),
+                        "shape",
+                        downShape + " and " + upShape + ", as the module of the model has it",
+                        down.shape() + " and " + up.shape() + "; is the LoRA for another model?");
+            }
+            return new Module(component, path, down.reshaped(downShape), up.reshaped(upShape), alpha, rankStabilized);
+        }
+
+        /// Rank: the inner dimension.
         public int rank() {
             return Math.toIntExact(down.shape().get(0));
         }
 
-        /// What up · down is multiplied by.
+        /// Factor of up · down.
         public double scale() {
             return alpha / (rankStabilized ? Math.sqrt(rank()) : rank());
         }
@@ -73,14 +111,14 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
         metadata = Collections.unmodifiableMap(new TreeMap<>(metadata));
     }
 
-    /// How many numbers the adapters hold.
+    /// Number of elements of all matrices.
     public long parameterCount() {
         return modules.values().stream()
                 .mapToLong(m -> m.down().elements() + m.up().elements())
                 .sum();
     }
 
-    /// Which models the adapters fit, as far as widths or metadata tell.
+    /// The family that the adapters fit, where widths or metadata show it.
     public Optional<Family> family() {
         String base = metadata.getOrDefault("ss_base_model_version", "");
         boolean secondEncoder =
@@ -125,7 +163,7 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
         }
     }
 
-    /// Puts modules under their keys.
+    /// Sorts modules by their keys.
     ///
     /// @throws ModelException when two have the same
     static SortedMap<String, Module> index(Object file, List<Module> modules) throws ModelException {

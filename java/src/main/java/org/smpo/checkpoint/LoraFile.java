@@ -3,39 +3,44 @@ package org.smpo.checkpoint;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Set;
+import org.smpo.io.Closer;
 import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
 
-/// An open LoRA file of whichever form. The adapters stay in the memory-mapped file: closing this ends them.
+/// An open LoRA file in any format. The adapters are views of the memory-mapped file and end when it is closed.
 public final class LoraFile implements AutoCloseable {
-    /// How the file names its tensors.
-    public enum Form {
-        /// `unet.….lora_A.weight`, and what diffusers wrote before.
+    /// How a file names its tensors.
+    public enum Format {
+        /// `unet.….lora_A.weight`, and the older names of diffusers.
         PEFT("peft"),
         /// `lora_unet_….lora_down.weight`.
         KOHYA("kohya");
 
         private final String id;
 
-        Form(String id) {
+        Format(String id) {
             this.id = id;
         }
 
-        /// As a word of a command line.
+        /// Name on command lines.
         public String id() {
             return id;
         }
     }
 
     private final Safetensors file;
-    private final Form form;
+    private final Format format;
     private final Lora lora;
+    private final List<String> notices;
 
-    private LoraFile(Safetensors file, Form form, Lora lora) {
+    private LoraFile(Safetensors file, Format format, Lora lora, Set<String> notices) {
         this.file = file;
-        this.form = form;
+        this.format = format;
         this.lora = lora;
+        this.notices = List.copyOf(notices);
     }
 
     /// Opens a file, or a folder that holds one under the name that diffusers or PEFT gives it. Names of SDXL's own
@@ -49,7 +54,9 @@ public final class LoraFile implements AutoCloseable {
 
     /// Opens a file whose base model has the given UNet.
     ///
-    /// @param unet tells how blocks are numbered in the names of SDXL's own code; null: as in the published SDXL
+    /// @param unet Config of the base model's UNet, which decides the block numbers in the names of SDXL's own
+    ///     code; null:
+    ///     that of the published SDXL
     public static LoraFile open(Path path, UNetConfig unet) throws IOException {
         Path weights = path;
         if (Files.isDirectory(path)) {
@@ -61,15 +68,22 @@ public final class LoraFile implements AutoCloseable {
                             path, "folder", PeftFile.FILE_NAME + " or adapter_model.safetensors", "neither"));
         }
         SingleFile.refusePickle(weights);
-        Safetensors file = Safetensors.open(weights);
+        Closer opened = new Closer();
         try {
+            Safetensors file = opened.add(Safetensors.open(weights));
+            Set<String> notices = new LinkedHashSet<>();
             boolean kohya = file.entries().stream().anyMatch(e -> e.name().startsWith("lora_"));
-            Lora lora = kohya ? KohyaFile.read(file, unet) : PeftFile.read(file);
-            return new LoraFile(file, kohya ? Form.KOHYA : Form.PEFT, lora);
+            Lora lora = kohya ? KohyaFile.read(file, unet, notices) : PeftFile.read(file, notices);
+            return new LoraFile(file, kohya ? Format.KOHYA : Format.PEFT, lora, notices);
         } catch (IOException | RuntimeException e) {
-            file.close();
+            opened.closeAfter(e);
             throw e;
         }
+    }
+
+    /// The notice about an embedding that is stored beside the adapters.
+    static String embeddingNotice(String name) {
+        return "the textual inversion embedding \"" + name + "\" is left out; prompts cannot use it";
     }
 
     /// Whether a file's tensors are adapters rather than a model.
@@ -89,12 +103,17 @@ public final class LoraFile implements AutoCloseable {
         return file.path();
     }
 
-    public Form form() {
-        return form;
+    public Format format() {
+        return format;
     }
 
     public Lora lora() {
         return lora;
+    }
+
+    /// What the file holds beside the adapters and is left out, one line each.
+    public List<String> notices() {
+        return notices;
     }
 
     @Override

@@ -2,6 +2,8 @@ package org.smpo.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -15,19 +17,43 @@ import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
 import org.smpo.schedule.NoiseSchedule;
 
-/// The open files of a model, whatever their form. Weights stay in memory-mapped files: closing this ends them.
+/// The open files of a model in any layout. Weights are views of memory-mapped files and end when this is closed.
 public final class ModelFiles implements AutoCloseable {
-    /// What a folder has beside weights: `model_index.json`, configs, tokenizers.
+    /// The files of a folder other than weights: `model_index.json`, configs, tokenizers.
     ///
-    /// @param copied path within the folder, and the file that it comes from
-    /// @param made path within the folder, and its content
+    /// @param copied Files to copy, by their paths within the folder
+    /// @param made Documents to write, by their paths within the folder
     record Documents(Map<String, Path> copied, Map<String, JsonObject> made) {
         Documents {
             copied = Collections.unmodifiableMap(new LinkedHashMap<>(copied));
             made = Collections.unmodifiableMap(new LinkedHashMap<>(made));
         }
+
+        /// These documents without those of some components, which `model_index.json` names as absent.
+        Documents without(JsonObject index, Set<String> components) {
+            if (components.isEmpty()) {
+                return this;
+            }
+            Map<String, Object> changed = new LinkedHashMap<>(index.asMap());
+            components.forEach(name -> changed.put(name, Arrays.asList(null, null)));
+            Map<String, Path> copies = new LinkedHashMap<>(copied);
+            copies.keySet().removeIf(path -> path.equals(INDEX) || components.contains(path.replaceFirst("/.*", "")));
+            Map<String, JsonObject> documents = new LinkedHashMap<>(made);
+            documents.put(INDEX, index.with(changed));
+            return new Documents(copies, documents);
+        }
+
+        /// These documents with another one in place of a file.
+        Documents with(String path, JsonObject document) {
+            Map<String, Path> copies = new LinkedHashMap<>(copied);
+            copies.remove(path);
+            Map<String, JsonObject> documents = new LinkedHashMap<>(made);
+            documents.put(path, document);
+            return new Documents(copies, documents);
+        }
     }
 
+    static final String SCHEDULER = "scheduler/scheduler_config.json";
     private static final String INDEX = "model_index.json";
 
     private final Path path;
@@ -36,7 +62,7 @@ public final class ModelFiles implements AutoCloseable {
     private final Map<String, Component> components;
     private final JsonObject scheduler;
     private final Documents documents;
-    private final List<String> ignored;
+    private final Leftovers leftovers;
     private final List<Path> weightFiles;
     private final Closer files;
     private final Map<String, String> digests = new HashMap<>();
@@ -48,7 +74,7 @@ public final class ModelFiles implements AutoCloseable {
             Map<String, Component> components,
             JsonObject scheduler,
             Documents documents,
-            List<String> ignored,
+            Leftovers leftovers,
             List<Path> weightFiles,
             Closer files) {
         this.path = path;
@@ -57,7 +83,7 @@ public final class ModelFiles implements AutoCloseable {
         this.components = Collections.unmodifiableMap(new LinkedHashMap<>(components));
         this.scheduler = scheduler;
         this.documents = documents;
-        this.ignored = List.copyOf(ignored);
+        this.leftovers = leftovers;
         this.weightFiles = List.copyOf(weightFiles);
         this.files = files;
     }
@@ -96,7 +122,7 @@ public final class ModelFiles implements AutoCloseable {
     /// one stays open, and must stay so as long as the new one is used; closing the new one closes its own file
     /// only.
     ///
-    /// @throws ModelException listing missing, unexpected and wrong-shaped tensors
+    /// @throws ModelException listing missing, unexpected and misshapen tensors
     public ModelFiles withWeights(String component, Path weights) throws IOException {
         Component old = component(component);
         Closer opened = new Closer();
@@ -104,20 +130,24 @@ public final class ModelFiles implements AutoCloseable {
             Safetensors file = opened.add(Safetensors.open(weights));
             List<Weight> found =
                     file.entries().stream().map(entry -> Weight.of(file, entry)).toList();
+            Component.Fitted fitted = Component.fit(
+                    old.name(),
+                    new ComponentConfig(old.library(), old.className(), old.config()),
+                    found,
+                    List.of(weights),
+                    weights,
+                    "");
+            if (!fitted.extra().isEmpty()) {
+                throw new ModelException(
+                        weights,
+                        fitted.extra().getFirst().name(),
+                        "only the parameters of " + component,
+                        fitted.extra().size() + " other tensors");
+            }
             Map<String, Component> changed = new LinkedHashMap<>(components);
-            changed.put(
-                    component,
-                    Component.of(
-                            old.name(),
-                            old.library(),
-                            old.className(),
-                            old.config(),
-                            found,
-                            List.of(weights),
-                            weights,
-                            ""));
+            changed.put(component, fitted.component());
             return new ModelFiles(
-                    path, pipelineClass, family, changed, scheduler, documents, ignored, List.of(weights), opened);
+                    path, pipelineClass, family, changed, scheduler, documents, leftovers, List.of(weights), opened);
         } catch (IOException | RuntimeException e) {
             opened.closeAfter(e);
             throw e;
@@ -208,12 +238,21 @@ public final class ModelFiles implements AutoCloseable {
                 .findFirst();
     }
 
-    /// Tensors of the files that are no parameters, such as position ids or averaged weights.
+    /// Tensors of the files that are not parameters of the model, such as position ids or EMA weights.
     public List<String> ignored() {
-        return ignored;
+        return leftovers.ignored();
     }
 
-    /// What `model_index.json` says; empty for one component.
+    /// What a person should know about the files: what is left out or assumed, one line each.
+    public List<String> notices() {
+        List<String> all = new ArrayList<>(leftovers.notices());
+        if (scheduler != null) {
+            all.addAll(NoiseSchedule.notices(scheduler.asMap()));
+        }
+        return Collections.unmodifiableList(all);
+    }
+
+    /// The content of `model_index.json`; empty for one component.
     ///
     /// @throws IOException when it cannot be read
     public Optional<JsonObject> index() throws IOException {

@@ -28,7 +28,7 @@ public final class ModelFolder {
     private final String variant;
     private final Closer opened = new Closer();
     private final List<Path> weightFiles = new ArrayList<>();
-    private final List<String> ignored = new ArrayList<>();
+    private final Leftovers leftovers = new Leftovers();
 
     private ModelFolder(Path folder, String variant) {
         this.folder = folder;
@@ -77,23 +77,34 @@ public final class ModelFolder {
         FolderLayout layout = FolderLayout.read(folder);
         Map<String, Component> components = new LinkedHashMap<>();
         boolean variantFound = false;
+        Map<String, String> absent = new LinkedHashMap<>(layout.absent());
         for (Map.Entry<String, ComponentConfig> entry : layout.configs().entrySet()) {
             Path directory = folder.resolve(entry.getKey());
-            WeightFiles files = WeightFiles.find(directory, entry.getValue().library(), variant);
+            WeightFiles files;
+            try {
+                files = WeightFiles.find(directory, entry.getValue().library(), variant);
+            } catch (ModelException e) {
+                if (!(entry.getValue().config() instanceof OpaqueConfig)) {
+                    throw e;
+                }
+                absent.put(entry.getKey(), "has no weights that can be read");
+                continue;
+            }
             variantFound |= variant != null && variant.equals(files.variant());
             components.put(entry.getKey(), component(directory, entry.getKey(), entry.getValue(), files));
         }
         if (variant != null && !variantFound) {
             throw new ModelException(folder, "variant", "weights of the variant \"" + variant + "\"", "none");
         }
+        absent.forEach((name, reason) -> leftovers.notice(name + ": left out, because it " + reason));
         return new ModelFiles(
                 folder,
                 layout.pipelineClass(),
                 layout.family(),
                 components,
                 layout.scheduler(),
-                layout.documents(),
-                ignored,
+                layout.documents().without(layout.index(), absent.keySet()),
+                leftovers,
                 weightFiles,
                 opened);
     }
@@ -122,7 +133,7 @@ public final class ModelFolder {
                 Map.of(name, component),
                 null,
                 new ModelFiles.Documents(copied, Map.of()),
-                ignored,
+                leftovers,
                 weightFiles,
                 opened);
     }
@@ -144,7 +155,7 @@ public final class ModelFolder {
                 }
                 String canonical = canonicalName(config.config(), entry.name());
                 if (canonical.endsWith(".position_ids") && !(config.config() instanceof OpaqueConfig)) {
-                    ignored.add(name + ": " + entry.name());
+                    leftovers.ignore(name + ": " + entry.name());
                 } else {
                     weights.add(legacyShape(
                             config.config(), Weight.of(safetensors, entry).named(canonical)));
@@ -158,15 +169,10 @@ public final class ModelFolder {
                         "none of that name");
             }
         }
-        return Component.of(
-                name,
-                config.library(),
-                config.className(),
-                config.config(),
-                weights,
-                List.copyOf(files.tensors().keySet()),
-                directory,
-                "");
+        Component.Fitted fitted =
+                Component.fit(name, config, weights, List.copyOf(files.tensors().keySet()), directory, "");
+        leftovers.extra(name, fitted.extra().stream().map(Component::storedName).toList());
+        return fitted.component();
     }
 
     /// The current name of a parameter: some writers leave out `text_model.`, and old VAEs have other names

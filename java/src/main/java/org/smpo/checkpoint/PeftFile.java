@@ -7,10 +7,14 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
 import java.util.stream.Collectors;
 import org.smpo.io.DType;
 import org.smpo.io.Json;
@@ -29,7 +33,9 @@ public final class PeftFile {
 
     static final String METADATA = "lora_adapter_metadata";
 
-    private static final Pattern CURRENT = Pattern.compile("(?<path>.+)\\.lora_(?<part>A|B)(\\.default)?\\.weight");
+    private static final Pattern CURRENT =
+            Pattern.compile("(?<path>.+)\\.lora_(?<part>A|B|down|up)(\\.(?<adapter>[^.]+))?\\.weight");
+    private static final Pattern ALPHA = Pattern.compile("(?<path>.+)\\.(?<part>alpha)");
     private static final Pattern OLDER =
             Pattern.compile("(?<path>.+)\\.(lora|lora_linear_layer)\\.(?<part>down|up)\\.weight");
     private static final Pattern OLDEST =
@@ -37,56 +43,50 @@ public final class PeftFile {
 
     private PeftFile() {}
 
-    /// The adapters of one module while the file is read.
-    private static final class Parts {
-        private Weight down;
-        private Weight up;
-    }
-
-    static Lora read(Safetensors file) throws IOException {
-        Map<String, Parts> parts = new TreeMap<>();
+    /// @param notices Receives what is left out, one line each
+    static Lora read(Safetensors file, Set<String> notices) throws IOException {
+        Map<String, LoraTensors> parts = new TreeMap<>();
+        Set<String> adapters = new TreeSet<>();
         for (TensorEntry entry : file.entries()) {
             String name = entry.name();
-            if (name.contains("lora_magnitude_vector") || name.contains("dora_scale")) {
-                throw new ModelException(
-                        file.path(),
-                        name,
-                        "plain LoRA",
-                        "a DoRA magnitude: DoRA is not supported; merge it into its "
-                                + "model with PEFT and give the model");
+            Optional<String> embedding = LoraTensors.embedding(name);
+            if (embedding.isPresent()) {
+                notices.add(LoraFile.embeddingNotice(embedding.get()));
+                continue;
             }
             Matcher matcher = matcher(name);
             if (matcher == null) {
-                throw new ModelException(
-                        file.path(), name, "a tensor named <module>.lora_A.weight or .lora_B.weight", "this one");
+                throw LoraTensors.unexpected(
+                        file.path(), name, "a tensor named <module>.lora_A.weight, .lora_B.weight or .alpha");
             }
-            boolean down =
-                    matcher.group("part").equals("A") || matcher.group("part").equals("down");
-            Parts pair = parts.computeIfAbsent(key(matcher), k -> new Parts());
-            if ((down ? pair.down : pair.up) != null) {
-                throw new ModelException(file.path(), name, "one tensor for this part of a module", "two");
+            if (matcher.pattern() == CURRENT && matcher.group("adapter") != null) {
+                adapters.add(matcher.group("adapter"));
             }
-            Weight weight = Weight.of(file, entry);
-            if (down) {
-                pair.down = weight;
-            } else {
-                pair.up = weight;
-            }
+            LoraTensors.Part part = switch (matcher.group("part")) {
+                case "A", "down" -> LoraTensors.Part.DOWN;
+                case "alpha" -> LoraTensors.Part.ALPHA;
+                default -> LoraTensors.Part.UP;
+            };
+            parts.computeIfAbsent(key(matcher), k -> new LoraTensors()).add(file.path(), part, Weight.of(file, entry));
+        }
+        if (adapters.size() > 1) {
+            throw new ModelException(
+                    file.path(), "tensors", "one adapter", adapters.size() + ", named " + String.join(", ", adapters));
         }
         Map<String, Settings> settings = settings(file);
         List<Lora.Module> modules = new ArrayList<>();
-        for (Map.Entry<String, Parts> entry : parts.entrySet()) {
-            Parts pair = entry.getValue();
-            if (pair.down == null || pair.up == null) {
-                throw new ModelException(
-                        file.path(), entry.getKey(), "both lora_A and lora_B", pair.up == null ? "only A" : "only B");
-            }
+        for (Map.Entry<String, LoraTensors> entry : parts.entrySet()) {
+            LoraTensors tensors = entry.getValue();
+            tensors.requireComplete(file.path(), entry.getKey(), "lora_A", "lora_B");
             int dot = entry.getKey().indexOf('.');
             String component = entry.getKey().substring(0, dot);
             String path = entry.getKey().substring(dot + 1);
             Settings of = settings.getOrDefault(component, Settings.NONE);
-            double alpha = of.alpha(path, pair.down.shape().get(0));
-            modules.add(Lora.Module.of(component, path, pair.down, pair.up, alpha, of.rankStabilized()));
+            Optional<Double> stored = tensors.alpha();
+            double alpha = stored.isPresent()
+                    ? stored.get()
+                    : of.alpha(path, tensors.down().shape().get(0));
+            modules.add(Lora.Module.of(component, path, tensors.down(), tensors.up(), alpha, of.rankStabilized()));
         }
         Map<String, String> metadata = new TreeMap<>(file.metadata());
         metadata.remove(METADATA);
@@ -95,7 +95,7 @@ public final class PeftFile {
     }
 
     private static Matcher matcher(String name) {
-        for (Pattern pattern : List.of(CURRENT, OLDEST, OLDER)) {
+        for (Pattern pattern : List.of(CURRENT, OLDEST, OLDER, ALPHA)) {
             Matcher matcher = pattern.matcher(name);
             if (matcher.matches()) {
                 return matcher;
@@ -128,7 +128,7 @@ public final class PeftFile {
         return component + "." + path;
     }
 
-    /// What a PEFT config says of one component's adapters.
+    /// The PEFT config of one component's adapters.
     private record Settings(JsonObject json, String prefix, boolean rankStabilized) {
         static final Settings NONE = new Settings(null, "", false);
 
@@ -158,14 +158,61 @@ public final class PeftFile {
             return json.number(prefix + "lora_alpha");
         }
 
-        /// PEFT matches `(.*\.)?(pattern)$` from the path's start; names are all that diffusers ever writes.
-        private static boolean matches(JsonObject patterns, String pattern, String path) throws ModelException {
-            boolean whole = pattern.startsWith("^");
-            String name = whole ? pattern.substring(1) : pattern;
-            if (!name.matches("[A-Za-z0-9_.]+")) {
-                throw new ModelException(patterns.source(), patterns.path(), "names of modules as keys", pattern);
+        /// PEFT takes keys as regular expressions: `re.match(rf"(.*\.)?({key})$", path)`. The text encoder's paths have
+        /// no `text_model.` in some versions of transformers.
+        private static boolean matches(JsonObject patterns, String key, String path) throws ModelException {
+            try {
+                Pattern pattern = Pattern.compile("(.*\\.)?(" + key + ")");
+                return pattern.matcher(new Bounded(path)).matches()
+                        || pattern.matcher(new Bounded(path.replaceFirst("^text_model\\.", "")))
+                                .matches();
+            } catch (PatternSyntaxException e) {
+                throw new ModelException(
+                        patterns.source(), patterns.path(), "module names or regular expressions as keys", key);
+            } catch (Bounded.Exceeded e) {
+                throw new ModelException(
+                        patterns.source(), patterns.path(), "a regular expression that is matched in a few steps", key);
             }
-            return path.equals(name) || (!whole && path.endsWith("." + name));
+        }
+    }
+
+    /// Text whose matching ends after a bounded number of steps: expressions come from files.
+    private static final class Bounded implements CharSequence {
+        private static final int MAX_STEPS = 1_000_000;
+
+        private final String text;
+        private int steps;
+
+        Bounded(String text) {
+            this.text = text;
+        }
+
+        @Override
+        public int length() {
+            return text.length();
+        }
+
+        @Override
+        public char charAt(int index) {
+            if (++steps > MAX_STEPS) {
+                throw new Exceeded();
+            }
+            return text.charAt(index);
+        }
+
+        @Override
+        public CharSequence subSequence(int start, int end) {
+            return text.subSequence(start, end);
+        }
+
+        @Override
+        public String toString() {
+            return text;
+        }
+
+        /// The number of steps is used up.
+        private static final class Exceeded extends RuntimeException {
+            private static final long serialVersionUID = 1L;
         }
     }
 
@@ -184,17 +231,18 @@ public final class PeftFile {
         return settings;
     }
 
-    // ---- writing ----
-
-    /// Writes adapters for `load_lora_weights`, whole or not at all.
+    /// Writes adapters for `load_lora_weights`, whole or not at all. Scales are multiplied into B and alpha is the
+    /// rank, so
+    /// that readers that ignore the metadata apply the adapters at the right strength.
     ///
-    /// @param dtype of the tensors; null keeps each as it is
+    /// @param dtype Dtype of the tensors; null keeps the dtype of each
     /// @throws ModelException when an element is not finite, or leaves the range of the new type
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(Lora lora, Path target, DType dtype) throws IOException {
         List<Weight> weights = new ArrayList<>();
         Map<String, List<Lora.Module>> components = new TreeMap<>();
-        for (Lora.Module module : lora.modules().values()) {
+        for (Lora.Module scaled : lora.modules().values()) {
+            Lora.Module module = scaled.withUnitScale();
             weights.add(module.down().named(module.key() + ".lora_A.weight"));
             weights.add(module.up().named(module.key() + ".lora_B.weight"));
             components
@@ -211,15 +259,7 @@ public final class PeftFile {
     }
 
     /// A LoraConfig's fields, under the component's name.
-    private static void describe(String component, List<Lora.Module> modules, Map<String, Object> config)
-            throws ModelException {
-        boolean stabilized = modules.get(0).rankStabilized();
-        for (Lora.Module module : modules) {
-            if (module.rankStabilized() != stabilized) {
-                throw new ModelException(
-                        module.down().origin(), "rank-stabilized scale", "the same in all of " + component, "both");
-            }
-        }
+    private static void describe(String component, List<Lora.Module> modules, Map<String, Object> config) {
         int rank = mostFrequent(modules, Lora.Module::rank);
         double alpha = mostFrequent(modules, Lora.Module::alpha);
         Map<String, Object> ranks = new TreeMap<>();
@@ -236,14 +276,14 @@ public final class PeftFile {
         config.put(component + ".lora_alpha", number(alpha));
         config.put(component + ".rank_pattern", ranks);
         config.put(component + ".alpha_pattern", alphas);
-        config.put(component + ".use_rslora", stabilized);
+        config.put(component + ".use_rslora", false);
         config.put(
                 component + ".target_modules",
                 modules.stream().map(PeftFile::configName).toList());
     }
 
     /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a CLIPTextModel's, so
-    /// this is the form that matches in all versions.
+    /// this is the name that matches in all versions.
     private static String configName(Lora.Module module) {
         return module.path().replaceFirst("^text_model\\.", "");
     }

@@ -10,43 +10,48 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.regex.Pattern;
 import org.smpo.io.Closer;
-import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
 import org.smpo.schedule.PredictionType;
 
-/// A checkpoint of the whole model in one safetensors file, in the names of CompVis' (Stable Diffusion 1.x, 2.x)
-/// and Stability's code (SDXL): what the web UIs read and write.
+/// Reads single-file checkpoints: a whole model in one safetensors file, under the names of CompVis' (Stable Diffusion
+/// 1.x, 2.x) and Stability's code (SDXL), which the web UIs read and write.
 ///
-/// Names and forms are translated both ways. What diffusers stores otherwise: the VAE's attention (matrices, there
-/// 1x1 convolutions) and OpenCLIP's text towers (three projections, there one; a projection, there transposed). SD
+/// Diffusers stores some tensors differently: the VAE's attention as matrices instead of 1x1 convolutions, and
+/// OpenCLIP's text towers with three input projections instead of one and another projection transposed. SD
 /// 2's diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
 /// lacks it.
 public final class SingleFile {
-    /// Tensors that are no parameters of the model: schedules, averaged copies, losses, marks.
+    /// Tensors that are not parameters of the model: schedules, EMA copies, losses, marks.
     private static final Pattern BUFFERS = Pattern.compile("model_ema\\..*"
             + "|(betas|alphas_cumprod|alphas_cumprod_prev|sqrt_.*|log_one_minus_.*|posterior_.*|logvar|lvlb_weights)"
-            + "|(scale_factor|global_step|v_pred|ztsnr|denoiser\\.sigmas|denoiser\\.log_sigmas)"
+            + "|(scale_factor|global_step|denoiser\\.sigmas|denoiser\\.log_sigmas)"
             + "|first_stage_model\\.(loss\\..*|model_ema\\..*)"
             + "|.*\\.(position_ids|logit_scale|attn_mask)");
 
     private SingleFile() {}
 
-    /// What the file itself does not say.
+    /// What the file itself does not record.
     ///
-    /// @param config a diffusers folder whose configs, tokenizers and scheduler belong to these weights (its own
-    ///     weights are not read); null takes those of the published model of the family, which come without
-    ///     tokenizers
-    /// @param predictionType what the UNet predicts; null takes the file's word or else the family's: SD 2 files
-    ///     seldom say, and are then taken to predict v, as diffusers takes them
-    public record Options(Path config, PredictionType predictionType) {
+    /// @param config Diffusers folder whose configs, tokenizers and scheduler belong to these weights (its weights
+    ///     are not read, except those of the VAE for a file without one); null: the configs of the family's
+    ///     published model
+    /// @param predictionType What the UNet predicts; null: as the file is marked, otherwise as `config` says,
+    ///     otherwise as the weights suggest (SD 2) or as the published model does
+    /// @param configOption Name of the option or recipe key that sets `config`, for messages; null: none
+    public record Options(Path config, PredictionType predictionType, String configOption) {
         public static Options none() {
-            return new Options(null, null);
+            return new Options(null, null, null);
+        }
+
+        private String how() {
+            return configOption == null ? "" : " (" + configOption + ")";
         }
     }
 
@@ -70,7 +75,7 @@ public final class SingleFile {
         }
     }
 
-    /// Says no to Python pickles by name and by content, before anything else is made of them.
+    /// Refuses Python pickles by name and by content, before anything else reads them.
     static void refusePickle(Path path) throws IOException {
         if (!Files.isRegularFile(path)) {
             throw new NoSuchFileException(
@@ -85,8 +90,8 @@ public final class SingleFile {
         boolean pickle = start.length == 2 && (start[0] & 0xff) == 0x80 && start[1] >= 2 && start[1] <= 5;
         boolean named =
                 name.endsWith(".ckpt") || name.endsWith(".pt") || name.endsWith(".pth") || name.endsWith(".bin");
-        // A safetensors file starts with its header's length: 80 02 or "PK" there would be one of some kilobytes, which
-        // is possible; only the name decides then.
+        // A safetensors file starts with its header's length. 80 02 or "PK" would be a header of some kilobytes, which
+        // is possible; then only the name decides.
         if (named || ((zip || pickle) && !name.endsWith(".safetensors"))) {
             throw new ModelException(
                     path + ": expected a safetensors file, found a Python pickle: reading one runs the code in it, so"
@@ -97,7 +102,7 @@ public final class SingleFile {
         }
     }
 
-    /// The family by the names and shapes in the file.
+    /// Detects the family from names and shapes in the file.
     static Family detect(Safetensors file) throws ModelException {
         List<String> names = file.entries().stream().map(TensorEntry::name).toList();
         if (file.find(SingleFileLayout.CONV_IN).isEmpty()) {
@@ -156,7 +161,9 @@ public final class SingleFile {
 
     private static ModelFiles open(Path path, Safetensors file, Options options, Closer opened) throws IOException {
         Family family = detect(file);
+        Leftovers leftovers = new Leftovers();
         Map<String, ComponentConfig> configs;
+        JsonObject index;
         JsonObject scheduler;
         String pipelineClass;
         ModelFiles.Documents documents;
@@ -171,110 +178,117 @@ public final class SingleFile {
             }
             configs = layout.configs();
             pipelineClass = layout.pipelineClass();
-            scheduler = scheduled(layout.scheduler(), options.predictionType(), false);
+            index = layout.index();
+            scheduler = layout.scheduler();
             documents = layout.documents();
-            if (options.predictionType() != null) {
-                documents = new ModelFiles.Documents(
-                        without(documents.copied(), "scheduler/scheduler_config.json"),
-                        Map.of("scheduler/scheduler_config.json", scheduler));
-            }
         } else {
             BuiltIn builtIn = BuiltIn.of(family);
             configs = builtIn.configs();
             pipelineClass = family.pipelineClass();
-            scheduler = scheduled(
-                    builtIn.scheduler(),
-                    Optional.ofNullable(options.predictionType()).orElse(says(file)),
-                    file.find("ztsnr").isPresent());
+            index = builtIn.index();
+            scheduler = builtIn.scheduler();
             Map<String, JsonObject> made = new TreeMap<>();
-            made.put("model_index.json", builtIn.index());
-            made.put("scheduler/scheduler_config.json", scheduler);
+            made.put("model_index.json", index);
+            made.put(ModelFiles.SCHEDULER, scheduler);
             configs.forEach((name, config) ->
                     made.put(name + "/config.json", config.config().json()));
             documents = new ModelFiles.Documents(Map.of(), made);
         }
-        List<String> ignored = new ArrayList<>();
-        Map<String, Component> components = components(path, file, family, configs, ignored);
+        JsonObject marked = new SingleFileMarks(file, family, leftovers)
+                .applyTo(scheduler, options.predictionType(), options.config() != null);
+        if (!marked.asMap().equals(scheduler.asMap())) {
+            documents = documents.with(ModelFiles.SCHEDULER, marked);
+            String className = marked.string("_class_name");
+            if (!className.equals(scheduler.asMap().get("_class_name"))) {
+                Map<String, Object> changed = new LinkedHashMap<>(index.asMap());
+                changed.put("scheduler", List.of("diffusers", className));
+                index = index.with(changed);
+                documents = documents.with("model_index.json", index);
+            }
+        }
+        // Components that only a folder has, such as a safety checker, have no weights here.
+        Set<String> others = new TreeSet<>(configs.keySet());
+        SingleFileLayout.componentNames(family).forEach(others::remove);
+        Map<String, Component> components = components(path, file, family, configs, options, leftovers, opened);
         return new ModelFiles(
-                path, pipelineClass, family, components, scheduler, documents, ignored, List.of(path), opened);
-    }
-
-    private static Map<String, Path> without(Map<String, Path> map, String key) {
-        Map<String, Path> rest = new LinkedHashMap<>(map);
-        rest.remove(key);
-        return rest;
-    }
-
-    /// What the file says that the UNet predicts, or null.
-    private static PredictionType says(Safetensors file) {
-        String name = file.metadata().getOrDefault("modelspec.prediction_type", "");
-        if (file.find("v_pred").isPresent() || name.equals("v") || name.equals("v_prediction")) {
-            return PredictionType.V_PREDICTION;
-        }
-        return name.equals("epsilon") ? PredictionType.EPSILON : null;
-    }
-
-    private static JsonObject scheduled(JsonObject scheduler, PredictionType type, boolean zeroTerminalSnr)
-            throws IOException {
-        Map<String, Object> changed = new LinkedHashMap<>(scheduler.asMap());
-        if (type != null) {
-            changed.put("prediction_type", type.configName());
-        }
-        if (zeroTerminalSnr) {
-            changed.put("rescale_betas_zero_snr", true);
-        }
-        return Json.parseObject(scheduler.source(), Json.canonical(changed));
+                path,
+                pipelineClass,
+                family,
+                components,
+                marked,
+                documents.without(index, others),
+                leftovers,
+                List.of(path),
+                opened);
     }
 
     private static Map<String, Component> components(
-            Path path, Safetensors file, Family family, Map<String, ComponentConfig> configs, List<String> ignored)
+            Path path,
+            Safetensors file,
+            Family family,
+            Map<String, ComponentConfig> configs,
+            Options options,
+            Leftovers leftovers,
+            Closer opened)
             throws IOException {
         Map<String, Weight> rest = new LinkedHashMap<>();
         for (TensorEntry entry : file.entries()) {
+            if (SingleFileMarks.NAMES.contains(entry.name())) {
+                continue;
+            }
             if (BUFFERS.matcher(entry.name()).matches()) {
-                ignored.add(entry.name());
+                leftovers.ignore(entry.name());
             } else {
                 rest.put(entry.name(), Weight.of(file, entry));
             }
         }
+        String hint = options.config() != null
+                ? ""
+                : "\n  If this is a " + family.title() + " model of another size, name a diffusers folder "
+                        + "that has its configs" + options.how() + ".";
         Map<String, Component> components = new LinkedHashMap<>();
         for (String name : SingleFileLayout.componentNames(family)) {
             ComponentConfig config = configs.get(name);
             String prefix = SingleFileLayout.prefix(family, name);
-            List<Weight> weights = take(config.config(), prefix, rest, ignored);
-            // What is left under the prefix has no place in the model.
+            if (name.equals("vae") && rest.keySet().stream().noneMatch(n -> n.startsWith(prefix))) {
+                components.put(name, vaeOfConfig(path, options, leftovers, opened));
+                continue;
+            }
+            List<Weight> weights = take(config.config(), prefix, rest, leftovers);
+            // What is left under the prefix has no place in the model, or explains what is missing.
             rest.values().stream().filter(w -> w.name().startsWith(prefix)).forEach(weights::add);
             rest.keySet().removeIf(n -> n.startsWith(prefix));
-            components.put(
-                    name,
-                    Component.of(
-                            name,
-                            config.library(),
-                            config.className(),
-                            config.config(),
-                            weights,
-                            List.of(path),
-                            path,
-                            "\n  If this is a " + family.title() + " model of another size, name a diffusers folder "
-                                    + "that has its configs (--config)."));
+            Component.Fitted fitted = Component.fit(name, config, weights, List.of(path), path, hint);
+            leftovers.extra(
+                    name, fitted.extra().stream().map(Component::storedName).toList());
+            components.put(name, fitted.component());
         }
-        if (!rest.isEmpty()) {
-            throw new ModelException(
-                    path,
-                    "tensors",
-                    "only those of " + family.title(),
-                    rest.size() + " others, such as " + rest.keySet().iterator().next());
-        }
+        leftovers.extra("checkpoint", List.copyOf(rest.keySet()));
         return components;
     }
 
+    /// The VAE of the folder with the configs, for a file that has none.
+    private static Component vaeOfConfig(Path path, Options options, Leftovers leftovers, Closer opened)
+            throws IOException {
+        if (options.config() == null) {
+            throw new ModelException(
+                    path,
+                    "vae",
+                    "tensors under " + SingleFileLayout.VAE,
+                    "none: this file has no VAE; name a diffusers folder whose VAE belongs to it" + options.how());
+        }
+        Path folder = options.config().resolve("vae");
+        ModelFiles files = opened.add(ModelFolder.open(folder));
+        leftovers.notice("vae: the file has none; taken from " + folder);
+        return files.component("vae");
+    }
+
     /// Removes a component's tensors from `file` and gives them diffusers' names and forms.
-    private static List<Weight> take(
-            ModelConfig config, String prefix, Map<String, Weight> file, List<String> ignored) {
+    private static List<Weight> take(ModelConfig config, String prefix, Map<String, Weight> file, Leftovers leftovers) {
         return switch (config) {
             case UNetConfig unet -> renamed(LdmNames.unet(unet), unet, prefix, file);
             case VaeConfig vae -> takeVae(vae, prefix, file);
-            case ClipTextConfig text when prefix.endsWith(".model.") -> takeOpenClip(text, prefix, file, ignored);
+            case ClipTextConfig text when prefix.endsWith(".model.") -> takeOpenClip(text, prefix, file, leftovers);
             default -> takeClip(config, prefix, file);
         };
     }
@@ -317,7 +331,7 @@ public final class SingleFile {
     }
 
     private static List<Weight> takeOpenClip(
-            ClipTextConfig config, String prefix, Map<String, Weight> file, List<String> ignored) {
+            ClipTextConfig config, String prefix, Map<String, Weight> file, Leftovers leftovers) {
         List<Weight> weights = new ArrayList<>();
         String blocks = prefix + "transformer.resblocks.";
         for (int i = 0; i < config.layers(); i++) {
@@ -347,7 +361,7 @@ public final class SingleFile {
                         || (config.projectionDim() == 0 && n.equals(prefix + "text_projection")))
                 .toList();
         dropped.forEach(file::remove);
-        ignored.addAll(dropped);
+        dropped.forEach(leftovers::ignore);
         return weights;
     }
 }

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.smpo.io.DType;
+import org.smpo.schedule.NoiseSchedule;
 import org.smpo.schedule.PredictionType;
 
 /// Writes models as single-file checkpoints.
@@ -16,9 +17,9 @@ public final class SingleFileWriter {
 
     /// Writes a model as one checkpoint, whole or not at all.
     ///
-    /// @param dtype of the weights; null keeps each as it is
-    /// @param metadata put into the file beside what says the family
-    /// @throws ModelException when the model has no such form, a weight is not finite or leaves the new type's
+    /// @param dtype Dtype of the weights; null keeps the dtype of each
+    /// @param metadata Metadata of the file, besides that which names the family
+    /// @throws ModelException when the model has no such layout, a weight is not finite or leaves the new type's
     ///     range
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(ModelFiles model, Path target, DType dtype, Map<String, String> metadata)
@@ -34,13 +35,24 @@ public final class SingleFileWriter {
                 weights.add(weight.named(prefix + weight.name()));
             }
         }
+        NoiseSchedule schedule = model.schedule();
+        boolean v = schedule.predictionType() == PredictionType.V_PREDICTION;
+        if (v) {
+            weights.add(mark(SingleFileMarks.V_PREDICTION));
+        }
+        if (schedule.zeroTerminalSnr()) {
+            weights.add(mark(SingleFileMarks.ZERO_TERMINAL_SNR));
+        }
         Map<String, String> all = new TreeMap<>(metadata);
-        PredictionType prediction = model.schedule().predictionType();
-        boolean v = prediction == PredictionType.V_PREDICTION;
         all.put("modelspec.sai_model_spec", "1.0.1");
         all.put("modelspec.architecture", architecture(family, v));
         all.put("modelspec.prediction_type", v ? "v" : "epsilon");
         Weight.writeAll(target, weights, dtype, all);
+    }
+
+    /// An empty tensor, which the web UIs look for by its name.
+    private static Weight mark(String name) {
+        return Weight.of(name, DType.F32, List.of(0L), new byte[0]);
     }
 
     private static String architecture(Family family, boolean v) {

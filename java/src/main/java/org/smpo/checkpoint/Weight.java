@@ -143,6 +143,37 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, first.dtype, shape, ByteView.joined(data), false, first.origin);
     }
 
+    /// The elements times a factor, in the same dtype where it can hold them exactly, otherwise in F32 or F64.
+    Weight scaled(double factor) throws IOException {
+        double[] values = toDoubles();
+        ByteBuffer wide = ByteBuffer.allocate(Math.multiplyExact(Double.BYTES, values.length))
+                .order(ByteOrder.LITTLE_ENDIAN);
+        for (double value : values) {
+            wide.putDouble(value * factor);
+        }
+        ByteBuffer same = converted(wide, values.length, dtype);
+        for (int i = 0; i < values.length; i++) {
+            if (Floats.get(dtype, same, i) != values[i] * factor) {
+                DType target = dtype == DType.F64 ? DType.F64 : DType.F32;
+                return new Weight(
+                        name,
+                        target,
+                        shape,
+                        ByteView.of(converted(wide, values.length, target).array()),
+                        false,
+                        origin);
+            }
+        }
+        return new Weight(name, dtype, shape, ByteView.of(same.array()), false, origin);
+    }
+
+    private static ByteBuffer converted(ByteBuffer doubles, int count, DType target) {
+        ByteBuffer to =
+                ByteBuffer.allocate(Math.multiplyExact(count, target.bytes())).order(ByteOrder.LITTLE_ENDIAN);
+        Floats.convert(DType.F64, doubles, target, to, count);
+        return to;
+    }
+
     /// The transposed matrix.
     Weight transpose() {
         if (shape.size() != 2) {

@@ -43,7 +43,7 @@ final class CheckpointOptions {
     }
 
     SingleFile.Options options() {
-        return new SingleFile.Options(config, predictionType());
+        return new SingleFile.Options(config, predictionType(), "--config");
     }
 
     /// Diffusers folders record all of this themselves.

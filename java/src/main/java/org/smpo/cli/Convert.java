@@ -153,6 +153,7 @@ final class Convert implements Callable<Integer> {
         }
         try (ModelFiles model =
                 folder ? ModelFolder.open(in, fromVariant) : SingleFile.open(in, checkpoint.options())) {
+            Notices.print(spec, in, model.notices());
             if (form.equals("diffusers")) {
                 FolderWriter.write(model, out, new FolderWriter.Options(target, variant, maxShardSize));
             } else {
@@ -164,6 +165,7 @@ final class Convert implements Callable<Integer> {
     private void lora(DType target) throws IOException {
         UNetConfig unet = checkpoint.config() == null ? null : ModelFolder.unetConfig(checkpoint.config());
         try (LoraFile file = LoraFile.open(in, unet)) {
+            Notices.print(spec, in, file.notices());
             if (form.equals("peft")) {
                 PeftFile.write(file.lora(), out, target);
                 return;

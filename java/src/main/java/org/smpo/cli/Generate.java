@@ -118,6 +118,7 @@ final class Generate implements Callable<Integer> {
         }
         List<Prompt> pictures = pictures();
         try (ModelFiles files = files()) {
+            Notices.print(spec, model, files.notices());
             List<ImageRequest> requests = requests(files, pictures, generation.config());
             Files.createDirectories(out);
             try (TextToImage generator =
@@ -133,6 +134,7 @@ final class Generate implements Callable<Integer> {
     private void merge(TextToImage generator) throws IOException {
         for (int i = 0; i < loras.size(); i++) {
             try (LoraFile lora = LoraFile.open(loras.get(i))) {
+                Notices.print(spec, lora.path(), lora.notices());
                 generator.merge(lora.lora(), loraWeights.isEmpty() ? 1 : loraWeights.get(i));
             }
         }

@@ -119,7 +119,7 @@ final class Inspect implements Callable<Integer> {
 
     private Map<String, Object> model(int[] size) throws IOException {
         try (ModelFiles model = config != null && !Files.isDirectory(path)
-                ? SingleFile.open(path, new SingleFile.Options(config, null))
+                ? SingleFile.open(path, new SingleFile.Options(config, null, "--config"))
                 : ModelFiles.open(path)) {
             Map<String, Object> report = new LinkedHashMap<>();
             report.put("path", path.toString());
@@ -136,6 +136,9 @@ final class Inspect implements Callable<Integer> {
             report.put("components", components);
             if (!model.ignored().isEmpty()) {
                 report.put("ignored_tensors", model.ignored().size());
+            }
+            if (!model.notices().isEmpty()) {
+                report.put("notices", model.notices());
             }
             if (!noDigests) {
                 report.put("files", digests(model.weightFiles()));
@@ -201,8 +204,11 @@ final class Inspect implements Callable<Integer> {
             }
             Map<String, Object> report = new LinkedHashMap<>();
             report.put("path", path.toString());
-            report.put("form", "lora " + file.form().id());
+            report.put("form", "lora " + file.format().id());
             report.put("family", lora.family().map(f -> f.title()).orElse("unknown"));
+            if (!file.notices().isEmpty()) {
+                report.put("notices", file.notices());
+            }
             report.put("modules", lora.modules().size());
             report.put("parameters", lora.parameterCount());
             Map<Integer, Integer> ranks = new TreeMap<>();

@@ -43,7 +43,7 @@ final class ModelArgument {
         FinishedRun run = FinishedRun.open(path);
         run.lora().ifPresent(file -> loras.addFirst(new EvaluatedModel.Adapter(file, 1)));
         SingleFile.Options own = run.config().isPresent()
-                ? new SingleFile.Options(run.config().get(), options.predictionType())
+                ? new SingleFile.Options(run.config().get(), options.predictionType(), options.configOption())
                 : options;
         return new EvaluatedModel(
                 called, run.model(), own, loras, Optional.of(new EvaluatedModel.RunRecords(run.log(), run.recipe())));

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -203,7 +204,11 @@ public final class TextToImage implements AutoCloseable {
                         rank,
                         group.getKey().get(1),
                         modules.stream().map(Lora.Module::path).toList()));
-                for (Lora.Module module : modules) {
+                Map<String, List<Long>> shapes = new HashMap<>();
+                network.parameters().forEach(parameter -> shapes.put(parameter.name(), parameter.shape()));
+                for (Lora.Module stored : modules) {
+                    Lora.Module module = stored.reshaped(
+                            shapes.get(stored.path() + ".lora_A.weight"), shapes.get(stored.path() + ".lora_B.weight"));
                     NativeWeights.write(network, module.down().named(module.path() + ".lora_A.weight"));
                     NativeWeights.write(network, module.up().named(module.path() + ".lora_B.weight"));
                 }

@@ -12,6 +12,8 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -20,6 +22,7 @@ import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
+import tools.jackson.core.json.JsonReadFeature;
 import tools.jackson.core.json.JsonWriteFeature;
 
 /// Strict JSON in, canonical JSON out.
@@ -34,8 +37,12 @@ import tools.jackson.core.json.JsonWriteFeature;
 public final class Json {
     private static final int MAX_DEPTH = 64;
 
+    /// What Python's json module writes for numbers that JSON does not have.
+    private static final Set<String> PYTHON_NUMBERS = Set.of("NaN", "Infinity", "-Infinity");
+
     private static final JsonFactory FACTORY = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .streamReadConstraints(
                     StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH).build())
             .disable(JsonWriteFeature.ESCAPE_FORWARD_SLASHES)
@@ -50,12 +57,27 @@ public final class Json {
     public static JsonObject readObject(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
         try {
-            return parseObject(
-                    file.toString(),
-                    StandardCharsets.UTF_8
-                            .newDecoder()
-                            .decode(ByteBuffer.wrap(bytes))
-                            .toString());
+            return parseObject(file.toString(), text(file, bytes));
+        } catch (JsonException e) {
+            Optional<String> content = FileContent.describe(file);
+            if (content.isPresent()) {
+                throw new JsonException(file + ": expected JSON, found " + content.get(), e);
+            }
+            throw e;
+        }
+    }
+
+    /// The text of a UTF-8 file, without a byte order mark.
+    private static String text(Path file, byte[] bytes) throws JsonException {
+        if (bytes.length >= 2 && ((bytes[0] == -1 && bytes[1] == -2) || (bytes[0] == -2 && bytes[1] == -1))) {
+            throw new JsonException(file + ": expected UTF-8, found UTF-16; save the file as UTF-8");
+        }
+        try {
+            String text = StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
+            return text.startsWith("\ufeff") ? text.substring(1) : text;
         } catch (CharacterCodingException e) {
             throw new JsonException(file + ": expected UTF-8, found bytes that are not", e);
         }
@@ -120,7 +142,7 @@ public final class Json {
             }
             case VALUE_NUMBER_FLOAT -> {
                 double number = parser.getDoubleValue();
-                if (!Double.isFinite(number)) {
+                if (!Double.isFinite(number) && !PYTHON_NUMBERS.contains(parser.getString())) {
                     throw beyondDouble(source, parser);
                 }
                 yield number;
@@ -142,11 +164,13 @@ public final class Json {
 
     /// Writes a value in canonical form.
     ///
-    /// @param value of maps with text keys, collections, text, booleans, finite numbers and nulls
+    /// @param value Maps with text keys, collections, text, booleans, finite numbers and nulls; a [JsonObject]
+    ///     may hold the
+    ///     numbers that are not finite with which it was read
     /// @throws IllegalArgumentException for anything else, naming its path
     public static String canonical(Object value) {
         StringBuilder out = new StringBuilder();
-        write(out, value, "$", 0);
+        write(out, value, "$", 0, false);
         return out.append('\n').toString();
     }
 
@@ -157,7 +181,7 @@ public final class Json {
         AtomicFiles.write(file, canonical(value));
     }
 
-    private static void write(StringBuilder out, Object value, String path, int depth) {
+    private static void write(StringBuilder out, Object value, String path, int depth, boolean python) {
         switch (value) {
             case null -> out.append("null");
             case Boolean b -> out.append(b.booleanValue());
@@ -166,26 +190,26 @@ public final class Json {
             case Integer n -> out.append(n.longValue());
             case Long n -> out.append(n.longValue());
             case BigInteger n -> out.append(n);
-            case Float n -> finite(out, n, Float.toString(n), path);
-            case Double n -> finite(out, n, Double.toString(n), path);
+            case Float n -> number(out, n, Float.toString(n), path, python);
+            case Double n -> number(out, n, Double.toString(n), path, python);
             case String text -> quote(out, text);
-            case Map<?, ?> map -> members(out, map, path, depth);
-            case JsonObject object -> members(out, object.asMap(), path, depth);
-            case Iterable<?> items -> elements(out, items, path, depth);
+            case Map<?, ?> map -> members(out, map, path, depth, python);
+            case JsonObject object -> members(out, object.asMap(), path, depth, true);
+            case Iterable<?> items -> elements(out, items, path, depth, python);
             default ->
                 throw new IllegalArgumentException("json: " + path + ": expected a map, collection, text, boolean or "
                         + "number, got " + value.getClass().getName());
         }
     }
 
-    private static void finite(StringBuilder out, double value, String text, String path) {
-        if (!Double.isFinite(value)) {
+    private static void number(StringBuilder out, double value, String text, String path, boolean python) {
+        if (!Double.isFinite(value) && !python) {
             throw new IllegalArgumentException("json: " + path + ": expected a finite number, got " + text);
         }
         out.append(text);
     }
 
-    private static void members(StringBuilder out, Map<?, ?> map, String path, int depth) {
+    private static void members(StringBuilder out, Map<?, ?> map, String path, int depth, boolean python) {
         if (map.isEmpty()) {
             out.append("{}");
             return;
@@ -201,19 +225,19 @@ public final class Json {
         for (Map.Entry<String, Object> entry : sorted.entrySet()) {
             newLine(out.append(separator), depth + 1);
             quote(out, entry.getKey());
-            write(out.append(": "), entry.getValue(), path + "." + entry.getKey(), depth + 1);
+            write(out.append(": "), entry.getValue(), path + "." + entry.getKey(), depth + 1, python);
             separator = ",";
         }
         newLine(out, depth);
         out.append('}');
     }
 
-    private static void elements(StringBuilder out, Iterable<?> items, String path, int depth) {
+    private static void elements(StringBuilder out, Iterable<?> items, String path, int depth, boolean python) {
         String separator = "[";
         int index = 0;
         for (Object item : items) {
             newLine(out.append(separator), depth + 1);
-            write(out, item, path + "[" + index++ + "]", depth + 1);
+            write(out, item, path + "[" + index++ + "]", depth + 1, python);
             separator = ",";
         }
         if (index == 0) {

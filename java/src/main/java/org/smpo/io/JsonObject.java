@@ -68,7 +68,19 @@ public final class JsonObject {
     ///
     /// @throws JsonException when the key is absent or its value is not a number
     public double number(String key) throws JsonException {
-        return as(Number.class, "a number", path + "." + key, fields.get(key)).doubleValue();
+        return finite(path + "." + key, as(Number.class, "a number", path + "." + key, fields.get(key)));
+    }
+
+    private double finite(String where, Number value) throws JsonException {
+        if (!Double.isFinite(value.doubleValue())) {
+            throw new JsonException(source + ": " + where + ": expected a finite number, found " + value);
+        }
+        return value.doubleValue();
+    }
+
+    /// An object with other fields at the same place of the same document.
+    public JsonObject with(Map<String, ?> changed) {
+        return new JsonObject(source, path, changed);
     }
 
     /// The hint for a value where an integer is expected.
@@ -101,9 +113,11 @@ public final class JsonObject {
     ///
     /// @throws JsonException when the key is absent or its value is not a list of numbers
     public List<Double> numbers(String key) throws JsonException {
-        return list(key, Number.class, "a number").stream()
-                .map(Number::doubleValue)
-                .toList();
+        List<Double> numbers = new ArrayList<>();
+        for (Number number : list(key, Number.class, "a number")) {
+            numbers.add(finite(path + "." + key + "[" + numbers.size() + "]", number));
+        }
+        return Collections.unmodifiableList(numbers);
     }
 
     /// Returns a list of text.

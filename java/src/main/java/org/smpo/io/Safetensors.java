@@ -41,6 +41,19 @@ public final class Safetensors implements AutoCloseable {
     /// @throws IOException when it cannot be read
     @SuppressWarnings("MustBeClosedChecker")
     public static Safetensors open(Path path) throws IOException {
+        try {
+            return openChecked(path);
+        } catch (SafetensorsException e) {
+            Optional<String> content = FileContent.describe(path);
+            if (content.isPresent()) {
+                throw new SafetensorsException(path, "content", "a safetensors file", content.get());
+            }
+            throw e;
+        }
+    }
+
+    @SuppressWarnings("MustBeClosedChecker")
+    private static Safetensors openChecked(Path path) throws IOException {
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
             long size = channel.size();
             SafetensorsHeader.Parsed header = SafetensorsHeader.parse(path, headerBytes(path, channel, size), size);

@@ -1,6 +1,9 @@
 package org.smpo.schedule;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /// How much noise each training timestep holds: `x_t = sqrt(alphas_cumprod[t]) x0 + sqrt(1 - alphas_cumprod[t]) eps`,
 /// and what the UNet predicts. Immutable.
@@ -50,31 +53,60 @@ public final class NoiseSchedule {
     /// model's own scheduler never clamped.)
     ///
     /// @param config keys and values as a JSON parser gives them: String, Number, Boolean, List, or null
-    /// @throws IllegalArgumentException for a key or a value that we do not know or do not support, naming both
+    /// A class that we do not know has `timestep_spacing` leading and the defaults above.
+    ///
+    /// @throws IllegalArgumentException for a value that we do not know or do not support, naming key and value
     public static NoiseSchedule fromConfig(Map<String, Object> config) {
         if (!(config.get("_class_name") instanceof String className)) {
             throw new IllegalArgumentException(
                     "scheduler_config.json: _class_name: expected the name of a diffusers scheduler, got "
                             + config.get("_class_name"));
         }
-        SchedulerClass schedulerClass = SchedulerClass.named(className);
+        if (className.startsWith("FlowMatch")) {
+            throw new IllegalArgumentException("scheduler_config.json: _class_name: expected a scheduler of a diffusion"
+                    + " model, got " + className + ", which is for flow matching");
+        }
+        Optional<SchedulerClass> schedulerClass = SchedulerClass.named(className);
         SchedulerConfig values = new SchedulerConfig(config, className);
-        boolean clips = schedulerClass.clipSample != null && schedulerClass.clipSample;
+        boolean clips = schedulerClass.map(c -> c.clipSample).orElse(false);
         values.requireOff("clip_sample", clips, "clamping latents changes the model and has no coefficients");
         values.requireOff("thresholding", false, "thresholding is for models in pixel space and has no coefficients");
         values.requireOff("use_flow_sigmas", false, "this is a noise schedule of flow matching, not of diffusion");
         boolean rescaled = values.flag("rescale_betas_zero_snr", false);
-        if (rescaled && !schedulerClass.canRescaleBetas) {
+        if (rescaled && !canRescaleBetas(className)) {
             values.requireOff("rescale_betas_zero_snr", false, className + " cannot rescale its betas");
         }
-        boolean alphaToOne = schedulerClass.setAlphaToOne == null || schedulerClass.setAlphaToOne;
+        boolean alphaToOne = schedulerClass.map(c -> c.setAlphaToOne).orElse(true);
         return new NoiseSchedule(
                 betas(values),
                 values.predictionType(),
                 rescaled,
                 values.flag("set_alpha_to_one", alphaToOne),
                 values.integer("steps_offset", 0),
-                values.timestepSpacing(schedulerClass.timestepSpacing));
+                values.timestepSpacing(
+                        schedulerClass.map(c -> c.timestepSpacing).orElse(TimestepSpacing.LEADING)));
+    }
+
+    /// Whether a scheduler class rescales its betas to zero terminal SNR. A class that we do not know is taken to.
+    public static boolean canRescaleBetas(String className) {
+        return SchedulerClass.named(className).map(c -> c.canRescaleBetas).orElse(true);
+    }
+
+    /// What a person should know about a parsed `scheduler_config.json`: the class and the keys that we do not know,
+    /// one
+    /// line each. Betas, spacing and prediction type are written the same way by every class.
+    public static List<String> notices(Map<String, Object> config) {
+        List<String> notices = new ArrayList<>();
+        if (config.get("_class_name") instanceof String name
+                && SchedulerClass.named(name).isEmpty()) {
+            notices.add("scheduler_config.json: " + name
+                    + " is not known; its betas, timestep spacing and prediction type are used");
+        }
+        List<String> unknown = SchedulerConfig.unknownKeys(config);
+        if (!unknown.isEmpty()) {
+            notices.add("scheduler_config.json: unknown keys are ignored: " + String.join(", ", unknown));
+        }
+        return notices;
     }
 
     /// A schedule from its parts, with leading spacing, no offset and `set_alpha_to_one` false; see the `with` methods.

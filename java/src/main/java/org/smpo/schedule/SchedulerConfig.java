@@ -9,8 +9,7 @@ import java.util.Set;
 /// Typed reads of a parsed `scheduler_config.json`, as one scheduler class would take it: an absent key gives the
 /// class's default. Every complaint names the key, what was expected and what was found.
 final class SchedulerConfig {
-    /// Every parameter of the classes in [SchedulerClass]. A key that none of them knows is an error: it may change
-    /// the numbers.
+    /// Every parameter of the classes in [SchedulerClass].
     private static final Set<String> KNOWN_KEYS = Set.of(
             "_class_name",
             "_diffusers_version",
@@ -62,12 +61,14 @@ final class SchedulerConfig {
     SchedulerConfig(Map<String, Object> values, String className) {
         this.values = values;
         this.className = className;
-        for (String key : values.keySet()) {
-            if (!KNOWN_KEYS.contains(key)) {
-                throw new IllegalArgumentException(
-                        "scheduler_config.json: " + key + ": unknown key with value " + values.get(key));
-            }
-        }
+    }
+
+    /// Keys that no class in [SchedulerClass] takes.
+    static List<String> unknownKeys(Map<String, Object> values) {
+        return values.keySet().stream()
+                .filter(key -> !KNOWN_KEYS.contains(key))
+                .sorted()
+                .toList();
     }
 
     double number(String key, double absent) {

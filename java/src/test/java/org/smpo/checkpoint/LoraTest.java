@@ -66,6 +66,15 @@ final class LoraTest {
         return new Lora(Lora.index("test", modules), Map.of("run", "7"));
     }
 
+    /// B times the scale: how the scale is divided between B and alpha differs by format.
+    private static double[] scaledUp(Lora.Module module) throws IOException {
+        double[] values = module.up().toDoubles();
+        for (int i = 0; i < values.length; i++) {
+            values[i] *= module.scale();
+        }
+        return values;
+    }
+
     private static void assertSame(Lora actual, Lora expected) throws IOException {
         assertThat(actual.modules().keySet()).isEqualTo(expected.modules().keySet());
         for (Lora.Module module : expected.modules().values()) {
@@ -79,11 +88,7 @@ final class LoraTest {
             assertThat(other.up().shape())
                     .as(module.key())
                     .isEqualTo(module.up().shape());
-            assertThat(other.up().toDoubles())
-                    .as(module.key())
-                    .isEqualTo(module.up().toDoubles());
-            assertThat(other.alpha()).as(module.key()).isEqualTo(module.alpha());
-            assertThat(other.scale()).as(module.key()).isEqualTo(module.scale());
+            assertThat(scaledUp(other)).as(module.key()).isEqualTo(scaledUp(module));
         }
     }
 
@@ -98,13 +103,13 @@ final class LoraTest {
         PeftFile.write(lora, peft, null);
         UNetConfig unet = (UNetConfig) BuiltIn.of(family).configs().get("unet").config();
         try (LoraFile file = LoraFile.open(peft)) {
-            assertThat(file.form()).isEqualTo(LoraFile.Form.PEFT);
+            assertThat(file.format()).isEqualTo(LoraFile.Format.PEFT);
             assertSame(file.lora(), lora);
             assertThat(file.lora().metadata()).containsEntry("run", "7");
             KohyaFile.write(file.lora(), kohya, family, null, null);
         }
         try (LoraFile file = LoraFile.open(kohya, unet)) {
-            assertThat(file.form()).isEqualTo(LoraFile.Form.KOHYA);
+            assertThat(file.format()).isEqualTo(LoraFile.Format.KOHYA);
             assertSame(file.lora(), lora);
             assertThat(file.lora().family()).contains(family);
             PeftFile.write(new Lora(file.lora().modules(), Map.of("run", "7")), again, null);
@@ -220,9 +225,147 @@ final class LoraTest {
             assertThat(file.lora().modules().get("unet.conv_out").scale()).isEqualTo(1.5);
         }
         try (LoraFile file = LoraFile.open(peft)) {
-            assertThat(file.lora().modules().get("unet.conv_out").scale()).isEqualTo(1.5);
+            assertThat(file.lora().modules().get("unet.conv_out").scale()).isEqualTo(1.0);
             assertThat(file.lora().modules().get("unet.conv_out").down().dtype())
                     .isEqualTo(DType.BF16);
+        }
+    }
+
+    private Lora.Module only(Path path) throws IOException {
+        try (LoraFile file = LoraFile.open(path)) {
+            return file.lora().modules().values().iterator().next();
+        }
+    }
+
+    /// Web UIs and older versions of diffusers read B and A and nothing else.
+    @Test
+    void exportsHaveTheirStrengthWithoutTheMetadata() throws IOException {
+        Path kohya = file(
+                Map.of(
+                        "lora_unet_conv_in.lora_down.weight", List.of(4L, 8L, 3L, 3L),
+                        "lora_unet_conv_in.lora_up.weight", List.of(6L, 4L, 1L, 1L),
+                        "lora_unet_conv_in.alpha", List.of()),
+                Map.of());
+        Path peft = temporary.resolve("peft.safetensors");
+        Path plain = temporary.resolve("plain.safetensors");
+        double[] expected;
+        try (LoraFile file = LoraFile.open(kohya)) {
+            Lora.Module module = file.lora().modules().get("unet.conv_in");
+            assertThat(module.scale()).isNotEqualTo(1);
+            expected = scaledUp(module);
+            PeftFile.write(file.lora(), peft, null);
+        }
+        try (Safetensors written = Safetensors.open(peft)) {
+            List<Weight> bare = written.entries().stream()
+                    .map(entry -> Weight.of(written, entry))
+                    .toList();
+            Weight.writeAll(plain, bare, null, Map.of());
+        }
+        try (LoraFile file = LoraFile.open(plain)) {
+            double[] found = scaledUp(file.lora().modules().get("unet.conv_in"));
+            for (int i = 0; i < found.length; i++) {
+                assertThat(found[i]).isCloseTo(expected[i], org.assertj.core.data.Offset.offset(1e-6));
+            }
+        }
+    }
+
+    @Test
+    void alphaMayBeAnIntegerAndStandBesidePeftNames() throws IOException {
+        List<Weight> weights = new ArrayList<>();
+        for (String name : List.of("unet.conv_in.lora_A.weight", "unet.conv_in.lora_B.weight")) {
+            weights.add(TinyModels.weight(name, List.of(4L, 4L)));
+        }
+        byte[] two = {2, 0, 0, 0, 0, 0, 0, 0};
+        weights.add(Weight.of("unet.conv_in.alpha", DType.I64, List.of(1L, 1L), two));
+        Path peft = temporary.resolve("integer.safetensors");
+        Weight.writeAll(peft, weights, null, Map.of());
+        assertThat(only(peft).scale()).isEqualTo(0.5);
+        Path kohya = temporary.resolve("integer-kohya.safetensors");
+        Weight.writeAll(
+                kohya,
+                List.of(
+                        weights.get(0).named("lora_unet_conv_in.lora_down.weight"),
+                        weights.get(1).named("lora_unet_conv_in.lora_up.weight"),
+                        weights.get(2).named("lora_unet_conv_in.alpha")),
+                null,
+                Map.of());
+        assertThat(only(kohya).scale()).isEqualTo(0.5);
+    }
+
+    @Test
+    void tensorsMayHoldTheNameOfOneAdapter() throws IOException {
+        Map<String, List<Long>> shapes = new TreeMap<>(Map.of(
+                "unet.conv_in.lora_A.mine.weight",
+                List.of(4L, 8L),
+                "unet.conv_in.lora_B.mine.weight",
+                List.of(6L, 4L)));
+        assertThat(only(file(shapes, Map.of())).key()).isEqualTo("unet.conv_in");
+        shapes.put("unet.conv_out.lora_A.yours.weight", List.of(4L, 8L));
+        shapes.put("unet.conv_out.lora_B.yours.weight", List.of(6L, 4L));
+        Path two = file(shapes, Map.of());
+        assertThatThrownBy(() -> LoraFile.open(two)).hasMessageContaining("mine, yours");
+    }
+
+    @Test
+    void bundledEmbeddingsAreLeftOutAndNoticed() throws IOException {
+        Path bundle = file(
+                Map.of(
+                        "lora_unet_conv_in.lora_down.weight", List.of(4L, 8L),
+                        "lora_unet_conv_in.lora_up.weight", List.of(6L, 4L),
+                        "bundle_emb.cat.clip_l", List.of(2L, 8L)),
+                Map.of());
+        try (LoraFile file = LoraFile.open(bundle)) {
+            assertThat(file.lora().modules()).hasSize(1);
+            assertThat(file.notices()).singleElement().asString().contains("embedding", "\"cat\"");
+        }
+    }
+
+    @Test
+    void linearModulesLoseDimensionsOfOne() throws IOException {
+        String module = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
+        Path file = file(
+                Map.of(
+                        module + ".lora_down.weight", List.of(4L, 8L, 1L, 1L),
+                        module + ".lora_up.weight", List.of(6L, 4L, 1L, 1L)),
+                Map.of());
+        try (LoraFile opened = LoraFile.open(file)) {
+            Lora.Module read = opened.lora().modules().values().iterator().next();
+            assertThat(read.down().shape()).containsExactly(4L, 8L);
+            assertThat(read.up().shape()).containsExactly(6L, 4L);
+            Lora.Module convolution = read.reshaped(List.of(4L, 8L, 1L, 1L), List.of(6L, 4L, 1L, 1L));
+            assertThat(convolution.down().toDoubles()).isEqualTo(read.down().toDoubles());
+            assertThatThrownBy(() -> read.reshaped(List.of(4L, 9L), List.of(6L, 4L)))
+                    .hasMessageContaining("lora.safetensors")
+                    .hasMessageContaining("another model");
+        }
+    }
+
+    @Test
+    void patternsAreRegularExpressions() throws IOException {
+        Map<String, List<Long>> shapes = Map.of(
+                "unet.a.attn1.to_q.lora_A.weight", List.of(4L, 8L),
+                "unet.a.attn1.to_q.lora_B.weight", List.of(6L, 4L),
+                "unet.a.attn2.to_q.lora_A.weight", List.of(4L, 8L),
+                "unet.a.attn2.to_q.lora_B.weight", List.of(6L, 4L));
+        for (String key : List.of(".*attn2\\.to_q", "attn2.to_q", "^a\\.attn2.*")) {
+            String metadata =
+                    Json.canonical(Map.of("unet.r", 4, "unet.lora_alpha", 2, "unet.alpha_pattern", Map.of(key, 8)));
+            try (LoraFile file = LoraFile.open(file(shapes, Map.of(PeftFile.METADATA, metadata)))) {
+                assertThat(file.lora().modules().get("unet.a.attn1.to_q").alpha())
+                        .as(key)
+                        .isEqualTo(2);
+                assertThat(file.lora().modules().get("unet.a.attn2.to_q").alpha())
+                        .as(key)
+                        .isEqualTo(8);
+            }
+        }
+        String deep = "unet." + "a.".repeat(40) + "to_q";
+        for (String key : List.of("(", "(a|\\.|a\\.)*b\\2")) {
+            String metadata = Json.canonical(Map.of("unet.lora_alpha", 2, "unet.alpha_pattern", Map.of(key, 8)));
+            Path file = file(
+                    Map.of(deep + ".lora_A.weight", List.of(4L, 8L), deep + ".lora_B.weight", List.of(6L, 4L)),
+                    Map.of(PeftFile.METADATA, metadata));
+            assertThatThrownBy(() -> LoraFile.open(file)).as(key).isInstanceOf(ModelException.class);
         }
     }
 

@@ -116,7 +116,7 @@ final class ModelFilesTest {
         try (ModelFiles model = ModelFolder.open(in)) {
             SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
-        try (ModelFiles model = SingleFile.open(checkpoint, new SingleFile.Options(in, null))) {
+        try (ModelFiles model = SingleFile.open(checkpoint, new SingleFile.Options(in, null, null))) {
             assertThat(model.family()).contains(family);
             assertThat(model.ignored()).isEmpty();
             FolderWriter.write(model, out, FolderWriter.Options.unchanged());
@@ -191,7 +191,7 @@ final class ModelFilesTest {
             weights.add(TinyModels.weight("model_ema.diffusion_modelinput_blocks00weight", List.of(3L)));
             Path whole = temporary.resolve("whole.safetensors");
             Weight.writeAll(whole, weights, null, Map.of());
-            try (ModelFiles opened = SingleFile.open(whole, new SingleFile.Options(in, null))) {
+            try (ModelFiles opened = SingleFile.open(whole, new SingleFile.Options(in, null, null))) {
                 assertThat(digests(opened)).isEqualTo(digests(model));
                 assertThat(opened.ignored()).hasSize(12 + 1 + 1 + 1 + 2).contains("alphas_cumprod");
             }
@@ -205,7 +205,8 @@ final class ModelFilesTest {
         try (ModelFiles model = ModelFolder.open(in)) {
             SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
-        try (ModelFiles model = SingleFile.open(checkpoint, new SingleFile.Options(in, PredictionType.V_PREDICTION))) {
+        try (ModelFiles model =
+                SingleFile.open(checkpoint, new SingleFile.Options(in, PredictionType.V_PREDICTION, null))) {
             assertThat(model.schedule().predictionType()).isEqualTo(PredictionType.V_PREDICTION);
             Path v = temporary.resolve("v.safetensors");
             SingleFileWriter.write(model, v, null, Map.of());
@@ -375,6 +376,145 @@ final class ModelFilesTest {
                 .hasMessageContaining("1 wrong: conv_in.bias is [17], expected [16]");
     }
 
+    /// As web UIs and trainers leave them in merged checkpoints and folders.
+    @Test
+    void extraTensorsAreLeftOutAndNoticed() throws IOException {
+        Path in = tiny(Family.SD1);
+        Path file = in.resolve("unet/diffusion_pytorch_model.safetensors");
+        List<Weight> weights = new ArrayList<>();
+        ModelFolder.unetConfig(in).parameters().forEach((name, shape) -> weights.add(TinyModels.weight(name, shape)));
+        weights.add(TinyModels.weight("what.is.this", List.of(1L)));
+        Files.delete(file);
+        Weight.writeAll(file, weights, null, Map.of());
+        Path single = temporary.resolve("single.safetensors");
+        try (ModelFiles model = ModelFolder.open(in)) {
+            assertThat(model.ignored()).containsExactly("what.is.this");
+            assertThat(model.notices())
+                    .containsExactly("unet: 1 tensor is not part of the model and left out, such as what.is.this");
+            SingleFileWriter.write(model, single, null, Map.of());
+        }
+        String projection = "cond_stage_model.transformer.text_projection.weight";
+        Path extra = temporary.resolve("extra.safetensors");
+        try (Safetensors plain = Safetensors.open(single)) {
+            List<Weight> all = new ArrayList<>();
+            plain.entries().forEach(entry -> all.add(Weight.of(plain, entry)));
+            all.add(TinyModels.weight(projection, List.of(3L, 3L)));
+            all.add(TinyModels.weight("iteration", List.of(1L)));
+            Weight.writeAll(extra, all, null, plain.metadata());
+        }
+        try (ModelFiles model = SingleFile.open(extra, new SingleFile.Options(in, null, null));
+                ModelFiles plain = SingleFile.open(single, new SingleFile.Options(in, null, null))) {
+            assertThat(model.ignored()).containsExactly(projection, "iteration");
+            assertThat(model.notices()).hasSize(2);
+            assertThat(plain.notices()).isEmpty();
+            for (String name : plain.components().keySet()) {
+                assertThat(model.sha256(name)).isEqualTo(plain.sha256(name));
+            }
+        }
+    }
+
+    /// A folder in whose index stands what was not downloaded, is empty, or holds pickles alone.
+    @Test
+    void componentsThatNothingNeedsMayBeAbsent() throws IOException {
+        Path in = tiny(Family.SD1);
+        Map<String, Object> index = new LinkedHashMap<>(
+                Json.readObject(in.resolve("model_index.json")).asMap());
+        index.put("safety_checker", List.of("stable_diffusion", "StableDiffusionSafetyChecker"));
+        index.put("feature_extractor", List.of("transformers", "CLIPImageProcessor"));
+        Json.write(in.resolve("model_index.json"), index);
+        Path out = temporary.resolve("out");
+        Files.createDirectories(in.resolve("feature_extractor"));
+        assertLeavesOut(in, out, "safety_checker", "feature_extractor");
+
+        Files.createDirectories(in.resolve("safety_checker"));
+        Files.writeString(in.resolve("safety_checker/config.json"), "{}");
+        Files.writeString(in.resolve("safety_checker/pytorch_model.bin"), "PK");
+        assertLeavesOut(in, temporary.resolve("again"), "safety_checker", "feature_extractor");
+    }
+
+    private static void assertLeavesOut(Path in, Path out, String... names) throws IOException {
+        try (ModelFiles model = ModelFolder.open(in)) {
+            for (String name : names) {
+                assertThat(model.notices()).anyMatch(line -> line.startsWith(name + ": left out"));
+            }
+            FolderWriter.write(model, out, FolderWriter.Options.unchanged());
+        }
+        Map<String, Object> written =
+                Json.readObject(out.resolve("model_index.json")).asMap();
+        for (String name : names) {
+            assertThat(written.get(name)).isEqualTo(java.util.Arrays.asList(null, null));
+            assertThat(out.resolve(name)).doesNotExist();
+        }
+        try (ModelFiles model = ModelFolder.open(out)) {
+            assertThat(model.notices()).isEmpty();
+        }
+    }
+
+    /// Web UIs find out by these marks what a checkpoint predicts.
+    @Test
+    void marksOfVPredictionAndZeroSnrAreWrittenAndWin() throws IOException {
+        Path plain = tiny(Family.SD1);
+        Path v = TinyModels.write(temporary.resolve("v"), Family.SD1);
+        Path scheduler = v.resolve("scheduler/scheduler_config.json");
+        Map<String, Object> config =
+                new LinkedHashMap<>(Json.readObject(scheduler).asMap());
+        config.put("_class_name", "DDIMScheduler");
+        config.put("prediction_type", "v_prediction");
+        config.put("rescale_betas_zero_snr", true);
+        Json.write(scheduler, config);
+        Path marked = temporary.resolve("marked.safetensors");
+        try (ModelFiles model = ModelFolder.open(v)) {
+            SingleFileWriter.write(model, marked, null, Map.of());
+        }
+        try (Safetensors file = Safetensors.open(marked)) {
+            assertThat(file.find("v_pred")).isPresent();
+            assertThat(file.find("ztsnr")).isPresent();
+        }
+        Path folder = temporary.resolve("folder");
+        try (ModelFiles model = SingleFile.open(marked, new SingleFile.Options(plain, null, null))) {
+            assertThat(model.schedule().predictionType()).isEqualTo(PredictionType.V_PREDICTION);
+            assertThat(model.schedule().zeroTerminalSnr()).isTrue();
+            assertThat(model.notices()).anyMatch(line -> line.contains("v_prediction as the file is marked"));
+            FolderWriter.write(model, folder, FolderWriter.Options.unchanged());
+        }
+        try (ModelFiles model = ModelFolder.open(folder)) {
+            assertThat(model.schedule().predictionType()).isEqualTo(PredictionType.V_PREDICTION);
+            assertThat(model.schedule().zeroTerminalSnr()).isTrue();
+        }
+    }
+
+    @Test
+    void aFileWithoutVaeTakesThatOfTheConfigs() throws IOException {
+        Path in = tiny(Family.SD1);
+        Path single = temporary.resolve("single.safetensors");
+        Path bare = temporary.resolve("bare.safetensors");
+        try (ModelFiles model = ModelFolder.open(in)) {
+            SingleFileWriter.write(model, single, null, Map.of());
+        }
+        try (Safetensors file = Safetensors.open(single)) {
+            List<Weight> rest = new ArrayList<>();
+            file.entries().stream()
+                    .filter(entry -> !entry.name().startsWith("first_stage_model."))
+                    .forEach(entry -> rest.add(Weight.of(file, entry)));
+            Weight.writeAll(bare, rest, null, file.metadata());
+        }
+        try (ModelFiles model = SingleFile.open(bare, new SingleFile.Options(in, null, null));
+                ModelFiles whole = ModelFolder.open(in)) {
+            assertThat(model.sha256("vae")).isEqualTo(whole.sha256("vae"));
+            assertThat(model.notices()).anyMatch(line -> line.startsWith("vae: the file has none"));
+        }
+    }
+
+    @Test
+    void filesThatAreNotWeightsAreNamedForWhatTheyAre() throws IOException {
+        Path in = tiny(Family.SD1);
+        Path file = in.resolve("unet/diffusion_pytorch_model.safetensors");
+        Files.writeString(file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3438167534\n");
+        assertThatThrownBy(() -> ModelFolder.open(in)).hasMessageContaining("git lfs pull");
+        Files.writeString(file, "<!DOCTYPE html><html><body>Sign in</body></html>");
+        assertThatThrownBy(() -> ModelFolder.open(in)).hasMessageContaining("web page (HTML)");
+    }
+
     @Test
     void brokenShardsAndIndexesAreNamed() throws IOException {
         Path out = temporary.resolve("sharded");
@@ -457,9 +597,9 @@ final class ModelFilesTest {
         try (ModelFiles model = ModelFolder.open(tiny(Family.SD1))) {
             SingleFileWriter.write(model, checkpoint, null, Map.of());
         }
-        assertThatThrownBy(() -> SingleFile.open(checkpoint))
+        assertThatThrownBy(() -> SingleFile.open(checkpoint, new SingleFile.Options(null, null, "--config")))
                 .isInstanceOf(ModelException.class)
-                .hasMessageContaining("--config");
+                .hasMessageContaining("name a diffusers folder that has its configs (--config)");
     }
 
     @Test

@@ -95,7 +95,7 @@ final class JsonTest {
                 "{\"b\":[{\"a\":1,\"a\":2}]}",
                 "{\"a\":01}",
                 "{\"a\":+1}",
-                "{\"a\":NaN}",
+                "{\"a\":INF}",
                 "{\"a\":.5}",
                 "{\"a\":1.}",
                 "{\"a\":1e999}",
@@ -109,6 +109,20 @@ final class JsonTest {
         assertThatThrownBy(() -> Json.parseObject("bad.json", text))
                 .isInstanceOf(JsonException.class)
                 .hasMessageStartingWith("bad.json: ");
+    }
+
+    /// Python's json module writes them, in scheduler configs for instance.
+    @Test
+    void readsPythonsNumbersThatAreNotFiniteAndWritesThemBack() throws IOException {
+        JsonObject object = Json.parseObject("python.json", "{\"a\": -Infinity, \"b\": NaN, \"c\": [Infinity]}");
+        assertThat(object.asMap().get("a")).isEqualTo(Double.NEGATIVE_INFINITY);
+        assertThat(Json.canonical(object)).contains("\"a\": -Infinity", "\"b\": NaN", "Infinity");
+        assertThatThrownBy(() -> object.number("b"))
+                .hasMessage("python.json: $.b: expected a finite number, found NaN");
+        assertThatThrownBy(() -> object.numbers("c"))
+                .hasMessage("python.json: $.c[0]: expected a finite number, found Infinity");
+        assertThatThrownBy(() -> object.string("b")).hasMessageContaining("expected text, found NaN");
+        assertThat(object.with(Map.of("a", 1L)).asMap()).containsOnlyKeys("a");
     }
 
     /// As in the tokenizer_config.json of many models.

@@ -82,7 +82,7 @@ final class OutputsTest {
 
     /// A single file does not say its sizes.
     private static float[] single(TinyRun tiny, String name) throws IOException {
-        SingleFile.Options sizes = new SingleFile.Options(tiny.model(), null);
+        SingleFile.Options sizes = new SingleFile.Options(tiny.model(), null, null);
         try (ModelFiles files = SingleFile.open(tiny.output("run").resolve(name), sizes)) {
             return prediction(files, null, 1);
         }

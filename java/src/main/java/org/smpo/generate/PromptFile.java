@@ -9,77 +9,122 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
-import java.util.Set;
 import org.smpo.io.Json;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
 import org.smpo.network.Prompt;
 
-/// Prompts in a file of UTF-8 text, by the end of its name:
+/// Reads prompts from a file of UTF-8 text. The end of its name decides the format:
 ///
-/// | name | each line |
-/// |---|---|
-/// | `.jsonl` | an object with `prompt` and, optionally, `negative_prompt`, `seed` and `category` |
-/// | `.tsv` | fields with tabs between them, the first line their names: `Prompt`, and optionally `Category`, |
-/// | | as in PartiPrompts; other columns are passed over |
-/// | other | a prompt as it is, spaces included |
+/// ```text
+/// .txt, none     a prompt on each line, spaces included
+/// .jsonl         an object on each line: prompt and, optionally, negative_prompt, seed and category
+/// .json          a list of texts or of such objects
+/// .tsv, .csv     a table whose first line names its columns: Prompt and, optionally, Category
+/// ```
 ///
-/// Blank lines are skipped, and so is a byte order mark. Lines end in `\n` or `\r\n`. A field of a `.tsv` that
-/// begins and ends with quotes and doubles those inside is what stands between them; any other is as it is.
+/// `prompts`, `caption` and `text` are read like `prompt`. Other keys and columns are skipped, as in the files of
+/// PartiPrompts, DrawBench, GenEval and HPSv2. Blank lines are skipped, and so is a byte order mark. Lines end in
+/// `\n` or `\r\n`.
 public final class PromptFile {
-    private static final String PROMPT = "prompt";
+    /// Names of the prompt, the usual one first.
+    static final List<String> PROMPT = List.of("prompt", "prompts", "caption", "text");
+
+    static final String CATEGORY = "category";
+
     private static final String NEGATIVE = "negative_prompt";
     private static final String SEED = "seed";
-    private static final String CATEGORY = "category";
-    private static final String QUOTE = "\"";
 
     private PromptFile() {}
+
+    /// A line of a file.
+    ///
+    /// @param number Number of the line, from 1
+    record Line(int number, String text) {}
 
     /// Reads a file.
     ///
     /// @return at least one prompt
-    /// @throws PromptFileException naming the line that is not UTF-8 or not such an object, or when
-    ///     there is no prompt
+    /// @throws PromptFileException naming the line that is not UTF-8 or not a prompt, or when there is no
+    ///     prompt or the
+    ///     format is not known
     /// @throws IOException when the file cannot be read
     public static List<Prompt> read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
         String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
-        boolean json = name.endsWith(".jsonl");
-        boolean table = name.endsWith(".tsv");
-        Columns columns = null;
-        List<Prompt> prompts = new ArrayList<>();
-        int number = 0;
+        int dot = name.lastIndexOf('.');
+        List<Line> lines = lines(file, bytes);
+        List<Prompt> prompts = switch (dot <= 0 ? "" : name.substring(dot)) {
+            case "", ".txt" ->
+                lines.stream()
+                        .filter(line -> !line.text().isBlank())
+                        .map(line -> Prompt.of(line.text()))
+                        .toList();
+            case ".jsonl" -> objects(file, lines);
+            case ".json" -> list(file, lines);
+            case ".tsv" -> PromptTable.tabs(file, lines);
+            case ".csv" -> PromptTable.commas(file, lines);
+            default ->
+                throw new PromptFileException(file + ": expected a file of prompts, .txt, .jsonl, .json, .tsv or"
+                        + " .csv, found " + name.substring(dot));
+        };
+        if (prompts.isEmpty()) {
+            throw new PromptFileException(file + ": expected a prompt, found none in " + lines.size() + " lines");
+        }
+        return Collections.unmodifiableList(prompts);
+    }
+
+    private static List<Line> lines(Path file, byte[] bytes) throws PromptFileException {
+        List<Line> lines = new ArrayList<>();
         int begin = afterMark(file, bytes);
         while (begin < bytes.length) {
             int end = begin;
             while (end < bytes.length && bytes[end] != '\n') {
                 end++;
             }
-            number++;
-            String line = decode(file, number, ByteBuffer.wrap(bytes, begin, end - begin));
-            String where = file + ": line " + number;
-            if (line.isBlank()) {
-                // Nothing stands there.
-            } else if (json) {
-                prompts.add(parse(where, line));
-            } else if (!table) {
-                prompts.add(Prompt.of(line));
-            } else if (columns == null) {
-                columns = Columns.of(where, line);
-            } else {
-                prompts.add(columns.prompt(where, line));
-            }
+            int number = lines.size() + 1;
+            lines.add(new Line(number, decode(file, number, ByteBuffer.wrap(bytes, begin, end - begin))));
             begin = end + 1;
         }
-        if (prompts.isEmpty()) {
-            throw new PromptFileException(file + ": expected a prompt, found none in " + number + " lines");
+        return lines;
+    }
+
+    private static List<Prompt> objects(Path file, List<Line> lines) throws PromptFileException {
+        List<Prompt> prompts = new ArrayList<>();
+        for (Line line : lines) {
+            if (!line.text().isBlank()) {
+                String where = file + ": line " + line.number();
+                try {
+                    prompts.add(prompt(Json.parseObject(where, line.text())));
+                } catch (JsonException e) {
+                    throw new PromptFileException(e.getMessage(), e);
+                }
+            }
         }
-        return Collections.unmodifiableList(prompts);
+        return prompts;
+    }
+
+    private static List<Prompt> list(Path file, List<Line> lines) throws PromptFileException {
+        String text = String.join("\n", lines.stream().map(Line::text).toList());
+        List<Prompt> prompts = new ArrayList<>();
+        try {
+            for (Object item : Json.parseList(file.toString(), text)) {
+                switch (item) {
+                    case String prompt -> prompts.add(Prompt.of(prompt));
+                    case JsonObject object -> prompts.add(prompt(object));
+                    case null, default ->
+                        throw new PromptFileException(file + ": item " + (prompts.size() + 1)
+                                + ": expected a text or an object with a prompt, found " + item);
+                }
+            }
+        } catch (JsonException e) {
+            throw new PromptFileException(e.getMessage(), e);
+        }
+        return prompts;
     }
 
     private static int afterMark(Path file, byte[] bytes) throws PromptFileException {
@@ -107,7 +152,7 @@ public final class PromptFile {
     private static String decode(Path file, int number, ByteBuffer line) throws PromptFileException {
         int begin = line.position();
         CharBuffer text = CharBuffer.allocate(line.remaining());
-        // A decoder reports what it cannot decode, unless it is told otherwise.
+        // A decoder reports what it cannot decode by default.
         CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();
         CoderResult result = decoder.decode(line, text, true);
         if (result.isError()) {
@@ -119,58 +164,15 @@ public final class PromptFile {
         return decoded.endsWith("\r") ? decoded.substring(0, decoded.length() - 1) : decoded;
     }
 
-    private static Prompt parse(String where, String line) throws PromptFileException {
-        try {
-            JsonObject object = Json.parseObject(where, line);
-            object.rejectUnknown(Set.of(PROMPT, NEGATIVE, SEED, CATEGORY));
-            return new Prompt(
-                    object.string(PROMPT),
-                    object.has(NEGATIVE) ? object.string(NEGATIVE) : null,
-                    object.has(SEED) ? OptionalLong.of(object.integer(SEED)) : OptionalLong.empty(),
-                    object.has(CATEGORY) ? object.string(CATEGORY) : null);
-        } catch (JsonException e) {
-            throw new PromptFileException(e.getMessage(), e);
+    private static Prompt prompt(JsonObject object) throws JsonException {
+        String key = PROMPT.stream().filter(object::has).findFirst().orElse(PROMPT.getFirst());
+        for (String optional : List.of(NEGATIVE, SEED, CATEGORY)) {
+            object.rejectMisspelled(optional);
         }
-    }
-
-    /// Which fields of a table's lines say what.
-    ///
-    /// @param prompt place of the prompt
-    /// @param category place of its category; negative: there is none
-    private record Columns(int prompt, int category) {
-        static Columns of(String where, String header) throws PromptFileException {
-            List<String> names = fields(header).stream()
-                    .map(name -> name.strip().toLowerCase(Locale.ROOT))
-                    .toList();
-            if (!names.contains(PROMPT)) {
-                throw new PromptFileException(where + ": expected the names of the columns, Prompt among them, found "
-                        + String.join(", ", fields(header)));
-            }
-            return new Columns(names.indexOf(PROMPT), names.indexOf(CATEGORY));
-        }
-
-        Prompt prompt(String where, String line) throws PromptFileException {
-            List<String> fields = fields(line);
-            if (fields.size() <= prompt || fields.get(prompt).isBlank()) {
-                throw new PromptFileException(where + ": expected a prompt in column " + (prompt + 1) + ", found "
-                        + (fields.size() <= prompt ? fields.size() + " columns" : "nothing there"));
-            }
-            String kind = category < 0 || category >= fields.size()
-                    ? ""
-                    : fields.get(category).strip();
-            return new Prompt(fields.get(prompt), null, OptionalLong.empty(), kind.isEmpty() ? null : kind);
-        }
-
-        private static List<String> fields(String line) {
-            return Arrays.stream(line.split("\t", -1)).map(Columns::unquoted).toList();
-        }
-
-        private static String unquoted(String field) {
-            if (field.length() < 2 || !field.startsWith(QUOTE) || !field.endsWith(QUOTE)) {
-                return field;
-            }
-            String inside = field.substring(1, field.length() - 1);
-            return inside.replace("\"\"", "").contains(QUOTE) ? field : inside.replace("\"\"", QUOTE);
-        }
+        return new Prompt(
+                object.string(key),
+                object.has(NEGATIVE) ? object.string(NEGATIVE) : null,
+                object.has(SEED) ? OptionalLong.of(object.integer(SEED)) : OptionalLong.empty(),
+                object.has(CATEGORY) ? object.string(CATEGORY) : null);
     }
 }

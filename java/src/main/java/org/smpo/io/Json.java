@@ -95,6 +95,21 @@ public final class Json {
         throw new JsonException(source + ": $: expected an object, found " + JsonObject.describe(value));
     }
 
+    /// Reads text that holds one list. Its objects are [JsonObject]s.
+    ///
+    /// @param source Place named in messages
+    /// @throws JsonException when it is not valid JSON or not a list
+    public static List<Object> parseList(String source, String text) throws JsonException {
+        if (!(parse(source, text) instanceof List<?> list)) {
+            throw new JsonException(source + ": $: expected a list, found another value");
+        }
+        List<Object> items = new ArrayList<>();
+        for (Object item : list) {
+            items.add(item instanceof Map<?, ?> map ? new JsonObject(source, "$[" + items.size() + "]", map) : item);
+        }
+        return Collections.unmodifiableList(items);
+    }
+
     private static Object parse(String source, String text) throws JsonException {
         try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
             if (parser.nextToken() == null) {

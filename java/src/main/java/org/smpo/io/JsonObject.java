@@ -150,6 +150,32 @@ public final class JsonObject {
         }
     }
 
+    /// Refuses a key that differs from an optional one in a single character, where that one is absent: other keys may
+    /// be ignored, a misspelled one should not be.
+    ///
+    /// @throws JsonException naming the misspelled key
+    public void rejectMisspelled(String optional) throws JsonException {
+        for (String key : fields.keySet()) {
+            if (!fields.containsKey(optional) && differsInOne(key, optional)) {
+                throw new JsonException(source + ": " + path + "." + key
+                        + ": expected one of the keys that are read, found this one; is " + optional + " meant?");
+            }
+        }
+    }
+
+    private static boolean differsInOne(String a, String b) {
+        int prefix = 0;
+        while (prefix < Math.min(a.length(), b.length()) && a.charAt(prefix) == b.charAt(prefix)) {
+            prefix++;
+        }
+        int suffix = 0;
+        while (suffix < Math.min(a.length(), b.length()) - prefix
+                && a.charAt(a.length() - 1 - suffix) == b.charAt(b.length() - 1 - suffix)) {
+            suffix++;
+        }
+        return Math.max(a.length(), b.length()) - prefix - suffix == 1;
+    }
+
     private <T> List<T> list(String key, Class<T> type, String expected) throws JsonException {
         List<T> typed = new ArrayList<>();
         for (Object item : as(List.class, "a list", path + "." + key, fields.get(key))) {

@@ -90,6 +90,28 @@ class PromptFileTest {
         assertThat(PromptFile.read(file("q.tsv", utf8("id\tprompt\n1\ta\n")))).containsExactly(Prompt.of("a"));
     }
 
+    /// As benchmarks are published: HPSv2's lists, DrawBench's table, GenEval's objects.
+    @Test
+    void theFilesOfBenchmarksAreRead() throws IOException {
+        assertThat(PromptFile.read(file("list.json", utf8("[\"a cat\",\n {\"prompt\": \"a dog\", \"seed\": 3}]\n"))))
+                .containsExactly(Prompt.of("a cat"), new Prompt("a dog", null, OptionalLong.of(3)));
+        assertThat(PromptFile.read(file(
+                        "table.csv",
+                        utf8("Prompts,Category\r\n\"a red circle, and a \"\"dog\"\"\",Colors\r\n\"two\nlines\",\n"))))
+                .containsExactly(
+                        new Prompt("a red circle, and a \"dog\"", null, OptionalLong.empty(), "Colors"),
+                        Prompt.of("two\nlines"));
+        assertThat(PromptFile.read(
+                        file("g.jsonl", utf8("{\"tag\": \"single\", \"include\": [{}], \"prompt\": \"a bench\"}\n"))))
+                .containsExactly(Prompt.of("a bench"));
+        Path open = file("open.csv", utf8("prompt\n\"a"));
+        assertThatThrownBy(() -> PromptFile.read(open)).hasMessageContaining("line 2: expected a quote");
+        Path number = file("n.json", utf8("[\"a\", 5]"));
+        assertThatThrownBy(() -> PromptFile.read(number)).hasMessageContaining("item 2", "found 5");
+        Path other = file("prompts.yaml", utf8("- a cat\n"));
+        assertThatThrownBy(() -> PromptFile.read(other)).hasMessageContaining(".jsonl", "found .yaml");
+    }
+
     @Test
     void aTableWithoutPromptsSaysWhere() throws IOException {
         Path unnamed = file("u.tsv", utf8("a cat\tAnimals\n"));

@@ -1,6 +1,7 @@
 package org.smpo.recipe;
 
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
@@ -20,6 +21,9 @@ import org.smpo.io.Precision;
 /// @param maxGradNorm gradients of a greater global norm are scaled down to it; absent: never
 /// @param ema decay of a running mean of the weights, per step, from 0 to below 1; absent: no such mean
 /// @param reference the frozen UNet that the policy is held against; absent: the model itself
+/// @param deterministic whether the same inputs give the same bits on the same machine; otherwise the engine may choose
+///     faster kernels, and a resumed run differs in its last bits. Written only when false, so that the text of a
+///     recipe from before this key does not change.
 public record TrainRecipe(
         long steps,
         int pairsPerStep,
@@ -31,7 +35,11 @@ public record TrainRecipe(
         boolean gradientCheckpointing,
         OptionalDouble maxGradNorm,
         OptionalDouble ema,
-        Optional<Path> reference) {
+        Optional<Path> reference,
+        boolean deterministic)
+        implements Written {
+    private static final String DETERMINISTIC = "deterministic";
+
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public TrainRecipe {
         Check.atLeast(1, "steps", steps);
@@ -64,6 +72,16 @@ public record TrainRecipe(
                 in.flag("gradient_checkpointing", false),
                 in.numberOrNone("max_grad_norm", OptionalDouble.of(1)),
                 in.numberOrNone("ema", OptionalDouble.empty()),
-                in.pathOrNone("reference")));
+                in.pathOrNone("reference"),
+                in.flag(DETERMINISTIC, true)));
+    }
+
+    @Override
+    public Object written() {
+        Map<String, Object> fields = ResolvedText.components(this);
+        if (deterministic) {
+            fields.remove(DETERMINISTIC);
+        }
+        return fields;
     }
 }

@@ -3,6 +3,7 @@ package org.smpo.train;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
+import org.smpo.ffi.EngineException;
 import org.smpo.ffi.EngineStatistics;
 import org.smpo.recipe.Recipe;
 
@@ -57,7 +58,11 @@ public final class DryRun implements AutoCloseable {
         double seconds = 0;
         for (int step = 0; step < STEPS; step++) {
             long start = System.nanoTime();
-            take(step);
+            try {
+                take(step);
+            } catch (EngineException e) {
+                throw RecipeAdvice.explain(e);
+            }
             seconds += step == 0 ? 0 : (System.nanoTime() - start) / 1e9;
         }
         EngineStatistics statistics = setup.engine().statistics();

@@ -26,8 +26,10 @@ final class Run implements AutoCloseable {
     /// Entries of a manifest that describe the program and the machine. Where they differ, a run still resumes.
     private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
 
-    /// An entry of a manifest that [#requireSameRecipe] covers.
     private static final String RECIPE_DIGEST = "recipe_sha256";
+
+    /// Parts of a manifest's entries that tell where inputs are. What they are is told by digests beside them.
+    private static final Set<String> PLACES = Set.of("path", "source");
 
     private final Recipe recipe;
     private final RunFolder folder;
@@ -63,7 +65,13 @@ final class Run implements AutoCloseable {
                 requireUnused(folder);
                 return new Run(recipe, folder, Optional.empty(), listener);
             }
-            requireSameRecipe(folder, recipe);
+            if (!folder.hasRun()) {
+                throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
+            }
+            // Read anew, so that keys that did not exist when the run began have their defaults.
+            Recipe before = Recipe.read(folder.recipe(), List.of());
+            RecipeChanges.require(folder.recipe(), before, recipe)
+                    .forEach(change -> listener.say("changed since the run began: " + change));
             return new Run(recipe, folder, Optional.of(Json.readObject(folder.manifest())), listener);
         } catch (IOException | RuntimeException e) {
             try (folder) {
@@ -80,31 +88,6 @@ final class Run implements AutoCloseable {
         }
     }
 
-    private static void requireSameRecipe(RunFolder folder, Recipe recipe) throws IOException {
-        if (!folder.hasRun()) {
-            throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
-        }
-        // Read anew, so that keys that did not exist when the run began have their defaults.
-        String before = Recipe.read(folder.recipe(), List.of()).resolved();
-        if (!before.equals(recipe.resolved())) {
-            throw new IOException(folder.recipe() + ": the run was begun with another recipe: "
-                    + firstDifference(before, recipe.resolved())
-                    + "; resume it with the same recipe, or begin another run");
-        }
-    }
-
-    private static String firstDifference(String before, String now) {
-        List<String> old = before.lines().toList();
-        List<String> current = now.lines().toList();
-        for (int i = 0; i < Math.min(old.size(), current.size()); i++) {
-            if (!old.get(i).equals(current.get(i))) {
-                return "line " + (i + 1) + " is \"" + old.get(i).strip() + "\" there and \""
-                        + current.get(i).strip() + "\" now";
-            }
-        }
-        return "it has " + old.size() + " lines there and " + current.size() + " now";
-    }
-
     /// The manifest of the run that is resumed; empty for a new run.
     Optional<JsonObject> begun() {
         return begun;
@@ -118,6 +101,10 @@ final class Run implements AutoCloseable {
         folder.recover();
         if (begun.isPresent()) {
             requireSameInputs(begun.get().asMap(), manifest);
+            if (!Files.readString(folder.recipe()).equals(recipe.resolved())) {
+                AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
+                AtomicFiles.write(folder.recipe(), recipe.resolved());
+            }
             return resume(policy, health);
         }
         AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
@@ -169,7 +156,9 @@ final class Run implements AutoCloseable {
                 Json.parseObject("manifest", Json.canonical(manifest)).asMap();
         for (String key : now.keySet()) {
             boolean unknownThen = !before.containsKey(key);
-            if (unknownThen || key.equals(RECIPE_DIGEST) || Objects.equals(before.get(key), now.get(key))) {
+            if (unknownThen
+                    || key.equals(RECIPE_DIGEST)
+                    || Objects.equals(withoutPlaces(before.get(key)), withoutPlaces(now.get(key)))) {
                 continue;
             }
             String difference = folder.manifest() + ": " + key + ": the run was begun with " + before.get(key)
@@ -180,6 +169,15 @@ final class Run implements AutoCloseable {
                 throw new IOException(difference + "; restore the original, or begin another run");
             }
         }
+    }
+
+    private static Object withoutPlaces(Object entry) {
+        if (!(entry instanceof Map<?, ?> parts)) {
+            return entry;
+        }
+        Map<Object, Object> rest = new LinkedHashMap<>(parts);
+        rest.keySet().removeAll(PLACES);
+        return rest;
     }
 
     /// Appends an event to the log.

@@ -54,7 +54,8 @@ record Setup(
             Engine engine = parts.add(Engine.open(EngineConfig.onCpu()
                     .withDevice(device)
                     .withThreads(recipe.train().threads().orElse(0))
-                    .withSeed(recipe.seed())));
+                    .withSeed(recipe.seed())
+                    .withDeterministic(recipe.train().deterministic())));
             Policy policy = parts.add(new Policy(engine, files, recipe));
             PairEncoder encoder = parts.add(new PairEncoder(
                     engine, files, recipe.data().resolution(), Cache.open(cacheFolder, listener::warn)));

@@ -12,6 +12,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import org.smpo.data.BadPair;
 import org.smpo.ffi.CancelledException;
+import org.smpo.ffi.EngineException;
 import org.smpo.ffi.LogRecord;
 import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
@@ -155,6 +156,8 @@ public final class Trainer implements AutoCloseable {
                     throw e;
                 }
                 setup.policy().discardGradients();
+            } catch (EngineException e) {
+                throw RecipeAdvice.explain(e);
             }
             if (recipe.checkpoint().isDue(state.done(), steps) || sick.isPresent() || stopRequested) {
                 checkpoint();

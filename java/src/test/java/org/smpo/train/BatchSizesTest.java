@@ -2,7 +2,14 @@ package org.smpo.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
+import org.smpo.recipe.Recipe;
 
 class BatchSizesTest {
     private static final long GB = 1_000_000_000;
@@ -37,5 +44,40 @@ class BatchSizesTest {
     @Test
     void aCpuInvertsAsManyAsItDifferentiates() {
         assertThat(BatchSizes.of(120 * GB, PAIR, IMAGE, 128, false)).isEqualTo(new BatchSizes(8, 16));
+    }
+
+    private static Recipe recipe(String overrides) throws IOException {
+        return Recipe.builtIn("smpo-sd15", List.of("train.micro_batch=auto", "train.device=" + overrides));
+    }
+
+    @Test
+    void aMeasurementThatFailsIsReported() throws IOException {
+        List<String> warnings = new ArrayList<>();
+        BatchSizes.Probe failing = () -> {
+            throw new IOException("no /proc/meminfo");
+        };
+        assertThat(BatchSizes.choose(recipe("cpu"), false, Optional.empty(), failing, warnings::add))
+                .isEqualTo(new BatchSizes(1, 2));
+        assertThat(warnings)
+                .singleElement()
+                .asString()
+                .contains("no /proc/meminfo", "one at a time", "set train.micro_batch");
+    }
+
+    @Test
+    void memoryIsMeasuredOnlyWhereASizeIsToBeChosen() throws IOException {
+        BatchSizes.Probe unused = () -> {
+            throw new AssertionError("not needed");
+        };
+        Recipe fixed = Recipe.builtIn("smpo-sd15", List.of("train.micro_batch=2"));
+        assertThat(BatchSizes.choose(fixed, false, Optional.empty(), unused, warning -> {}))
+                .isEqualTo(new BatchSizes(2, 4));
+        JsonObject manifest = Json.parseObject("manifest", "{\"micro_batch\": 3, \"inversion_slots\": 5}");
+        assertThat(BatchSizes.choose(recipe("cuda"), true, Optional.of(manifest), unused, warning -> {}))
+                .isEqualTo(new BatchSizes(3, 5));
+        // A run from before the inversion had a batch size of its own.
+        JsonObject old = Json.parseObject("manifest", "{\"micro_batch\": 3}");
+        assertThat(BatchSizes.choose(recipe("cuda"), true, Optional.of(old), unused, warning -> {}))
+                .isEqualTo(new BatchSizes(3, 6));
     }
 }

@@ -114,13 +114,14 @@ final class SurvivalTest {
         try (Trainer trainer = Trainer.open(recipe, false, tiny.cache(), said)) {
             said.watch(trainer);
             assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
-                    .hasMessageContaining("another process is running in this folder");
+                    .hasMessageContaining("found one in use for a run");
             trainer.run();
         }
         assertThatThrownBy(() -> tiny.run(recipe)).hasMessageContaining("has a run already", "--resume");
-        assertThatThrownBy(() -> tiny.run(tiny.recipe("run", "train.steps=7"), true, new TinyRun.Said()))
+        assertThatThrownBy(() -> tiny.run(tiny.recipe("run", "train.max_grad_norm=7"), true, new TinyRun.Said()))
                 .hasMessageContaining("another recipe")
-                .hasMessageContaining("steps: 7");
+                .hasMessageContaining("train.max_grad_norm: 1 then, train.max_grad_norm: 7 now")
+                .hasMessageContaining("begin another run");
         // Other data under the same path.
         Path lines = tiny.data().resolve("pairs.jsonl");
         Files.writeString(lines, Files.readString(lines).replace("cat number 3", "dog number 3"));

@@ -1,0 +1,100 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import org.smpo.recipe.LearningRateRecipe;
+import org.smpo.recipe.Recipe;
+
+/// The differences between the recipe of a resumed run and the recipe that the run began with.
+///
+/// Places may change where the digests in the manifest say that what they hold is the same. So may what is saved and
+/// reported on the way, because it has no influence on the weights, and the number of steps may grow where the
+/// learning rate does not depend on it. Everything else would change the numbers of the run.
+final class RecipeChanges {
+    /// Keys of places, whose contents the manifest identifies.
+    private static final Set<String> PLACES = Set.of("model", "output", "data.paths", "labels.scores");
+
+    /// Sections without influence on the weights.
+    private static final List<String> REPORTS = List.of("checkpoint.", "evaluate.", "samples.", "export.");
+
+    private static final String STEPS = "train.steps";
+
+    private RecipeChanges() {}
+
+    /// Compares two recipes.
+    ///
+    /// @param file the recipe that the run began with, for messages
+    /// @return one line about each difference
+    /// @throws IOException naming the first difference that is not allowed, and what to do
+    static List<String> require(Path file, Recipe before, Recipe now) throws IOException {
+        Map<String, String> old = values(before.resolved());
+        Map<String, String> current = values(now.resolved());
+        Set<String> keys = new HashSet<>(old.keySet());
+        keys.addAll(current.keySet());
+        List<String> changes = new ArrayList<>();
+        for (String key : keys.stream().sorted().toList()) {
+            String was = old.getOrDefault(key, "absent");
+            String is = current.getOrDefault(key, "absent");
+            if (was.equals(is)) {
+                continue;
+            }
+            String change = key + ": " + was + " then, " + key + ": " + is + " now";
+            String refusal = refusal(key, before, now);
+            if (!refusal.isEmpty()) {
+                throw new IOException(file + ": the run was begun with another recipe: " + change + ", " + refusal);
+            }
+            changes.add(change);
+        }
+        return changes;
+    }
+
+    /// Why a key may not change, and what to do; empty when it may.
+    private static String refusal(String key, Recipe before, Recipe now) {
+        if (PLACES.contains(key) || REPORTS.stream().anyMatch(key::startsWith)) {
+            return "";
+        }
+        if (!key.equals(STEPS)) {
+            return "which would change its numbers; resume it with the old value, or begin another run";
+        }
+        if (now.train().steps() < before.train().steps()) {
+            return "and a run can only be extended; resume it with the old value, or begin another run";
+        }
+        return before.learningRate()
+                .map(LearningRateRecipe::schedule)
+                .filter(schedule -> switch (schedule) {
+                    case CONSTANT, CONSTANT_WITH_WARMUP -> false;
+                    case LINEAR, COSINE -> true;
+                })
+                .map(schedule -> "and with learning_rate.schedule: "
+                        + schedule.name().toLowerCase(Locale.ROOT)
+                        + " every step's rate depends on the number of steps; resume it with the old value, or begin "
+                        + "another run from its tuned weights (model: the folder that it exported)")
+                .orElse("");
+    }
+
+    /// The values of a resolved recipe by their full keys, such as `train.steps`.
+    private static Map<String, String> values(String resolved) {
+        Map<String, String> values = new LinkedHashMap<>();
+        List<String> path = new ArrayList<>();
+        for (String line : resolved.lines().toList()) {
+            String text = line.stripLeading();
+            int depth = (line.length() - text.length()) / 2;
+            int colon = text.indexOf(':');
+            while (path.size() > depth) {
+                path.removeLast();
+            }
+            path.add(text.substring(0, colon));
+            if (colon + 1 < text.length()) {
+                values.put(String.join(".", path), text.substring(colon + 1).strip());
+            }
+        }
+        return values;
+    }
+}

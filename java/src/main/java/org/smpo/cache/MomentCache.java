@@ -49,7 +49,7 @@ public final class MomentCache {
     }
 
     CacheKey key(PreparedImage image) {
-        return new CacheKey(KIND, vae, image.sha256(), image.placement().key() + "; " + computation);
+        return new CacheKey(KIND, vae, image.sha256(), image.transformation() + "; " + computation);
     }
 
     /// Whether there is an entry for an image; it may still turn out to be damaged. Safe for use from any

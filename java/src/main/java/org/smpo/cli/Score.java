@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
+import org.smpo.io.Rendering;
 import org.smpo.report.Progress;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardSource;
@@ -74,6 +75,13 @@ final class Score implements Callable<Integer> {
             description = OptionTexts.MAX_BAD_FRACTION)
     private double maxBadFraction;
 
+    @Option(
+            names = "--pillow",
+            description =
+                    "Decode as Pillow's plain convert(\"RGB\"): ignore the EXIF orientation, drop transparency, clip"
+                            + " 16-bit grey")
+    private boolean pillow;
+
     @Option(names = "--resume", description = "Resume an interrupted run (same model, data and options)")
     private boolean resume;
 
@@ -87,14 +95,15 @@ final class Score implements Callable<Integer> {
         if (!(maxBadFraction >= 0 && maxBadFraction <= 1)) {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
-        try (PairSource source = PairSource.open(data);
+        try (PairSource source = PairSource.open(data, pillow ? Rendering.PILLOW : Rendering.VIEWER);
                 Reward reward = rewardSource().open(compute.device(), compute.precision(), compute.threads())) {
+            source.notes().forEach(spec.commandLine().getErr()::println);
             // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
                     source,
                     reward,
                     batch,
-                    Map.of("device", compute.device().replaceFirst(":.*", "")),
+                    Map.of("device", compute.device().replaceFirst(":.*", ""), "rendering", rendering()),
                     spec.commandLine().getErr()::println);
             ScoreRun.Summary summary;
             try (Bar bar = new Bar(spec.commandLine().getErr())) {
@@ -104,6 +113,10 @@ final class Score implements Callable<Integer> {
             requireFewBad(summary);
         }
         return 0;
+    }
+
+    private String rendering() {
+        return pillow ? "pillow" : "viewer";
     }
 
     private RewardSource rewardSource() throws IOException {

@@ -36,7 +36,7 @@ public final class DataCheck {
 
     private DataCheck(PairSource source) throws IOException {
         this.source = source;
-        this.report = new DataReport(source.describe(), source.fingerprint(), source.size());
+        this.report = new DataReport(source, source.fingerprint());
     }
 
     /// The first pair of a caption and two images: who won, in the order of the images' digests.
@@ -167,17 +167,17 @@ public final class DataCheck {
         }
     }
 
-    /// Reports what is shown by viewers and ignored by training.
+    /// Reports what viewers show and Pillow's plain decoding ignores.
     private void traits(PreferencePair pair, int which, Images.Traits traits) {
         String where = pair.image(which).source();
         if (traits.turned()) {
-            add(Problem.TURNED_IMAGE, pair, where + ": its EXIF orientation is not applied");
+            add(Problem.TURNED_IMAGE, pair, where + ": it has an EXIF orientation, which is applied");
         }
         if (traits.transparent()) {
-            add(Problem.TRANSPARENT_IMAGE, pair, where + ": its transparency is dropped, so hidden colours appear");
+            add(Problem.TRANSPARENT_IMAGE, pair, where + ": it has transparent pixels, which are blended on white");
         }
         if (traits.wideGrey()) {
-            add(Problem.WIDE_GREY_IMAGE, pair, where + ": its 16-bit grey is clipped at 255, so most of it is white");
+            add(Problem.WIDE_GREY_IMAGE, pair, where + ": it is grey with 16 bits, which are scaled to 8");
         }
     }
 

@@ -15,6 +15,7 @@ public final class DataReport {
     private static final int EXAMPLES = 5;
 
     private final String source;
+    private final List<String> notes;
     private final String fingerprint;
     private final int records;
     private final Map<Problem, List<Example>> examples = new EnumMap<>(Problem.class);
@@ -32,10 +33,11 @@ public final class DataReport {
     /// @param message where it is, what was expected and what was found
     public record Example(int index, String id, String message) {}
 
-    DataReport(String source, String fingerprint, int records) {
-        this.source = source;
+    DataReport(PairSource source, String fingerprint) {
+        this.source = source.describe();
+        this.notes = source.notes();
         this.fingerprint = fingerprint;
-        this.records = records;
+        this.records = source.size();
     }
 
     void add(Problem problem, int index, String id, String message) {
@@ -107,6 +109,9 @@ public final class DataReport {
         });
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("source", source);
+        if (!notes.isEmpty()) {
+            map.put("notes", notes);
+        }
         map.put("fingerprint", fingerprint);
         map.put("records", records);
         map.put("bad", bad);
@@ -128,6 +133,7 @@ public final class DataReport {
     public List<String> lines(double maxBadFraction) {
         List<String> lines = new ArrayList<>();
         lines.add(source);
+        lines.addAll(notes);
         lines.add("fingerprint " + fingerprint);
         if (images > 0) {
             lines.add(

@@ -53,7 +53,8 @@ record DataSplit(List<Path> files, String note) {
                     + first.resolveSibling(splits.lastEntry().getKey() + "*") + "'");
         }
         names.remove(TRAIN);
-        return new DataSplit(train, "split train, left out: " + String.join(", ", names));
+        return new DataSplit(
+                train, folder + ": of several splits train is taken, left out: " + String.join(", ", names));
     }
 
     /// Name of the split that a file belongs to, or empty when neither its name nor a folder's tells.

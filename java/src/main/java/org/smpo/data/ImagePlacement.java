@@ -40,9 +40,8 @@ public record ImagePlacement(
         return mirrored ? square.mirrored() : square;
     }
 
-    /// Everything besides the encoded bytes that the pixels depend on. Equal text and equal bytes give equal
-    /// pixels.
-    public String key() {
+    /// Versions of pipeline and decoder, and position of the square.
+    String key() {
         return "pipeline " + PIPELINE + ", decoder " + Images.VERSION + ", " + resolution + " px, crop at " + cropLeft
                 + "," + cropTop + (mirrored ? ", mirrored" : "");
     }

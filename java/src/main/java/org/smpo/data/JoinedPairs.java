@@ -95,6 +95,11 @@ public final class JoinedPairs implements PairSource {
     }
 
     @Override
+    public List<String> notes() {
+        return parts.stream().flatMap(part -> part.notes().stream()).toList();
+    }
+
+    @Override
     public void close() throws IOException {
         try (Closer closer = new Closer()) {
             parts.forEach(closer::add);

@@ -1,9 +1,10 @@
 package org.smpo.data;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 
-/// A source whose description has a note on how it was chosen.
+/// A source with a note on how it was chosen.
 record NotedPairs(PairSource source, String note) implements PairSource {
     @Override
     public int size() {
@@ -27,7 +28,14 @@ record NotedPairs(PairSource source, String note) implements PairSource {
 
     @Override
     public String describe() {
-        return source.describe() + "; " + note;
+        return source.describe();
+    }
+
+    @Override
+    public List<String> notes() {
+        List<String> notes = new ArrayList<>(source.notes());
+        notes.add(note);
+        return notes;
     }
 
     @Override

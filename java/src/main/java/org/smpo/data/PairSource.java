@@ -3,6 +3,7 @@ package org.smpo.data;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import org.smpo.io.Rendering;
 
 /// Preference pairs in files, by index. The order of a source is fixed: files by name, records as they stand.
 ///
@@ -51,8 +52,14 @@ public interface PairSource extends AutoCloseable {
     /// @throws IOException when a file cannot be read
     String fingerprint() throws IOException;
 
-    /// Number of pairs, format and place in one line, with a note on what was left out.
+    /// Number of pairs, format and place in one line. Runs record this text.
     String describe();
+
+    /// What was chosen and left out when the source was opened, a sentence each; empty when there was
+    /// nothing.
+    default List<String> notes() {
+        return List.of();
+    }
 
     @Override
     void close() throws IOException;
@@ -65,6 +72,11 @@ public interface PairSource extends AutoCloseable {
     ///     one format
     /// @throws IOException when nothing is there, the format is not clear, or the source cannot be read
     static PairSource open(Path path) throws IOException {
-        return SourceKind.open(path);
+        return open(path, Rendering.VIEWER);
+    }
+
+    /// Opens a source like [#open(Path)] and decodes its images in one of two ways.
+    static PairSource open(Path path, Rendering rendering) throws IOException {
+        return SourceKind.open(path, rendering);
     }
 }

@@ -1,5 +1,6 @@
 package org.smpo.data;
 
+import java.util.Locale;
 import java.util.Optional;
 import org.smpo.io.ImageException;
 import org.smpo.io.RgbImage;
@@ -17,6 +18,12 @@ public record PreparedImage(EncodedImage encoded, String sha256, ImagePlacement 
 
     PreparedImage decode() throws ImageException {
         return new PreparedImage(encoded, sha256, placement, Optional.of(pixels()));
+    }
+
+    /// Everything besides the encoded bytes that the pixels depend on. Equal text and equal bytes give equal
+    /// pixels.
+    public String transformation() {
+        return "rendering " + encoded.rendering().name().toLowerCase(Locale.ROOT) + ", " + placement.key();
     }
 
     /// The square's pixels, decoded now if they were not before.

@@ -39,7 +39,7 @@ public enum Problem {
     TINY_IMAGE(Severity.SUSPICIOUS, "a tiny image"),
     /// One side is more than four times the other, so that most of the image is cropped away.
     EXTREME_ASPECT(Severity.SUSPICIOUS, "an extreme aspect ratio"),
-    /// An EXIF orientation, which Pillow's plain decoding ignores.
+    /// An EXIF orientation: the image is turned, unlike in Pillow's plain decoding.
     TURNED_IMAGE(Severity.SUSPICIOUS, "an image with an EXIF orientation"),
     /// A transparent pixel; an opaque alpha channel is not a problem.
     TRANSPARENT_IMAGE(Severity.SUSPICIOUS, "an image with transparency"),

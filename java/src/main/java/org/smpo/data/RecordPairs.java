@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import org.smpo.io.Rendering;
 import org.smpo.objective.HumanChoice;
 
 /// Preference pairs made from the [Records] of any format: collects the labels, reads fields and images, and
@@ -15,14 +16,16 @@ final class RecordPairs implements PairSource {
 
     private final Records records;
     private final PairLabels labels;
+    private final Rendering rendering;
 
-    private RecordPairs(Records records, PairLabels labels) {
+    private RecordPairs(Records records, PairLabels labels, Rendering rendering) {
         this.records = records;
         this.labels = labels;
+        this.rendering = rendering;
     }
 
     /// Reads the labels of all records. The result owns the records; they are closed when this fails.
-    static RecordPairs of(Records records) throws IOException {
+    static RecordPairs of(Records records, Rendering rendering) throws IOException {
         try {
             PairLabels.Builder labels = new PairLabels.Builder();
             records.readLabels(fields -> {
@@ -32,7 +35,7 @@ final class RecordPairs implements PairSource {
                     labels.addUnknown();
                 }
             });
-            return new RecordPairs(records, labels.build());
+            return new RecordPairs(records, labels.build(), rendering);
         } catch (IOException | RuntimeException e) {
             try {
                 records.close();
@@ -74,7 +77,9 @@ final class RecordPairs implements PairSource {
             String caption = fields.caption();
             HumanChoice people = fields.people();
             Optional<PairScores> scores = fields.scores();
-            return new PreferencePair(index, id, caption, record.image(0), record.image(1), people, scores);
+            EncodedImage image0 = record.image(0).rendered(rendering);
+            EncodedImage image1 = record.image(1).rendered(rendering);
+            return new PreferencePair(index, id, caption, image0, image1, people, scores);
         } catch (BadPairException e) {
             return e.of(index, id);
         }
@@ -97,6 +102,11 @@ final class RecordPairs implements PairSource {
     @Override
     public String describe() {
         return size() + " pairs of " + records.describe();
+    }
+
+    @Override
+    public List<String> notes() {
+        return records.notes();
     }
 
     @Override

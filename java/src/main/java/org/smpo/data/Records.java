@@ -49,4 +49,9 @@ interface Records extends Closeable {
 
     /// Format and place, to follow "N pairs of ".
     String describe();
+
+    /// See [PairSource#notes].
+    default List<String> notes() {
+        return List.of();
+    }
 }

@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.smpo.io.Rendering;
 
 /// Finds the data set in a folder: a list of pairs, data files here or in folders below, or the folders
 /// `chosen` and `rejected`.
@@ -23,13 +24,15 @@ final class SourceFolder {
     private static final int MAX_DEPTH = 4;
 
     private final Path folder;
+    private final Rendering rendering;
 
-    private SourceFolder(Path folder) {
+    private SourceFolder(Path folder, Rendering rendering) {
         this.folder = folder;
+        this.rendering = rendering;
     }
 
-    static PairSource open(Path folder) throws IOException {
-        return new SourceFolder(folder).open();
+    static PairSource open(Path folder, Rendering rendering) throws IOException {
+        return new SourceFolder(folder, rendering).open();
     }
 
     private PairSource open() throws IOException {
@@ -65,7 +68,7 @@ final class SourceFolder {
                     + ": name a file, or several with * as in '" + folder.resolve("*.parquet") + "'");
         }
         if (found.isEmpty() && isChosenAndRejected) {
-            return RecordPairs.of(ChosenRejectedRecords.open(folder));
+            return RecordPairs.of(ChosenRejectedRecords.open(folder), rendering);
         }
         if (found.isEmpty()) {
             throw new IOException(folder + ": expected " + String.join(", ", LISTS)
@@ -77,8 +80,8 @@ final class SourceFolder {
         SourceKind kind = found.keySet().iterator().next();
         DataSplit split = DataSplit.choose(folder, found.get(kind));
         PairSource source = kind == SourceKind.ARROW
-                ? RecordPairs.of(ArrowRecords.openFolder(folder, split.files()))
-                : kind.open(folder, split.files());
+                ? RecordPairs.of(ArrowRecords.openFolder(folder, split.files()), rendering)
+                : kind.open(folder, split.files(), rendering);
         return split.note().isEmpty() ? source : new NotedPairs(source, split.note());
     }
 

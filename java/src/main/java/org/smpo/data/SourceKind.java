@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.List;
+import org.smpo.io.Rendering;
 
 /// The formats of pair sources, recognized by content.
 enum SourceKind {
@@ -30,12 +31,12 @@ enum SourceKind {
         return title;
     }
 
-    static PairSource open(Path path) throws IOException {
+    static PairSource open(Path path, Rendering rendering) throws IOException {
         if (Files.isDirectory(path)) {
-            return SourceFolder.open(path);
+            return SourceFolder.open(path, rendering);
         }
         if (Files.isRegularFile(path)) {
-            return files(path.toAbsolutePath().getParent(), List.of(path), path.toString());
+            return files(path.toAbsolutePath().getParent(), List.of(path), path.toString(), rendering);
         }
         Path name = path.getFileName();
         Path parent = path.toAbsolutePath().getParent();
@@ -47,13 +48,13 @@ enum SourceKind {
             if (files.isEmpty()) {
                 throw new IOException(path + ": expected files of this name, found none");
             }
-            return files(parent, files, path.toString());
+            return files(parent, files, path.toString(), rendering);
         }
         throw new IOException(path + ": expected a data set's folder or file, found "
                 + (Files.exists(path) ? "neither a folder nor a regular file" : "nothing"));
     }
 
-    private static PairSource files(Path root, List<Path> files, String shown) throws IOException {
+    private static PairSource files(Path root, List<Path> files, String shown, Rendering rendering) throws IOException {
         SourceKind kind = of(files.get(0));
         for (Path file : files) {
             SourceKind other = of(file);
@@ -65,18 +66,19 @@ enum SourceKind {
         if (kind == JSON_LINES && files.size() > 1) {
             throw new IOException(shown + ": expected one file of JSON lines, found " + files.size());
         }
-        return kind.open(root, files);
+        return kind.open(root, files, rendering);
     }
 
     /// Opens files of this format as one source.
-    PairSource open(Path root, List<Path> files) throws IOException {
+    PairSource open(Path root, List<Path> files, Rendering rendering) throws IOException {
         return RecordPairs.of(
                 switch (this) {
                     case JSON_LINES -> JsonLineRecords.open(files.get(0));
                     case PARQUET -> ParquetRecords.open(root, files);
                     case TAR -> TarRecords.open(root, files);
                     case ARROW -> ArrowRecords.open(root, files);
-                });
+                },
+                rendering);
     }
 
     private static SourceKind of(Path file) throws IOException {

@@ -280,10 +280,14 @@ final class TarRecords implements Records {
 
     @Override
     public String describe() {
-        return FileRows.describe(files, "tar shard")
-                + (ignored == 0
-                        ? ""
-                        : "; " + ignored + " members have no known ending and are ignored, such as " + ignoredExample);
+        return FileRows.describe(files, "tar shard");
+    }
+
+    @Override
+    public List<String> notes() {
+        return ignored == 0
+                ? List.of()
+                : List.of(ignored + " tar members have no known ending and are ignored, such as " + ignoredExample);
     }
 
     @Override

@@ -13,11 +13,12 @@ import javax.imageio.ImageReader;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.smpo.io.ImageException.Reason;
 
-/// Decodes PNG, JPEG and WebP to 8-bit RGB as Pillow's `Image.open(file).convert("RGB")` does.
+/// Decodes PNG, JPEG and WebP to 8-bit RGB, as Pillow's `Image.open(file).convert("RGB")` does or as a
+/// viewer shows them ([Rendering]).
 ///
-/// Transparency is dropped, not blended. Colour profiles, gamma and the EXIF orientation are not applied.
-/// 16-bit samples become 8-bit by their upper byte, except those of one channel, which Pillow clips at 255.
-/// YCbCr of JPEG becomes RGB by the integer rule of libjpeg, CMYK by Pillow's.
+/// Colour profiles and gamma are not applied. 16-bit samples become 8-bit by their upper byte, except those
+/// of one channel in Pillow's rendering. YCbCr of JPEG becomes RGB by the integer rule of libjpeg, CMYK by
+/// Pillow's.
 ///
 /// PNG, lossless WebP and JPEG give the same bytes as Pillow, except JPEG with colour halved along columns
 /// only (4:4:0, which cameras write when they rotate an image): there, and in lossy WebP, colour is

@@ -59,7 +59,7 @@ record Setup(
             Policy policy = parts.add(new Policy(engine, files, recipe));
             PairEncoder encoder = parts.add(new PairEncoder(
                     engine, files, recipe.data().resolution(), Cache.open(cacheFolder, listener::warn)));
-            PairStream pairs = parts.add(StoredPairs.open(recipe, encoder, listener::say));
+            PairStream pairs = parts.add(StoredPairs.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
                     recipe,

@@ -27,6 +27,8 @@ import org.smpo.data.PreparedImage;
 import org.smpo.data.PreparedPair;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Rendering;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLabel;
@@ -40,7 +42,11 @@ import org.smpo.schedule.TimestepSampler;
 /// Pairs from files. The pairs of the next step are decoded on virtual threads while the current step computes.
 /// Belongs to the engine's thread.
 final class StoredPairs implements PairStream {
+    /// Manifest entry: how images are decoded.
+    private static final String RENDERING = "rendering";
+
     private final Closer sources;
+    private final Rendering rendering;
     private final PairSource source;
     private final LabelledPairs labels;
     private final Recipe recipe;
@@ -55,7 +61,14 @@ final class StoredPairs implements PairStream {
     private FutureTask<PreparedBatch> ahead;
     private Thread aheadThread;
 
-    private StoredPairs(Closer sources, PairSource source, LabelledPairs labels, PairEncoder encoder, Recipe recipe) {
+    private StoredPairs(
+            Closer sources,
+            PairSource source,
+            LabelledPairs labels,
+            PairEncoder encoder,
+            Recipe recipe,
+            Rendering rendering) {
+        this.rendering = rendering;
         this.sources = sources;
         this.source = source;
         this.labels = labels;
@@ -84,19 +97,25 @@ final class StoredPairs implements PairStream {
     /// Opens the data of a recipe.
     ///
     /// @param encoder stays the caller's
-    /// @param say receives one line about the pairs found
+    /// @param begun manifest of the run that is resumed; empty for a new run
+    /// @param say receives lines about the pairs found
     /// @throws IllegalArgumentException when the objective reads what stored pairs lack, or none can be trained on
     /// @throws IOException when a file cannot be read
-    static StoredPairs open(Recipe recipe, PairEncoder encoder, Consumer<String> say) throws IOException {
+    static StoredPairs open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
+            throws IOException {
         requireInputs(recipe.objective().loss());
         Closer sources = new Closer();
         try {
             List<PairSource> parts = new ArrayList<>();
+            // Runs of versions that decoded as Pillow does have no such entry, and keep their pixels.
+            boolean asPillow = begun.isPresent() && !begun.get().has(RENDERING);
+            Rendering rendering = asPillow ? Rendering.PILLOW : Rendering.VIEWER;
             for (Path path : recipe.data().paths()) {
-                parts.add(sources.add(PairSource.open(path)));
+                parts.add(sources.add(PairSource.open(path, rendering)));
             }
             PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
-            return new StoredPairs(sources, source, labels(recipe, source, say), encoder, recipe);
+            source.notes().forEach(note -> say.accept("data.paths: " + note));
+            return new StoredPairs(sources, source, labels(recipe, source, say), encoder, recipe, rendering);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
@@ -167,6 +186,9 @@ final class StoredPairs implements PairStream {
         all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));
         if (recipe.labels().scores().isPresent()) {
             all.put("scores_sha256", Digest.sha256(recipe.labels().scores().get()));
+        }
+        if (rendering == Rendering.VIEWER) {
+            all.put(RENDERING, "viewer");
         }
         all.put("training_pairs", (long) trainingPairs());
         all.put("held_out_pairs", (long) heldOutPairs());

@@ -3,11 +3,13 @@ package org.smpo.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -19,6 +21,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.io.ParquetWriter;
 import org.smpo.io.ParquetWriter.Column;
+import org.smpo.io.Rendering;
 import org.smpo.objective.HumanChoice;
 
 /// Data sets in the layouts and conventions that people have: splits, nested folders, links, byte order
@@ -73,7 +76,13 @@ class FoundDataTest {
         parquet(folder.resolve("data/test_unique-00000-of-00001.parquet"), some(1));
         try (PairSource source = PairSource.open(folder)) {
             assertThat(source.size()).isEqualTo(3);
-            assertThat(source.describe()).endsWith("split train, left out: test_unique, validation");
+            assertThat(source.notes())
+                    .singleElement()
+                    .asString()
+                    .endsWith("of several splits train is taken, left out: test_unique, validation");
+            assertThat(source.describe())
+                    .startsWith("3 pairs of 1 Parquet file: ")
+                    .endsWith(".parquet");
         }
         try (PairSource source = PairSource.open(folder.resolve("data/test_unique*"))) {
             assertThat(source.size()).isEqualTo(1);
@@ -153,6 +162,38 @@ class FoundDataTest {
                     }
                 });
         assertThatThrownBy(() -> PairSource.open(file)).hasMessageContaining("found 100000");
+    }
+
+    /// A turned image has its sides exchanged, unless the source is opened as Pillow decodes.
+    @Test
+    void orientationIsAppliedUnlessPillowIsAskedFor() throws IOException, InterruptedException {
+        Path folder = Files.createDirectories(temporary.resolve("turned"));
+        byte[] png = SyntheticPairs.png(new BufferedImage(80, 40, BufferedImage.TYPE_INT_RGB));
+        Files.write(folder.resolve("a.png"), BadRecords.withOrientation(png, 6));
+        Files.writeString(
+                folder.resolve("pairs.jsonl"),
+                "{\"caption\": \"c\", \"label\": 0, \"image_0\": \"a.png\", \"image_1\": \"a.png\"}\n");
+        PairDecoder decoder = new PairDecoder(new DecodeOptions(16, Crop.CENTRE, false, false, 0, 1), 1);
+        List<String> transformations = new ArrayList<>();
+        for (Rendering rendering : Rendering.values()) {
+            try (PairSource source = PairSource.open(folder, rendering)) {
+                EncodedImage image = ((PreferencePair) source.read(0)).image0();
+                int width = rendering == Rendering.VIEWER ? 40 : 80;
+                assertThat(image.header().width()).isEqualTo(width);
+                assertThat(image.decode().width()).isEqualTo(width);
+                PreparedImage prepared = decoder.prepare(source, List.of(new PairUse(0, 0)), none -> false)
+                        .pairs()
+                        .getFirst()
+                        .image0();
+                assertThat(prepared.placement().originalWidth()).isEqualTo(width);
+                transformations.add(prepared.transformation());
+            }
+        }
+        assertThat(transformations).doesNotHaveDuplicates();
+        try (PairSource source = PairSource.open(folder)) {
+            assertThat(DataCheck.run(source, 1, done -> {}).count(Problem.TURNED_IMAGE))
+                    .isEqualTo(2);
+        }
     }
 
     @Test
@@ -292,7 +333,8 @@ class FoundDataTest {
             assertThat(source.size()).isEqualTo(2);
             assertThat(source.read(1)).isInstanceOf(PreferencePair.class);
             assertThat(source.read(1).id()).isEqualTo("img_v1.5_0000");
-            assertThat(source.describe()).endsWith("2 members have no known ending and are ignored, such as README.md");
+            assertThat(source.notes())
+                    .containsExactly("2 tar members have no known ending and are ignored, such as README.md");
         }
     }
 }

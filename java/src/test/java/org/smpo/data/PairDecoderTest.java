@@ -226,7 +226,7 @@ class PairDecoderTest {
             PreparedImage first = early.get(i).image0();
             PreparedImage second = late.get(i).image0();
             assertThat(second.pixels()).isEqualTo(first.decoded().orElseThrow());
-            assertThat(second.placement().key()).isEqualTo(first.placement().key());
+            assertThat(second.transformation()).isEqualTo(first.transformation());
         }
     }
 

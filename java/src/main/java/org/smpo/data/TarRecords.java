@@ -85,7 +85,7 @@ final class TarRecords implements Records {
 
     private void index(Path file, int shard) throws IOException {
         Map<String, Sample> found = new LinkedHashMap<>();
-        try (TarFile tar = new TarFile(file)) {
+        try (TarFile tar = archive(file)) {
             long end = Files.size(file);
             long last = 0;
             for (TarArchiveEntry entry : tar.getEntries()) {
@@ -99,10 +99,16 @@ final class TarRecords implements Records {
                 throw new IOException(file + ": expected a whole tar file, found one that ends after " + end + " bytes"
                         + " without its end mark");
             }
-        } catch (IllegalArgumentException e) {
-            throw new IOException(file + ": expected a tar file, found one that cannot be read: " + e.getMessage(), e);
         }
         samples.addAll(found.values());
+    }
+
+    private static TarFile archive(Path file) throws IOException {
+        try {
+            return new TarFile(file);
+        } catch (IOException | IllegalArgumentException e) {
+            throw new IOException(file + ": expected a tar file, found one that cannot be read: " + e.getMessage(), e);
+        }
     }
 
     private void add(Path file, int shard, long end, TarArchiveEntry entry, Map<String, Sample> found)

@@ -125,6 +125,7 @@ final class EvaluationExcerpt {
         StringBuilder svg = new StringBuilder();
         int height = part * request.metrics().size() + GAP;
         svg.append(String.format(
+                Locale.ROOT,
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\""
                         + " role=\"img\" aria-label=\"Mean differences from %s\" font-family=\"sans-serif\""
                         + " font-size=\"14\">%n<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>%n",

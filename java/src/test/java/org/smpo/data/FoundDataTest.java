@@ -6,11 +6,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
@@ -311,6 +314,30 @@ class FoundDataTest {
         try (PairSource source = PairSource.open(folder)) {
             assertThat(((BadPair) source.read(0)).problem()).isEqualTo(Problem.PATH_OUTSIDE);
         }
+    }
+
+    /// A header whose size is 2^62: the message names the file.
+    @Test
+    void aTarFileWithAnImpossibleSizeIsNamed() throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (TarArchiveOutputStream tar = new TarArchiveOutputStream(bytes)) {
+            SyntheticPairs.put(tar, "0.0.png", new byte[3]);
+        }
+        byte[] archive = bytes.toByteArray();
+        byte[] size =
+                ByteBuffer.allocate(12).putInt(0x80000000).putLong(1L << 62).array();
+        System.arraycopy(size, 0, archive, 124, 12);
+        Arrays.fill(archive, 148, 156, (byte) ' ');
+        int sum = 0;
+        for (int i = 0; i < 512; i++) {
+            sum += archive[i] & 0xff;
+        }
+        byte[] checksum = String.format(Locale.ROOT, "%06o\0 ", sum).getBytes(StandardCharsets.US_ASCII);
+        System.arraycopy(checksum, 0, archive, 148, 8);
+        Path file = Files.write(temporary.resolve("huge.tar"), archive);
+        assertThatThrownBy(() -> PairSource.open(file))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("huge.tar");
     }
 
     @Test

@@ -112,9 +112,12 @@ class Run final {
     if (schedule_.images() > 0) unet_.check_inputs(inputs_of(schedule_.any_row()));
     while (const int64_t images = schedule_.images()) {
       session_.stop_if_cancelled();
-      make_places(images);
-      admit();
-      evaluate();
+      in_context([&] { return "UNet evaluation " + std::to_string(batches_ + 1) + " of the inversion"; },
+                 [&] {
+                   make_places(images);
+                   admit();
+                   evaluate();
+                 });
       for (const auto& [place, row] : schedule_.advance()) {
         latents_RN_[row].copy_(memory_->latents_SN[place]);
         target_RN_[row].copy_(memory_->target_SN[place]);

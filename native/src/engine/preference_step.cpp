@@ -213,17 +213,20 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
       (backward && !policy.checkpointing ? ", or open the policy with options.checkpointing 1" : "");
   session.stop_if_cancelled();
   StepMemory* memory = &inputs;
-  with_memory_advice(
-      [&] {
-        if (session.recorder() == nullptr) return run(step, *memory, [&session] { session.stop_if_cancelled(); });
-        auto& entry = policy.steps.entry(key_of(step, inputs));
-        memory = &entry.memory;
-        take_inputs(*memory, inputs);
-        policy.steps.run(
-            entry, *session.recorder(), [step, memory] { run(step, *memory, [] {}); },
-            [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
-      },
-      advice);
+  auto work = [&] {
+    if (session.recorder() == nullptr) return run(step, *memory, [&session] { session.stop_if_cancelled(); });
+    auto& entry = policy.steps.entry(key_of(step, inputs));
+    memory = &entry.memory;
+    take_inputs(*memory, inputs);
+    policy.steps.run(
+        entry, *session.recorder(), [step, memory] { run(step, *memory, [] {}); },
+        [&session](const char* why) { log_refusal(session, "a micro-batch", why); });
+  };
+  const auto describe = [&] {
+    return "pairs " + std::to_string(micro_batch.first_pair) + ".." +
+           std::to_string(micro_batch.first_pair + micro_batch.pairs - 1) + " of " + std::to_string(batch.pairs());
+  };
+  with_memory_advice([&] { in_context(describe, work); }, advice);
 
   // Last, so that a call that throws has changed nothing but gradients.
   const int64_t pairs = micro_batch.pairs;

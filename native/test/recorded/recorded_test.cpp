@@ -1,5 +1,5 @@
-// PairBatches that are inverted and accumulated again and again by one model: the later ones are played back, and have
-// the numbers that the first calls, which run by themselves, have of the same batch.
+// Pair batches that one model inverts and accumulates again and again: later calls are replayed, and have the same
+// results as the first calls on the same batch, which run directly.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ class RecordedTest : public BorderTest {
     write_missing(session, reference);
   }
 
-  /// Other latents, prompts, timesteps and steps for another `salt`.
+  /// Different latents, prompts, timesteps and steps for each `salt`.
   smpo_pair_batch batch_of(uint64_t salt) {
     auto inputs = sized<smpo_pair_batch_inputs>();
     inputs.pairs = kW;
@@ -46,7 +46,7 @@ class RecordedTest : public BorderTest {
     return batch;
   }
 
-  void invert(smpo_pair_batch batch, uint64_t salt, uint32_t slots) {
+  void invert(smpo_pair_batch batch, uint64_t salt, uint32_t inversion_batch) {
     std::vector<int32_t> row_start = {0};
     std::vector<double> timestep, sample, output, noise, target(kR, 1.0), clean(kR, -0.5);
     std::vector<uint8_t> averages;
@@ -61,7 +61,7 @@ class RecordedTest : public BorderTest {
       row_start.push_back(static_cast<int32_t>(timestep.size()));
     }
     auto plan = sized<smpo_inversion_plan>();
-    plan.inversion_batch = slots;
+    plan.inversion_batch = inversion_batch;
     plan.row_start = row_start.data();
     plan.timestep = timestep.data();
     plan.sample = sample.data();
@@ -99,11 +99,11 @@ class RecordedTest : public BorderTest {
     return results.loss_sum;
   }
 
-  /// Everything that comes of one batch, the policy's gradient included.
-  std::vector<float> outcome(uint64_t salt, uint32_t slots = 4) {
+  /// All results of one batch, including the gradient of the policy.
+  std::vector<float> outcome(uint64_t salt, uint32_t inversion_batch = 4) {
     EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
     const smpo_pair_batch batch = batch_of(salt);
-    invert(batch, salt, slots);
+    invert(batch, salt, inversion_batch);
     std::vector<float> all = {static_cast<float>(accumulate(batch, salt))};
     for (int32_t which = SMPO_PAIR_BATCH_NOISED; which <= SMPO_PAIR_BATCH_REFERENCE_PREDICTION; ++which) {
       smpo_tensor tensor = 0;
@@ -162,12 +162,12 @@ TEST_F(RecordedTest, WeightsThatChangeAreSeen) {
 }
 
 TEST_F(RecordedTest, PaddedBatchesAreThoseOfTheImagesAlone) {
-  // 4 slots leave tails of 3, 2 and 1 images; one slot has none. f32 rounds by the batch's size.
+  // An inversion batch of 4 leaves tails of 3, 2 and 1 images; one of 1 has no tail. f32 rounding depends on the size.
   const std::vector<float> one_by_one = outcome(3, 1);
   const double limit = 1e-5;
-  for (const uint32_t slots : {2u, 4u, 5u, 6u, 64u}) {
-    std::vector<float> batched = outcome(3, slots);
-    EXPECT_LE(distance(batched, one_by_one), limit) << slots << " slots";
+  for (const uint32_t size : {2u, 4u, 5u, 6u, 64u}) {
+    std::vector<float> batched = outcome(3, size);
+    EXPECT_LE(distance(batched, one_by_one), limit) << "inversion batch " << size;
     batched[batched.size() / 2] += 1;
     EXPECT_GT(distance(batched, one_by_one), limit) << "the comparison is too loose";
   }

@@ -1,7 +1,6 @@
-// A recorder on the CPU: it keeps the work and does it again. In a program that links this, a session records and plays
-// back as it would on a GPU, so that the border's own tests check that what is recorded depends on its key and its
-// memory alone: work that kept a stale value, or another batch's, would give that batch's numbers again. Being here
-// already, this function is not taken from the engine's library.
+// A recorder for the CPU: it keeps the work and runs it again. A program that links this file records and replays as on
+// a GPU, so that the tests of the C API check that recorded work depends on its key and its memory only: work that kept
+// a stale value, or that of another batch, would give wrong results. recorder_for below replaces that of the engine.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -33,7 +32,7 @@ class ReplayingRecorder final : public Recorder {
   }
 };
 
-/// A program whose recordings are never played has tested nothing.
+/// Fails a program whose recordings are never replayed, because it has tested nothing.
 class SomethingWasReplayed final : public testing::Environment {
  public:
   void TearDown() override {

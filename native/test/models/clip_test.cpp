@@ -66,10 +66,10 @@ at::Tensor ids_of(const Golden& golden, size_t k, int64_t draw = 0) {
   return at::stack(rows);
 }
 
-ClipText::Output encode(const ClipText& tower, const at::Tensor& ids, const ClipText::Options& options = {}) {
+ClipText::Output encode(const ClipText& encoder, const at::Tensor& ids, const ClipText::Options& options = {}) {
   const c10::InferenceMode mode;
   Tape tape = Tape::inference();
-  return tower.encode(tape, ids, options);
+  return encoder.encode(tape, ids, options);
 }
 
 class TextFamily : public ::testing::TestWithParam<const char*> {
@@ -84,22 +84,22 @@ TEST_P(TextFamily, HasExactlyTheParametersOfTransformers) {
   EXPECT_TRUE(has_the_parameters_of(golden, ClipText(text_spec_of(golden.json["config"]), {})));
 }
 
-Results results_of(const Golden& golden, size_t k, const ClipText& tower, int64_t draw) {
+Results results_of(const Golden& golden, size_t k, const ClipText& encoder, int64_t draw) {
   const at::Tensor ids = ids_of(golden, k, draw);
-  const ClipText::Output last = encode(tower, ids);
-  const ClipText::Output penultimate = encode(tower, ids, {.skip = 1, .final_norm = false});
+  const ClipText::Output last = encode(encoder, ids);
+  const ClipText::Output penultimate = encode(encoder, ids, {.skip = 1, .final_norm = false});
   // The pooled output comes from the last layer, whatever the hidden state.
   EXPECT_TRUE(same_values(penultimate.pooled_BP.value, last.pooled_BP.value));
   return {{"last_hidden_state", last.hidden_BSC.value},
           {"penultimate", penultimate.hidden_BSC.value},
-          {tower.spec().projection_dim > 0 ? "text_embeds" : "pooled", last.pooled_BP.value}};
+          {encoder.spec().projection_dim > 0 ? "text_embeds" : "pooled", last.pooled_BP.value}};
 }
 
 TEST_P(TextFamily, AgreesWithTransformers) {
-  const auto tower = golden_text(golden);
+  const auto encoder = golden_text(golden);
   for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
     SCOPED_TRACE(k);
-    expect_golden(golden, k, results_of(golden, k, *tower, /*draw=*/0));
+    expect_golden(golden, k, results_of(golden, k, *encoder, /*draw=*/0));
   }
 }
 
@@ -107,85 +107,86 @@ TEST_P(TextFamily, InBf16ErrsNoMoreThanTransformers) {
   const auto wide = golden_text(golden), narrow = golden_text(golden, {.precision = at::kBFloat16});
   for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
     SCOPED_TRACE(k);
-    expect_bf16_errors_of_the_peer<ClipText>(golden, k, *wide, *narrow, [&](const ClipText& tower, int64_t draw) {
-      return results_of(golden, k, tower, draw);
+    expect_bf16_errors_of_the_peer<ClipText>(golden, k, *wide, *narrow, [&](const ClipText& encoder, int64_t draw) {
+      return results_of(golden, k, encoder, draw);
     });
   }
 }
 
 TEST_P(TextFamily, AWeightThatChangesIsNoticed) {
-  const auto tower = golden_text(golden);
+  const auto encoder = golden_text(golden);
   const std::string name = "text_model.encoder.layers.1.mlp.fc1.weight";
-  at::Tensor weight = tower->weights().read(name);
+  at::Tensor weight = encoder->weights().read(name);
   weight[3][5] += 0.1 * weight.std().item<double>();
-  tower->weights().write(name, weight);
+  encoder->weights().write(name, weight);
   EXPECT_GT(
-      relative_error(encode(*tower, ids_of(golden, 0)).hidden_BSC.value, golden.tensor("case0.last_hidden_state")),
+      relative_error(encode(*encoder, ids_of(golden, 0)).hidden_BSC.value, golden.tensor("case0.last_hidden_state")),
       kEncoderTolerance);
 }
 
 TEST_P(TextFamily, WhatIsNotAskedForChangesNothing) {
-  const auto tower = golden_text(golden);
+  const auto encoder = golden_text(golden);
   const at::Tensor ids = ids_of(golden, 1);
-  const ClipText::Output both = encode(*tower, ids, {.skip = 2});
-  const ClipText::Output alone = encode(*tower, ids, {.skip = 2, .pooled = false});
+  const ClipText::Output both = encode(*encoder, ids, {.skip = 2});
+  const ClipText::Output alone = encode(*encoder, ids, {.skip = 2, .pooled = false});
   EXPECT_TRUE(same_values(alone.hidden_BSC.value, both.hidden_BSC.value));
   EXPECT_FALSE(alone.pooled_BP.defined());
-  EXPECT_TRUE(same_values(encode(*tower, ids.to(at::kInt), {.skip = 2}).pooled_BP.value, both.pooled_BP.value));
+  EXPECT_TRUE(same_values(encode(*encoder, ids.to(at::kInt), {.skip = 2}).pooled_BP.value, both.pooled_BP.value));
   // The final norm of the penultimate state: clip skip of Stable Diffusion 1.
-  const at::Tensor penultimate = encode(*tower, ids, {.skip = 1, .final_norm = false}).hidden_BSC.value;
+  const at::Tensor penultimate = encode(*encoder, ids, {.skip = 1, .final_norm = false}).hidden_BSC.value;
   const at::Tensor centred = penultimate - penultimate.mean(-1, true);
   const at::Tensor norm = centred / (centred.square().mean(-1, true) + 1e-5).sqrt();
-  const at::Tensor wanted = norm * tower->weights().read("text_model.final_layer_norm.weight") +
-                            tower->weights().read("text_model.final_layer_norm.bias");
-  EXPECT_TRUE(matches(encode(*tower, ids, {.skip = 1}).hidden_BSC.value, wanted, kEncoderTolerance));
+  const at::Tensor wanted = norm * encoder->weights().read("text_model.final_layer_norm.weight") +
+                            encoder->weights().read("text_model.final_layer_norm.bias");
+  EXPECT_TRUE(matches(encode(*encoder, ids, {.skip = 1}).hidden_BSC.value, wanted, kEncoderTolerance));
 }
 
 TEST_P(TextFamily, ATokenSeesOnlyThoseBeforeIt) {
-  const auto tower = golden_text(golden);
+  const auto encoder = golden_text(golden);
   const at::Tensor ids = ids_of(golden, 0);
   at::Tensor changed = ids.clone();
   changed[0][40] = (ids[0][40].item<int64_t>() + 1) % 900;
-  const at::Tensor before = encode(*tower, ids).hidden_BSC.value;
-  const at::Tensor after = encode(*tower, changed).hidden_BSC.value;
+  const at::Tensor before = encode(*encoder, ids).hidden_BSC.value;
+  const at::Tensor after = encode(*encoder, changed).hidden_BSC.value;
   EXPECT_TRUE(matches(after.slice(1, 0, 40), before.slice(1, 0, 40), kEncoderTolerance));
   for (int64_t s = 40; s < 77; ++s) {
     EXPECT_GT(relative_error(after.select(1, s), before.select(1, s)), kEncoderTolerance) << s;
   }
   // Therefore the output for a shorter row is a prefix of that for a longer row.
-  const at::Tensor shorter = encode(*tower, ids.slice(1, 0, 9), {.pooled = false}).hidden_BSC.value;
+  const at::Tensor shorter = encode(*encoder, ids.slice(1, 0, 9), {.pooled = false}).hidden_BSC.value;
   EXPECT_TRUE(matches(shorter, before.slice(1, 0, 9), kEncoderTolerance));
 }
 
 TEST_P(TextFamily, CheckpointingAndRecordingChangeNoBit) {
-  const auto tower = golden_text(golden, {.trainable = true});
+  const auto encoder = golden_text(golden, {.trainable = true});
   const at::Tensor ids = ids_of(golden, 1);
   std::vector<at::Tensor> runs[2];
   for (const bool checkpointing : {false, true}) {
     const c10::InferenceMode mode;
-    tower->weights().zero_gradients();
+    encoder->weights().zero_gradients();
     Tape tape;
-    const ClipText::Output output = tower->encode(tape, ids, {.skip = 1, .checkpointing = checkpointing});
+    const ClipText::Output output = encoder->encode(tape, ids, {.skip = 1, .checkpointing = checkpointing});
     tape.backward({{output.hidden_BSC, synthetic_input("d_hidden", output.hidden_BSC.value.sizes())},
                    {output.pooled_BP, synthetic_input("d_pooled", output.pooled_BP.value.sizes())}});
-    runs[checkpointing] = {output.hidden_BSC.value, output.pooled_BP.value, tower->weights().base().gradient().clone()};
+    runs[checkpointing] = {output.hidden_BSC.value, output.pooled_BP.value,
+                           encoder->weights().base().gradient().clone()};
   }
-  runs[0][0] = encode(*tower, ids, {.skip = 1}).hidden_BSC.value;
+  runs[0][0] = encode(*encoder, ids, {.skip = 1}).hidden_BSC.value;
   for (size_t i = 0; i < runs[0].size(); ++i) EXPECT_TRUE(same_values(runs[0][i], runs[1][i])) << i;
 }
 
 TEST_P(TextFamily, GradientsAreTheSlopeOfTheLoss) {
-  const auto tower = golden_text(golden, {.precision = at::kDouble, .trainable = true});
+  const auto encoder = golden_text(golden, {.precision = at::kDouble, .trainable = true});
   const at::Tensor ids = ids_of(golden, 1).slice(0, 0, 2);
   const ClipText::Options options{.skip = 1, .final_norm = false};
   const c10::InferenceMode mode;
   Tape tape;
-  const ClipText::Output output = tower->encode(tape, ids, options);
+  const ClipText::Output output = encoder->encode(tape, ids, options);
   const at::Tensor d_hidden = synthetic_input("d_hidden", output.hidden_BSC.value.sizes()).to(at::kDouble);
   const at::Tensor d_pooled = synthetic_input("d_pooled", output.pooled_BP.value.sizes()).to(at::kDouble);
   tape.backward({{output.hidden_BSC, d_hidden}, {output.pooled_BP, d_pooled}});
-  expect_slope(tower->weights(), ids, {}, [&](const at::Tensor&) {
-    const ClipText::Output moved = encode(*tower, ids, options);
+  expect_slope(encoder->weights(), ids, {}, [&](const at::Tensor&) {
+    const ClipText::Output moved = encode(*encoder, ids, options);
     return moved.hidden_BSC.value.mul(d_hidden).sum().item<double>() +
            moved.pooled_BP.value.mul(d_pooled).sum().item<double>();
   });
@@ -213,7 +214,7 @@ TEST(ClipTextSpec, FieldsThatMakeNoNetworkAreNamed) {
   const auto refused = [&](const std::function<void(ClipTextSpec&)>& spoil) {
     ClipTextSpec spec = text_spec_of(golden.json["config"]);
     spoil(spec);
-    return refusal([&] { const ClipText tower(spec, {}); });
+    return refusal([&] { const ClipText encoder(spec, {}); });
   };
   EXPECT_EQ(refused([](ClipTextSpec&) {}), "(nothing thrown)");
   EXPECT_EQ(refused([](ClipTextSpec& s) { s.encoder.attention_heads = 7; }),
@@ -230,9 +231,9 @@ TEST(ClipTextSpec, FieldsThatMakeNoNetworkAreNamed) {
 
 TEST(ClipTextInputs, ThatDoNotFitAreNamed) {
   const Golden golden("clip", "open_clip");
-  const auto tower = golden_text(golden);
+  const auto encoder = golden_text(golden);
   const auto encoded = [&](const at::Tensor& ids, const ClipText::Options& options = {.pooled = false}) {
-    return refusal([&] { encode(*tower, ids, options); });
+    return refusal([&] { encode(*encoder, ids, options); });
   };
   at::Tensor ids = at::zeros({2, 77}, at::kLong);
   EXPECT_EQ(encoded(ids), "(nothing thrown)");
@@ -250,7 +251,7 @@ TEST(ClipTextInputs, ThatDoNotFitAreNamed) {
   EXPECT_EQ(encoded(at::zeros({1, 3}, at::kInt), {.skip = 5, .pooled = false}),
             "skip: expected 0..4 (the number of layers), got 5");
   EXPECT_EQ(encoded(at::zeros({1, 3}, at::kInt), {.skip = 4, .pooled = false}), "(nothing thrown)");
-  const ClipText empty(tower->spec(), {});
+  const ClipText empty(encoder->spec(), {});
   EXPECT_EQ(refusal([&] { encode(empty, at::zeros({1, 3}, at::kInt), {.pooled = false}); }).substr(0, 52),
             "model: 69 of 69 parameters were never written: text_");
 }
@@ -275,10 +276,10 @@ at::Tensor pixels_of(const Golden& golden, size_t k, at::ScalarType precision = 
   return synthetic_input(smpo::test::draw_prefix(k, draw) + "pixel_values", {batch, 3, size, size}).to(precision);
 }
 
-ClipVision::Output encode(const ClipVision& tower, const at::Tensor& pixels) {
+ClipVision::Output encode(const ClipVision& encoder, const at::Tensor& pixels) {
   const c10::InferenceMode mode;
   Tape tape = Tape::inference();
-  return tower.encode(tape, pixels);
+  return encoder.encode(tape, pixels);
 }
 
 class VisionFamily : public ::testing::TestWithParam<const char*> {
@@ -293,16 +294,16 @@ TEST_P(VisionFamily, HasExactlyTheParametersOfTransformers) {
   EXPECT_TRUE(has_the_parameters_of(golden, ClipVision(vision_spec_of(golden.json["config"]), {})));
 }
 
-Results results_of(const Golden& golden, size_t k, const ClipVision& tower, int64_t draw) {
-  const ClipVision::Output output = encode(tower, pixels_of(golden, k, tower.weights().options().precision, draw));
+Results results_of(const Golden& golden, size_t k, const ClipVision& encoder, int64_t draw) {
+  const ClipVision::Output output = encode(encoder, pixels_of(golden, k, encoder.weights().options().precision, draw));
   return {{"image_embeds", output.embeds_BP.value}, {"last_hidden_state", output.hidden_BSC.value}};
 }
 
 TEST_P(VisionFamily, AgreesWithTransformers) {
-  const auto tower = golden_vision(golden);
+  const auto encoder = golden_vision(golden);
   for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
     SCOPED_TRACE(k);
-    expect_golden(golden, k, results_of(golden, k, *tower, /*draw=*/0));
+    expect_golden(golden, k, results_of(golden, k, *encoder, /*draw=*/0));
   }
 }
 
@@ -310,50 +311,50 @@ TEST_P(VisionFamily, InBf16ErrsNoMoreThanTransformers) {
   const auto wide = golden_vision(golden), narrow = golden_vision(golden, {.precision = at::kBFloat16});
   for (size_t k = 0; k < golden.json["cases"].array().size(); ++k) {
     SCOPED_TRACE(k);
-    expect_bf16_errors_of_the_peer<ClipVision>(golden, k, *wide, *narrow, [&](const ClipVision& tower, int64_t draw) {
-      return results_of(golden, k, tower, draw);
+    expect_bf16_errors_of_the_peer<ClipVision>(golden, k, *wide, *narrow, [&](const ClipVision& encoder, int64_t draw) {
+      return results_of(golden, k, encoder, draw);
     });
   }
 }
 
 TEST_P(VisionFamily, AWeightThatChangesIsNoticed) {
-  const auto tower = golden_vision(golden);
+  const auto encoder = golden_vision(golden);
   const std::string name = "vision_model.encoder.layers.1.self_attn.v_proj.weight";
-  at::Tensor weight = tower->weights().read(name);
+  at::Tensor weight = encoder->weights().read(name);
   weight[3][5] += 0.1 * weight.std().item<double>();
-  tower->weights().write(name, weight);
-  EXPECT_GT(relative_error(encode(*tower, pixels_of(golden, 0)).embeds_BP.value, golden.tensor("case0.image_embeds")),
+  encoder->weights().write(name, weight);
+  EXPECT_GT(relative_error(encode(*encoder, pixels_of(golden, 0)).embeds_BP.value, golden.tensor("case0.image_embeds")),
             kEncoderTolerance);
 }
 
 TEST_P(VisionFamily, CheckpointingAndRecordingChangeNoBit) {
-  const auto tower = golden_vision(golden, {.trainable = true});
+  const auto encoder = golden_vision(golden, {.trainable = true});
   const at::Tensor pixels = pixels_of(golden, 1);
   std::vector<at::Tensor> runs[2];
   for (const bool checkpointing : {false, true}) {
     const c10::InferenceMode mode;
-    tower->weights().zero_gradients();
+    encoder->weights().zero_gradients();
     Tape tape;
     const Var input = tape.input(pixels);
-    const Var embeds = tower->encode(tape, input, checkpointing).embeds_BP;
+    const Var embeds = encoder->encode(tape, input, checkpointing).embeds_BP;
     tape.backward({{embeds, synthetic_input("d_embeds", embeds.value.sizes())}});
-    runs[checkpointing] = {embeds.value, tape.gradient(input), tower->weights().base().gradient().clone()};
+    runs[checkpointing] = {embeds.value, tape.gradient(input), encoder->weights().base().gradient().clone()};
   }
-  runs[0][0] = encode(*tower, pixels).embeds_BP.value;
+  runs[0][0] = encode(*encoder, pixels).embeds_BP.value;
   for (size_t i = 0; i < runs[0].size(); ++i) EXPECT_TRUE(same_values(runs[0][i], runs[1][i])) << i;
 }
 
 TEST_P(VisionFamily, GradientsAreTheSlopeOfTheLoss) {
-  const auto tower = golden_vision(golden, {.precision = at::kDouble, .trainable = true});
+  const auto encoder = golden_vision(golden, {.precision = at::kDouble, .trainable = true});
   const at::Tensor pixels = pixels_of(golden, 0, at::kDouble);
   const c10::InferenceMode mode;
   Tape tape;
   const Var input = tape.input(pixels);
-  const Var embeds = tower->encode(tape, input).embeds_BP;
+  const Var embeds = encoder->encode(tape, input).embeds_BP;
   const at::Tensor d_embeds = synthetic_input("d_embeds", embeds.value.sizes()).to(at::kDouble);
   tape.backward({{embeds, d_embeds}});
-  expect_slope(tower->weights(), pixels, tape.gradient(input), [&](const at::Tensor& x) {
-    return encode(*tower, x).embeds_BP.value.mul(d_embeds).sum().item<double>();
+  expect_slope(encoder->weights(), pixels, tape.gradient(input), [&](const at::Tensor& x) {
+    return encode(*encoder, x).embeds_BP.value.mul(d_embeds).sum().item<double>();
   });
 }
 
@@ -361,13 +362,13 @@ TEST(ClipVisionSpec, WithoutProjectionTheClassTokenIsTheEmbedding) {
   const Golden golden("clip", "vit_h");
   ClipVisionSpec spec = vision_spec_of(golden.json["config"]);
   spec.projection_dim = 0;
-  ClipVision tower(spec, {});
-  for (size_t i = 0; i < tower.weights().size(); ++i) {
-    const std::string& name = tower.weights().entry(i).name;
+  ClipVision encoder(spec, {});
+  for (size_t i = 0; i < encoder.weights().size(); ++i) {
+    const std::string& name = encoder.weights().entry(i).name;
     EXPECT_NE(name, "visual_projection.weight");
-    tower.weights().write(name, smpo::test::synthetic_parameter(name, tower.weights().entry(i).shape));
+    encoder.weights().write(name, smpo::test::synthetic_parameter(name, encoder.weights().entry(i).shape));
   }
-  const at::Tensor embeds = encode(tower, pixels_of(golden, 1)).embeds_BP.value;
+  const at::Tensor embeds = encode(encoder, pixels_of(golden, 1)).embeds_BP.value;
   const at::Tensor projection = golden_vision(golden)->weights().read("visual_projection.weight");
   EXPECT_TRUE(matches(embeds.matmul(projection.t()), golden.tensor("case1.image_embeds"), kEncoderTolerance));
 }
@@ -377,7 +378,7 @@ TEST(ClipVisionSpec, FieldsThatMakeNoNetworkAreNamed) {
   const auto refused = [&](const std::function<void(ClipVisionSpec&)>& spoil) {
     ClipVisionSpec spec = vision_spec_of(golden.json["config"]);
     spoil(spec);
-    return refusal([&] { const ClipVision tower(spec, {}); });
+    return refusal([&] { const ClipVision encoder(spec, {}); });
   };
   EXPECT_EQ(refused([](ClipVisionSpec&) {}), "(nothing thrown)");
   EXPECT_EQ(refused([](ClipVisionSpec& s) { s.patch_size = 57; }),
@@ -388,15 +389,15 @@ TEST(ClipVisionSpec, FieldsThatMakeNoNetworkAreNamed) {
 
 TEST(ClipVisionInputs, ThatDoNotFitAreNamed) {
   const Golden golden("clip", "vit_h");
-  const auto tower = golden_vision(golden);
+  const auto encoder = golden_vision(golden);
   const std::string expected = "pixel_values: expected [B,3,56,56] of Float, got ";
-  const auto encoded = [&](const at::Tensor& pixels) { return refusal([&] { encode(*tower, pixels); }); };
+  const auto encoded = [&](const at::Tensor& pixels) { return refusal([&] { encode(*encoder, pixels); }); };
   EXPECT_EQ(encoded(at::zeros({1, 3, 56, 56})), "(nothing thrown)");
   EXPECT_EQ(encoded(at::zeros({1, 3, 56, 42})), expected + "[1, 3, 56, 42] of Float");
   EXPECT_EQ(encoded(at::zeros({3, 56, 56})), expected + "[3, 56, 56] of Float");
   EXPECT_EQ(encoded(at::zeros({1, 3, 56, 56}, at::kInt)), expected + "[1, 3, 56, 56] of Int");
   EXPECT_EQ(encoded({}), expected + "none");
-  const ClipVision empty(tower->spec(), {});
+  const ClipVision empty(encoder->spec(), {});
   EXPECT_EQ(refusal([&] { encode(empty, at::zeros({1, 3, 56, 56})); }).substr(0, 54),
             "model: 56 of 56 parameters were never written: vision_");
 }

@@ -1,6 +1,7 @@
 package org.smpo.io;
 
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -48,14 +49,22 @@ public final class FloatTensor {
         return values;
     }
 
-    /// Reads every tensor of a file, in the file's order. Narrower floating-point dtypes are widened; F64
-    /// and integers are
-    /// rounded to the nearest float.
+    /// Reads every tensor of a safetensors or torch file, in the file's order. Narrower floating-point dtypes are
+    /// widened;
+    /// F64 and integers are rounded to the nearest float.
     ///
-    /// @throws SafetensorsException when the file is damaged or holds a dtype that is not a number
-    /// @throws IOException when it cannot be read
+    /// @throws IOException when the file cannot be read, is damaged, or holds a dtype that is not a number
     public static Map<String, FloatTensor> readAll(Path path) throws IOException {
         Map<String, FloatTensor> all = new LinkedHashMap<>();
+        if (TorchFile.isZip(path)) {
+            try (TorchFile file = TorchFile.open(path)) {
+                for (TensorEntry entry : file.entries().values()) {
+                    byte[] bytes = file.segment(entry.name()).toArray(ValueLayout.JAVA_BYTE);
+                    all.put(entry.name(), new FloatTensor(entry.shape(), floats(path, entry, bytes)));
+                }
+            }
+            return all;
+        }
         try (Safetensors file = Safetensors.open(path)) {
             for (TensorEntry entry : file.entries()) {
                 byte[] bytes = new byte[Math.toIntExact(entry.length())];

@@ -13,6 +13,8 @@ import java.util.stream.Collectors;
 public enum RewardKind {
     /// PickScore v1 (arXiv 2305.01569).
     PICKSCORE("pickscore", "PickScore: cosine of the CLIP embeddings of caption and image"),
+    /// The LAION aesthetic predictor.
+    AESTHETIC("aesthetic", "score of the LAION aesthetic predictor, whatever the caption"),
     /// Any CLIP model in the transformers format.
     CLIP("clip", "cosine of the CLIP embeddings of caption and image");
 
@@ -49,6 +51,7 @@ public enum RewardKind {
     Format format() {
         return switch (this) {
             case PICKSCORE -> PickScore.FORMAT;
+            case AESTHETIC -> Aesthetic.FORMAT;
             case CLIP -> ClipScore.FORMAT;
         };
     }

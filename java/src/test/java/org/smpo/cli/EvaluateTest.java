@@ -71,7 +71,7 @@ final class EvaluateTest {
         };
         Outcome done = smpo(evaluate);
         assertThat(done.code()).as(done.err()).isZero();
-        assertThat(done.err()).contains("draw", "measure tiny", "100%");
+        assertThat(done.err()).contains("generate", "score tiny", "100%");
         assertThat(done.out())
                 .contains("tiny: run against base: ", out.resolve("report.html").toString());
         // A run that exported adapters alone is its base with them.
@@ -188,14 +188,15 @@ final class EvaluateTest {
         assertWrong("expected a metric: --reward, --checker or both", evaluate);
         Object[] checked = with(evaluate, "--checker");
         assertWrong("checker: expected the demo's images of 64x64, got images of 16x16", checked);
-        assertWrong("checker: it knows the demo's captions only", with(checked, "--width", 64, "--height", 64));
+        assertWrong(
+                "checker: prompt 1: expected one of the demo's captions", with(checked, "--width", 64, "--height", 64));
         assertWrong("--sampler: expected ddim, euler", with(checked, "--sampler", "magic"));
         assertWrong("--precision: expected fp32 or bf16, got fp8", with(checked, "--precision", "fp8"));
         assertWrong("device: expected cpu, cuda or cuda:N, got tpu", with(checked, "--device", "tpu"));
         assertWrong("batch: expected 1 or more, got 0", with(checked, "--batch", 0));
         assertWrong("--limit: expected 1 or more, got 0", with(checked, "--limit", 0));
-        assertWrong("pictures per prompt: expected 1 or more, got 0", with(checked, "--pictures", 0));
-        assertWrong("reward x: " + temporary.resolve("no"), with(evaluate, "--reward", "x=" + temporary.resolve("no")));
+        assertWrong("images per prompt: expected 1 or more, got 0", with(checked, "--pictures", 0));
+        assertWrong("reward x=" + temporary.resolve("no"), with(evaluate, "--reward", "x=" + temporary.resolve("no")));
         assertWrong("a second model", "evaluate", model, model, "--prompts", texts, "--checker", "--out", out);
         assertWrong(
                 "MODEL: " + temporary.resolve("no") + ": expected a folder or a file, found nothing",

@@ -77,7 +77,7 @@ public final class PromptEncoder implements AutoCloseable {
                         files.path(),
                         name,
                         "a folder with vocab.json and merges.txt",
-                        "none: a checkpoint takes it from a diffusers folder (--config)"));
+                        "none: a single file has no tokenizer; open it with the configs of a diffusers folder of the same family"));
     }
 
     /// SHA-256 over everything that an embedding depends on besides the prompt: encoders' weights and configs, and

@@ -1,7 +1,7 @@
 package org.smpo.demo;
 
-/// The colours of objects. Their hues are at least 50 degrees apart, so that a mixture with the light grey background
-/// (at an edge or in a blurred hole) is still nearest to its own colour.
+/// The colours of objects. Their hues are at least 50 degrees apart, so that a mixture with the light grey
+/// background (at an edge or in a blurred hole) is still nearest to its own colour.
 public enum Colour {
     RED(214, 40, 40),
     YELLOW(238, 200, 20),

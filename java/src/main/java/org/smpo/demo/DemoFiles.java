@@ -15,9 +15,8 @@ import java.util.function.Predicate;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 
-/// Files packaged with the demo: a small text-to-image model, a small CLIP model as its reward, and prompts that
-/// neither
-/// was trained on. `tools/demo/model.py` made the models.
+/// Files packaged with the demo: a small text-to-image model, a small CLIP model as its reward, and prompts
+/// that neither was trained on. `tools/demo/model.py` made the models.
 ///
 /// `SHA256SUMS` lists the files in the format of sha256sum.
 public final class DemoFiles {
@@ -48,9 +47,8 @@ public final class DemoFiles {
         }
     }
 
-    /// Unpacks `model/`, a diffusers folder, and `reward/`, a CLIP model in the transformers format. Files that exist
-    /// and
-    /// are intact are not written again.
+    /// Unpacks `model/`, a diffusers folder, and `reward/`, a CLIP model in the transformers format. Files
+    /// that exist and are intact are not written again.
     ///
     /// @throws IOException when a file cannot be written
     public static void unpack(Path folder) throws IOException {
@@ -70,9 +68,9 @@ public final class DemoFiles {
         return Digest.sha256(resource(LIST));
     }
 
-    /// Returns the evaluation prompts in the format of PartiPrompts: a header, then one prompt and category per line.
-    /// They
-    /// are all held-out captions of one object and of equal objects, and [#TWO_OBJECTS] captions of two.
+    /// Returns the evaluation prompts in the format of PartiPrompts: a header, then one prompt and category
+    /// per line. They are all held-out captions of one object and of equal objects, and [#TWO_OBJECTS]
+    /// captions of two.
     ///
     /// @param every 1: all prompts; n: every n-th prompt of each category
     public static String prompts(int every) {
@@ -82,9 +80,8 @@ public final class DemoFiles {
         return prompts(Scene::heldOut, TWO_OBJECTS, every);
     }
 
-    /// Returns prompts for generating the model's own images, in the same format. None is held out, and half of them
-    /// have
-    /// two objects.
+    /// Returns prompts for generating the model's own images, in the same format. None is held out, and
+    /// half of them have two objects.
     public static String tuningPrompts() {
         return prompts(scene -> !scene.heldOut(), OWN_TWO_OBJECTS, 1);
     }

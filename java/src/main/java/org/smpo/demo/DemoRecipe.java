@@ -85,7 +85,8 @@ public enum DemoRecipe {
             """.formatted(semantics);
     }
 
-    /// Returns the same recipe without the checks for divergence, since a comparison may show that a run diverges.
+    /// Returns the same recipe without the checks for divergence, since a comparison may show that a run
+    /// diverges.
     private static String compared(String semantics) {
         return smpo(semantics) + """
             health:
@@ -101,7 +102,8 @@ public enum DemoRecipe {
 
     /// Returns the recipe.
     ///
-    /// @param folder folder of the demo, with `model`, the pairs and `scores.parquet`, as the recipe names it
+    /// @param folder folder of the demo, with `model`, the pairs and `scores.parquet`, as the recipe names
+    ///     it
     /// @param seed seed of the run
     /// @param divisor divisor of the number of steps; 1: the full run
     public String text(Path folder, long seed, int divisor) {

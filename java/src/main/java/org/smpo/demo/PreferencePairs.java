@@ -15,8 +15,8 @@ import org.smpo.io.RgbImage;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
-/// Painted preference pairs in the format of Pick-a-Pic: an image that matches its caption and one that is wrong in one
-/// or two attributes, in either order.
+/// Painted preference pairs in the format of Pick-a-Pic: an image that matches its caption and one that is
+/// wrong in one or two attributes, in either order.
 ///
 /// ```text
 /// column             value
@@ -27,8 +27,8 @@ import org.smpo.random.Purpose;
 /// wrong              wrong attributes of the wrong image, such as colour,count; training does not read it
 /// ```
 ///
-/// Pair i is a pure function of the seed and i. Equal arguments produce equal pixels, and with the same JDK (which
-/// compresses the PNGs) equal files.
+/// Pair i is a pure function of the seed and i. Equal arguments produce equal pixels, and with the same JDK
+/// (which compresses the PNGs) equal files.
 public final class PreferencePairs {
     /// Step of [Purpose#DEMO_SCENES]; [SceneSet] uses 0.
     private static final int SCENE = 1;

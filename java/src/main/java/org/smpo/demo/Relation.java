@@ -33,9 +33,8 @@ public enum Relation {
         };
     }
 
-    /// Returns the relation of a first object that is dx to the right of the second and dy below it. The axis along
-    /// which
-    /// they are farther apart decides.
+    /// Returns the relation of a first object that is dx to the right of the second and dy below it. The
+    /// axis along which they are farther apart decides.
     static Relation of(double dx, double dy) {
         if (Math.abs(dx) > Math.abs(dy)) {
             return dx < 0 ? LEFT_OF : RIGHT_OF;

@@ -12,8 +12,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.random.PhiloxStream;
 
-/// The content of an image: one object with a size, two or three equal objects, or two different objects and their
-/// relation.
+/// The content of an image: one object with a size, two or three equal objects, or two different objects
+/// and their relation.
 ///
 /// ```text
 /// scene     caption
@@ -22,10 +22,11 @@ import org.smpo.random.PhiloxStream;
 /// Two       a blue ring left of a green square
 /// ```
 ///
-/// Captions and scenes correspond one to one. "a red ring above a blue ring" and "a blue ring below a red ring" are
-/// two scenes with the same images; see [#sameImages].
+/// Captions and scenes correspond one to one. "a red ring above a blue ring" and "a blue ring below a red
+/// ring" are two scenes with the same images; see [#sameImages].
 public sealed interface Scene {
-    /// All words of all captions. With the two special tokens of a CLIP tokenizer, the vocabulary has 26 entries.
+    /// All words of all captions. With the two special tokens of a CLIP tokenizer, the vocabulary has 26
+    /// entries.
     List<String> VOCABULARY = List.of(
             "a",
             "two",
@@ -116,8 +117,8 @@ public sealed interface Scene {
         return Captions.ALL;
     }
 
-    /// Returns the attributes that the caption states, each of which an image can get wrong. The caption of a single
-    /// object states a count, too.
+    /// Returns the attributes that the caption states, each of which an image can get wrong. The caption of
+    /// a single object states a count, too.
     default Set<Attribute> attributes() {
         return switch (this) {
             case One one -> EnumSet.of(Attribute.COLOUR, Attribute.SHAPE, Attribute.COUNT, Attribute.SIZE);
@@ -126,9 +127,10 @@ public sealed interface Scene {
         };
     }
 
-    /// Returns whether the scene is held out for evaluation: one in four scenes with one kind of object, one in six with
-    /// two. Neither the demo's model nor its tuning trains on held-out captions. Each colour, shape, size, number and
-    /// relation occurs equally often among them. Scenes with the same images are held out together.
+    /// Returns whether the scene is held out for evaluation: one in four scenes with one kind of object,
+    /// one in six with two. Neither the demo's model nor its tuning trains on held-out captions. Each
+    /// colour, shape, size, number and relation occurs equally often among them. Scenes with the same
+    /// images are held out together.
     default boolean heldOut() {
         return switch (this) {
             case One one -> (place(one.thing) + (one.size == Size.LARGE ? 1 : 0)) % 4 == 0;
@@ -143,7 +145,8 @@ public sealed interface Scene {
                 + List.of(Shape.values()).indexOf(thing.shape());
     }
 
-    /// Returns a random scene that is not held out: the three kinds are equally likely, and so are the scenes of a kind.
+    /// Returns a random scene that is not held out: the three kinds are equally likely, and so are the
+    /// scenes of a kind.
     static Scene draw(PhiloxStream random) {
         int kind = random.nextInt(3);
         Scene scene;
@@ -164,9 +167,9 @@ public sealed interface Scene {
         return scene;
     }
 
-    /// Returns a random scene that differs from this one in one or two attributes, with equal probability, and that has
-    /// no image in common with it. Two objects keep their number, since a single object has a size, which their caption
-    /// does not state.
+    /// Returns a random scene that differs from this one in one or two attributes, with equal probability,
+    /// and that has no image in common with it. Two objects keep their number, since a single object has a
+    /// size, which their caption does not state.
     default Wrong wrong(PhiloxStream random) {
         int changes = 1 + random.nextInt(2);
         EnumSet<Attribute> changed = EnumSet.noneOf(Attribute.class);
@@ -204,8 +207,8 @@ public sealed interface Scene {
         return changeable;
     }
 
-    /// Returns this scene with another value of one attribute, chosen uniformly. Several objects that become one get a
-    /// random size.
+    /// Returns this scene with another value of one attribute, chosen uniformly. Several objects that
+    /// become one get a random size.
     private Scene changed(Attribute attribute, PhiloxStream random) {
         return switch (this) {
             case One one ->

@@ -14,11 +14,11 @@ import org.smpo.io.RgbImage;
 
 /// Reads the pixels of an image and tells which attributes of a caption it matches.
 ///
-/// The background is the median colour of the border. A pixel belongs to an object when it is more than half way from
-/// the
-/// background to the nearest of the six colours. Connected pixels form an object, or several objects where two colours
-/// touch. The shape of an object is the one whose outline, with the object's centroid and area, covers it best; rings
-/// alone have a hole. Specks of fewer than [#MIN_AREA] pixels are ignored.
+/// The background is the median colour of the border. A pixel belongs to an object when it is more than
+/// half way from the background to the nearest of the six colours. Connected pixels form an object, or
+/// several objects where two colours touch. The shape of an object is the one whose outline, with the
+/// object's centroid and area, covers it best; rings alone have a hole. Specks of fewer than [#MIN_AREA]
+/// pixels are ignored.
 ///
 /// Nothing in it is learned, and nothing is ever trained on its verdicts.
 public final class SceneChecker {
@@ -35,17 +35,18 @@ public final class SceneChecker {
     private static final double MIN_PART = 0.2;
 
     private static final int MIN_HOLE = 3;
-    /// Largest area in which an object and its best outline differ, relative to the object's area. Circle and square,
-    /// the
-    /// most similar shapes, differ by 0.18; an object farther than this from all four shapes has no shape.
+    /// Largest area in which an object and its best outline differ, relative to the object's area. Circle
+    /// and square, the most similar shapes, differ by 0.18; an object farther than this from all four
+    /// shapes has no shape.
     private static final double MAX_MISMATCH = 0.3;
     /// Radius between small (at most 9) and large (at least 17), at their geometric mean.
     private static final double LARGE = 12.4;
 
     private SceneChecker() {}
 
-    /// The attributes of a caption that an image matches. When the number of objects is wrong, colours and shapes match
-    /// when the image has those of the caption and no others; a size or a relation does not match.
+    /// The attributes of a caption that an image matches. When the number of objects is wrong, colours and
+    /// shapes match when the image has those of the caption and no others; a size or a relation does not
+    /// match.
     public record Findings(Map<Attribute, Boolean> kept) {
         public Findings {
             kept = Collections.unmodifiableMap(new EnumMap<>(kept));
@@ -118,8 +119,8 @@ public final class SceneChecker {
         return things.stream().map(value).collect(Collectors.toCollection(java.util.HashSet::new));
     }
 
-    /// Assigns the two objects to those of the caption in the way that matches more attributes, preferring the way that
-    /// matches the relation.
+    /// Assigns the two objects to those of the caption in the way that matches more attributes, preferring
+    /// the way that matches the relation.
     private static void putPair(Map<Attribute, Boolean> kept, List<Found> objects, Scene.Two two) {
         int best = -1;
         for (int swap = 0; swap < 2; swap++) {
@@ -333,8 +334,8 @@ public final class SceneChecker {
         return new Found(COLOURS.get(nearest(own, 0, colours)), shape, radius, x, y);
     }
 
-    /// Returns the mean difference over the interior pixels, into which no background is mixed, or over all pixels when
-    /// there is no interior.
+    /// Returns the mean difference over the interior pixels, into which no background is mixed, or over all
+    /// pixels when there is no interior.
     private static double[] ownColour(boolean[] region, double[] difference) {
         double[] inside = new double[CHANNELS];
         double[] all = new double[CHANNELS];
@@ -409,9 +410,8 @@ public final class SceneChecker {
         return hole;
     }
 
-    /// Returns the summed absolute difference between the coverage and a shape of the same area and centroid, relative
-    /// to
-    /// the area.
+    /// Returns the summed absolute difference between the coverage and a shape of the same area and
+    /// centroid, relative to the area.
     private static double mismatch(double[] cover, Shape shape, double x, double y, double area) {
         double radius = Math.sqrt(area / shape.unitArea());
         double reach = Shape.REACH * radius + 1;

@@ -7,22 +7,23 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Paints scenes: 64x64 pixels, a light grey background, flat objects with smooth edges. Positions, sizes and shades
-/// are
-/// random; objects touch neither each other nor the border.
+/// Paints scenes: 64x64 pixels, a light grey background, flat objects with smooth edges. Positions, sizes
+/// and shades are random; objects touch neither each other nor the border.
 ///
-/// An image is a pure function of the scene and the random stream. Only additions, products, square roots and
-/// comparisons
-/// of doubles are used, which Java defines exactly, so that pixels are equal on every machine.
+/// An image is a pure function of the scene and the random stream. Only additions, products, square roots
+/// and comparisons of doubles are used, which Java defines exactly, so that pixels are equal on every
+/// machine.
 public final class ScenePainter {
     /// Width and height of the images in pixels.
     public static final int SIDE = 64;
 
     private static final int CHANNELS = 3;
     private static final int MARGIN = 2;
-    /// Least gap between the bounding circles of objects; three pixels of background survive a blur of three.
+    /// Least gap between the bounding circles of objects; three pixels of background survive a blur of
+    /// three.
     private static final double GAP = 2;
-    /// Largest offset of objects across the axis of their relation, as a fraction of their distance along it.
+    /// Largest offset of objects across the axis of their relation, as a fraction of their distance along
+    /// it.
     private static final double MAX_SLANT = 0.5;
 
     private static final int TRIES = 100;

@@ -12,8 +12,8 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
-/// Painted scenes to train a small model on: `scenes.safetensors` with the tensor `pictures`, uint8 [count, 64, 64, 3],
-/// RGB from the top left, and `captions.txt` with the caption of image i in line i.
+/// Painted scenes to train a small model on: `scenes.safetensors` with the tensor `pictures`, uint8 [count,
+/// 64, 64, 3], RGB from the top left, and `captions.txt` with the caption of image i in line i.
 ///
 /// Scene i is a pure function of the seed and i, and independent of pair i of [PreferencePairs].
 public final class SceneSet {
@@ -32,8 +32,8 @@ public final class SceneSet {
         return Scene.draw(philox.stream(Purpose.DEMO_SCENES, STEP, item));
     }
 
-    /// Writes the scenes 0 to count - 1 into an existing folder. The file of the images is written last, so that both
-    /// files are complete where it exists.
+    /// Writes the scenes 0 to count - 1 into an existing folder. The file of the images is written last, so
+    /// that both files are complete where it exists.
     ///
     /// @param progress receives the number of finished scenes
     /// @throws IOException when a file cannot be written

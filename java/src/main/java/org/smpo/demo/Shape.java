@@ -58,7 +58,8 @@ public enum Shape {
     private static final double HOLE = 0.55;
     private static final double HALF_SQRT_3 = 0.8660254037844386;
 
-    /// Returns the signed distance to the outline in pixels, negative inside; beyond a corner, a lower bound.
+    /// Returns the signed distance to the outline in pixels, negative inside; beyond a corner, a lower
+    /// bound.
     ///
     /// @param dx offset to the right of the centre
     /// @param dy offset below the centre

@@ -9,19 +9,20 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/// Agreement of a metric with a judge that calls images right or wrong: how good a training signal the metric is.
+/// Agreement of a metric with a judge that calls images right or wrong: how good a training signal the
+/// metric is.
 ///
 /// @param metric name of the metric
 /// @param judge name of the judge
 /// @param model name of the model whose images are compared; null: all models
 /// @param images number of images
 /// @param right number of images that the judge calls right
-/// @param areaUnderCurve area under the ROC curve: the probability that the metric scores a right image above a wrong
-///     one, whatever their prompts; ties count half
+/// @param areaUnderCurve area under the ROC curve: the probability that the metric scores a right image
+///     above a wrong one, whatever their prompts; ties count half
 /// @param samePrompt the same probability among images of one prompt
 /// @param samePromptPairs number of pairs of a right and a wrong image of one prompt
-/// @param accuracy accuracy of the metric with a threshold; the threshold for each half of the prompts is fitted on the
-///     other half
+/// @param accuracy accuracy of the metric with a threshold; the threshold for each half of the prompts is
+///     fitted on the other half
 public record Agreement(
         String metric,
         String judge,
@@ -97,8 +98,8 @@ public record Agreement(
         return rights == 0 || wrongs == 0 ? Double.NaN : (below + above) / (rights * wrongs);
     }
 
-    /// Returns, per prompt, the number of pairs in which the right image scores higher (ties count half) and of all
-    /// pairs.
+    /// Returns, per prompt, the number of pairs in which the right image scores higher (ties count half)
+    /// and of all pairs.
     private static double[][] samePrompt(double[] values, double[] verdicts, int[] prompts, int count) {
         double[][] pairs = new double[count][2];
         List<List<Integer>> images = Stream.generate(() -> (List<Integer>) new ArrayList<Integer>())
@@ -128,9 +129,8 @@ public record Agreement(
         return all == 0 ? Double.NaN : won / all;
     }
 
-    /// Returns 1 for each image where the threshold fitted on the other half of the prompts agrees with the judge, else
-    /// 0;
-    /// NaN with fewer than two prompts.
+    /// Returns 1 for each image where the threshold fitted on the other half of the prompts agrees with the
+    /// judge, else 0; NaN with fewer than two prompts.
     private static double[] hits(double[] values, double[] verdicts, int[] prompts, int[] order) {
         double[] hits = new double[values.length];
         for (int half : List.of(0, 1)) {
@@ -145,7 +145,8 @@ public record Agreement(
         return hits;
     }
 
-    /// Returns the threshold that agrees with the judge most often: the lowest such, halfway between two values.
+    /// Returns the threshold that agrees with the judge most often: the lowest such, halfway between two
+    /// values.
     private static double threshold(double[] values, double[] verdicts, int[] prompts, int[] order, int half) {
         int[] own = Arrays.stream(order).filter(i -> prompts[i] % 2 == half).toArray();
         if (own.length == 0) {

@@ -6,18 +6,18 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Prompts
-/// are
-/// resampled rather than images, since images of one prompt are not independent.
+/// Percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+/// 13). Prompts are resampled rather than images, since images of one prompt are not independent.
 ///
-/// Every statistic over the same number of prompts uses the same resamples: resample r takes its random numbers from
-/// the stream of (seed, [Purpose#BOOTSTRAP], number of prompts, r).
+/// Every statistic over the same number of prompts uses the same resamples: resample r takes its random
+/// numbers from the stream of (seed, [Purpose#BOOTSTRAP], number of prompts, r).
 ///
 /// @param seed seed of the resamples
 /// @param resamples number of resamples; the ends of an interval are quantiles among them
 /// @param confidence confidence level of the intervals, for instance 0.95
 public record Bootstrap(long seed, int resamples, double confidence) {
-    /// @throws IllegalArgumentException when there are no resamples or the confidence is not between 0 and 1
+    /// @throws IllegalArgumentException when there are no resamples or the confidence is not between 0 and
+    ///     1
     public Bootstrap {
         if (resamples < 1) {
             throw new IllegalArgumentException("bootstrap resamples: expected 1 or more, got " + resamples);

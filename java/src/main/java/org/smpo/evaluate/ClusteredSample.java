@@ -4,8 +4,8 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 
-/// Values of images, grouped by prompt. Its statistics are functions of how often each prompt counts, as [Bootstrap]
-/// needs them.
+/// Values of images, grouped by prompt. Its statistics are functions of how often each prompt counts, as
+/// [Bootstrap] needs them.
 final class ClusteredSample {
     private final double[] values;
     private final int[] prompts;

@@ -96,9 +96,8 @@ public record EvaluatedModel(
         }
     }
 
-    /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers and adapters.
-    /// It
-    /// does not depend on how the weights are spread over files.
+    /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers and
+    /// adapters. It does not depend on how the weights are spread over files.
     String digest() throws IOException {
         Map<String, Object> parts = new LinkedHashMap<>();
         try (ModelFiles files = files()) {

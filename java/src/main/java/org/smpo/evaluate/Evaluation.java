@@ -22,16 +22,18 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 
-/// Runs an evaluation: every model generates every image, every metric scores it, and a report compares the models.
+/// Runs an evaluation: every model generates every image, every metric scores it, and a report compares the
+/// models.
 ///
 /// ```
 /// EvaluationResult result = Evaluation.run(request, Path.of("evaluation"), display);
 /// ```
 ///
-/// An interrupted evaluation resumes: images and scores that an earlier process finished are kept, and the result has
-/// the same bytes as that of an evaluation that was not interrupted.
+/// An interrupted evaluation resumes: images and scores that an earlier process finished are kept, and the
+/// result has the same bytes as that of an evaluation that was not interrupted.
 public final class Evaluation {
-    /// Number of images that a metric scores together. It is fixed, since sums round differently in another batch.
+    /// Number of images that a metric scores together. It is fixed, since sums round differently in another
+    /// batch.
     private static final int METRIC_BATCH = 8;
 
     private final EvaluationRequest request;
@@ -52,8 +54,8 @@ public final class Evaluation {
     ///
     /// @param folder folder of this evaluation, created where it does not exist
     /// @param display display of the progress
-    /// @throws IllegalArgumentException when the request does not fit: a size that a model cannot generate, a metric
-    ///     that cannot score the images
+    /// @throws IllegalArgumentException when the request does not fit: a size that a model cannot generate,
+    ///     a metric that cannot score the images
     /// @throws IOException when a file cannot be read or written, or the folder has another evaluation
     public static EvaluationResult run(EvaluationRequest request, Path folder, Progress.Display display)
             throws IOException {
@@ -80,7 +82,8 @@ public final class Evaluation {
         }
     }
 
-    /// Returns the request with the resolution of the first model where none is given, checked against every model.
+    /// Returns the request with the resolution of the first model where none is given, checked against
+    /// every model.
     private static EvaluationRequest sized(EvaluationRequest request) throws IOException {
         GenerationConfig config = request.generation().config();
         for (EvaluatedModel model : request.models()) {
@@ -174,7 +177,8 @@ public final class Evaluation {
         }
     }
 
-    private void generate(String[][] files, String[][] digests, int there, Map<String, Object> madeBy) throws IOException {
+    private void generate(String[][] files, String[][] digests, int there, Map<String, Object> madeBy)
+            throws IOException {
         int all = digests.length * images.size();
         if (there == all) {
             return;

@@ -14,8 +14,8 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 
-/// The parts of an evaluation that a README or a model card shows: a table in Markdown, a chart of the differences as
-/// SVG, and a strip of randomly chosen images with one row per model.
+/// The parts of an evaluation that a README or a model card shows: a table in Markdown, a chart of the
+/// differences as SVG, and a strip of randomly chosen images with one row per model.
 final class EvaluationExcerpt {
     static final String TABLE = "summary.md";
     static final String CHART = "gains.svg";

@@ -39,7 +39,8 @@ final class EvaluationFolder implements AutoCloseable {
     /// Opens a folder, creating it if necessary, and locks it.
     ///
     /// @param warnings receives a warning when the file system has no locks
-    /// @throws IOException when the folder cannot be created, holds something else, or is open in another process
+    /// @throws IOException when the folder cannot be created, holds something else, or is open in another
+    ///     process
     static EvaluationFolder open(Path root, Consumer<String> warnings) throws IOException {
         if (Files.isDirectory(root)) {
             requireOurs(root);
@@ -137,7 +138,8 @@ final class EvaluationFolder implements AutoCloseable {
         return Json.readObject(file).object(MADE_BY).asMap();
     }
 
-    /// Returns an identity without the descriptions of its metrics: their digests decide, and words may be reworded.
+    /// Returns an identity without the descriptions of its metrics: their digests decide, and words may be
+    /// reworded.
     private static Object comparable(Object value) {
         return switch (value) {
             case Map<?, ?> map -> {

@@ -9,8 +9,8 @@ import java.util.Map;
 import org.smpo.report.HtmlPage;
 import org.smpo.report.HtmlTable;
 
-/// The HTML report of an evaluation: what differs and how sure that is, losses beside gains, and what it takes to
-/// reproduce the evaluation.
+/// The HTML report of an evaluation: what differs and how sure that is, losses beside gains, and what it
+/// takes to reproduce the evaluation.
 final class EvaluationReport {
     private final ReportData data;
     private final EvaluationRequest request;

@@ -14,9 +14,9 @@ import org.smpo.network.Prompt;
 
 /// Configuration of an evaluation.
 ///
-/// Image k of prompt p has the seed `seed + p * imagesPerPrompt + k`, so that no two images start from the same noise
-/// and `smpo generate` can reproduce each of them. A prompt with a seed of its own has one image, of that seed. All
-/// models start from the same noise.
+/// Image k of prompt p has the seed `seed + p * imagesPerPrompt + k`, so that no two images start from the
+/// same noise and `smpo generate` can reproduce each of them. A prompt with a seed of its own has one
+/// image, of that seed. All models start from the same noise.
 ///
 /// @param models models to compare, with distinct names; the others are compared with the first
 /// @param prompts prompts, with their categories

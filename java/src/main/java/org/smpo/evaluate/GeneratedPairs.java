@@ -17,11 +17,12 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.ParquetReader;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Preference pairs of a model's own images: for each prompt of an evaluation, the image with the highest score and the
-/// image with the lowest.
+/// Preference pairs of a model's own images: for each prompt of an evaluation, the image with the highest
+/// score and the image with the lowest.
 ///
-/// The result is a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it, with copies of the images, labels
-/// and scores. The image of the lower seed comes first, so that the position carries no information.
+/// The result is a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it, with copies of the
+/// images, labels and scores. The image of the lower seed comes first, so that the position carries no
+/// information.
 public final class GeneratedPairs {
     /// The file that lists the pairs. It is written last, so a folder that has it is complete.
     public static final String LIST = "pairs.jsonl";
@@ -42,7 +43,8 @@ public final class GeneratedPairs {
     /// Numbers of what was written.
     ///
     /// @param pairs number of pairs
-    /// @param ties number of prompts without a pair: all of their images score the same, or there is only one
+    /// @param ties number of prompts without a pair: all of their images score the same, or there is only
+    ///     one
     public record Made(int pairs, int ties) {}
 
     /// A scored image of a prompt.
@@ -54,8 +56,10 @@ public final class GeneratedPairs {
     /// @param model name of the model in the evaluation; null: its first model
     /// @param metric name of the metric in the evaluation
     /// @param target folder for the pairs; created, or empty
-    /// @throws IllegalArgumentException when the evaluation has no such model or metric, naming those it has
-    /// @throws IOException when the evaluation is unfinished, an image is missing, or a file cannot be written
+    /// @throws IllegalArgumentException when the evaluation has no such model or metric, naming those it
+    ///     has
+    /// @throws IOException when the evaluation is unfinished, an image is missing, or a file cannot be
+    ///     written
     public static Made write(Path evaluation, String model, String metric, Path target) throws IOException {
         Path results = evaluation.resolve("results.parquet");
         if (Files.notExists(results)) {

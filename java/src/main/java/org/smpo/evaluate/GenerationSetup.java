@@ -12,8 +12,9 @@ import org.smpo.network.Prompt;
 /// How the images of an evaluation are generated, the same for all models.
 ///
 /// @param config sampler, guidance and size; sides of 0: the resolution that the first model was trained at
-/// @param batch number of images generated together. Sums round differently in another batch, so images may differ by
-///     one level of 255: an evaluation keeps to one batch size, and every image has a fixed place in its batch
+/// @param batch number of images generated together. Sums round differently in another batch, so images may
+///     differ by one level of 255: an evaluation keeps to one batch size, and every image has a fixed place
+///     in its batch
 /// @param device `cpu`, `cuda` or `cuda:N`
 /// @param precision precision of the UNet
 /// @param threads number of CPU threads; 0: one per physical core
@@ -43,7 +44,8 @@ public record GenerationSetup(GenerationConfig config, int batch, String device,
         return ImageRequest.of(prompts, config);
     }
 
-    /// Returns everything that decides the images: the kind of the device, but neither its index nor the threads.
+    /// Returns everything that decides the images: the kind of the device, but neither its index nor the
+    /// threads.
     Map<String, Object> identity() {
         Map<String, Object> all = new LinkedHashMap<>(config.asMap());
         all.put("batch", batch);

@@ -10,8 +10,9 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import org.smpo.report.RunLog;
 
-/// The journal of an evaluation: an append-only file with one line per image and per score. A last line without an end,
-/// which a killed process left, is dropped. A score belongs to the image file of one digest.
+/// The journal of an evaluation: an append-only file with one line per image and per score. A last line
+/// without an end, which a killed process left, is dropped. A score belongs to the image file of one
+/// digest.
 final class Journal implements Closeable {
     private record Place(String model, int image) {}
 

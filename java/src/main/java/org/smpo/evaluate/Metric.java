@@ -5,11 +5,13 @@ import java.util.List;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// A scorer of images: one number per image and caption; higher is better. Belongs to the thread that opened it.
+/// A scorer of images: one number per image and caption; higher is better. Belongs to the thread that
+/// opened it.
 ///
 /// Rewards are metrics. So is the demo's checker, which is not a reward: it is never trained on.
 public interface Metric extends AutoCloseable {
-    /// A metric that is not loaded: an evaluation holds it while it generates, since a reward model takes memory.
+    /// A metric that is not loaded: an evaluation holds it while it generates, since a reward model takes
+    /// memory.
     interface Source {
         /// Returns a short name, such as `pickscore`: letters, digits, `_` and `-`.
         String name();

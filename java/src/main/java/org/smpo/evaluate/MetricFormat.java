@@ -1,7 +1,7 @@
 package org.smpo.evaluate;
 
-/// How a report writes values of one metric: verdicts in percent, scores with as many digits as resolve a hundredth of
-/// the spread between images.
+/// How a report writes values of one metric: verdicts in percent, scores with as many digits as resolve a
+/// hundredth of the spread between images.
 final class MetricFormat {
     private static final int DIGITS_OF_CONSTANTS = 4;
     private static final int MOST_DIGITS = 8;

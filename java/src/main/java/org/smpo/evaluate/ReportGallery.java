@@ -88,8 +88,8 @@ final class ReportGallery {
                 .toArray();
     }
 
-    /// Sorts images from the largest gain to the largest loss. Equal ones, as most of a verdict's are, keep their
-    /// random order.
+    /// Sorts images from the largest gain to the largest loss. Equal ones, as most of a verdict's are, keep
+    /// their random order.
     private static int[] descending(double[] difference, int[] shuffled) {
         return Arrays.stream(shuffled)
                 .boxed()

@@ -8,7 +8,8 @@ import org.smpo.report.Chart;
 import org.smpo.report.HtmlPage;
 import org.smpo.report.HtmlTable;
 
-/// The report's first section: one sentence per comparison, the tables of means and differences, and win rates.
+/// The report's first section: one sentence per comparison, the tables of means and differences, and win
+/// rates.
 final class ReportSummary {
     private static final double[] NONE = {};
     private static final List<String> COMPARED =

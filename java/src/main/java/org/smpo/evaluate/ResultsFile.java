@@ -8,8 +8,8 @@ import java.util.SortedMap;
 import org.smpo.io.ParquetWriter;
 import org.smpo.io.ParquetWriter.Column;
 
-/// `results.parquet`: one row per model and image, in the order of the models and then of the images, with one column
-/// per metric. Equal results give equal bytes.
+/// `results.parquet`: one row per model and image, in the order of the models and then of the images, with
+/// one column per metric. Equal results give equal bytes.
 final class ResultsFile {
     private ResultsFile() {}
 

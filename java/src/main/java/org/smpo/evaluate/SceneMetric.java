@@ -10,8 +10,8 @@ import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 
-/// The demo's checker as a metric: 1 when an image matches its caption in every respect, else 0. It applies rules to
-/// pixels; it was not trained, and nothing was trained on it.
+/// The demo's checker as a metric: 1 when an image matches its caption in every respect, else 0. It applies
+/// rules to pixels; it was not trained, and nothing was trained on it.
 final class SceneMetric implements Metric {
     /// Changes whenever the checker's verdicts change.
     private static final String VERSION = "scene checker 1";

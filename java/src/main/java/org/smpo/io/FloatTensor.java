@@ -49,9 +49,8 @@ public final class FloatTensor {
         return values;
     }
 
-    /// Reads every tensor of a safetensors or torch file, in the file's order. Narrower floating-point dtypes are
-    /// widened;
-    /// F64 and integers are rounded to the nearest float.
+    /// Reads every tensor of a safetensors or torch file, in the file's order. Narrower floating-point
+    /// dtypes are widened; F64 and integers are rounded to the nearest float.
     ///
     /// @throws IOException when the file cannot be read, is damaged, or holds a dtype that is not a number
     public static Map<String, FloatTensor> readAll(Path path) throws IOException {

@@ -13,8 +13,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.zip.CRC32;
 
-/// The directory of a ZIP file whose entries are stored uncompressed, as `torch.save` writes them. Entries of more than
-/// 4 GiB (ZIP64) are read; compressed, encrypted and overlapping entries are refused.
+/// The directory of a ZIP file whose entries are stored uncompressed, as `torch.save` writes them. Entries
+/// of more than 4 GiB (ZIP64) are read; compressed, encrypted and overlapping entries are refused.
 ///
 /// The layout is that of PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 to 4.3.16.
 final class StoredZip {

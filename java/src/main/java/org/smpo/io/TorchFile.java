@@ -11,12 +11,12 @@ import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// A file that `torch.save` wrote (`.pt`, `.pth`, `.ckpt`, `.bin`), mapped read-only into memory. Only tensors are
-/// read:
-/// a restricted pickle machine refuses everything else by name, and nothing in the file is executed.
+/// A file that `torch.save` wrote (`.pt`, `.pth`, `.ckpt`, `.bin`), mapped read-only into memory. Only
+/// tensors are read: a restricted pickle machine refuses everything else by name, and nothing in the file
+/// is executed.
 ///
-/// Opening reads the ZIP directory and the pickle. The bytes of a tensor are checked against their CRC when they are
-/// read. Any thread may read; after [#close] every segment is invalid.
+/// Opening reads the ZIP directory and the pickle. The bytes of a tensor are checked against their CRC when
+/// they are read. Any thread may read; after [#close] every segment is invalid.
 public final class TorchFile implements AutoCloseable {
     private static final String PICKLE = "data.pkl";
     private static final int MOST_PICKLE = 256 << 20;
@@ -37,7 +37,8 @@ public final class TorchFile implements AutoCloseable {
 
     /// Opens and checks a file.
     ///
-    /// @throws IOException when the file cannot be read, is damaged, or holds anything but tensors, naming it
+    /// @throws IOException when the file cannot be read, is damaged, or holds anything but tensors, naming
+    ///     it
     @SuppressWarnings("MustBeClosedChecker")
     public static TorchFile open(Path path) throws IOException {
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
@@ -133,8 +134,8 @@ public final class TorchFile implements AutoCloseable {
         return entry;
     }
 
-    /// Returns every tensor by name, in the file's order, with its dtype and shape. Names join the keys of nested
-    /// dictionaries with dots; keys below a top-level `state_dict` stand alone.
+    /// Returns every tensor by name, in the file's order, with its dtype and shape. Names join the keys of
+    /// nested dictionaries with dots; keys below a top-level `state_dict` stand alone.
     ///
     /// @return entries whose offset is 0, since a tensor's bytes need not be contiguous in the file
     public Map<String, TensorEntry> entries() {
@@ -150,9 +151,8 @@ public final class TorchFile implements AutoCloseable {
         return all;
     }
 
-    /// Returns the bytes of a tensor, little-endian and row-major. A contiguous tensor is a view of the file, valid
-    /// until
-    /// [#close]; any other is copied.
+    /// Returns the bytes of a tensor, little-endian and row-major. A contiguous tensor is a view of the
+    /// file, valid until [#close]; any other is copied.
     ///
     /// @throws IOException when there is no tensor of that name, or its bytes are damaged
     public MemorySegment segment(String name) throws IOException {

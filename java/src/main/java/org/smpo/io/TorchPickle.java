@@ -13,8 +13,8 @@ import java.util.Map;
 
 /// A pickle machine that builds tensors, dictionaries, lists, numbers and texts, and nothing else.
 ///
-/// It knows the opcodes that `torch.save` writes for such objects (protocol 2), and the callables that rebuild tensors.
-/// Every other opcode or name is refused by name; nothing in the file is ever executed.
+/// It knows the opcodes that `torch.save` writes for such objects (protocol 2), and the callables that
+/// rebuild tensors. Every other opcode or name is refused by name; nothing in the file is ever executed.
 final class TorchPickle {
     private static final int MOST_DEPTH = 64;
 
@@ -65,12 +65,12 @@ final class TorchPickle {
         this.in = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    /// Returns every tensor of a pickle by name. The name joins the keys that lead to the tensor with dots; keys below a
-    /// top-level `state_dict` stand alone.
+    /// Returns every tensor of a pickle by name. The name joins the keys that lead to the tensor with dots;
+    /// keys below a top-level `state_dict` stand alone.
     ///
     /// @param source file and entry, for messages
-    /// @throws IOException when the pickle is damaged or holds anything but tensors, dictionaries, lists, numbers and
-    ///     texts
+    /// @throws IOException when the pickle is damaged or holds anything but tensors, dictionaries, lists,
+    ///     numbers and texts
     static Map<String, Tensor> tensors(String source, byte[] bytes) throws IOException {
         TorchPickle pickle = new TorchPickle(source, bytes);
         Object root;
@@ -79,14 +79,14 @@ final class TorchPickle {
         } catch (java.nio.BufferUnderflowException e) {
             throw pickle.fault("a complete pickle", "its end");
         }
-        Object inner = root instanceof Map<?, ?> map && map.get("state_dict") instanceof Map<?, ?> states ? states : root;
+        Object inner =
+                root instanceof Map<?, ?> map && map.get("state_dict") instanceof Map<?, ?> states ? states : root;
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         pickle.collect("", inner, 0, Collections.newSetFromMap(new java.util.IdentityHashMap<>()), tensors);
         return tensors;
     }
 
-    private void collect(
-            String name, Object value, int depth, java.util.Set<Object> seen, Map<String, Tensor> tensors)
+    private void collect(String name, Object value, int depth, java.util.Set<Object> seen, Map<String, Tensor> tensors)
             throws IOException {
         if (value instanceof Tensor tensor) {
             if (tensors.put(name, tensor) != null) {
@@ -113,7 +113,8 @@ final class TorchPickle {
             return;
         }
         if (depth == MOST_DEPTH || !seen.add(value)) {
-            throw fault("a tree of dictionaries at most " + MOST_DEPTH + " deep", "one that is deeper or refers to itself");
+            throw fault(
+                    "a tree of dictionaries at most " + MOST_DEPTH + " deep", "one that is deeper or refers to itself");
         }
         for (Map.Entry<Object, Object> child : children.entrySet()) {
             String path = name.isEmpty() ? child.getKey().toString() : name + "." + child.getKey();

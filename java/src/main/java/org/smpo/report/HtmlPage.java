@@ -11,11 +11,12 @@ import java.util.Properties;
 import java.util.function.Consumer;
 import tools.jackson.databind.json.JsonMapper;
 
-/// A self-contained HTML file: styles, scripts, data and images are inline, and the page makes no network request.
+/// A self-contained HTML file: styles, scripts, data and images are inline, and the page makes no network
+/// request.
 ///
-/// All text is escaped; markup cannot be passed in. The page works on a telephone, in light and dark mode, by keyboard
-/// and with a screen reader: charts have a description and a table, images have alternative text. Equal contents
-/// produce equal bytes. Not thread-safe.
+/// All text is escaped; markup cannot be passed in. The page works on a telephone, in light and dark mode,
+/// by keyboard and with a screen reader: charts have a description and a table, images have alternative
+/// text. Equal contents produce equal bytes. Not thread-safe.
 public final class HtmlPage {
     private static final JsonMapper JSON = JsonMapper.builder().build();
     private static final String CHART_JS = "META-INF/maven/org.webjars.npm/chart.js/pom.properties";
@@ -276,8 +277,8 @@ public final class HtmlPage {
         return out.toString();
     }
 
-    /// Escapes JSON for a script element. Without `<`, no text can end the element or begin a comment; an unpaired
-    /// surrogate has no UTF-8 encoding.
+    /// Escapes JSON for a script element. Without `<`, no text can end the element or begin a comment; an
+    /// unpaired surrogate has no UTF-8 encoding.
     static String script(String json) {
         StringBuilder out = new StringBuilder(json.length());
         for (int i = 0; i < json.length(); i++) {
@@ -296,7 +297,8 @@ public final class HtmlPage {
         return out.toString();
     }
 
-    /// Returns Chart.js from its WebJar, without the source map comment, which makes developer tools request a file.
+    /// Returns Chart.js from its WebJar, without the source map comment, which makes developer tools
+    /// request a file.
     private static String chartLibrary() {
         Properties jar = new Properties();
         ClassLoader loader = HtmlPage.class.getClassLoader();

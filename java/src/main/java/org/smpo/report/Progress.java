@@ -10,14 +10,15 @@ import java.time.InstantSource;
 import java.util.Locale;
 import java.util.Map;
 
-/// The progress of a long task: a bar that redraws itself on a terminal, and occasional plain lines elsewhere.
+/// The progress of a long task: a bar that redraws itself on a terminal, and occasional plain lines
+/// elsewhere.
 ///
 /// ```text
 /// train    [=======>            ]  74/200  37%  2.4 s/step  5:00 left  loss 0.6312
 /// ```
 ///
-/// The rate covers the work since the start (or since the resumed position), and the remaining time follows from it.
-/// Thread-safe.
+/// The rate covers the work since the start (or since the resumed position), and the remaining time follows
+/// from it. Thread-safe.
 public final class Progress implements AutoCloseable {
     private static final int BAR = 20;
     private static final Duration REDRAW = Duration.ofMillis(100);
@@ -35,8 +36,8 @@ public final class Progress implements AutoCloseable {
         private static final int DEFAULT_COLUMNS = 80;
         private static final Duration DEFAULT_INTERVAL = Duration.ofSeconds(10);
 
-        /// Returns the display of the standard error stream. It redraws when that stream is a terminal, `TERM` is not
-        /// `dumb` and `NO_COLOR` is unset or empty. `COLUMNS` sets the width.
+        /// Returns the display of the standard error stream. It redraws when that stream is a terminal,
+        /// `TERM` is not `dumb` and `NO_COLOR` is unset or empty. `COLUMNS` sets the width.
         public static Display ofStandardError(PrintWriter out) {
             return of(out, standardErrorIsTerminal(), System.getenv());
         }

@@ -20,9 +20,10 @@ import tools.jackson.databind.json.JsonMapper;
 
 /// `log.jsonl`: one JSON object per line, in the order of events.
 ///
-/// Each line reaches the operating system before [#append] returns. A checkpoint records the length that [#sync]
-/// returns; [#resume] cuts the file back to it, so that repeated steps appear once. Numbers that JSON cannot express
-/// are written as `NaN`, `Infinity` and `-Infinity` without quotes, as Python reads and writes them.
+/// Each line reaches the operating system before [#append] returns. A checkpoint records the length that
+/// [#sync] returns; [#resume] cuts the file back to it, so that repeated steps appear once. Numbers that
+/// JSON cannot express are written as `NaN`, `Infinity` and `-Infinity` without quotes, as Python reads and
+/// writes them.
 ///
 /// Equal runs produce equal lines, except for values that depend on the clock. Not thread-safe.
 public final class RunLog implements Closeable {
@@ -69,7 +70,8 @@ public final class RunLog implements Closeable {
 
     /// Writes one line.
     ///
-    /// @param event values by key, in the map's order: text, numbers, booleans, null, lists and maps of these
+    /// @param event values by key, in the map's order: text, numbers, booleans, null, lists and maps of
+    ///     these
     /// @throws IOException when the line cannot be written; the file then has no part of it
     public void append(Map<String, ?> event) throws IOException {
         byte[] json = JSON.writeValueAsBytes(event);
@@ -91,11 +93,13 @@ public final class RunLog implements Closeable {
         file.close();
     }
 
-    /// Returns the events of a log, oldest first. An incomplete last line, which a killed process left, is skipped.
+    /// Returns the events of a log, oldest first. An incomplete last line, which a killed process left, is
+    /// skipped.
     ///
-    /// @return maps in the order of their keys, integers as Integer, Long or BigInteger and other numbers as
-    ///     Double
-    /// @throws IOException when the file cannot be read, or a complete line is not a JSON object, naming the line
+    /// @return maps in the order of their keys, integers as Integer, Long or BigInteger and other numbers
+    ///     as Double
+    /// @throws IOException when the file cannot be read, or a complete line is not a JSON object, naming
+    ///     the line
     public static List<Map<String, Object>> read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
         List<Map<String, Object>> events = new ArrayList<>();

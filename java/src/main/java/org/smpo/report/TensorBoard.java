@@ -12,10 +12,11 @@ import org.smpo.io.AppendedFile;
 
 /// An event file that TensorBoard reads: scalars, images and text by tag and step.
 ///
-/// The file is a sequence of records: a length, a masked CRC32C of the length, the bytes of an `Event` message and a
-/// masked CRC32C of those bytes (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`). Each record
-/// reaches the operating system before its method returns. As with [RunLog], a checkpoint records the length of the
-/// file, and [#resume] cuts the file back to it, so that TensorBoard shows every step once. Not thread-safe.
+/// The file is a sequence of records: a length, a masked CRC32C of the length, the bytes of an `Event`
+/// message and a masked CRC32C of those bytes (TensorFlow's `record_writer.cc`, `event.proto` and
+/// `summary.proto`). Each record reaches the operating system before its method returns. As with [RunLog],
+/// a checkpoint records the length of the file, and [#resume] cuts the file back to it, so that TensorBoard
+/// shows every step once. Not thread-safe.
 public final class TensorBoard implements Closeable {
     private static final int CRC_MASK_DELTA = 0xa282ead8;
     private static final int CRC_ROTATION = 15;
@@ -95,7 +96,8 @@ public final class TensorBoard implements Closeable {
 
     /// Appends the numbers of one step, in one record.
     ///
-    /// @param values numbers by tag, such as `loss/policy`, in the map's order; narrowed to single precision
+    /// @param values numbers by tag, such as `loss/policy`, in the map's order; narrowed to single
+    ///     precision
     public void scalars(long step, Map<String, Double> values) throws IOException {
         Protobuf summary = new Protobuf();
         values.forEach((tag, value) ->

@@ -18,13 +18,14 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.ClipImageProcessor;
 import org.smpo.network.ClipModel;
 
-/// The LAION aesthetic predictor (github.com/christophschuhmann/improved-aesthetic-predictor, commit 6934dd8): a head
-/// on
-/// the normalised image embedding of CLIP ViT-L/14. Scores range from about 1 to 10 and do not depend on the caption.
+/// The LAION aesthetic predictor (github.com/christophschuhmann/improved-aesthetic-predictor, commit
+/// 6934dd8): a head on the normalised image embedding of CLIP ViT-L/14. Scores range from about 1 to 10 and
+/// do not depend on the caption.
 ///
-/// Two heads are published. `sac+logos+ava1-l14-linearMSE.pth` has five linear layers without activations in between,
-/// which are one linear layer, folded here in double. `ava+logos-l14-reluMSE.pth` has a ReLU after each layer but the
-/// last. The numbers of the layers tell them apart, since dropout and ReLU are numbered as well.
+/// Two heads are published. `sac+logos+ava1-l14-linearMSE.pth` has five linear layers without activations
+/// in between, which are one linear layer, folded here in double. `ava+logos-l14-reluMSE.pth` has a ReLU
+/// after each layer but the last. The numbers of the layers tell them apart, since dropout and ReLU are
+/// numbered as well.
 final class Aesthetic implements Reward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override
@@ -55,8 +56,8 @@ final class Aesthetic implements Reward {
         this.precision = precision;
     }
 
-    /// Returns the files in a folder that may be heads: torch files, and safetensors files that are not the CLIP
-    /// model's.
+    /// Returns the files in a folder that may be heads: torch files, and safetensors files that are not the
+    /// CLIP model's.
     private static List<Path> heads(Path folder) throws IOException {
         try (Stream<Path> files = Files.list(folder)) {
             return files.filter(file -> file.getFileName().toString().matches(".*\\.pth|(?!model).*\\.safetensors"))
@@ -71,8 +72,8 @@ final class Aesthetic implements Reward {
     /// @param processor folder with `preprocessor_config.json` and the tokenizer
     /// @param head file of the head
     record AestheticFiles(Path clip, Path processor, Path head) implements RewardFiles {
-        /// Finds the files: a folder with a CLIP model and a head, or a head with the CLIP model in the processor's
-        /// folder.
+        /// Finds the files: a folder with a CLIP model and a head, or a head with the CLIP model in the
+        /// processor's folder.
         static AestheticFiles of(Path path, Path processor) throws IOException {
             if (!Files.isDirectory(path)) {
                 Path clip = processor.equals(path) ? path.toAbsolutePath().getParent() : processor;

@@ -15,8 +15,8 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.ClipImageProcessor;
 import org.smpo.network.ClipModel;
 
-/// Cosine between the CLIP embeddings of a caption and an image. Published CLIP scores are 100 times the cosine, and 0
-/// where it is negative (arXiv 2104.08718).
+/// Cosine between the CLIP embeddings of a caption and an image. Published CLIP scores are 100 times the
+/// cosine, and 0 where it is negative (arXiv 2104.08718).
 final class ClipScore implements Reward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override

@@ -5,11 +5,11 @@ import java.nio.file.Path;
 import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.io.Json;
 
-/// PickScore v1 (arXiv 2305.01569): CLIP ViT-H/14 tuned on Pick-a-Pic. The score is the cosine, and published scores
-/// are the cosine times `exp(logit_scale)`, which is 100.
+/// PickScore v1 (arXiv 2305.01569): CLIP ViT-H/14 tuned on Pick-a-Pic. The score is the cosine, and
+/// published scores are the cosine times `exp(logit_scale)`, which is 100.
 ///
-/// A folder shows its kind only when it is named as the published repository and has the published shape: the files
-/// hold nothing else that tells PickScore from another CLIP ViT-H/14.
+/// A folder shows its kind only when it is named as the published repository and has the published shape:
+/// the files hold nothing else that tells PickScore from another CLIP ViT-H/14.
 final class PickScore {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override

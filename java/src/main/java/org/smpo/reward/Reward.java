@@ -12,8 +12,8 @@ public interface Reward extends AutoCloseable {
     /// Returns the SHA-256 of everything that decides a score except [#preprocessing()].
     String digest();
 
-    /// Returns a description of the image preprocessing and of the precision of the model. Scores of equal digest and
-    /// preprocessing differ by rounding alone.
+    /// Returns a description of the image preprocessing and of the precision of the model. Scores of equal
+    /// digest and preprocessing differ by rounding alone.
     String preprocessing();
 
     /// Returns further facts about the model for the metadata of a score file, by name.

@@ -8,8 +8,8 @@ import java.util.stream.Collectors;
 
 /// The kinds of reward model. The kind decides how files are read and what a score means.
 ///
-/// To add a kind, write one class that reads its files and scores, and name it here. Kinds that recognise fewer files
-/// come first, since the first kind that recognises a path is taken where a user names none.
+/// To add a kind, write one class that reads its files and scores, and name it here. Kinds that recognise
+/// fewer files come first, since the first kind that recognises a path is taken where a user names none.
 public enum RewardKind {
     /// PickScore v1 (arXiv 2305.01569).
     PICKSCORE("pickscore", "PickScore: cosine of the CLIP embeddings of caption and image"),

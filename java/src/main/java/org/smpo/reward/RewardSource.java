@@ -11,7 +11,8 @@ import org.smpo.io.Precision;
 
 /// A reward model as a user names it: `[NAME=][KIND:]PATH`. Nothing is loaded before [#open].
 ///
-/// @param name name of the scores in tables: NAME, or KIND where only that is given; empty: neither is given
+/// @param name name of the scores in tables: NAME, or KIND where only that is given; empty: neither is
+///     given
 /// @param kind KIND, or the kind that the files have
 /// @param path file or folder of the model
 /// @param processor folder with `preprocessor_config.json` and the tokenizer; often `path` itself
@@ -21,8 +22,8 @@ public record RewardSource(Optional<String> name, RewardKind kind, Path path, Pa
 
     /// Parses `[NAME=][KIND:]PATH`. A text that is the path of something that exists is taken as that path.
     ///
-    /// @throws IllegalArgumentException when nothing is at the path, the kind is unknown, or none is given and the
-    ///     files do not show it
+    /// @throws IllegalArgumentException when nothing is at the path, the kind is unknown, or none is given
+    ///     and the files do not show it
     /// @throws IOException when the files cannot be read
     public static RewardSource parse(String text) throws IOException {
         Optional<String> name = Optional.empty();

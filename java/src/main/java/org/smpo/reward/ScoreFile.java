@@ -11,9 +11,9 @@ import org.smpo.io.ParquetReader;
 import org.smpo.io.ParquetWriter;
 import org.smpo.io.ParquetWriter.Column;
 
-/// A Parquet file of scores: columns `id` (text), `row` (int64), `score_0`, `score_1` (float64, null where the pair is
-/// bad), ordered by row. Its key-value metadata records what the scores were computed from. Equal rows and metadata
-/// give equal bytes.
+/// A Parquet file of scores: columns `id` (text), `row` (int64), `score_0`, `score_1` (float64, null where
+/// the pair is bad), ordered by row. Its key-value metadata records what the scores were computed from.
+/// Equal rows and metadata give equal bytes.
 final class ScoreFile {
     private static final List<Column> COLUMNS =
             List.of(Column.text("id"), Column.integer("row"), Column.number("score_0"), Column.number("score_1"));

@@ -19,9 +19,10 @@ import java.util.function.Consumer;
 import java.util.zip.CRC32C;
 import org.smpo.io.AppendedFile;
 
-/// The results of an unfinished scoring run: an append-only file with one frame per batch. Each frame begins with its
-/// length and checksum and is durable when [#append] returns; an incomplete last frame is cut off when the run is
-/// resumed. The first frame identifies the run, so that only the same run resumes it.
+/// The results of an unfinished scoring run: an append-only file with one frame per batch. Each frame
+/// begins with its length and checksum and is durable when [#append] returns; an incomplete last frame is
+/// cut off when the run is resumed. The first frame identifies the run, so that only the same run resumes
+/// it.
 ///
 /// The file is locked while it is open, so that only one process writes it.
 final class ScoreJournal implements AutoCloseable {
@@ -50,8 +51,8 @@ final class ScoreJournal implements AutoCloseable {
     /// Resumes a journal, or begins one where there is none.
     ///
     /// @param warnings told when the file system has no locks
-    /// @throws IOException when it belongs to another run, naming the difference; another process writes it; or it
-    ///     cannot be read
+    /// @throws IOException when it belongs to another run, naming the difference; another process writes
+    ///     it; or it cannot be read
     static ScoreJournal open(Path path, SortedMap<String, String> identity, Consumer<String> warnings)
             throws IOException {
         return open(path, identity, warnings, false);

@@ -24,9 +24,9 @@ import org.smpo.io.RgbImage;
 
 /// Scores every pair of a dataset with a reward and writes a score file.
 ///
-/// Finished batches are kept beside the target in `TARGET.journal`. A run that was interrupted in any way resumes after
-/// its last whole batch and ends with the same bytes as a run that was not. The next batch is decoded while the current
-/// one is scored.
+/// Finished batches are kept beside the target in `TARGET.journal`. A run that was interrupted in any way
+/// resumes after its last whole batch and ends with the same bytes as a run that was not. The next batch is
+/// decoded while the current one is scored.
 public final class ScoreRun {
     private static final String BATCH = "smpo.batch";
 
@@ -40,7 +40,8 @@ public final class ScoreRun {
     ///
     /// @param data pairs to score; stays the caller's
     /// @param reward reward to score with; stays the caller's
-    /// @param batch number of pairs per batch. Sums round differently in another batch, so a run keeps to one size
+    /// @param batch number of pairs per batch. Sums round differently in another batch, so a run keeps to
+    ///     one size
     /// @param notes further metadata of the file, by name without the prefix `smpo.`
     /// @param warnings told when the file system has no locks
     /// @throws IllegalArgumentException when the batch is not positive
@@ -96,10 +97,12 @@ public final class ScoreRun {
 
     /// Scores the pairs and writes the file.
     ///
-    /// @param target path of the score file; may exist only when it is this run's own result and `resume` is given
+    /// @param target path of the score file; may exist only when it is this run's own result and `resume`
+    ///     is given
     /// @param resume whether to resume an unfinished run, if there is one
-    /// @throws IOException when the data cannot be read or the file cannot be written; when there is an unfinished
-    ///     run and `resume` is not given; when the unfinished run has another model, other data or other options
+    /// @throws IOException when the data cannot be read or the file cannot be written; when there is an
+    ///     unfinished run and `resume` is not given; when the unfinished run has another model, other data
+    ///     or other options
     public Summary run(Path target, boolean resume, Progress progress) throws IOException {
         if (Files.exists(target)) {
             if (resume && Files.notExists(journal(target)) && finished(target)) {

@@ -100,15 +100,14 @@ public final class ScoreTable {
         }
     }
 
-    /// Returns the id of the kind of reward that made the scores, such as `pickscore`; empty for files of format 1,
-    /// which
-    /// do not say.
+    /// Returns the id of the kind of reward that made the scores, such as `pickscore`; empty for files of
+    /// format 1, which do not say.
     public Optional<String> reward() {
         return metadata.get(FORMAT).equals(UNNAMED) ? Optional.empty() : Optional.of(metadata.get(REWARD));
     }
 
-    /// Returns the first key in which the metadata of two runs differ. Where one has format 1, format and reward are
-    /// not compared: the digest of the model identifies it.
+    /// Returns the first key in which the metadata of two runs differ. Where one has format 1, format and
+    /// reward are not compared: the digest of the model identifies it.
     static Optional<String> difference(Map<String, String> found, Map<String, String> wanted) {
         SortedMap<String, String> keys = new TreeMap<>(found);
         keys.putAll(wanted);

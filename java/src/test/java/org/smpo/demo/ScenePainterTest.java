@@ -44,9 +44,8 @@ final class ScenePainterTest {
         assertThat(ScenePainter.paint(scene, philox, 1, 49)).isIn(images);
     }
 
-    /// The coverage of an object sums to its area, from which the radius follows. An error of a hundredth of a pixel
-    /// along
-    /// the largest outline stays within the tolerance of 1 %; a wrong formula does not.
+    /// The coverage of an object sums to its area, from which the radius follows. An error of a hundredth
+    /// of a pixel along the largest outline stays within the tolerance of 1 %; a wrong formula does not.
     @Test
     void coverageAddsUpToTheArea() {
         for (Shape shape : Shape.values()) {

@@ -69,8 +69,8 @@ final class StatisticsTest {
         assertThat(Bootstrap.quantile(new double[] {3}, 0.975)).isEqualTo(3);
     }
 
-    /// Four prompts with values 0, 0, 0, 1: the sum of a resample is Binomial(4, 1/4), whose 2.5 % and 97.5 % quantiles
-    /// are 0 and 3.
+    /// Four prompts with values 0, 0, 0, 1: the sum of a resample is Binomial(4, 1/4), whose 2.5 % and 97.5
+    /// % quantiles are 0 and 3.
     @Test
     void theIntervalHasTheBinomialsQuantiles() {
         ClusteredSample sample = new ClusteredSample(new double[] {0, 0, 0, 1}, new int[] {0, 1, 2, 3});

@@ -24,7 +24,8 @@ import org.smpo.schedule.Sampler;
 final class TinyEvaluation {
     private TinyEvaluation() {}
 
-    /// Writes a model that generates other images than [TinyModels#writeTrainable]: its VAE scales latents differently.
+    /// Writes a model that generates other images than [TinyModels#writeTrainable]: its VAE scales latents
+    /// differently.
     static Path writeOther(Path folder, double scalingFactor) throws IOException {
         TinyModels.writeTrainable(folder);
         Path config = folder.resolve("vae/config.json");

@@ -114,7 +114,8 @@ final class TorchFileTest {
         assertPickleRefused("refers to itself", 0x80, 2, ']', ']', 'q', 0, 'K', 1, 'a', 'a', 'h', 0, 'a', '.');
     }
 
-    /// A mutation is either refused or does not change any tensor: the pickle and the tensors have checksums.
+    /// A mutation is either refused or does not change any tensor: the pickle and the tensors have
+    /// checksums.
     @Test
     void mutatedFilesAreRefusedOrUnchanged() throws IOException {
         byte[] original = Files.readAllBytes(GOLDEN.resolve("tensors.pth"));

@@ -52,7 +52,8 @@ final class HtmlPageTest {
         return page;
     }
 
-    /// Every parameter that takes text gets one that would end a script, open an element, or leave an attribute.
+    /// Every parameter that takes text gets one that would end a script, open an element, or leave an
+    /// attribute.
     @Test
     void noTextBecomesMarkup() {
         String html = page(EVIL).html();

@@ -13,8 +13,8 @@ import org.smpo.network.TinyClip;
 public final class TinyPairs {
     private TinyPairs() {}
 
-    /// Writes a folder with `pairs.jsonl`. Pair i has caption i, image i and image i + 1, with lists repeated as
-    /// needed.
+    /// Writes a folder with `pairs.jsonl`. Pair i has caption i, image i and image i + 1, with lists
+    /// repeated as needed.
     ///
     /// @param pairs number of pairs
     /// @param corrupt indices of pairs whose image 1 is not an image

@@ -78,14 +78,6 @@ public final class Images {
     /// Reads a file's structure without decoding it.
     ///
     /// @param source name of the file, for messages
-    /// @throws ImageException when it is not an image, is truncated or contradicts itself
-    public static Header header(String source, byte[] file) throws ImageException {
-        return header(source, file, Rendering.PILLOW);
-    }
-
-    /// Reads a file's structure without decoding it.
-    ///
-    /// @param source name of the file, for messages
     /// @return format, and size of the decoded image
     /// @throws ImageException when it is not an image, is truncated or contradicts itself
     public static Header header(String source, byte[] file, Rendering rendering) throws ImageException {
@@ -110,13 +102,6 @@ public final class Images {
         ImageFile parsed = ImageFile.parse(source, file);
         Decoded decoded = decode(source, parsed, MAX_PIXELS, Rendering.PILLOW);
         return new Traits(parsed.orientation() != 1, decoded.transparent, decoded.wideGrey);
-    }
-
-    /// Decodes a file of at most [#MAX_PIXELS] as Pillow does.
-    ///
-    /// @see #decode(String, byte[], long, Rendering)
-    public static RgbImage decode(String source, byte[] file) throws ImageException {
-        return decode(source, file, MAX_PIXELS, Rendering.PILLOW);
     }
 
     /// Decodes a file.

@@ -138,18 +138,6 @@ public final class JsonObject {
         return objects;
     }
 
-    /// Refuses keys outside `known`.
-    ///
-    /// @throws JsonException naming the first such key and its value
-    public void rejectUnknown(Set<String> known) throws JsonException {
-        for (Map.Entry<String, Object> field : fields.entrySet()) {
-            if (!known.contains(field.getKey())) {
-                throw new JsonException(source + ": " + path + "." + field.getKey() + ": expected one of the keys "
-                        + known.stream().sorted().toList() + ", found this one with " + describe(field.getValue()));
-            }
-        }
-    }
-
     /// Refuses a key that differs from an optional one in a single character, where that one is absent: other keys may
     /// be ignored, a misspelled one should not be.
     ///

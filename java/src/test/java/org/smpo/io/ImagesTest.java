@@ -72,7 +72,7 @@ class ImagesTest {
             if (!item.has("rgb")) {
                 continue;
             }
-            RgbImage image = Images.decode(name, bytes(item, "file"));
+            RgbImage image = decode(name, bytes(item, "file"));
             assertThat(image.width()).as(name).isEqualTo(item.get("size").get(0).asInt());
             assertThat(image.height())
                     .as(name)
@@ -91,7 +91,7 @@ class ImagesTest {
 
     @Test
     void theComparisonCanFail() throws IOException {
-        byte[] rgb = Images.decode("png", file("png rgb")).rgb();
+        byte[] rgb = decode("png", file("png rgb")).rgb();
         byte[] other = rgb.clone();
         other[100] ^= 1;
         assertThat(difference(other, rgb)[0]).isEqualTo(1);
@@ -116,7 +116,7 @@ class ImagesTest {
             }
             String name = item.get("name").asString();
             byte[] file = bytes(item, "file");
-            assertThatThrownBy(() -> Images.decode(name, file))
+            assertThatThrownBy(() -> decode(name, file))
                     .as(name)
                     .isInstanceOf(ImageException.class)
                     .hasMessageStartingWith(name + ": expected ")
@@ -129,14 +129,11 @@ class ImagesTest {
 
     @Test
     void headersAreReadWithoutDecoding() throws IOException {
-        assertThat(Images.header("x", file("png interlaced"))).isEqualTo(new Images.Header(Images.Format.PNG, 17, 11));
-        assertThat(Images.header("x", file("jpeg 420 large")))
-                .isEqualTo(new Images.Header(Images.Format.JPEG, 131, 97));
-        assertThat(Images.header("x", file("webp lossy large")))
-                .isEqualTo(new Images.Header(Images.Format.WEBP, 131, 97));
-        assertThat(Images.header("x", file("webp lossless"))).isEqualTo(new Images.Header(Images.Format.WEBP, 43, 30));
-        assertThat(Images.header("x", file("jpeg that claims 65000 x 65000")).width())
-                .isEqualTo(65000);
+        assertThat(header("x", file("png interlaced"))).isEqualTo(new Images.Header(Images.Format.PNG, 17, 11));
+        assertThat(header("x", file("jpeg 420 large"))).isEqualTo(new Images.Header(Images.Format.JPEG, 131, 97));
+        assertThat(header("x", file("webp lossy large"))).isEqualTo(new Images.Header(Images.Format.WEBP, 131, 97));
+        assertThat(header("x", file("webp lossless"))).isEqualTo(new Images.Header(Images.Format.WEBP, 43, 30));
+        assertThat(header("x", file("jpeg that claims 65000 x 65000")).width()).isEqualTo(65000);
     }
 
     @Test
@@ -191,9 +188,9 @@ class ImagesTest {
             }
             many.put(file, file.length - 2, 2);
             if (more < 100) {
-                assertThat(Images.header("many", many.array()).width()).isEqualTo(43);
+                assertThat(header("many", many.array()).width()).isEqualTo(43);
             } else {
-                assertThatThrownBy(() -> Images.header("many", many.array()))
+                assertThatThrownBy(() -> header("many", many.array()))
                         .hasMessageContaining("expected at most 100 scans, found");
             }
         }
@@ -204,13 +201,13 @@ class ImagesTest {
     @Test
     @Timeout(60)
     void losslessWebpIsReadAsLibwebpReadsIt() throws IOException {
-        assertThatThrownBy(() -> Images.decode("endless", hostile("endless.webp")))
+        assertThatThrownBy(() -> decode("endless", hostile("endless.webp")))
                 .isInstanceOf(ImageException.class)
                 .hasMessageContaining("endless: expected a whole webp image");
-        assertThatThrownBy(() -> Images.decode("cut", hostile("cut-short.webp")))
+        assertThatThrownBy(() -> decode("cut", hostile("cut-short.webp")))
                 .isInstanceOf(ImageException.class)
                 .hasMessageContaining("its data ends early");
-        RgbImage small = Images.decode("small", hostile("small.webp"));
+        RgbImage small = decode("small", hostile("small.webp"));
         assertThat(small.width()).isEqualTo(60);
         assertThat(small.height()).isEqualTo(29);
     }
@@ -224,7 +221,7 @@ class ImagesTest {
     @Test
     void gitLfsPointersAreNamed() {
         byte[] pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n".getBytes(StandardCharsets.UTF_8);
-        assertThatThrownBy(() -> Images.decode("a.png", pointer)).hasMessageContaining("run git lfs pull");
+        assertThatThrownBy(() -> decode("a.png", pointer)).hasMessageContaining("run git lfs pull");
     }
 
     /// Orientation, transparency and 16-bit grey as a viewer shows them, and as Pillow's plain decoding has
@@ -236,7 +233,7 @@ class ImagesTest {
         image.setRGB(1, 0, 0x00123456);
         image.setRGB(2, 1, 0x80000000);
         byte[] png = png(image);
-        byte[] plain = Images.decode("x", png).rgb();
+        byte[] plain = decode("x", png).rgb();
         byte[] viewed = Images.decode("x", png, 6, Rendering.VIEWER).rgb();
         assertThat(Arrays.copyOf(plain, 6)).containsExactly(0xff, 0, 0, 0x12, 0x34, 0x56);
         assertThat(Arrays.copyOf(viewed, 6)).containsExactly(0xff, 0, 0, 0xff, 0xff, 0xff);
@@ -246,7 +243,7 @@ class ImagesTest {
         BufferedImage grey = new BufferedImage(2, 1, BufferedImage.TYPE_USHORT_GRAY);
         grey.getRaster().setSample(0, 0, 0, 40000);
         grey.getRaster().setSample(1, 0, 0, 200);
-        assertThat(Images.decode("x", png(grey)).rgb()).containsExactly(255, 255, 255, 200, 200, 200);
+        assertThat(decode("x", png(grey)).rgb()).containsExactly(255, 255, 255, 200, 200, 200);
         assertThat(Images.decode("x", png(grey), 6, Rendering.VIEWER).rgb())
                 .containsExactly(40000 >> 8, 40000 >> 8, 40000 >> 8, 0, 0, 0);
         assertThat(Images.traits("x", png(grey))).isEqualTo(new Images.Traits(false, false, true));
@@ -279,6 +276,14 @@ class ImagesTest {
             found.append(turned.rgb()[3 * i]);
         }
         assertThat(found).hasToString(pixels);
+    }
+
+    private static RgbImage decode(String source, byte[] file) throws ImageException {
+        return Images.decode(source, file, Images.MAX_PIXELS, Rendering.PILLOW);
+    }
+
+    private static Images.Header header(String source, byte[] file) throws ImageException {
+        return Images.header(source, file, Rendering.PILLOW);
     }
 
     private static byte[] png(BufferedImage image) throws IOException {

@@ -133,8 +133,7 @@ TEST_F(CancelTest, AMicroBatchThatIsCancelledAddsNothing) {
   write_missing(session, reference);
   auto loss = sized<smpo_pair_loss>();
   loss.kind = SMPO_PAIR_LOSS_DPO;
-  loss.beta = 5;
-  loss.kappa = 1;
+  loss.strength = 5;
 
   // Both micro-batches of a batch; the second one is first cancelled, or not.
   const auto accumulated = [&](bool cancelled) {

@@ -21,6 +21,7 @@ import org.smpo.io.DType;
 /// Every method throws an [InvalidHandleException] once the engine is closed, a [NotOwnerThreadException] on
 /// another thread and, after a [DeviceFaultException], a [PoisonedSessionException]; that is not repeated below.
 public final class Engine extends Handle {
+    private static final System.Logger LOGGER = System.getLogger("org.smpo.engine");
     private static final int LOG_BATCH = 64;
     private static final int RESULTS = 2;
     private static final int LONGEST_NAME = 1023;
@@ -152,9 +153,14 @@ public final class Engine extends Handle {
         return EngineStatistics.read(statistics);
     }
 
-    /// Takes all log records that were kept since the last call, oldest first.
+    /// Takes all log records that were kept since the last call, oldest first. Warnings and errors that nobody has
+    /// taken
+    /// when the engine closes go to the logger `org.smpo.engine`.
     public List<LogRecord> drainLog() {
-        long session = enter();
+        return drainLog(enter());
+    }
+
+    private List<LogRecord> drainLog(long session) {
         long stride = Native.LOG_RECORD.byteSize();
         MemorySegment records = staging.take(LOG_BATCH * stride);
         List<LogRecord> drained = new ArrayList<>();
@@ -344,10 +350,31 @@ public final class Engine extends Handle {
         return tensor == null ? 0 : own(tensor);
     }
 
+    /// Passes warnings and errors to the logger `org.smpo.engine`, which by default prints them on standard error.
+    private static void report(List<LogRecord> records) {
+        for (LogRecord record : records) {
+            switch (record.level()) {
+                case DEBUG, INFO -> {}
+                case WARNING -> LOGGER.log(System.Logger.Level.WARNING, record.message());
+                case ERROR -> LOGGER.log(System.Logger.Level.ERROR, record.message());
+            }
+        }
+    }
+
+    private void reportLastLog(long session) {
+        try {
+            report(drainLog(session));
+        } catch (EngineException e) {
+            // A poisoned session has reported its failure by an exception.
+            LOGGER.log(System.Logger.Level.DEBUG, "the engine's log is lost", e);
+        }
+    }
+
     @Override
     void release(long id) {
         session().closed = true;
         try (arena) {
+            reportLastLog(id);
             staging.close();
             Errors.check(Native.sessionClose(id, error.segment()), error, "smpo_session_close");
         }

@@ -11,6 +11,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.logging.Handler;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
@@ -106,6 +108,34 @@ class EngineTest {
             assertThat(records).isSortedAccordingTo((a, b) -> a.time().compareTo(b.time()));
             assertThat(engine.drainLog()).isEmpty();
         }
+    }
+
+    /// No operation on the CPU causes a warning reliably; a device fault is logged as an error.
+    @Test
+    void errorsThatNobodyTookAreLoggedWhenTheEngineCloses() {
+        List<String> logged = new ArrayList<>();
+        Logger logger = Logger.getLogger("org.smpo.engine");
+        Handler handler = new Handler() {
+            @Override
+            public void publish(java.util.logging.LogRecord record) {
+                logged.add(record.getLevel() + ": " + record.getMessage());
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+        logger.addHandler(handler);
+        logger.setUseParentHandlers(false);
+        try (Engine engine = Engine.open(EngineConfig.onCpu())) {
+            assertThatExceptionOfType(DeviceFaultException.class).isThrownBy(() -> engine.raise(8, 0));
+        } finally {
+            logger.removeHandler(handler);
+            logger.setUseParentHandlers(true);
+        }
+        assertThat(logged).singleElement().asString().startsWith("SEVERE: ").contains("device error");
     }
 
     @Test

@@ -12,22 +12,22 @@ import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 import org.smpo.recipe.WeightsRecipe;
 
-/// Puts fresh low-rank adapters on a UNet. Down projections are drawn from a normal of deviation 1 / rank and up
-/// projections are zero, as diffusers' training scripts do it (`init_lora_weights="gaussian"`): the policy begins
-/// as the reference.
+/// New low-rank adapters of a UNet. Down projections are sampled from a normal distribution with standard deviation
+/// 1 / rank and up projections are zero, as in diffusers' training scripts (`init_lora_weights="gaussian"`), so the
+/// policy begins equal to the reference.
 final class Adapters {
     private static final String WEIGHT = ".weight";
     private static final String DOWN = ".lora_A.weight";
 
     private Adapters() {}
 
-    /// Adds them.
+    /// Adds adapters to the modules that a recipe selects.
     ///
     /// @throws IllegalArgumentException when the recipe selects no module
     static void add(NativeModel unet, WeightsRecipe.Lora recipe, long seed) {
         List<String> modules = new ArrayList<>();
         for (ParameterInfo parameter : unet.parameters()) {
-            // Linear layers and convolutions are those with weights of more than one dimension.
+            // Linear layers and convolutions have weights of more than one dimension.
             if (parameter.name().endsWith(WEIGHT) && parameter.shape().size() > 1) {
                 String module = parameter.name().substring(0, parameter.name().length() - WEIGHT.length());
                 if (recipe.targets().selects(module)) {
@@ -53,7 +53,7 @@ final class Adapters {
         }
     }
 
-    /// Box and Muller's normals, two from each two uniforms.
+    /// Normal values by the method of Box and Muller, two from each pair of uniform values.
     private static float[] normal(PhiloxStream stream, int count, double deviation) {
         float[] values = new float[count];
         for (int i = 0; i < count; i += 2) {

@@ -22,7 +22,7 @@ import org.smpo.recipe.Recipe;
 ///
 /// @param microBatch number of pairs differentiated together
 /// @param inversionBatch number of images inverted together
-public record BatchSizes(int microBatch, int inversionBatch) {
+record BatchSizes(int microBatch, int inversionBatch) {
     /// The share of free memory for activations that wait for the backward pass. The rest is for the optimizer's
     /// state, which is allocated later, for workspaces of layers, and for what pools cannot reuse.
     private static final double ACTIVATIONS = 0.4;
@@ -108,7 +108,7 @@ public record BatchSizes(int microBatch, int inversionBatch) {
     /// @param imageBytes bytes of a forward pass without gradients over one image
     /// @param pairsPerStep number of pairs of a step, 1 or more
     /// @param gpu whether larger batches are faster, which on a CPU they are not
-    public static BatchSizes of(long free, long pairBytes, long imageBytes, int pairsPerStep, boolean gpu) {
+    static BatchSizes of(long free, long pairBytes, long imageBytes, int pairsPerStep, boolean gpu) {
         int microBatch = (int) Math.min(fitting(free * ACTIVATIONS, pairBytes), Math.min(pairsPerStep, MOST_PAIRS));
         long images = gpu ? Math.min(fitting(free * EVALUATION, imageBytes), MOST_IMAGES_ON_GPU) : 0;
         int all = 2 * pairsPerStep;

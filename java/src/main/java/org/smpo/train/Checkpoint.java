@@ -31,15 +31,15 @@ import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
-/// A folder that holds what it takes to go on with a run bit for bit: trained weights (f32 masters), the
-/// optimizer's state, and the trainer's own. Data order and random numbers are functions of the step, so there is
-/// no state of theirs.
+/// A folder with everything that a run needs to resume bit for bit: trained weights (fp32 masters), the optimizer's
+/// state, and the counters of the run. The order of the data and random values are functions of the step and need no
+/// state.
 ///
-/// It is written beside its place, fsynced and renamed: it is whole or not there. `manifest.json` has the digest of
-/// every file, and nothing is used before it is verified.
-public final class Checkpoint {
-    /// Trained weights, by the names of a diffusers checkpoint.
-    public static final String POLICY = "policy.safetensors";
+/// The folder is written under another name, fsynced and renamed, so it is whole or absent. `manifest.json` has the
+/// digest of every file, and nothing is used before it is verified.
+final class Checkpoint {
+    /// The file of trained weights, under the names of a diffusers checkpoint.
+    static final String POLICY = "policy.safetensors";
 
     private static final String OPTIMIZER = "optimizer.safetensors";
     private static final String STATE = "state.json";
@@ -54,37 +54,37 @@ public final class Checkpoint {
         this.step = step;
     }
 
-    /// Name of a step's folder.
+    /// The name of a step's folder.
     static String name(long step) {
         return String.format(java.util.Locale.ROOT, "step-%06d", step);
     }
 
-    /// Where it is.
-    public Path folder() {
+    /// The folder itself.
+    Path folder() {
         return folder;
     }
 
-    /// Optimizer steps made before it was written.
-    public long step() {
+    /// Number of optimizer steps taken before it was written.
+    long step() {
         return step;
     }
 
-    /// The trained weights' file.
-    public Path policy() {
+    /// The file of trained weights.
+    Path policy() {
         return folder.resolve(POLICY);
     }
 
-    /// The optimizer's state.
+    /// The file of the optimizer's state.
     Path optimizer() {
         return folder.resolve(OPTIMIZER);
     }
 
     /// Writes the state after `step` steps.
     ///
-    /// @param state of the trainer: JSON values by name
-    /// @throws IOException when it cannot be written, a full disk for one; there is then no new checkpoint, and
-    ///     older ones are as they were
-    public static Checkpoint write(
+    /// @param state JSON values of the run by name
+    /// @throws IOException when it cannot be written, on a full disk for example; there is then no new checkpoint,
+    ///     and older ones are intact
+    static Checkpoint write(
             Path checkpoints, long step, NativeModel policy, NativeOptimizer optimizer, Map<String, Object> state)
             throws IOException {
         Files.createDirectories(checkpoints);
@@ -111,7 +111,7 @@ public final class Checkpoint {
         return new Checkpoint(target, step);
     }
 
-    /// Writes parameters of a network, f32, under their names.
+    /// Writes parameters of a network in fp32 under their names.
     static void writeParameters(Path file, NativeModel network, Predicate<ParameterInfo> wanted) throws IOException {
         Map<String, ParameterInfo> chosen = new LinkedHashMap<>();
         List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
@@ -142,8 +142,8 @@ public final class Checkpoint {
                 (entry, out) -> out.write(entry.name(), optimizer.read(states.get(entry.name()))));
     }
 
-    /// Checkpoints of a run, oldest first; not verified.
-    public static List<Checkpoint> all(Path checkpoints) throws IOException {
+    /// The checkpoints of a run, oldest first, without verifying them.
+    static List<Checkpoint> all(Path checkpoints) throws IOException {
         if (!Files.isDirectory(checkpoints)) {
             return List.of();
         }
@@ -160,8 +160,8 @@ public final class Checkpoint {
         return found;
     }
 
-    /// The newest checkpoint that verifies; those that do not are named in `damaged`, with the reason.
-    public static Optional<Checkpoint> newest(Path checkpoints, List<String> damaged) throws IOException {
+    /// The newest intact checkpoint. Messages about damaged ones are added to `damaged`.
+    static Optional<Checkpoint> newest(Path checkpoints, List<String> damaged) throws IOException {
         for (Checkpoint checkpoint : all(checkpoints).reversed()) {
             try {
                 checkpoint.verify();
@@ -176,7 +176,7 @@ public final class Checkpoint {
     /// Compares every file with the manifest.
     ///
     /// @throws IOException naming the file that is missing or differs
-    public void verify() throws IOException {
+    void verify() throws IOException {
         JsonObject manifest;
         try {
             manifest = Json.readObject(folder.resolve(MANIFEST));
@@ -204,11 +204,11 @@ public final class Checkpoint {
         }
     }
 
-    /// Puts weights and optimizer back to where they were.
+    /// Restores weights and optimizer.
     ///
-    /// @return the trainer's own state
-    /// @throws IOException when a tensor is missing or does not fit: the checkpoint is another model's
-    public JsonObject restore(NativeModel policy, NativeOptimizer optimizer) throws IOException {
+    /// @return the JSON values of the run
+    /// @throws IOException when a tensor is missing or does not fit, because the checkpoint is of another model
+    JsonObject restore(NativeModel policy, NativeOptimizer optimizer) throws IOException {
         try (Safetensors file = Safetensors.open(policy())) {
             Map<String, TensorEntry> stored = entries(file);
             for (ParameterInfo parameter : policy.parameters()) {
@@ -260,10 +260,10 @@ public final class Checkpoint {
         }
     }
 
-    /// Deletes all but the newest, the newest `keep` of those that were due, and the milestones.
+    /// Deletes all checkpoints except the newest, the newest `keep` of those that were due, and the milestones.
     ///
-    /// One that was written because the run was stopped goes as soon as there is a newer one: a run that was
-    /// stopped and resumed leaves the checkpoints of one that was not.
+    /// A checkpoint that was written because the run was stopped is deleted as soon as there is a newer one. A run
+    /// that was stopped and resumed then leaves the same checkpoints as one that was not.
     static void prune(Path checkpoints, int keep, LongPredicate due, LongPredicate milestone) throws IOException {
         List<Checkpoint> all = all(checkpoints);
         int kept = 0;
@@ -277,9 +277,9 @@ public final class Checkpoint {
         }
     }
 
-    /// Deletes it.
+    /// Deletes the checkpoint.
     void delete() throws IOException {
-        // The manifest first: what is left of a folder half deleted does not verify.
+        // The manifest first, so that the rest of a folder that is half deleted does not verify.
         Files.deleteIfExists(folder.resolve(MANIFEST));
         AtomicFiles.deleteTree(folder);
     }

@@ -3,7 +3,7 @@ package org.smpo.train;
 import java.util.Map;
 import org.smpo.ffi.PairResults;
 
-/// Sums over pairs of what windows came to, and their means by the names that logs have them under.
+/// Sums of the results of pairs, and their means under the names that logs use.
 final class ErrorTotals {
     private int pairs;
     private double loss;
@@ -42,19 +42,19 @@ final class ErrorTotals {
         return loss / pairs;
     }
 
-    /// The share of pairs whose logit is above 0: the objective's own preference, label included.
+    /// The share of pairs whose logit is above 0, which is the objective's own preference, label included.
     double implicitAccuracy() {
         return preferred / pairs;
     }
 
-    /// The share of pairs of which the policy, beside the reference, has gained more on the winner than on the loser.
+    /// The share of pairs on whose winner the policy has gained more over the reference than on the loser.
     double errorAccuracy() {
         return closer / pairs;
     }
 
-    /// Mean errors.
+    /// Adds mean errors to an entry.
     ///
-    /// @param prefix of their names
+    /// @param prefix prefix of their names
     /// @param hasReference whether the errors of a reference are known
     void putErrors(Map<String, Object> entry, String prefix, boolean hasReference) {
         entry.put(prefix + "winner_error", policyWinner / pairs);

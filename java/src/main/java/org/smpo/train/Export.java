@@ -30,7 +30,7 @@ import org.smpo.network.UNet;
 import org.smpo.recipe.ExportRecipe;
 import org.smpo.recipe.WeightsRecipe;
 
-/// Writes a tuned model in the forms that other programs read, from a checkpoint.
+/// The tuned model of a checkpoint in the formats that other programs read.
 final class Export {
     private static final String DOWN = ".lora_A.weight";
     private static final String UP = ".lora_B.weight";
@@ -42,8 +42,8 @@ final class Export {
     private final WeightsRecipe weights;
     private final Map<String, String> metadata;
 
-    /// @param model what was tuned
-    /// @param metadata of the run, written into files that can hold it
+    /// @param model the model that training started from
+    /// @param metadata entries about the run for files that can hold them
     Export(Engine engine, Path model, WeightsRecipe weights, Map<String, String> metadata) {
         this.engine = engine;
         this.model = model;
@@ -51,17 +51,17 @@ final class Export {
         this.metadata = metadata;
     }
 
-    /// Writes every form.
+    /// Writes every format.
     ///
-    /// @param ema whether it is the running mean of the weights that is written
-    /// @param suffix of the names: empty, or `-ema`
-    /// @return what was written
+    /// @param ema whether the EMA weights are written instead of the trained ones
+    /// @param suffix suffix of the files' names: empty, or `-ema`
+    /// @return the files and folders written
     List<Path> write(Checkpoint checkpoint, boolean ema, List<ExportRecipe.Format> formats, Path folder, String suffix)
             throws IOException {
         List<Path> written = new ArrayList<>();
         Path scratch = folder.resolve(".export" + suffix + ".safetensors");
         try {
-            Path tuned = ema ? average(checkpoint, scratch) : checkpoint.policy();
+            Path tuned = ema ? emaWeights(checkpoint, scratch) : checkpoint.policy();
             for (ExportRecipe.Format format : formats) {
                 Path target = folder.resolve(
                         switch (format) {
@@ -117,8 +117,8 @@ final class Export {
         }
     }
 
-    /// The running mean, under the parameters' names.
-    private static Path average(Checkpoint checkpoint, Path target) throws IOException {
+    /// Writes the EMA weights under the parameters' names.
+    private static Path emaWeights(Checkpoint checkpoint, Path target) throws IOException {
         try (Safetensors state = Safetensors.open(checkpoint.optimizer())) {
             Map<String, TensorEntry> entries = new LinkedHashMap<>();
             List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();

@@ -7,23 +7,23 @@ import java.util.List;
 import java.util.Optional;
 import org.smpo.recipe.Recipe;
 
-/// What a run that came to its end left in its folder.
+/// The files that a finished run left in its folder.
 ///
-/// @param model a diffusers folder or a checkpoint: the tuned model, or what the adapters belong to
-/// @param config for a checkpoint: the diffusers folder that has its tokenizers
+/// @param model diffusers folder or checkpoint of the tuned model, or of the model that the adapters belong to
+/// @param config diffusers folder with the tokenizers of a checkpoint; empty for a diffusers folder
 /// @param lora adapters, where the run exported nothing else
-/// @param log one object per step
+/// @param log log with one object per step
 /// @param recipe the resolved recipe
 public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora, Path log, Path recipe) {
-    /// Whether a folder is that of a run.
+    /// Whether a folder holds a run.
     public static boolean isRun(Path folder) {
         return Files.isDirectory(folder) && RunFolder.unlocked(folder).hasRun();
     }
 
-    /// Finds the tuned model: of what was exported the diffusers folder, else the checkpoint, else adapters.
+    /// Finds the tuned model: the exported diffusers folder, else the checkpoint, else the adapters.
     ///
-    /// @param folder of a run
-    /// @throws IOException when it has no tuned model (yet), or its recipe cannot be read
+    /// @param folder folder of a run
+    /// @throws IOException when it has no tuned model, or its recipe cannot be read
     public static FinishedRun open(Path folder) throws IOException {
         RunFolder run = RunFolder.unlocked(folder);
         Recipe recipe = Recipe.read(run.recipe(), List.of());
@@ -45,6 +45,6 @@ public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora
             }
         }
         throw new IOException(folder + ": expected a tuned model in this run's folder (model, model.safetensors or a"
-                + " LoRA), found none: the run is not finished; smpo train --resume goes on with it");
+                + " LoRA), found none: the run is not finished; resume it with smpo train --resume");
     }
 }

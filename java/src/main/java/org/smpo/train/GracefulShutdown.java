@@ -53,7 +53,7 @@ public final class GracefulShutdown implements AutoCloseable {
             return;
         }
         Signals.endAtSecondSignal();
-        notice.accept("stopping after this step, with a checkpoint; press Ctrl-C again to stop now");
+        notice.accept("stopping with a checkpoint of the last whole step; press Ctrl-C again to stop now");
         request.run();
         try {
             ended.await();

@@ -5,6 +5,6 @@ public final class NonFiniteStepException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
     NonFiniteStepException(String message) {
-        super(message + "; no weight was changed. Lower the learning rate or beta, use fp32, or look at these pairs");
+        super(message + "; no weight was changed. Lower the learning rate or beta, use fp32, or inspect these pairs");
     }
 }

@@ -6,14 +6,14 @@ import org.smpo.ffi.DeviceTensor;
 /// A batch of W pairs as the UNet takes them, with the numbers that the objective reads. Images are in rows:
 /// row p is the winner of pair p, row W + p its loser. Closing it closes the tensors.
 ///
-/// @param latents `[2W,C,h,w]` F32: clean, scaled
-/// @param encoderHiddenStates `[W,S,D]`: the prompt of both images of a pair
-/// @param textEmbeds `[W,E]` for SDXL, else null
-/// @param timeIds `[2W,6]` F32 for SDXL, else null
+/// @param latents clean, scaled latents `[2W,C,h,w]`, F32
+/// @param encoderHiddenStates embeddings of the pairs' prompts `[W,S,D]`
+/// @param textEmbeds pooled embeddings `[W,E]` for SDXL, else null
+/// @param timeIds size conditioning `[2W,6]`, F32, for SDXL, else null
 /// @param timesteps 2W: training timestep of each image
 /// @param label W: the smoothed label p of each pair, or what else the objective reads; null where it reads
 ///     none
-/// @param items 2W: whose the random numbers of each image are
+/// @param items 2W numbers that tell the random values of the images apart
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(
         DeviceTensor latents,
@@ -34,7 +34,7 @@ public record PairLatents(
         }
     }
 
-    /// W.
+    /// The number of pairs W.
     public int pairs() {
         return timesteps.length / 2;
     }

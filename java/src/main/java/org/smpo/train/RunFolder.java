@@ -10,16 +10,16 @@ import org.smpo.io.FolderLock;
 
 /// The folder of a run, held by one process at a time.
 ///
-/// | path | |
-/// |---|---|
-/// | `recipe.yaml` | the resolved recipe |
-/// | `manifest.json` | program, device, digests of every input |
-/// | `log.jsonl` | one object per step and per evaluation |
-/// | `events.out.tfevents.*` | the same for TensorBoard |
-/// | `checkpoints/step-N/` | what it takes to go on bit for bit |
-/// | `samples/step-N/` | pictures |
-/// | `model/` | the tuned model |
-public final class RunFolder implements AutoCloseable {
+/// ```text
+/// recipe.yaml            the resolved recipe
+/// manifest.json          program, device, digests of every input
+/// log.jsonl              one object per step and per evaluation
+/// events.out.tfevents.*  the same for TensorBoard
+/// checkpoints/step-N/    everything needed to resume bit for bit
+/// samples/step-N/        sample images
+/// model/                 the tuned model
+/// ```
+final class RunFolder implements AutoCloseable {
     private static final String SAMPLES = "samples";
 
     private final Path root;
@@ -32,47 +32,47 @@ public final class RunFolder implements AutoCloseable {
 
     /// Opens a folder, creating it if necessary, and locks it.
     ///
-    /// @param warnings told when the file system has no locks
-    /// @throws IOException when it cannot be made, or another process has it
-    public static RunFolder open(Path root, Consumer<String> warnings) throws IOException {
+    /// @param warnings receives a message when the file system has no locks
+    /// @throws IOException when it cannot be created, or another process works in it
+    static RunFolder open(Path root, Consumer<String> warnings) throws IOException {
         return new RunFolder(root, FolderLock.acquire(root, "a run", warnings));
     }
 
-    /// Names a folder that nothing is written to: it is neither made nor locked.
+    /// Names a folder without creating or locking it.
     static RunFolder unlocked(Path root) {
         return new RunFolder(root, null);
     }
 
-    public Path root() {
+    Path root() {
         return root;
     }
 
-    /// The resolved recipe.
-    public Path recipe() {
+    /// The file of the resolved recipe.
+    Path recipe() {
         return root.resolve("recipe.yaml");
     }
 
-    /// Where the run's inputs are named.
-    public Path manifest() {
+    /// The file that identifies the run's inputs.
+    Path manifest() {
         return root.resolve("manifest.json");
     }
 
-    /// The log.
-    public Path log() {
+    /// The log file.
+    Path log() {
         return root.resolve("log.jsonl");
     }
 
     /// The folder of checkpoints.
-    public Path checkpoints() {
+    Path checkpoints() {
         return root.resolve("checkpoints");
     }
 
-    /// The folder of pictures made after a step.
-    public Path samples(long step) {
+    /// The folder of the samples of a step.
+    Path samples(long step) {
         return root.resolve(SAMPLES).resolve(Checkpoint.name(step));
     }
 
-    /// Puts in order what a process left that died here.
+    /// Completes or removes what a process left behind that was killed while it wrote.
     void recover() throws IOException {
         for (Path place : List.of(root, checkpoints(), root.resolve(SAMPLES))) {
             if (Files.isDirectory(place)) {
@@ -81,18 +81,18 @@ public final class RunFolder implements AutoCloseable {
         }
     }
 
-    /// The tuned model.
-    public Path model() {
+    /// The folder of the tuned model.
+    Path model() {
         return root.resolve("model");
     }
 
-    /// Whether there is a run that can be continued.
-    public boolean hasRun() {
+    /// Whether there is a run that can be resumed.
+    boolean hasRun() {
         return Files.exists(recipe());
     }
 
-    /// Whether there is a run, or what is left of one: its checkpoints would be taken for another run's.
-    public boolean isUsed() {
+    /// Whether there is a run, or checkpoints of one, which would be mistaken for those of another run.
+    boolean isUsed() {
         return hasRun() || Files.exists(checkpoints());
     }
 

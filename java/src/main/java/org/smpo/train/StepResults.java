@@ -3,15 +3,15 @@ package org.smpo.train;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.PairResults;
 
-/// What a pass over a batch came to.
+/// The results of one pass over a global batch.
 ///
-/// @param pairs the results of each pair
-/// @param inversion what the inversion took; null where nothing was inverted
-/// @param noiseSeconds of the phase that makes noised latents and targets: inversion, or forward noise
-/// @param gradientSeconds of the phase of forwards and backwards
+/// @param pairs results of each pair
+/// @param inversion cost of the inversion; null where nothing was inverted
+/// @param noiseSeconds time of the inversion or the forward noise, in seconds
+/// @param gradientSeconds time of the forward and backward passes, in seconds
 public record StepResults(PairResults pairs, InversionReport inversion, double noiseSeconds, double gradientSeconds) {
 
-    /// Mean loss, over pairs of the batch, of the loss that was differentiated (weights included).
+    /// The mean over the pairs of the loss that was differentiated, weights included.
     public double loss() {
         return pairs.lossSum();
     }

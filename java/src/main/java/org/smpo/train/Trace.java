@@ -45,9 +45,9 @@ import org.smpo.schedule.NoiseSchedule;
 public final class Trace {
     private Trace() {}
 
-    /// How the step is taken.
+    /// The settings of the step.
     ///
-    /// @param inversion not read by objectives that add forward noise
+    /// @param inversion the inversion; not read for objectives that add forward noise
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param threads CPU threads; 0: one per physical core
     /// @param microBatch pairs at a time; 0: all
@@ -69,8 +69,8 @@ public final class Trace {
 
     /// Runs the step.
     ///
-    /// @param model whose UNet is the reference, and whose schedule is used
-    /// @param policy a UNet's folder, or a model's; null: the reference's weights
+    /// @param model the model with the reference UNet and the schedule
+    /// @param policy folder of a UNet or a model; null: the reference's weights
     /// @param batch the tensors above
     /// @throws IllegalArgumentException naming the tensor of the batch that is missing or does not fit
     public static Map<String, FloatTensor> run(
@@ -114,7 +114,7 @@ public final class Trace {
         }
     }
 
-    /// A pipeline's UNet alone where it has a folder of its own: the rest of the pipeline need not be there.
+    /// Opens only the UNet of a pipeline where it has a folder of its own, so that the rest may be absent.
     private static ModelFiles openUnet(Path path) throws IOException {
         Path folder = path.resolve("unet");
         return ModelFiles.open(Files.isDirectory(folder) ? folder : path);

@@ -1,4 +1,10 @@
-/// Training: the preference step, the trainer around it, checkpoints, health.
+/// Training. [org.smpo.train.PreferenceStep] is the method itself and the place to begin reading.
 ///
-/// [org.smpo.train.PreferenceStep] is the method itself and the place to begin reading.
+/// ```text
+/// Trainer          the loop over steps
+///   Run            the folder: lock, manifest, logs, checkpoints
+///   Policy         the networks in training, the optimizer, the export
+///   PairStream     the source of pairs; StoredPairs reads them from files
+///   PreferenceStep from pairs to gradients
+/// ```
 package org.smpo.train;

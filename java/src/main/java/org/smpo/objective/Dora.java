@@ -1,10 +1,12 @@
 package org.smpo.objective;
 
-/// DoRA reweighting, around the pair losses of a whole batch: L = λ log mean_i exp(h_i ℓ_i / λ), with h the density
+/// DoRA reweighting of the pair losses of a whole batch: L = λ log mean_i exp(h_i ℓ_i / λ), with h the density
 /// ratio of the target to the training distribution, per pair and computed beforehand.
 ///
-/// The batch must be the effective one. Pair losses also vary with the timestep, so draw one timestep per step or
-/// normalise per bucket, or the weights select timesteps and not pairs. Source: arXiv 2504.05831 (language models).
+/// The batch must be the effective one. Pair losses also vary with the timestep, so sample one timestep per
+/// step or normalize per bucket; otherwise the weights select timesteps, not pairs. Used by the trainer of
+/// DoRA, which is not there yet: the factors become the weights of pairs. Source: arXiv 2504.05831 (language
+/// models).
 ///
 /// @param lambda λ > 0; 1 in the paper
 public record Dora(double lambda) {
@@ -31,8 +33,8 @@ public record Dora(double lambda) {
         return lambda * (largest + Math.log(sum / exponents.length));
     }
 
-    /// ∂L/∂ℓ_i = h_i softmax(h ℓ / λ)_i, one per pair. Where a batch's loss is otherwise the mean over its pairs,
-    /// each pair's gradient is to be multiplied by this times the number of pairs.
+    /// ∂L/∂ℓ_i = h_i softmax(h ℓ / λ)_i, one per pair. Where a batch's loss is otherwise the mean over its
+    /// pairs, each pair's gradient is to be multiplied by this times the number of pairs.
     ///
     /// @throws IllegalArgumentException when the arrays are empty, differ in length, or hold a non-finite value
     public double[] factors(double[] losses, double[] ratios) {

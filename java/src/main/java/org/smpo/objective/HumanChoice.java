@@ -1,6 +1,6 @@
 package org.smpo.objective;
 
-/// What people said about a pair of images.
+/// Human choice between the images of a pair.
 public enum HumanChoice {
     /// Image 0 is better.
     IMAGE_0,
@@ -8,10 +8,10 @@ public enum HumanChoice {
     IMAGE_1,
     /// Neither is.
     TIE,
-    /// Nobody was asked.
+    /// No human choice.
     UNKNOWN;
 
-    /// From Pick-a-Pic's `label_0`: 1 image 0, 0 image 1, ½ a tie.
+    /// The choice of Pick-a-Pic's `label_0`: 1 is image 0, 0 is image 1, ½ is a tie.
     ///
     /// @throws IllegalArgumentException for any other number
     public static HumanChoice ofLabel0(double label0) {

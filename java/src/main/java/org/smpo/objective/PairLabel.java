@@ -1,11 +1,11 @@
 package org.smpo.objective;
 
-/// Which image of a pair is the winner, and how surely.
+/// Label of a pair: its winner and the winner's probability.
 ///
 /// @param winner 0 or 1
-/// @param probability p, that the winner is the better one; below ½ when people and reward disagree and people
-///     decide
-/// @param flipped whether the winner is not the one that people chose
+/// @param probability p, the probability that the winner is the better image; below ½ if people and reward
+///     disagree and people decide
+/// @param flipped whether the winner is not the image that people chose
 public record PairLabel(int winner, double probability, boolean flipped) {
     public PairLabel {
         if (winner != 0 && winner != 1) {

@@ -11,12 +11,12 @@ import java.util.Optional;
 /// @param minimum the score that becomes r' = 0
 /// @param maximum the score that becomes r' = 1, > minimum
 /// @param temperature T > 0; 1 as published
-/// @param winner who decides which image is the winner
+/// @param winner source of the decision which image is the winner
 public record SmoothedLabel(double minimum, double maximum, double temperature, WinnerBy winner) {
-    /// Who decides which image is the winner.
+    /// Source of the decision which image is the winner.
     public enum WinnerBy {
-        /// The higher score; image 1 when they are equal. Pairs on which reward and people disagree are flipped, as
-        /// in the published method.
+        /// The higher score; image 1 when they are equal. Pairs on which reward and people disagree are
+        /// flipped, as in the published method.
         REWARD,
         /// People; p is below ½ where the reward disagrees, and SmPO then pushes the other way.
         HUMAN
@@ -41,12 +41,12 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         }
     }
 
-    /// The published label: PickScore's range, T = 1, the reward decides.
+    /// The published label: PickScore's range, T = 1, decided by the reward.
     public static SmoothedLabel pickScore() {
         return new SmoothedLabel(PICKSCORE_MINIMUM, PICKSCORE_MAXIMUM, 1, WinnerBy.REWARD);
     }
 
-    /// With the data's own range.
+    /// The label with the range of the data.
     ///
     /// @param scores of all images, at least two different ones
     /// @throws IllegalArgumentException when a score is not finite or all are equal
@@ -65,7 +65,7 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         return new SmoothedLabel(minimum, maximum, temperature, winner);
     }
 
-    /// r', not clamped.
+    /// The normalized score r', not clamped.
     public double normalized(double score) {
         return (score - minimum) / (maximum - minimum);
     }
@@ -79,8 +79,8 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         return label(score0 > score1, normalized(score0) - normalized(score1), people);
     }
 
-    /// The label of a pair from rewards that already are log-odds (of a Bradley-Terry model, say): the range is not
-    /// used, p = σ((logit_w − logit_l) / T).
+    /// The label of a pair from rewards that already are log-odds (of a Bradley-Terry model, say): the range is
+    /// not used, p = σ((logit_w − logit_l) / T).
     ///
     /// @throws IllegalArgumentException when a logit is not finite, or people decide and were not asked
     public Optional<PairLabel> ofLogits(double logit0, double logit1, HumanChoice people) {
@@ -89,8 +89,8 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         return label(logit0 > logit1, logit0 - logit1, people);
     }
 
-    /// The label of a pair from votes or comparisons: p = (votes of the winner + prior) / (all votes + 2 prior).
-    /// The majority decides; equal counts are a tie and have no label.
+    /// The label of a pair from votes or comparisons: p = (votes of the winner + prior) / (all votes + 2
+    /// prior). The majority decides; equal counts are a tie and have no label.
     ///
     /// @param prior pseudo-votes for each side, ≥ 0; 0 takes the plain fraction
     /// @throws IllegalArgumentException when a count is negative, there are none, or the prior is not finite

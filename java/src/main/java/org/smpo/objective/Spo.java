@@ -1,12 +1,13 @@
 package org.smpo.objective;
 
-/// The step-by-step pair loss of SPO and LPO on log-probability ratios of one sampler step:
-/// L = softplus(−u), u = β (log ρ_w − log ρ_l), ρ = clamp(π_θ/π_ref, 1 − ε, 1 + ε). Outside the clamp there is
-/// no gradient. Log probabilities are means over a latent's elements, so β is in mean units.
-/// Source: arXiv 2406.04314 and the authors' `train_spo.py`; arXiv 2502.01051.
+/// The pair loss per sampling step of SPO and LPO on log-probability ratios of one sampler step: L =
+/// softplus(−u), u = β (log ρ_w − log ρ_l), ρ = clamp(π_θ/π_ref, 1 − ε, 1 + ε). Outside the clamp there is no
+/// gradient. Log probabilities are means over a latent's elements, so β is in mean units. Used by the on-policy
+/// trainer of SPO, which is not there yet. Source: arXiv 2406.04314 and the authors' `train_spo.py`; arXiv
+/// 2502.01051.
 ///
-/// @param beta > 0
-/// @param epsilon in (0, 1)
+/// @param beta strength in units of the mean, > 0
+/// @param epsilon half width of the clamp, in (0, 1)
 public record Spo(double beta, double epsilon) {
     /// @throws IllegalArgumentException when a parameter is out of its range
     public Spo {
@@ -35,7 +36,7 @@ public record Spo(double beta, double epsilon) {
     /// The loss of two candidates for the same step.
     ///
     /// @param winnerLogRatio log π_θ − log π_ref of the better candidate
-    /// @param loserLogRatio the other's
+    /// @param loserLogRatio log π_θ − log π_ref of the other candidate
     public Loss loss(double winnerLogRatio, double loserLogRatio) {
         Require.finite("spo", "winner log ratio", winnerLogRatio);
         Require.finite("spo", "loser log ratio", loserLogRatio);

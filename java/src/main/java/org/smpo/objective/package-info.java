@@ -1,3 +1,3 @@
-/// The pair losses with value and gradient, and smoothed preference labels: pure math in double precision, JDK
-/// only.
+/// Preference objectives with their parameters and traits, their additions, and smoothed preference labels:
+/// pure math in double precision, JDK only.
 package org.smpo.objective;

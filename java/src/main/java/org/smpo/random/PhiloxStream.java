@@ -1,7 +1,7 @@
 package org.smpo.random;
 
-/// A cursor over the numbers of one (seed, purpose, step, item). Where it starts is a pure function of that key; it is
-/// meant to be made, read and dropped in one place. Not safe for use by several threads.
+/// A cursor over the numbers of one (seed, purpose, step, item). Where it starts is a pure function of that
+/// key; make it, read it and drop it in one place. Not thread-safe.
 public final class PhiloxStream {
     private static final int WORDS_PER_BLOCK = 4;
 
@@ -37,8 +37,8 @@ public final class PhiloxStream {
         return words[next++];
     }
 
-    /// A uniform integer in `[0, bound)`: the high half of word x bound, where words whose low half falls into the
-    /// uneven rest are passed over (Lemire, "Fast random integer generation in an interval", 2019). Exactly
+    /// A uniform integer in `[0, bound)`: the high half of word x bound, where words whose low half falls into
+    /// the uneven rest are skipped (Lemire, "Fast random integer generation in an interval", 2019). Exactly
     /// uniform; takes one word, and each further one with a probability of less than bound / 2^32.
     public int nextInt(int bound) {
         if (bound < 1) {

@@ -1,15 +1,16 @@
 package org.smpo.random;
 
-/// What a random number is for: the part of the Philox counter that keeps two uses at the same step and item apart.
+/// Use of a random number: the part of the Philox counter that keeps two uses at the same step and item apart.
 ///
-/// The numbers are part of every run's reproducibility: a number once given is never changed or given again, and a new
-/// purpose takes the next free one. The native engine takes the same numbers as its `purpose` argument, in `[0, 256)`.
+/// The numbers are part of every run's reproducibility: a number is never changed or reused, and a new purpose
+/// takes the next free one. The native engine has the same numbers as its `purpose` argument, in `[0, 256)`.
 public enum Purpose {
-    /// Training timestep of a pair. Step: the optimizer step; item: the pair's place in the step.
+    /// Training timestep of a pair, or of an image where each has its own. Step: the optimizer step; item: the
+    /// pair's place in the global batch; for images twice that, and one more for the loser.
     TIMESTEPS(1),
     /// Order of the training pairs. Step: the epoch; item: 0.
     DATA_ORDER(2),
-    /// Whether a pair's caption is replaced by the empty one. Step: the epoch; item: the pair.
+    /// Replacement of a pair's caption by the empty one. Step: the epoch; item: the pair.
     CAPTION_DROPOUT(3),
     /// The normal of the VAE posterior's sample. Step: the optimizer step; item: the image's row.
     VAE_SAMPLE(4),
@@ -23,18 +24,18 @@ public enum Purpose {
     SAMPLER_NOISE(8),
     /// Place of a random crop. Step: the epoch; item: the image.
     CROP(9),
-    /// Whether an image is mirrored. Step: the epoch; item: the image.
+    /// Mirroring of an image. Step: the epoch; item: the image.
     FLIP(10),
     /// Resamples of an evaluation's confidence intervals. Item: the resample.
     BOOTSTRAP(11),
     /// Initial weights of new parameters (LoRA's down projections). Item: the parameter.
     INITIAL_WEIGHTS(12),
-    /// Which pairs are kept away from training. Step and item: 0.
+    /// Choice of the held-out pairs. Step and item: 0.
     HELD_OUT(13),
-    /// Which scene of the demo a caption names, and how a wrong picture of it differs. Step: what is chosen; item: the
-    /// scene.
+    /// Choice of the demo's scene for a caption and of the error in a wrong image of it. Step: what is chosen;
+    /// item: the scene.
     DEMO_SCENES(14),
-    /// Where, how large and in which shade a scene of the demo is drawn. Step: which of its pictures; item: the scene.
+    /// Position, size and shade in the demo's images. Step: which image of the scene; item: the scene.
     DEMO_PICTURES(15);
 
     private final int code;

@@ -4,8 +4,7 @@ package org.smpo.recipe;
 final class Check {
     private Check() {}
 
-    /// What a constructor objects to, with the key of the component, as YAML has it, so that a reader can say
-    /// where it stands.
+    /// A failed condition with the YAML key of its component, so that the reader can name the place.
     static final class Failed extends IllegalArgumentException {
         private static final long serialVersionUID = 1L;
 
@@ -18,7 +17,7 @@ final class Check {
             this.detail = detail;
         }
 
-        /// From the record's own mapping down, such as `train.steps`.
+        /// Key relative to the record's mapping, such as `train.steps`.
         String key() {
             return key;
         }
@@ -34,7 +33,7 @@ final class Check {
         }
     }
 
-    /// For what two keys say together; `advice` says what to do.
+    /// Requires that two keys agree; `advice` is the message, with what to do.
     static void agreement(boolean condition, String key, String advice) {
         if (!condition) {
             throw new Failed(key, advice);
@@ -53,12 +52,12 @@ final class Check {
         that(found >= 0 && found < Double.POSITIVE_INFINITY, key, "a number of 0 or more", found);
     }
 
-    /// From 0 to 1, both included.
+    /// Requires a number in [0, 1].
     static void unit(String key, double found) {
         that(found >= 0 && found <= 1, key, "a number from 0 to 1", found);
     }
 
-    /// From 0, included, to 1, excluded.
+    /// Requires a number in [0, 1).
     static void belowOne(String key, double found) {
         that(found >= 0 && found < 1, key, "a number from 0 to below 1", found);
     }

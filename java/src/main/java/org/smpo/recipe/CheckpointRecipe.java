@@ -2,11 +2,11 @@ package org.smpo.recipe;
 
 import java.util.OptionalLong;
 
-/// When the state of a run is saved; the state after the last step always is.
+/// Schedule of checkpoints. The state after the last step is always saved.
 ///
-/// @param every steps between two; absent: at the end only
-/// @param keep the newest so many stay, 1 or more
-/// @param milestones that stay too; a step that is one is saved whatever `every` says
+/// @param every number of steps between checkpoints; absent: at the end only
+/// @param keep number of newest checkpoints that are kept, 1 or more
+/// @param milestones steps whose checkpoints are saved and kept regardless of `every` and `keep`
 public record CheckpointRecipe(OptionalLong every, int keep, Milestones milestones) {
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public CheckpointRecipe {
@@ -19,7 +19,7 @@ public record CheckpointRecipe(OptionalLong every, int keep, Milestones mileston
                 in.integerOrNone("every", OptionalLong.of(50)), in.small("keep", 2), in.milestones("milestones")));
     }
 
-    /// Whether the state after so many steps of a run is saved.
+    /// Whether the state after a step of a run is saved.
     public boolean isDue(long step, long steps) {
         boolean regular = every.isPresent() && step > 0 && step % every.getAsLong() == 0;
         return regular || step == steps || milestones.contains(step);

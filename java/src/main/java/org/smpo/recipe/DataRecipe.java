@@ -5,17 +5,17 @@ import java.util.List;
 import java.util.OptionalInt;
 import org.smpo.data.Crop;
 
-/// Where pairs come from and what is done to their images and captions.
+/// Source of pairs, and augmentation of their images and captions.
 ///
 /// @param paths Parquet files, folders, tar shards, or folders of them; relative to the working directory
-/// @param resolution side of the square that images are brought to, in pixels; a multiple of 8
-/// @param crop which square of the resized image
+/// @param resolution side of the training images in pixels, a multiple of 8
+/// @param crop square that is cut from the resized image
 /// @param flip whether an image is mirrored, with probability ½
-/// @param sharedAugmentation whether both images of a pair take the same crop and the same flip
-/// @param captionDropout probability of an empty caption, drawn once per pair
-/// @param heldOut pairs that are evaluated and not trained on
+/// @param sharedAugmentation whether both images of a pair get the same crop and the same flip
+/// @param captionDropout probability of an empty caption, per pair
+/// @param heldOut pairs that are used for evaluation and not for training
 /// @param maxBadFraction share of bad records above which a run fails, 0 to 1
-/// @param decodeThreads images decoded at once; absent: one per processor
+/// @param decodeThreads number of images decoded at once; absent: one per processor
 public record DataRecipe(
         List<Path> paths,
         int resolution,

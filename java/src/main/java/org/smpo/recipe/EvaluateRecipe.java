@@ -3,11 +3,11 @@ package org.smpo.recipe;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
 
-/// The loss and the implicit accuracy on held-out pairs during a run; of objectives that invert, also the accuracy with
-/// forward noise (`forward_accuracy` in the log).
+/// Evaluation on held-out pairs during a run: loss and implicit accuracy, and for objectives that invert also
+/// the accuracy with forward noise (`forward_accuracy` in the log).
 ///
-/// @param every steps between two; absent: never
-/// @param pairs the first so many of those held out; absent: all of them
+/// @param every number of steps between evaluations; absent: never
+/// @param pairs number of held-out pairs, from the first; absent: all of them
 public record EvaluateRecipe(OptionalLong every, OptionalInt pairs) {
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public EvaluateRecipe {

@@ -4,17 +4,17 @@ import java.util.List;
 
 /// The files that a finished run writes.
 ///
-/// @param formats one or more, each once
+/// @param formats one or more formats, each once
 public record ExportRecipe(List<Format> formats) {
-    /// The forms of a tuned model; adapters are merged into the weights of the first two.
+    /// Formats of a tuned model. Adapters are merged into the weights of the first two.
     public enum Format {
         /// A folder that diffusers' `from_pretrained` loads.
         DIFFUSERS,
         /// One checkpoint file.
         SINGLE_FILE,
-        /// Adapters, as PEFT and diffusers have them.
+        /// Adapters in the format of PEFT and diffusers.
         LORA_PEFT,
-        /// Adapters, as kohya's scripts and most user interfaces have them.
+        /// Adapters in the format of kohya's scripts and most user interfaces.
         LORA_KOHYA;
 
         boolean isLora() {
@@ -22,7 +22,7 @@ public record ExportRecipe(List<Format> formats) {
         }
     }
 
-    /// @throws IllegalArgumentException when there is none, or one twice
+    /// @throws IllegalArgumentException when there is no format, or one twice
     public ExportRecipe {
         formats = List.copyOf(formats);
         Check.that(!formats.isEmpty(), "formats", "at least one format", "none");

@@ -2,20 +2,21 @@ package org.smpo.recipe;
 
 import java.util.OptionalDouble;
 
-/// When a run warns of its own course, and whether it then goes on. All but a run that diverges are judged
-/// on means over a window of steps.
+/// Health warnings of a run, and whether they end it. Every warning except divergence uses means over the last
+/// `window` steps.
 ///
-/// @param stop whether the first warning ends the run, after a checkpoint
-/// @param window steps, 1 or more
-/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a share
-///     of the reference's, > 0
-/// @param saturatedLogit size of a logit at which a pair no longer teaches anything, > 0
-/// @param saturatedFraction share of such pairs that is too many, from 0 to 1
-/// @param undecidedMargin size of γ(2p − 1) below which a pair counts as undecided, 0 or more
-/// @param undecidedFraction share of such pairs that is too many, from 0 to 1
-/// @param runawayLoss times the loss of the first steps at which a run has diverged: it then ends, with the last
-///     checkpoint kept; absent: it goes on whatever the loss, > 1
-/// @param runawayError times the reference's error on winners at which it has, whatever the loss; absent: likewise, > 1
+/// @param stop whether the first warning ends the run after a checkpoint
+/// @param window number of steps that means are over, 1 or more
+/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a
+///     share of the reference's, > 0
+/// @param saturatedLogit magnitude of a logit above which a pair has hardly any gradient, > 0
+/// @param saturatedFraction share of such pairs that triggers a warning, from 0 to 1
+/// @param undecidedMargin magnitude of γ(2p − 1) below which a pair counts as undecided, 0 or more
+/// @param undecidedFraction share of such pairs that triggers a warning, from 0 to 1
+/// @param runawayLoss times the loss of the first steps at which a run has diverged: it then ends, with the
+///     last checkpoint kept; absent: it goes on whatever the loss, > 1
+/// @param runawayError times the reference's error on winners at which it has, whatever the loss; absent:
+///     likewise, > 1
 public record HealthRecipe(
         boolean stop,
         int window,

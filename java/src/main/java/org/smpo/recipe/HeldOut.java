@@ -1,6 +1,6 @@
 package org.smpo.recipe;
 
-/// How many pairs are kept from training, for evaluation.
+/// Number of pairs that are held out from training for evaluation.
 public sealed interface HeldOut extends Written {
     /// A number of pairs.
     ///
@@ -30,7 +30,7 @@ public sealed interface HeldOut extends Written {
         }
     }
 
-    /// How many of `pairs` that is, rounded down; a share of anything is one pair at least.
+    /// The number of held-out pairs among `pairs`, rounded down; a share is at least one pair.
     ///
     /// @throws IllegalArgumentException when none would be left to train on
     default long of(long pairs) {
@@ -45,7 +45,7 @@ public sealed interface HeldOut extends Written {
         return kept;
     }
 
-    /// Whether any pair is kept.
+    /// Whether any pair is held out.
     default boolean isAny() {
         return !(this instanceof Count count && count.pairs() == 0);
     }

@@ -4,14 +4,14 @@ import java.util.OptionalInt;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 
-/// How latents are noised by inversion, for the objectives that do so.
+/// Inversion, for the objectives that noise latents by it.
 ///
-/// @param semantics of the grid of timesteps
-/// @param steps points of the grid
-/// @param renoise where two predictions are averaged
-/// @param spacing of the grid, leading or trailing
-/// @param network which one predicts
-/// @param slots images in the fixed-size batch of the inversion; absent: twice the pairs of a micro-batch
+/// @param semantics meaning of the grid of timesteps
+/// @param steps number of points of the grid
+/// @param renoise steps that average two predictions
+/// @param spacing spacing of the grid, leading or trailing
+/// @param network network that predicts
+/// @param slots inversion batch size in images; absent: twice the pairs of a micro-batch
 public record InversionRecipe(
         Inversion.Semantics semantics,
         int steps,
@@ -19,13 +19,13 @@ public record InversionRecipe(
         TimestepSpacing spacing,
         Network network,
         OptionalInt slots) {
-    /// Which network predicts the noise that is put in.
+    /// Network that predicts the noise to add.
     public enum Network {
-        /// The one in training, as published.
+        /// The policy in training, as published.
         POLICY,
-        /// The frozen one.
+        /// The frozen reference.
         REFERENCE,
-        /// The running mean of the policy's weights.
+        /// The policy with its EMA weights.
         EMA
     }
 
@@ -48,9 +48,9 @@ public record InversionRecipe(
                 in.smallOrAuto("slots", OptionalInt.empty())));
     }
 
-    /// The inversion itself.
+    /// The inversion as a value of `schedule`.
     ///
-    /// @param eta weight of fresh noise after each step, the objective's
+    /// @param eta weight of fresh noise after each step, from the objective
     public Inversion inversion(double eta) {
         return new Inversion(semantics, steps, spacing, renoise, eta);
     }

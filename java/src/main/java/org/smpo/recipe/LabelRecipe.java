@@ -5,17 +5,17 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.objective.SmoothedLabel;
 
-/// Which image of a pair is the winner, and how surely.
+/// Labels of pairs: the winner and its probability.
 ///
-/// @param winner who decides
-/// @param scores a file that `smpo score` wrote; absent: the scores that the data bring along, if any
-/// @param range of the scores
+/// @param winner source of the decision
+/// @param scores score file of `smpo score`; absent: the scores in the data, if any
+/// @param range range of the scores
 /// @param temperature of the smoothed label, > 0; 1 as published
 /// @param probability that the winner is the better image, the same for all pairs, from above ½ to 1; absent:
 ///     from the scores, where the objective asks for it
 public record LabelRecipe(
         Winner winner, Optional<Path> scores, ScoreRange range, double temperature, OptionalDouble probability) {
-    /// Who decides.
+    /// Source of the decision.
     public enum Winner {
         /// The label of the data.
         HUMAN,

@@ -1,22 +1,22 @@
 package org.smpo.recipe;
 
-/// The learning rate of every step, as diffusers' `get_scheduler` has it, but counted in optimizer steps
-/// whatever the number of processes and micro-batches.
+/// Learning rate schedule as in diffusers' `get_scheduler`, but counted in optimizer steps, regardless of
+/// processes and micro-batches.
 ///
-/// @param value the greatest, > 0
-/// @param schedule how it moves
-/// @param warmupSteps steps in which it rises in a straight line; the first of them, step 0, has a rate of 0
-/// @param cycles of the cosine, > 0; ½ falls to 0 once
+/// @param value largest learning rate, > 0
+/// @param schedule shape of the schedule
+/// @param warmupSteps number of steps with a linear rise; the first, step 0, has a rate of 0
+/// @param cycles number of cycles of the cosine, > 0; ½ falls to 0 once
 public record LearningRateRecipe(double value, Schedule schedule, long warmupSteps, double cycles) {
-    /// How it moves after the warm-up.
+    /// Shape after the warm-up.
     public enum Schedule {
-        /// It does not, and there is no warm-up.
+        /// Constant, without warm-up.
         CONSTANT,
-        /// It does not.
+        /// Constant after the warm-up.
         CONSTANT_WITH_WARMUP,
-        /// In a straight line to 0 at the run's end.
+        /// Linear decay to 0 at the end of the run.
         LINEAR,
-        /// Down a cosine to the run's end.
+        /// Cosine decay to the end of the run.
         COSINE
     }
 
@@ -27,7 +27,8 @@ public record LearningRateRecipe(double value, Schedule schedule, long warmupSte
         Check.agreement(
                 schedule != Schedule.CONSTANT || warmupSteps == 0,
                 "warmup_steps",
-                "the schedule constant has no warm-up; set learning_rate.schedule to constant_with_warmup or this to 0");
+                "the schedule constant has no warm-up; set learning_rate.schedule to constant_with_warmup or this to"
+                        + " 0");
         Check.positive("cycles", cycles);
     }
 
@@ -41,8 +42,8 @@ public record LearningRateRecipe(double value, Schedule schedule, long warmupSte
 
     /// The rate of one step of a run.
     ///
-    /// @param step from 0
-    /// @param steps of the whole run
+    /// @param step index of the step, from 0
+    /// @param steps number of steps of the whole run
     public double at(long step, long steps) {
         return value * factor(step, steps);
     }

@@ -2,13 +2,13 @@ package org.smpo.recipe;
 
 import java.util.List;
 
-/// Which modules of the UNet get adapters: by the ends of their names, as PEFT's `target_modules` does.
+/// Modules of the UNet that get adapters, by the ends of their names, as PEFT's `target_modules` does.
 public sealed interface LoraTargets extends Written {
-    /// Sets that have a name.
+    /// Named sets of modules.
     enum Preset implements LoraTargets {
         /// The four projections of every attention, which diffusers' scripts adapt.
         ATTENTION("attention"),
-        /// Those and both linear layers of the feed-forward blocks.
+        /// The attention projections and both linear layers of the feed-forward blocks.
         ATTENTION_AND_FEED_FORWARD("attention+ff");
 
         private final String word;
@@ -17,7 +17,7 @@ public sealed interface LoraTargets extends Written {
             this.word = word;
         }
 
-        /// As a recipe has it.
+        /// Name in a recipe.
         public String word() {
             return word;
         }
@@ -37,9 +37,9 @@ public sealed interface LoraTargets extends Written {
         }
     }
 
-    /// Modules of one's own choice.
+    /// Modules by name.
     ///
-    /// @param names one or more
+    /// @param names one or more names
     record Modules(List<String> names) implements LoraTargets {
         public Modules {
             names = List.copyOf(names);
@@ -62,7 +62,7 @@ public sealed interface LoraTargets extends Written {
     /// Module names, or their ends after a dot.
     List<String> names();
 
-    /// Whether a module, such as `mid_block.attentions.0.transformer_blocks.0.attn1.to_q`, gets one.
+    /// Whether a module, such as `mid_block.attentions.0.transformer_blocks.0.attn1.to_q`, gets an adapter.
     default boolean selects(String module) {
         return names().stream().anyMatch(name -> module.equals(name) || module.endsWith("." + name));
     }

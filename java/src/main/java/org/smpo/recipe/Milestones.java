@@ -2,7 +2,7 @@ package org.smpo.recipe;
 
 import java.util.List;
 
-/// The steps whose checkpoints are kept for good.
+/// Steps whose checkpoints are never deleted.
 public sealed interface Milestones extends Written {
     /// Named steps.
     ///
@@ -19,9 +19,9 @@ public sealed interface Milestones extends Written {
         }
     }
 
-    /// Steps at a regular distance.
+    /// Steps at a regular interval.
     ///
-    /// @param steps between two, 1 or more
+    /// @param steps interval, 1 or more
     record Every(long steps) implements Milestones {
         public Every {
             Check.atLeast(1, "milestones", steps);
@@ -33,7 +33,7 @@ public sealed interface Milestones extends Written {
         }
     }
 
-    /// Whether the state after so many steps is one.
+    /// Whether the state after a step is a milestone.
     default boolean contains(long step) {
         return switch (this) {
             case At at -> at.steps().contains(step);

@@ -16,21 +16,21 @@ import tools.jackson.dataformat.yaml.JacksonYAMLParseException;
 import tools.jackson.dataformat.yaml.YAMLFactory;
 import tools.jackson.dataformat.yaml.YAMLParser;
 
-/// A value of a YAML document and where it stands. Immutable.
+/// A value of a YAML document with its place. Immutable.
 sealed interface Node {
-    /// Where the scanner of YAML says that it was.
+    /// The place that the YAML scanner reports.
     Pattern PLACE = Pattern.compile("in reader, line (\\d{1,9}), column");
 
-    /// For messages: `run.yaml: line 12`, or `--set train.steps`.
+    /// Place for messages: `run.yaml: line 12`, or `--set train.steps`.
     String where();
 
-    /// What it is, for messages.
+    /// Description of the value for messages.
     String describe();
 
     /// A scalar.
     ///
     /// @param text as written, without quotes
-    /// @param type what YAML 1.2 takes it for
+    /// @param type type according to YAML 1.2
     record Scalar(String where, String text, Type type) implements Node {
         enum Type {
             NOTHING,
@@ -83,7 +83,7 @@ sealed interface Node {
             return fields.isEmpty() ? "an empty mapping" : "a mapping with " + String.join(", ", fields.keySet());
         }
 
-        /// Whether a scalar stands at the key.
+        /// Whether the key has a scalar.
         boolean names(String key) {
             return !textAt(key).isEmpty();
         }
@@ -108,11 +108,11 @@ sealed interface Node {
 
     /// An entry of a mapping.
     ///
-    /// @param where the key stands
+    /// @param where place of the key
     record Field(String where, Node value) {}
 
-    /// Reads a document of one value. Anchors, aliases, tags and further documents are refused: a recipe says
-    /// what it says in the place where it says it.
+    /// Reads a document of one value. Anchors, aliases, tags and further documents are refused: a recipe states
+    /// each value where it applies.
     ///
     /// @param source named in messages
     /// @param lines whether messages name lines
@@ -151,7 +151,7 @@ sealed interface Node {
         if (!(failure instanceof JacksonYAMLParseException)) {
             return message;
         }
-        // The scanner's message has its context first, a picture of the place between, and the problem last.
+        // The scanner's message has the context first, an excerpt of the text next, and the problem last.
         String problem = message.lines()
                 .filter(line -> !line.isBlank() && !line.startsWith(" "))
                 .reduce((first, last) -> last)
@@ -159,9 +159,9 @@ sealed interface Node {
         return "not YAML: " + problem;
     }
 
-    /// This node with `over` laid over it: mappings are merged key by key, anything else is replaced. A
-    /// mapping that names another kind of thing than this one ([Recipe#KINDS]) replaces it whole, because the
-    /// keys of one method mean nothing to another.
+    /// This node with `over` laid over it: mappings are merged key by key, anything else is replaced. A mapping
+    /// that names another kind of thing than this one ([Recipe#KINDS]) replaces it whole, because the keys of
+    /// one method mean nothing to another.
     default Node merge(Node over, String path) {
         Node below = this;
         String kind = Recipe.KINDS.get(path);

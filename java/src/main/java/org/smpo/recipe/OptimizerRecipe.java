@@ -4,7 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 
-/// The rule that turns gradients into updates. The learning rate is [LearningRateRecipe]'s.
+/// Optimizer: the rule that turns gradients into updates. The learning rate is [LearningRateRecipe]'s.
 public sealed interface OptimizerRecipe extends Written {
     String KIND = "name";
 
@@ -28,10 +28,10 @@ public sealed interface OptimizerRecipe extends Written {
         }
     }
 
-    /// Adafactor, with the options of transformers' `Adafactor` by their names there.
+    /// Adafactor with the options of transformers' `Adafactor`, by the same names.
     ///
     /// @param eps1 added to squared gradients (`eps[0]`), 0 or more
-    /// @param eps2 least scale of a parameter (`eps[1]`), 0 or more
+    /// @param eps2 smallest scale of a parameter (`eps[1]`), 0 or more
     /// @param clipThreshold root mean square of an update above which it is scaled down, > 0
     /// @param decayRate exponent of the second moment's decay, below 0
     /// @param beta1 decay of the first moment, from 0 to below 1; absent: no first moment

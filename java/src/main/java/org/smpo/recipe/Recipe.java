@@ -19,32 +19,32 @@ import org.smpo.objective.NoiseSource;
 import org.smpo.objective.PairInput;
 import org.smpo.schedule.Inversion;
 
-/// A run's whole configuration.
+/// Configuration of a training run.
 ///
-/// A file may begin with `base: NAME`, the name of a built-in recipe, and then says only what differs; `--set`
-/// goes over both. A mapping that names another method, optimizer, kind of weights or distribution of timesteps
-/// than the one below it replaces that one whole. Unknown keys, values of another type and values out of range
-/// are errors that say where, what was expected, and what was found. Paths are relative to the working
+/// A file may begin with `base: NAME`, the name of a built-in recipe, and then lists only what differs; `--set`
+/// overrides both. A mapping that names another method, optimizer, kind of weights or distribution of timesteps
+/// than the recipe below replaces that mapping as a whole. Unknown keys, values of another type and values out
+/// of range are errors that name the place, the expected and the found value. Paths are relative to the working
 /// directory.
 ///
 /// [#resolved] is the recipe with every default in it; it reads back as an equal recipe.
 ///
-/// @param model a diffusers folder or a checkpoint: where the policy begins
-/// @param output the run's folder
-/// @param seed of everything random in the run
-/// @param data pairs and what is done to them
+/// @param model diffusers folder or checkpoint from which the policy starts
+/// @param output folder of the run
+/// @param seed seed of all random numbers of the run
+/// @param data pairs and their augmentation
 /// @param labels winners and probabilities
 /// @param objective the loss
-/// @param inversion how latents are noised; present exactly when the objective inverts
-/// @param timesteps that are drawn
+/// @param inversion inversion of latents; present exactly when the objective inverts
+/// @param timesteps distribution of training timesteps
 /// @param train the optimization
-/// @param optimizer its rule
-/// @param learningRate of every step; absent exactly when Adafactor chooses it by the step alone
-/// @param checkpoint when the state is saved
-/// @param evaluate on held-out pairs
-/// @param samples pictures during the run
+/// @param optimizer update rule
+/// @param learningRate learning rate schedule; absent exactly when Adafactor derives the rate from the step
+/// @param checkpoint schedule of checkpoints
+/// @param evaluate evaluation on held-out pairs
+/// @param samples images generated during the run
 /// @param export files of the tuned model
-/// @param health warnings
+/// @param health health warnings
 public record Recipe(
         Path model,
         Path output,
@@ -62,7 +62,7 @@ public record Recipe(
         SamplesRecipe samples,
         ExportRecipe export,
         HealthRecipe health) {
-    /// The sections that are of one of several kinds, and the key that says which.
+    /// Sections of several kinds, and the key that names the kind.
     static final Map<String, String> KINDS = Map.of(
             "objective", ObjectiveRecipe.KIND,
             "timesteps", TimestepRecipe.KIND,
@@ -82,7 +82,7 @@ public record Recipe(
 
     private static final String BASE = "base";
 
-    /// Checks what the sections say together.
+    /// Checks that the sections agree.
     ///
     /// @throws IllegalArgumentException naming a key, and what to do
     public Recipe {
@@ -123,8 +123,7 @@ public record Recipe(
                         || inversion.get().network() != InversionRecipe.Network.EMA
                         || train.ema().isPresent(),
                 "inversion.network",
-                "ema needs a running mean of the weights; set train.ema to its decay, such as 0.9999, or this to "
-                        + "policy");
+                "ema needs EMA weights; set train.ema to its decay, such as 0.9999, or this to " + "policy");
     }
 
     private static void checkLabels(ObjectiveRecipe objective, LabelRecipe labels) {
@@ -181,10 +180,10 @@ public record Recipe(
                         + "to lora, or choose diffusers or single_file");
     }
 
-    /// Reads a file, or a built-in recipe when there is no such file and one of that name.
+    /// Reads a file, or a built-in recipe of that name if there is no such file.
     ///
     /// @param overrides `KEY=VALUE` each, the value in YAML, later ones over earlier ones
-    /// @throws RecipeException when it is no valid recipe
+    /// @throws RecipeException when the recipe is not valid
     /// @throws IOException when it cannot be read
     public static Recipe read(Path file, List<String> overrides) throws IOException {
         String name = file.toString();
@@ -212,7 +211,7 @@ public record Recipe(
     ///
     /// @param source named in messages
     /// @param overrides `KEY=VALUE` each, the value in YAML, later ones over earlier ones
-    /// @throws RecipeException when it is no valid recipe
+    /// @throws RecipeException when the recipe is not valid
     public static Recipe parse(String source, String yaml, List<String> overrides) throws RecipeException {
         Node node = withBase(Node.parse(source, yaml, true), new LinkedHashSet<>());
         for (String override : overrides) {
@@ -253,7 +252,7 @@ public record Recipe(
         return BUILT_IN;
     }
 
-    /// A built-in recipe as it was written, with its comments.
+    /// Source text of a built-in recipe, with its comments.
     ///
     /// @throws IllegalArgumentException when there is none of that name
     public static String builtInText(String name) {
@@ -352,7 +351,7 @@ public record Recipe(
         }
     }
 
-    /// How latents are noised, with the objective's eta; empty when they are by forward diffusion.
+    /// The inversion with the objective's eta; empty for objectives with forward noise.
     public Optional<Inversion> inversionSchedule() {
         return inversion.map(recipe -> recipe.inversion(objective.loss().inversionEta()));
     }

@@ -15,13 +15,13 @@ import java.util.Set;
 import java.util.regex.Pattern;
 
 /// Writes records as YAML: every component in its declared order, names in snake_case, so that equal recipes
-/// make equal bytes. An absent integer of 32 bits is `auto`, any other absent value `none`; the reader's
-/// forms are the same.
+/// make equal bytes. An absent integer of 32 bits is `auto`, any other absent value `none`; the reader accepts
+/// the same.
 final class ResolvedText {
-    /// Text that YAML 1.2 takes for text as it stands, in a list too.
+    /// Text that YAML 1.2 reads as text without quotes, also in a list.
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z_./][A-Za-z0-9_./+=@-]*(:[A-Za-z0-9_./+=@-]+)*");
 
-    /// These mean something else as they stand, to YAML or to us.
+    /// Words with another meaning in YAML or in a recipe.
     private static final Set<String> WORDS = Set.of("true", "false", "null", Section.NONE, Section.AUTO, "data");
 
     private ResolvedText() {}
@@ -58,7 +58,7 @@ final class ResolvedText {
         return fields;
     }
 
-    /// Down to mappings, lists and scalars.
+    /// Reduces a value to mappings, lists and scalars.
     private static Object simple(Object value) {
         return switch (value) {
             case Written written -> simple(written.written());

@@ -4,14 +4,14 @@ import java.util.List;
 import java.util.OptionalLong;
 import org.smpo.schedule.Sampler;
 
-/// Pictures made during a run: every prompt with every seed, the same each time.
+/// Images generated during a run: every prompt with every seed, the same each time.
 ///
-/// @param prompts what to draw
-/// @param every steps between two sets; absent: none are made
-/// @param seeds of the noise that sampling starts from
-/// @param steps of the sampler
-/// @param guidanceScale of classifier-free guidance; 1: none
-/// @param sampler the rule
+/// @param prompts prompts of the images
+/// @param every number of steps between two sets; absent: no images
+/// @param seeds seeds of the initial noise
+/// @param steps number of sampling steps
+/// @param guidanceScale scale of classifier-free guidance; 1: no guidance
+/// @param sampler sampling rule
 public record SamplesRecipe(
         List<String> prompts,
         OptionalLong every,
@@ -27,7 +27,7 @@ public record SamplesRecipe(
         Check.agreement(
                 every.isEmpty() || !prompts.isEmpty(),
                 "prompts",
-                "pictures every " + every.orElse(0) + " steps need a prompt; add one, or set samples.every to none");
+                "images every " + every.orElse(0) + " steps need a prompt; add one, or set samples.every to none");
         Check.that(!seeds.isEmpty(), "seeds", "at least one seed", "none");
         Check.atLeast(1, "steps", steps);
         Check.that(

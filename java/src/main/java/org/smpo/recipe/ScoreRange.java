@@ -10,7 +10,7 @@ public sealed interface ScoreRange extends Written {
     /// Kind of the reward that the published range belongs to.
     String PUBLISHED_REWARD = "pickscore";
 
-    /// PickScore's over Pick-a-Pic v2, as the authors of SmPO-Diffusion have it in their code.
+    /// PickScore's range over Pick-a-Pic v2, from the code of SmPO-Diffusion.
     record Published() implements ScoreRange {
         @Override
         public Object written() {
@@ -18,7 +18,7 @@ public sealed interface ScoreRange extends Written {
         }
     }
 
-    /// The least and the greatest score of the data at hand.
+    /// The smallest and the largest score of the data.
     record OfData() implements ScoreRange {
         @Override
         public Object written() {
@@ -26,7 +26,7 @@ public sealed interface ScoreRange extends Written {
         }
     }
 
-    /// A range of one's own.
+    /// A given range.
     ///
     /// @param minimum finite
     /// @param maximum finite, greater

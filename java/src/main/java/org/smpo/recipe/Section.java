@@ -16,8 +16,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.smpo.objective.InvalidParameterException;
 
-/// One mapping of a recipe while it is read. It remembers which keys were asked for; [#build] refuses the
-/// others.
+/// Reader of one mapping of a recipe. It records which keys were read; [#build] refuses the others.
 final class Section {
     static final String NONE = "none";
     static final String AUTO = "auto";
@@ -31,16 +30,16 @@ final class Section {
         this.path = path;
     }
 
-    /// Something that reads this section.
+    /// A function that reads this section.
     @FunctionalInterface
     interface Body<T> {
         T get() throws RecipeException;
     }
 
-    /// Runs a body that reads every key that may stand here, and makes a record of them.
+    /// Runs a body that reads every allowed key and builds a record from them.
     ///
-    /// @throws RecipeException for a key that the body did not ask for, and for what the record's constructor
-    ///     objects to, with the place of the key
+    /// @throws RecipeException for a key that the body did not read, and for a value that the record's
+    ///     constructor refuses, with the place of the key
     <T> T build(Body<T> body) throws RecipeException {
         try {
             T built = body.get();
@@ -56,8 +55,7 @@ final class Section {
         }
     }
 
-    /// Says beforehand which keys may stand here, so that a misspelt section is found before its keys are
-    /// missed.
+    /// Declares the allowed keys, so that a misspelt section is found before its keys are reported missing.
     ///
     /// @throws RecipeException for any other key
     void expect(List<String> keys) throws RecipeException {
@@ -74,7 +72,7 @@ final class Section {
         }
     }
 
-    /// An error at a key, which may be of a section below this one.
+    /// An error at a key of this section or of one below it.
     private RecipeException problem(String key, String detail, Throwable cause) {
         String where = node.where();
         Node.Fields fields = node;
@@ -113,7 +111,7 @@ final class Section {
         return found.get();
     }
 
-    /// Before a key is called missing: it may be there under a misspelt name.
+    /// Refuses a misspelt form of a key before the key is reported missing.
     private void refuseUnknown(String missing) throws RecipeException {
         for (Map.Entry<String, Node.Field> entry : node.fields().entrySet()) {
             String key = entry.getKey();
@@ -124,7 +122,7 @@ final class Section {
         }
     }
 
-    // ---- scalars: a reader of a node, and forms with and without a default ----------------------------------------
+    // ---- scalars: a reader of a node, with and without a default ----------------------------------------
 
     private long integer(String key, Node found, String expected) throws RecipeException {
         if (found instanceof Node.Scalar scalar && scalar.type() == Node.Scalar.Type.INTEGER) {
@@ -154,7 +152,7 @@ final class Section {
                     return value;
                 }
             } catch (NumberFormatException e) {
-                // YAML's .inf and .nan, which have no place in a recipe either.
+                // YAML's .inf and .nan, which recipes do not allow.
                 throw wrong(key, expected + " that is finite", found);
             }
             throw wrong(key, expected + " that is finite", found);
@@ -250,12 +248,12 @@ final class Section {
                 found);
     }
 
-    /// How a constant is written: `every_step` for `EVERY_STEP`.
+    /// The word of a constant in a recipe: `every_step` for `EVERY_STEP`.
     static String word(Enum<?> constant) {
         return constant.name().toLowerCase(Locale.ROOT);
     }
 
-    /// `pairs_per_step` for `pairsPerStep`.
+    /// The key of a component: `pairs_per_step` for `pairsPerStep`.
     static String snakeCase(String name) {
         return name.replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
     }
@@ -356,9 +354,9 @@ final class Section {
         return found.isEmpty() ? otherwise : list(key, "a list", found.get(), (at, node) -> choice(at, type, node));
     }
 
-    // ---- values of several forms ----------------------------------------------------------------------------------
+    // ---- values of several types ----------------------------------------------------------------------------------
 
-    /// A share such as 0.01, or a number of things such as 100.
+    /// Reads a share such as 0.01, or a number of pairs such as 100.
     HeldOut heldOut(String key, HeldOut otherwise) throws RecipeException {
         String expected = "a number of pairs, such as 100, or a share of them, such as 0.01";
         Optional<Node> found = find(key);
@@ -370,7 +368,7 @@ final class Section {
                 : new HeldOut.Count(integer(key, found.get(), expected));
     }
 
-    /// `published`, `data` or [minimum, maximum].
+    /// Reads `published`, `data` or [minimum, maximum].
     ScoreRange scoreRange(String key, ScoreRange otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {
@@ -390,7 +388,7 @@ final class Section {
         return new ScoreRange.Between(ends.get(0), ends.get(1));
     }
 
-    /// `none`, a list of steps, or a number of steps between them.
+    /// Reads `none`, a list of steps, or an interval in steps.
     Milestones milestones(String key) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty() || isWord(found.get(), NONE)) {
@@ -402,7 +400,7 @@ final class Section {
                 : new Milestones.At(list(key, expected, found.get(), (at, node) -> integer(at, node, "a step")));
     }
 
-    /// `attention`, `attention+ff` or a list of modules.
+    /// Reads `attention`, `attention+ff` or a list of modules.
     LoraTargets loraTargets(String key, LoraTargets otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {
@@ -439,8 +437,7 @@ final class Section {
                 : Optional.of(below(key, "none or a mapping", found.get()));
     }
 
-    /// The mapping below a key that says of what kind it is, `kind` being the key of that; a single word is
-    /// such a mapping too.
+    /// The mapping below a key, whose key `kind` names its kind; a single word is such a mapping too.
     Section kinds(String key, String kind) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {
@@ -456,7 +453,7 @@ final class Section {
         throw wrong(key, expected, found);
     }
 
-    /// One of several words; the word is the kind of this section.
+    /// Reads the kind of this section, one of several words.
     String kind(String key, List<String> words, Optional<String> otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty() && otherwise.isPresent()) {

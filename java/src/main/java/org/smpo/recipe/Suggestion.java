@@ -4,12 +4,12 @@ import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 
-/// What a person may have meant by a key that there is not.
+/// Suggestions for unknown keys.
 final class Suggestion {
     private Suggestion() {}
 
-    /// The end of a message about an unknown key: a key of the same section that is spelt much the same, else
-    /// the same key of another section, else the keys that there are.
+    /// The end of a message about an unknown key: a similar key of the same section, otherwise the same key of
+    /// another section, otherwise the known keys.
     static String of(String key, String path, Collection<String> known) {
         String prefix = path.isEmpty() ? "" : path + ".";
         String nearest = nearest(key, known);
@@ -35,7 +35,7 @@ final class Suggestion {
                 .orElse("");
     }
 
-    /// Whether one is a plausible slip of the pen for the other: a third of its letters at most.
+    /// Whether two words differ in at most a third of their letters.
     static boolean isNear(String a, String b) {
         return distance(a, b) <= Math.max(1, Math.max(a.length(), b.length()) / 3);
     }

@@ -4,11 +4,11 @@ import java.util.List;
 import java.util.Optional;
 import org.smpo.schedule.TimestepSampler;
 
-/// Which training timesteps are drawn.
+/// Distribution of training timesteps.
 public sealed interface TimestepRecipe extends Written {
     String KIND = "distribution";
 
-    /// All of `low .. end - 1` alike; 0 to 1000 for a base model, 0 to 200 for SDXL's refiner.
+    /// Uniform over `low .. end - 1`; 0 to 1000 for a base model, 0 to 200 for SDXL's refiner.
     ///
     /// @param low 0 or more
     /// @param end above low
@@ -29,7 +29,7 @@ public sealed interface TimestepRecipe extends Written {
         }
     }
 
-    /// `low, low + stride, ...`, `count` of them, all alike; 249, 250, 4 for SDXL Turbo's own.
+    /// Uniform over `count` timesteps `low, low + stride, ...`; 249, 250, 4 for those of SDXL Turbo.
     ///
     /// @param low 0 or more
     /// @param stride 1 or more
@@ -54,7 +54,7 @@ public sealed interface TimestepRecipe extends Written {
         }
     }
 
-    /// Timestep t in proportion to the t-th weight.
+    /// Timestep t with a probability proportional to the t-th weight.
     ///
     /// @param weights one for each training timestep from 0, of 0 or more, not all 0
     record Weighted(List<Double> weights) implements TimestepRecipe {
@@ -80,10 +80,10 @@ public sealed interface TimestepRecipe extends Written {
         }
     }
 
-    /// The draws of a run with that seed.
+    /// The sampler of a run with this seed.
     TimestepSampler sampler(long seed);
 
-    /// The first timestep that is never drawn.
+    /// The end of the range of timesteps, excluded.
     default int end() {
         return switch (this) {
             case Uniform uniform -> uniform.end;

@@ -7,23 +7,23 @@ import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import org.smpo.io.Precision;
 
-/// The optimization itself.
+/// Optimization.
 ///
-/// @param steps optimizer steps
-/// @param pairsPerStep pairs whose gradients make one step, over all micro-batches
-/// @param microBatch pairs that go through the network at once, at most [#pairsPerStep] and not necessarily a
-///     divisor of it; absent: as many as memory holds. The result does not depend on it beyond rounding.
-/// @param precision of the networks' arithmetic; master weights, gradients and the loss are in fp32 always
+/// @param steps number of optimizer steps
+/// @param pairsPerStep global batch size: number of pairs per optimizer step
+/// @param microBatch number of pairs per micro-batch, at most [#pairsPerStep] and not necessarily a divisor of
+///     it; absent: as many as fit into memory. The result does not depend on it beyond rounding.
+/// @param precision precision of the networks; master weights, gradients and the loss are always fp32
 /// @param device `cpu`, `cuda` or `cuda:N`
-/// @param threads of the CPU; absent: one per physical core
-/// @param weights what is trained
-/// @param gradientCheckpointing whether activations are computed again in the backward pass instead of kept
-/// @param maxGradNorm gradients of a greater global norm are scaled down to it; absent: never
-/// @param ema decay of a running mean of the weights, per step, from 0 to below 1; absent: no such mean
-/// @param reference the frozen UNet that the policy is held against; absent: the model itself
-/// @param deterministic whether the same inputs give the same bits on the same machine; otherwise the engine may choose
-///     faster kernels, and a resumed run differs in its last bits. Written only when false, so that the text of a
-///     recipe from before this key does not change.
+/// @param threads number of CPU threads; absent: one per physical core
+/// @param weights weights to train
+/// @param gradientCheckpointing whether the backward pass recomputes activations instead of keeping them
+/// @param maxGradNorm largest global norm of the gradients, to which they are clipped; absent: no clipping
+/// @param ema decay of the EMA weights per step, from 0 to below 1; absent: no EMA weights
+/// @param reference folder of the frozen reference UNet; absent: the model itself
+/// @param deterministic whether equal inputs give equal bits on one machine; otherwise the engine may choose faster
+///     kernels, and a resumed run differs in its last bits. Written only when false, so that recipes from
+///     before this key keep their text.
 public record TrainRecipe(
         long steps,
         int pairsPerStep,

@@ -3,7 +3,7 @@ package org.smpo.recipe;
 import java.util.List;
 import java.util.Optional;
 
-/// What is trained.
+/// Weights to train.
 public sealed interface WeightsRecipe extends Written {
     String KIND = "type";
 

@@ -1,10 +1,10 @@
 package org.smpo.schedule;
 
-/// How the betas run from `beta_start` to `beta_end`, by diffusers' `beta_schedule`.
+/// Interpolation of the betas from `beta_start` to `beta_end`, by diffusers' `beta_schedule`.
 public enum BetaSchedule {
     /// Equal steps of beta.
     LINEAR("linear"),
-    /// Equal steps of the square root of beta; Stable Diffusion's own.
+    /// Equal steps of the square root of beta, as in Stable Diffusion.
     SCALED_LINEAR("scaled_linear"),
     /// `beta_i = min(1 - f((i + 1) / n) / f(i / n), 0.999)` with `f(u) = cos^2((u + 0.008) / 1.008 * pi / 2)`.
     SQUAREDCOS_CAP_V2("squaredcos_cap_v2");

@@ -1,6 +1,6 @@
 package org.smpo.schedule;
 
-/// The noise level that a sampler in sigma form ends at, by diffusers' `final_sigmas_type`.
+/// Noise level at which a sampler in sigma space ends, by diffusers' `final_sigmas_type`.
 public enum FinalSigma {
     /// No noise.
     ZERO("zero"),

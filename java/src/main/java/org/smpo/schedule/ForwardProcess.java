@@ -1,7 +1,7 @@
 package org.smpo.schedule;
 
-/// Forward diffusion of a batch of rows as numbers: each row's noised latents and training target at its own
-/// timestep,
+/// Coefficients of forward diffusion for a batch of rows: noised latents and training target of each row at its
+/// own timestep,
 ///
 /// ```text
 /// x      = sample x0 + noise n                  n = N(0, 1)

@@ -2,8 +2,8 @@ package org.smpo.schedule;
 
 import java.util.Arrays;
 
-/// DDIM inversion of a window of rows as numbers: for each row, by its own training timestep t, the list of its steps
-/// and the coefficients of its target.
+/// Coefficients of DDIM inversion for a batch of rows: for each row, with its own training timestep t, the list
+/// of its steps and the coefficients of its target.
 ///
 /// A step k of a row takes the row's latents x to
 ///
@@ -11,16 +11,18 @@ import java.util.Arrays;
 /// x' = sampleCoefficient(k) x + outputCoefficient(k) out + noiseCoefficient(k) N(0, 1)
 /// ```
 ///
-/// with out = UNet(x, timestep(k)), or, where `averages(k)`, the mean of that and of UNet(x1, timestep(k)), where x1 is
-/// the step taken with the first output and no noise. Conversions from v are folded into the coefficients. After the
-/// last step the training target is `targetSampleCoefficient(row) x + targetCleanCoefficient(row) x0`: the prediction
-/// that would lead from x, taken to be at level t, back to the clean latents x0.
+/// with out = UNet(x, timestep(k)), or, where `averages(k)`, the mean of that and of UNet(x1, timestep(k)),
+/// where x1 is the step taken with the first output and no noise. Conversions from v are folded into the
+/// coefficients. After the last step the training target is `targetSampleCoefficient(row) x +
+/// targetCleanCoefficient(row) x0`: the prediction that would lead from x, taken to be at level t, back to the
+/// clean latents x0.
 ///
-/// A row is a pair, or an image, as the caller likes; both images of a pair have the same t and so the same steps.
-/// Steps of all rows lie in flat arrays, row after row: row i's are `rowStart(i)` to `rowStart(i + 1)`, end excluded.
-/// Immutable, built once per window at some ten microseconds per thousand steps.
+/// A row is an image. Steps of all rows lie in flat arrays, row after row: row i's are `rowStart(i)` to
+/// `rowStart(i + 1)`, end excluded. Immutable; a plan is built once per batch, at about ten microseconds per
+/// thousand steps.
 ///
-/// Source: objectives.md 1.2, 2 and 15; DDIMInverseScheduler of diffusers 0.20 and 0.22.
+/// Sources: DDIMInverseScheduler of diffusers 0.20 and 0.22; the training scripts of SmPO-Diffusion (arXiv
+/// 2506.02698) and DDIM-InPO (arXiv 2503.18454).
 public final class InversionPlan {
     private final Inversion inversion;
     private final int[] trainTimestep;
@@ -116,7 +118,7 @@ public final class InversionPlan {
         final double[] a;
         final double[] b;
         final double[] noise;
-        /// What a row's t must exceed for the row to take the step.
+        /// A row takes the step if its t exceeds this.
         final int[] bound;
 
         Grid(NoiseSchedule schedule, Inversion inversion) {
@@ -163,8 +165,8 @@ public final class InversionPlan {
             }
         }
 
-        /// The old grid begins one stride below the first point; the stride of trailing spacing is not rounded, the
-        /// difference is, toward zero.
+        /// The old grid begins one stride below the first point. The stride of trailing spacing is not rounded,
+        /// but the difference is rounded toward zero.
         private static int firstSource(int firstPoint, TimestepSpacing spacing, int trainTimesteps, int n) {
             return spacing == TimestepSpacing.TRAILING
                     ? (int) (firstPoint - (double) trainTimesteps / n)
@@ -180,7 +182,8 @@ public final class InversionPlan {
         }
     }
 
-    /// InPO's noise: eta times the square root of DDIM's variance (formula 16) between the destination and the source.
+    /// InPO's noise: eta times the square root of DDIM's variance (arXiv 2010.02502, formula 16) between the
+    /// destination and the source.
     private static double noise(double eta, double from, double to) {
         return eta == 0 ? 0 : eta * Math.sqrt((1 - from) / (1 - to) * (1 - to / from));
     }
@@ -216,12 +219,12 @@ public final class InversionPlan {
         return rowStart[row + 1] - rowStart[row];
     }
 
-    /// The row's t: where policy and reference are evaluated, and what the target takes the row's level to be.
+    /// The row's t, at which policy and reference are evaluated and which the target assumes.
     public int trainTimestep(int row) {
         return trainTimestep[row];
     }
 
-    /// The timestep whose level the row's latents really reach; -1 if it has no step and they stay clean.
+    /// The timestep whose level the row's latents actually reach; -1 if the row has no step and stays clean.
     public int endTimestep(int row) {
         return rowStart[row + 1] == rowStart[row] ? -1 : destination[rowStart[row + 1] - 1];
     }
@@ -234,7 +237,7 @@ public final class InversionPlan {
         return targetClean[row];
     }
 
-    /// What the UNet is told at a step; negative at the first step of [Inversion.Semantics#V020].
+    /// The timestep that the UNet gets at a step; negative at the first step of [Inversion.Semantics#V020].
     public int timestep(int step) {
         return timestep[step];
     }
@@ -251,7 +254,7 @@ public final class InversionPlan {
         return noiseCoefficient[step];
     }
 
-    /// Whether the step is taken with the mean of two outputs.
+    /// Whether the step uses the mean of two outputs.
     public boolean averages(int step) {
         return averages[step];
     }

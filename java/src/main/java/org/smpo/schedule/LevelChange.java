@@ -1,11 +1,11 @@
 package org.smpo.schedule;
 
-/// A DDIM step between two noise levels as a linear map: `x' = a x + b out`, where `out` is what the UNet gave, taken
-/// as a prediction for `x` at the first level. Song et al., "Denoising diffusion implicit models", formula 12; the same
-/// map runs in both directions.
+/// A DDIM step between two noise levels as a linear map: `x' = a x + b out`, where `out` is the UNet's
+/// prediction for `x` at the first level. Song et al., "Denoising diffusion implicit models", formula 12; the
+/// same map runs in both directions.
 record LevelChange(double a, double b) {
 
-    /// Without noise, from share of signal power `from` to `to`.
+    /// The step without fresh noise between two shares of signal power.
     static LevelChange of(double from, double to, PredictionType type) {
         return switch (type) {
             case EPSILON -> {
@@ -19,7 +19,8 @@ record LevelChange(double a, double b) {
         };
     }
 
-    /// With the predicted noise weighted by `direction` instead of `sqrt(1 - to)`, which leaves room for fresh noise.
+    /// With the predicted noise weighted by `direction` instead of `sqrt(1 - to)`, which leaves room for fresh
+    /// noise.
     static LevelChange of(double from, double to, double direction, PredictionType type) {
         double signal = Math.sqrt(from);
         double noise = Math.sqrt(1 - from);

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// How much noise each training timestep holds: `x_t = sqrt(alphas_cumprod[t]) x0 + sqrt(1 - alphas_cumprod[t]) eps`,
+/// Noise level of each training timestep: `x_t = sqrt(alphas_cumprod[t]) x0 + sqrt(1 - alphas_cumprod[t]) eps`,
 /// and what the UNet predicts. Immutable.
 ///
-/// Tables are float64. diffusers builds its own in float32 and its running product rounds at each of 1000 factors:
-/// expect relative differences of about 1e-6 in `alphas_cumprod`.
+/// Tables are float64. diffusers builds its own in float32 and its running product rounds at each of 1000
+/// factors: expect relative differences of about 1e-6 in `alphas_cumprod`.
 public final class NoiseSchedule {
     private final double[] betas;
     private final double[] alphasCumprod;
@@ -46,16 +46,16 @@ public final class NoiseSchedule {
 
     /// The schedule of a parsed diffusers `scheduler_config.json`.
     ///
-    /// An absent key takes the default of the class that `_class_name` names, in diffusers 0.42.1. Where the class
-    /// has no such parameter (Euler has no `set_alpha_to_one`), the key is read if it is there, as diffusers'
-    /// DDIMInverseScheduler reads it from another class's file, and else is `set_alpha_to_one` true, `steps_offset`
-    /// 0, `clip_sample` false. (The last one differs from DDIMInverseScheduler, which then clamps latents that the
-    /// model's own scheduler never clamped.)
+    /// An absent key takes the default of the class that `_class_name` names, in diffusers 0.42.1. Where the
+    /// class has no such parameter (Euler has no `set_alpha_to_one`), the key is read if it is there, as
+    /// diffusers' DDIMInverseScheduler reads it from another class's file, and else is `set_alpha_to_one` true,
+    /// `steps_offset` 0, `clip_sample` false. (The last one differs from DDIMInverseScheduler, which then
+    /// clamps latents that the model's own scheduler never clamped.)
+    ///
+    /// An unknown class has leading spacing and the defaults above.
     ///
     /// @param config keys and values as a JSON parser gives them: String, Number, Boolean, List, or null
-    /// A class that we do not know has `timestep_spacing` leading and the defaults above.
-    ///
-    /// @throws IllegalArgumentException for a value that we do not know or do not support, naming key and value
+    /// @throws IllegalArgumentException for an unsupported value, naming key and value
     public static NoiseSchedule fromConfig(Map<String, Object> config) {
         if (!(config.get("_class_name") instanceof String className)) {
             throw new IllegalArgumentException(
@@ -87,14 +87,13 @@ public final class NoiseSchedule {
                         schedulerClass.map(c -> c.timestepSpacing).orElse(TimestepSpacing.LEADING)));
     }
 
-    /// Whether a scheduler class rescales its betas to zero terminal SNR. A class that we do not know is taken to.
+    /// Whether a scheduler class rescales its betas to zero terminal SNR. An unknown class is assumed to.
     public static boolean canRescaleBetas(String className) {
         return SchedulerClass.named(className).map(c -> c.canRescaleBetas).orElse(true);
     }
 
-    /// What a person should know about a parsed `scheduler_config.json`: the class and the keys that we do not know,
-    /// one
-    /// line each. Betas, spacing and prediction type are written the same way by every class.
+    /// Notices about a parsed `scheduler_config.json`, one line each: its class and its keys if unknown. Betas,
+    /// spacing and prediction type are written the same way by every class.
     public static List<String> notices(Map<String, Object> config) {
         List<String> notices = new ArrayList<>();
         if (config.get("_class_name") instanceof String name
@@ -109,7 +108,8 @@ public final class NoiseSchedule {
         return notices;
     }
 
-    /// A schedule from its parts, with leading spacing, no offset and `set_alpha_to_one` false; see the `with` methods.
+    /// A schedule from its parts, with leading spacing, no offset and `set_alpha_to_one` false; see the `with`
+    /// methods.
     public static NoiseSchedule of(
             BetaSchedule betaSchedule,
             double betaStart,
@@ -123,8 +123,8 @@ public final class NoiseSchedule {
         return new NoiseSchedule(betas, predictionType, false, false, 0, TimestepSpacing.LEADING);
     }
 
-    /// The schedule of Stable Diffusion 1.x and SDXL: scaled_linear from 0.00085 to 0.012 over 1000 timesteps, epsilon,
-    /// leading spacing with offset 1, `set_alpha_to_one` false.
+    /// The schedule of Stable Diffusion 1.x and SDXL: scaled_linear from 0.00085 to 0.012 over 1000 timesteps,
+    /// epsilon, leading spacing with offset 1, `set_alpha_to_one` false.
     public static NoiseSchedule stableDiffusion() {
         return of(BetaSchedule.SCALED_LINEAR, 0.00085, 0.012, 1000, PredictionType.EPSILON)
                 .withStepsOffset(1);
@@ -148,8 +148,8 @@ public final class NoiseSchedule {
         return betaSchedule.betas(values.number("beta_start", 0.0001), values.number("beta_end", 0.02), count);
     }
 
-    /// Algorithm 1 of Lin et al. (arXiv 2305.08891): shift and scale the square roots of alphas_cumprod so that the
-    /// first stays and the last is zero.
+    /// Algorithm 1 of Lin et al. (arXiv 2305.08891): shift and scale the square roots of alphas_cumprod so that
+    /// the first stays and the last is zero.
     private static double[] rescaleToZeroTerminalSnr(double[] betas) {
         double[] roots = cumulativeProduct(betas);
         for (int t = 0; t < roots.length; t++) {
@@ -177,7 +177,7 @@ public final class NoiseSchedule {
         return products;
     }
 
-    /// The same schedule for a UNet that predicts something else.
+    /// The same schedule for a UNet with another prediction type.
     public NoiseSchedule withPredictionType(PredictionType type) {
         return new NoiseSchedule(this, type, setAlphaToOne, stepsOffset, timestepSpacing);
     }
@@ -215,7 +215,7 @@ public final class NoiseSchedule {
         this.timestepSpacing = timestepSpacing;
     }
 
-    /// How many training timesteps there are; timesteps run from 0 to one less.
+    /// Number of training timesteps; timesteps run from 0 to one less.
     public int trainTimesteps() {
         return betas.length;
     }
@@ -229,7 +229,7 @@ public final class NoiseSchedule {
         return alphasCumprod[timestep];
     }
 
-    /// The level that clean latents are taken to have: 1 with `set_alpha_to_one`, else that of timestep 0.
+    /// The level assumed for clean latents: 1 with `set_alpha_to_one`, else that of timestep 0.
     public double alphaInit() {
         return setAlphaToOne ? 1 : alphasCumprod[0];
     }
@@ -252,7 +252,7 @@ public final class NoiseSchedule {
         return setAlphaToOne;
     }
 
-    /// Added to the timesteps of leading spacing.
+    /// Offset of the timesteps in leading spacing.
     public int stepsOffset() {
         return stepsOffset;
     }

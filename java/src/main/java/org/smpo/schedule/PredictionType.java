@@ -1,6 +1,6 @@
 package org.smpo.schedule;
 
-/// What the UNet was trained to predict, by diffusers' `prediction_type`.
+/// Quantity that the UNet predicts, by diffusers' `prediction_type`.
 public enum PredictionType {
     /// The noise: `x = sqrt(a) x0 + sqrt(1 - a) epsilon`.
     EPSILON("epsilon"),

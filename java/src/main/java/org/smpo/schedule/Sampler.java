@@ -5,9 +5,10 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 
-/// A sampling rule and its options, by diffusers' names. Each `fromConfig` reads a parsed `scheduler_config.json` (of
-/// whatever class) as `Class.from_config` of diffusers 0.42.1 would: an absent key takes this class's default, a key of
-/// another class is left alone, and an option that we do not support is an error that names it.
+/// A sampling rule and its options, by diffusers' names. Each `fromConfig` reads a parsed
+/// `scheduler_config.json` (of whatever class) as `Class.from_config` of diffusers 0.42.1 would: an absent key
+/// takes this class's default, a key of another class is ignored, and an unsupported option is an error that
+/// names it.
 public sealed interface Sampler {
     /// The samplers by the names that recipes and command lines use.
     enum Kind {
@@ -36,7 +37,7 @@ public sealed interface Sampler {
 
         /// This sampler with the options of a model's `scheduler_config.json`. DDIM is deterministic (eta 0).
         ///
-        /// @throws IllegalArgumentException for an option that we do not support, naming it
+        /// @throws IllegalArgumentException naming an option that is not supported
         public Sampler fromConfig(Map<String, Object> config) {
             return switch (this) {
                 case DDIM -> Ddim.fromConfig(config, 0);
@@ -63,7 +64,7 @@ public sealed interface Sampler {
             }
         }
 
-        /// `eta` is no key of the file; diffusers' pipelines take it at each call.
+        /// `eta` is not in the file; diffusers' pipelines take it as an argument.
         public static Ddim fromConfig(Map<String, Object> config, double eta) {
             SchedulerConfig values = new SchedulerConfig(config, SchedulerClass.DDIM.className);
             values.requireOff("clip_sample", true, "clamping latents has no coefficients");
@@ -79,7 +80,7 @@ public sealed interface Sampler {
     /// Euler's method on the noise level sigma (Karras et al., arXiv 2206.00364, algorithm 2 without churn).
     ///
     /// @param karrasSigmas levels spaced by Karras et al. with rho 7, between the first and the last of the
-    /// spacing's own
+    ///     spacing's own
     record Euler(TimestepSpacing timestepSpacing, int stepsOffset, boolean karrasSigmas, FinalSigma finalSigma)
             implements Sampler {
 
@@ -105,9 +106,9 @@ public sealed interface Sampler {
     /// @param lowerOrderFinal take the last step of a run of fewer than 15 with order 1
     /// @param eulerAtFinal take the last step with order 1 however many there are
     /// @param karrasSigmas levels spaced by Karras et al. with rho 7, between the last and the first training
-    /// timestep's
-    /// @param lambdaMinClipped training timesteps whose half log-SNR is smaller are not visited; minus infinity for
-    /// all
+    ///     timestep's
+    /// @param lambdaMinClipped training timesteps whose half log-SNR is smaller are not visited; minus infinity
+    ///     for all
     record DpmSolverMultistep(
             TimestepSpacing timestepSpacing,
             int stepsOffset,
@@ -147,7 +148,8 @@ public sealed interface Sampler {
         }
     }
 
-    /// The linear multistep half of PNDM (PLMS; Liu et al., arXiv 2202.09778), which visits its second timestep twice.
+    /// The linear multistep half of PNDM (PLMS; Liu et al., arXiv 2202.09778), which visits its second timestep
+    /// twice.
     ///
     /// @param setAlphaToOne whether the last step ends at level 1 instead of that of timestep 0
     record Pndm(TimestepSpacing timestepSpacing, int stepsOffset, boolean setAlphaToOne) implements Sampler {

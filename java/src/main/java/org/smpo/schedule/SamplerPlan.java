@@ -1,6 +1,6 @@
 package org.smpo.schedule;
 
-/// A sampling run as a table of numbers. DDIM, Euler, DPM-Solver++ and PNDM are all linear multistep rules, so one
+/// Coefficients of a sampling run. DDIM, Euler, DPM-Solver++ and PNDM are all linear multistep rules, so one
 /// loop runs them all:
 ///
 /// ```
@@ -10,23 +10,23 @@ package org.smpo.schedule;
 ///   h[0]    = historySample x + historyOutput out       // earlier entries move to h[1], h[2], h[3]
 ///   x'      = sample x + saved s + sum over j of history(j) h[j] + noise N(0, 1)
 ///   if saves: s = x
-///   if not keeps: h[0] is taken out of the history again
+///   if not keeps: h[0] is removed from the history
 ///   x       = x'
 /// ```
 ///
-/// The history holds what the rule is linear in: the clean latents it predicts for DPM-Solver++ (their conversion
-/// belongs to the step where they were predicted), the raw output for the others. `saves` and `keeps` serve PNDM:
-/// its second evaluation refines the first step from the same latents, and its output does not enter the history.
-/// Coefficients at a step's index beyond the steps taken so far are 0 and so is `saved` before anything was saved.
-/// Immutable.
+/// The history holds what the rule is linear in: the clean latents it predicts for DPM-Solver++ (their
+/// conversion belongs to the step where they were predicted), the raw output for the others. `saves` and
+/// `keeps` serve PNDM: its second evaluation refines the first step from the same latents, and its output does
+/// not enter the history. Coefficients at a step's index beyond the steps taken so far are 0 and so is `saved`
+/// before anything was saved. Immutable.
 ///
 /// Float64 throughout; diffusers' tables and levels are float32.
 public final class SamplerPlan {
-    /// Entries of history that a step can read, its own included.
+    /// Number of history entries that a step can read, including its own.
     public static final int MAX_HISTORY = 4;
 
-    /// Stands in for the zero that the last entry of a zero-terminal-SNR table has, where a rule divides by it: the
-    /// smallest positive half-precision number, as in diffusers.
+    /// Stands in for the zero that the last entry of a zero-terminal-SNR table has, where a rule divides by it:
+    /// the smallest positive half-precision number, as in diffusers.
     private static final double ALMOST_NO_SIGNAL = 0x1p-24;
 
     private static final double KARRAS_RHO = 7;
@@ -323,7 +323,8 @@ public final class SamplerPlan {
         }
     }
 
-    /// The fractional timestep of a level: linear in log sigma between two entries of the table, held at its ends.
+    /// The fractional timestep of a level: linear in log sigma between two entries of the table, held at its
+    /// ends.
     private static double timestepOf(double sigma, double[] table) {
         int low = 0;
         while (low < table.length - 2 && table[low + 1] <= sigma) {
@@ -338,17 +339,18 @@ public final class SamplerPlan {
         return sampler;
     }
 
-    /// UNet evaluations.
+    /// Number of UNet evaluations.
     public int steps() {
         return timestep.length;
     }
 
-    /// What the standard normal is multiplied by to give the first latents.
+    /// Factor of the standard normal that gives the first latents.
     public double initialNoiseScale() {
         return initialNoiseScale;
     }
 
-    /// What the UNet is told; between two training timesteps for Euler with linspace spacing or Karras sigmas.
+    /// The timestep that the UNet gets; between two training timesteps for Euler with linspace spacing or
+    /// Karras sigmas.
     public double timestep(int step) {
         return timestep[step];
     }
@@ -387,7 +389,7 @@ public final class SamplerPlan {
         return noise[step];
     }
 
-    /// Whether the latents before the step are put aside for a later one.
+    /// Whether the latents before the step are saved for a later one.
     public boolean saves(int step) {
         return saves[step];
     }

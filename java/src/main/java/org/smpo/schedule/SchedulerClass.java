@@ -3,8 +3,8 @@ package org.smpo.schedule;
 import java.util.Arrays;
 import java.util.Optional;
 
-/// The diffusers scheduler classes whose defaults we know: what diffusers 0.42.1 takes for an absent key. A null
-/// means that the class has no such parameter.
+/// The diffusers scheduler classes whose files are read, with the default of diffusers 0.42.1 for each absent
+/// key; null if the class has no such parameter.
 enum SchedulerClass {
     DDIM("DDIMScheduler", TimestepSpacing.LEADING, true, true, true),
     DDIM_INVERSE("DDIMInverseScheduler", TimestepSpacing.LEADING, true, true, true),

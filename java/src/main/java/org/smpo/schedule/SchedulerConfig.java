@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/// Typed reads of a parsed `scheduler_config.json`, as one scheduler class would take it: an absent key gives the
-/// class's default. Every complaint names the key, what was expected and what was found.
+/// Typed reads of a parsed `scheduler_config.json`, as one scheduler class would take it: an absent key gives
+/// the class's default. Every error names the key, the expected and the found value.
 final class SchedulerConfig {
     /// Every parameter of the classes in [SchedulerClass].
     private static final Set<String> KNOWN_KEYS = Set.of(
@@ -57,7 +57,7 @@ final class SchedulerConfig {
     private final Map<String, Object> values;
     private final String className;
 
-    /// @param className the class whose defaults the caller takes, for messages
+    /// @param className class whose defaults apply, for messages
     SchedulerConfig(Map<String, Object> values, String className) {
         this.values = values;
         this.className = className;
@@ -89,7 +89,7 @@ final class SchedulerConfig {
         return (int) value;
     }
 
-    /// False also for an explicit null, which is how Python's optional flags say so.
+    /// False also for an explicit null, as Python's optional flags write it.
     boolean flag(String key, boolean absent) {
         if (!values.containsKey(key)) {
             return absent;

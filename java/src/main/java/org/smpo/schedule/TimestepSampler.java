@@ -4,14 +4,14 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Draws each pair's training timestep: a pure function of (seed, step, pair), so that neither micro-batches,
-/// ranks nor an interrupted run change it. Immutable.
+/// Samples training timesteps as a pure function of (seed, step, place in the global batch), so that
+/// micro-batches, ranks and interruptions do not change them. Immutable.
 public final class TimestepSampler {
     private final Philox philox;
     private final int low;
     private final int stride;
     private final int count;
-    /// Running sums of the weights, the last of them 1; null if all are equal.
+    /// Cumulative weights, the last of them 1; null if all are equal.
     private final double[] cumulative;
 
     private TimestepSampler(Philox philox, int low, int stride, int count, double[] cumulative) {
@@ -73,7 +73,7 @@ public final class TimestepSampler {
         return draw(step, 0, pairs);
     }
 
-    /// The timesteps of pairs `firstPair .. firstPair + pairs - 1` of an optimizer step; a rank asks for its
+    /// The timesteps of pairs `firstPair .. firstPair + pairs - 1` of an optimizer step; a rank samples its
     /// own.
     public int[] draw(long step, long firstPair, int pairs) {
         int[] timesteps = new int[pairs];

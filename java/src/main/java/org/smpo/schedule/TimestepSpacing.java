@@ -1,8 +1,8 @@
 package org.smpo.schedule;
 
-/// Which of the training timesteps a run of n steps visits, by diffusers' `timestep_spacing` (table 2 of Lin et al.,
-/// "Common diffusion noise schedules and sample steps are flawed", arXiv 2305.08891). T is the number of training
-/// timesteps.
+/// Choice of the training timesteps that a run of n steps visits, by diffusers' `timestep_spacing` (table 2 of
+/// Lin et al., "Common diffusion noise schedules and sample steps are flawed", arXiv 2305.08891). T is the
+/// number of training timesteps.
 public enum TimestepSpacing {
     /// From the last training timestep to 0, both included, in equal parts.
     LINSPACE("linspace"),
@@ -22,10 +22,10 @@ public enum TimestepSpacing {
         return configName;
     }
 
-    /// The visited timesteps in rising order. `stepsOffset` counts in leading spacing only, as in diffusers.
+    /// The visited timesteps in rising order. `stepsOffset` applies to leading spacing only, as in diffusers.
     ///
-    /// diffusers' trailing grid has one entry too many (timestep -1) for a few counts such as 61 or 103, where the
-    /// division's rounding lets its range run on; ours always has `count`.
+    /// diffusers' trailing grid has one entry too many (timestep -1) for a few counts such as 61 or 103, where
+    /// the division's rounding lets its range run on; ours always has `count`.
     int[] grid(int trainTimesteps, int count, int stepsOffset) {
         checkCount(trainTimesteps, count);
         int[] grid = new int[count];
@@ -58,8 +58,8 @@ public enum TimestepSpacing {
         return i == count - 1 ? last : i * (last / (count - 1));
     }
 
-    /// Entry `i` of the numbers from `first` down by `trainTimesteps / count`, summed as numpy's `arange` does: the
-    /// stride is the difference of the first two entries, and halves round the same way only if it is.
+    /// Entry `i` of the numbers from `first` down by `trainTimesteps / count`, summed as numpy's `arange` does:
+    /// the stride is the difference of the first two entries, and halves round the same way only if it is.
     static double trailing(int first, int trainTimesteps, int count, int i) {
         double second = first - (double) trainTimesteps / count;
         return first + i * (second - first);

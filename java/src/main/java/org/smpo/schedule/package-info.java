@@ -1,3 +1,3 @@
-/// Noise schedules, inversion plans, sampler plans and timestep draws: pure math in double precision, immutable, JDK
-/// only.
+/// Noise schedules, forward diffusion, inversion plans, sampler plans and timestep sampling: pure math in
+/// double precision, immutable, JDK only.
 package org.smpo.schedule;

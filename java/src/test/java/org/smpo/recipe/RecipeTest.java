@@ -374,7 +374,7 @@ class RecipeTest {
                 "labels.range=[1, 0]|labels.range: expected [minimum, maximum]",
                 "labels.range=[1]|published, data or [minimum, maximum]",
                 "evaluate.every=5|set data.held_out to a number of pairs",
-                "samples.every=5|samples.prompts: pictures every 5 steps need a prompt",
+                "samples.every=5|samples.prompts: images every 5 steps need a prompt",
                 "export.formats=[lora_peft]|export.formats: lora_peft needs adapters",
                 "export.formats=[diffusers, diffusers]|each format once",
                 "export.formats=[safetensors]|export.formats[0]: expected diffusers, single_file",
@@ -398,7 +398,7 @@ class RecipeTest {
             delimiter = '|',
             value = {
                 "inversion=none|smpo noises latents by inversion and none is configured",
-                "inversion.network=ema|inversion.network: ema needs a running mean of the weights; set train.ema",
+                "inversion.network=ema|inversion.network: ema needs EMA weights; set train.ema",
                 "inversion.spacing=linspace|inversion.spacing: expected leading or trailing, got linspace",
                 "inversion.slots=0|inversion.slots",
                 "objective={method: sft}|sft noises latents by forward diffusion; set inversion to none",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""UNets and SmPO steps on a GPU, ours beside diffusers, in turns within one run: the driver behind `tools/bench gpu`.
+"""UNets and SmPO steps on a GPU, ours and diffusers', in turns within one run: the driver behind `tools/bench gpu`.
 
     compare_gpu.py [--device cuda|cpu] [--rounds N] [--only NAME ...] [--tiny] [--bench PROGRAM] [--kernels PROGRAM]
                    [--python PROGRAM] [--results FILE] [--check]
@@ -12,8 +12,8 @@ B9      the memory-bound kernels beside a copy (smpo_cuda_bench)
 B10     what deterministic mode costs: B3, B4 and B5 of SD 1.5 in it and without it, ours alone
 
 Peers are diffusers eager and under torch.compile, in bf16, channels_last. A round is one iteration of each contender, in
-an order that alternates. Rates are shares of a bf16 matrix product that runs in the same turns. --tiny and --device cpu
-try the script itself: small models, any machine, figures that mean nothing.
+alternating order. Rates are shares of a bf16 matrix product that runs in the same turns. --tiny and --device cpu
+test the script itself, with small models on any machine; their figures mean nothing.
 """
 
 import argparse

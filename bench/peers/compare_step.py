@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Our SmPO step beside the published algorithm in PyTorch eager, in turns within one run: the driver of `tools/bench step`.
+"""Our SmPO step and the published algorithm in PyTorch eager, in turns within one run: the driver of `tools/bench step`.
 
     compare_step.py [--size tiny|half|full] [--precision fp32|bf16] [--rounds N] [--latents N] [--timesteps T,T,...]
                     [--inversion v020|v022] [--renoise every_step|last_step|none] [--threads N] [--micro-batch N]
                     [--slots N] [--gradient-checkpointing] [--apart] [--jemalloc FILE|none] [--python PROGRAM]
                     [--java PROGRAM --jar FILE --library FILE] [--results FILE] [--check]
 
-One step of full weights over a window of pairs (2, timesteps 350 and 650): inversion, gradients, AdamW. Ours is the
-trainer's own step (org.smpo.bench.StepBench), theirs smpo_step.py, which says what is published and what favours it.
+One full-weight step over a global batch of pairs (2, timesteps 350 and 650): inversion, gradients, AdamW. Ours is the
+trainer's own step (org.smpo.bench.StepBench), theirs smpo_step.py, whose help lists what is published and what favours it.
 fp32 is compared with fp32, bf16 with fp32 weights under bf16 autocast, which is how it is trained.
 
-Each is a process that keeps its model and takes a step when it is told to; a round is a step of each, in an order that
-alternates. What counts is the median over rounds of theirs / ours within a round. Where the two do not fit into memory
-side by side (--apart; the default for full, 17 GB each) each is started for its turn, takes its step right after its
-optimizer's state is there, without another to warm up, and ends. On a machine that others use compare processor time
-with --threads 1 (column "x cpu").
+Each is a process that keeps its model and takes a step on request; a round is one step of each, in alternating order. The
+result is the median over rounds of theirs / ours within a round. With --apart (the default for full, 17 GB each), for two
+that do not fit into memory together, each process is started for its turn, takes one step without a warm-up step as soon
+as its optimizer's state exists, and ends. On a machine that others use compare processor time with --threads 1 (column
+"x cpu").
 
 Results: a table, the phases of ours and theirs, the share of our inversion outside the UNet, peak resident memory, and
-with --results a JSON line for each. Exit code 2: something is missing, and what.
+with --results a JSON line for each. Exit code 2: something is missing; the message names it.
 """
 
 import argparse
@@ -37,7 +37,7 @@ MODELS = {"tiny": "tiny", "half": "sd15-half", "full": "sd15"}
 PARAMETERS = {"tiny": 0.7e6, "half": 217e6, "full": 860e6}
 # Weights, their bf16 copies or not, gradients, AdamW's moments, reference: the same sum in either precision.
 BYTES_PER_PARAMETER = 20
-# What is common to both of the phases that each names.
+# The phases of each contender that belong to a common phase.
 PHASES = {"invert": ["invert"], "gradients": ["gradients", "forward", "reference", "backward"], "update": ["update"]}
 
 
@@ -49,14 +49,14 @@ def parse(arguments):
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--rounds", type=int, help="default: 11 for tiny, 3 for half, 1 for full")
     parser.add_argument("--latents", type=int, help="height and width; default 16 for tiny, else 64")
-    parser.add_argument("--timesteps", default="350,650", help="of the window's pairs")
+    parser.add_argument("--timesteps", default="350,650", help="timesteps of the pairs (default: 350,650)")
     parser.add_argument("--inversion", choices=["v020", "v022"], default="v020")
     parser.add_argument("--renoise", choices=["every_step", "last_step", "none"], default="every_step")
-    parser.add_argument("--threads", type=int, default=0, help="of each contender; default: its own choice")
-    parser.add_argument("--micro-batch", type=int, default=1, help="ours: pairs differentiated at once")
-    parser.add_argument("--slots", type=int, default=0, help="ours: images inverted at once; default: all")
+    parser.add_argument("--threads", type=int, default=0, help="number of threads of each contender (default: its own choice)")
+    parser.add_argument("--micro-batch", type=int, default=1, help="ours: number of pairs per micro-batch")
+    parser.add_argument("--slots", type=int, default=0, help="ours: inversion batch size (default: all images)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="both")
-    parser.add_argument("--apart", action="store_true", help="one at a time in memory")
+    parser.add_argument("--apart", action="store_true", help="keep one contender at a time in memory")
     parser.add_argument("--jemalloc", help="libjemalloc for the peer; default: where distributions put it")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
     parser.add_argument("--java", default="java")

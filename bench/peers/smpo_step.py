@@ -9,14 +9,14 @@
 MODEL: tiny, sd15-half or sd15: diffusers' UNet2DConditionModel with random weights, policy and reference alike. Needs torch
 and diffusers from PyPI (measured with torch 2.11.0, diffusers 0.42.1).
 
-The step is the training script's of SmPO-Diffusion (arXiv 2506.02698): one pair at a time, a window of as many pairs as
-there are --timesteps. Of each pair the policy inverts winner and loser together on a grid of --steps, twice a step with
-ReNoise; then policy and reference are evaluated, the loss (beta 2000, gamma 10, kappa 1/2) is taken in fp32, and gradients
-accumulate. After the window they are clipped to norm 1 and AdamW updates. As there: `f32`; `autocast`, fp32 weights under
+The step is the training script's of SmPO-Diffusion (arXiv 2506.02698): one pair at a time, with one pair in the
+global batch for each of --timesteps. The policy inverts winner and loser of a pair together on a grid of --steps, with two
+evaluations per step under ReNoise; then policy and reference are evaluated, the loss (beta 2000, gamma 10, kappa 1/2) is taken in fp32, and gradients
+accumulate. After the last pair they are clipped to norm 1 and AdamW updates. As there: `f32`; `autocast`, fp32 weights under
 bf16 autocast with a reference cast to bf16, which is how it is trained; `bf16`, weights and AdamW's state in bf16, faster
 and not what anyone should train with. In favour of the peer: channels_last (--contiguous without), PyTorch's scaled dot
 product attention, jemalloc where there is one (LD_PRELOAD; the program starts itself again), --fused AdamW if asked for.
-Left out: decoding, VAE and text encoder. The default timesteps take 4 steps of inversion on average under v020 and 3 under
+Not included: decoding, VAE and text encoder. The default timesteps take 4 steps of inversion on average under v020 and 3 under
 v022; over uniform timesteps it would be 3.79 and 3.
 
 Protocol: one JSON line when ready, then for each line "go" on stdin one timed step and one JSON line; ends with stdin.
@@ -54,7 +54,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=CONFIGS)
     parser.add_argument("--dtype", choices=["f32", "autocast", "bf16"], default="autocast")
-    parser.add_argument("--timesteps", default="350,650", help="of the window's pairs")
+    parser.add_argument("--timesteps", default="350,650", help="timesteps of the pairs (default: 350,650)")
     parser.add_argument("--inversion", choices=["v020", "v022"], default="v020")
     parser.add_argument("--renoise", choices=["every_step", "last_step", "none"], default="every_step")
     parser.add_argument("--steps", type=int, default=5)

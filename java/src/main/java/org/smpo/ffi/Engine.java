@@ -78,7 +78,9 @@ public final class Engine extends Handle {
             settings.set("log_capacity", config.logCapacity());
             MemorySegment session = arena.allocate(JAVA_LONG);
             Errors.check(Native.sessionOpen(settings.segment(), session, error.segment()), error, "smpo_session_open");
-            return new Engine(config, arena, error, session.get(JAVA_LONG, 0));
+            Engine engine = new Engine(config, arena, error, session.get(JAVA_LONG, 0));
+            ProcessExit.guard(engine.session());
+            return engine;
         } catch (Throwable e) {
             arena.close();
             throw e;
@@ -377,6 +379,8 @@ public final class Engine extends Handle {
             reportLastLog(id);
             staging.close();
             Errors.check(Native.sessionClose(id, error.segment()), error, "smpo_session_close");
+        } finally {
+            ProcessExit.release(session());
         }
     }
 

@@ -2,7 +2,7 @@ package org.smpo.train;
 
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
-import org.smpo.ffi.Signals;
+import org.smpo.ffi.ProcessExit;
 
 /// Turns a request to end the process (Ctrl-C, SIGTERM) into a stop of the run: the run ends after its step with a
 /// checkpoint, and the process ends with the run's exit code instead of the signal's. A second request ends the process
@@ -52,7 +52,7 @@ public final class GracefulShutdown implements AutoCloseable {
         if (request == null) {
             return;
         }
-        Signals.endAtSecondSignal();
+        ProcessExit.endAtSecondSignal();
         notice.accept("stopping with a checkpoint of the last whole step; press Ctrl-C again to stop now");
         request.run();
         try {

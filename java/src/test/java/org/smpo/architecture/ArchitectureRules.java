@@ -165,7 +165,7 @@ final class ArchitectureRules {
                 .and()
                 .doNotHaveFullyQualifiedName(ROOT + ".ffi.Abi")
                 .and()
-                .doNotHaveFullyQualifiedName(ROOT + ".ffi.Signals")
+                .haveNameNotMatching("org\\.smpo\\.ffi\\.ProcessExit.*")
                 .and()
                 .doNotHaveFullyQualifiedName(ROOT + ".ffi.SpinCount")
                 .should()

@@ -99,7 +99,7 @@ def main(arguments=None):
         if options.device == "cuda":
             probe = subprocess.run([python, "-c", "import torch; print(torch.cuda.is_available())"], capture_output=True, text=True, check=True)
             if probe.stdout.strip() != "True":
-                raise Missing("no CUDA device can be used here: torch.cuda.is_available() says no")
+                raise Missing("no CUDA device can be used here: torch.cuda.is_available() is false")
         if options.check:
             return 0
         if not options.bench.exists():

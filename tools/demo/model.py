@@ -1,11 +1,11 @@
-"""Trains the demo's small model and its reward from drawn scenes.
+"""Trains the demo's small model and its reward from rendered scenes.
 
     tools/smpo demo draw --scenes 40000 --seed 1 --out SCENES
     python tools/demo/model.py SCENES OUT [STAGE ...]
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0. Stages, all of them in this order unless some are named:
 tokenizer, vae, unet, cut, reward, pack. OUT/model is a Stable Diffusion pipeline as diffusers writes it, OUT/reward a CLIP model as
-transformers writes it, both in float16; OUT/training.json says how long each stage took, and its last losses; pack brings
+transformers writes it, both in float16; OUT/training.json records how long each stage took, and its last losses; pack brings
 all of it to where the demo's Java classes find it. With two
 cores all of it takes well under two hours. Sums differ between kinds of CPU, so another machine makes another model of the
 same quality, not the same bytes.
@@ -185,7 +185,7 @@ def moments(model, pictures):
 
 @torch.no_grad()
 def through(model, pictures, generator):
-    """Pictures as they leave the autoencoder, which is how generated ones look."""
+    """Images after a pass through the autoencoder, which resemble generated ones."""
     seen = []
     for i in range(0, len(pictures), 250):
         latents = model.encode(torch.from_numpy(scenes.unit(pictures[i : i + 250]))).latent_dist.sample(generator)
@@ -266,7 +266,7 @@ def unet(out, pictures, captions, steps=2600):
 
 
 def cut(out, pictures, captions, steps=200, batch=64):
-    """Makes the model as one is in the midst of its training: goes on at the full rate in small batches, and keeps the
+    """Makes the model deliberately undertrained, to leave room for improvement: continues at the full rate in small batches, and keeps the
     last weights instead of their average. It draws what is asked for in a third of cases, and often nearly that."""
     seen = steps * batch
     pipeline = StableDiffusionPipeline.from_pretrained(out / "parts/settled", safety_checker=None).to(dtype=torch.float32)
@@ -305,9 +305,9 @@ def altered(caption, random):
 
 
 def reward(out, pictures, captions, steps=1200, batch=128, hard=3, coded=8000):
-    """A small CLIP: each picture's caption against those of the batch, and against some that are nearly right.
+    """A small CLIP: the caption of each image against those of the batch, and against some that are nearly right.
 
-    Half of the pictures have gone through the autoencoder, as generated ones have."""
+    Half of the images have passed through the autoencoder, like generated ones."""
     torch.manual_seed(SEED + 2)
     size = load_tokenizer(out).vocab_size
     tower = dict(hidden_size=REWARD_WIDTH, intermediate_size=3 * REWARD_WIDTH, num_attention_heads=4)

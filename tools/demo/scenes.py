@@ -1,7 +1,7 @@
-"""The drawn scenes that the demo's small model is trained on.
+"""The rendered scenes that the demo's small model is trained on.
 
     tools/smpo demo draw --scenes 40000 --out DIR    draws them; the only place that knows how
-    python tools/demo/scenes.py DIR                  says what is there
+    python tools/demo/scenes.py DIR                  prints a summary
 
 Java draws, Python reads: both sides so train on and check one distribution of scenes.
 """
@@ -23,7 +23,7 @@ VOCABULARY = (
 
 
 def read(folder):
-    """Pictures, uint8 [count, 64, 64, 3], and their captions in the same order."""
+    """Images, uint8 [count, 64, 64, 3], and their captions in the same order."""
     pictures = load_file(Path(folder) / "scenes.safetensors")["pictures"]
     captions = (Path(folder) / "captions.txt").read_text(encoding="utf-8").splitlines()
     if pictures.dtype != np.uint8 or pictures.shape != (len(captions), SIDE, SIDE, 3):
@@ -37,7 +37,7 @@ def read(folder):
 
 
 def unit(pictures):
-    """Pictures as a VAE takes them: float32 [count, 3, 64, 64], -1 to 1."""
+    """Images as the VAE expects them: float32 [count, 3, 64, 64], -1 to 1."""
     return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / 127.5 - 1
 
 

@@ -9,9 +9,9 @@ claim that does not hold.
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, tensorboard 2.20.0, Pillow. Nothing here is needed
 to build or test; the output of one run is check_training.txt beside this file.
 
-The model is a Stable Diffusion 1.x of 2 levels with random weights, on 8 x 8 latents of 64 x 64 pictures. Its VAE is random
+The model is a Stable Diffusion 1.x of 2 levels with random weights, on 8 x 8 latents of 64 x 64 images. Its VAE is random
 too, but for the last layer of the encoder, which is scaled so that latents have unit variance and almost no noise of their
-own. The pictures have a warm or a cold ground with blots on it; in a pair, the winner is the warm one.
+own. The images have a warm or a cold ground with blots on it; in a pair, the winner is the warm one.
 """
 
 import json
@@ -74,7 +74,7 @@ def picture(rng, warm):
 
 
 def pairs(folder, count, seed, property_wins):
-    """A folder data set. property_wins: the warm picture is the winner; otherwise a coin chose, scores included: a label
+    """A folder data set. property_wins: the warm image is the winner; otherwise a coin chose, scores included: a label
     is smoothed by them, and by default they name the winner."""
     rng = random.Random(seed)
     (folder / "img").mkdir(parents=True)
@@ -200,7 +200,7 @@ def margin_of(e, prefix=""):
 
 
 def base(command, folder):
-    """A model that denoises somewhat: smpo's own supervised tuning on pictures of both kinds, from random weights."""
+    """A model that denoises somewhat: smpo's own supervised tuning on images of both kinds, from random weights."""
     for old in ("both", "pairs", "random", "model"):
         shutil.rmtree(folder / old, ignore_errors=True)
     pairs(folder / "both", PAIRS + HELD_OUT, 1, False)

@@ -2,7 +2,7 @@
 
     python tools/golden/clip_score.py     writes java/src/test/resources/org/smpo/reward/{clip_score.json, .safetensors}
 
-Pinned: torch 2.11.0, Pillow 13.0.0. Weights come from synthetic.py by their names in a checkpoint, pictures by the rule
+Pinned: torch 2.11.0, Pillow 13.0.0. Weights come from synthetic.py by their names in a checkpoint, images by the rule
 below, the vocabulary is that of clip_tokenizer.py: so results alone are committed.
 
 clip_score.json: pictures [name, height, width]; processors, each a preprocessor_config.json; captions; models, each a
@@ -66,7 +66,7 @@ PROCESSORS = {
     ),
     # The oldest form: numbers for sizes, the rest left out.
     "old": dict(feature_extractor_type="CLIPFeatureExtractor", size=30, crop_size=25, resample=3),
-    # A crop that is larger than the picture, to an odd border.
+    # A crop that is larger than the image, with an odd border.
     "border": dict(size=dict(shortest_edge=20), crop_size=dict(height=25, width=26)),
     "exact": dict(size=dict(height=20, width=31), do_center_crop=False, resample=2, do_normalize=False),
     "plain": dict(
@@ -170,7 +170,7 @@ def main():
     )
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "clip_score.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    # Of the other processors the two pictures with odd sides are enough.
+    # For the other processors, the two images with odd sides are enough.
     kept = {k: v for k, v in tensors.items() if k.startswith("edge.") or k.endswith((".wide", ".small"))}
     save_file(kept, OUT / "clip_score.safetensors")
     (OUT / "clip_score.safetensors").chmod(0o644)

@@ -6,7 +6,7 @@ Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.11.0. Models are made on 
 java/src/main/resources/org/smpo/checkpoint. For each component: how many tensors and numbers, and SHA-256 over the lines
 `name d0,d1,...` in torch's order. For UNet and VAE also SHA-256 over the sorted lines `checkpoint's name=diffusers' name`:
 the checkpoint's names come from the loops of CompVis' UNetModel and of its autoencoder, written out below, and diffusers'
-own conversion says what each of them becomes.
+own conversion defines what each of them becomes.
 """
 
 import hashlib

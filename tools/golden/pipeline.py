@@ -1,4 +1,4 @@
-"""Golden latents and pictures of diffusers' text-to-image pipelines on tiny models of SD 1, SD 2 and SDXL base.
+"""Golden latents and images of diffusers' text-to-image pipelines on tiny models of SD 1, SD 2 and SDXL base.
 
     python tools/golden/pipeline.py      writes java/src/test/resources/org/smpo/generate/pipeline/{pipeline.json,
                                          pipeline.safetensors, SHA256SUMS}
@@ -7,7 +7,7 @@ Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2. Weight
 synthetic.py by name (a parameter's in its component, as checkpoints have it), so the files hold configs, cases and
 results. The tokenizers' vocabulary is that of clip_tokenizer.py. float32, 20 steps.
 
-pipeline.json, per model: its family, configs, scheduler, what model_index.json says beyond the components, and its cases:
+pipeline.json, per model: its family, configs, scheduler, the rest of model_index.json, and its cases:
   sampler, prompts, guidance_scale, guidance_rescale, clip_skip   arguments of the call
   negative    one negative prompt per prompt, or null: none is given
   lora        null, or the weight of the adapters under "lora" (rank, and the shapes of each module's A and B)
@@ -246,7 +246,7 @@ def main():
                 tensors[f"{name}.{k}.image"] = image.contiguous()
                 spread = image.float().std().item()
                 print(name, k, case["sampler"], f"latents {final.std():.3f}, pixels {spread:.1f}", case.get("bf16_error"))
-                # A picture of one colour, or one that is clamped, would compare nothing.
+                # An image of one colour, or one that is clamped, would prove nothing.
                 assert 5 < spread < 120
             lora = {k: list(v.shape) for k, v in adapters(parts).items()}
             golden[name] = dict(

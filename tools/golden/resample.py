@@ -1,8 +1,8 @@
-"""How Pillow 13.0.0 resizes pictures, and how torchvision 0.26.0 scales and crops them.
+"""How Pillow 13.0.0 resizes images, and how torchvision 0.26.0 scales and crops them.
 
     python tools/golden/resample.py    writes java/src/test/resources/org/smpo/io/resample/
 
-The source picture of width w and height h, [h, w, 3], has at (y, x, c) the upper byte of
+The source image of width w and height h, [h, w, 3], has at (y, x, c) the upper byte of
 (x * 2654435761 + y * 2246822519 + c * 3266489917 + (x * y) * 668265263) mod 2^32 when kind is "noise",
 (3 x + 5 y + 85 c) mod 256 when kind is "ramp",
 and 255 when (x // 3 + y // 5 + c) is odd, else 0, when kind is "board" (a cubic overshoots there).

@@ -45,8 +45,8 @@ final class Demo implements Callable<Integer> {
     private static final int QUICK_PAIRS = 800;
     private static final int QUICK_DIVISOR = 3;
     private static final int QUICK_PROMPTS = 2;
-    private static final int PICTURES = 8;
-    private static final int QUICK_PICTURES = 2;
+    private static final int IMAGES = 8;
+    private static final int QUICK_IMAGES = 2;
     /// Seed offset of the images to build pairs from, so that they share no noise with the evaluation.
     private static final long OWN_SEED = 1_000_000;
 
@@ -90,7 +90,7 @@ final class Demo implements Callable<Integer> {
             names = "--own-pictures",
             description = "Tune on pairs of images that the model generated: per prompt, the best against the worst by"
                     + " the reward")
-    private boolean ownPictures;
+    private boolean ownImages;
 
     private int stage;
     private int stages;
@@ -132,7 +132,7 @@ final class Demo implements Callable<Integer> {
             runs.add(DemoRecipe.SMPO_V020);
             runs.add(DemoRecipe.SMPO_V022);
         }
-        if (ownPictures) {
+        if (ownImages) {
             runs.add(DemoRecipe.SMPO_OWN);
         }
         return runs;
@@ -172,17 +172,17 @@ final class Demo implements Callable<Integer> {
         }));
         for (DemoRecipe run : runs) {
             if (run == DemoRecipe.SMPO_OWN) {
-                Path drawn = out.resolve("own-pictures");
+                Path images = out.resolve("own-pictures");
                 Path own = out.resolve(DemoRecipe.OWN);
-                all.add(new Stage("own pictures", drawn.resolve("report.html"), () -> {
+                all.add(new Stage("own images", images.resolve("report.html"), () -> {
                     Path prompts = out.resolve("own-prompts.tsv");
                     AtomicFiles.write(prompts, DemoFiles.tuningPrompts());
-                    return evaluate(List.of("base=" + out.resolve("model")), prompts, OWN_SEED + seed, drawn);
+                    return evaluate(List.of("base=" + out.resolve("model")), prompts, OWN_SEED + seed, images);
                 }));
                 all.add(new Stage(
                         "own pairs",
                         own.resolve(GeneratedPairs.LIST),
-                        () -> List.of("data", "pairs", drawn, "--by", "reward", "--out", own)));
+                        () -> List.of("data", "pairs", images, "--by", "reward", "--out", own)));
             }
             Path folder = out.resolve(run.runName());
             all.add(new Stage("train " + run.runName(), folder.resolve("model"), () -> {
@@ -205,13 +205,13 @@ final class Demo implements Callable<Integer> {
 
     /// Each set of runs has a report of its own, so that none is overwritten.
     private String report() {
-        return "report" + (quick || inversions ? "" : "-no-inversions") + (ownPictures ? "-own-pictures" : "");
+        return "report" + (quick || inversions ? "" : "-no-inversions") + (ownImages ? "-own-pictures" : "");
     }
 
     private List<Object> evaluate(List<Object> models, Path prompts, long first, Path target) {
         List<Object> words = new ArrayList<>(List.of("evaluate"));
         words.addAll(models);
-        words.addAll(List.of("--prompts", prompts, "--pictures", quick ? QUICK_PICTURES : PICTURES, "--seed", first));
+        words.addAll(List.of("--prompts", prompts, "--pictures", quick ? QUICK_IMAGES : IMAGES, "--seed", first));
         words.addAll(List.of("--sampler", SAMPLER, "--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
         words.addAll(List.of("--checker", "--reward", "reward=" + out.resolve("reward"), "--out", target));
         return words;

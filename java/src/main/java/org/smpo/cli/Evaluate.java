@@ -86,7 +86,7 @@ final class Evaluate implements Callable<Integer> {
             paramLabel = "N",
             defaultValue = "1",
             description = "Number of images per prompt, each from its own noise (default: ${DEFAULT-VALUE})")
-    private int pictures;
+    private int imagesPerPrompt;
 
     @Option(
             names = "--seed",
@@ -159,7 +159,7 @@ final class Evaluate implements Callable<Integer> {
                 limit == null ? texts : texts.subList(0, Math.min(limit, texts.size())),
                 generation.negativePrompt(),
                 seed,
-                pictures,
+                imagesPerPrompt,
                 new GenerationSetup(
                         generation.config(),
                         generation.batch(),

@@ -116,15 +116,15 @@ final class Generate implements Callable<Integer> {
         if (!Files.exists(model)) {
             throw usage("MODEL: " + model + ": expected a folder or a file, found nothing");
         }
-        List<Prompt> pictures = pictures();
+        List<Prompt> images = images();
         try (ModelFiles files = files()) {
             Notices.print(spec, model, files.notices());
-            List<ImageRequest> requests = requests(files, pictures, generation.config());
+            List<ImageRequest> requests = requests(files, images, generation.config());
             Files.createDirectories(out);
             try (TextToImage generator =
                     TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
                 merge(generator);
-                warnOfCuts(generator, pictures);
+                warnOfCuts(generator, images);
                 generate(generator, requests);
             }
         }
@@ -156,8 +156,8 @@ final class Generate implements Callable<Integer> {
         return prompt.negative() == null ? "" : prompt.negative();
     }
 
-    /// Each prompt with each seed; one that brings its own seed gets that alone.
-    private List<Prompt> pictures() throws IOException {
+    /// Returns every prompt once per seed. A prompt that has a seed of its own is generated with that one only.
+    private List<Prompt> images() throws IOException {
         List<Prompt> all = new ArrayList<>();
         prompts.forEach(text -> all.add(Prompt.of(text)));
         if (promptFile != null) {
@@ -166,18 +166,18 @@ final class Generate implements Callable<Integer> {
         if (all.isEmpty()) {
             throw usage("expected --prompt or --prompt-file");
         }
-        List<Prompt> pictures = new ArrayList<>();
+        List<Prompt> images = new ArrayList<>();
         for (Prompt prompt : all) {
             String negative = prompt.negative() == null ? generation.negativePrompt() : prompt.negative();
             List<Long> own = prompt.seed().isPresent() ? List.of(prompt.seed().getAsLong()) : seeds;
-            own.forEach(seed -> pictures.add(new Prompt(prompt.text(), negative, OptionalLong.of(seed))));
+            own.forEach(seed -> images.add(new Prompt(prompt.text(), negative, OptionalLong.of(seed))));
         }
-        return pictures;
+        return images;
     }
 
-    private void warnOfCuts(TextToImage generator, List<Prompt> pictures) {
+    private void warnOfCuts(TextToImage generator, List<Prompt> images) {
         PrintWriter err = spec.commandLine().getErr();
-        pictures.stream()
+        images.stream()
                 .flatMap(prompt -> Stream.of(prompt.text(), negative(prompt)))
                 .distinct()
                 .forEach(text -> generator
@@ -187,18 +187,18 @@ final class Generate implements Callable<Integer> {
         err.flush();
     }
 
-    /// What is asked for, batch by batch; everything that does not need the weights is checked before they are read.
-    private List<ImageRequest> requests(ModelFiles files, List<Prompt> pictures, GenerationConfig config)
+    /// Returns the requests, one per batch. Everything that does not need the weights is checked before they are read.
+    private List<ImageRequest> requests(ModelFiles files, List<Prompt> images, GenerationConfig config)
             throws IOException {
         int batch = generation.batch();
-        List<float[]> given = initial(pictures.size());
+        List<float[]> given = initial(images.size());
         try {
             GenerationConfig sized = config.sizedFor(files);
             List<ImageRequest> requests = new ArrayList<>();
-            for (int from = 0; from < pictures.size(); from += batch) {
-                int to = Math.min(from + batch, pictures.size());
+            for (int from = 0; from < images.size(); from += batch) {
+                int to = Math.min(from + batch, images.size());
                 requests.add(new ImageRequest(
-                        pictures.subList(from, to), sized, given.isEmpty() ? List.of() : given.subList(from, to)));
+                        images.subList(from, to), sized, given.isEmpty() ? List.of() : given.subList(from, to)));
             }
             return requests;
         } catch (IllegalArgumentException e) {
@@ -217,17 +217,17 @@ final class Generate implements Callable<Integer> {
             int from = cells.size();
             int to = from + request.prompts().size();
             String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
-            List<GeneratedImage> images;
-            try (Progress progress = new Progress(display, "picture " + which, "step", 0, 0)) {
-                images = generator.generate(request, (done, of) -> {
+            List<GeneratedImage> generated;
+            try (Progress progress = new Progress(display, "image " + which, "step", 0, 0)) {
+                generated = generator.generate(request, (done, of) -> {
                     progress.total(of);
                     progress.to(done);
                 });
             }
-            for (int i = 0; i < images.size(); i++) {
+            for (int i = 0; i < generated.size(); i++) {
                 Prompt prompt = request.prompts().get(i);
                 long seed = prompt.seed().getAsLong();
-                GeneratedImage image = images.get(i);
+                GeneratedImage image = generated.get(i);
                 Path file = out.resolve(String.format(Locale.ROOT, "%05d-%d.png", from + i, seed));
                 new Png(image.image(), settings(prompt, seed, request).text()).write(file);
                 spec.commandLine().getOut().println(file);
@@ -261,22 +261,22 @@ final class Generate implements Callable<Integer> {
         return request.config().metadata(prompt, seed, more);
     }
 
-    /// One per picture; empty without the option.
-    private List<float[]> initial(int pictures) throws IOException {
+    /// One per image; empty without the option.
+    private List<float[]> initial(int images) throws IOException {
         if (initialLatents == null) {
             return List.of();
         }
         try (Safetensors file = Safetensors.open(initialLatents)) {
             TensorEntry entry = file.entry(LATENTS);
             List<Long> shape = entry.shape();
-            if (entry.dtype() != DType.F32 || shape.size() != 4 || (shape.get(0) != 1 && shape.get(0) != pictures)) {
-                throw new IOException(initialLatents + ": " + LATENTS + ": expected F32 [1 or " + pictures
+            if (entry.dtype() != DType.F32 || shape.size() != 4 || (shape.get(0) != 1 && shape.get(0) != images)) {
+                throw new IOException(initialLatents + ": " + LATENTS + ": expected F32 [1 or " + images
                         + ", 4, h, w], got " + entry.dtype() + " " + shape);
             }
             ByteBuffer bytes = ByteView.of(file, entry).buffer();
             int row = Math.toIntExact(entry.length() / Float.BYTES / shape.get(0));
             List<float[]> all = new ArrayList<>();
-            for (int i = 0; i < pictures; i++) {
+            for (int i = 0; i < images; i++) {
                 float[] values = new float[row];
                 bytes.asFloatBuffer().get(shape.get(0) == 1 ? 0 : i * row, values);
                 for (float value : values) {

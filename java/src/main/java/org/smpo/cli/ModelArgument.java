@@ -23,7 +23,7 @@ final class ModelArgument {
 
     private ModelArgument() {}
 
-    /// @param options of checkpoints; a folder has everything itself
+    /// @param options Options for single-file checkpoints; folders need none
     /// @throws IllegalArgumentException when there is no such file, or a weight is no number
     /// @throws IOException when a run's folder cannot be read or has no model yet
     static EvaluatedModel parse(String text, SingleFile.Options options) throws IOException {

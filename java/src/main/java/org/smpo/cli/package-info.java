@@ -1,2 +1,2 @@
-/// The {@code smpo} command: one class per verb, no logic beyond wiring.
+/// The `smpo` command: one class per verb, with the options that verbs share as mixins and no logic beyond wiring.
 package org.smpo.cli;

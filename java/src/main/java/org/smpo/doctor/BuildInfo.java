@@ -11,12 +11,11 @@ import java.util.jar.JarFile;
 import java.util.jar.Manifest;
 import org.smpo.ffi.LibraryInfo;
 
-/// What the Java classes and the native library were built from.
+/// The sources that the Java classes and the native library were built from.
 ///
-/// @param version release of the Java classes, from the jar's manifest; "development" when they are not in a
-///     jar
-/// @param commit git commit of their sources; "unknown" when the jar does not name one
-/// @param library the native library: version, commit and LibTorch; or why it cannot be loaded
+/// @param version Version of the Java classes, from the manifest of the jar; "development" outside a jar
+/// @param commit Git commit of the Java sources; "unknown" if the jar does not name one
+/// @param library Version, commit and LibTorch of the native library, or the reason why it cannot be loaded
 public record BuildInfo(String version, String commit, String library) {
     private static final String UNKNOWN = "unknown";
 

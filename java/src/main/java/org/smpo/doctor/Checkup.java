@@ -18,7 +18,7 @@ import org.smpo.ffi.LibraryInfo;
 /// @param build what the Java classes and the library were built from
 /// @param java the virtual machine
 /// @param abi the library that was found, and whether it fits
-/// @param library what the library says of itself, or null
+/// @param library Build of the native library; null if it cannot be loaded
 /// @param cpu the processor and what it will compute with, or null
 /// @param memory host memory, or null
 /// @param cuda devices, or the reason that there are none; or null
@@ -66,8 +66,8 @@ public record Checkup(
 
     /// The processor.
     ///
-    /// @param features of those that kernels can use, the ones it has, in lower case
-    /// @param kernels the widest instruction set that the kernels will use
+    /// @param features Vector extensions that the kernels can use and the CPU has, in lower case
+    /// @param kernels Widest instruction set that the kernels will use
     /// @param precision Fastest precision on this CPU, and why
     public record Cpu(
             String model,
@@ -79,19 +79,19 @@ public record Checkup(
 
     /// Host memory.
     ///
-    /// @param total bytes; a container's limit where there is one
-    /// @param available bytes
+    /// @param total Bytes; the limit of the container if there is one
+    /// @param available Bytes
     public record Memory(long total, long available) {}
 
-    /// What CUDA offers.
+    /// CUDA and its devices.
     ///
-    /// @param problem why there is no device; empty when there is one
+    /// @param problem Reason why there is no device; empty if there is one
     public record Cuda(boolean compiled, int driverVersion, int runtimeVersion, String problem, List<Gpu> devices) {}
 
     /// One CUDA device.
     ///
-    /// @param totalMemory bytes
-    /// @param freeMemory bytes
+    /// @param totalMemory Bytes
+    /// @param freeMemory Bytes
     public record Gpu(
             int index, String name, String computeCapability, int multiprocessors, long totalMemory, long freeMemory) {}
 
@@ -102,7 +102,7 @@ public record Checkup(
 
     /// Examines this process and this machine; opens and closes a session on every device.
     public static Checkup run() {
-        // Before the library is loaded: to load it without leave is a warning today, and then counts as leave.
+        // Asked before the library is loaded: loading it without permission warns today and then grants the permission.
         boolean nativeAccess = Engine.class.getModule().isNativeAccessEnabled();
         Java java = new Java(
                 Runtime.version().toString(),
@@ -122,7 +122,7 @@ public record Checkup(
             findings.add(new Finding(
                     true,
                     "the native library cannot be used: " + abi.problem().get().getMessage(),
-                    "build it with tools/check, or name a good one with -Dsmpo.library=... or SMPO_LIBRARY"));
+                    "build it with tools/check, or name another with -Dsmpo.library=... or SMPO_LIBRARY"));
             addJavaFindings(findings, java);
             return new Checkup(build, java, fit, null, null, null, null, List.of(), List.copyOf(findings));
         }
@@ -170,14 +170,14 @@ public record Checkup(
         if (build.differsFrom(library.commit())) {
             findings.add(new Finding(
                     false,
-                    "the Java classes are of commit " + build.commit() + ", the library of " + library.commit(),
+                    "the Java classes are from commit " + build.commit() + ", the library is from " + library.commit(),
                     "rebuild both with tools/check"));
         }
         if (!cpu.features().contains(CpuFeature.AVX2)) {
             findings.add(new Finding(
                     false,
-                    "the CPU has no AVX2, so kernels run in their slow baseline form",
-                    "use a CPU of 2015 or later, or let the virtual machine pass the host's features on"));
+                    "the CPU has no AVX2, so kernels run their slow baseline code",
+                    "use a CPU made since 2015, or let the virtual machine expose the features of the host"));
         }
         if (cpu.availableMemory() < LITTLE_MEMORY) {
             findings.add(new Finding(
@@ -203,7 +203,8 @@ public record Checkup(
         if (!java.nativeAccess()) {
             findings.add(new Finding(
                     false,
-                    "native access is not enabled on the command line; Java warns about it and will refuse it in future",
+                    "native access is not enabled on the command line; Java warns about it and will refuse it in"
+                            + " future",
                     "start with tools/smpo, or with java --enable-native-access=ALL-UNNAMED"));
         }
     }

@@ -1,8 +1,8 @@
 package org.smpo.doctor;
 
-/// Something that is not as it should be, and what to do about it.
+/// A problem of the machine or the build, and how to fix it.
 ///
-/// @param fatal whether the engine cannot run because of it
-/// @param what what is wrong
-/// @param advice what to do
+/// @param fatal Whether it keeps the engine from running
+/// @param what Description of the problem
+/// @param advice How to fix it
 public record Finding(boolean fatal, String what, String advice) {}

@@ -8,22 +8,21 @@ import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.EngineException;
 import org.smpo.io.DType;
 
-/// A session that was opened on a device, used and closed.
+/// Result of opening a session on a device, using it and closing it.
 ///
-/// @param device "cpu" or "cuda:0"
-/// @param millis how long it took
-/// @param problem what went wrong; empty when it passed
+/// @param device Name of the device, such as `cpu` or `cuda:0`
+/// @param millis Duration in milliseconds
+/// @param problem Description of the failure; empty if the test passed
 public record SmokeTest(String device, long millis, String problem) {
     private static final int ROWS = 4;
     private static final int COLUMNS = 4096;
 
-    /// Whether nothing went wrong.
+    /// Whether the test passed.
     public boolean passed() {
         return problem.isEmpty();
     }
 
-    /// Carries a tensor to the device and back, converts it, draws normal numbers twice, and looks at the
-    /// results.
+    /// Copies a tensor to the device and back, converts it, generates normal numbers twice, and checks the results.
     static SmokeTest on(Device device) {
         long start = System.nanoTime();
         String problem;
@@ -51,10 +50,10 @@ public record SmokeTest(String device, long millis, String problem) {
         }
     }
 
-    /// What is wrong with normal numbers that were drawn twice with one key; empty when nothing is.
+    /// Returns what is wrong with normal numbers that were generated twice with one key; empty if nothing is.
     static String judge(float[] first, float[] second) {
         if (!Arrays.equals(first, second)) {
-            return "the same normal numbers drawn twice differ";
+            return "normal numbers generated twice with the same key differ";
         }
         double sum = 0;
         double squares = 0;

@@ -8,6 +8,8 @@ import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.lang.ArchRule;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -219,6 +221,31 @@ class ArchitectureTest {
                 "org.smpo.report.Back", "package org.smpo.report; public class Back { org.smpo.io.Forth forth; }"));
         assertThat(ArchitectureRules.noCycles().evaluate(planted).hasViolation())
                 .isTrue();
+    }
+
+    /// Public methods without a caller are listed with a reason in uncalled.txt.
+    @Test
+    void aPublicMethodHasACallerOrAReason() throws IOException {
+        Map<String, String> reasons = new LinkedHashMap<>();
+        try (InputStream list = ArchitectureTest.class.getResourceAsStream("uncalled.txt")) {
+            new String(list.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .filter(line -> !line.startsWith("#"))
+                    .forEach(line -> reasons.put(line.replaceFirst(": .*", ""), line.replaceFirst("[^:]*:? ?", "")));
+        }
+        assertThat(reasons.values()).allSatisfy(reason -> assertThat(reason).isNotBlank());
+        assertThat(reasons.keySet()).containsAll(UncalledMethods.of(PRODUCT));
+    }
+
+    @Test
+    void aPublicMethodWithoutACallerIsFound() throws IOException {
+        JavaClasses planted = plant(Map.of(
+                "org.smpo.io.Callee",
+                "package org.smpo.io; public class Callee { public void called() {} public void forgotten() {} }",
+                "org.smpo.io.Caller",
+                "package org.smpo.io; record Caller(int part) implements Runnable {"
+                        + " public void run() { new Callee().called(); } }"));
+        assertThat(UncalledMethods.of(planted)).containsExactly("org.smpo.io.Callee.forgotten");
     }
 
     private void assertBroken(ArchRule rule, String culprit, String source) throws IOException {

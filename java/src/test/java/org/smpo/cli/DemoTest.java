@@ -26,22 +26,22 @@ final class DemoTest {
     @Test
     void drawnPairsAreValid() {
         Path folder = temporary.resolve("new/pairs");
-        Outcome drawn = smpo("demo", "draw", "--pairs", 12, "--out", folder, "--seed", 5);
-        assertThat(drawn.code()).as(drawn.err()).isZero();
-        assertThat(drawn.out().strip())
+        Outcome rendered = smpo("demo", "draw", "--pairs", 12, "--out", folder, "--seed", 5);
+        assertThat(rendered.code()).as(rendered.err()).isZero();
+        assertThat(rendered.out().strip())
                 .isEqualTo(folder.resolve("pairs.parquet").toString());
-        assertThat(drawn.err()).contains("12 of 12 pairs");
+        assertThat(rendered.err()).contains("12 of 12 pairs");
         Outcome valid = smpo("data", "validate", folder, "--max-bad-fraction", 0);
         assertThat(valid.code()).as(valid.out() + valid.err()).isZero();
         assertThat(valid.out()).contains("12");
     }
 
-    /// Line i is the caption of picture i, and of no other.
+    /// Line i is the caption of image i.
     @Test
     void drawnScenesGoWithTheirCaptions() throws IOException {
         Path folder = temporary.resolve("scenes");
-        Outcome drawn = smpo("demo", "draw", "--scenes", 40, "--out", folder);
-        assertThat(drawn.code()).as(drawn.err()).isZero();
+        Outcome rendered = smpo("demo", "draw", "--scenes", 40, "--out", folder);
+        assertThat(rendered.code()).as(rendered.err()).isZero();
         List<String> captions = Files.readAllLines(folder.resolve("captions.txt"));
         assertThat(captions).hasSize(40);
         int right = 0;

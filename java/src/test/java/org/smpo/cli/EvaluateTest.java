@@ -94,7 +94,8 @@ final class EvaluateTest {
         assertThat(other.err()).contains("another drawing.guidance_scale (7.5, now 2.0)");
     }
 
-    /// A process of its own, killed while it draws; what it had drawn is not drawn again, and the files are the same.
+    /// A process that is killed while it generates images resumes without generating them again, and writes the same
+    /// files.
     @Test
     @Timeout(300)
     void aKilledProcessIsGoneOnWith() throws IOException, InterruptedException {

@@ -18,7 +18,7 @@ final class GenerateTest {
     private Path temporary;
 
     @Test
-    void picturesDoNotDependOnTheBatch() throws IOException {
+    void imagesDoNotDependOnTheBatch() throws IOException {
         Path model = TinyModels.writeRunnable(temporary.resolve("model"));
         Path together = temporary.resolve("together");
         Path alone = temporary.resolve("alone");
@@ -116,7 +116,8 @@ final class GenerateTest {
             {
                 "--config",
                 model,
-                "--config and --prediction-type: expected a single-file checkpoint, got a diffusers folder, which has its own"
+                "--config and --prediction-type: expected a single-file checkpoint, got a diffusers folder, which has"
+                        + " its own"
             },
         };
         for (Object[] one : wrong) {
@@ -141,20 +142,20 @@ final class GenerateTest {
     }
 
     @Test
-    void tilesAndBf16MakePicturesToo() throws IOException {
+    void tilesAndBf16WorkToo() throws IOException {
         Path model = TinyModels.writeRunnable(temporary.resolve("model"));
         // The word of transformers for a length that nobody set.
         Files.writeString(
                 model.resolve("tokenizer/tokenizer_config.json"),
                 "{\"model_max_length\": 1000000000000000019884624838656}");
-        byte[] plain = picture(model, "plain");
-        byte[] tiled = picture(model, "tiled", "--vae-tile", 32);
-        byte[] narrow = picture(model, "bf16", "--precision", "bf16");
+        byte[] plain = image(model, "plain");
+        byte[] tiled = image(model, "tiled", "--vae-tile", 32);
+        byte[] narrow = image(model, "bf16", "--precision", "bf16");
         // Tiles see less of their surroundings, bf16 has 8 bits; how near both come is tested where goldens are.
         assertThat(tiled).hasSameSizeAs(plain).isNotEqualTo(plain);
         assertThat(narrow).hasSameSizeAs(plain).isNotEqualTo(plain);
         // A tile that holds all of it changes nothing.
-        assertThat(picture(model, "one tile", "--vae-tile", 128)).isEqualTo(plain);
+        assertThat(image(model, "one tile", "--vae-tile", 128)).isEqualTo(plain);
     }
 
     @Test
@@ -163,13 +164,13 @@ final class GenerateTest {
         Path file = temporary.resolve("model.safetensors");
         Outcome converted = smpo("convert", model, file, "--to", "single-file");
         assertThat(converted.code()).as(converted.err()).isZero();
-        assertThat(picture(file, "checkpoint", "--config", model)).isEqualTo(picture(model, "folder"));
+        assertThat(image(file, "checkpoint", "--config", model)).isEqualTo(image(model, "folder"));
         Outcome alone = smpo("generate", file, "--prompt", "a", "--out", temporary.resolve("out"));
         assertThat(alone.code()).isEqualTo(1);
         assertThat(alone.err()).contains("--config");
     }
 
-    private byte[] picture(Path model, String name, Object... more) throws IOException {
+    private byte[] image(Path model, String name, Object... more) throws IOException {
         Path out = temporary.resolve(name);
         Object[] small = {
             "generate",

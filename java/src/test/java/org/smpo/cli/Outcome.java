@@ -5,7 +5,7 @@ import java.io.StringWriter;
 import java.util.Arrays;
 import picocli.CommandLine;
 
-/// What a command line of `smpo` came to, as its user sees it.
+/// Result of a command line of `smpo`, as its user sees it.
 record Outcome(int code, String out, String err) {
     /// Runs `smpo` with these arguments.
     static Outcome smpo(Object... arguments) {
@@ -17,7 +17,7 @@ record Outcome(int code, String out, String err) {
         return new Outcome(code, out.toString(), err.toString());
     }
 
-    /// Arguments and more of them.
+    /// Appends arguments.
     static Object[] with(Object[] arguments, Object... more) {
         Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
         System.arraycopy(more, 0, all, arguments.length, more.length);

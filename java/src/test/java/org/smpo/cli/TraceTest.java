@@ -82,7 +82,7 @@ final class TraceTest {
     }
 
     @Test
-    void microBatchAndSlotsAreRead() throws IOException {
+    void microBatchAndInversionBatchAreRead() throws IOException {
         Path one = folder.resolve("one.safetensors");
         Path all = folder.resolve("all.safetensors");
         assertThat(trace(batch, one, "--micro-batch", 1, "--slots", 1).code()).isZero();

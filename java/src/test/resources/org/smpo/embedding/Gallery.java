@@ -16,7 +16,7 @@ import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.UNet;
 
-/** Somebody else's program: a UNet's prediction, then a picture, on one engine and on an engine of the model's own. */
+/** A program that embeds smpo: a UNet's prediction, then an image, on a shared engine and on an engine of the model's own. */
 public final class Gallery {
     public static void main(String[] arguments) throws Exception {
         Path folder = Path.of(arguments[0]);

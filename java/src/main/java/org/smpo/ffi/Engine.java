@@ -353,7 +353,7 @@ public final class Engine extends Handle {
     }
 
     /// Passes warnings and errors to the logger `org.smpo.engine`, which by default prints them on standard error.
-    private static void report(List<LogRecord> records) {
+    static void report(List<LogRecord> records) {
         for (LogRecord record : records) {
             switch (record.level()) {
                 case DEBUG, INFO -> {}

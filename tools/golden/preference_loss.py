@@ -28,7 +28,9 @@ CASES = (("DPO", 40.0, 0.0, -1.0),
          ("CaPO", 5.0, 0.0, -1.0),
          ("KTO", 40.0, 0.0, -1.0),
          ("MaPO", 0.0, 0.0, -1.0),
-         ("SFT", 0.0, 0.0, -1.0))
+         ("SFT", 0.0, 0.0, -1.0),
+         ("Hinge", 40.0, 0.0, -1.0),
+         ("Hinge", 40.0, 0.5, 0.25))
 BUDGET = -0.5
 GAMMA = 10.0
 ALPHA = 0.0625
@@ -80,6 +82,8 @@ def pair_losses(name, beta, winner, loser, reference_winner, reference_loser):
         return z, winner - MAPO_B * logsigmoid(z)
     if name == "SFT":
         return torch.zeros_like(u), winner
+    if name == "Hinge":
+        return u, torch.relu(1 - u)
     raise ValueError(name)
 
 

@@ -24,6 +24,7 @@ constexpr int32_t parameter_count(int32_t kind) {
     case SMPO_PAIR_LOSS_NPO:
     case SMPO_PAIR_LOSS_CAPO:
     case SMPO_PAIR_LOSS_SFT:
+    case SMPO_PAIR_LOSS_HINGE:
       return 0;
     case SMPO_PAIR_LOSS_SMPO:
     case SMPO_PAIR_LOSS_DMPO:
@@ -120,6 +121,8 @@ SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, dou
     }
     case SMPO_PAIR_LOSS_CAPO:
       return distance(u, label);
+    case SMPO_PAIR_LOSS_HINGE:
+      return u < 1.0 ? LogitLoss{1.0 - u, -1.0} : LogitLoss{0.0, 0.0};
     case SMPO_PAIR_LOSS_KTO:
     case SMPO_PAIR_LOSS_MAPO:
     case SMPO_PAIR_LOSS_SFT:

@@ -164,6 +164,7 @@ smpo_pair_loss loss_of(int32_t kind) {
     case SMPO_PAIR_LOSS_NPO:
     case SMPO_PAIR_LOSS_CAPO:
     case SMPO_PAIR_LOSS_SFT:
+    case SMPO_PAIR_LOSS_HINGE:
       break;
     case SMPO_PAIR_LOSS_SMPO:
       own({10});
@@ -248,6 +249,9 @@ PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& er
       value.loss = winner - own[2] * std::log(sigmoid(value.logit));
       break;
     }
+    case SMPO_PAIR_LOSS_HINGE:
+      value.loss = std::max(0.0, 1 - u);
+      break;
     case SMPO_PAIR_LOSS_SFT:
       value.logit = 0;
       value.loss = winner;
@@ -716,7 +720,7 @@ TEST_F(PairBatchTest, KeepsWhatItNeeds) {
 
 TEST_F(PairBatchTest, EveryLossAndItsGradient) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
-  for (int32_t kind = SMPO_PAIR_LOSS_DPO; kind <= SMPO_PAIR_LOSS_SFT; ++kind) {
+  for (int32_t kind = SMPO_PAIR_LOSS_DPO; kind <= SMPO_PAIR_LOSS_KINDS; ++kind) {
     SCOPED_TRACE(testing::Message() << "kind " << kind);
     const smpo_pair_batch batch = noised();
     const smpo_pair_loss loss = loss_of(kind);

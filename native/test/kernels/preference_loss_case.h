@@ -22,9 +22,9 @@ using kernels::DType;
 using kernels::PairLoss;
 using kernels::PreferenceLossArgs;
 
-inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,  SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_NPO,
-                                        SMPO_PAIR_LOSS_DMPO, SMPO_PAIR_LOSS_IPO,  SMPO_PAIR_LOSS_CAPO,
-                                        SMPO_PAIR_LOSS_KTO,  SMPO_PAIR_LOSS_MAPO, SMPO_PAIR_LOSS_SFT};
+inline constexpr int32_t kAllKinds[] = {
+    SMPO_PAIR_LOSS_DPO,  SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_NPO,  SMPO_PAIR_LOSS_DMPO, SMPO_PAIR_LOSS_IPO,
+    SMPO_PAIR_LOSS_CAPO, SMPO_PAIR_LOSS_KTO,  SMPO_PAIR_LOSS_MAPO, SMPO_PAIR_LOSS_SFT,  SMPO_PAIR_LOSS_HINGE};
 
 inline const char* name_of(int32_t kind) {
   switch (static_cast<smpo_pair_loss_kind>(kind)) {
@@ -46,6 +46,8 @@ inline const char* name_of(int32_t kind) {
       return "MaPO";
     case SMPO_PAIR_LOSS_SFT:
       return "SFT";
+    case SMPO_PAIR_LOSS_HINGE:
+      return "Hinge";
   }
   return "?";
 }
@@ -172,6 +174,7 @@ inline PairLoss loss_of(int32_t kind, double strength) {
     case SMPO_PAIR_LOSS_NPO:
     case SMPO_PAIR_LOSS_CAPO:
     case SMPO_PAIR_LOSS_SFT:
+    case SMPO_PAIR_LOSS_HINGE:
       return loss_with(kind, strength, {});
     case SMPO_PAIR_LOSS_SMPO:
       return loss_with(kind, strength, {10.0});

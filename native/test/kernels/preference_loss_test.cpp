@@ -79,6 +79,7 @@ std::vector<Golden> golden_cases() {
       {"MaPO", mapo, {}, 0.100735758372, 1.180210, -0.179600},
       {"IPO", ipo, {}, 0.0625, -1250, 1250},
       {"CaPO", make(SMPO_PAIR_LOSS_CAPO, 1, 1000), {.label = 0.2}, 0.01, -200, 200},
+      {"hinge", make(SMPO_PAIR_LOSS_HINGE, 0.5, 5000), {}, 0.25, 2500, -2500},
   };
 }
 
@@ -298,6 +299,7 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByTheErrors) {
                                                         : errors.policy_winner - errors.reference_winner);
         if (std::abs(fall - loss.budget) < 1e-2) continue;  // the budget term's corner
         const PairValue value = pair_value(loss, errors, factors);
+        if (kind == SMPO_PAIR_LOSS_HINGE && std::abs(value.logit - 1) < 2e-2) continue;  // the hinge
         PairErrors moved = errors;
         const double d_winner = derivative(
             [&](double x) {
@@ -639,7 +641,7 @@ TEST(PreferenceLossGolden, LossesAndGradientsOfAutograd) {
   const int64_t P = 2;
   const int64_t N = 5;
   const std::vector<AutogradCase> cases = read_autograd_cases();
-  ASSERT_EQ(cases.size(), 11u);
+  ASSERT_EQ(cases.size(), 13u);
   for (const AutogradCase& golden : cases) {
     SCOPED_TRACE(testing::Message() << golden.name << ", budget_weight " << golden.loss.budget_weight << ", mu "
                                     << golden.loss.safeguard_mu);

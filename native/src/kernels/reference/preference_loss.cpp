@@ -50,6 +50,13 @@ PairValue squared_distance(double slope, double aim, const PairErrors& e) {
           .d_loser = -2.0 * miss * slope};
 }
 
+PairValue hinge(double slope, const PairErrors& e) {
+  // relu(1 - slope [(r_w - l_w) - (r_l - l_l)])
+  const double u = slope * ((e.reference_winner - e.policy_winner) - (e.reference_loser - e.policy_loser));
+  const double pull = 1.0 - u > 0.0 ? slope : 0.0;
+  return {.logit = u, .loss = std::max(0.0, 1.0 - u), .d_winner = pull, .d_loser = -pull};
+}
+
 // One image of KTO: lambda (1 - s(y k (g - z0))), g = r - l.
 struct KtoRow {
   double loss;
@@ -116,6 +123,8 @@ PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& e
       return mapo(loss, errors);
     case SMPO_PAIR_LOSS_SFT:
       return {.logit = 0.0, .loss = errors.policy_winner, .d_winner = 1.0, .d_loser = 0.0};
+    case SMPO_PAIR_LOSS_HINGE:
+      return hinge(slope, errors);
   }
   const double nan = std::numeric_limits<double>::quiet_NaN();
   return {.logit = nan, .loss = nan, .d_winner = nan, .d_loser = nan};

@@ -285,6 +285,24 @@ public sealed interface Objective {
         }
     }
 
+    /// Hinge: the pair loss of a margin classifier, which leaves a pair alone once its logit is 1. TRL's and
+    /// diffusers' DPO scripts offer it as `loss_type` hinge, after SLiC-HF for language models; β is theirs with κ 1.
+    @MethodInfo(kind = 10, title = "Hinge (SLiC)", arxiv = "2305.10425", loss = "max(0, 1 − u), u = −κβΔ")
+    record Hinge(
+            @ParameterInfo("Strength in units of the mean error") double beta,
+            @ParameterInfo(value = "Factor of beta", byDefault = 0.5) double kappa)
+            implements Objective {
+        /// @throws InvalidParameterException when a parameter is not a finite number > 0
+        public Hinge {
+            Require.strength("hinge", beta, kappa);
+        }
+
+        @Override
+        public double strength() {
+            return kappa * beta;
+        }
+    }
+
     /// Diffusion-NPO: the pair loss with winner and loser exchanged, which trains the negative branch of
     /// guidance. The logit is that of preferring the winner, as everywhere; training lowers it. The authors'
     /// scripts have β 500, κ 1 for Stable Diffusion 1.5 and β 2000, κ ½ for SDXL.

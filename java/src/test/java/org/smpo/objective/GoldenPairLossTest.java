@@ -18,6 +18,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.smpo.objective.Objective.Capo;
 import org.smpo.objective.Objective.Dmpo;
 import org.smpo.objective.Objective.Dpo;
+import org.smpo.objective.Objective.Hinge;
 import org.smpo.objective.Objective.Inpo;
 import org.smpo.objective.Objective.Ipo;
 import org.smpo.objective.Objective.Kto;
@@ -72,6 +73,7 @@ final class GoldenPairLossTest {
             case Capo o -> new Capo(o.beta() * by, o.bias());
             case Kto o -> new Kto(o.beta() * by, o.desirableWeight(), o.undesirableWeight());
             case Mapo o -> new Mapo(o.scale() * by, o.temperature(), o.weight());
+            case Hinge o -> new Hinge(o.beta() * by, o.kappa());
             case Sft o -> o;
         };
     }

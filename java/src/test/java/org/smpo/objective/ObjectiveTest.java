@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.smpo.objective.Objective.Capo;
 import org.smpo.objective.Objective.Dmpo;
 import org.smpo.objective.Objective.Dpo;
+import org.smpo.objective.Objective.Hinge;
 import org.smpo.objective.Objective.Inpo;
 import org.smpo.objective.Objective.Ipo;
 import org.smpo.objective.Objective.Kto;
@@ -50,6 +51,7 @@ final class ObjectiveTest {
             new Kto(5000, 1, 1),
             new Kto(1000, 1.33, 0.5),
             new Mapo(0.5, 1000, 0.1),
+            new Hinge(5000, 0.5),
             new Sft());
 
     private static PairInputs inputs(PairErrors errors, double label, double rewardMargin, double scale) {
@@ -508,7 +510,7 @@ final class ObjectiveTest {
     @Test
     void methodsDescribeTheirRecords() {
         assertThat(Method.all().stream().map(Method::name))
-                .containsExactly("smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "npo", "kto", "mapo", "capo");
+                .containsExactly("smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "npo", "kto", "mapo", "capo");
         for (Objective objective : ALL) {
             Method method = Method.all().stream()
                     .filter(candidate -> candidate.name().equals(objective.name()))

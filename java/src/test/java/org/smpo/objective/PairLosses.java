@@ -35,6 +35,7 @@ final class PairLosses {
                 yield new LossValue(
                         0.5 * (winner.value() + loser.value()), u, 0.5 * winner.gradient(), 0.5 * loser.gradient());
             }
+            case Objective.Hinge hinge -> u < 1 ? new LossValue(1 - u, u, slope, -slope) : new LossValue(0, u, 0, 0);
             case Objective.Mapo mapo -> mapo(mapo, errors);
             case Objective.Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
         };

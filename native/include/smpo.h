@@ -591,10 +591,11 @@ enum smpo_pair_loss_kind {
   SMPO_PAIR_LOSS_MAPO = 8, /* scale, temperature, weight: l_w + weight sp(-u), u = temperature (f(l_w) - f(l_l)),
                               f(x) = scale x / (e^(scale x) - 1). No reference */
   SMPO_PAIR_LOSS_SFT = 9,  /* l_w, u = 0. No reference */
-  SMPO_PAIR_LOSS_HINGE = 10 /* max(0, 1 - u) */
+  SMPO_PAIR_LOSS_HINGE = 10, /* max(0, 1 - u) */
+  SMPO_PAIR_LOSS_ROBUST = 11 /* epsilon: ((1 - epsilon) sp(-u) - epsilon sp(u)) / (1 - 2 epsilon) */
 };
 
-enum { SMPO_PAIR_LOSS_KINDS = 10, SMPO_MAX_LOSS_PARAMETERS = 8 };
+enum { SMPO_PAIR_LOSS_KINDS = 11, SMPO_MAX_LOSS_PARAMETERS = 8 };
 
 /* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.
  *   safeguard  the other image's gradient is multiplied by clamp((1 - safeguard_mu) |g|^2 / (g . g' + 1e-9), 0, 1)

@@ -30,11 +30,14 @@ CASES = (("DPO", 40.0, 0.0, -1.0),
          ("MaPO", 0.0, 0.0, -1.0),
          ("SFT", 0.0, 0.0, -1.0),
          ("Hinge", 40.0, 0.0, -1.0),
-         ("Hinge", 40.0, 0.5, 0.25))
+         ("Hinge", 40.0, 0.5, 0.25),
+         ("Robust", 40.0, 0.0, -1.0),
+         ("Robust", 20.0, 0.25, 0.75))
 BUDGET = -0.5
 GAMMA = 10.0
 ALPHA = 0.0625
 MARGIN = 0.5
+EPSILON = 0.125
 DESIRABLE, UNDESIRABLE = 1.0, 1.5
 MAPO_S, MAPO_T, MAPO_B = 0.5, 64.0, 0.5
 
@@ -84,6 +87,8 @@ def pair_losses(name, beta, winner, loser, reference_winner, reference_loser):
         return torch.zeros_like(u), winner
     if name == "Hinge":
         return u, torch.relu(1 - u)
+    if name == "Robust":
+        return u, (-logsigmoid(u) * (1 - EPSILON) + logsigmoid(-u) * EPSILON) / (1 - 2 * EPSILON)
     raise ValueError(name)
 
 

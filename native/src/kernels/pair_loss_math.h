@@ -29,6 +29,7 @@ constexpr int32_t parameter_count(int32_t kind) {
     case SMPO_PAIR_LOSS_SMPO:
     case SMPO_PAIR_LOSS_DMPO:
     case SMPO_PAIR_LOSS_IPO:
+    case SMPO_PAIR_LOSS_ROBUST:
       return 1;
     case SMPO_PAIR_LOSS_KTO:
       return 2;
@@ -123,6 +124,12 @@ SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, dou
       return distance(u, label);
     case SMPO_PAIR_LOSS_HINGE:
       return u < 1.0 ? LogitLoss{1.0 - u, -1.0} : LogitLoss{0.0, 0.0};
+    case SMPO_PAIR_LOSS_ROBUST: {
+      const double epsilon = loss.parameters[0];
+      const double share = 1.0 / (1.0 - 2.0 * epsilon);
+      return {share * ((1.0 - epsilon) * softplus(-u) - epsilon * softplus(u)),
+              -share * ((1.0 - epsilon) * logistic(-u) + epsilon * logistic(u))};
+    }
     case SMPO_PAIR_LOSS_KTO:
     case SMPO_PAIR_LOSS_MAPO:
     case SMPO_PAIR_LOSS_SFT:

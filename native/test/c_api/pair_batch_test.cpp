@@ -175,6 +175,9 @@ smpo_pair_loss loss_of(int32_t kind) {
     case SMPO_PAIR_LOSS_IPO:
       own({0.7});
       break;
+    case SMPO_PAIR_LOSS_ROBUST:
+      own({0.2});
+      break;
     case SMPO_PAIR_LOSS_KTO:
       own({1.1, 0.9});
       break;
@@ -251,6 +254,9 @@ PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& er
     }
     case SMPO_PAIR_LOSS_HINGE:
       value.loss = std::max(0.0, 1 - u);
+      break;
+    case SMPO_PAIR_LOSS_ROBUST:
+      value.loss = (-(1 - own[0]) * std::log(sigmoid(u)) + own[0] * std::log(sigmoid(-u))) / (1 - 2 * own[0]);
       break;
     case SMPO_PAIR_LOSS_SFT:
       value.logit = 0;

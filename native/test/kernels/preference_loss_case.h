@@ -22,9 +22,10 @@ using kernels::DType;
 using kernels::PairLoss;
 using kernels::PreferenceLossArgs;
 
-inline constexpr int32_t kAllKinds[] = {
-    SMPO_PAIR_LOSS_DPO,  SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_NPO,  SMPO_PAIR_LOSS_DMPO, SMPO_PAIR_LOSS_IPO,
-    SMPO_PAIR_LOSS_CAPO, SMPO_PAIR_LOSS_KTO,  SMPO_PAIR_LOSS_MAPO, SMPO_PAIR_LOSS_SFT,  SMPO_PAIR_LOSS_HINGE};
+inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,   SMPO_PAIR_LOSS_SMPO,  SMPO_PAIR_LOSS_NPO,
+                                        SMPO_PAIR_LOSS_DMPO,  SMPO_PAIR_LOSS_IPO,   SMPO_PAIR_LOSS_CAPO,
+                                        SMPO_PAIR_LOSS_KTO,   SMPO_PAIR_LOSS_MAPO,  SMPO_PAIR_LOSS_SFT,
+                                        SMPO_PAIR_LOSS_HINGE, SMPO_PAIR_LOSS_ROBUST};
 
 inline const char* name_of(int32_t kind) {
   switch (static_cast<smpo_pair_loss_kind>(kind)) {
@@ -48,6 +49,8 @@ inline const char* name_of(int32_t kind) {
       return "SFT";
     case SMPO_PAIR_LOSS_HINGE:
       return "Hinge";
+    case SMPO_PAIR_LOSS_ROBUST:
+      return "Robust";
   }
   return "?";
 }
@@ -182,6 +185,8 @@ inline PairLoss loss_of(int32_t kind, double strength) {
       return loss_with(kind, strength, {0.01});
     case SMPO_PAIR_LOSS_IPO:
       return loss_with(kind, strength, {0.5});
+    case SMPO_PAIR_LOSS_ROBUST:
+      return loss_with(kind, strength, {0.125});
     case SMPO_PAIR_LOSS_KTO:
       return loss_with(kind, strength, {1.0, 1.0});
     case SMPO_PAIR_LOSS_MAPO:

@@ -641,7 +641,7 @@ TEST(PreferenceLossGolden, LossesAndGradientsOfAutograd) {
   const int64_t P = 2;
   const int64_t N = 5;
   const std::vector<AutogradCase> cases = read_autograd_cases();
-  ASSERT_EQ(cases.size(), 13u);
+  ASSERT_EQ(cases.size(), 15u);
   for (const AutogradCase& golden : cases) {
     SCOPED_TRACE(testing::Message() << golden.name << ", budget_weight " << golden.loss.budget_weight << ", mu "
                                     << golden.loss.safeguard_mu);

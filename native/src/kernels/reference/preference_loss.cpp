@@ -50,6 +50,19 @@ PairValue squared_distance(double slope, double aim, const PairErrors& e) {
           .d_loser = -2.0 * miss * slope};
 }
 
+PairValue robust(double slope, double epsilon, const PairErrors& e) {
+  // The losses of the pair and of the swapped pair, weighted so that a share epsilon of swapped labels averages out.
+  const PairValue kept = dpo(slope, e);
+  const PairValue swapped = npo(slope, e);
+  const auto mix = [epsilon](double a, double b) {
+    return ((1.0 - epsilon) * a - epsilon * b) / (1.0 - 2.0 * epsilon);
+  };
+  return {.logit = kept.logit,
+          .loss = mix(kept.loss, swapped.loss),
+          .d_winner = mix(kept.d_winner, swapped.d_winner),
+          .d_loser = mix(kept.d_loser, swapped.d_loser)};
+}
+
 PairValue hinge(double slope, const PairErrors& e) {
   // relu(1 - slope [(r_w - l_w) - (r_l - l_l)])
   const double u = slope * ((e.reference_winner - e.policy_winner) - (e.reference_loser - e.policy_loser));
@@ -125,6 +138,8 @@ PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& e
       return {.logit = 0.0, .loss = errors.policy_winner, .d_winner = 1.0, .d_loser = 0.0};
     case SMPO_PAIR_LOSS_HINGE:
       return hinge(slope, errors);
+    case SMPO_PAIR_LOSS_ROBUST:
+      return robust(slope, loss.parameters[0], errors);
   }
   const double nan = std::numeric_limits<double>::quiet_NaN();
   return {.logit = nan, .loss = nan, .d_winner = nan, .d_loser = nan};

@@ -24,6 +24,7 @@ import org.smpo.objective.Objective.Ipo;
 import org.smpo.objective.Objective.Kto;
 import org.smpo.objective.Objective.Mapo;
 import org.smpo.objective.Objective.Npo;
+import org.smpo.objective.Objective.Robust;
 import org.smpo.objective.Objective.Sft;
 import org.smpo.objective.Objective.Smpo;
 import tools.jackson.databind.JsonNode;
@@ -74,6 +75,7 @@ final class GoldenPairLossTest {
             case Kto o -> new Kto(o.beta() * by, o.desirableWeight(), o.undesirableWeight());
             case Mapo o -> new Mapo(o.scale() * by, o.temperature(), o.weight());
             case Hinge o -> new Hinge(o.beta() * by, o.kappa());
+            case Robust o -> new Robust(o.beta() * by, o.kappa(), o.epsilon());
             case Sft o -> o;
         };
     }

@@ -25,6 +25,7 @@ import org.smpo.objective.Objective.Ipo;
 import org.smpo.objective.Objective.Kto;
 import org.smpo.objective.Objective.Mapo;
 import org.smpo.objective.Objective.Npo;
+import org.smpo.objective.Objective.Robust;
 import org.smpo.objective.Objective.Sft;
 import org.smpo.objective.Objective.Smpo;
 
@@ -52,6 +53,7 @@ final class ObjectiveTest {
             new Kto(1000, 1.33, 0.5),
             new Mapo(0.5, 1000, 0.1),
             new Hinge(5000, 0.5),
+            new Robust(5000, 0.5, 0.125),
             new Sft());
 
     private static PairInputs inputs(PairErrors errors, double label, double rewardMargin, double scale) {
@@ -510,7 +512,7 @@ final class ObjectiveTest {
     @Test
     void methodsDescribeTheirRecords() {
         assertThat(Method.all().stream().map(Method::name))
-                .containsExactly("smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "npo", "kto", "mapo", "capo");
+                .containsExactly("smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "robust", "npo", "kto", "mapo", "capo");
         for (Objective objective : ALL) {
             Method method = Method.all().stream()
                     .filter(candidate -> candidate.name().equals(objective.name()))
@@ -540,7 +542,21 @@ final class ObjectiveTest {
     }
 
     @Test
+    void robustWithoutSwappedLabelsIsDpo() {
+        PairInputs pair = PairInputs.of(ERRORS);
+        LossValue dpo = loss(new Dpo(5000, 0.5), pair);
+        assertThat(loss(new Robust(5000, 0.5, 0), pair)).isEqualTo(dpo);
+        // TRL 0.24's formula at u = 0.75, with a share of 1/8.
+        double u = dpo.logit();
+        double expected = (Math.log1p(Math.exp(-u)) * 0.875 - Math.log1p(Math.exp(u)) * 0.125) / 0.75;
+        assertThat(loss(new Robust(5000, 0.5, 0.125), pair).value()).isCloseTo(expected, within(1e-14));
+    }
+
+    @Test
     void badParametersAreNamed() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Robust(1, 1, 0.5))
+                .withMessage("robust: epsilon: expected a number in [0, 0.5), got 0.5");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new Smpo(0, 10, 0.5))
                 .withMessage("smpo: beta: expected a finite number > 0, got 0.0");

@@ -36,6 +36,14 @@ final class PairLosses {
                         0.5 * (winner.value() + loser.value()), u, 0.5 * winner.gradient(), 0.5 * loser.gradient());
             }
             case Objective.Hinge hinge -> u < 1 ? new LossValue(1 - u, u, slope, -slope) : new LossValue(0, u, 0, 0);
+            case Objective.Robust robust -> {
+                double share = 1 / (1 - 2 * robust.epsilon());
+                double right = share * (1 - robust.epsilon());
+                double wrong = share * robust.epsilon();
+                double gradient = slope * (right * Logistic.sigmoid(-u) + wrong * Logistic.sigmoid(u));
+                yield new LossValue(
+                        right * Logistic.softplus(-u) - wrong * Logistic.softplus(u), u, gradient, -gradient);
+            }
             case Objective.Mapo mapo -> mapo(mapo, errors);
             case Objective.Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
         };

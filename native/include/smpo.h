@@ -1,22 +1,22 @@
 /*
- * smpo.h: the border between the smpo engine (C++, LibTorch, CUDA) and everything else. The only public header; C11.
+ * smpo.h: the interface of the smpo engine (C++, LibTorch, CUDA). The only public header; C11.
  *
  * Rules that hold for every function:
- *  - It returns an smpo_status and takes a caller-owned smpo_error last. The error may be NULL (the status alone is
- *    then returned). On success the error is left untouched.
- *  - Nothing escapes: no C++ exception crosses, nothing calls exit() or abort() on a caller's mistake.
- *  - Structs go by pointer; the caller sets their first field, `size`, to sizeof. A wrong size is
- *    SMPO_INVALID_ARGUMENT and nothing is written.
+ *  - It returns an smpo_status and takes a caller-owned smpo_error as its last argument. The error may be NULL. On
+ *    success the error is left untouched.
+ *  - No C++ exception escapes, and no mistake of the caller ends the process.
+ *  - Structs are passed by pointer; the caller sets their first field, `size`, to sizeof. A wrong size is
+ *    SMPO_INVALID_ARGUMENT, and nothing is written.
  *  - The caller owns host memory and the library owns device memory. No host pointer is kept after return.
- *  - A handle is a checked 64-bit number (kind, generation, slot). A null, closed, foreign or wrong-kind handle is
- *    SMPO_INVALID_HANDLE, never a crash. An out-parameter is written only on success.
+ *  - A handle is a checked 64-bit number (kind, generation, slot). A handle that is null, closed, of another kind or of
+ *    another session is SMPO_INVALID_HANDLE, never a crash. Out-parameters are written only on success.
  *  - A session belongs to the thread that opened it; a call from another thread is SMPO_WRONG_THREAD. The one
  *    exception is smpo_session_cancel. Functions without a session may be called from any thread.
  *  - No callbacks.
- *  - The process may end while calls run, other than a function's first: when exit() begins, all sessions are cancelled,
- *    later calls are refused with SMPO_CANCELLED, and exit() goes on as soon as no call is in flight. After two seconds
- *    the process ends at once, with the same status and without destructors.
- *  - Strings are UTF-8 and end with a zero byte; one that does not fit is cut.
+ *  - The process may end while calls run, except during the first call of a function: when exit() begins, all sessions
+ *    are cancelled, later calls are refused with SMPO_CANCELLED, and exit() continues once no call is running. After two
+ *    seconds the process ends at once, with the same status and without destructors.
+ *  - Strings are UTF-8 and end with a zero byte; a string that does not fit is truncated.
  */
 #ifndef SMPO_H_
 #define SMPO_H_
@@ -41,7 +41,7 @@ enum {
   SMPO_OUT_OF_MEMORY = 7,     /* host or device memory; the session stays usable */
   SMPO_DEVICE_FAULT = 8,      /* a device error that poisons the session; error.detail holds the backend's code */
   SMPO_SESSION_POISONED = 9,  /* an earlier SMPO_DEVICE_FAULT made the session unusable; carries the first message */
-  SMPO_CANCELLED = 10,        /* smpo_session_cancel was called; the operation's outputs are not to be used */
+  SMPO_CANCELLED = 10,        /* smpo_session_cancel was called; do not use the outputs of the operation */
   SMPO_NON_FINITE = 11,       /* a value that must be finite is not */
   SMPO_INTERNAL = 12,         /* a bug in the engine; please report the message */
   SMPO_PEER_LOST = 13         /* another process of a group has ended, or was later than the timeout */
@@ -62,7 +62,7 @@ typedef struct smpo_library_info {
   uint32_t size;
   uint32_t abi_version;
   char version[32];        /* "0.1.0" */
-  char commit[64];         /* git commit of the sources, with "-dirty" when they had changes; "unknown" without git */
+  char commit[64];         /* git commit of the sources, with "-dirty" if they had changes; "unknown" without git */
   char build_type[32];     /* "RelWithDebInfo" */
   char compiler[64];       /* "GNU 12.2.0" */
   char libtorch[64];       /* version of the LibTorch that was loaded */
@@ -92,10 +92,10 @@ typedef struct smpo_cpu_info {
 typedef struct smpo_cuda_info {
   uint32_t size;
   int32_t compiled;        /* 1 when this library has CUDA code */
-  int32_t device_count;    /* 0 when none can be used */
-  int32_t driver_version;  /* 13000 for 13.0; 0 when there is no driver */
-  int32_t runtime_version; /* likewise */
-  char problem[252];       /* why device_count is 0, in words; empty when it is not */
+  int32_t device_count;    /* 0 if none can be used */
+  int32_t driver_version;  /* 13000 for 13.0; 0 if there is no driver */
+  int32_t runtime_version; /* 13000 for 13.0 */
+  char problem[252];       /* why device_count is 0; empty otherwise */
 } smpo_cuda_info;
 
 typedef struct smpo_cuda_device_info {
@@ -112,14 +112,15 @@ typedef struct smpo_cuda_device_info {
 
 smpo_status smpo_abi_version(uint32_t *version, smpo_error *error);
 
-/* SHA-256 of this header as the library was built with it: 64 lower-case hex digits and a zero byte; capacity >= 65. */
+/* Writes the SHA-256 of the header that the library was built with: 64 lower-case hex digits and a zero byte.
+ * capacity >= 65. */
 smpo_status smpo_abi_header_sha256(char *text, uint32_t capacity, smpo_error *error);
 
 smpo_status smpo_library_describe(smpo_library_info *info, smpo_error *error);
 smpo_status smpo_cpu_describe(smpo_cpu_info *info, smpo_error *error);
 smpo_status smpo_cuda_describe(smpo_cuda_info *info, smpo_error *error);
 
-/* SMPO_INVALID_ARGUMENT when index is not in [0, device_count). */
+/* SMPO_INVALID_ARGUMENT if index is not in [0, device_count). */
 smpo_status smpo_cuda_device_describe(int32_t index, smpo_cuda_device_info *info, smpo_error *error);
 
 /* ---- session ---------------------------------------------------------------------------------------------------- */
@@ -135,26 +136,27 @@ typedef struct smpo_session_config {
   int32_t device_type;   /* SMPO_DEVICE_* */
   int32_t device_index;  /* 0 for the CPU */
   int32_t threads;       /* CPU threads per operation, 1..1024; 0: one per physical core */
-  uint64_t seed;         /* of every counter-based random number that the session draws */
-  int32_t deterministic; /* 1: same inputs, same bits, on the same machine; 0: faster kernels may be chosen */
-  int32_t log_level;     /* SMPO_LOG_*: records below it are not kept */
-  uint32_t log_capacity; /* records kept between two drains, 1..65536; the oldest are dropped and counted */
+  uint64_t seed;         /* seed of all random numbers of the session */
+  int32_t deterministic; /* 1: equal inputs give equal bits on one machine; 0: faster kernels may be used */
+  int32_t log_level;     /* SMPO_LOG_*: lowest level that is kept */
+  uint32_t log_capacity; /* number of records kept between two drains, 1..65536; the oldest are dropped and
+                            counted */
   uint32_t reserved;     /* 0 */
 } smpo_session_config;
 
 typedef struct smpo_session_statistics {
   uint32_t size;
   uint32_t open_tensors;
-  uint64_t calls;                  /* on this session, this one included */
+  uint64_t calls;                  /* on this session, including this one */
   uint64_t failed_calls;
   uint64_t log_records_dropped;
   uint64_t host_bytes_in_use;      /* CPU tensors, whole process */
-  uint64_t host_bytes_peak;        /* highest host_bytes_in_use, whole process */
-  uint64_t host_bytes_pooled;      /* kept by the pool for reuse, whole process */
+  uint64_t host_bytes_peak;        /* peak of host_bytes_in_use, whole process */
+  uint64_t host_bytes_pooled;      /* held by the pool for reuse, whole process */
   uint64_t device_bytes_in_use;    /* this session's device; 0 on the CPU */
   uint64_t device_bytes_peak;
   uint64_t device_bytes_reserved;
-  uint64_t device_synchronizations; /* host waits for the device that the engine made */
+  uint64_t device_synchronizations; /* how often the host has waited for the device */
 } smpo_session_statistics;
 
 typedef struct smpo_log_record {
@@ -164,7 +166,7 @@ typedef struct smpo_log_record {
   char message[240];
 } smpo_log_record; /* 256 bytes */
 
-/* The calling thread becomes the owner. SMPO_UNSUPPORTED when the device cannot be used, with the reason. */
+/* Opens a session that the calling thread owns. SMPO_UNSUPPORTED, with the reason, if the device cannot be used. */
 smpo_status smpo_session_open(const smpo_session_config *config, smpo_session *session, smpo_error *error);
 
 /* Closes the session and every handle that belongs to it. Works on a poisoned session. */
@@ -178,16 +180,16 @@ smpo_status smpo_session_cancel(smpo_session session, smpo_error *error);
 /* Waits until all queued device work is done. A no-op on the CPU. */
 smpo_status smpo_session_synchronize(smpo_session session, smpo_error *error);
 
-/* Gives memory that the pools keep for reuse back to the operating system or the device. */
+/* Returns memory that the pools hold for reuse to the operating system or the device. */
 smpo_status smpo_session_trim(smpo_session session, smpo_error *error);
 
 smpo_status smpo_session_describe(smpo_session session, smpo_session_statistics *statistics, smpo_error *error);
 
-/* Moves up to capacity records, oldest first, into records[0..count). Each record's size field must be set. */
+/* Moves up to `capacity` log records, oldest first, into records[0..count). Set the size field of each record. */
 smpo_status smpo_session_drain_log(smpo_session session, smpo_log_record *records, uint32_t capacity, uint32_t *count,
                                    smpo_error *error);
 
-/* What smpo_debug_raise throws inside the engine: proof, from outside, of what comes back across the border. */
+/* What smpo_debug_raise throws inside the engine, so that tests of bindings see what the caller gets. */
 enum {
   SMPO_RAISE_NOTHING = 0,           /* SMPO_OK */
   SMPO_RAISE_ENGINE_ERROR = 1,      /* the engine's own exception with the status given in `status` */
@@ -196,11 +198,11 @@ enum {
   SMPO_RAISE_RUNTIME_ERROR = 4,     /* std::runtime_error -> SMPO_INTERNAL */
   SMPO_RAISE_TORCH_ERROR = 5,       /* c10::Error -> SMPO_INTERNAL */
   SMPO_RAISE_TORCH_OUT_OF_MEMORY = 6, /* c10::OutOfMemoryError -> SMPO_OUT_OF_MEMORY */
-  SMPO_RAISE_FOREIGN = 7,           /* something that is no std::exception -> SMPO_INTERNAL */
+  SMPO_RAISE_FOREIGN = 7,           /* not a std::exception -> SMPO_INTERNAL */
   SMPO_RAISE_DEVICE_FAULT = 8       /* a sticky device error -> SMPO_DEVICE_FAULT, and the session is poisoned */
 };
 
-/* For tests of bindings: raises the given kind inside the engine. `status` is read for SMPO_RAISE_ENGINE_ERROR only. */
+/* For tests of bindings: raises the given kind inside the engine. `status` is used by SMPO_RAISE_ENGINE_ERROR only. */
 smpo_status smpo_debug_raise(smpo_session session, int32_t kind, smpo_status status, smpo_error *error);
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------- */
@@ -227,20 +229,20 @@ smpo_status smpo_tensor_zeros(smpo_session session, const smpo_tensor_spec *spec
 smpo_status smpo_tensor_from_host(smpo_session session, const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
                                   smpo_tensor *tensor, smpo_error *error);
 
-/* Copies the tensor to `data`. The spec must equal the tensor's own dtype and shape, `bytes` its size. */
+/* Copies the tensor to `data`. The spec must have the tensor's dtype and shape, and `bytes` must be its size. */
 smpo_status smpo_tensor_to_host(smpo_session session, smpo_tensor tensor, const smpo_tensor_spec *spec, void *data,
                                 uint64_t bytes, smpo_error *error);
 
-/* Writes dtype, rank and shape; spec->size must be set. */
+/* Writes dtype, rank and shape. */
 smpo_status smpo_tensor_describe(smpo_session session, smpo_tensor tensor, smpo_tensor_spec *spec, smpo_error *error);
 
-/* A new tensor with the values converted to dtype: round to nearest even between floating types, exact where the
- * values fit between integer types. Between floating and integer types: SMPO_UNSUPPORTED. */
+/* A new tensor with the values converted to dtype: rounded to nearest even between floating types, exact between
+ * integer types if they fit. Between floating and integer types: SMPO_UNSUPPORTED. */
 smpo_status smpo_tensor_convert(smpo_session session, smpo_tensor tensor, int32_t dtype, smpo_tensor *converted,
                                 smpo_error *error);
 
 /* Fills a floating tensor with standard normal numbers. Row r (first dimension) is a pure function of (session seed,
- * purpose, step, items[r], position in the row): it depends neither on the batch nor on the device nor on threads.
+ * purpose, step, items[r], position in the row): it does not depend on batch, device or threads.
  * `count` must be the first dimension; items lie in [0, 2^56), purpose in [0, 256). Can be cancelled between rows. */
 smpo_status smpo_tensor_fill_normal(smpo_session session, smpo_tensor tensor, uint32_t purpose, uint32_t step,
                                     const int64_t *items, uint64_t count, smpo_error *error);
@@ -257,14 +259,14 @@ enum { SMPO_MAX_LEVELS = 8, SMPO_MAX_LORA_MODULES = 65536 };
 
 typedef struct smpo_model_options {
   uint32_t size;
-  int32_t precision;     /* SMPO_F32 or SMPO_BF16: of the weights that compute and of the activations */
+  int32_t precision;     /* dtype of the weights that compute and of activations: SMPO_F32 or SMPO_BF16 */
   int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 masters under bf16 weights */
   int32_t checkpointing; /* 1: backward runs each layer again instead of keeping its activations; the same bits.
-                            Of a UNet alone: other models have no backward here, and refuse it: SMPO_UNSUPPORTED */
+                            UNets only; SMPO_UNSUPPORTED for other models, which have no backward */
 } smpo_model_options;
 
-/* UNet2DConditionModel as diffusers' config.json has it. Arrays by level, finest (first down block) first, but for
- * up_attention, which is in the order of up_block_types; entries from `levels` on are 0. */
+/* UNet2DConditionModel as in diffusers' config.json. Arrays are by level, finest (first down block) first, except
+ * up_attention, which has the order of up_block_types; entries from `levels` on are 0. */
 typedef struct smpo_unet_spec {
   uint32_t size;
   int32_t in_channels;
@@ -275,7 +277,7 @@ typedef struct smpo_unet_spec {
   int32_t up_attention[8];        /* 1: CrossAttnUpBlock2D, 0: UpBlock2D */
   int32_t layers_per_block[8];
   int32_t transformer_layers[8];  /* transformer_layers_per_block */
-  int32_t attention_heads[8];     /* number of heads: what configs call attention_head_dim */
+  int32_t attention_heads[8];     /* number of heads, which configs call attention_head_dim */
   int32_t cross_attention_dim;
   int32_t use_linear_projection;
   int32_t norm_num_groups;
@@ -291,15 +293,15 @@ typedef struct smpo_model_info {
   int32_t kind;      /* SMPO_MODEL_* */
   int32_t precision; /* SMPO_F32 or SMPO_BF16 */
   int32_t trainable;
-  uint32_t parameter_count; /* those of adapters included */
+  uint32_t parameter_count; /* including those of adapters */
   uint32_t written_count;
-  uint64_t elements; /* of all parameters */
-  uint64_t bytes;    /* of weights, masters and gradients */
+  uint64_t elements; /* number of elements of all parameters */
+  uint64_t bytes;    /* size of weights, masters and gradients */
 } smpo_model_info;
 
 typedef struct smpo_parameter_info {
   uint32_t size;
-  int32_t dtype; /* of what smpo_model_read_parameter reads without rounding */
+  int32_t dtype; /* dtype that smpo_model_read_parameter reads without rounding */
   int32_t rank;
   int32_t trainable;
   int64_t shape[8];
@@ -321,13 +323,13 @@ typedef struct smpo_unet_inputs {
   uint32_t size;
   uint32_t reserved;                 /* 0 */
   smpo_tensor sample;                /* [B,in_channels,h,w], any h and w */
-  smpo_tensor timesteps;             /* [B] f32: any numbers, fractions and negative ones too */
+  smpo_tensor timesteps;             /* [B] f32: any numbers, including fractions and negative ones */
   smpo_tensor encoder_hidden_states; /* [B,S,cross_attention_dim] */
   smpo_tensor text_embeds;           /* [B,E] with text_time, else 0 */
   smpo_tensor time_ids;              /* [B,K] f32 with text_time, else 0 */
 } smpo_unet_inputs;
 
-/* A UNet whose weights are all still to be written. SMPO_INVALID_ARGUMENT names the field that makes no network. */
+/* A UNet without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the field that is wrong. */
 smpo_status smpo_unet_open(smpo_session session, const smpo_unet_spec *spec, const smpo_model_options *options,
                            smpo_model *model, smpo_error *error);
 
@@ -337,27 +339,27 @@ smpo_status smpo_model_describe(smpo_session session, smpo_model model, smpo_mod
 smpo_status smpo_model_parameter(smpo_session session, smpo_model model, uint32_t index, smpo_parameter_info *info,
                                  smpo_error *error);
 
-/* Row-major host data of any floating dtype, rounded to nearest even. SMPO_INVALID_ARGUMENT for an unknown name,
- * SMPO_SHAPE_MISMATCH with both shapes, SMPO_NON_FINITE with the index of the first such value; then nothing changes. */
+/* Writes a parameter from row-major host data of any floating dtype, rounded to nearest even. On SMPO_INVALID_ARGUMENT
+ * (unknown name), SMPO_SHAPE_MISMATCH and SMPO_NON_FINITE (with the index of the first such value) nothing changes. */
 smpo_status smpo_model_write_parameter(smpo_session session, smpo_model model, const char *name,
                                        const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
                                        smpo_error *error);
 
-/* Copies the parameter, row-major, to host memory of any floating dtype. The spec must have its shape. */
+/* Copies a parameter, row-major, to host memory of any floating dtype. The spec must have its shape. */
 smpo_status smpo_model_read_parameter(smpo_session session, smpo_model model, const char *name,
                                       const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
-/* Likewise the sum of its gradients since they were last zero. SMPO_INVALID_ARGUMENT when it does not train. */
+/* Copies the sum of a parameter's gradients since they were last zero. SMPO_INVALID_ARGUMENT if it does not train. */
 smpo_status smpo_model_read_gradient(smpo_session session, smpo_model model, const char *name,
                                      const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
 smpo_status smpo_model_zero_gradients(smpo_session session, smpo_model model, smpo_error *error);
 
-/* Puts low-rank adapters on layers of a model that is not trainable; they train, it stays frozen. Every A is to be
- * written; every B is zero. A model has one set of adapters at a time. */
+/* Adds low-rank adapters to layers of a model that is not trainable: the adapters train, the model stays frozen. The
+ * caller writes every A; every B is zero. A model has one set of adapters at a time. */
 smpo_status smpo_model_add_lora(smpo_session session, smpo_model model, const smpo_lora_spec *spec, smpo_error *error);
 
-/* 1 at first. 0 turns the adapters off: the same handle then computes the model underneath. */
+/* Sets the scale of the adapters, initially 1. With 0 the same handle computes the model without adapters. */
 smpo_status smpo_model_set_lora_scale(smpo_session session, smpo_model model, double scale, smpo_error *error);
 
 /* Adds weight * alpha / rank * B A to the model's weights and removes the adapters. */
@@ -365,13 +367,13 @@ smpo_status smpo_model_merge_lora(smpo_session session, smpo_model model, double
 
 smpo_status smpo_model_close(smpo_session session, smpo_model model, smpo_error *error);
 
-/* The prediction [B,out_channels,h,w], f32. Inputs of any floating dtype; timesteps and time_ids f32. Can be cancelled
- * before the evaluation. */
+/* Predicts `output` [B,out_channels,h,w], f32. Inputs have any floating dtype; timesteps and time_ids are f32. Can be
+ * cancelled before the evaluation. */
 smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                               smpo_tensor *output, smpo_error *error);
 
 /* Forward, then backward of sum(output * cotangent): gradients are added to those of the parameters that train.
- * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL: not wanted.
+ * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL if not wanted.
  * Can be cancelled before the backward pass begins; gradients are then as before the call. */
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
@@ -380,7 +382,7 @@ smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smp
 
 enum { SMPO_ACTIVATION_GELU = 1, SMPO_ACTIVATION_QUICK_GELU = 2 };
 
-/* AutoencoderKL as diffusers' config.json has it; block_out_channels finest first, entries from `levels` on are 0. */
+/* AutoencoderKL as in diffusers' config.json; block_out_channels finest first, entries from `levels` on are 0. */
 typedef struct smpo_vae_spec {
   uint32_t size;
   int32_t in_channels;
@@ -395,7 +397,7 @@ typedef struct smpo_vae_spec {
   int32_t mid_block_attention; /* mid_block_add_attention */
 } smpo_vae_spec;               /* 72 bytes */
 
-/* CLIPTextModel, CLIPTextModelWithProjection as transformers' config.json has it. */
+/* CLIPTextModel or CLIPTextModelWithProjection as in transformers' config.json. */
 typedef struct smpo_clip_text_spec {
   uint32_t size;
   int32_t vocab_size;
@@ -406,11 +408,12 @@ typedef struct smpo_clip_text_spec {
   int32_t layers;
   int32_t activation;     /* SMPO_ACTIVATION_* */
   int32_t projection_dim; /* 0: no projection */
-  int32_t eos_token_id;   /* the pooled token is the first with this id; 2 (old configs): with the largest */
+  int32_t eos_token_id;   /* the pooled token is the first with this id; 2 (old configs): the one with the
+                             largest id */
   double layer_norm_eps;
 } smpo_clip_text_spec; /* 48 bytes */
 
-/* CLIPVisionModelWithProjection as transformers' config.json has it. */
+/* CLIPVisionModelWithProjection as in transformers' config.json. */
 typedef struct smpo_clip_vision_spec {
   uint32_t size;
   int32_t image_size;
@@ -425,7 +428,7 @@ typedef struct smpo_clip_vision_spec {
   double layer_norm_eps;
 } smpo_clip_vision_spec; /* 48 bytes */
 
-/* Models whose weights are all still to be written. SMPO_INVALID_ARGUMENT names the field that makes no network. */
+/* Models without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the field that is wrong. */
 smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec *spec, const smpo_model_options *options,
                           smpo_model *model, smpo_error *error);
 smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec *spec,
@@ -433,10 +436,10 @@ smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec 
 smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec *spec,
                                   const smpo_model_options *options, smpo_model *model, smpo_error *error);
 
-/* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance, the
- * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down.
- * `tile`: 0, the picture at once; else pixels along each side of a tile, a multiple of 4 * 2^(levels-1). Tiles overlap by
- * a quarter and fade into one another, as diffusers' do with tile = sample_size of the config. Can be cancelled at the
+/* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance,
+ * the latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down. `tile`: 0
+ * encodes the whole image at once; otherwise the side of a tile in pixels, a multiple of 4 * 2^(levels-1). Tiles
+ * overlap by a quarter and are blended, as in diffusers with tile = sample_size of the config. Can be cancelled at the
  * start and between tiles. */
 smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
                             smpo_tensor *mean, smpo_tensor *logvar, smpo_error *error);
@@ -448,7 +451,7 @@ smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor 
 
 /* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, through the final norm where `final_norm` is 1.
  * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, of the end token after the last layer and the
- * final norm, whatever skip; NULL: not wanted. `ids`: [B,S] i32 or i64. Can be cancelled at the start. */
+ * final norm, regardless of skip; NULL if not wanted. `ids`: [B,S] i32 or i64. Can be cancelled at the start. */
 smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
                                   int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
 
@@ -493,28 +496,28 @@ typedef struct smpo_sampler_plan {
 typedef struct smpo_sampler_inputs {
   uint32_t size;
   uint32_t reserved;             /* 0 */
-  double guidance_scale;         /* 1: none, and the negative inputs are 0 */
-  double guidance_rescale;       /* 0..1: Lin et al., "Common Diffusion Noise Schedules", section 3.4; 0: none */
-  smpo_tensor noise;             /* [B,in_channels,h,w]: standard normal, the start before initial_noise_scale */
+  double guidance_scale;         /* 1: no guidance, and the negative inputs are 0 */
+  double guidance_rescale;       /* 0..1: Lin et al., "Common Diffusion Noise Schedules", section 3.4; 0: off */
+  smpo_tensor noise;             /* [B,in_channels,h,w]: standard normal, before initial_noise_scale */
   smpo_tensor encoder_hidden_states;          /* [B,S,D] */
   smpo_tensor text_embeds;                    /* [B,E] with text_time, else 0 */
   smpo_tensor time_ids;                       /* [B,K] f32 with text_time, else 0 */
   smpo_tensor negative_encoder_hidden_states; /* of the same shapes */
   smpo_tensor negative_text_embeds;
   smpo_tensor negative_time_ids;
-  const int64_t *items; /* B of them, in [0, 2^56): whose the noise of each row is; NULL if no row of the plan has any */
+  const int64_t *items; /* B of them, in [0, 2^56): whose noise each row gets; NULL if no row of the plan adds noise */
 } smpo_sampler_inputs;
 
-/* Starts a run. The sampler keeps what it needs: the handles of its model and tensors may be closed. Noise is drawn
- * with purpose 8, step the row's index, and `items`, as smpo_tensor_fill_normal numbers them. */
+/* Starts a run. The sampler keeps what it needs: the handles of its model and tensors may be closed. Noise has
+ * purpose 8, the row's index as its step, and `items`; see smpo_tensor_fill_normal. */
 smpo_status smpo_sampler_open(smpo_session session, smpo_model model, const smpo_sampler_plan *plan,
                               const smpo_sampler_inputs *inputs, smpo_sampler *sampler, smpo_error *error);
 
-/* Takes the next `steps` rows, at most as many as are left. Can be cancelled between rows; the sampler then stands
- * after the last whole one and can go on. */
+/* Runs the next `steps` rows, at most as many as are left. Can be cancelled between rows; the sampler then stands after
+ * the last completed row and can continue. */
 smpo_status smpo_sampler_step(smpo_session session, smpo_sampler sampler, uint32_t steps, smpo_error *error);
 
-/* A new tensor with the latents as they stand, [B,in_channels,h,w] f32. */
+/* A new tensor with the current latents, [B,in_channels,h,w] f32. */
 smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smpo_tensor *latents, smpo_error *error);
 
 smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error *error);
@@ -529,35 +532,36 @@ enum { SMPO_MAX_BATCH_PAIRS = 65536, SMPO_MAX_INVERSION_STEPS = 4096 };
 typedef struct smpo_pair_batch_inputs {
   uint32_t size;
   uint32_t pairs;            /* W, 1..SMPO_MAX_BATCH_PAIRS */
-  uint32_t step;             /* of the random numbers that the batch draws */
-  int32_t keep_predictions;  /* 1: smpo_pair_batch_tensor also gives predictions */
+  uint32_t step;             /* step of the batch's random numbers */
+  int32_t keep_predictions;  /* 1: smpo_pair_batch_tensor also returns predictions */
   smpo_tensor latents;       /* [2W,C,h,w] f32: clean, scaled as the UNet takes them */
   smpo_tensor encoder_hidden_states; /* [W,S,D]: the prompt of both images of a pair */
   smpo_tensor text_embeds;   /* [W,E] with text_time, else 0 */
-  smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: an image's own sizes and crop */
+  smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: sizes and crop of each image */
   const int32_t *timesteps;  /* 2W: training timestep of each image, 0..2^24-1 */
-  const int64_t *items;      /* 2W: whose the random numbers of each image are, in [0, 2^44) */
+  const int64_t *items;      /* 2W: whose random numbers each image gets, in [0, 2^44) */
 } smpo_pair_batch_inputs;
 
-/* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), of each image: 2W numbers each. */
+/* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), for each image: 2W numbers each. */
 typedef struct smpo_forward_noise {
   uint32_t size;
-  int32_t per_image; /* 0: both images of a pair get the winner's n; 1: each its own */
+  int32_t per_image; /* 1: each image has noise of its own; 0: both images of a pair have the winner's */
   const double *sample;
   const double *noise;
   const double *target_sample;
   const double *target_noise;
 } smpo_forward_noise;
 
-/* DDIM inversion of every image by its own list of steps: those of image r are row_start[r] .. row_start[r+1]-1.
- *   x' = sample x + output e + noise n       e = UNet(x, timestep), or where averages is 1 the mean of that and of
+/* DDIM inversion of every image by a list of steps of its own: image r takes steps row_start[r] .. row_start[r+1]-1.
+ *   x' = sample x + output e + noise n       e = UNet(x, timestep), or if averages is 1 the mean of that and of
  *                                            UNet(x1, timestep), x1 = sample x + output e, the step's first guess
  *   target = target_sample x + target_clean x0                                           after the image's last step */
 typedef struct smpo_inversion_plan {
   uint32_t size;
-  uint32_t inversion_batch;  /* images in one UNet evaluation, 1..65535; as soon as one is done the next takes its slot */
-  const int32_t *row_start;  /* 2W + 1, from 0, not falling, by at most SMPO_MAX_INVERSION_STEPS */
-  const double *timestep;    /* one of each per step */
+  uint32_t inversion_batch;  /* number of images in one UNet evaluation, 1..65535; an image that is done makes room
+                                for the next */
+  const int32_t *row_start;  /* 2W + 1, from 0, ascending by at most SMPO_MAX_INVERSION_STEPS */
+  const double *timestep;    /* one entry of this and the next four per step */
   const double *sample;
   const double *output;
   const double *noise;
@@ -568,13 +572,14 @@ typedef struct smpo_inversion_plan {
 
 typedef struct smpo_inversion_report {
   uint32_t size;
-  uint32_t batches;     /* UNet evaluations of a batch */
-  uint64_t evaluations; /* of one image */
+  uint32_t batches;     /* number of UNet evaluations of a batch */
+  uint64_t evaluations; /* number of evaluations, counted per image */
   double seconds;       /* on the host's clock */
-  double unet_seconds;  /* of which inside the UNet; on a GPU, the time to queue it */
+  double unet_seconds;  /* part of it inside the UNet; on a GPU, the time to queue it */
 } smpo_inversion_report;
 
-/* The losses of a pair, and behind each the parameters of its own in the order of smpo_pair_loss.parameters.
+/* The losses of a pair. Each comment lists the parameters of the kind, in the order of smpo_pair_loss.parameters, and
+ * then the formula.
  *   l_w, l_l   mean squared errors of the policy on winner and loser; r_w, r_l those of the reference
  *   u          the logit: above 0 where the policy prefers the winner, more than the reference does.
  *              u = -k ((l_w - l_l) - (r_w - r_l)), k = strength * logit_scale, unless the line says otherwise
@@ -607,7 +612,7 @@ typedef struct smpo_pair_loss {
   uint32_t parameter_count; /* number of parameters that the kind has */
   int32_t safeguard;        /* 1: on */
   double strength;          /* kappa * beta, in units of the mean error; 0 for kinds without a reference */
-  double parameters[8];     /* the kind's own; entries from parameter_count on are 0 */
+  double parameters[8];     /* parameters of the kind; entries from parameter_count on are 0 */
   double safeguard_mu;
   double budget_weight;     /* 0: no budget */
   double budget;
@@ -627,13 +632,13 @@ typedef struct smpo_micro_batch {
                                 call's images */
 } smpo_micro_batch;
 
-/* What the batch's pairs came to; NaN for a pair that no call has accumulated yet. */
+/* Results of the batch's pairs; NaN for a pair that no call has accumulated yet. */
 typedef struct smpo_pair_results {
   uint32_t size;
   uint32_t pairs;   /* W */
   double *errors;   /* 4W: mean squared errors; policy winners, policy losers, reference winners, reference losers;
-                       the latter two 0 where the loss has no reference */
-  double *logits;   /* W: above 0 where the policy prefers the winner, more than the reference does */
+                       the latter two are 0 if the loss has no reference */
+  double *logits;   /* W: above 0 if the policy prefers the winner, more than the reference does */
   double *losses;   /* W, without weight and gradient_scale */
   double loss_sum;  /* out: sum over the calls of gradient_scale * weight * loss */
 } smpo_pair_results;
@@ -645,66 +650,70 @@ enum {
   SMPO_PAIR_BATCH_REFERENCE_PREDICTION = 4
 };
 
-/* Latents [B,L,h,w] f32: scale * (mean + exp(logvar / 2) n), n drawn with purpose 4, the given step and items, B of
- * them, as smpo_tensor_fill_normal numbers them. */
+/* Samples latents [B,L,h,w] f32 from a posterior: scale * (mean + exp(logvar / 2) n), where n has purpose 4, the given
+ * step and B items; see smpo_tensor_fill_normal. */
 smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_tensor logvar, double scale,
                                   uint32_t step, const int64_t *items, uint64_t count, smpo_tensor *latents,
                                   smpo_error *error);
 
-/* A batch that keeps what it needs: the tensors may be closed. It is still to be noised or inverted. */
+/* Opens a batch, to be noised or inverted next. It keeps what it needs: the tensors may be closed. */
 smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pair_batch_inputs *inputs, smpo_pair_batch *batch,
-                             smpo_error *error);
+                                 smpo_error *error);
 
-/* Noised latents and targets by forward diffusion; n is drawn with purpose 5, the batch's step, and its items. */
+/* Makes noised latents and targets by forward diffusion; n has purpose 5, the batch's step and its items. */
 smpo_status smpo_pair_batch_add_noise(smpo_session session, smpo_pair_batch batch, const smpo_forward_noise *noise,
-                                  smpo_error *error);
+                                      smpo_error *error);
 
-/* Noised latents and targets by inversion with this UNet (no guidance, no gradient). n is drawn with purpose 6, the
- * batch's step, and item 4096 * the image's item + its step's index in its list. Can be cancelled between
- * evaluations; the batch is then as before. `report` may be NULL. */
+/* Makes noised latents and targets by inversion with this UNet (no guidance, no gradient). n has purpose 6, the
+ * batch's step, and item 4096 * the image's item + the index of the inversion step in the image's list. Can be
+ * cancelled between evaluations; the batch is then as before. `report` may be NULL. */
 smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, smpo_model model,
-                               const smpo_inversion_plan *plan, smpo_inversion_report *report, smpo_error *error);
+                                   const smpo_inversion_plan *plan, smpo_inversion_report *report, smpo_error *error);
 
-/* Errors, logits and losses of some pairs and, with backward, the gradient of the sum of gradient_scale * weight *
- * loss. `reference` is a model of the same shape; 0: the policy without its adapters, or none where the loss has no
- * reference. NaN and infinity are not refused here: they come out in the results. Can be cancelled
- * before the backward pass begins: this micro-batch has then added nothing. Gradients of earlier micro-batches stay; a
- * caller that gives up the step zeroes them, and one that goes on with the same micro-batch gets the same bits. */
-smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch batch, smpo_model policy, smpo_model reference,
-                                   const smpo_pair_loss *loss, const smpo_micro_batch *micro_batch, smpo_error *error);
+/* Computes errors, logits and losses of some pairs and, with backward, adds the gradient of the sum of
+ * gradient_scale * weight * loss. `reference` is a model of the same shape; 0: the policy without its adapters, or none
+ * if the loss has no reference. NaN and infinity are not errors: they appear in the results. Can be cancelled before
+ * the backward pass begins; this micro-batch has then added nothing, and gradients of earlier micro-batches stay. A
+ * caller that abandons the step zeroes them; a caller that repeats the micro-batch gets the same bits. */
+smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch batch, smpo_model policy,
+                                       smpo_model reference, const smpo_pair_loss *loss,
+                                       const smpo_micro_batch *micro_batch, smpo_error *error);
 
-/* One wait for the device. */
+
+/* Reads the results. Waits for the device once. */
 smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_batch batch, smpo_pair_results *results,
-                             smpo_error *error);
+                                 smpo_error *error);
 
-/* A new tensor with a copy, [2W,C,h,w] f32. Predictions: zeros for a pair that no call has accumulated yet. */
+/* A new tensor with a copy of one of the batch's tensors, [2W,C,h,w] f32. Predictions are zero for a pair that no call
+ * has accumulated yet. */
 smpo_status smpo_pair_batch_tensor(smpo_session session, smpo_pair_batch batch, int32_t which, smpo_tensor *tensor,
-                               smpo_error *error);
+                                   smpo_error *error);
 
 smpo_status smpo_pair_batch_close(smpo_session session, smpo_pair_batch batch, smpo_error *error);
+
 /* ---- optimizer -------------------------------------------------------------------------------------------------- */
 
-typedef uint64_t smpo_optimizer; /* an update rule with its state for one model; 0 is never a valid handle */
+typedef uint64_t smpo_optimizer; /* an update rule and its state for one model; 0 is never a valid handle */
 
 enum {
-  SMPO_OPTIMIZER_ADAMW = 1,    /* as torch.optim.AdamW */
-  SMPO_OPTIMIZER_ADAFACTOR = 2 /* as transformers.optimization.Adafactor */
+  SMPO_OPTIMIZER_ADAMW = 1,    /* torch.optim.AdamW */
+  SMPO_OPTIMIZER_ADAFACTOR = 2 /* transformers.optimization.Adafactor */
 };
 
 typedef struct smpo_optimizer_options {
   uint32_t size;
   int32_t kind;          /* SMPO_OPTIMIZER_* */
-  double beta1;          /* in [0,1). Adafactor: 0 keeps no first moment */
+  double beta1;          /* in [0,1). Adafactor: 0 has no first moment */
   double beta2;          /* AdamW: in [0,1); Adafactor: 0 */
-  double eps;            /* above 0. AdamW: beside the root of the second moment; Adafactor: beside the square */
-  double weight_decay;   /* 0 or more, decoupled: times the learning rate */
+  double eps;            /* above 0. AdamW: added to the root of the second moment; Adafactor: to the square */
+  double weight_decay;   /* 0 or more, decoupled: multiplied by the learning rate */
   double ema_decay;      /* in [0,1): ema += (1 - ema_decay) (weight - ema) after every update; 0: no EMA */
-  /* Adafactor's own; 0 for AdamW. */
-  double parameter_eps;  /* above 0: least root mean square of a parameter for scale_parameter */
-  double clip_threshold; /* above 0: largest root mean square of a parameter's update before the learning rate */
+  /* Adafactor only; 0 for AdamW. */
+  double parameter_eps;  /* above 0: smallest root mean square of a parameter that scale_parameter uses */
+  double clip_threshold; /* above 0: largest root mean square of a parameter's update, before the learning rate */
   double decay_rate;     /* below 0: the second moment keeps 1 - step^decay_rate */
-  int32_t scale_parameter; /* 1: the learning rate is times the parameter's root mean square */
-  int32_t relative_step;   /* 1: the learning rate is min(1e-2, step^-0.5), and that of every step is 0 */
+  int32_t scale_parameter; /* 1: the learning rate is multiplied by the parameter's root mean square */
+  int32_t relative_step;   /* 1: the learning rate is min(1e-2, step^-0.5), and the rate passed to each step is 0 */
   int32_t warmup_init;     /* 1, with relative_step only: min(1e-6 step, step^-0.5) */
   int32_t reserved;        /* 0 */
 } smpo_optimizer_options;  /* 88 bytes */
@@ -712,10 +721,10 @@ typedef struct smpo_optimizer_options {
 typedef struct smpo_optimizer_info {
   uint32_t size;
   int32_t kind;         /* SMPO_OPTIMIZER_* */
-  uint32_t state_count; /* tensors that a checkpoint needs, besides the number of steps */
+  uint32_t state_count; /* number of tensors that a checkpoint needs besides the number of steps */
   uint32_t reserved;
-  int64_t steps;        /* updates made */
-  uint64_t bytes;       /* of the state */
+  int64_t steps;        /* number of updates made */
+  uint64_t bytes;       /* size of the state */
 } smpo_optimizer_info;
 
 /* NAME.PARAMETER, where NAME is exp_avg or exp_avg_sq, Adafactor's exp_avg_sq_row and exp_avg_sq_col, or ema. */
@@ -731,32 +740,33 @@ typedef struct smpo_step_outcome {
   int32_t finite;   /* 1: every gradient is finite, and so is their norm as an f32 */
   int32_t applied;  /* 1: weights and state have changed, and gradients are zero; 0 where finite is 0 */
   int32_t reserved;
-  int64_t steps;            /* updates made, this one included */
-  double grad_norm;         /* of all gradients as they were */
-  double clip_coefficient;  /* min(1, max_grad_norm / (grad_norm + 1e-6)): what gradients were multiplied by; or 0 */
-  double learning_rate;     /* the given one, or relative_step's */
+  int64_t steps;            /* number of updates made, including this one */
+  double grad_norm;         /* norm of all gradients before clipping */
+  double clip_coefficient;  /* min(1, max_grad_norm / (grad_norm + 1e-6)): factor of the gradients; 0 if not finite */
+  double learning_rate;     /* the rate used */
 } smpo_step_outcome; /* 48 bytes */
 
-/* An optimizer of the parameters that train: the adapters, else the model's own. Its moments are zero and its EMA is the
- * weights as they stand, which must all be written. It keeps its model: the handle may be closed. A model has one
- * optimizer at a time, and its adapters cannot be merged meanwhile. SMPO_INVALID_ARGUMENT when nothing trains. */
+/* Opens an optimizer of the parameters that train: the adapters, otherwise the model's own. Its moments are zero and
+ * its EMA weights equal the current weights, which must all be written. It keeps its model: the handle may be closed.
+ * A model has one optimizer at a time, and its adapters cannot be merged while it is open. SMPO_INVALID_ARGUMENT if
+ * nothing trains. */
 smpo_status smpo_optimizer_open(smpo_session session, smpo_model model, const smpo_optimizer_options *options,
                                 smpo_optimizer *optimizer, smpo_error *error);
 
-/* One update from the sum of the gradients: clips it to `max_grad_norm` (infinity: never), updates weights, state and
- * EMA, and makes gradients zero. When the gradients are not finite nothing changes at all, and SMPO_OK comes back with
- * outcome->finite 0. */
+/* Makes one update from the sum of the gradients: clips it to `max_grad_norm` (infinity: never), updates weights, state
+ * and EMA weights, and zeroes the gradients. If the gradients are not finite, nothing changes, and SMPO_OK is returned
+ * with outcome->finite 0. */
 smpo_status smpo_optimizer_step(smpo_session session, smpo_optimizer optimizer, double learning_rate,
                                 double max_grad_norm, smpo_step_outcome *outcome, smpo_error *error);
 
-/* The first parameter whose gradient has a value that is not finite; empty when there is none. capacity >= 192. */
+/* Names the first parameter whose gradient is not finite; empty if there is none. capacity >= 192. */
 smpo_status smpo_optimizer_find_non_finite(smpo_session session, smpo_optimizer optimizer, char *name,
                                            uint32_t capacity, smpo_error *error);
 
 smpo_status smpo_optimizer_describe(smpo_session session, smpo_optimizer optimizer, smpo_optimizer_info *info,
                                     smpo_error *error);
 
-/* State tensor `index` in 0..state_count-1. */
+/* Describes state tensor `index` in 0..state_count-1. */
 smpo_status smpo_optimizer_state(smpo_session session, smpo_optimizer optimizer, uint32_t index, smpo_state_info *info,
                                  smpo_error *error);
 
@@ -764,17 +774,17 @@ smpo_status smpo_optimizer_state(smpo_session session, smpo_optimizer optimizer,
 smpo_status smpo_optimizer_read_state(smpo_session session, smpo_optimizer optimizer, const char *name,
                                       const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
-/* And back: with the number of steps, that of a run continued bit for bit. SMPO_NON_FINITE with the index of the first
- * such value, SMPO_INVALID_ARGUMENT for a negative one in a second moment; then nothing changes. */
+/* Writes a state tensor. All of them and the number of steps restore a run bit for bit. On SMPO_NON_FINITE (with the
+ * index of the first such value) and SMPO_INVALID_ARGUMENT (a negative second moment) nothing changes. */
 smpo_status smpo_optimizer_write_state(smpo_session session, smpo_optimizer optimizer, const char *name,
                                        const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
                                        smpo_error *error);
 
-/* Updates made before: the next one is number `steps` + 1. In [0, 2^53). */
+/* Sets the number of updates made, in [0, 2^53): the next update is number `steps` + 1. */
 smpo_status smpo_optimizer_set_steps(smpo_session session, smpo_optimizer optimizer, int64_t steps, smpo_error *error);
 
-/* Writes the EMA into another model's parameters of the same names and shapes; its others stay as they are.
- * SMPO_INVALID_ARGUMENT without an EMA. */
+/* Writes the EMA weights into another model's parameters of the same names and shapes; its other parameters stay as
+ * they are. SMPO_INVALID_ARGUMENT without EMA weights. */
 smpo_status smpo_optimizer_copy_ema(smpo_session session, smpo_optimizer optimizer, smpo_model model,
                                     smpo_error *error);
 

@@ -4,23 +4,25 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 
-/// A preference objective: the loss of a pair of images with its parameters, and what a trainer must provide
-/// for it.
+/// A preference objective: the loss of a pair of images with its parameters, and what a trainer must
+/// provide for it.
 ///
 /// An objective never reaches into the trainer. It states where noise comes from ([#noise]), whether a
 /// reference model runs ([#needsReference]), whether each image has a timestep of its own
-/// ([#timestepPerImage]), which numbers it reads ([#inputs]) and which image it favours ([#favours]); the
-/// trainer provides them. The native kernel computes the loss (`native/src/kernels/preference_loss.h`);
-/// `smpo.h` lists the formulas by [#kind].
+/// ([#timestepPerImage]), which numbers it reads ([#inputs]) and which image it favours ([#favours]);
+/// the trainer provides them. The native kernel computes the loss
+/// (`native/src/kernels/preference_loss.h`); `smpo.h` lists the formulas by [#kind].
 ///
-/// Formulas: ℓ_w and ℓ_l are the policy's mean squared errors on winner and loser, r_w and r_l the reference's,
-/// Δ = (ℓ_w − ℓ_l) − (r_w − r_l), and u = −κβΔ is the logit. `beta` is always in units of the mean error (the
-/// "code beta" of the published scripts), where papers sum over the elements of a latent. The factor `kappa` (½
-/// in the Salesforce family of scripts, 1 in diffusers') stands beside it: the same beta with another kappa is
-/// another strength.
+/// Formulas: ℓ_w and ℓ_l are the policy's mean squared errors on winner and loser, r_w and r_l the
+/// reference's, Δ = (ℓ_w − ℓ_l) − (r_w − r_l), and u = −κβΔ is the logit. `beta` is always in units of
+/// the mean error (the "code beta" of the published scripts), where papers sum over the elements of a
+/// latent. The factor `kappa` (½ in the Salesforce family of scripts, 1 in diffusers') stands beside
+/// it: the same beta with another kappa is another strength.
 ///
-/// To add a method, add a record here, its constant in `smpo.h`, and its formula in `pair_loss_math.h` and the
-/// reference kernel.
+/// Every constructor throws an [InvalidParameterException] naming a parameter that is out of its range.
+///
+/// To add a method, add a record here, its constant in `smpo.h`, and its formula in `pair_loss_math.h`
+/// and the reference kernel.
 public sealed interface Objective {
     /// Short name of the method in recipes and messages, such as `smpo`.
     default String name() {
@@ -55,7 +57,8 @@ public sealed interface Objective {
         return false;
     }
 
-    /// Factor of the noise added after each inversion step; 0 unless [#noise] is [NoiseSource#INVERSION].
+    /// Factor of the noise added after each inversion step; 0 unless [#noise] is
+    /// [NoiseSource#INVERSION].
     default double inversionEta() {
         return 0;
     }
@@ -80,9 +83,8 @@ public sealed interface Objective {
         return PairImage.WINNER;
     }
 
-    /// Sensitivity γ, the factor of the margin 2p − 1 of a smoothed label in the logit; empty for an objective that
-    /// reads
-    /// no label.
+    /// Sensitivity γ, the factor of the margin 2p − 1 of a smoothed label in the logit; empty for an
+    /// objective that reads no label.
     default OptionalDouble labelScale() {
         return OptionalDouble.empty();
     }
@@ -93,9 +95,9 @@ public sealed interface Objective {
         return 1;
     }
 
-    /// SmPO-Diffusion: the pair loss with a smoothed label. An undecided pair (p = ½) has the loss log 2 and no
-    /// gradient: the label scales the logit, it is not label smoothing. Published: β 2000 for Stable Diffusion
-    /// 1.5 and 5000 for SDXL, γ 10; the authors' `train.py` has the extra κ = ½.
+    /// SmPO-Diffusion: the pair loss with a smoothed label. An undecided pair (p = ½) has the loss log
+    /// 2 and no gradient: the label scales the logit, it is not label smoothing. Published: β 2000 for
+    /// Stable Diffusion 1.5 and 5000 for SDXL, γ 10; the authors' `train.py` has the extra κ = ½.
     @MethodInfo(kind = 2, title = "SmPO-Diffusion", arxiv = "2506.02698", loss = "softplus(−u), u = −κβγ(2p − 1)Δ")
     record Smpo(
             @ParameterInfo("Strength in units of the mean error")
@@ -107,7 +109,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Factor of beta", byDefault = 0.5)
             double kappa)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is not a finite number > 0
         public Smpo {
             Require.positive("smpo", "beta", beta);
             Require.positive("smpo", "gamma", gamma);
@@ -140,8 +141,8 @@ public sealed interface Objective {
         }
     }
 
-    /// Diffusion-DPO, equation 14. The authors' launchers have β 5000 and κ ½ for Stable Diffusion 1.5 and
-    /// SDXL; the paper's main run on 1.5 has β 2000; diffusers' research script has κ 1.
+    /// Diffusion-DPO, equation 14. The authors' launchers have β 5000 and κ ½ for Stable Diffusion 1.5
+    /// and SDXL; the paper's main run on 1.5 has β 2000; diffusers' research script has κ 1.
     @MethodInfo(kind = 1, title = "Diffusion-DPO", arxiv = "2311.12908", loss = "softplus(−u), u = −κβΔ")
     record Dpo(
             @ParameterInfo("Strength in units of the mean error")
@@ -150,7 +151,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Factor of beta", byDefault = 0.5)
             double kappa)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is not a finite number > 0
         public Dpo {
             Require.strength("dpo", beta, kappa);
         }
@@ -161,8 +161,8 @@ public sealed interface Objective {
         }
     }
 
-    /// DDIM-InPO: Diffusion-DPO's loss on latents noised by inversion. Published: β 2000 for Stable Diffusion
-    /// 1.5 and 5000 for SDXL, κ ½, η 0.1.
+    /// DDIM-InPO: Diffusion-DPO's loss on latents noised by inversion. Published: β 2000 for Stable
+    /// Diffusion 1.5 and 5000 for SDXL, κ ½, η 0.1.
     @MethodInfo(kind = 1, title = "DDIM-InPO", arxiv = "2503.18454", loss = "softplus(−u), u = −κβΔ")
     record Inpo(
             @ParameterInfo("Strength in units of the mean error")
@@ -174,7 +174,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Factor of the noise added after each inversion step", byDefault = 0.1)
             double eta)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Inpo {
             Require.strength("inpo", beta, kappa);
             Require.nonNegative("inpo", "eta", eta);
@@ -196,9 +195,9 @@ public sealed interface Objective {
         }
     }
 
-    /// DMPO: the reverse Kullback-Leibler form of the pair problem. The loss is 0 at u = log((1 − α)/α) and its
-    /// gradient reverses beyond; it also vanishes for very badly ordered pairs. Published with Diffusion-SDPO's
-    /// `train.py`: β 2000 for Stable Diffusion 1.5 and 6000 for SDXL, κ ½, α 0.01.
+    /// DMPO: the reverse Kullback-Leibler form of the pair problem. The loss is 0 at u = log((1 − α)/α)
+    /// and its gradient reverses beyond; it also vanishes for very badly ordered pairs. Published with
+    /// Diffusion-SDPO's `train.py`: β 2000 for Stable Diffusion 1.5 and 6000 for SDXL, κ ½, α 0.01.
     @MethodInfo(
             kind = 4,
             title = "DMPO",
@@ -214,10 +213,10 @@ public sealed interface Objective {
             @ParameterInfo(value = "Probability in the target that the loser is better", byDefault = 0.01)
             double alpha)
             implements Objective {
-        /// The published code clamps alpha to this distance from 0 and 1; here a value outside is an error.
+        /// The published code clamps alpha to this distance from 0 and 1; here a value outside is an
+        /// error.
         private static final double SMALLEST_ALPHA = 1e-6;
 
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Dmpo {
             Require.strength("dmpo", beta, kappa);
             if (!(alpha >= SMALLEST_ALPHA && alpha <= 1 - SMALLEST_ALPHA)) {
@@ -236,8 +235,8 @@ public sealed interface Objective {
         }
     }
 
-    /// IPO: a squared loss that pulls the logit to a margin, carried over to mean errors. No setting for
-    /// diffusion models is published.
+    /// IPO: a squared loss that pulls the logit to a margin, carried over to mean errors. No setting
+    /// for diffusion models is published.
     @MethodInfo(kind = 5, title = "IPO", arxiv = "2310.12036", loss = "(u − margin)², u = −κβΔ")
     record Ipo(
             @ParameterInfo("Strength in units of the mean error")
@@ -249,7 +248,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Logit at which the loss is 0", byDefault = 0.5)
             double margin)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Ipo {
             Require.strength("ipo", beta, kappa);
             Require.finite("ipo", "margin", margin);
@@ -285,14 +283,17 @@ public sealed interface Objective {
         }
     }
 
-    /// Hinge: the pair loss of a margin classifier, which leaves a pair alone once its logit is 1. TRL's and
-    /// diffusers' DPO scripts offer it as `loss_type` hinge, after SLiC-HF for language models; β is theirs with κ 1.
+    /// Hinge: the pair loss of a margin classifier, which leaves a pair alone once its logit is 1.
+    /// TRL's and diffusers' DPO scripts offer it as `loss_type` hinge, after SLiC-HF for language
+    /// models; β is theirs with κ 1.
     @MethodInfo(kind = 10, title = "Hinge (SLiC)", arxiv = "2305.10425", loss = "max(0, 1 − u), u = −κβΔ")
     record Hinge(
-            @ParameterInfo("Strength in units of the mean error") double beta,
-            @ParameterInfo(value = "Factor of beta", byDefault = 0.5) double kappa)
+            @ParameterInfo("Strength in units of the mean error")
+            double beta,
+
+            @ParameterInfo(value = "Factor of beta", byDefault = 0.5)
+            double kappa)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is not a finite number > 0
         public Hinge {
             Require.strength("hinge", beta, kappa);
         }
@@ -303,19 +304,23 @@ public sealed interface Objective {
         }
     }
 
-    /// Robust DPO: the pair loss made unbiased under labels of which a share ε is swapped. TRL offers it as `loss_type`
-    /// robust with `label_smoothing` ε; ε = 0 is DPO. The loss has no lower bound.
+    /// Robust DPO: the pair loss made unbiased under labels of which a share ε is swapped. TRL offers
+    /// it as `loss_type` robust with `label_smoothing` ε; ε = 0 is DPO. The loss has no lower bound.
     @MethodInfo(
             kind = 11,
             title = "Robust DPO",
             arxiv = "2403.00409",
             loss = "((1 − ε) softplus(−u) − ε softplus(u)) / (1 − 2ε), u = −κβΔ")
     record Robust(
-            @ParameterInfo("Strength in units of the mean error") double beta,
-            @ParameterInfo(value = "Factor of beta", byDefault = 0.5) double kappa,
-            @ParameterInfo(value = "Share of swapped labels", byDefault = 0.1) double epsilon)
+            @ParameterInfo("Strength in units of the mean error")
+            double beta,
+
+            @ParameterInfo(value = "Factor of beta", byDefault = 0.5)
+            double kappa,
+
+            @ParameterInfo(value = "Share of swapped labels", byDefault = 0.1)
+            double epsilon)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Robust {
             Require.strength("robust", beta, kappa);
             if (!(epsilon >= 0 && epsilon < 0.5)) {
@@ -334,9 +339,9 @@ public sealed interface Objective {
         }
     }
 
-    /// Diffusion-NPO: the pair loss with winner and loser exchanged, which trains the negative branch of
-    /// guidance. The logit is that of preferring the winner, as everywhere; training lowers it. The authors'
-    /// scripts have β 500, κ 1 for Stable Diffusion 1.5 and β 2000, κ ½ for SDXL.
+    /// Diffusion-NPO: the pair loss with winner and loser exchanged, which trains the negative branch
+    /// of guidance. The logit is that of preferring the winner, as everywhere; training lowers it. The
+    /// authors' scripts have β 500, κ 1 for Stable Diffusion 1.5 and β 2000, κ ½ for SDXL.
     @MethodInfo(kind = 3, title = "Diffusion-NPO", arxiv = "2505.11245", loss = "softplus(u), u = −κβΔ")
     record Npo(
             @ParameterInfo("Strength in units of the mean error")
@@ -345,7 +350,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Factor of beta", byDefault = 0.5)
             double kappa)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is not a finite number > 0
         public Npo {
             Require.strength("npo", beta, kappa);
         }
@@ -361,9 +365,10 @@ public sealed interface Objective {
         }
     }
 
-    /// Diffusion-KTO, equation 8: a utility of each image by itself. With the gain g = r − ℓ and the batch's
-    /// mean gain z0 (no gradient), an image costs λ(1 − σ(±β(g − z0))), with + for a winner and − for a loser.
-    /// A pair's loss is the mean of the two. The paper has β 5000 and both weights 1 for Stable Diffusion 1.5.
+    /// Diffusion-KTO, equation 8: a utility of each image by itself. With the gain g = r − ℓ and the
+    /// batch's mean gain z0 (no gradient), an image costs λ(1 − σ(±β(g − z0))), with + for a winner and
+    /// − for a loser. A pair's loss is the mean of the two. The paper has β 5000 and both weights 1 for
+    /// Stable Diffusion 1.5.
     @MethodInfo(
             kind = 7,
             title = "Diffusion-KTO",
@@ -379,7 +384,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Weight of losers", byDefault = 1)
             double undesirableWeight)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Kto {
             Require.positive("kto", "beta", beta);
             Require.nonNegative("kto", "desirable weight", desirableWeight);
@@ -412,7 +416,8 @@ public sealed interface Objective {
         }
     }
 
-    /// MaPO: reference-free. Published for SDXL: s 0.5 (`snr_value` in the authors' `utils.py`), T 1000, b 0.1.
+    /// MaPO: reference-free. Published for SDXL: s 0.5 (`snr_value` in the authors' `utils.py`), T
+    /// 1000, b 0.1.
     @MethodInfo(
             kind = 8,
             title = "MaPO",
@@ -428,7 +433,6 @@ public sealed interface Objective {
             @ParameterInfo(value = "Weight b of the preference term", byDefault = 0.1)
             double weight)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Mapo {
             Require.positive("mapo", "scale", scale);
             Require.positive("mapo", "temperature", temperature);
@@ -451,9 +455,9 @@ public sealed interface Objective {
         }
     }
 
-    /// CaPO: a squared loss with a margin per pair, the difference ΔR of calibrated rewards. The weight of a
-    /// timestep is ω_t = σ(bias − log SNR); a bias of +∞ weighs all timesteps 1. As described in two
-    /// independent notes: no code and no values of β and bias are published.
+    /// CaPO: a squared loss with a margin per pair, the difference ΔR of calibrated rewards. The weight
+    /// of a timestep is ω_t = σ(bias − log SNR); a bias of +∞ weighs all timesteps 1. As described in
+    /// two independent notes: no code and no values of β and bias are published.
     @MethodInfo(kind = 6, title = "CaPO", arxiv = "2502.02588", loss = "(ΔR − u)², u = −βω_tΔ")
     record Capo(
             @ParameterInfo("Strength in units of the mean error")
@@ -462,7 +466,6 @@ public sealed interface Objective {
             @ParameterInfo("Bias of the weight of a timestep")
             double bias)
             implements Objective {
-        /// @throws InvalidParameterException when a parameter is out of its range
         public Capo {
             Require.positive("capo", "beta", beta);
             if (bias != Double.POSITIVE_INFINITY) {

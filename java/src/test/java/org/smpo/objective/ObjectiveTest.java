@@ -512,7 +512,8 @@ final class ObjectiveTest {
     @Test
     void methodsDescribeTheirRecords() {
         assertThat(Method.all().stream().map(Method::name))
-                .containsExactly("smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "robust", "npo", "kto", "mapo", "capo");
+                .containsExactly(
+                        "smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "robust", "npo", "kto", "mapo", "capo");
         for (Objective objective : ALL) {
             Method method = Method.all().stream()
                     .filter(candidate -> candidate.name().equals(objective.name()))

@@ -151,26 +151,26 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         for (double value : values) {
             wide.putDouble(value * factor);
         }
-        ByteBuffer same = converted(wide, values.length, dtype);
+        byte[] same = converted(wide, values.length, dtype);
+        ByteBuffer narrow = ByteBuffer.wrap(same).order(ByteOrder.LITTLE_ENDIAN);
         for (int i = 0; i < values.length; i++) {
-            if (Floats.get(dtype, same, i) != values[i] * factor) {
+            if (Floats.get(dtype, narrow, i) != values[i] * factor) {
                 DType target = dtype == DType.F64 ? DType.F64 : DType.F32;
                 return new Weight(
                         name,
                         target,
                         shape,
-                        ByteView.of(converted(wide, values.length, target).array()),
+                        ByteView.of(converted(wide, values.length, target)),
                         false,
                         origin);
             }
         }
-        return new Weight(name, dtype, shape, ByteView.of(same.array()), false, origin);
+        return new Weight(name, dtype, shape, ByteView.of(same), false, origin);
     }
 
-    private static ByteBuffer converted(ByteBuffer doubles, int count, DType target) {
-        ByteBuffer to =
-                ByteBuffer.allocate(Math.multiplyExact(count, target.bytes())).order(ByteOrder.LITTLE_ENDIAN);
-        Floats.convert(DType.F64, doubles, target, to, count);
+    private static byte[] converted(ByteBuffer doubles, int count, DType target) {
+        byte[] to = new byte[Math.multiplyExact(count, target.bytes())];
+        Floats.convert(DType.F64, doubles, target, ByteBuffer.wrap(to).order(ByteOrder.LITTLE_ENDIAN), count);
         return to;
     }
 

@@ -23,7 +23,7 @@ import org.smpo.network.Prompt;
 /// @param negativePrompt negative prompt for prompts without their own; null: none
 /// @param seed seed of the first image
 /// @param imagesPerPrompt number of images per prompt
-/// @param drawing settings of the generation
+/// @param generation settings of the generation
 /// @param metrics metrics, with distinct names
 /// @param bootstrap resampling scheme of the intervals
 /// @param gallery number of images of each kind in the report, per model: gains, losses and random ones

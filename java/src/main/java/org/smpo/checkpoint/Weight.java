@@ -157,12 +157,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
             if (Floats.get(dtype, narrow, i) != values[i] * factor) {
                 DType target = dtype == DType.F64 ? DType.F64 : DType.F32;
                 return new Weight(
-                        name,
-                        target,
-                        shape,
-                        ByteView.of(converted(wide, values.length, target)),
-                        false,
-                        origin);
+                        name, target, shape, ByteView.of(converted(wide, values.length, target)), false, origin);
             }
         }
         return new Weight(name, dtype, shape, ByteView.of(same), false, origin);

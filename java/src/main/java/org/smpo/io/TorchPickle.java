@@ -217,7 +217,7 @@ final class TorchPickle {
     }
 
     private Object top() throws IOException {
-        if (stack.isEmpty() || stack.getLast() == MARK) {
+        if (stack.isEmpty() || MARK.equals(stack.getLast())) {
             throw fault("an object on the pickle's stack", "none");
         }
         return stack.getLast();

@@ -272,14 +272,12 @@ final class WebpLossless {
     }
 
     private Transform transform(int kind, int width, int height) throws IOException {
-        switch (kind) {
+        return switch (kind) {
             case 0, 1 -> {
                 int bits = bits(3) + 2;
-                return new Transform(kind, width, bits, entropyImage(blocks(width, bits), blocks(height, bits), false));
+                yield new Transform(kind, width, bits, entropyImage(blocks(width, bits), blocks(height, bits), false));
             }
-            case 2 -> {
-                return new Transform(kind, width, 0, new int[0]);
-            }
+            case 2 -> new Transform(kind, width, 0, new int[0]);
             default -> {
                 int colours = bits(8) + 1;
                 int bits = colours > 16 ? 0 : colours > 4 ? 1 : colours > 2 ? 2 : 3;
@@ -287,9 +285,9 @@ final class WebpLossless {
                 for (int i = 1; i < colours; i++) {
                     palette[i] = add(palette[i], palette[i - 1]);
                 }
-                return new Transform(kind, width, bits, palette);
+                yield new Transform(kind, width, bits, palette);
             }
-        }
+        };
     }
 
     private int[] entropyImage(int width, int height, boolean groups) throws IOException {
@@ -329,7 +327,9 @@ final class WebpLossless {
             int group = groupOf.length == 0
                     ? 0
                     : CODES_PER_GROUP
-                            * groupOf[(at / width >> groupBits) * blocks(width, groupBits) + (at % width >> groupBits)];
+                            * groupOf[
+                                    ((at / width) >> groupBits) * blocks(width, groupBits)
+                                            + ((at % width) >> groupBits)];
             int symbol = symbol(codes[group]);
             if (symbol < LITERALS) {
                 int red = symbol(codes[group + 1]);
@@ -347,7 +347,7 @@ final class WebpLossless {
                 }
             } else {
                 for (; cached < at; cached++) {
-                    cache[HASH * pixels[cached] >>> (32 - cacheBits)] = pixels[cached];
+                    cache[(HASH * pixels[cached]) >>> (32 - cacheBits)] = pixels[cached];
                 }
                 pixels[at++] = cache[symbol - LITERALS - LENGTH_CODES];
             }
@@ -387,7 +387,7 @@ final class WebpLossless {
     private static void addGreen(int[] pixels) {
         for (int i = 0; i < pixels.length; i++) {
             int green = pixels[i] >> 8 & 0xff;
-            pixels[i] = (pixels[i] & 0xff00ff00) | ((pixels[i] & 0x00ff00ff) + (green << 16 | green) & 0x00ff00ff);
+            pixels[i] = (pixels[i] & 0xff00ff00) | (((pixels[i] & 0x00ff00ff) + (green << 16 | green)) & 0x00ff00ff);
         }
     }
 
@@ -399,8 +399,10 @@ final class WebpLossless {
                         transform.data[(y >> transform.bits) * blocks(width, transform.bits) + (x >> transform.bits)];
                 int pixel = pixels[y * width + x];
                 byte green = (byte) (pixel >> 8);
-                int red = (pixel >> 16) + ((byte) block * green >> 5) & 0xff;
-                int blue = pixel + ((byte) (block >> 8) * green >> 5) + ((byte) (block >> 16) * (byte) red >> 5) & 0xff;
+                int red = ((pixel >> 16) + (((byte) block * green) >> 5)) & 0xff;
+                int fromGreen = ((byte) (block >> 8) * green) >> 5;
+                int fromRed = ((byte) (block >> 16) * (byte) red) >> 5;
+                int blue = (pixel + fromGreen + fromRed) & 0xff;
                 pixels[y * width + x] = (pixel & 0xff00ff00) | red << 16 | blue;
             }
         }
@@ -414,7 +416,8 @@ final class WebpLossless {
         for (int y = 0; y < height; y++) {
             for (int x = 0; x < width; x++) {
                 int green = packed[y * stride + (x >> transform.bits)] >> 8 & 0xff;
-                int index = green >> (x & (1 << transform.bits) - 1) * depth & (1 << depth) - 1;
+                int place = x & ((1 << transform.bits) - 1);
+                int index = (green >> (place * depth)) & ((1 << depth) - 1);
                 pixels[y * width + x] = transform.data[index];
             }
         }

@@ -16,18 +16,17 @@
 //   x = m  = beta1 m + (1 - beta1) x                                            (with a first moment)
 //   parameter = (1 - weight_decay lr') parameter - x;  compute = parameter, rounded to nearest even if it is bf16
 //
-// beta2 = 1 - step^decay_rate is the caller's. Shapes: N = O R C I elements; dense, no alignment beyond that of an
+// The caller passes beta2 = 1 - step^decay_rate. Shapes: N = O R C I elements; dense, no alignment beyond that of an
 // element. The buffers do not overlap.
 //
 // Sums are in double, in an order that depends on the shape alone, so that every device, instruction set and thread
 // count gives the same bits:
-//  - a row's: for I = 1 lane j of kRowLanes adds columns j, j + kRowLanes, .. in ascending order and the lanes join as
-//  a
-//    tree of halves; for I > 1 in ascending order;
+//  - a row's: for I = 1 lane j of kRowLanes adds columns j, j + kRowLanes, .. in ascending order and the lanes are
+//    added as a tree of halves; for I > 1 in ascending order;
 //  - a column's: in ascending order within blocks of kRowBlock rows, then the blocks in ascending order;
 //  - the mean of row_ORI: as a row's with kLanes lanes for I = 1, in ascending order for I > 1;
 //  - rms: the tensor as it lies is cut into chunks of kChunk elements; lane j of kLanes adds the squares of elements
-//    j, j + kLanes, .. of a chunk, the lanes join as a tree of halves, and the chunks' sums are added likewise.
+//    j, j + kLanes, .. of a chunk, the lanes are added as a tree of halves, and the chunks' sums are added likewise.
 //
 // Error of one step against the reference, with u = 2^-24: row, column and v within 4u relative; x without a first
 // moment within 24u relative; m within 26u (|m| + |x|); the parameter within 3u |p| and the error of x.
@@ -97,17 +96,17 @@ struct AdafactorArgs {
   /// Read where the kernel runs; null: 1. When it reads 0, nothing is written. See GradNormResult::finite.
   const int32_t* finite = nullptr;
 
-  /// adafactor_workspace_bytes(shape) bytes, aligned to 8; contents before and after mean nothing.
+  /// adafactor_workspace_bytes(shape) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 
-/// What the sums over the whole parameter give.
+/// Results of the sums over the whole parameter.
 struct AdafactorScales {
   float step;   // lr' / max(1, rms(update) / clip_threshold)
   float decay;  // 1 - weight_decay lr'
 };
 
-/// The workspace, cut up.
+/// Parts of the workspace.
 struct AdafactorWorkspace {
   double* parameter_sums;  // [chunks]
   double* update_sums;     // [chunks]
@@ -143,13 +142,13 @@ inline int64_t adafactor_workspace_bytes(const AdafactorShape& shape) {
 
 // ---- many parameters at once
 
-/// Kernels of the device that run over all parameters: the second moments; the means of rows and the joined columns;
-/// chunks of the tensor as it lies.
+/// Stages of the device kernels that run over all parameters: second moments; means of rows and sums of columns; chunks
+/// of the tensor in memory order.
 enum class AdafactorStage : int32_t { kMoments = 0, kFactors = 1, kChunks = 2 };
 inline constexpr int kAdafactorStages = 3;
 
-/// Where one parameter lies: AdafactorArgs without what all share. On the device, whose kernels run over all of them at
-/// once, each has a workspace of its own; on the CPU they may share one.
+/// Buffers of one parameter: AdafactorArgs without what all share. On the device, whose kernels run over all of them at
+/// once, each parameter has its own workspace; on the CPU they may share one.
 struct AdafactorTensor {
   AdafactorShape shape = {};
   float* parameter = nullptr;
@@ -168,15 +167,15 @@ struct AdafactorGroupArgs {
   /// In the memory of the device that runs the kernels.
   const AdafactorTensor* tensors = nullptr;
   int64_t count = 0;
-  /// Units of all tensors by stage.
+  /// Number of units of all tensors by stage.
   int64_t units[kAdafactorStages] = {};
-  /// What all share: the numbers, the dtype of copies, grad_scale and finite. The rest is not read.
+  /// Arguments that all share: the numbers, the dtype of copies, grad_scale and finite. The rest is not read.
   AdafactorArgs rule = {};
   /// Whether every tensor has a compute copy; else none has.
   bool copies = false;
 };
 
-/// Units of work of one tensor.
+/// Number of units of work of one tensor by stage.
 constexpr int64_t adafactor_units(const AdafactorShape& shape, AdafactorStage stage) {
   using adafactor_order::kLanes;
   const auto blocks = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
@@ -186,7 +185,7 @@ constexpr int64_t adafactor_units(const AdafactorShape& shape, AdafactorStage st
   const int64_t row_blocks = blocks(shape.rows, adafactor_order::kRowBlock);
   const bool dense = shape.inner == 1;
   if (stage == AdafactorStage::kMoments) {
-    // A dense row is a warp's, a strided one a thread's.
+    // A warp sums a dense row, a thread a strided one.
     return blocks(shape.outer * shape.rows * shape.inner, dense ? kLanes / adafactor_order::kRowLanes : kLanes) +
            blocks(shape.outer * row_blocks * shape.columns * shape.inner, kLanes);
   }
@@ -200,14 +199,14 @@ inline void adafactor_place(AdafactorTensor* tensors, int64_t count, int64_t* un
     units[stage] = 0;
     for (int64_t i = 0; i < count; ++i) {
       tensors[i].first_unit[stage] = units[stage];
-      // An empty tensor has nothing, not even means.
+      // An empty tensor has no units, not even for its means.
       if (tensors[i].shape.elements() == 0) continue;
       units[stage] += adafactor_units(tensors[i].shape, static_cast<AdafactorStage>(stage));
     }
   }
 }
 
-/// One tensor's step as AdafactorArgs.
+/// Returns one tensor's step as AdafactorArgs.
 SMPO_HOST_DEVICE AdafactorArgs adafactor_args(const AdafactorGroupArgs& group, const AdafactorTensor& tensor) {
   AdafactorArgs args = group.rule;
   args.shape = tensor.shape;
@@ -238,7 +237,7 @@ SMPO_HOST_DEVICE float adafactor_moment(double beta2, float moment, double mean)
 
 SMPO_HOST_DEVICE float adafactor_inverse_root(float x) { return rounded::divide(1.0f, rounded::square_root(x)); }
 
-/// `mean`: of the rows.
+/// `mean`: mean of the rows.
 SMPO_HOST_DEVICE float adafactor_row_factor(float row, double mean) {
   return adafactor_inverse_root(rounded::divide(row, static_cast<float>(mean)));
 }

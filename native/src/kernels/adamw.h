@@ -11,7 +11,7 @@
 //
 // Shapes: N elements; dense, no alignment beyond that of an element. The buffers do not overlap.
 //
-// Each element is its own; cpu and cuda use the same rounded operations in the same order and give the same bits.
+// Elements are independent; cpu and cuda use the same rounded operations in the same order and give the same bits.
 // Error of one step against the reference, with u = 2^-24: v within 5u relative; m within 5u (|m| + |g|); the parameter
 // within 3u |p| + 12u |update| + (lr / bias_correction1) / denominator times the error of m.
 #ifndef SMPO_KERNELS_ADAMW_H_
@@ -72,7 +72,7 @@ inline AdamWCoefficients adamw_coefficients(const AdamWArgs& args) {
                            .eps = static_cast<float>(args.eps)};
 }
 
-/// One element. Writes m and v, returns the parameter.
+/// Updates one element: writes m and v, returns the parameter.
 SMPO_HOST_DEVICE float adamw_element(const AdamWCoefficients& c, float grad_scale, float parameter, float gradient,
                                      float& m, float& v) {
   const float g = rounded::multiply(grad_scale, gradient);

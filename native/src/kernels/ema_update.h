@@ -2,13 +2,14 @@
 //
 //   average_N[i] = a - (1 - decay) (a - parameter_N[i]),  a = average_N[i]
 //
-// and not decay a + (1 - decay) p: here a weight that does not move keeps its average to the bit, and the rounding
-// errors of a step are relative to what the step changes.
+// rather than decay a + (1 - decay) p: in this form a weight that does not change keeps its average to the bit, and the
+// rounding errors of a step are relative to what the step changes.
 //
 // Shapes: N elements; dense, no alignment beyond that of an element. The buffers do not overlap.
 //
-// Each element is its own; cpu and cuda use the same three rounded operations and give the same bits. Error of one step
-// against the reference, with u = 2^-24: u |result| + 3u (1 - decay) |a - parameter|, 1 - decay being narrowed once.
+// Elements are independent; cpu and cuda use the same three rounded operations and give the same bits. Error of one
+// step against the reference, with u = 2^-24: u |result| + 3u (1 - decay) |a - parameter|, 1 - decay being narrowed
+// once.
 #ifndef SMPO_KERNELS_EMA_UPDATE_H_
 #define SMPO_KERNELS_EMA_UPDATE_H_
 
@@ -31,10 +32,10 @@ struct EmaUpdateArgs {
   const int32_t* finite = nullptr;
 };
 
-/// Computed in double and narrowed once.
+/// Returns 1 - decay, computed in double and narrowed once.
 inline float ema_weight(const EmaUpdateArgs& args) { return static_cast<float>(1 - args.decay); }
 
-/// One element. `weight`: 1 - decay.
+/// Updates one element. `weight`: 1 - decay.
 SMPO_HOST_DEVICE float ema_element(float weight, float average, float parameter) {
   return rounded::subtract(average, rounded::multiply(weight, rounded::subtract(average, parameter)));
 }

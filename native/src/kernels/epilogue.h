@@ -1,7 +1,7 @@
-// What follows a convolution or a linear layer, in one pass over its result: the layer's bias, a bias of each sample's
-// own (the time embedding), a residual; and the sums that the gradients of both biases are, in one pass over d_y.
+// The epilogue of a convolution or a linear layer, in one pass over its result: the layer's bias, a bias per sample
+// (the time embedding) and a residual. Its backward sums the gradients of both biases in one pass over d_y.
 //
-// Shapes: B samples, P pixels or tokens of each, C channels. Tensors are dense and row-major ([B,P,C] is a picture in
+// Shapes: B samples, P pixels or tokens of each, C channels. Tensors are dense and row-major ([B,P,C] is an image in
 // channels_last memory) and need no alignment beyond that of their element.
 //
 //   y[b][p][c] = x[b][p][c] + (bias[c] + sample_bias[b][c]) + residual[b][p][c]
@@ -31,9 +31,9 @@ struct EpilogueArgs {
   int64_t batch = 0;     // B
   int64_t pixels = 0;    // P
   int64_t channels = 0;  // C
-  /// Of both biases, the residual and y.
+  /// Dtype of both biases, the residual and y.
   DType dtype = DType::kF32;
-  /// Of x: the same, or f32.
+  /// Dtype of x: the same, or f32.
   DType x_dtype = DType::kF32;
 
   const void* x_BPC = nullptr;
@@ -41,7 +41,7 @@ struct EpilogueArgs {
   const void* bias_C = nullptr;
   const void* sample_bias_BC = nullptr;
   const void* residual_BPC = nullptr;
-  /// Out. May be residual_BPC itself and, of one dtype, x_BPC.
+  /// Out. May alias residual_BPC and, with the same dtype, x_BPC.
   void* y_BPC = nullptr;
 };
 
@@ -49,7 +49,7 @@ struct EpilogueBackwardArgs {
   int64_t batch = 0;
   int64_t pixels = 0;
   int64_t channels = 0;
-  /// Of d_y and d_sample_bias.
+  /// Dtype of d_y and d_sample_bias.
   DType dtype = DType::kF32;
 
   const void* d_y_BPC = nullptr;
@@ -58,7 +58,7 @@ struct EpilogueBackwardArgs {
   /// Added to; may be null.
   float* d_bias_C = nullptr;
 
-  /// epilogue_backward_workspace_bytes(args) bytes, aligned to 4; contents before and after mean nothing.
+  /// epilogue_backward_workspace_bytes(args) bytes, aligned to 4; uninitialized before and after.
   void* workspace = nullptr;
 };
 

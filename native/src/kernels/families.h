@@ -1,5 +1,5 @@
-// Every family's functions on one kind of device, as a table: who calls a kernel names the family, and whoever handed
-// out the table has chosen the device. One place chooses: tape/kernel_call.cpp.
+// A table of every family's functions on one kind of device. The caller of a kernel names the family; the table decides
+// the device. tape/kernel_call.cpp is the one place that chooses a table.
 #ifndef SMPO_KERNELS_FAMILIES_H_
 #define SMPO_KERNELS_FAMILIES_H_
 

@@ -8,7 +8,8 @@
 //   d_x[r][C + c]    = d_y[r][c] x[r][c] gelu'(x[r][C + c])
 //
 // Tolerance against the reference (f64 of the same inputs): with g the gate, kGegluRoundings * 2^-24 * |other factors|
-// * max(1, |g|) absolutely, and one rounding of bf16 relatively. The same bits on every device and instruction set.
+// * max(1, |g|) absolutely, and one rounding of bf16 relatively. The bits are the same on every device and instruction
+// set.
 #ifndef SMPO_KERNELS_GEGLU_H_
 #define SMPO_KERNELS_GEGLU_H_
 
@@ -20,7 +21,7 @@
 
 namespace smpo::kernels {
 
-/// gelu's own error (8), and the products.
+/// Roundings of gelu (8) and of the products.
 inline constexpr int kGegluRoundings = 11;
 
 struct GegluArgs {
@@ -38,7 +39,7 @@ struct GegluBackwardArgs {
   DType dtype = DType::kF32;
   const void* d_y_RC = nullptr;
   const void* x_R2C = nullptr;
-  /// Out. May be x_R2C itself.
+  /// Out. May alias x_R2C.
   void* d_x_R2C = nullptr;
 };
 

@@ -8,9 +8,10 @@
 //
 // Order of the sum, the same on every device, instruction set and thread count, so that equal inputs give equal bits:
 // the gradient is cut into chunks of kChunk elements and a chunk into groups of kGroup. In a group, lane j of kLanes
-// adds the squares of elements j, j + kLanes, ... in ascending order; the lanes join as a tree of halves; the groups of
-// a chunk are added in ascending order. Of the chunks' sums, lane j of kFinalLanes adds numbers j, j + kFinalLanes, ...
-// in ascending order, and those lanes join as a tree of halves. All in double, where the square of a float is exact.
+// adds the squares of elements j, j + kLanes, ... in ascending order; the lanes are added as a tree of halves; the
+// groups of a chunk are added in ascending order. Of the chunks' sums, lane j of kFinalLanes adds numbers j, j +
+// kFinalLanes, ... in ascending order, and those lanes are added as a tree of halves. All in double, where the square
+// of a float is exact.
 //
 // Error: the sum's depth is N / kChunk / kFinalLanes + 100 additions of positive terms, each rounded to 2^-53; see
 // grad_norm_tolerance. No finite gradient overflows: (2^128)^2 N < 2^1023.
@@ -33,11 +34,11 @@ inline constexpr int64_t kGroup = 1024;
 inline constexpr int64_t kChunk = 16384;
 inline constexpr int64_t kFinalLanes = 256;
 
-/// Chunks of a gradient of `elements`.
+/// Number of chunks of a gradient of `elements`.
 SMPO_HOST_DEVICE constexpr int64_t chunks_of(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
 }  // namespace square_sum
 
-/// Lies where the kernels run (device memory for cuda), so that adamw reads it without the host.
+/// Result, in the memory of the device that runs the kernels, so that adamw reads it without the host.
 struct GradNormResult {
   double norm;
   float clip_coefficient;
@@ -50,7 +51,7 @@ struct GradNormArgs {
   double max_norm = std::numeric_limits<double>::infinity();  // above 0; infinity: never clip
   GradNormResult* result = nullptr;                           // out
 
-  /// grad_norm_workspace_bytes(N) bytes, aligned to 8; contents before and after mean nothing.
+  /// grad_norm_workspace_bytes(N) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 
@@ -62,7 +63,7 @@ constexpr int64_t grad_norm_workspace_bytes(int64_t elements) {
 /// ascending order, whose own error is the larger part.
 constexpr double grad_norm_tolerance(int64_t elements) { return (static_cast<double>(elements) + 200.0) * 0x1p-53; }
 
-/// What follows the sum; the same everywhere.
+/// Finishes the norm from its sum of squares, with the same bits everywhere.
 SMPO_HOST_DEVICE GradNormResult grad_norm_result(double sum, double max_norm) {
   const double norm = sqrt(sum);
   if (!(norm <= 3.4028234663852886e38)) {  // the largest float; false for a NaN too

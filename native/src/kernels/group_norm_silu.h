@@ -1,4 +1,4 @@
-// Group norm of pictures that lie pixel by pixel (NHWC), with SiLU or without, and its backward.
+// Group norm of images in NHWC layout, with or without SiLU, and its backward.
 //
 // Shapes: B samples, P pixels, C channels in G groups of D = C / G neighbouring channels. Tensors are dense and
 // row-major and need no alignment beyond that of their element.
@@ -37,22 +37,22 @@ struct GroupNormSiluArgs {
   int64_t groups = 1;    // G, a divisor of C
   double eps = 1e-5;
   bool silu = true;
-  /// Of x and y.
+  /// Dtype of x and y.
   DType dtype = DType::kF32;
-  /// Of weight and bias.
+  /// Dtype of weight and bias.
   DType parameter_dtype = DType::kF32;
 
   const void* x_BPC = nullptr;
   const void* weight_C = nullptr;
   const void* bias_C = nullptr;
 
-  /// Out. May be x_BPC itself.
+  /// Out. May alias x_BPC.
   void* y_BPC = nullptr;
   /// Out, for backward.
   float* mean_BG = nullptr;
   float* rstd_BG = nullptr;
 
-  /// group_norm_silu_workspace_bytes(args) bytes, aligned to 8; contents before and after mean nothing.
+  /// group_norm_silu_workspace_bytes(args) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 
@@ -72,13 +72,13 @@ struct GroupNormSiluBackwardArgs {
   const float* mean_BG = nullptr;
   const float* rstd_BG = nullptr;
 
-  /// Out; may be null, or d_y_BPC itself.
+  /// Out; may be null, may alias d_y_BPC.
   void* d_x_BPC = nullptr;
   /// Added to; each may be null.
   float* d_weight_C = nullptr;
   float* d_bias_C = nullptr;
 
-  /// group_norm_silu_backward_workspace_bytes(args) bytes, aligned to 8; contents before and after mean nothing.
+  /// group_norm_silu_backward_workspace_bytes(args) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 

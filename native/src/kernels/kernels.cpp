@@ -1,4 +1,4 @@
-// What the families share; the families themselves are in reference/, cpu/ and cuda/.
+// Code that the families share; the families themselves are in reference/, cpu/ and cuda/.
 #include "kernels/cpu/dispatch.h"
 
 namespace smpo::kernels::cpu {

@@ -6,7 +6,7 @@
 //   mean, var                  of the row s, var biased; rstd = 1 / sqrt(var + eps)
 //   y = (s - mean) rstd weight + bias
 // Backward, with h = (s - mean) rstd and g = d_y weight:
-//   d_s = rstd (g - mean(g) - h mean(g h)) + d_sum          (d_sum: what came to s from elsewhere; may be null)
+//   d_s = rstd (g - mean(g) - h mean(g h)) + d_sum          (d_sum: gradient of s from its other uses; may be null)
 //   d_weight += sum over rows of d_y h;  d_bias += sum over rows of d_y
 //
 // Variance is two-pass, in f32 with a fixed number of lanes; column sums go over kRowsPerChunk rows in f32, then over
@@ -31,9 +31,9 @@ struct LayerNormArgs {
   int64_t rows = 0;      // R
   int64_t channels = 0;  // C >= 1
   double eps = 1e-5;
-  /// Of x, residual, sum and y.
+  /// Dtype of x, residual, sum and y.
   DType dtype = DType::kF32;
-  /// Of weight and bias.
+  /// Dtype of weight and bias.
   DType parameter_dtype = DType::kF32;
 
   const void* x_RC = nullptr;
@@ -43,7 +43,7 @@ struct LayerNormArgs {
   /// May be null: zeros.
   const void* bias_C = nullptr;
 
-  /// Out, where there is a residual; may be x_RC or residual_RC itself.
+  /// Out, where there is a residual; may alias x_RC or residual_RC.
   void* sum_RC = nullptr;
   /// Out.
   void* y_RC = nullptr;
@@ -59,7 +59,7 @@ struct LayerNormBackwardArgs {
   DType parameter_dtype = DType::kF32;
 
   const void* d_y_RC = nullptr;
-  /// Of the forward pass: x, or the sum.
+  /// Input of the norm in the forward pass: x, or the sum.
   const void* s_RC = nullptr;
   const float* mean_R = nullptr;
   const float* rstd_R = nullptr;
@@ -67,13 +67,13 @@ struct LayerNormBackwardArgs {
   /// May be null.
   const void* d_sum_RC = nullptr;
 
-  /// Out; may be null, or d_y_RC or d_sum_RC itself.
+  /// Out; may be null, may alias d_y_RC or d_sum_RC.
   void* d_s_RC = nullptr;
   /// Added to; each may be null.
   float* d_weight_C = nullptr;
   float* d_bias_C = nullptr;
 
-  /// layer_norm_backward_workspace_bytes(args) bytes, aligned to 8; contents before and after mean nothing.
+  /// layer_norm_backward_workspace_bytes(args) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 

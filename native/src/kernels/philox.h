@@ -1,14 +1,14 @@
 // Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as
 // 1, 2, 3" (SC11), and how this project numbers its random bits.
 //
-// A block of four 32-bit words is a pure function of a 64-bit key and a 128-bit counter, so any block can be had
-// without the ones before it. Ours:
+// A block of four 32-bit words is a pure function of a 64-bit key and a 128-bit counter, so any block can be
+// computed without the ones before it. Here:
 //
 //   key     = seed: low word, high word
 //   counter = { block in the row, item bits 0..31, step, purpose << 24 | item bits 32..55 }
 //
-// purpose < 2^8 says what the bits are for, item < 2^56 whose they are (a pair, an image), step when. Java draws
-// timesteps and order with the same function and numbering.
+// purpose < 2^8 is what the bits are for, item < 2^56 the pair or image they belong to, step the training step. Java
+// samples timesteps and order with the same function and numbering.
 #ifndef SMPO_KERNELS_PHILOX_H_
 #define SMPO_KERNELS_PHILOX_H_
 

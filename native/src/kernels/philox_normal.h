@@ -1,4 +1,4 @@
-// Standard normal numbers that are a pure function of where they stand.
+// Standard normal numbers that are a pure function of their position.
 //
 //   out_RN[r][4 b + j] = the j-th normal number of Philox block b of row r, with
 //   key = seed, counter = (b, purpose, step, items_R[r]) as philox.h numbers them;

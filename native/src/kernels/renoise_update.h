@@ -1,7 +1,7 @@
-// One step of the batched DDIM inversion: the average of the ReNoise predictions, the step, and, where a row is done,
-// its target; for a fixed batch of slots through which the rows of a batch pass (continuous batching).
+// One step of the batched DDIM inversion: the mean of the ReNoise predictions, the step, and, for a row at its last
+// step, its target. The rows pass through a fixed number of slots, the inversion batch (continuous batching).
 //
-//   e  = the prediction         or its mean with the one that was kept, with kAverage
+//   e  = the prediction         or its mean with the kept one, with kAverage
 //   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
 //   target = target_x x' + target_x0 x0                            with kTarget
 // x' becomes the row's latent and the UNet's next input; with kGuess the input alone, and the prediction is kept.
@@ -14,11 +14,11 @@
 // product of alphas): a = sqrt(abar_j / abar_i), b = sqrt(1 - abar_j) - a sqrt(1 - abar_i); with epsilon prediction
 // target_x = 1 / sqrt(1 - abar_t), target_x0 = -sqrt(abar_t) / sqrt(1 - abar_t). With v prediction the same update
 // holds with other numbers: x' stays linear in x and e, the target in x' and x0. The step's coefficients are narrowed
-// to f32; the target's are not, and the target is summed in f64: where the row has not moved far (x' = x0 at t = 0 or
-// 1) its two terms cancel, and what is left is two thousand times smaller than each of them.
+// to f32; the target's are not, and the target is summed in f64: where the row has not changed much (x' = x0 at t = 0
+// or 1) its two terms cancel, and what is left is two thousand times smaller than each of them.
 //
 // One ReNoise step is two calls. First, with e1 = UNet(x), kGuess: x stays, and e1 is kept. Then, with e2 = UNet(x'),
-// kAverage. Slots at either of them share a call: a step of the whole batch is one launch, whatever its slots do.
+// kAverage. Slots at either of them share a call: a step of the whole batch is one launch, whatever each slot does.
 //
 // Tolerance against the reference (f64 from the same coefficients): every operation of x' rounds once to f32 and none
 // is contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|);
@@ -36,12 +36,12 @@
 
 namespace smpo::kernels {
 
-/// What a slot does in this step: one entry of a table in the memory of the device that runs the kernel.
+/// The work of one slot in this step: an entry of a table in the memory of the device that runs the kernel.
 struct RenoiseSlot {
   /// Bits of `flags`.
   enum : uint32_t {
     kActive = 1,   // x' as above; without it x' = x
-    kAverage = 2,  // e is the mean of the prediction and the one that was kept
+    kAverage = 2,  // e is the mean of the prediction and the kept one
     kNoise = 4,    // adds noise_scale * noise
     kTarget = 8,   // this was the row's last step: writes its target (of x' = x, if the slot is not active)
     kGuess = 16    // x' goes to the UNet's input and nowhere else; the prediction is kept
@@ -68,7 +68,7 @@ struct RenoiseUpdateArgs {
   const float* latents_RN = nullptr;
   /// Predictions by slot, read where kActive is set.
   const void* prediction_SN = nullptr;
-  /// Those that are kept: read where kAverage is set, written where kGuess is.
+  /// Kept predictions: read where kAverage is set, written where kGuess is.
   void* kept_prediction_SN = nullptr;
   DType prediction_dtype = DType::kF32;
   /// Standard normal numbers by slot; read where kNoise is set.

@@ -32,7 +32,7 @@ inline constexpr int64_t kGroup = kLanes * kDepth;
 inline constexpr int64_t kChunk = 4096;
 static_assert(kChunk % kGroup == 0);
 
-/// Chunks of a row of `elements`.
+/// Number of chunks of a row of `elements`.
 SMPO_HOST_DEVICE constexpr int64_t chunks_of(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
 }  // namespace row_sum
 
@@ -51,7 +51,7 @@ struct RowMeanSquaredErrorArgs {
   /// Out: one mean per row.
   double* error_R = nullptr;
 
-  /// row_mean_squared_error_workspace_bytes(args) bytes, aligned to 8; contents before and after mean nothing.
+  /// row_mean_squared_error_workspace_bytes(args) bytes, aligned to 8; uninitialized before and after.
   void* workspace = nullptr;
 };
 

@@ -1,4 +1,4 @@
-// Element types of the kernels' buffers, and the marks that let one header serve the C++ and the CUDA compiler.
+// Element types of the kernels' buffers, and the macros that let one header serve the C++ and the CUDA compiler.
 #ifndef SMPO_KERNELS_TYPES_H_
 #define SMPO_KERNELS_TYPES_H_
 
@@ -17,7 +17,7 @@ namespace smpo::kernels {
 /// Element type of a buffer. The values are those of smpo.h.
 enum class DType : int32_t { kF32 = 1, kBF16 = 2 };
 
-/// A bfloat16 as it lies in memory: the upper half of a float.
+/// A bfloat16 in memory: the upper half of a float.
 struct BFloat16 {
   uint16_t bits;
 };
@@ -32,7 +32,7 @@ SMPO_HOST_DEVICE uint32_t bits_of(float value) { return __builtin_bit_cast(uint3
 SMPO_HOST_DEVICE float float_of(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 #endif
 
-/// Exact.
+/// Converts to float, exactly.
 SMPO_HOST_DEVICE float to_float(BFloat16 value) { return float_of(static_cast<uint32_t>(value.bits) << 16); }
 
 SMPO_HOST_DEVICE float to_float(float value) { return value; }
@@ -66,7 +66,7 @@ inline constexpr DType kDTypeOf = DType::kF32;
 template <>
 inline constexpr DType kDTypeOf<BFloat16> = DType::kBF16;
 
-/// Bytes of one element.
+/// Size of one element in bytes.
 constexpr int64_t size_of(DType dtype) { return dtype == DType::kBF16 ? 2 : 4; }
 
 }  // namespace smpo::kernels

@@ -242,7 +242,7 @@ struct UNet::Transformer {
     h = linear(tape, h, proj_in);
     for (const TransformerBlock& block : blocks) h = block(tape, h, text);
     h = linear(tape, h, *proj_out, {.residual = past_BSC});
-    return picture(tape, h, height, width);
+    return image(tape, h, height, width);
   }
 
  private:

@@ -98,8 +98,7 @@ struct SelfAttention {
     const Var k_BSC = linear(tape, h_BSC, to_k);
     const Var v_BSC = linear(tape, h_BSC, to_v);
     const Var y_BSC = attention(tape, q_BSC, k_BSC, v_BSC, {.heads = 1});
-    return picture(tape, linear(tape, y_BSC, to_out, {.residual = tokens(tape, x_BCHW)}), x_BCHW.size(2),
-                   x_BCHW.size(3));
+    return image(tape, linear(tape, y_BSC, to_out, {.residual = tokens(tape, x_BCHW)}), x_BCHW.size(2), x_BCHW.size(3));
   }
 };
 

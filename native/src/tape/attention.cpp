@@ -25,21 +25,21 @@ at::Tensor by_head(const at::Tensor& x_BSC, int64_t heads) {
   return x_BSC.reshape({x_BSC.size(0), x_BSC.size(1), heads, x_BSC.size(2) / heads}).transpose(1, 2);
 }
 
-/// And back; a view where the memory is [B,S,N,C/N].
+/// The inverse of `by_head`; a view if the memory is [B,S,N,C/N].
 at::Tensor joined(const at::Tensor& x_BNSC) {
   return x_BNSC.transpose(1, 2).reshape({x_BNSC.size(0), x_BNSC.size(2), x_BNSC.size(1) * x_BNSC.size(3)});
 }
 
-/// Whose kernel runs. All of them keep the logarithms of the softmax's sums in place of the scores, and have no atomics
-/// in their forward pass.
+/// The library whose kernel runs. All of them keep the logarithms of the softmax's sums in place of the scores, and use
+/// no atomics in their forward pass.
 enum class Method {
   kCpu,        ///< LibTorch's, tiled for the cache.
-  kEfficient,  ///< CUDA, f32 (and all that the others do not take).
-  kFlash,      ///< CUDA, bf16: its backward adds in a fixed order when LibTorch's deterministic mode is on.
+  kEfficient,  ///< CUDA, f32 and whatever the others do not support.
+  kFlash,      ///< CUDA, bf16: its backward adds in a fixed order in LibTorch's deterministic mode.
   kCudnn,      ///< CUDA, bf16: the fastest on sm_90, but its backward adds by atomics.
 };
 
-/// A head's width that every CUDA kernel takes is a multiple of this; others are padded with zeros, which change
+/// Every CUDA kernel supports heads whose width is a multiple of this. Others are padded with zeros, which change
 /// nothing.
 constexpr int64_t kWidthStep = 8;
 constexpr int64_t kWidestFlash = 256, kWidestCudnn = 128;
@@ -52,14 +52,14 @@ Method method_for(const at::Tensor& q_BNSC) {
   return repeatable || width > kWidestCudnn ? Method::kFlash : Method::kCudnn;
 }
 
-/// What the forward kernel leaves for its backward. On CUDA, heads are padded to a width that the kernels take.
+/// The state that the forward kernel leaves for its backward. On CUDA, heads are padded to a supported width.
 struct Attended {
   at::Tensor q_BNSC, k_BNTC, v_BNTC;
   Method method;
   double scale;
   at::Tensor out_BNSC = {};
   at::Tensor logsumexp_BNS = {};
-  // The GPU kernels' dropout state. There is no dropout, but their backward wants them.
+  // Dropout state of the GPU kernels. There is no dropout, but their backward requires it.
   at::Tensor philox_seed = {}, philox_offset = {};
 };
 
@@ -75,7 +75,7 @@ at::Tensor own_width(const at::Tensor& x_BNSC, int64_t width) {
 
 Attended prepared(const at::Tensor& q_BNSC, const at::Tensor& k_BNTC, const at::Tensor& v_BNTC) {
   const int64_t own = q_BNSC.size(3);
-  // The CPU's kernel takes any width, and the padding would cost it a copy.
+  // The CPU kernel supports any width, and padding would cost a copy.
   const int64_t width = q_BNSC.is_cuda() ? (own + kWidthStep - 1) / kWidthStep * kWidthStep : own;
   Attended kept{.q_BNSC = padded_heads(q_BNSC, width),
                 .k_BNTC = padded_heads(k_BNTC, width),
@@ -124,7 +124,7 @@ void attend(Attended& kept, bool causal) {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attended& kept, const at::Tensor& d_out_BNSC,
                                                                bool causal) {
-  // Every pair has as many tokens as the next, so that the kernels for ragged batches have nothing to be told.
+  // All samples have the same number of tokens, so the arguments for ragged batches stay empty.
   const at::Tensor none;
   const int64_t queries = kept.q_BNSC.size(2), keys = kept.k_BNTC.size(2);
   switch (kept.method) {

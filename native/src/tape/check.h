@@ -1,4 +1,4 @@
-// Conditions on what an op is given.
+// Conditions on the inputs of an op.
 #ifndef SMPO_TAPE_CHECK_H_
 #define SMPO_TAPE_CHECK_H_
 
@@ -9,7 +9,7 @@
 
 namespace smpo::tape {
 
-/// Throws std::invalid_argument "op: name<details>" where the condition does not hold. `name` may be empty.
+/// Throws std::invalid_argument "op: name<details>" if the condition is false. `name` may be empty.
 template <class... Details>
 void check(bool condition, std::string_view op, std::string_view name, const Details&... details) {
   if (!condition) [[unlikely]] {

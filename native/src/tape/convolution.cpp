@@ -12,13 +12,13 @@
 #include "tape/matmul.h"
 #include "tape/onednn.h"
 
-// Legend: B batch, C channels in, D channels out, K kernel (two of them: rows, columns), H W picture, O P its size
-// after the convolution, M = B O P windows.
+// Legend: B batch, C channels in, D channels out, K kernel (two of them: rows, columns), H W image, O P its size
+// after the convolution, M = B O P patches.
 namespace smpo::tape {
 namespace {
 
-/// Memory for windows laid out as rows: a few times the last cache.
-constexpr int64_t kWindowBytes = int64_t{32} << 20;
+/// Memory for patches: a few times the last-level cache.
+constexpr int64_t kPatchBytes = int64_t{32} << 20;
 
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
@@ -36,8 +36,8 @@ at::Tensor padded_bhwc(const at::Tensor& x_BCHW, const Padding& padding) {
   return at::constant_pad_nd(x_BHWC, {0, 0, padding.before, padding.after, padding.before, padding.after});
 }
 
-/// The windows as rows: [M,KKC].
-at::Tensor windows(const at::Tensor& x_BCHW, int64_t kernel_rows, int64_t kernel_columns, const Convolution& geometry) {
+/// The patches as rows: [M,KKC].
+at::Tensor patches(const at::Tensor& x_BCHW, int64_t kernel_rows, int64_t kernel_columns, const Convolution& geometry) {
   const at::Tensor x_BHWC = padded_bhwc(x_BCHW, geometry.padding);
   const int64_t batch = x_BHWC.size(0), height = x_BHWC.size(1), width = x_BHWC.size(2), channels = x_BHWC.size(3);
   const int64_t rows = (height - kernel_rows) / geometry.stride + 1;
@@ -64,11 +64,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> library_backward(const at::Tensor
 }
 
 /// The library reorders the weights at every call; the product does not. Measured from 8x8 to 64x64 pixels, in f32 on
-/// AVX2 and in bf16 on AMX: with 40,000 weights per window and more, the product is the faster.
-ConvolutionMethod by_reordering_cost(const at::Tensor& activation, const at::Tensor& weight_DCKK,
-                                     int64_t windows_count) {
-  return activation.is_cpu() && weight_DCKK.numel() >= 40'000 * windows_count ? ConvolutionMethod::kGemm
-                                                                              : ConvolutionMethod::kLibrary;
+/// AVX2 and in bf16 on AMX: from 40,000 weights per patch on, the product is faster.
+ConvolutionMethod by_reordering_cost(const at::Tensor& activation, const at::Tensor& weight_DCKK, int64_t patch_count) {
+  return activation.is_cpu() && weight_DCKK.numel() >= 40'000 * patch_count ? ConvolutionMethod::kGemm
+                                                                            : ConvolutionMethod::kLibrary;
 }
 
 }  // namespace
@@ -95,9 +94,9 @@ at::Tensor library_input(const at::Tensor& x_BCHW, Convolution& geometry) {
 at::Tensor pixels(const at::Tensor& x_BCHW) { return bhwc(x_BCHW).reshape({-1, x_BCHW.size(1)}); }
 
 ConvolutionMethod forward_method(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const Convolution& geometry) {
-  const int64_t windows_count = x_BCHW.size(0) * size_after(x_BCHW.size(2), weight_DCKK.size(2), geometry) *
-                                size_after(x_BCHW.size(3), weight_DCKK.size(3), geometry);
-  return by_reordering_cost(x_BCHW, weight_DCKK, windows_count);
+  const int64_t patch_count = x_BCHW.size(0) * size_after(x_BCHW.size(2), weight_DCKK.size(2), geometry) *
+                              size_after(x_BCHW.size(3), weight_DCKK.size(3), geometry);
+  return by_reordering_cost(x_BCHW, weight_DCKK, patch_count);
 }
 
 ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK) {
@@ -108,11 +107,11 @@ ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::T
   if (!d_y_BDHW.is_cpu() || grad_DCKK.size(0) * grad_DCKK.size(1) < 64 * 64) {
     return ConvolutionMethod::kLibrary;
   }
-  // f32: 1.6 to 3.4 times as fast at every size of SD 1.5 (AVX2). bf16 (AMX): where the picture is small for its
+  // f32: 1.6 to 3.4 times as fast at every size of SD 1.5 (AVX2). bf16 (AMX): where the image is small for its
   // weights.
-  const int64_t windows_count = d_y_BDHW.size(0) * d_y_BDHW.size(2) * d_y_BDHW.size(3);
+  const int64_t patch_count = d_y_BDHW.size(0) * d_y_BDHW.size(2) * d_y_BDHW.size(3);
   const bool fast = d_y_BDHW.scalar_type() != at::kBFloat16 || multiplies_widened(d_y_BDHW) ||
-                    grad_DCKK.numel() >= 4000 * windows_count;
+                    grad_DCKK.numel() >= 4000 * patch_count;
   return fast ? ConvolutionMethod::kGemm : ConvolutionMethod::kLibrary;
 }
 
@@ -125,7 +124,7 @@ at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, con
   const bool pointwise = is_pointwise(weight_DCKK, geometry);
   if (pointwise || method == ConvolutionMethod::kGemm) {
     const at::Tensor rows_MK =
-        pointwise ? pixels(x_BCHW) : windows(x_BCHW, weight_DCKK.size(2), weight_DCKK.size(3), geometry);
+        pointwise ? pixels(x_BCHW) : patches(x_BCHW, weight_DCKK.size(2), weight_DCKK.size(3), geometry);
     return matmul_bias(rows_MK, weight_matrix(weight_DCKK), bias_D)
         .view({x_BCHW.size(0), size_after(x_BCHW.size(2), weight_DCKK.size(2), geometry),
                size_after(x_BCHW.size(3), weight_DCKK.size(3), geometry), weight_DCKK.size(0)})
@@ -157,9 +156,9 @@ at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRe
   if (method == ConvolutionMethod::kGemm) {
     const int64_t rows = d_y_BDHW.size(2), columns = d_y_BDHW.size(3);
     const int64_t kernel_rows = weight_DCKK.size(2), kernel_columns = weight_DCKK.size(3);
-    const at::Tensor d_windows_BOPKKC = at::mm(pixels(d_y_BDHW), weight_matrix(weight_DCKK))
+    const at::Tensor d_patches_BOPKKC = at::mm(pixels(d_y_BDHW), weight_matrix(weight_DCKK))
                                             .view({batch, rows, columns, kernel_rows, kernel_columns, channels});
-    // Overlapping windows are summed in f32 or better.
+    // Overlapping patches are summed in f32 or better.
     const auto sum_dtype = d_y_BDHW.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor d_padded_BHWC =
         at::zeros({batch, padded_height, padded_width, channels}, d_y_BDHW.options().dtype(sum_dtype));
@@ -168,7 +167,7 @@ at::Tensor convolution_input_gradient(const at::Tensor& d_y_BDHW, at::IntArrayRe
       for (int64_t j = 0; j < kernel_columns; ++j) {
         d_padded_BHWC.slice(1, i, i + stride * (rows - 1) + 1, stride)
             .slice(2, j, j + stride * (columns - 1) + 1, stride)
-            .add_(d_windows_BOPKKC.select(3, i).select(3, j));
+            .add_(d_patches_BOPKKC.select(3, i).select(3, j));
       }
     }
     return cropped(d_padded_BHWC.permute({0, 3, 1, 2}), padding, height, width).to(d_y_BDHW.scalar_type());
@@ -205,12 +204,12 @@ void accumulate_convolution_weight_gradient(at::Tensor grad_DCKK, const at::Tens
     return;
   }
   if (method == ConvolutionMethod::kGemm) {
-    // The windows take K * K times the memory of x, so they are laid out a few rows of one sample at a time; the
-    // products add up in the gradient. The number of rows depends on shapes alone: so does the order of the sum.
+    // The patches take K * K times the memory of x, so they are copied a few rows of one sample at a time; the
+    // products are summed in the gradient. The number of rows depends on shapes alone: so does the order of the sum.
     const int64_t kernel_rows = grad_DCKK.size(2), kernel_columns = grad_DCKK.size(3);
     const at::Tensor padded_BHWC = padded_bhwc(x_BCHW, geometry.padding), d_y_BOPD = bhwc(d_y_BDHW);
-    const int64_t rows = d_y_BOPD.size(1), window_bytes = grad_DKKC[0].numel() * x_BCHW.element_size();
-    const int64_t step = std::clamp<int64_t>(kWindowBytes / (window_bytes * d_y_BOPD.size(2)), 1, rows);
+    const int64_t rows = d_y_BOPD.size(1), patch_bytes = grad_DKKC[0].numel() * x_BCHW.element_size();
+    const int64_t step = std::clamp<int64_t>(kPatchBytes / (patch_bytes * d_y_BOPD.size(2)), 1, rows);
     const Convolution bare{.stride = geometry.stride, .padding = 0};
     for (int64_t b = 0; b < d_y_BOPD.size(0); ++b) {
       for (int64_t row = 0; row < rows; row += step) {
@@ -218,7 +217,7 @@ void accumulate_convolution_weight_gradient(at::Tensor grad_DCKK, const at::Tens
         const at::Tensor part_BHWC =
             padded_BHWC.narrow(0, b, 1).narrow(1, row * geometry.stride, (count - 1) * geometry.stride + kernel_rows);
         add_product(d_y_BOPD[b].narrow(0, row, count).reshape({-1, d_y_BOPD.size(3)}),
-                    windows(part_BHWC.permute({0, 3, 1, 2}), kernel_rows, kernel_columns, bare));
+                    patches(part_BHWC.permute({0, 3, 1, 2}), kernel_rows, kernel_columns, bare));
       }
     }
     return;

@@ -1,8 +1,8 @@
 // A convolution and its two gradients: values without a tape. Groups and dilation are 1.
 //
-// Two methods. kLibrary is ATen's (oneDNN on the CPU, cuDNN on the GPU). kGemm lays the windows of the picture out as
-// rows of a matrix and multiplies: oneDNN reorders the weights at every call, which for a small picture with many
-// channels costs more than the convolution itself.
+// Two methods. kLibrary is ATen's (oneDNN on the CPU, cuDNN on the GPU). kGemm copies the image's patches into the
+// rows of a matrix and multiplies: oneDNN reorders plain weights at every call, which for a small image with many
+// channels takes longer than the convolution itself.
 #ifndef SMPO_TAPE_CONVOLUTION_H_
 #define SMPO_TAPE_CONVOLUTION_H_
 
@@ -21,7 +21,7 @@ struct Convolution {
 
 enum class ConvolutionMethod { kLibrary, kGemm };
 
-/// The faster method, by device, dtype and sizes, as measured with bench/native/tape/ops_bench.cpp.
+/// The faster method by device, dtype and sizes, as measured with bench/native/tape/ops_bench.cpp.
 ConvolutionMethod forward_method(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const Convolution& geometry);
 ConvolutionMethod input_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& weight_DCKK);
 ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::Tensor& grad_DCKK);

@@ -1,4 +1,4 @@
-// What is added to the result of a convolution or a linear layer, and the gradients of what is a bias: values without a
+// The terms added to the result of a convolution or a linear layer, and the gradients of the biases: values without a
 // tape.
 #ifndef SMPO_TAPE_EPILOGUE_H_
 #define SMPO_TAPE_EPILOGUE_H_
@@ -9,23 +9,23 @@
 
 namespace smpo::tape {
 
-/// What is added. Each may be undefined.
+/// The terms to add. Each may be undefined.
 struct Epilogue {
   at::Tensor bias_C = {};
   at::Tensor sample_bias_BC = {};
-  at::Tensor residual = {};  // of the result's shape and layout
+  at::Tensor residual = {};  // with the result's shape and layout
 };
 
-/// Whether the library that multiplies is to add the bias itself. On the CPU it does so while it writes, and for f64
-/// there is no kernel; on a GPU a convolution's bias would be a pass of its own, so that it is left to the epilogue.
+/// Whether the library that multiplies adds the bias. On the CPU it does so while it writes, and for f64 there is no
+/// kernel; on a GPU a convolution's bias would be a separate pass, so the epilogue adds it.
 bool library_adds_bias(const at::Tensor& x);
 
-/// y + all of it, in `dtype`: [B,C,H,W] in channels_last memory, or [...,C] dense. One pass over y, whose memory it may
-/// take (nobody else may hold it); none where nothing is to be added and the dtype is y's.
+/// y plus all terms, in `dtype`: [B,C,H,W] in channels_last memory, or [...,C] dense. One pass over y, whose memory it
+/// may reuse (y must have no other owner); no pass if there is nothing to add and the dtype is y's.
 at::Tensor with_epilogue(at::Tensor y, const Epilogue& epilogue, at::ScalarType dtype);
 
-/// From the gradient of such a result: the bias's is added to its buffer (frozen or absent: not), and the sample bias's
-/// returned if it is wanted. One pass over d_y; none where neither is wanted.
+/// Adds the bias's gradient to its buffer (unless it is frozen or absent) and returns the sample bias's if it is
+/// wanted, from the gradient of such a result. One pass over d_y; no pass if neither is wanted.
 at::Tensor epilogue_gradients(const at::Tensor& d_y, const Parameter& bias_C, bool wants_sample_bias);
 
 }  // namespace smpo::tape

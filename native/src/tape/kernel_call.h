@@ -14,12 +14,12 @@
 
 namespace smpo::tape {
 
-/// Our kernels take f32 and bf16. Anything else (f64) is ATen's.
+/// Whether there is a kernel of our own: f32 and bf16. For anything else (f64) ATen computes.
 inline bool has_kernel(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
 }
 
-/// The kernels of one device, queued where the calling thread queues its work for it:
+/// The kernels of one device, on the stream that the calling thread uses for it:
 ///
 ///     kernels_of(x)(&kernels::Families::geglu, {.rows = rows, ...});
 class Kernels final {
@@ -38,15 +38,15 @@ class Kernels final {
   kernels::cuda::Stream stream_;
 };
 
-/// Those of the tensor's device. The one place where a device is chosen.
+/// The kernels of the tensor's device. The one place where a device is chosen.
 Kernels kernels_of(const at::Tensor& x);
 
-/// Of what a kernel takes: bf16, or else f32. Undefined: f32.
+/// Element type for a kernel: bf16, or else f32. Undefined: f32.
 inline kernels::DType dtype_of(const at::Tensor& x) {
   return x.defined() && x.scalar_type() == at::kBFloat16 ? kernels::DType::kBF16 : kernels::DType::kF32;
 }
 
-/// Null where undefined. With a type, which must be the tensor's, a pointer to it.
+/// Pointer to the data, null if undefined; with a type, which must be the tensor's, a typed one.
 template <typename Value = void>
 const Value* data_of(const at::Tensor& x) {
   if constexpr (std::is_void_v<Value>) {
@@ -56,12 +56,13 @@ const Value* data_of(const at::Tensor& x) {
   }
 }
 
-/// Memory beside `x`, from its device's pool: ordered by the stream, so it may go back while kernels still run.
+/// Memory on the device of `x`, from its pool. It is ordered by the stream, so it may be released while kernels still
+/// run.
 inline at::Tensor workspace_of(const at::Tensor& x, int64_t bytes) {
   return at::empty({bytes}, x.options().dtype(at::kByte));
 }
 
-/// The buffer that a kernel adds a vector's gradient to; null where frozen.
+/// Buffer that a kernel adds a vector's gradient to; null if frozen.
 inline float* grad_of(const Parameter& parameter) {
   if (!parameter.trainable()) {
     return nullptr;

@@ -1,8 +1,8 @@
-// Matrix products as linear layers and convolutions need them: values without a tape.
+// Matrix products for linear layers and convolutions: values without a tape.
 //
-// bf16 on a processor that cannot multiply it: LibTorch then multiplies in plain loops, several times slower than in
-// f32. There the operands are widened to f32, which is exact, and so is the result, which the op rounds once it has
-// added what belongs to it (adapter, residual): the memory of bf16, about the speed of f32, and a smaller error.
+// On a processor without bf16 products LibTorch multiplies bf16 in plain loops, several times slower than f32. There
+// the operands are widened to f32, which is exact. The result stays in f32 until the op has added the adapter and the
+// residual, and is then rounded once: the memory of bf16, about the speed of f32, and a smaller error.
 #ifndef SMPO_TAPE_MATMUL_H_
 #define SMPO_TAPE_MATMUL_H_
 
@@ -13,16 +13,16 @@ namespace smpo::tape {
 /// [...,C] as [rows,C].
 at::Tensor as_matrix(const at::Tensor& x);
 
-/// Whether products with x are made in f32: x is bf16 on such a processor.
+/// Whether products with x are computed in f32: x is bf16 on such a processor.
 bool multiplies_widened(const at::Tensor& x);
 
-/// x in f32 if its products are made so, else x itself; undefined stays so.
+/// x in f32 if its products are computed in f32, else x; undefined stays undefined.
 at::Tensor widened(const at::Tensor& x);
 
 /// a[M,K] b[K,N], widened.
 at::Tensor product(const at::Tensor& a_MK, const at::Tensor& b_KN);
 
-/// sum[M,N] += a[M,K] b[K,N], for a sum that is widened itself.
+/// sum[M,N] += a[M,K] b[K,N], for a widened sum.
 void add_product(at::Tensor sum_MN, const at::Tensor& a_MK, const at::Tensor& b_KN);
 
 /// x[M,K] weight[N,K]^T + bias[N] (which may be undefined), widened.

@@ -1,13 +1,13 @@
 // The ops that models are written with. Each computes its value and, on a recording tape, records its backward.
 //
-// Shapes: B batch; C, D channels; H, W picture; S, T tokens (T: of the context); N heads.
-// Pictures are [B,C,H,W] in channels_last memory, that is, [B,H,W,C]; an op that gets another layout converts it, and
-// gives channels_last. Tokens are [B,S,C], dense; `tokens` and `picture` go between the two without a copy.
-// Activations are f32, bf16 or (for tests) f64, and a layer's parameters have the dtype of its input. Sums over a whole
-// reduction (statistics of norms, gradients of parameters) are made in f32 or better.
+// Shapes: B batch; C, D channels; H, W image; S, T tokens (T: tokens of the context); N heads.
+// Images are [B,C,H,W] in channels_last memory, that is, [B,H,W,C]; an op that gets another layout converts it and
+// returns channels_last. Tokens are [B,S,C], dense; `tokens` and `image` convert between the two without a copy.
+// Activations are f32, bf16 or (for tests) f64, and a layer's parameters have the dtype of its input. Reductions
+// (statistics of norms, gradients of parameters) are summed in f32 or better.
 //
-// A result's gradient has the result's shape and dtype. What is not differentiated is said where it is so.
-// Wrong shapes and dtypes throw: std::invalid_argument by us, c10::Error by ATen.
+// A result's gradient has the result's shape and dtype. Inputs without a gradient are named at their op. Wrong shapes
+// and dtypes throw std::invalid_argument, or c10::Error from ATen.
 #ifndef SMPO_TAPE_OPS_H_
 #define SMPO_TAPE_OPS_H_
 
@@ -46,17 +46,18 @@ struct Conv2dOptions {
 Var conv2d(Tape& tape, const Var& x_BCHW, const Layer& layer, const Conv2dOptions& options = {});
 
 struct LinearOptions {
-  /// Shape of the result; added to it.
+  /// Added to the result, whose shape it has.
   Var residual = {};
 };
 
-/// y[...,D] = x[...,C] weight[D,C]^T + bias + adapter + residual. A 1x1 convolution's weight [D,C,1,1] does too.
+/// y[...,D] = x[...,C] weight[D,C]^T + bias + adapter + residual. The weight of a 1x1 convolution, [D,C,1,1], serves
+/// too.
 Var linear(Tape& tape, const Var& x, const Layer& layer, const LinearOptions& options = {});
 
 /// Each group of C / groups channels of a sample is normalized over its channels and pixels (biased variance), then
 /// scaled and shifted per channel.
 Var group_norm(Tape& tape, const Var& x_BCHW, const Layer& layer, int64_t groups, double eps);
-/// silu(group_norm(x)); keeps x alone.
+/// silu(group_norm(x)). For backward it keeps x and two numbers per group.
 Var group_norm_silu(Tape& tape, const Var& x_BCHW, const Layer& layer, int64_t groups, double eps);
 
 /// Each vector of the last dimension is normalized (biased variance), then scaled and shifted.
@@ -69,14 +70,14 @@ struct AddLayerNorm {
 /// sum = x + residual; norm = layer_norm(sum).
 AddLayerNorm add_layer_norm(Tape& tape, const Var& x, const Var& residual, const Layer& layer, double eps);
 
-/// Rows of `table` [V,C] by `ids` (int64, any shape): [...,C]. Ids are not differentiated.
+/// Rows of `table` [V,C] by `ids` (int64, any shape): [...,C]. `ids` has no gradient.
 Var embedding(Tape& tape, const at::Tensor& ids, const Parameter& table);
 
 // ---- attention
 
 struct AttentionOptions {
   int64_t heads = 1;
-  /// Token s sees tokens 0..s.
+  /// Token s attends to tokens 0..s.
   bool causal = false;
 };
 
@@ -105,14 +106,14 @@ Var scale(Tape& tape, const Var& x, double factor);
 Var concat(Tape& tape, const std::vector<Var>& parts, int64_t dim = 1);
 /// Elements start .. start + length - 1 of `dim`.
 Var slice(Tape& tape, const Var& x, int64_t dim, int64_t start, int64_t length);
-/// Row index_B[b] of each sample's tokens: [B,S,C] to [B,C]. The index (int64) is not differentiated.
+/// Row index_B[b] of each sample's tokens: [B,S,C] to [B,C]. The index (int64) has no gradient.
 Var select_tokens(Tape& tape, const Var& x_BSC, const at::Tensor& index_B);
 Var reshape(Tape& tape, const Var& x, std::vector<int64_t> shape);
 
 /// [B,C,H,W] to [B,HW,C], sharing the memory.
 Var tokens(Tape& tape, const Var& x_BCHW);
 /// [B,HW,C] to [B,C,H,W], sharing the memory.
-Var picture(Tape& tape, const Var& x_BSC, int64_t height, int64_t width);
+Var image(Tape& tape, const Var& x_BSC, int64_t height, int64_t width);
 
 /// Nearest neighbour, to exactly this size.
 Var upsample_nearest(Tape& tape, const Var& x_BCHW, int64_t height, int64_t width);
@@ -129,8 +130,8 @@ struct TimeEmbeddingOptions {
   double frequency_shift = 0.0;
 };
 
-/// Sinusoids of timesteps [B] (any number, fractions and negative ones too; computed in f32 as diffusers does, in f64
-/// from f64 timesteps): [B,channels] in `dtype`. A constant.
+/// Sinusoids of timesteps [B], [B,channels] in `dtype`, without a gradient. Timesteps may be fractions and negative.
+/// Computed in f32 as in diffusers, in f64 from f64 timesteps.
 Var time_embedding(const at::Tensor& timesteps_B, const TimeEmbeddingOptions& options, at::ScalarType dtype);
 
 }  // namespace smpo::tape

@@ -150,8 +150,8 @@ Var tokens(Tape& tape, const Var& x_BCHW) {
       std::move(y), [again = x_BCHW.again, to_tokens] { return to_tokens(again->value()); }, backward);
 }
 
-Var picture(Tape& tape, const Var& x_BSC, int64_t height, int64_t width) {
-  check(x_BSC.value.dim() == 3 && x_BSC.size(1) == height * width, "picture", "", "tokens ", x_BSC.value.sizes(),
+Var image(Tape& tape, const Var& x_BSC, int64_t height, int64_t width) {
+  check(x_BSC.value.dim() == 3 && x_BSC.size(1) == height * width, "image", "", "tokens ", x_BSC.value.sizes(),
         ", height ", height, ", width ", width);
   at::Tensor y = x_BSC.value.reshape({x_BSC.size(0), height, width, x_BSC.size(2)}).permute({0, 3, 1, 2});
   if (!tape.tracks(x_BSC)) {

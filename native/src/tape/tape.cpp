@@ -88,7 +88,7 @@ Var Tape::record_recomputed(at::Tensor value, std::function<at::Tensor()> comput
   auto again = std::make_shared<Recomputed>(std::move(compute));
   Var output =
       record(std::move(value), [again, backward = std::move(backward)](Tape& tape, const at::Tensor& gradient) {
-        again->give_back();
+        again->release();
         backward(tape, gradient);
       });
   output.again = std::move(again);
@@ -201,8 +201,8 @@ std::vector<Var> Tape::checkpoint(std::vector<Var> inputs, Segment segment) {
       own.push_back(input.node < 0 ? input : inner.input(input.value));
     }
     const std::vector<Var> outputs = segment(inner, own);
-    // What has already reached an input goes on being summed inside, so that the sum has the order it would have had
-    // without the checkpoint.
+    // The gradient that has already reached an input is summed further inside, so that the sum has the order it would
+    // have had without the checkpoint.
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].node >= 0) {
         inner.accumulate(own[i], std::exchange(outer.gradients_[inputs[i].node - outer.first_node_], at::Tensor()));

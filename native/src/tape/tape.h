@@ -1,4 +1,4 @@
-// The tape: what happened in the forward pass, so that the backward pass can run it in reverse.
+// The tape: a record of the forward pass, which the backward pass runs in reverse.
 //
 //   Tape tape;                                       // records
 //   Var x = tape.input(latents);
@@ -6,14 +6,14 @@
 //   tape.backward({{y, d_y}});                       // adds to the gradients of every parameter that was used
 //   at::Tensor d_latents = tape.gradient(x);
 //
-// Model code is written once. Given a recording tape its ops keep what their backward needs; given Tape::inference()
-// the same code keeps nothing. There is no autograd underneath: values never require grad, and the caller is under
-// c10::InferenceMode (or has nothing that requires grad), which the tape checks.
+// Model code is written once. On a recording tape its ops keep what their backward needs; on Tape::inference() the same
+// code keeps nothing. There is no autograd underneath: values never require grad, and the caller runs under
+// c10::InferenceMode (or with nothing that requires grad), which the tape checks.
 //
-// Order. Records run strictly in reverse on the calling thread, gradients that meet at one value are added in that
-// order, and parameters' gradients are added to their buffers in that order: two runs of one program on one machine
-// give the same bits. Each record is destroyed, and the gradient of its output released, as soon as it has run, so that
-// backward frees activations while it goes.
+// Order. Records run strictly in reverse on the calling thread, gradients of one value are added in that order, and
+// parameters' gradients are added to their buffers in that order: two runs of one program on one machine give the same
+// bits. Each record is destroyed, and the gradient of its output released, as soon as it has run, so that backward
+// frees activations along the way.
 #ifndef SMPO_TAPE_TAPE_H_
 #define SMPO_TAPE_TAPE_H_
 
@@ -31,9 +31,9 @@
 
 namespace smpo::tape {
 
-/// A value that is cheap to compute from what its op keeps for its own backward: a norm's, an activation's. Those whose
-/// backward wants it keep this in place of the value. The first of them computes it, with the bits it had, and the op's
-/// own backward, which runs after theirs, gives it back.
+/// A value that is cheap to compute again from what its op keeps for its own backward: the result of a norm or an
+/// activation. Ops whose backward needs the value keep this in its place. The first of them computes it, with the same
+/// bits, and the op's own backward, which runs after theirs, releases it.
 class Recomputed {
  public:
   explicit Recomputed(std::function<at::Tensor()> compute) : compute_(std::move(compute)) {}
@@ -42,14 +42,14 @@ class Recomputed {
     if (!value_.defined()) value_ = compute_();
     return value_;
   }
-  void give_back() { value_.reset(); }
+  void release() { value_.reset(); }
 
  private:
   std::function<at::Tensor()> compute_;
   at::Tensor value_;
 };
 
-/// What a record keeps of a value: the value, or the way to it. Undefined until assigned.
+/// What a record keeps of a value: the value, or a way to compute it. Undefined until assigned.
 class Kept {
  public:
   Kept() = default;
@@ -63,12 +63,12 @@ class Kept {
   std::shared_ptr<Recomputed> again_;
 };
 
-/// A value in a forward pass, and its place on the tape. Cheap to copy: the tensor is shared.
+/// A value of a forward pass, and its node on the tape. Cheap to copy: the tensor is shared.
 struct Var {
   at::Tensor value;
-  /// Node of the tape that made it; negative: a constant, to which no gradient flows.
+  /// Number of its node; negative: a constant, to which no gradient flows.
   int32_t node = kConstant;
-  /// Null: whoever needs the value later keeps it.
+  /// Null: the value cannot be computed again, and is kept where it is needed later.
   std::shared_ptr<Recomputed> again = nullptr;
 
   static constexpr int32_t kConstant = -1;
@@ -85,9 +85,9 @@ struct Var {
 class Tape {
  public:
   struct Options {
-    /// Keep what backward needs.
+    /// Whether to keep what backward needs.
     bool record = true;
-    /// Layers add their adapters. Off: the model underneath, which is the reference of a LoRA policy.
+    /// Whether layers add their adapters. Without, it is the base model: the reference of a LoRA policy.
     bool adapters = true;
   };
 
@@ -100,7 +100,7 @@ class Tape {
 
   Tape() = default;
   explicit Tape(Options options) : options_(options) {}
-  /// A tape that records nothing.
+  /// Returns a tape that records nothing.
   static Tape inference(bool adapters = true) { return Tape({.record = false, .adapters = adapters}); }
 
   Tape(Tape&&) = default;
@@ -111,12 +111,12 @@ class Tape {
   bool recording() const { return options_.record; }
   bool adapters() const { return options_.adapters; }
 
-  // ---- for those who run a model
+  // ---- for code that runs a model
 
-  /// A value whose gradient is wanted: `gradient` gives it after backward. On an inference tape, a constant.
+  /// Makes a value whose gradient `gradient` returns after backward. On an inference tape, a constant.
   Var input(at::Tensor value);
 
-  /// A parameter as a value, for ops that take no Layer (position embeddings, for one).
+  /// Makes a value of a parameter, for ops that take no Layer (position embeddings, for one).
   Var parameter(const Parameter& parameter);
 
   struct Seed {
@@ -129,7 +129,7 @@ class Tape {
   void backward(std::span<const Seed> seeds);
   void backward(std::initializer_list<Seed> seeds) { backward(std::span<const Seed>(seeds.begin(), seeds.size())); }
 
-  /// Gradient of an `input` after backward; zeros if none reached it.
+  /// Returns the gradient of an `input` after backward; zeros if none reached it.
   at::Tensor gradient(const Var& input) const;
 
   /// Runs `segment` without keeping its activations, and again in backward with them (gradient checkpointing).
@@ -139,25 +139,25 @@ class Tape {
 
   // ---- for ops
 
-  /// Whether a gradient must reach any of these. An op with no such input and no trainable parameter records nothing.
+  /// Whether any of these needs a gradient. An op with no such input and no trainable parameter records nothing.
   bool tracks(std::initializer_list<std::reference_wrapper<const Var>> values) const;
   bool tracks(const Var& value) const;
-  /// Whether this tape trains the layer (or its adapter).
+  /// Whether this tape trains the layer or its adapter.
   bool trains(const Layer& layer) const;
   bool trains(const Parameter& parameter) const { return options_.record && parameter.trainable(); }
-  /// The layer's adapter, if it has one and this tape uses adapters.
+  /// The layer's adapter; null if it has none or this tape uses none.
   const Lora* adapter(const Layer& layer) const;
 
   Var record(at::Tensor value, Backward backward);
   std::vector<Var> record(std::vector<at::Tensor> values, BackwardOfMany backward);
-  /// Likewise of a value that `compute` makes again with the same bits, from what `backward` keeps.
+  /// Records a value that `compute` can make again, with the same bits, from what `backward` keeps.
   Var record_recomputed(at::Tensor value, std::function<at::Tensor()> compute, Backward backward);
 
-  /// Adds to the gradient of a node. A constant takes none: callers may skip the work by asking `tracks` or `node`.
+  /// Adds to the gradient of a node. Does nothing for a constant; check `tracks` or `node` to save the work.
   void accumulate(int32_t node, at::Tensor gradient);
   void accumulate(const Var& value, at::Tensor gradient) { accumulate(value.node, std::move(gradient)); }
 
-  /// Adds to a parameter's buffer; the gradient may have another float dtype. A frozen parameter takes none.
+  /// Adds to a parameter's gradient, from any float dtype. Does nothing for a frozen parameter.
   static void accumulate_parameter(const Parameter& parameter, const at::Tensor& gradient);
 
  private:
@@ -168,7 +168,7 @@ class Tape {
   };
 
   int32_t new_node();
-  /// Throws where `node` is not of this tape.
+  /// Throws if `node` belongs to another tape.
   void check_own(int32_t node) const;
   void run_records();
 

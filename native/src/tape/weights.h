@@ -1,4 +1,4 @@
-// What an op is given besides activations: parameters, and the low-rank adapters that may sit on them.
+// The inputs of an op besides activations: parameters and their low-rank adapters.
 #ifndef SMPO_TAPE_WEIGHTS_H_
 #define SMPO_TAPE_WEIGHTS_H_
 
@@ -15,7 +15,7 @@ class PackedWeights;
 /// convolution's weight is [out, in, kh, kw], best in channels_last strides ([out, kh, kw, in] in memory).
 struct Parameter {
   std::string name = {};
-  /// The copy that ops compute with, in the dtype of the activations. Undefined: there is no such parameter.
+  /// The copy that ops compute with, in the dtype of the activations. Undefined: the layer has no such parameter.
   at::Tensor value = {};
   /// Where backward adds (`+=`) the gradient; f32, or f64 where `value` is f64. Undefined: frozen.
   at::Tensor grad = {};
@@ -36,8 +36,8 @@ struct Lora {
   bool trainable() const { return down.trainable() || up.trainable(); }
 };
 
-/// The parameters of one layer: linear, convolution or norm. Records of a tape point at it: it must stay where it is
-/// until the tape's backward has run.
+/// The parameters of one layer: linear, convolution or norm. Records of a tape point to it, so it must not move until
+/// the tape's backward has run.
 struct Layer {
   Parameter weight = {};
   Parameter bias = {};

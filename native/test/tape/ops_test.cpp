@@ -265,7 +265,7 @@ std::vector<OpCase> all_cases() {
       "tokens", {{2, 3, 4, 5}}, [](Tape& t, auto& in) { return tokens(t, in[0]); },
       [](auto& in) { return in[0].flatten(2).transpose(1, 2); }));
   cases.push_back(plain_case(
-      "picture", {{2, 20, 3}}, [](Tape& t, auto& in) { return picture(t, in[0], 4, 5); },
+      "image", {{2, 20, 3}}, [](Tape& t, auto& in) { return image(t, in[0], 4, 5); },
       [](auto& in) { return in[0].transpose(1, 2).unflatten(2, {4, 5}); }));
   cases.push_back(plain_case(
       "upsample_2x", {{2, 3, 3, 5}}, [](Tape& t, auto& in) { return upsample_nearest_2x(t, in[0]); },
@@ -464,7 +464,7 @@ TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
   const at::Tensor x_MK = samples.normal({kM, kK}).to(at::kBFloat16),
                    d_y_MN = samples.normal({kM, kN}).to(at::kBFloat16);
   const at::Tensor weight_NK = samples.normal({kN, kK}).to(at::kBFloat16);
-  const at::Tensor picture = samples.normal({2, kN, 6, 5}).to(at::kBFloat16);
+  const at::Tensor image = samples.normal({2, kN, 6, 5}).to(at::kBFloat16);
   if (!multiplies_widened(x_MK)) {
     GTEST_SKIP() << "this processor multiplies bf16 by itself";
   }
@@ -493,8 +493,8 @@ TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
   const at::Tensor before = samples.normal({kN, kN, 3, 3});
   for (const ConvolutionMethod method : {ConvolutionMethod::kLibrary, ConvolutionMethod::kGemm}) {
     at::Tensor grad = before.to(at::kFloat), wanted_grad = before.clone();
-    accumulate_convolution_weight_gradient(grad, picture, picture, same, method);
-    accumulate_convolution_weight_gradient(wanted_grad, picture.to(at::kDouble), picture.to(at::kDouble), same, method);
+    accumulate_convolution_weight_gradient(grad, image, image, same, method);
+    accumulate_convolution_weight_gradient(wanted_grad, image.to(at::kDouble), image.to(at::kDouble), same, method);
     EXPECT_TRUE(matches(grad, wanted_grad, 60 * rounding_error(at::kFloat)));
   }
 }

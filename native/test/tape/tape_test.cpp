@@ -85,7 +85,7 @@ struct Net {
     const Var a = attention(tape, linear(tape, n, q), linear(tape, n, k), linear(tape, n, v), {.heads = kHeads});
     h = linear(tape, a, out, {.residual = h});
     h = linear(tape, geglu(tape, linear(tape, h, ff_in)), ff_out, {.residual = h});
-    return picture(tape, h, x.size(2), x.size(3));
+    return image(tape, h, x.size(2), x.size(3));
   }
 
   /// With `checkpointed`, each block is a segment.
@@ -407,7 +407,7 @@ TEST(Ops, WrongShapesAreNamed) {
   EXPECT_THROW(attention(tape, at::ones({1, 4, 6}), at::ones({1, 5, 6}), at::ones({1, 5, 6}), {.heads = 4}),
                std::invalid_argument);
   EXPECT_THROW(geglu(tape, at::ones({2, 3})), std::invalid_argument);
-  EXPECT_THROW(picture(tape, at::ones({1, 6, 3}), 2, 2), std::invalid_argument);
+  EXPECT_THROW(image(tape, at::ones({1, 6, 3}), 2, 2), std::invalid_argument);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 namespace smpo::kernels::cpu {
 namespace {
 
-/// The function at its best instruction set, in the table's form.
+/// The function at the best instruction set, with the table's signature.
 template <class Args, void (*kFunction)(const Args&, InstructionSet)>
 void run(const Args& args, cuda::Stream) {
   kFunction(args, best_instruction_set());

@@ -1,4 +1,4 @@
-// What kernels share on the device: indices, shared memory, 16-byte accesses, bf16 pairs, sums in a fixed order.
+// Code that kernels share on the device: indices, shared memory, 16-byte accesses, bf16 pairs, sums in a fixed order.
 // Only .cu files include it. Every reduction here gives the same bits on every run: the order depends on the number of
 // threads alone.
 #ifndef SMPO_KERNELS_CUDA_DEVICE_H_
@@ -130,7 +130,7 @@ struct Sum {
   }
 };
 
-/// Not a NaN's friend: with a NaN on either side the other is taken. Look for NaN separately.
+/// Maximum that ignores a NaN on either side. Check for NaN separately.
 struct Max {
   template <class T>
   __device__ __forceinline__ T operator()(T a, T b) const {

@@ -6,8 +6,8 @@
 
 // Legend: B samples, K chunks of pixels, P pixels, C channels, G groups of D channels.
 //
-// Pictures lie pixel by pixel, so neighbouring threads take neighbouring channels and every access is coalesced. Two
-// reads and one write of the picture; the second read comes from L2 where the picture fits it.
+// Images are in NHWC layout, so neighbouring threads take neighbouring channels and every access is coalesced. Two
+// reads and one write of the image; the second read comes from L2 where the image fits into it.
 namespace smpo::kernels::cuda {
 namespace {
 

@@ -192,7 +192,7 @@ final class EvaluateTest {
         assertWrong(
                 "checker: prompt 1: expected one of the demo's captions", with(checked, "--width", 64, "--height", 64));
         assertWrong("--sampler: expected ddim, euler", with(checked, "--sampler", "magic"));
-        assertWrong("--precision: expected fp32 or bf16, got fp8", with(checked, "--precision", "fp8"));
+        assertWrong("--precision: expected one of fp32, bf16, got fp8", with(checked, "--precision", "fp8"));
         assertWrong("device: expected cpu, cuda or cuda:N, got tpu", with(checked, "--device", "tpu"));
         assertWrong("batch: expected 1 or more, got 0", with(checked, "--batch", 0));
         assertWrong("--limit: expected 1 or more, got 0", with(checked, "--limit", 0));
@@ -223,7 +223,7 @@ final class EvaluateTest {
                 unfinished.resolve("recipe.yaml"), TinyRun.at(temporary).yaml("run"));
         Outcome early = smpo("evaluate", unfinished, "--prompts", texts, "--checker", "--out", out);
         assertThat(early.code()).isEqualTo(1);
-        assertThat(early.err()).contains("the run is not finished; smpo train --resume goes on with it");
+        assertThat(early.err()).contains("the run is not finished; resume it with smpo train --resume");
     }
 
     private static void assertWrong(String message, Object... arguments) {

@@ -28,6 +28,7 @@ class HelpTest {
             "--batch", "score counts pairs; trace reads a file of tensors",
             "--steps", "trace counts inversion steps",
             "--threads", "data validate only decodes images",
+            "--resume", "score resumes from its options, train from the recipe's folder",
             "--json", "data validate writes a file; doctor and inspect print");
 
     private static final Set<String> BAD_BEGINNINGS = Set.of("Of", "In", "At", "As", "For", "Also", "Only", "Those");

@@ -113,7 +113,7 @@ final class HtmlPageTest {
         assertThatThrownBy(() -> new HtmlTable("t", List.of(HtmlTable.Column.text("a")), List.of(List.of("1", "2"))))
                 .hasMessageContaining("t: expected 1 texts in each row");
         assertThatThrownBy(() -> new Chart.Series("s", 0, false, new double[1], new double[2], NONE, NONE))
-                .hasMessageContaining("s: expected as many places as values (2), got 1");
+                .hasMessageContaining("s: expected as many positions as values (2), got 1");
         assertThatThrownBy(() -> new Chart.Series("s", 0, false, NONE, new double[2], new double[1], new double[1]))
                 .hasMessageContaining("two ends for each value");
         Chart.Series one = new Chart.Series("s", 0, false, NONE, new double[1], NONE, NONE);

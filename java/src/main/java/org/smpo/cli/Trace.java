@@ -49,8 +49,8 @@ final class Trace implements Callable<Integer> {
             required = true,
             description =
                     "Safetensors file with latents_w, latents_l [P,4,h,w], prompt_embeds [P,S,D], timesteps [P], the"
-                        + " labels that the objective reads (p [P] or reward_margin [P]), and for SDXL pooled [P,E],"
-                        + " time_ids [P,6]")
+                            + " labels that the objective reads (p [P] or reward_margin [P]), and for SDXL pooled [P,E],"
+                            + " time_ids [P,6]")
     private Path batch;
 
     @Option(names = "--out", paramLabel = "FILE", required = true, description = "Safetensors file to write")

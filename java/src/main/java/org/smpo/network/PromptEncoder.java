@@ -73,11 +73,12 @@ public final class PromptEncoder implements AutoCloseable {
     private static Path tokenizer(ModelFiles files, String encoder) throws ModelException {
         String name = encoder.replace("text_encoder", "tokenizer");
         return files.tokenizer(name)
-                .orElseThrow(() -> new ModelException(
-                        files.path(),
-                        name,
-                        "a folder with vocab.json and merges.txt",
-                        "none: a single file has no tokenizer; open it with the configs of a diffusers folder of the same family"));
+                .orElseThrow(
+                        () -> new ModelException(
+                                files.path(),
+                                name,
+                                "a folder with vocab.json and merges.txt",
+                                "none: a single file has no tokenizer; open it with the configs of a diffusers folder of the same family"));
     }
 
     /// SHA-256 over everything that an embedding depends on besides the prompt: encoders' weights and configs, and

@@ -25,9 +25,9 @@ final class DataCommandTest {
         Path json = temporary.resolve("report.json");
         Outcome outcome = smpo("data", "validate", folder, "--json", json, "--max-bad-fraction", "0.6", "--threads", 2);
         assertThat(outcome.code()).as(outcome.err()).isZero();
-        assertThat(outcome.out()).contains("bad", "1 x a missing file", "14 of 29 records are bad", "fine");
+        assertThat(outcome.out()).contains("bad", "1 x a missing file", "14 of 32 records are bad", "fine");
         JsonObject report = Json.readObject(json);
-        assertThat(report.integer("records")).isEqualTo(29);
+        assertThat(report.integer("records")).isEqualTo(32);
         assertThat(report.integer("bad")).isEqualTo(14);
         assertThat(report.bool("acceptable")).isTrue();
         assertThat(report.string("fingerprint")).hasSize(64);

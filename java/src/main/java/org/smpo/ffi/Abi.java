@@ -22,17 +22,17 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 
-/// Finds and loads the native library, and refuses one that was built from another `smpo.h` than these classes
-/// were.
+/// Finds and loads the native library. Refuses a library that was built from a different `smpo.h` than
+/// these classes.
 ///
-/// The library is looked for at the system property `smpo.library`, then the environment variable `SMPO_LIBRARY`,
-/// then beside the jar, in `lib` beside the jar, and in `build/native/lib` of the folders above it. A place that
-/// was named must hold it; only the last three are tried in turn. Once loaded it stays loaded until the process
-/// ends.
+/// The search order is the system property `smpo.library`, the environment variable `SMPO_LIBRARY`, the
+/// folder of the jar, `lib` in that folder, and `build/native/lib` in the folders above it. A location
+/// given by the property or the variable must hold the library; only the last three are tried in turn.
+/// Once loaded, the library stays loaded until the process ends.
 ///
-/// Never throws on a bad library: [#problem()] holds what every call of the border will throw.
+/// Loading never throws on a bad library: [#problem()] holds what every native call will throw.
 public final class Abi {
-    /// What to do about a library that does not fit.
+    /// Advice for a library that does not match these classes.
     static final String REBUILD = "rebuild it with tools/check, or with ninja -C build/native";
 
     private static final String PROPERTY = "smpo.library";
@@ -56,37 +56,40 @@ public final class Abi {
         this.problem = problem;
     }
 
-    /// The library of this process, loaded on first use.
+    /// Returns the library of this process, loaded on first use.
     public static Abi loaded() {
         return LOADED;
     }
 
-    /// The file that was loaded or tried; empty when none was found.
+    /// Returns the file that was loaded or tried; empty when none was found.
     public Optional<Path> file() {
         return Optional.ofNullable(file);
     }
 
-    /// SHA-256 of the header that these classes were built with, 64 lower-case hexadecimal digits.
+    /// Returns the SHA-256 of the header that these classes were built with, 64 lower-case hexadecimal
+    /// digits.
     public String headerSha256() {
         return headerSha256;
     }
 
-    /// SHA-256 of the header that the library was built with; empty when no library could be asked.
+    /// Returns the SHA-256 of the header that the library was built with; empty when no library could be
+    /// asked.
     public Optional<String> libraryHeaderSha256() {
         return Optional.ofNullable(libraryHeaderSha256);
     }
 
-    /// Why the library cannot be used; empty when it can.
+    /// Returns why the library cannot be used; empty when it can.
     public Optional<LinkageError> problem() {
         return Optional.ofNullable(problem);
     }
 
-    /// Looks up functions of the library. Only there when there is no problem.
+    /// Returns the symbol lookup of the library. It is available only when there is no problem.
     SymbolLookup symbols() {
         return symbols;
     }
 
-    /// Finds the library, given the values of the property and of the variable (either may be null), and loads it.
+    /// Finds and loads the library, given the values of the property and of the variable (either may be
+    /// null).
     static Abi loadFrom(String property, String variable) {
         byte[] header = bundledHeader();
         List<Path> places = new ArrayList<>();
@@ -164,15 +167,15 @@ public final class Abi {
         return new Abi(file, header, null, null, problem);
     }
 
-    /// [SymbolLookup#libraryLookup] does not pass on what the dynamic loader said, such as which dependency is
-    /// missing; [System#load] does, and fails the same way.
+    /// Loads the file and reports the dynamic loader's message. [SymbolLookup#libraryLookup] omits that
+    /// message, such as which dependency is missing; [System#load] fails the same way and includes it.
     @SuppressWarnings("restricted")
     private static String loaderMessage(Path file, IllegalArgumentException e) {
         try {
             System.load(file.toString());
             return file + ": " + e.getMessage();
         } catch (UnsatisfiedLinkError reason) {
-            // Java puts the file before the loader's message, which begins with it.
+            // Java prepends the file name to the loader's message, which already begins with it.
             String twice = file + ": " + file + ": ";
             return String.valueOf(reason.getMessage()).replace(twice, file + ": ");
         }
@@ -219,7 +222,7 @@ public final class Abi {
         return places;
     }
 
-    /// The text of `smpo.h` that these classes were built with.
+    /// Returns the text of the `smpo.h` that these classes were built with.
     static byte[] bundledHeader() {
         try (InputStream header = Abi.class.getResourceAsStream("smpo.h")) {
             if (header == null) {

@@ -2,7 +2,8 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// [Engine#cancel()] stopped the operation. Its outputs are not to be used; the engine stays usable.
+/// Thrown when [Engine#cancel()] stopped the operation. Its outputs must not be used; the engine stays
+/// usable.
 public final class CancelledException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -1,10 +1,10 @@
 package org.smpo.ffi;
 
-/// Nonlinearity of a CLIP tower. Values are the header's.
+/// The activation function of a CLIP tower. Values match the header.
 public enum ClipActivation {
-    /// With the error function, as OpenCLIP's towers have it.
+    /// GELU computed with the error function, as in OpenCLIP's towers.
     GELU(1),
-    /// `x sigmoid(1.702 x)`, as OpenAI's towers have it.
+    /// The approximation `x sigmoid(1.702 x)`, as in OpenAI's towers.
     QUICK_GELU(2);
 
     private final int code;

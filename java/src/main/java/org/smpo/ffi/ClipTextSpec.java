@@ -1,18 +1,19 @@
 package org.smpo.ffi;
 
-/// The architecture of CLIP's text tower, by transformers' names. Values are checked by the library when the model is
-/// opened.
+/// The architecture of CLIP's text tower, with the names that transformers uses. The library checks the
+/// values when the model is opened.
 ///
-/// @param vocabSize number of tokens
-/// @param maxPositionEmbeddings longest input
-/// @param hiddenSize width
-/// @param intermediateSize width inside each MLP
-/// @param attentionHeads number of heads
-/// @param layers number of layers
-/// @param activation of each MLP
-/// @param projectionDim of the pooled output; 0: no projection
-/// @param eosTokenId the pooled token is the first with this id; 2 (old configs): that with the largest id
-/// @param layerNormEps of each layer norm
+/// @param vocabSize Number of tokens in the vocabulary
+/// @param maxPositionEmbeddings Maximum input length in tokens
+/// @param hiddenSize Width of the hidden states
+/// @param intermediateSize Width inside each MLP
+/// @param attentionHeads Number of attention heads
+/// @param layers Number of layers
+/// @param activation Activation function of each MLP
+/// @param projectionDim Width of the projected pooled output; 0: no projection
+/// @param eosTokenId Id of the end token: the first token with this id is pooled; 2 (old configs): the
+///     token with the largest id is pooled
+/// @param layerNormEps Epsilon of each layer norm
 public record ClipTextSpec(
         int vocabSize,
         int maxPositionEmbeddings,
@@ -26,7 +27,7 @@ public record ClipTextSpec(
         double layerNormEps)
         implements ClipTowerSpec {
 
-    /// The activation may not be null.
+    /// Checks that the activation is not null.
     public ClipTextSpec {
         ClipTowerSpec.check(activation);
     }

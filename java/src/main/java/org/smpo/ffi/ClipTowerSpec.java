@@ -2,7 +2,7 @@ package org.smpo.ffi;
 
 import java.util.Objects;
 
-/// What the architectures of CLIP's two towers have in common.
+/// The fields that the architectures of CLIP's two towers share.
 sealed interface ClipTowerSpec permits ClipTextSpec, ClipVisionSpec {
     int hiddenSize();
 
@@ -18,12 +18,12 @@ sealed interface ClipTowerSpec permits ClipTextSpec, ClipVisionSpec {
 
     double layerNormEps();
 
-    /// Of the constructors: the activation may not be null.
+    /// Checks, for the constructors, that the activation is not null.
     static void check(ClipActivation activation) {
         Objects.requireNonNull(activation, "activation");
     }
 
-    /// The common fields of both towers' structs.
+    /// Sets the common fields of both towers' structs.
     default void writeTower(Struct spec) {
         spec.set("hidden_size", hiddenSize());
         spec.set("intermediate_size", intermediateSize());

@@ -1,18 +1,18 @@
 package org.smpo.ffi;
 
-/// The architecture of CLIP's vision tower, by transformers' names. Values are checked by the library when the model
-/// is opened.
+/// The architecture of CLIP's vision tower, with the names that transformers uses. The library checks
+/// the values when the model is opened.
 ///
-/// @param imageSize side of the pictures
-/// @param patchSize side of the patches
-/// @param channels of the pictures
-/// @param hiddenSize width
-/// @param intermediateSize width inside each MLP
-/// @param attentionHeads number of heads
-/// @param layers number of layers
-/// @param activation of each MLP
-/// @param projectionDim of the output; 0: no projection
-/// @param layerNormEps of each layer norm
+/// @param imageSize Side length of the images, in pixels
+/// @param patchSize Side length of the patches, in pixels
+/// @param channels Number of image channels
+/// @param hiddenSize Width of the hidden states
+/// @param intermediateSize Width inside each MLP
+/// @param attentionHeads Number of attention heads
+/// @param layers Number of layers
+/// @param activation Activation function of each MLP
+/// @param projectionDim Width of the projected output; 0: no projection
+/// @param layerNormEps Epsilon of each layer norm
 public record ClipVisionSpec(
         int imageSize,
         int patchSize,
@@ -26,7 +26,7 @@ public record ClipVisionSpec(
         double layerNormEps)
         implements ClipTowerSpec {
 
-    /// The activation may not be null.
+    /// Checks that the activation is not null.
     public ClipVisionSpec {
         ClipTowerSpec.check(activation);
     }

@@ -1,6 +1,6 @@
 package org.smpo.ffi;
 
-/// An instruction set that the kernels can use: what the CPU has and the operating system allows.
+/// An instruction set that the kernels can use: the CPU has it and the operating system allows it.
 public enum CpuFeature {
     AVX2(1),
     FMA(2),

@@ -8,12 +8,12 @@ import org.smpo.io.Precision;
 
 /// The CPU and the host memory that this process may use.
 ///
-/// @param model the CPU's name as the system gives it
-/// @param features instruction sets that kernels can use, unmodifiable
-/// @param logicalCores hardware threads usable by this process
-/// @param physicalCores cores behind them, at least 1
-/// @param totalMemory bytes; a container's limit where there is one
-/// @param availableMemory bytes that could be allocated now
+/// @param model Name of the CPU as the system reports it
+/// @param features Instruction sets that kernels can use, unmodifiable
+/// @param logicalCores Number of hardware threads usable by this process
+/// @param physicalCores Number of physical cores behind those threads, at least 1
+/// @param totalMemory Total memory in bytes; a container's limit where there is one
+/// @param availableMemory Number of bytes that could be allocated now
 public record CpuInfo(
         String model,
         Set<CpuFeature> features,
@@ -29,15 +29,16 @@ public record CpuInfo(
         features = Collections.unmodifiableSet(copy);
     }
 
-    /// The precision that computes fastest on this CPU: bf16 with AMX, fp32 without. AVX512-BF16 alone does not
-    /// pay: a Stable Diffusion 1.5 UNet of half width takes 1.96 s in bf16 and 1.34 s in fp32 on such a machine.
+    /// Returns the precision that computes fastest on this CPU: bf16 with AMX, fp32 without. AVX512-BF16
+    /// alone is slower than fp32: a half-width Stable Diffusion 1.5 UNet takes 1.96 s in bf16 and 1.34 s
+    /// in fp32 on such a machine.
     public Precision defaultPrecision() {
         return features.contains(CpuFeature.AMX_BF16) ? Precision.BF16 : Precision.FP32;
     }
 
-    /// Asks the library, from any thread.
+    /// Queries the library. May be called from any thread.
     ///
-    /// @throws LinkageError when the library is missing or does not fit
+    /// @throws LinkageError when the library is missing or does not match these classes
     public static CpuInfo read() {
         try (Arena arena = Arena.ofConfined()) {
             Struct error = Struct.allocate(Native.ERROR, arena);

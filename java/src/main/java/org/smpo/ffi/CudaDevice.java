@@ -4,13 +4,13 @@ import java.lang.foreign.Arena;
 
 /// A CUDA device.
 ///
-/// @param index its number, as in [Device#cuda(int)]
-/// @param name the driver's name for it
-/// @param computeMajor major compute capability: 9 of 9.0
-/// @param computeMinor minor compute capability: 0 of 9.0
-/// @param multiprocessors streaming multiprocessors
-/// @param totalMemory bytes
-/// @param freeMemory bytes, at the time of asking
+/// @param index Index of the device, as in [Device#cuda(int)]
+/// @param name Name reported by the driver
+/// @param computeMajor Major compute capability: 9 of 9.0
+/// @param computeMinor Minor compute capability: 0 of 9.0
+/// @param multiprocessors Number of streaming multiprocessors
+/// @param totalMemory Total memory in bytes
+/// @param freeMemory Free memory in bytes at the time of the query
 public record CudaDevice(
         int index,
         String name,
@@ -20,10 +20,10 @@ public record CudaDevice(
         long totalMemory,
         long freeMemory) {
 
-    /// Asks the library, from any thread.
+    /// Queries the library. May be called from any thread.
     ///
     /// @throws InvalidArgumentException when `index` is not in [0, [CudaInfo#deviceCount()])
-    /// @throws LinkageError when the library is missing or does not fit
+    /// @throws LinkageError when the library is missing or does not match these classes
     public static CudaDevice read(int index) {
         try (Arena arena = Arena.ofConfined()) {
             Struct error = Struct.allocate(Native.ERROR, arena);

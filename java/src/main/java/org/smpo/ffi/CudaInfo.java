@@ -4,18 +4,18 @@ import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.stream.IntStream;
 
-/// Whether CUDA can be used, and if not, why.
+/// The availability of CUDA and, if it cannot be used, the reason.
 ///
-/// @param compiled whether the library has CUDA code
-/// @param deviceCount devices that can be used
-/// @param driverVersion 13000 for 13.0; 0 when there is no driver
-/// @param runtimeVersion likewise, of the CUDA runtime
-/// @param problem why `deviceCount` is 0, in words; empty when it is not
+/// @param compiled Whether the library contains CUDA code
+/// @param deviceCount Number of usable devices
+/// @param driverVersion Version of the driver: 13000 for 13.0; 0 when there is no driver
+/// @param runtimeVersion Version of the CUDA runtime, in the same encoding
+/// @param problem Reason why `deviceCount` is 0, in words; empty when it is not 0
 public record CudaInfo(boolean compiled, int deviceCount, int driverVersion, int runtimeVersion, String problem) {
 
-    /// Asks the library, from any thread.
+    /// Queries the library. May be called from any thread.
     ///
-    /// @throws LinkageError when the library is missing or does not fit
+    /// @throws LinkageError when the library is missing or does not match these classes
     public static CudaInfo read() {
         try (Arena arena = Arena.ofConfined()) {
             Struct error = Struct.allocate(Native.ERROR, arena);
@@ -30,7 +30,7 @@ public record CudaInfo(boolean compiled, int deviceCount, int driverVersion, int
         }
     }
 
-    /// Every device that can be used, by index. From any thread.
+    /// Returns every usable device, ordered by index. May be called from any thread.
     public List<CudaDevice> devices() {
         return IntStream.range(0, deviceCount).mapToObj(CudaDevice::read).toList();
     }

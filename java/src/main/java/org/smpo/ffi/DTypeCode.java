@@ -4,16 +4,16 @@ import java.util.EnumMap;
 import java.util.Map;
 import org.smpo.io.DType;
 
-/// The header's codes of the dtypes that tensors on an engine can have.
+/// The header's codes for the dtypes that an engine's tensors can have.
 final class DTypeCode {
     static final Map<DType, Integer> CODES =
             new EnumMap<>(Map.of(DType.F32, 1, DType.BF16, 2, DType.F16, 3, DType.I32, 4, DType.I64, 5));
 
     private DTypeCode() {}
 
-    /// The code of a dtype.
+    /// Returns the code of a dtype.
     ///
-    /// @throws IllegalArgumentException for a dtype that only files have
+    /// @throws IllegalArgumentException for a dtype that exists only in files
     static int of(DType dtype) {
         Integer code = CODES.get(dtype);
         if (code == null) {
@@ -22,7 +22,7 @@ final class DTypeCode {
         return code;
     }
 
-    /// The dtype of a code that the library returned.
+    /// Returns the dtype of a code that the library returned.
     static DType dtype(int code) {
         for (Map.Entry<DType, Integer> entry : CODES.entrySet()) {
             if (entry.getValue() == code) {

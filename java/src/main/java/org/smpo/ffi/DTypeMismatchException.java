@@ -2,7 +2,7 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// The element type differs from what the operation needs. Nothing was done.
+/// Thrown when a dtype differs from the one that the operation needs. Nothing was done.
 public final class DTypeMismatchException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -2,17 +2,17 @@ package org.smpo.ffi;
 
 import java.util.Objects;
 
-/// Where an engine computes.
+/// The device that an engine computes on.
 ///
-/// @param type CPU or CUDA
-/// @param index which CUDA device, from 0; 0 for the CPU
+/// @param type Kind of device: CPU or CUDA
+/// @param index Index of the CUDA device, from 0; 0 for the CPU
 public record Device(Type type, int index) {
-    /// The type may not be null; whether the index exists is found when an engine is opened.
+    /// Checks that the type is not null. Opening an engine checks whether the index exists.
     public Device {
         Objects.requireNonNull(type, "type");
     }
 
-    /// Kinds of device. Values are the header's.
+    /// Kinds of device. Values match the header.
     public enum Type {
         CPU(0),
         CUDA(1);
@@ -31,12 +31,12 @@ public record Device(Type type, int index) {
     /// The CPU.
     public static final Device CPU = new Device(Type.CPU, 0);
 
-    /// A CUDA device by its index. Whether it exists is found when an engine is opened on it.
+    /// Returns a CUDA device by its index. Opening an engine on it checks whether it exists.
     public static Device cuda(int index) {
         return new Device(Type.CUDA, index);
     }
 
-    /// The device of a name that people give: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+    /// Returns the device that a user names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
     ///
     /// @throws IllegalArgumentException for any other name
     public static Device parse(String name) {
@@ -52,7 +52,7 @@ public record Device(Type type, int index) {
         throw new IllegalArgumentException("device: expected cpu, cuda or cuda:N, got " + name);
     }
 
-    /// "cpu" or "cuda:0".
+    /// Returns "cpu" or, for example, "cuda:0".
     @Override
     public String toString() {
         return type == Type.CPU ? "cpu" : "cuda:" + index;

@@ -2,8 +2,9 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// The device failed in a way that makes the engine unusable; [#detail()] holds the backend's code. Close the
-/// engine; a fault that sticks to the process (most CUDA faults do) needs a new process.
+/// Thrown when the device failed in a way that makes the engine unusable; [#detail()] holds the
+/// backend's code. Close the engine. A fault that persists in the process, as most CUDA faults do, needs
+/// a new process.
 public final class DeviceFaultException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

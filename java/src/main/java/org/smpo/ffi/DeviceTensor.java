@@ -5,10 +5,11 @@ import java.util.Arrays;
 import java.util.Locale;
 import org.smpo.io.DType;
 
-/// A tensor in the memory of an engine's device: an element type, a shape, row-major values.
+/// A tensor in the memory of an engine's device: a dtype, a shape and row-major values.
 ///
-/// Made by an [Engine], and closed by whoever asked for it, or with the engine. Belongs to the engine's thread.
-/// The type and the shape never change; they may be read from any thread, also when it is closed.
+/// An [Engine] creates it. The caller that requested it closes it, or closing the engine does. It
+/// belongs to the engine's thread. The dtype and the shape never change; any thread may read them, even
+/// after the tensor is closed.
 public final class DeviceTensor extends Handle {
     private final Engine engine;
     private final DType dtype;
@@ -26,22 +27,22 @@ public final class DeviceTensor extends Handle {
         this.shape = shape;
     }
 
-    /// The engine that it belongs to.
+    /// Returns the engine that this tensor belongs to.
     public Engine engine() {
         return engine;
     }
 
-    /// Type of each element.
+    /// Returns the dtype of the elements.
     public DType dtype() {
         return dtype;
     }
 
-    /// A copy of the sizes; empty for a scalar.
+    /// Returns a copy of the sizes; empty for a scalar.
     public long[] shape() {
         return shape.clone();
     }
 
-    /// Number of elements; 1 for a scalar.
+    /// Returns the number of elements; 1 for a scalar.
     public long elements() {
         long elements = 1;
         for (long size : shape) {
@@ -50,15 +51,15 @@ public final class DeviceTensor extends Handle {
         return elements;
     }
 
-    /// Bytes of all elements.
+    /// Returns the size of all elements in bytes.
     public long bytes() {
         return elements() * dtype.bytes();
     }
 
-    /// Copies all values to `data`, row-major and little-endian. On a failure `data` is unchanged.
+    /// Copies all values to `data`, row-major and little-endian. If this fails, `data` is unchanged.
     ///
-    /// @param data writable, exactly [#bytes()] long
-    /// @throws ShapeMismatchException when `data` has another size
+    /// @param data Writable memory, exactly [#bytes()] long
+    /// @throws ShapeMismatchException when the size of `data` differs
     /// @throws InvalidArgumentException when `data` is read-only
     public void copyToHost(MemorySegment data) {
         engine.copyToHost(this, dtype, data);
@@ -66,32 +67,33 @@ public final class DeviceTensor extends Handle {
 
     /// Copies all values of an F32 tensor.
     ///
-    /// @param data exactly [#elements()] long
+    /// @param data Array of exactly [#elements()] values
     /// @throws DTypeMismatchException when this is not F32; see [#toFloats()]
-    /// @throws ShapeMismatchException when `data` has another length
+    /// @throws ShapeMismatchException when the length of `data` differs
     public void copyToHost(float[] data) {
         engine.copyToHost(this, DType.F32, MemorySegment.ofArray(data));
     }
 
     /// Copies all values of an I32 tensor.
     ///
-    /// @param data exactly [#elements()] long
+    /// @param data Array of exactly [#elements()] values
     /// @throws DTypeMismatchException when this is not I32
-    /// @throws ShapeMismatchException when `data` has another length
+    /// @throws ShapeMismatchException when the length of `data` differs
     public void copyToHost(int[] data) {
         engine.copyToHost(this, DType.I32, MemorySegment.ofArray(data));
     }
 
     /// Copies all values of an I64 tensor.
     ///
-    /// @param data exactly [#elements()] long
+    /// @param data Array of exactly [#elements()] values
     /// @throws DTypeMismatchException when this is not I64
-    /// @throws ShapeMismatchException when `data` has another length
+    /// @throws ShapeMismatchException when the length of `data` differs
     public void copyToHost(long[] data) {
         engine.copyToHost(this, DType.I64, MemorySegment.ofArray(data));
     }
 
-    /// All values of a floating tensor, converted to F32 on the device if they are not, which is exact.
+    /// Returns all values of a floating-point tensor as F32. Other dtypes are converted on the device,
+    /// which is exact.
     ///
     /// @throws NotSupportedException when this is an integer tensor
     /// @throws InvalidArgumentException when there are more elements than an array can hold
@@ -109,25 +111,26 @@ public final class DeviceTensor extends Handle {
         return values;
     }
 
-    /// A new tensor with the values in another type: rounded to nearest even between floating types, exact where
-    /// the values fit between integer types.
+    /// Returns a new tensor with the values converted to another dtype. Conversion between
+    /// floating-point dtypes rounds to nearest even; conversion between integer dtypes is exact where
+    /// the values fit.
     ///
-    /// @throws NotSupportedException between a floating and an integer type
-    /// @throws EngineOutOfMemoryException when it does not fit
+    /// @throws NotSupportedException between a floating-point and an integer dtype
+    /// @throws EngineOutOfMemoryException when the new tensor does not fit in memory
     public DeviceTensor convert(DType to) {
         return engine.convert(this, to);
     }
 
-    /// Fills a floating tensor with standard normal numbers.
+    /// Fills a floating-point tensor with standard normal random numbers.
     ///
-    /// Row r (first dimension) is a pure function of the engine's seed, `purpose`, `step`, `items[r]` and the
-    /// position in the row. It depends neither on the batch, nor on the device, nor on threads. Can be cancelled
-    /// between rows.
+    /// Row r (first dimension) is a pure function of the engine's seed, `purpose`, `step`, `items[r]`
+    /// and the position in the row. It does not depend on the batch, the device or the number of
+    /// threads. The operation can be cancelled between rows.
     ///
-    /// @param purpose what the numbers are for, 0 to 255: keeps streams apart
-    /// @param step training step or the like, 0 to 2^32 - 1
-    /// @param items one per row, 0 to 2^56 - 1: which pair or image the row belongs to
-    /// @throws ShapeMismatchException when there is not one item per row
+    /// @param purpose Purpose of the numbers, 0 to 255, which keeps random streams separate
+    /// @param step Training step or similar counter, 0 to 2^32 - 1
+    /// @param items Index of the pair or image of each row, one per row, 0 to 2^56 - 1
+    /// @throws ShapeMismatchException when the number of items differs from the number of rows
     /// @throws DTypeMismatchException when this is an integer tensor
     /// @throws InvalidArgumentException when a number is out of its range
     /// @throws CancelledException after [Engine#cancel()]; the values are then undefined

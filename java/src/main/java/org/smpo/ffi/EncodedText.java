@@ -1,9 +1,10 @@
 package org.smpo.ffi;
 
-/// What CLIP's text tower says about tokens.
+/// The outputs of CLIP's text tower for a batch of tokens.
 ///
-/// @param hidden `[B,S,hidden_size]` F32
-/// @param pooled `[B,projection_dim]`, without projection `[B,hidden_size]`, F32; null where it was not asked for
+/// @param hidden Hidden states `[B,S,hidden_size]`, F32
+/// @param pooled Pooled output `[B,projection_dim]`, or `[B,hidden_size]` without projection, F32; null
+///     if not requested
 public record EncodedText(DeviceTensor hidden, DeviceTensor pooled) implements AutoCloseable {
 
     /// Closes both tensors.

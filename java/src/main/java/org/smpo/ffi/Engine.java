@@ -13,13 +13,14 @@ import java.util.List;
 import java.util.Objects;
 import org.smpo.io.DType;
 
-/// A session with the native engine on one device: makes tensors, and everything else that computes.
+/// A session with the native engine on one device. It creates tensors and everything else that computes.
 ///
-/// Belongs to the platform thread that opened it, and to it alone; only [#cancel()] and [#isClosed()] may be
-/// called from others. Closing it closes every tensor, model, sampler and optimizer of it.
+/// It belongs only to the platform thread that opened it; other threads may call only [#cancel()] and
+/// [#isClosed()]. Closing the engine closes all its tensors, models, samplers and optimizers.
 ///
-/// Every method throws an [InvalidHandleException] once the engine is closed, a [NotOwnerThreadException] on
-/// another thread and, after a [DeviceFaultException], a [PoisonedSessionException]; that is not repeated below.
+/// Every method throws an [InvalidHandleException] once the engine is closed, a
+/// [NotOwnerThreadException] on another thread and, after a [DeviceFaultException], a
+/// [PoisonedSessionException]. These are not repeated below.
 public final class Engine extends Handle {
     private static final System.Logger LOGGER = System.getLogger("org.smpo.engine");
     private static final int LOG_BATCH = 64;
@@ -30,8 +31,8 @@ public final class Engine extends Handle {
     private static final long SPEC_RANK = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("rank"));
     private static final long SPEC_SHAPE = Native.TENSOR_SPEC.byteOffset(PathElement.groupElement("shape"));
 
-    // Made once per session and reused by every call: an arena per call would cost four times the call itself. Safe,
-    // because the arena is confined to the one thread that may call.
+    // Allocated once per session and reused by every call: an arena per call would cost four times the
+    // call itself. This is safe because the arena is confined to the one thread that may call.
     private final Arena arena;
     private final Struct error;
     private final MemorySegment spec;
@@ -56,9 +57,9 @@ public final class Engine extends Handle {
     ///
     /// @throws InvalidArgumentException when a value of the configuration is out of range
     /// @throws NotSupportedException when the device cannot be used, with the reason
-    /// @throws NotOwnerThreadException on a virtual thread: it moves between the system's threads, by which the
-    ///     library knows the owner
-    /// @throws LinkageError when the library is missing or does not fit
+    /// @throws NotOwnerThreadException on a virtual thread: it moves between operating-system threads,
+    ///     by which the library identifies the owner
+    /// @throws LinkageError when the library is missing or does not match these classes
     public static Engine open(EngineConfig config) {
         Objects.requireNonNull(config, "config");
         if (Thread.currentThread().isVirtual()) {
@@ -87,16 +88,16 @@ public final class Engine extends Handle {
         }
     }
 
-    /// What it was opened with. From any thread.
+    /// Returns the configuration that the engine was opened with. May be called from any thread.
     public EngineConfig config() {
         return config;
     }
 
-    /// A new tensor of zeros, row-major.
+    /// Returns a new row-major tensor of zeros.
     ///
-    /// @param shape sizes, each 0 or more; up to eight of them, none for a scalar
+    /// @param shape Sizes, each 0 or more; up to eight, none for a scalar
     /// @throws InvalidArgumentException when a size is negative or there are more than eight
-    /// @throws EngineOutOfMemoryException when it does not fit
+    /// @throws EngineOutOfMemoryException when the tensor does not fit in memory
     public DeviceTensor zeros(DType dtype, long... shape) {
         long session = enter();
         MemorySegment spec = spec(dtype, shape);
@@ -104,16 +105,17 @@ public final class Engine extends Handle {
         return created(dtype, shape);
     }
 
-    /// A new tensor with a copy of `data`, row-major and little-endian.
+    /// Returns a new tensor with a copy of `data`, row-major and little-endian.
     ///
-    /// Native memory is read in place. A segment of the Java heap or of a mapped file is copied once more on its
-    /// way: a file that shrinks while it is read is then an [InternalError] in Java, and no crash in the library.
+    /// Native memory is read in place. A segment of the Java heap or of a mapped file is first copied to
+    /// native memory: if a file shrinks while it is read, Java throws an [InternalError] and the library
+    /// does not crash.
     ///
-    /// @param data exactly the tensor's bytes; not needed any more when this returns
-    /// @param shape as in [#zeros]
-    /// @throws ShapeMismatchException when `data` has another size than the shape needs
+    /// @param data Exactly the tensor's bytes; not needed after this method returns
+    /// @param shape Sizes, as in [#zeros]
+    /// @throws ShapeMismatchException when the size of `data` differs from the size that the shape needs
     /// @throws InvalidArgumentException when a size is negative or there are more than eight
-    /// @throws EngineOutOfMemoryException when it does not fit
+    /// @throws EngineOutOfMemoryException when the tensor does not fit in memory
     public DeviceTensor fromHost(DType dtype, MemorySegment data, long... shape) {
         Objects.requireNonNull(data, "data");
         long session = enter();
@@ -131,22 +133,25 @@ public final class Engine extends Handle {
         return created(dtype, shape);
     }
 
-    /// A new F32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    /// Returns a new F32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment,
+    /// long...)].
     public DeviceTensor fromHost(float[] data, long... shape) {
         return fromHost(DType.F32, MemorySegment.ofArray(data), shape);
     }
 
-    /// A new I32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    /// Returns a new I32 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment,
+    /// long...)].
     public DeviceTensor fromHost(int[] data, long... shape) {
         return fromHost(DType.I32, MemorySegment.ofArray(data), shape);
     }
 
-    /// A new I64 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment, long...)].
+    /// Returns a new I64 tensor with a copy of `data`; otherwise as [#fromHost(DType, MemorySegment,
+    /// long...)].
     public DeviceTensor fromHost(long[] data, long... shape) {
         return fromHost(DType.I64, MemorySegment.ofArray(data), shape);
     }
 
-    /// Counters of this session and of the memory pools.
+    /// Returns the counters of this session and of the memory pools.
     public EngineStatistics statistics() {
         long session = enter();
         Struct statistics = scratch(Native.SESSION_STATISTICS);
@@ -155,9 +160,8 @@ public final class Engine extends Handle {
         return EngineStatistics.read(statistics);
     }
 
-    /// Takes all log records that were kept since the last call, oldest first. Warnings and errors that nobody has
-    /// taken
-    /// when the engine closes go to the logger `org.smpo.engine`.
+    /// Removes and returns all log records kept since the last call, oldest first. When the engine
+    /// closes, remaining warnings and errors go to the logger `org.smpo.engine`.
     public List<LogRecord> drainLog() {
         return drainLog(enter());
     }
@@ -183,15 +187,17 @@ public final class Engine extends Handle {
         return drained;
     }
 
-    /// Stops the operation in flight, or else the next one that can be cancelled, at its next safe point; it
-    /// throws a [CancelledException], which uses the request up. From any thread, virtual ones too.
+    /// Stops the operation in flight, or else the next one that can be cancelled, at its next safe
+    /// point. That operation throws a [CancelledException], which consumes the request. May be called
+    /// from any thread, including virtual ones.
     ///
-    /// @return false when the engine is closed, so that there is nothing to cancel
+    /// @return false when the engine is closed and there is nothing to cancel
     public boolean cancel() {
         if (isClosed()) {
             return false;
         }
-        // Without an error struct: the session's own belongs to the owner's thread, and the status says it all.
+        // No error struct is passed: the session's own struct belongs to the owner's thread, and the
+        // status is sufficient.
         int status = Native.sessionCancel(uncheckedId(), MemorySegment.NULL);
         if (status == Status.INVALID_HANDLE.code()) {
             return false; // closed by its owner since the check above
@@ -205,27 +211,28 @@ public final class Engine extends Handle {
         Errors.check(Native.sessionSynchronize(enter(), error.segment()), error, "smpo_session_synchronize");
     }
 
-    /// Gives memory that the pools keep for reuse back to the operating system or the device.
+    /// Returns memory that the pools keep for reuse to the operating system or the device.
     public void trim() {
         long session = enter();
         staging.close();
         Errors.check(Native.sessionTrim(session, error.segment()), error, "smpo_session_trim");
     }
 
-    /// The library's `SMPO_ABI_VERSION`, asked anew: the cheapest call across the border, so the one to measure it
-    /// by.
+    /// Queries the library's `SMPO_ABI_VERSION` again. This is the cheapest native call and therefore
+    /// measures the cost of a call.
     public int abiVersion() {
         enter();
         Errors.check(Native.abiVersion(result, error.segment()), error, "smpo_abi_version");
         return result.get(JAVA_INT, 0);
     }
 
-    /// Makes the library raise an error of the given kind (`SMPO_RAISE_*`), to prove what becomes of it.
+    /// Makes the library raise an error of the given kind (`SMPO_RAISE_*`), to test how errors are
+    /// reported.
     void raise(int kind, int status) {
         Errors.check(Native.debugRaise(enter(), kind, status, error.segment()), error, "smpo_debug_raise");
     }
 
-    // ---- what tensors do, here because the scratch memory is here ----
+    // ---- tensor operations, which are here because the scratch memory is here ----
 
     void copyToHost(DeviceTensor tensor, DType dtype, MemorySegment data) {
         Objects.requireNonNull(data, "data");
@@ -283,20 +290,22 @@ public final class Engine extends Handle {
 
     void close(Closer closer, long id, String function) {
         int status = closer.close(enter(), id, error.segment());
-        // A poisoned session frees what it has when it is closed. That is no failure of the caller who cleans up.
+        // A poisoned session frees its handles when it is closed, so this is not an error of the caller
+        // who cleans up.
         if (status != Status.SESSION_POISONED.code()) {
             Errors.check(status, error, function);
         }
     }
 
-    // ---- scratch memory and checks for what computes on this engine: models, samplers, optimizers ----
+    // ---- scratch memory and checks for models, samplers and optimizers, which compute on this engine
+    // ----
 
-    /// The error struct of every call of this session.
+    /// Returns the error struct that every call of this session uses.
     Struct error() {
         return error;
     }
 
-    /// Where calls leave the handles they make: room for two.
+    /// Returns the memory in which calls store the handles that they create: room for two.
     MemorySegment result() {
         return result;
     }
@@ -305,14 +314,16 @@ public final class Engine extends Handle {
         return staging;
     }
 
-    /// A struct for one call, zeroed but for its size; valid until the staging memory is used again.
+    /// Returns a struct for one call, zeroed except for its size; valid until the staging memory is used
+    /// again.
     Struct scratch(StructLayout layout) {
         return Struct.allocate(layout, (bytes, alignment) -> staging.take(bytes).fill((byte) 0));
     }
 
-    /// The text as a C string, until the next call of this method.
+    /// Returns the text as a C string, valid until the next call of this method.
     ///
-    /// @throws InvalidArgumentException when it is longer than any name, or holds a zero
+    /// @throws InvalidArgumentException when the text is longer than the longest allowed name, or
+    ///     contains a zero
     MemorySegment name(String text) {
         Objects.requireNonNull(text, "name");
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
@@ -326,7 +337,7 @@ public final class Engine extends Handle {
         return name;
     }
 
-    /// The inputs as the border takes them, until the next call of this method.
+    /// Returns the inputs as a native struct, valid until the next call of this method.
     MemorySegment inputs(UNetInputs inputs) {
         unetInputs.set("sample", own(inputs.sample()));
         unetInputs.set("timesteps", own(inputs.timesteps()));
@@ -336,7 +347,7 @@ public final class Engine extends Handle {
         return unetInputs.segment();
     }
 
-    /// The tensor that a call left in entry `index` of [#result()].
+    /// Returns the tensor that a call stored in entry `index` of [#result()].
     DeviceTensor adopt(int index) {
         long id = result.getAtIndex(JAVA_LONG, index);
         Struct described = new Struct(Native.TENSOR_SPEC, spec);
@@ -347,12 +358,13 @@ public final class Engine extends Handle {
         return new DeviceTensor(this, id, DTypeCode.dtype(described.getInt("dtype")), shape);
     }
 
-    /// The native handle of a tensor that must be this engine's, or 0 for null.
+    /// Returns the native handle of a tensor that must belong to this engine, or 0 for null.
     long ownOrNone(DeviceTensor tensor) {
         return tensor == null ? 0 : own(tensor);
     }
 
-    /// Passes warnings and errors to the logger `org.smpo.engine`, which by default prints them on standard error.
+    /// Passes warnings and errors to the logger `org.smpo.engine`, which by default prints them to
+    /// standard error.
     static void report(List<LogRecord> records) {
         for (LogRecord record : records) {
             switch (record.level()) {
@@ -367,7 +379,7 @@ public final class Engine extends Handle {
         try {
             report(drainLog(session));
         } catch (EngineException e) {
-            // A poisoned session has reported its failure by an exception.
+            // A poisoned session has already reported its failure by an exception.
             LOGGER.log(System.Logger.Level.DEBUG, "the engine's log is lost", e);
         }
     }
@@ -384,7 +396,7 @@ public final class Engine extends Handle {
         }
     }
 
-    /// The session's native handle for a call now, after closing what was leaked.
+    /// Returns the session's native handle for an immediate call, after closing leaked handles.
     long enter() {
         long id = id();
         Session session = session();
@@ -397,7 +409,7 @@ public final class Engine extends Handle {
         return id;
     }
 
-    /// The native handle of a tensor that must be this engine's.
+    /// Returns the native handle of a tensor that must belong to this engine.
     long own(DeviceTensor tensor) {
         if (tensor.engine() != this) {
             throw new InvalidHandleException(tensor + ": belongs to another engine than this " + this, 0);
@@ -424,9 +436,9 @@ public final class Engine extends Handle {
         return spec;
     }
 
-    /// Whether the library may touch this memory itself: not the heap's, which moves, and not a mapped file's,
-    /// whose pages are gone when another process truncates it (a bus error inside the library, an exception in
-    /// Java).
+    /// Returns whether the library may access this memory directly. It may not access heap memory, which
+    /// moves, or a mapped file, whose pages disappear when another process truncates it (a bus error
+    /// inside the library, an exception in Java).
     static boolean readableInPlace(MemorySegment data) {
         return data.isNative() && !data.isMapped();
     }

@@ -2,32 +2,35 @@ package org.smpo.ffi;
 
 import java.util.Objects;
 
-/// How an [Engine] is opened. Immutable; begin with [#onCpu()] or [#onCuda(int)] and change what differs.
+/// The configuration that an [Engine] is opened with. It is immutable; start with [#onCpu()] or
+/// [#onCuda(int)] and change what differs.
 ///
-/// Ranges are checked by the library when the engine is opened.
+/// The library checks the ranges when the engine is opened.
 ///
-/// @param device where it computes
-/// @param threads CPU threads per operation, 1 to 1024; 0 means one per physical core
-/// @param seed of every random number that the engine draws; all 64 bits count
-/// @param deterministic whether the same inputs must give the same bits on the same machine; otherwise faster
-///     kernels may be chosen
-/// @param logLevel records below it are not kept
-/// @param logCapacity records kept between two drains, 1 to 65536; the oldest are dropped and counted
+/// @param device Device to compute on
+/// @param threads Number of CPU threads per operation, 1 to 1024; 0: one per physical core
+/// @param seed Seed of every random number that the engine generates; all 64 bits count
+/// @param deterministic Whether the same inputs must give the same bits on the same machine; if false,
+///     faster kernels may be chosen
+/// @param logLevel Lowest level of the log records that are kept
+/// @param logCapacity Number of records kept between two drains, 1 to 65536; the oldest are dropped and
+///     counted
 public record EngineConfig(
         Device device, int threads, long seed, boolean deterministic, LogLevel logLevel, int logCapacity) {
 
-    /// Neither device nor level may be null.
+    /// Checks that neither the device nor the level is null.
     public EngineConfig {
         Objects.requireNonNull(device, "device");
         Objects.requireNonNull(logLevel, "logLevel");
     }
 
-    /// The CPU, all cores, seed 0, deterministic, 1024 log records from INFO up.
+    /// Returns the configuration for the CPU: all cores, seed 0, deterministic, 1024 log records from
+    /// INFO up.
     public static EngineConfig onCpu() {
         return new EngineConfig(Device.CPU, 0, 0, true, LogLevel.INFO, 1024);
     }
 
-    /// Like [#onCpu()], on a CUDA device.
+    /// Returns the same configuration as [#onCpu()], on a CUDA device.
     public static EngineConfig onCuda(int index) {
         return onCpu().withDevice(Device.cuda(index));
     }

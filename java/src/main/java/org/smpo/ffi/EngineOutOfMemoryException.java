@@ -2,9 +2,10 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// Host or device memory ran out. The engine stays usable: close tensors or call [Engine#trim()], and try again.
+/// Thrown when host or device memory ran out. The engine stays usable: close tensors or call
+/// [Engine#trim()], then try again.
 ///
-/// Not `OutOfMemoryError`: the Java heap is fine, and the caller can recover.
+/// This is not an `OutOfMemoryError`: the Java heap is not exhausted, and the caller can recover.
 public final class EngineOutOfMemoryException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

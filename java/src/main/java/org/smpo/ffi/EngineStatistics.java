@@ -1,18 +1,19 @@
 package org.smpo.ffi;
 
-/// Counters of one engine. Those named "host" are of the whole process, since CPU tensors share one pool.
+/// Counters of one engine. Counters named "host" cover the whole process, because all CPU tensors share
+/// one pool.
 ///
-/// @param openTensors tensors of this engine that are not closed
-/// @param calls calls on this session, the one that asked included
-/// @param failedCalls those of them that returned an error
-/// @param logRecordsDropped records lost because the log was not drained in time
-/// @param hostBytesInUse bytes in CPU tensors
-/// @param hostBytesPeak the highest `hostBytesInUse` so far
-/// @param hostBytesPooled bytes that the pool keeps for reuse; [Engine#trim()] gives them back
-/// @param deviceBytesInUse bytes on this engine's device; 0 on the CPU
-/// @param deviceBytesPeak the highest `deviceBytesInUse` so far
-/// @param deviceBytesReserved bytes that the device allocator holds, used or not
-/// @param deviceSynchronizations times that the engine made the host wait for the device
+/// @param openTensors Number of tensors of this engine that are not closed
+/// @param calls Number of calls on this session, including the one that read the counters
+/// @param failedCalls Number of those calls that returned an error
+/// @param logRecordsDropped Number of records lost because the log was not drained in time
+/// @param hostBytesInUse Number of bytes in CPU tensors
+/// @param hostBytesPeak Highest `hostBytesInUse` so far
+/// @param hostBytesPooled Number of bytes that the pool keeps for reuse; [Engine#trim()] releases them
+/// @param deviceBytesInUse Number of bytes in use on this engine's device; 0 on the CPU
+/// @param deviceBytesPeak Highest `deviceBytesInUse` so far
+/// @param deviceBytesReserved Number of bytes that the device allocator holds, used or not
+/// @param deviceSynchronizations Number of times that the engine made the host wait for the device
 public record EngineStatistics(
         int openTensors,
         long calls,

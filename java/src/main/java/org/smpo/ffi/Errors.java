@@ -1,11 +1,12 @@
 package org.smpo.ffi;
 
-/// From a status to an exception: the one place where that is decided.
+/// The mapping from statuses to exceptions. It is defined only here.
 final class Errors {
     private Errors() {}
 
-    /// Returns when `status` is `SMPO_OK`, else throws what it and the error struct say. `error` may be null, for
-    /// calls that were made without one; `function` then is all that the message can name.
+    /// Returns if `status` is `SMPO_OK`; otherwise throws the exception that the status and the error
+    /// struct describe. `error` may be null for calls that were made without one; the message then names
+    /// only `function`.
     static void check(int status, Struct error, String function) {
         if (status != 0) {
             throw of(status, error, function);
@@ -21,7 +22,7 @@ final class Errors {
         return exception(status, message.isEmpty() ? function + ": " + status : message, error.getLong("detail"));
     }
 
-    /// The exception for a status that is not [Status#OK].
+    /// Returns the exception for a status that is not [Status#OK].
     static EngineException exception(Status status, String message, long detail) {
         return switch (status) {
             case INVALID_ARGUMENT -> new InvalidArgumentException(message, detail);

@@ -5,15 +5,17 @@ import java.lang.ref.Cleaner;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
-/// Owner of native memory: close it exactly where you would free it, best with try-with-resources.
+/// The owner of native memory. Close it exactly where you would free the memory, preferably with
+/// try-with-resources.
 ///
-/// [#close()] may be called any number of times. Everything else on a closed handle is an
-/// [InvalidHandleException], and on any thread but the owner of the engine a [NotOwnerThreadException].
+/// [#close()] may be called any number of times. Any other call on a closed handle throws an
+/// [InvalidHandleException]. A call on any thread but the engine's owner throws a
+/// [NotOwnerThreadException].
 ///
-/// A handle that becomes garbage unclosed is a bug, yet not a lasting loss: the next call of its engine frees what
-/// it held, on the owner's thread. It is reported to the [System.Logger] `org.smpo.ffi`, with the stack that
-/// opened it, when `-Dsmpo.leaks=true` is given or, unless that says false, when assertions are enabled for this
-/// class.
+/// A handle that becomes garbage without being closed is a bug, but its memory is not lost: the next
+/// call on its engine frees it, on the owner's thread. The leak is reported to the [System.Logger]
+/// `org.smpo.ffi`, with the stack that opened the handle, if `-Dsmpo.leaks=true` is given. Without that
+/// property it is reported when assertions are enabled for this class.
 public abstract class Handle implements AutoCloseable {
     private static final String LEAKS = System.getProperty("smpo.leaks");
 
@@ -27,19 +29,22 @@ public abstract class Handle implements AutoCloseable {
     private final Claim claim;
     private final Cleaner.Cleanable cleanable;
 
-    /// @param session the engine that the handle belongs to
-    /// @param id the native handle, open
-    /// @param name for messages: what it is, in a few words
-    /// @param closer the function that frees it when it was leaked; null for an engine, which its owner closes
+    /// Registers an open native handle.
+    ///
+    /// @param session Session of the engine that the handle belongs to
+    /// @param id Native handle, open
+    /// @param name Description for messages, in a few words
+    /// @param closer Function that frees the handle if it was leaked; null for an engine, which its
+    ///     owner closes
     Handle(Session session, long id, String name, Closer closer) {
         this.session = session;
         this.claim = new Claim(session, id, name, closer, REPORT_LEAKS ? new Throwable("opened here") : null);
         this.cleanable = CLEANER.register(this, claim);
     }
 
-    /// Frees the native memory. Does nothing when that is done already, be it by closing the engine.
+    /// Frees the native memory. Does nothing if the handle or its engine is already closed.
     ///
-    /// @throws NotOwnerThreadException on another thread than the owner's; the handle stays open
+    /// @throws NotOwnerThreadException on any thread but the owner's; the handle stays open
     @Override
     public final void close() {
         if (isClosed()) {
@@ -53,25 +58,25 @@ public abstract class Handle implements AutoCloseable {
         release(claim.id);
     }
 
-    /// Whether this handle or its engine was closed. From any thread.
+    /// Returns whether this handle or its engine is closed. May be called from any thread.
     public final boolean isClosed() {
         return claim.closed || session.closed;
     }
 
-    /// What this is, in a few words, and whether it is closed.
+    /// Returns a short description and whether the handle is closed.
     @Override
     public final String toString() {
         return isClosed() ? claim.name + " (closed)" : claim.name;
     }
 
-    /// Frees the native memory behind `id`; called once, by the owner.
+    /// Frees the native memory behind `id`. The owner calls this once.
     abstract void release(long id);
 
     final Session session() {
         return session;
     }
 
-    /// The native handle, for a call on this thread now.
+    /// Returns the native handle for an immediate call on this thread.
     final long id() {
         checkOwner();
         if (claim.closed) {
@@ -83,7 +88,7 @@ public abstract class Handle implements AutoCloseable {
         return claim.id;
     }
 
-    /// The native handle without any check: for the one function that may be called from any thread.
+    /// Returns the native handle without any check, for the one function that any thread may call.
     final long uncheckedId() {
         return claim.id;
     }
@@ -97,7 +102,7 @@ public abstract class Handle implements AutoCloseable {
         }
     }
 
-    /// The function of the border that closes handles of one kind.
+    /// The native function that closes handles of one kind.
     @FunctionalInterface
     interface Closer {
         int close(long session, long id, MemorySegment error);
@@ -106,20 +111,24 @@ public abstract class Handle implements AutoCloseable {
     /// A native handle whose owner is garbage.
     record Abandoned(Closer closer, long id) {}
 
-    /// What an engine and its tensors share: who owns them, whether all are closed, and what was leaked.
+    /// The state that an engine and its tensors share: the owner thread, whether all are closed, and
+    /// leaked handles.
     static final class Session {
         final Thread owner = Thread.currentThread();
 
-        /// What became garbage unclosed, for the owner to close: the native library takes it from that thread only.
+        /// Leaked handles for the owner to close: the native library accepts the close only from the
+        /// owner's thread.
         final Queue<Abandoned> abandoned = new ConcurrentLinkedQueue<>();
 
-        /// Set when something was put into `abandoned`: one read per call instead of a look into the queue.
+        /// Set when a handle was added to `abandoned`. Each call reads this flag instead of polling the
+        /// queue.
         volatile boolean leaked;
 
         volatile boolean closed;
     }
 
-    /// What remains of a handle when it is garbage: enough to report and to reclaim it, and no reference to it.
+    /// The remains of a handle that became garbage: enough to report and reclaim it, without a reference
+    /// to it.
     private static final class Claim implements Runnable {
         private final Session session;
         private final long id;
@@ -136,9 +145,9 @@ public abstract class Handle implements AutoCloseable {
             this.opened = opened;
         }
 
-        /// Runs once: in [Handle#close()], or when the handle has become unreachable. The latter may be while a
-        /// call on it is in flight, since the call holds the number only; that does no harm, as the number
-        /// is not closed here but by a later call of the owner.
+        /// Runs once: in [Handle#close()] or after the handle became unreachable. The latter may happen
+        /// while a call on the handle is in flight, because the call holds only the number. That is
+        /// safe: the number is not closed here but by a later call of the owner.
         @Override
         public void run() {
             if (closed || session.closed) {

@@ -2,7 +2,7 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// A bug in the engine; please report the message.
+/// Thrown for a bug in the engine; please report the message.
 public final class InternalEngineException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -2,7 +2,7 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// The handle is closed, of another kind, or belongs to another engine. Nothing was done.
+/// Thrown when the handle is closed, is of another kind or belongs to another engine. Nothing was done.
 public final class InvalidHandleException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

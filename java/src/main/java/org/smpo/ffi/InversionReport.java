@@ -1,9 +1,9 @@
 package org.smpo.ffi;
 
-/// What an inversion took.
+/// The cost of an inversion.
 ///
-/// @param batches UNet evaluations of a batch
-/// @param evaluations of one image
-/// @param seconds on the host's clock
-/// @param unetSeconds of which inside the UNet; on a GPU, the time to queue its work
+/// @param batches Number of batched UNet evaluations
+/// @param evaluations Number of UNet evaluations, counted per image
+/// @param seconds Elapsed time on the host's clock, in seconds
+/// @param unetSeconds Part of `seconds` spent inside the UNet; on a GPU, the time to queue its work
 public record InversionReport(int batches, long evaluations, double seconds, double unetSeconds) {}

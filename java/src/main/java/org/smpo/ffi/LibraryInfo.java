@@ -2,16 +2,18 @@ package org.smpo.ffi;
 
 import java.lang.foreign.Arena;
 
-/// What the loaded native library was built from.
+/// The build information of the loaded native library.
 ///
-/// @param abiVersion `SMPO_ABI_VERSION` that it was built with
-/// @param version release, such as "0.1.0"
-/// @param commit git commit of its sources, "-dirty" behind it when they had changes; "unknown" without git
-/// @param buildType CMake's, such as "RelWithDebInfo"
-/// @param compiler name and version
-/// @param libtorch version of the LibTorch that was loaded with it
-/// @param cudaCompiled CUDA version that it was compiled with; empty without CUDA
-/// @param cudaTargets architectures it has code for, separated by spaces; empty without CUDA
+/// @param abiVersion `SMPO_ABI_VERSION` that the library was built with
+/// @param version Release version, such as "0.1.0"
+/// @param commit Git commit of the sources, with the suffix "-dirty" if they had changes; "unknown"
+///     without git
+/// @param buildType Build type of CMake, such as "RelWithDebInfo"
+/// @param compiler Name and version of the compiler
+/// @param libtorch Version of the LibTorch that was loaded with the library
+/// @param cudaCompiled CUDA version that the library was compiled with; empty without CUDA
+/// @param cudaTargets GPU architectures that the library has code for, separated by spaces; empty
+///     without CUDA
 public record LibraryInfo(
         int abiVersion,
         String version,
@@ -22,9 +24,9 @@ public record LibraryInfo(
         String cudaCompiled,
         String cudaTargets) {
 
-    /// Asks the library, from any thread.
+    /// Queries the library. May be called from any thread.
     ///
-    /// @throws LinkageError when the library is missing or does not fit
+    /// @throws LinkageError when the library is missing or does not match these classes
     public static LibraryInfo read() {
         try (Arena arena = Arena.ofConfined()) {
             Struct error = Struct.allocate(Native.ERROR, arena);

@@ -1,6 +1,6 @@
 package org.smpo.ffi;
 
-/// How much a log record matters, least first. Values are the header's.
+/// The severity of a log record, lowest first. Values match the header.
 public enum LogLevel {
     DEBUG(0),
     INFO(1),

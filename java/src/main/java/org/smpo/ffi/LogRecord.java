@@ -3,11 +3,12 @@ package org.smpo.ffi;
 import java.lang.foreign.MemorySegment;
 import java.time.Instant;
 
-/// One line of the engine's log.
+/// One record of the engine's log.
 ///
-/// @param level how much it matters
-/// @param time when it was written, to the nanosecond that the system's clock gives
-/// @param message the text, at most 239 bytes of UTF-8; longer ones were cut
+/// @param level Severity of the record
+/// @param time Time at which the record was written, at the system clock's resolution of up to a
+///     nanosecond
+/// @param message Text of the record, at most 239 bytes of UTF-8; longer texts are truncated
 public record LogRecord(LogLevel level, Instant time, String message) {
 
     static LogRecord read(MemorySegment segment) {

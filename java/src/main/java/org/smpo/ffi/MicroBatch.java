@@ -2,17 +2,18 @@ package org.smpo.ffi;
 
 import java.util.OptionalDouble;
 
-/// Some pairs of a [PairBatch], which are computed at once.
+/// Pairs of a [PairBatch] that are computed together.
 ///
-/// @param firstPair index of the first pair
-/// @param pairs number of pairs
-/// @param backward whether gradients are added to those of the policy
-/// @param gradientScale factor of the loss sum and of gradients: 1 / (pairs of the whole step) gives means
-/// @param label per pair: SmPO's p, CaPO's difference of rewards; null for a loss that reads none
-/// @param logitScale factor of the loss's strength per pair; null: 1
-/// @param weight factor of loss and gradients per pair; null: 1. DoRA's row factors and importance weights come
-///     in here.
-/// @param meanGain mean gain of a larger batch for KTO; empty: that of these pairs
+/// @param firstPair Index of the first pair
+/// @param pairs Number of pairs
+/// @param backward Whether gradients are added to those of the policy
+/// @param gradientScale Factor of the loss sum and of the gradients: 1 / (pairs of the whole step) gives
+///     means
+/// @param label Label per pair: SmPO's p or CaPO's difference of rewards; null for a loss that uses none
+/// @param logitScale Factor of the loss's strength per pair; null: 1
+/// @param weight Factor of loss and gradients per pair; null: 1. It carries DoRA's row factors and
+///     importance weights.
+/// @param meanGain Mean gain of a larger batch for KTO; empty: the mean gain of these pairs
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record MicroBatch(
         int firstPair,
@@ -24,7 +25,9 @@ public record MicroBatch(
         double[] weight,
         OptionalDouble meanGain) {
 
-    /// @throws InvalidArgumentException when an array does not have one number for each pair
+    /// Checks the array lengths.
+    ///
+    /// @throws InvalidArgumentException when the length of an array differs from the number of pairs
     public MicroBatch {
         require("label", label, pairs);
         require("logitScale", logitScale, pairs);

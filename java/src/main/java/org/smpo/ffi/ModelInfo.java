@@ -2,15 +2,15 @@ package org.smpo.ffi;
 
 import org.smpo.io.DType;
 
-/// What a model is and how much it holds.
+/// The kind and the size of a model.
 ///
-/// @param kind of network
-/// @param precision F32 or BF16
-/// @param trainable whether its own parameters train
-/// @param parameterCount parameters, those of adapters included
-/// @param writtenCount how many of them have been given values
-/// @param elements numbers in all parameters
-/// @param bytes of weights, masters and gradients
+/// @param kind Kind of network
+/// @param precision Dtype of the weights, F32 or BF16
+/// @param trainable Whether the model's own parameters are trained
+/// @param parameterCount Number of parameters, including those of adapters
+/// @param writtenCount Number of parameters that have been given values
+/// @param elements Number of elements in all parameters
+/// @param bytes Size of weights, masters and gradients in bytes
 public record ModelInfo(
         ModelKind kind,
         DType precision,

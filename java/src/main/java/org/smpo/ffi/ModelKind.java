@@ -1,6 +1,6 @@
 package org.smpo.ffi;
 
-/// What a [NativeModel] is. Values are the header's.
+/// The kind of a [NativeModel]. Values match the header.
 public enum ModelKind {
     /// `UNet2DConditionModel`.
     UNET(1),

@@ -3,21 +3,22 @@ package org.smpo.ffi;
 import java.util.Objects;
 import org.smpo.io.DType;
 
-/// How a model is held.
+/// The options that a model is opened with.
 ///
-/// @param precision F32 or BF16: of the weights that compute and of the activations
-/// @param trainable whether every parameter has an f32 gradient, and an f32 master under bf16 weights
-/// @param checkpointing whether backward runs each layer again instead of keeping its activations: less memory, more
-///     time, the same bits. Of a UNet alone: other models have no backward pass here, and opening one with it throws
-///     [NotSupportedException]
+/// @param precision Dtype of the computing weights and of the activations, F32 or BF16
+/// @param trainable Whether every parameter has an f32 gradient, and an f32 master if the weights are
+///     bf16
+/// @param checkpointing Whether the backward pass runs each layer again instead of keeping its
+///     activations: less memory, more time, the same bits. Only a UNet supports this: other models have
+///     no backward pass here, and opening one with this option throws [NotSupportedException].
 public record ModelOptions(DType precision, boolean trainable, boolean checkpointing) {
 
-    /// The precision may not be null; the library checks that it is one that computes.
+    /// Checks that the precision is not null. The library checks that it can compute in this precision.
     public ModelOptions {
         Objects.requireNonNull(precision, "precision");
     }
 
-    /// Weights that do not change, for inference or under adapters.
+    /// Returns options for weights that do not change, for inference or under adapters.
     public static ModelOptions frozen(DType precision) {
         return new ModelOptions(precision, false, false);
     }

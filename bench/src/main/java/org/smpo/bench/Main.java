@@ -17,7 +17,7 @@ import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
 import org.openjdk.jmh.runner.options.OptionsBuilder;
-import org.smpo.ffi.DType;
+import org.smpo.io.DType;
 import org.smpo.schedule.Inversion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;

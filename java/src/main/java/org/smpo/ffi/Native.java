@@ -21,43 +21,44 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 
-/// `smpo.h`, one to one: its structs, its functions in the header's order, each a `static final` method handle
-/// and a wrapper of one call. No logic; `HeaderContractTest` compares every line with the header.
+/// The one-to-one binding of `smpo.h`: its structs, and its functions in the header's order. Each
+/// function is a `static final` method handle and a wrapper of one call. There is no logic;
+/// `HeaderContractTest` compares every line with the header.
 ///
-/// Each wrapper returns the status; [Errors#check] makes an exception of it. Without a library that fits, each
-/// throws the [LinkageError] of [Abi] instead.
+/// Each wrapper returns the status, which [Errors#check] turns into an exception. Without a compatible
+/// library, each wrapper throws the [LinkageError] of [Abi] instead.
 final class Native {
     /// `smpo_abi_version` that these bindings were written for.
     static final int ABI_VERSION = 1;
 
-    /// Entries of `smpo_tensor_spec.shape`.
+    /// Number of entries of `smpo_tensor_spec.shape`.
     static final int MAX_RANK = 8;
 
-    /// Entries of the arrays by level in `smpo_unet_spec`.
+    /// Number of entries of the per-level arrays in `smpo_unet_spec`.
     static final int MAX_LEVELS = 8;
 
-    /// Most modules of one set of adapters.
+    /// Largest number of modules in one set of adapters.
     static final int MAX_LORA_MODULES = 65536;
 
-    /// Entries of `smpo_sampler_row.history`.
+    /// Number of entries of `smpo_sampler_row.history`.
     static final int SAMPLER_MAX_HISTORY = 4;
 
-    /// Most rows of a plan.
+    /// Largest number of rows in a plan.
     static final int SAMPLER_MAX_STEPS = 100000;
 
-    /// Most parameters that a loss has beside its strength.
+    /// Largest number of parameters of a loss beside its strength.
     static final int MAX_LOSS_PARAMETERS = 8;
 
-    /// Most pairs of a batch.
+    /// Largest number of pairs in a batch.
     static final int MAX_BATCH_PAIRS = 65536;
 
-    /// Most inversion steps of one image.
+    /// Largest number of inversion steps of one image.
     static final int MAX_INVERSION_STEPS = 4096;
 
     /// `smpo_optimizer_options.kind` of [OptimizerOptions.AdamW].
     static final int OPTIMIZER_ADAMW = 1;
 
-    /// Likewise of [OptimizerOptions.Adafactor].
+    /// `smpo_optimizer_options.kind` of [OptimizerOptions.Adafactor].
     static final int OPTIMIZER_ADAFACTOR = 2;
 
     private static final Map<String, FunctionDescriptor> FUNCTIONS = new LinkedHashMap<>();
@@ -1349,15 +1350,16 @@ final class Native {
                         new UnsatisfiedLinkError(abi.file() + " does not export " + name + "; " + Abi.REBUILD)));
     }
 
-    /// A handle of the given type that throws. So this class can always be initialised, and the thousandth call
-    /// says what the first one said.
+    /// Returns a handle of the given type that throws. So this class can always be initialised, and
+    /// every call throws the same error as the first.
     private static MethodHandle failing(MethodType type, LinkageError problem) {
         MethodHandle thrower = MethodHandles.throwException(type.returnType(), LinkageError.class)
                 .bindTo(problem);
         return MethodHandles.dropArguments(thrower, 0, type.parameterArray());
     }
 
-    /// `invokeExact` declares `Throwable`, yet a downcall raises only what is unchecked.
+    /// Returns or throws the cause: `invokeExact` declares `Throwable`, but a downcall raises only
+    /// unchecked ones.
     private static RuntimeException rethrown(Throwable e) {
         if (e instanceof RuntimeException unchecked) {
             return unchecked;

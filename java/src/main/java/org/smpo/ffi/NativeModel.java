@@ -16,10 +16,10 @@ import org.smpo.io.DType;
 
 /// A network with its weights on an engine's device.
 ///
-/// Opened without values: every parameter is to be written before it computes. Belongs to the engine's thread.
+/// A new model has no values: write every parameter before it computes. Belongs to the engine's thread.
 ///
-/// A call that needs another kind of model, or a parameter of another shape, throws as the library says; nothing has
-/// changed then.
+/// A call that needs another kind of model, or a parameter of another shape, throws the exception for
+/// the library's status and changes nothing.
 public final class NativeModel extends Handle {
     private final Engine engine;
     private final ModelKind kind;
@@ -35,20 +35,20 @@ public final class NativeModel extends Handle {
         this.kind = kind;
     }
 
-    /// A UNet whose weights are all still to be written.
+    /// Opens a UNet. All of its weights must then be written.
     ///
-    /// @throws InvalidArgumentException naming the field that makes no network
-    /// @throws EngineOutOfMemoryException when it does not fit
+    /// @throws InvalidArgumentException naming the field that does not describe a network
+    /// @throws EngineOutOfMemoryException when the model does not fit
     public static NativeModel openUNet(Engine engine, UNetSpec spec, ModelOptions options) {
         return open(engine, ModelKind.UNET, Native.UNET_SPEC, spec::write, options, Native::unetOpen, "smpo_unet_open");
     }
 
-    /// An `AutoencoderKL`, likewise.
+    /// Opens an `AutoencoderKL`; otherwise as [#openUNet].
     public static NativeModel openVae(Engine engine, VaeSpec spec, ModelOptions options) {
         return open(engine, ModelKind.VAE, Native.VAE_SPEC, spec::write, options, Native::vaeOpen, "smpo_vae_open");
     }
 
-    /// CLIP's text tower, likewise.
+    /// Opens CLIP's text tower; otherwise as [#openUNet].
     public static NativeModel openClipText(Engine engine, ClipTextSpec spec, ModelOptions options) {
         return open(
                 engine,
@@ -60,7 +60,7 @@ public final class NativeModel extends Handle {
                 "smpo_clip_text_open");
     }
 
-    /// CLIP's vision tower, likewise.
+    /// Opens CLIP's vision tower; otherwise as [#openUNet].
     public static NativeModel openClipVision(Engine engine, ClipVisionSpec spec, ModelOptions options) {
         return open(
                 engine,
@@ -86,7 +86,7 @@ public final class NativeModel extends Handle {
             Opener opener,
             String function) {
         long session = engine.enter();
-        // Opening may fill gigabytes: an arena for the call costs nothing beside it.
+        // Opening may fill gigabytes; the cost of an arena for the call is negligible.
         try (Arena arena = Arena.ofConfined()) {
             Struct architecture = Struct.allocate(layout, arena);
             spec.accept(architecture);
@@ -112,17 +112,17 @@ public final class NativeModel extends Handle {
         return struct.segment();
     }
 
-    /// The engine that it belongs to.
+    /// The engine that the model belongs to.
     public Engine engine() {
         return engine;
     }
 
-    /// Which network it is.
+    /// The kind of network.
     public ModelKind kind() {
         return kind;
     }
 
-    /// What it is and how much it holds, now.
+    /// The model's current kind, size and number of parameters.
     public ModelInfo info() {
         long id = id();
         long session = engine.enter();
@@ -134,7 +134,7 @@ public final class NativeModel extends Handle {
         return ModelInfo.read(info);
     }
 
-    /// Every parameter: the model's own first, then those of its adapters.
+    /// All parameters: the model's own first, then those of its adapters.
     public List<ParameterInfo> parameters() {
         int count = info().parameterCount();
         long id = id();
@@ -152,11 +152,11 @@ public final class NativeModel extends Handle {
         return parameters;
     }
 
-    /// Gives a parameter its values, rounded to nearest even where the model holds fewer bits.
+    /// Writes a parameter's values, rounded to nearest even where the model's dtype has fewer bits.
     ///
-    /// @param name as in [#parameters()]
-    /// @param dtype of `data`: F32, BF16 or F16
-    /// @param data row-major, little-endian, exactly as many bytes as the shape needs
+    /// @param name Name as in [#parameters()]
+    /// @param dtype Dtype of `data`: F32, BF16 or F16
+    /// @param data Values, row-major, little-endian, exactly as many bytes as the shape needs
     /// @throws InvalidArgumentException for an unknown name
     /// @throws ShapeMismatchException with both shapes
     /// @throws NonFiniteException with the index of the first value that is NaN or infinite
@@ -186,25 +186,25 @@ public final class NativeModel extends Handle {
         }
     }
 
-    /// Likewise from what lies between a buffer's position and its limit, which stay where they are.
+    /// Writes a parameter's values from a buffer's position to its limit, neither of which changes.
     public void write(String name, DType dtype, List<Long> shape, Buffer data) {
         write(name, dtype, shape, MemorySegment.ofBuffer(data));
     }
 
-    /// Copies a parameter to `data`, rounded to nearest even where that has fewer bits.
+    /// Copies a parameter to `data`, rounded to nearest even where `dtype` has fewer bits.
     ///
-    /// @param dtype wanted: F32, BF16 or F16
-    /// @param shape the parameter's own
-    /// @param data writable, exactly as many bytes as the shape needs
+    /// @param dtype Dtype of the copy: F32, BF16 or F16
+    /// @param shape The parameter's own shape
+    /// @param data Writable memory, exactly as many bytes as the shape needs
     /// @throws InvalidArgumentException for an unknown name
     /// @throws ShapeMismatchException with both shapes
     public void read(String name, DType dtype, List<Long> shape, MemorySegment data) {
         copy(Native::modelReadParameter, "smpo_model_read_parameter", name, dtype, shape, data);
     }
 
-    /// A parameter's values.
+    /// Returns a parameter's values.
     ///
-    /// @throws InvalidArgumentException for an unknown name, or when an array cannot hold them
+    /// @throws InvalidArgumentException for an unknown name, or when an array cannot hold the values
     public float[] read(ParameterInfo parameter) {
         float[] values = floats(parameter);
         read(parameter.name(), DType.F32, parameter.shape(), MemorySegment.ofArray(values));
@@ -213,21 +213,21 @@ public final class NativeModel extends Handle {
 
     /// Copies the sum of a parameter's gradients since they were last zero; otherwise as [#read].
     ///
-    /// @throws InvalidArgumentException when it does not train
+    /// @throws InvalidArgumentException when the parameter is not trainable
     public void readGradient(String name, DType dtype, List<Long> shape, MemorySegment data) {
         copy(Native::modelReadGradient, "smpo_model_read_gradient", name, dtype, shape, data);
     }
 
-    /// The sum of a parameter's gradients since they were last zero.
+    /// Returns the sum of a parameter's gradients since they were last zero.
     ///
-    /// @throws InvalidArgumentException when it does not train
+    /// @throws InvalidArgumentException when the parameter is not trainable
     public float[] readGradient(ParameterInfo parameter) {
         float[] values = floats(parameter);
         readGradient(parameter.name(), DType.F32, parameter.shape(), MemorySegment.ofArray(values));
         return values;
     }
 
-    /// Makes every gradient zero.
+    /// Sets every gradient to zero.
     public void zeroGradients() {
         long id = id();
         Errors.check(
@@ -236,10 +236,12 @@ public final class NativeModel extends Handle {
                 "smpo_model_zero_gradients");
     }
 
-    /// Puts low-rank adapters on layers of a model that is not trainable; they train, it stays frozen. Every A is to
-    /// be written; every B is zero. A model has one set at a time.
+    /// Adds low-rank adapters to layers of a model that is not trainable. The adapters train; the model
+    /// stays frozen. Every B starts at zero; every A must then be written. A model has one set of
+    /// adapters at a time.
     ///
-    /// @throws InvalidArgumentException for a module that it does not have, or when it has adapters already
+    /// @throws InvalidArgumentException for a module that the model lacks, or when it already has
+    ///     adapters
     public void addLora(LoraSpec lora) {
         Objects.requireNonNull(lora, "lora");
         long id = id();
@@ -263,7 +265,8 @@ public final class NativeModel extends Handle {
         }
     }
 
-    /// Scales what the adapters add: 1 at first; at 0 the same handle computes the model underneath.
+    /// Sets the factor of the adapters' output, initially 1. At 0 the same handle computes the base
+    /// model.
     public void setLoraScale(double scale) {
         long id = id();
         Errors.check(
@@ -282,12 +285,12 @@ public final class NativeModel extends Handle {
                 "smpo_model_merge_lora");
     }
 
-    /// A UNet's prediction.
+    /// Returns a UNet's prediction.
     ///
-    /// @return `[B,out_channels,h,w]` F32, the caller's to close
+    /// @return `[B,out_channels,h,w]` F32; the caller closes it
     /// @throws ShapeMismatchException naming the input that does not fit
     /// @throws InvalidArgumentException when a parameter was never written
-    /// @throws InvalidHandleException when this is no UNet
+    /// @throws InvalidHandleException when this model is not a UNet
     public DeviceTensor forward(UNetInputs inputs) {
         long id = id();
         long session = engine.enter();
@@ -303,12 +306,12 @@ public final class NativeModel extends Handle {
         return engine.adopt(0);
     }
 
-    /// A UNet's prediction, then the gradients of the sum of `output * cotangent`, which are added to those of the
-    /// parameters that train.
+    /// Returns a UNet's prediction and adds the gradients of the sum of `output * cotangent` to those of
+    /// the trainable parameters.
     ///
-    /// @param cotangent of the output's shape
-    /// @param wantSampleGradient whether the sample's own gradient is wanted
-    /// @return the caller's to close
+    /// @param cotangent Gradient of the output, of the output's shape
+    /// @param wantSampleGradient Whether to compute the sample's gradient too
+    /// @return the prediction and the sample's gradient; the caller closes them
     public UNetGradients backward(UNetInputs inputs, DeviceTensor cotangent, boolean wantSampleGradient) {
         long id = id();
         long session = engine.enter();
@@ -328,12 +331,12 @@ public final class NativeModel extends Handle {
         return new UNetGradients(engine.adopt(0), wantSampleGradient ? engine.adopt(1) : null);
     }
 
-    /// A VAE's posterior of pictures.
+    /// Returns a VAE's posterior over the latents of images.
     ///
-    /// @param pixels `[B,in_channels,H,W]` in [-1, 1]
-    /// @param tile 0: the picture at once; else pixels along each side of a tile, a multiple of 4 times the pixels
-    ///     that a latent stands for. Tiles overlap by a quarter and fade into one another
-    /// @return the caller's to close
+    /// @param pixels Images `[B,in_channels,H,W]` in [-1, 1]
+    /// @param tile Side of a tile in pixels, a multiple of 4 times the pixels per latent along one side;
+    ///     0 encodes the whole image at once. Tiles overlap by a quarter and are blended
+    /// @return the posterior; the caller closes it
     public Posterior encode(DeviceTensor pixels, int tile) {
         long id = id();
         long session = engine.enter();
@@ -352,11 +355,11 @@ public final class NativeModel extends Handle {
         return new Posterior(engine.adopt(0), engine.adopt(1));
     }
 
-    /// A VAE's pictures of latents.
+    /// Returns the images that a VAE decodes from latents.
     ///
-    /// @param latents `[B,latent_channels,h,w]`, not scaled
-    /// @param tile in pixels, as in [#encode]
-    /// @return `[B,out_channels,H,W]` F32, the caller's to close
+    /// @param latents Latents `[B,latent_channels,h,w]`, not scaled
+    /// @param tile Side of a tile in pixels, as in [#encode]
+    /// @return `[B,out_channels,H,W]` F32; the caller closes it
     public DeviceTensor decode(DeviceTensor latents, int tile) {
         long id = id();
         long session = engine.enter();
@@ -373,13 +376,15 @@ public final class NativeModel extends Handle {
         return engine.adopt(0);
     }
 
-    /// What CLIP's text tower says about tokens.
+    /// Returns the hidden states that CLIP's text tower computes from tokens and, on request, the pooled
+    /// output.
     ///
-    /// @param ids `[B,S]` I32 or I64
-    /// @param skip layers that are left out at the end
-    /// @param finalNorm whether the hidden states pass through the final norm
-    /// @param wantPooled whether the pooled output is wanted, which is of the last layer whatever `skip`
-    /// @return the caller's to close
+    /// @param ids Token ids `[B,S]`, I32 or I64
+    /// @param skip Number of layers to leave out at the end
+    /// @param finalNorm Whether the hidden states pass through the final norm
+    /// @param wantPooled Whether to return the pooled output, which comes from the last layer whatever
+    ///     `skip` is
+    /// @return the encoded text; the caller closes it
     public EncodedText encodeText(DeviceTensor ids, int skip, boolean finalNorm, boolean wantPooled) {
         long id = id();
         long session = engine.enter();
@@ -399,11 +404,11 @@ public final class NativeModel extends Handle {
         return new EncodedText(engine.adopt(0), wantPooled ? engine.adopt(1) : null);
     }
 
-    /// What CLIP's vision tower says about pictures.
+    /// Returns the embeddings that CLIP's vision tower computes from images.
     ///
-    /// @param pixelValues `[B,channels,image_size,image_size]`
-    /// @return `[B,projection_dim]`, without projection `[B,hidden_size]`, F32, not normalized;
-    ///     the caller's to close
+    /// @param pixelValues Images `[B,channels,image_size,image_size]`
+    /// @return `[B,projection_dim]`, or `[B,hidden_size]` without projection, F32, not normalized;
+    ///     the caller closes it
     public DeviceTensor encodeImage(DeviceTensor pixelValues) {
         long id = id();
         long session = engine.enter();

@@ -11,10 +11,11 @@ import java.util.Objects;
 import java.util.Optional;
 import org.smpo.io.DType;
 
-/// An update rule with its state for the parameters of one model that train. Belongs to the engine's thread.
+/// An update rule with its state for the trainable parameters of one model. Belongs to the engine's
+/// thread.
 ///
-/// Its state and the number of steps are what a checkpoint keeps beside the weights: given back to an optimizer that
-/// was opened alike, on a model with the same weights, they continue the run bit for bit.
+/// A checkpoint keeps the state and the number of steps beside the weights. Written to an optimizer with
+/// the same options, on a model with the same weights, they resume the run bit for bit.
 public final class NativeOptimizer extends Handle {
     private static final int LONGEST_PARAMETER = 192;
 
@@ -29,12 +30,13 @@ public final class NativeOptimizer extends Handle {
         this.engine = engine;
     }
 
-    /// An optimizer of the model's adapters, else of its own parameters. Moments are zero; the EMA is the weights as
-    /// they stand. It keeps the model, which may be closed. A model has one optimizer at a time, and its adapters
-    /// cannot be merged meanwhile.
+    /// Opens an optimizer of the model's adapters or, without adapters, of its own parameters. Moments
+    /// start at zero, and the EMA at the current weights. The optimizer keeps the model alive, so its
+    /// handle may be closed. A model has one optimizer at a time; its adapters cannot be merged while
+    /// the optimizer is open.
     ///
-    /// @throws InvalidArgumentException when nothing trains, a parameter was never written, the model has an
-    ///     optimizer, or a number is out of its range
+    /// @throws InvalidArgumentException when nothing is trainable, a parameter was never written, the
+    ///     model already has an optimizer, or a number is out of range
     /// @throws EngineOutOfMemoryException when the state does not fit
     public static NativeOptimizer open(NativeModel model, OptimizerOptions options) {
         Engine engine = model.engine();
@@ -56,12 +58,13 @@ public final class NativeOptimizer extends Handle {
         return new NativeOptimizer(engine, engine.result().get(JAVA_LONG, 0), rule);
     }
 
-    /// One update from the sum of the gradients, which are zero after it. When they are not finite nothing changes at
-    /// all, and the outcome says so; [#findNonFinite()] then names a culprit.
+    /// Makes one update from the sum of the gradients, then sets the gradients to zero. If they are not
+    /// finite, nothing changes and the outcome reports it; [#findNonFinite()] then names a parameter
+    /// that caused it.
     ///
-    /// @param learningRate 0 or more
-    /// @param maxGradNorm above 0: the norm that gradients are clipped to; infinity never clips
-    /// @throws InvalidArgumentException when one of the two is out of its range
+    /// @param learningRate Learning rate, 0 or more
+    /// @param maxGradNorm Norm to which gradients are clipped, above 0; infinity disables clipping
+    /// @throws InvalidArgumentException when an argument is out of range
     public StepOutcome step(double learningRate, double maxGradNorm) {
         long id = id();
         long session = engine.enter();
@@ -79,7 +82,7 @@ public final class NativeOptimizer extends Handle {
         return StepOutcome.read(outcome);
     }
 
-    /// The first parameter whose gradient has a value that is not finite.
+    /// Returns the first parameter whose gradient has a value that is not finite.
     public Optional<String> findNonFinite() {
         long id = id();
         long session = engine.enter();
@@ -92,14 +95,14 @@ public final class NativeOptimizer extends Handle {
         return Optional.of(name.getString(0)).filter(found -> !found.isEmpty());
     }
 
-    /// Updates made.
+    /// Number of updates made.
     public long steps() {
         return info().getLong("steps");
     }
 
-    /// Says how many updates were made before: the next one is the one after.
+    /// Sets the number of updates already made; the next update has the number after it.
     ///
-    /// @param steps 0 or more
+    /// @param steps Number of updates, 0 or more
     public void setSteps(long steps) {
         long id = id();
         Errors.check(
@@ -109,12 +112,12 @@ public final class NativeOptimizer extends Handle {
                 "smpo_optimizer_set_steps");
     }
 
-    /// Bytes of the state on the device.
+    /// Size of the state on the device in bytes.
     public long bytes() {
         return info().getLong("bytes");
     }
 
-    /// Every tensor of the state, in the order of the parameters for each kind.
+    /// All tensors of the state, grouped by kind, each kind in the order of the parameters.
     public List<StateInfo> states() {
         int count = info().getInt("state_count");
         long id = id();
@@ -134,7 +137,7 @@ public final class NativeOptimizer extends Handle {
 
     /// Copies a tensor of the state to `data`: F32, row-major.
     ///
-    /// @param data writable, exactly as many bytes as the shape needs
+    /// @param data Writable memory, exactly as many bytes as the shape needs
     public void read(StateInfo state, MemorySegment data) {
         Objects.requireNonNull(data, "data");
         if (data.isReadOnly()) {
@@ -166,7 +169,7 @@ public final class NativeOptimizer extends Handle {
         }
     }
 
-    /// A tensor of the state.
+    /// Returns the values of a tensor of the state.
     ///
     /// @throws InvalidArgumentException for an unknown name, or when an array cannot hold the values
     public float[] read(StateInfo state) {
@@ -178,9 +181,9 @@ public final class NativeOptimizer extends Handle {
         return values;
     }
 
-    /// Gives a tensor of the state its values.
+    /// Writes the values of a tensor of the state.
     ///
-    /// @param data F32, row-major, little-endian, exactly as many bytes as the shape needs
+    /// @param data Values, F32, row-major, little-endian, exactly as many bytes as the shape needs
     /// @throws InvalidArgumentException for an unknown name, or a second moment with a negative value
     /// @throws ShapeMismatchException with both shapes
     /// @throws NonFiniteException with the index of the first value that is NaN or infinite
@@ -210,12 +213,13 @@ public final class NativeOptimizer extends Handle {
         }
     }
 
-    /// Likewise from a buffer, position to limit, which it leaves as it is.
+    /// Writes a tensor's values from a buffer's position to its limit, neither of which changes.
     public void write(StateInfo state, Buffer data) {
         write(state, MemorySegment.ofBuffer(data));
     }
 
-    /// Writes the EMA into another model's parameters of the same names and shapes; its others stay as they are.
+    /// Writes the EMA weights into another model's parameters of the same names and shapes. Its other
+    /// parameters do not change.
     ///
     /// @throws InvalidArgumentException without an EMA, or for a model that lacks a parameter
     /// @throws ShapeMismatchException naming the parameter that has another shape

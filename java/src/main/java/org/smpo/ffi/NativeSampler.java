@@ -7,10 +7,10 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import org.smpo.schedule.SamplerPlan;
 
-/// A sampling run: latents on their way from noise to images. Belongs to the engine's thread.
+/// A sampling run, which turns noise into latents step by step. Belongs to the engine's thread.
 ///
-/// Noise that the plan adds on the way is numbered as [DeviceTensor#fillNormal] does it, with purpose 8, the
-/// row's index as the step, and the items of the inputs: it does not depend on the batch.
+/// Noise that the plan adds between steps is numbered as in [DeviceTensor#fillNormal], with purpose 8,
+/// the row's index as the step, and the items of the inputs. So it does not depend on the batch.
 public final class NativeSampler extends Handle {
     private final Engine engine;
     private final int steps;
@@ -25,17 +25,17 @@ public final class NativeSampler extends Handle {
         this.steps = steps;
     }
 
-    /// Starts a run. It keeps what it needs: the model and the tensors may be closed.
+    /// Starts a run. It keeps what it needs, so the model and the tensors may be closed.
     ///
     /// @throws ShapeMismatchException naming the input that does not fit
-    /// @throws InvalidArgumentException when a number is out of its range
+    /// @throws InvalidArgumentException when a number is out of range
     public static NativeSampler open(NativeModel unet, SamplerPlan plan, SamplerInputs inputs) {
         Engine engine = unet.engine();
         Objects.requireNonNull(plan, "plan");
         Objects.requireNonNull(inputs, "inputs");
         long model = unet.id();
         long session = engine.enter();
-        // A run takes seconds: an arena for opening it costs nothing beside it.
+        // A run takes seconds; the cost of an arena for opening it is negligible.
         try (Arena arena = Arena.ofConfined()) {
             Struct struct = Struct.allocate(Native.SAMPLER_PLAN, arena);
             struct.set("steps", plan.steps());
@@ -110,15 +110,15 @@ public final class NativeSampler extends Handle {
         return struct.segment();
     }
 
-    /// UNet evaluations of the whole run.
+    /// Number of UNet evaluations in the whole run.
     public int steps() {
         return steps;
     }
 
-    /// Takes the next steps of the plan. Can be cancelled between steps; the run then stands after the last
-    /// whole one and can continue.
+    /// Runs the next steps of the plan. Can be cancelled between steps; the run then stands after the
+    /// last completed step and can continue.
     ///
-    /// @param count 1 to as many as are left
+    /// @param count Number of steps, 1 to the number left
     /// @throws CancelledException after [Engine#cancel()]
     public void step(int count) {
         long id = id();
@@ -128,9 +128,9 @@ public final class NativeSampler extends Handle {
                 "smpo_sampler_step");
     }
 
-    /// The latents as they stand.
+    /// Returns a copy of the current latents.
     ///
-    /// @return `[B,in_channels,h,w]` F32, the caller's to close
+    /// @return `[B,in_channels,h,w]` F32; the caller closes it
     public DeviceTensor latents() {
         long id = id();
         Errors.check(

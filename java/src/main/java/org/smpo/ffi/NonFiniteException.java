@@ -2,7 +2,7 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// A value that must be finite is not.
+/// Thrown when a value that must be finite is NaN or infinite.
 public final class NonFiniteException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -2,9 +2,11 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// Called from a thread that does not own the engine. Nothing was done; the owner may go on.
+/// Thrown for a call from a thread that does not own the engine. Nothing was done; the owner can
+/// continue.
 ///
-/// Not `java.lang.WrongThreadException`, so that one `catch (EngineException e)` covers the border.
+/// It replaces `java.lang.WrongThreadException` so that one `catch (EngineException e)` covers the
+/// border.
 public final class NotOwnerThreadException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

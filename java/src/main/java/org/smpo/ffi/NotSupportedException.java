@@ -2,9 +2,10 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// Well-formed, but this build or this machine cannot do it; the message has the reason.
+/// Thrown for a valid request that this build or this machine cannot fulfil; the message gives the
+/// reason.
 ///
-/// Not `UnsupportedOperationException`, which says that no such object ever can.
+/// It replaces `UnsupportedOperationException`, which means that no such object ever can.
 public final class NotSupportedException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -2,29 +2,30 @@ package org.smpo.ffi;
 
 import java.util.Objects;
 
-/// How weights are updated.
+/// Options of an optimizer.
 ///
-/// @param rule the update rule with its own numbers
-/// @param emaDecay in [0, 1): after every update `ema += (1 - emaDecay) (weight - ema)`; 0 keeps no EMA
+/// @param rule Update rule with its hyperparameters
+/// @param emaDecay Decay of the EMA, in [0, 1), where 0 keeps no EMA. Every update does
+///     `ema += (1 - emaDecay) (weight - ema)`
 public record OptimizerOptions(Rule rule, double emaDecay) {
 
-    /// The rule may not be null; the library checks the numbers.
+    /// Requires a rule; the library checks the numbers.
     public OptimizerOptions {
         Objects.requireNonNull(rule, "rule");
     }
 
-    /// An update rule.
+    /// An update rule with its hyperparameters.
     public sealed interface Rule permits AdamW, Adafactor {}
 
     /// `torch.optim.AdamW` (arXiv 1711.05101).
     ///
-    /// @param beta1 in [0, 1): of the first moment
-    /// @param beta2 in [0, 1): of the second moment
-    /// @param eps above 0: beside the root of the second moment
-    /// @param weightDecay 0 or more, decoupled: times the learning rate
+    /// @param beta1 Decay of the first moment, in [0, 1)
+    /// @param beta2 Decay of the second moment, in [0, 1)
+    /// @param eps Number added to the root of the second moment, above 0
+    /// @param weightDecay Decoupled weight decay, multiplied by the learning rate, 0 or more
     public record AdamW(double beta1, double beta2, double eps, double weightDecay) implements Rule {
 
-        /// torch's defaults.
+        /// Returns torch's defaults.
         public static AdamW standard() {
             return new AdamW(0.9, 0.999, 1e-8, 1e-2);
         }
@@ -32,15 +33,19 @@ public record OptimizerOptions(Rule rule, double emaDecay) {
 
     /// `transformers.optimization.Adafactor` (arXiv 1804.04235).
     ///
-    /// @param beta1 in [0, 1): of the first moment; 0 keeps none
-    /// @param eps above 0: added to the square of a gradient, `eps[0]` there
-    /// @param parameterEps above 0: least root mean square of a parameter for `scaleParameter`, `eps[1]` there
-    /// @param clipThreshold above 0: largest root mean square of a parameter's update before the learning rate
-    /// @param decayRate below 0: the second moment keeps `1 - step^decayRate`
-    /// @param weightDecay 0 or more, decoupled: times the learning rate
-    /// @param scaleParameter whether the learning rate is times the parameter's root mean square
-    /// @param relativeStep whether the learning rate is `min(1e-2, step^-0.5)`; that of every step is 0 then
-    /// @param warmupInit with `relativeStep` only: whether it is `min(1e-6 step, step^-0.5)`
+    /// @param beta1 Decay of the first moment, in [0, 1); 0 keeps no first moment
+    /// @param eps Number added to the square of a gradient, above 0; `eps[0]` in transformers
+    /// @param parameterEps Least root mean square of a parameter for `scaleParameter`, above 0; `eps[1]`
+    ///     in transformers
+    /// @param clipThreshold Largest root mean square of a parameter's update before the learning rate,
+    ///     above 0
+    /// @param decayRate Exponent below 0: the second moment's decay is `1 - step^decayRate`
+    /// @param weightDecay Decoupled weight decay, multiplied by the learning rate, 0 or more
+    /// @param scaleParameter Whether the learning rate is multiplied by the parameter's root mean square
+    /// @param relativeStep Whether the learning rate is `min(1e-2, step^-0.5)`; every step must then be
+    ///     given 0
+    /// @param warmupInit Whether the learning rate is `min(1e-6 step, step^-0.5)`; only with
+    ///     `relativeStep`
     public record Adafactor(
             double beta1,
             double eps,
@@ -53,12 +58,13 @@ public record OptimizerOptions(Rule rule, double emaDecay) {
             boolean warmupInit)
             implements Rule {
 
-        /// transformers' defaults, which compute the learning rate themselves.
+        /// Returns transformers' defaults, which compute the learning rate themselves.
         public static Adafactor standard() {
             return new Adafactor(0, 1e-30, 1e-3, 1, -0.8, 0, true, true, false);
         }
 
-        /// With a learning rate that is given, as fine-tuning does it: no relative step, nothing scaled.
+        /// Returns options for a given learning rate, as in fine-tuning: no relative step and no
+        /// scaling.
         public static Adafactor withLearningRate() {
             return new Adafactor(0, 1e-30, 1e-3, 1, -0.8, 0, false, false, false);
         }

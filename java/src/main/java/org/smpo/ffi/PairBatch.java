@@ -15,17 +15,17 @@ import org.smpo.objective.SdpoSafeguard;
 import org.smpo.schedule.ForwardProcess;
 import org.smpo.schedule.InversionPlan;
 
-/// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and targets,
-/// then the results of each pair. Belongs to the engine's thread.
+/// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and
+/// targets, then the results of each pair. Belongs to the engine's thread.
 ///
-/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and read
-/// once.
+/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and
+/// read once.
 public final class PairBatch extends Handle {
-    /// Which tensor of a batch; names and codes are the header's.
+    /// The tensors of a batch, with the header's names and codes.
     public enum Part {
-        /// The latents that policy and reference see.
+        /// The noised latents, which are the input of policy and reference.
         NOISED(1),
-        /// What is to be predicted.
+        /// The target of the prediction.
         TARGET(2),
         PREDICTION(3),
         REFERENCE_PREDICTION(4);
@@ -54,12 +54,12 @@ public final class PairBatch extends Handle {
         this.pairs = pairs;
     }
 
-    /// Opens a batch, which is still to be noised or inverted.
+    /// Opens a batch, to be noised or inverted next.
     ///
     /// @throws ShapeMismatchException naming the tensor that does not fit
     public static PairBatch open(Engine engine, PairBatchInputs inputs) {
         long session = engine.enter();
-        // A batch lives for seconds: an arena for opening it costs nothing beside it.
+        // A batch lives for seconds; the cost of an arena for opening it is negligible.
         try (Arena arena = Arena.ofConfined()) {
             Struct struct = Struct.allocate(Native.PAIR_BATCH_INPUTS, arena);
             struct.set("pairs", inputs.pairs());
@@ -83,17 +83,17 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// Pairs in it.
+    /// Number of pairs in the batch.
     public int pairs() {
         return pairs;
     }
 
-    /// Noised latents and targets by forward diffusion. The noise is numbered as [DeviceTensor#fillNormal] does
-    /// it, with purpose 5, the batch's step and its items.
+    /// Makes noised latents and targets by forward diffusion. The noise is numbered as in
+    /// [DeviceTensor#fillNormal], with purpose 5, the batch's step and its items.
     ///
-    /// @param perImage whether each image has noise of its own; otherwise both images of a pair have the
+    /// @param perImage Whether each image has noise of its own; otherwise both images of a pair have the
     ///     winner's
-    /// @throws ShapeMismatchException when the process has not one row for each image
+    /// @throws ShapeMismatchException when the process does not have one row per image
     public void addNoise(ForwardProcess process, boolean perImage) {
         long id = id();
         long session = engine.enter();
@@ -113,12 +113,13 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// Noised latents and targets by inversion with a UNet, without guidance. Fresh noise, if the plan adds
-    /// any, has purpose 6, the batch's step, and item 4096 times the image's plus its step's index in its list.
-    /// Can be cancelled between evaluations; the batch is then as before.
+    /// Makes noised latents and targets by inversion with a UNet, without guidance. Fresh noise, if the
+    /// plan adds any, has purpose 6, the batch's step, and as its item 4096 times the image's item plus
+    /// the index of the inversion step in the image's list. Can be cancelled between evaluations; the
+    /// batch is then as before.
     ///
-    /// @param inversionBatch number of images in one UNet evaluation, 1 to 65535
-    /// @throws ShapeMismatchException when the plan has not one row for each image
+    /// @param inversionBatch Number of images in one UNet evaluation, 1 to 65535
+    /// @throws ShapeMismatchException when the plan does not have one row per image
     /// @throws CancelledException after [Engine#cancel()]
     public InversionReport invert(NativeModel unet, InversionPlan plan, int inversionBatch) {
         long id = id();
@@ -159,11 +160,11 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// Errors, logits and losses of some pairs and, with `microBatch.backward()`, their gradient, added to the
-    /// policy's.
+    /// Computes errors, logits and losses of some pairs. With `microBatch.backward()` it also adds their
+    /// gradient to the policy's.
     ///
-    /// @param reference a model of the same shape; null: the policy without its adapters, or none where the
-    ///     loss has no reference
+    /// @param reference Model of the same shape; null means the policy without its adapters, or no
+    ///     reference if the loss has none
     public void accumulate(NativeModel policy, NativeModel reference, PairLoss loss, MicroBatch microBatch) {
         long id = id();
         long policyId = own(policy);
@@ -218,7 +219,7 @@ public final class PairBatch extends Handle {
         return struct;
     }
 
-    /// The results; the one wait for the device in a step.
+    /// Returns the results. This is the only wait for the device in a step.
     public PairResults read() {
         long id = id();
         long session = engine.enter();
@@ -248,9 +249,9 @@ public final class PairBatch extends Handle {
         }
     }
 
-    /// A copy of one of the batch's tensors.
+    /// Returns a copy of one of the batch's tensors.
     ///
-    /// @return `[2W,C,h,w]` F32, the caller's to close
+    /// @return `[2W,C,h,w]` F32, where W is the number of pairs; the caller closes it
     public DeviceTensor tensor(Part part) {
         long id = id();
         Errors.check(
@@ -265,10 +266,11 @@ public final class PairBatch extends Handle {
         return engine.adopt(0);
     }
 
-    /// Latents of a posterior: scale times (mean + exp(logvar / 2) n), n drawn with purpose 4.
+    /// Samples latents from a posterior: `scale * (mean + exp(logvar / 2) * n)`, where n is standard
+    /// normal noise with purpose 4.
     ///
-    /// @param items one for each row: whose its numbers are
-    /// @return the posterior's shape, F32, the caller's to close
+    /// @param items Items that number the noise of each row, one per row
+    /// @return latents of the posterior's shape, F32; the caller closes them
     public static DeviceTensor sample(Engine engine, Posterior posterior, double scale, int step, long[] items) {
         long mean = engine.own(posterior.mean());
         long logvar = engine.own(posterior.logvar());

@@ -2,17 +2,18 @@ package org.smpo.ffi;
 
 import java.util.Objects;
 
-/// What a batch of W pairs is made of. Images are in rows: row p is the winner of pair p, row W + p its loser. The
-/// tensors stay the caller's, and may be closed once the batch is open; arrays are read once.
+/// The inputs of a batch of W pairs. Images are rows: row p is the winner of pair p, row W + p its
+/// loser. The caller owns the tensors and may close them once the batch is open. The arrays are read
+/// once.
 ///
-/// @param step of the random numbers that the batch draws, an unsigned 32-bit number
-/// @param keepPredictions whether [PairBatch#tensor] also gives predictions
-/// @param latents `[2W,C,h,w]` F32: clean, scaled as the UNet takes them
-/// @param encoderHiddenStates `[W,S,D]`: the prompt of both images of a pair
-/// @param textEmbeds `[W,E]` for a model with `text_time`, else null
-/// @param timeIds `[2W,K]` F32 for a model with `text_time`, else null
-/// @param timesteps 2W: training timestep of each image
-/// @param items 2W: whose the random numbers of each image are, 0 to 2^44 - 1
+/// @param step Step that numbers the batch's random numbers, an unsigned 32-bit number
+/// @param keepPredictions Whether [PairBatch#tensor] can also return predictions
+/// @param latents Clean latents `[2W,C,h,w]` F32, scaled as the UNet's input
+/// @param encoderHiddenStates Text embeddings `[W,S,D]` of the prompt that both images of a pair share
+/// @param textEmbeds Pooled text `[W,E]` for a model with `text_time`, else null
+/// @param timeIds Embedded sizes `[2W,K]` F32 for a model with `text_time`, else null
+/// @param timesteps Training timesteps, one per image (2W)
+/// @param items Items that number the random numbers of each image (2W), 0 to 2^44 - 1
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record PairBatchInputs(
         int step,
@@ -24,7 +25,8 @@ public record PairBatchInputs(
         int[] timesteps,
         long[] items) {
 
-    /// @throws InvalidArgumentException when the arrays have different lengths, or an odd or no number of entries
+    /// @throws InvalidArgumentException when the arrays have different lengths, or an odd or no number
+    ///     of entries
     public PairBatchInputs {
         Objects.requireNonNull(latents, "latents");
         Objects.requireNonNull(encoderHiddenStates, "encoderHiddenStates");
@@ -36,7 +38,7 @@ public record PairBatchInputs(
         }
     }
 
-    /// W.
+    /// The number of pairs, W.
     public int pairs() {
         return timesteps.length / 2;
     }

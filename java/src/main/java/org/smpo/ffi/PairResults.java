@@ -1,14 +1,14 @@
 package org.smpo.ffi;
 
-/// Results of the pairs of a batch, one number for each; NaN for a pair that was not accumulated.
+/// The results of a batch, one number per pair; NaN for a pair that was not accumulated.
 ///
-/// @param policyWinner mean squared errors of the policy on the winners
-/// @param policyLoser mean squared errors of the policy on the losers
-/// @param referenceWinner mean squared errors of the reference on the winners; 0 without a reference
-/// @param referenceLoser mean squared errors of the reference on the losers; 0 without a reference
-/// @param logit above 0 where the policy prefers the winner, more than the reference does
-/// @param loss losses without weight and gradient scale
-/// @param lossSum sum of gradient scale x weight x loss over all micro-batches
+/// @param policyWinner Mean squared errors of the policy on the winners
+/// @param policyLoser Mean squared errors of the policy on the losers
+/// @param referenceWinner Mean squared errors of the reference on the winners; 0 without a reference
+/// @param referenceLoser Mean squared errors of the reference on the losers; 0 without a reference
+/// @param logit Logits, above 0 where the policy prefers the winner more than the reference does
+/// @param loss Losses without weight and gradient scale
+/// @param lossSum Sum of gradient scale x weight x loss over all micro-batches
 @SuppressWarnings("ArrayRecordComponent") // results of one call, never compared
 public record PairResults(
         double[] policyWinner,
@@ -19,8 +19,9 @@ public record PairResults(
         double[] loss,
         double lossSum) {
 
-    /// The mean over all images of how much better the policy predicts than the reference, at least 0: KTO's
-    /// reference point. 0 where a pair's errors are not finite, since its loss then names it.
+    /// Returns KTO's reference point: the mean over all images of the reference's error minus the
+    /// policy's, at least 0. It is 0 if a pair's errors are not finite, since that pair's loss then
+    /// reports it.
     public double meanGain() {
         double sum = 0;
         for (int i = 0; i < loss.length; i++) {

@@ -5,11 +5,12 @@ import org.smpo.io.DType;
 
 /// One parameter of a model.
 ///
-/// @param name as in a diffusers checkpoint; an adapter's: `MODULE.lora_A.weight`, `MODULE.lora_B.weight`
-/// @param dtype in which it is read without rounding
-/// @param shape sizes, outermost first
-/// @param trainable whether it has a gradient
-/// @param written whether it has been given values
+/// @param name Name as in a diffusers checkpoint; for an adapter `MODULE.lora_A.weight` or
+///     `MODULE.lora_B.weight`
+/// @param dtype Dtype in which the values are read without rounding
+/// @param shape Sizes, outermost first
+/// @param trainable Whether the parameter has a gradient
+/// @param written Whether the parameter has been given values
 public record ParameterInfo(String name, DType dtype, List<Long> shape, boolean trainable, boolean written) {
 
     /// Keeps a copy of the shape.

@@ -2,8 +2,8 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// Another process of a [ProcessGroup] has ended, or was later than the timeout. The group can only be closed; the
-/// engine stays usable.
+/// Thrown when another process of a [ProcessGroup] has ended or exceeded the timeout. The group can then
+/// only be closed; the engine stays usable.
 public final class PeerLostException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

@@ -2,8 +2,8 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// An earlier [DeviceFaultException] made the engine unusable; the message is the first fault's. Only closing is
-/// left to do.
+/// Thrown when an earlier [DeviceFaultException] has made the engine unusable; the message is that of
+/// the first fault. The engine can only be closed.
 public final class PoisonedSessionException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

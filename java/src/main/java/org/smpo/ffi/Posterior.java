@@ -1,9 +1,9 @@
 package org.smpo.ffi;
 
-/// What a VAE says about pictures: a normal distribution of latents.
+/// The VAE's posterior over latents: a normal distribution for each image.
 ///
-/// @param mean `[B,latent_channels,h,w]` F32
-/// @param logvar logarithm of the variance, within -30 to 20, of the same shape
+/// @param mean Mean, `[B,latent_channels,h,w]` F32
+/// @param logvar Logarithm of the variance, -30 to 20, of the same shape
 public record Posterior(DeviceTensor mean, DeviceTensor logvar) implements AutoCloseable {
 
     /// Closes both tensors.

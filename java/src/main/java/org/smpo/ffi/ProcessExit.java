@@ -14,18 +14,19 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /// Ends the process safely while a call of the library is running.
 ///
-/// Ctrl-C, SIGTERM, [System#exit] and [Runtime#halt] all end in `exit()` of the C library, which runs the static
-/// destructors of LibTorch and oneDNN. A call that is still running then uses what they destroyed, and the JVM
-/// crashes.
+/// Ctrl-C, SIGTERM, [System#exit] and [Runtime#halt] all end in `exit()` of the C library, which runs
+/// the static destructors of LibTorch and oneDNN. A call that is still running then uses what they
+/// destroyed, and the JVM crashes.
 ///
-/// The library has a handler of its own that waits for running calls, but `exit()` runs handlers and
-/// destructors in reverse order of registration, so objects that the running call was the first to use are destroyed
-/// before that handler. The JVM can register a handler later than anybody else.
-/// So a shutdown hook, installed when the first engine opens, prevents that: it registers `_exit` as the exit
-/// handler that runs first. The process then ends with the exit code it was given, and without destructors.
+/// The library has its own handler that waits for running calls. But `exit()` runs handlers and
+/// destructors in reverse order of registration, so objects that the running call was the first to use
+/// are destroyed before that handler runs. The JVM can register a handler later than any other code. So
+/// a shutdown hook, installed when the first engine opens, registers `_exit` as the exit handler that
+/// runs first. The process then ends with its own exit code and without destructors.
 ///
-/// The hook registers nothing when no call can be running: when every engine is closed, or when the only threads that
-/// own one have ended or are ending the process themselves. Such a process ends as if smpo were not there.
+/// The hook registers nothing when no call can be running: when every engine is closed, or when the only
+/// threads that own one have ended or are ending the process themselves. Such a process ends as if smpo
+/// were not there.
 public final class ProcessExit {
     private static final int SIGINT = 2;
     private static final int SIGTERM = 15;
@@ -40,8 +41,8 @@ public final class ProcessExit {
 
     private ProcessExit() {}
 
-    /// Lets a second Ctrl-C or SIGTERM end the process at once. For a shutdown hook that waits for something, such as
-    /// a checkpoint: Java itself ignores signals while hooks run.
+    /// Lets a second Ctrl-C or SIGTERM end the process at once. A shutdown hook that waits for
+    /// something, such as a checkpoint, needs this because Java ignores signals while hooks run.
     public static void endAtSecondSignal() {
         LIBC.signal(SIGINT, DEFAULT_ACTION);
         LIBC.signal(SIGTERM, DEFAULT_ACTION);
@@ -69,7 +70,7 @@ public final class ProcessExit {
                         .noneMatch(frame -> frame.getClassName().equals("java.lang.Shutdown"));
     }
 
-    /// Functions of the C library. `on_exit` is of glibc, which LibTorch requires.
+    /// Functions of the C library. `on_exit` belongs to glibc, which LibTorch requires.
     private record LibC(MethodHandle onExit, MethodHandle signal, MemorySegment exit) {
         @SuppressWarnings("restricted")
         static LibC find() {
@@ -83,7 +84,8 @@ public final class ProcessExit {
                     symbols.find("_exit").orElseThrow());
         }
 
-        /// `on_exit` passes the exit code as the first argument, which is the only one that `_exit` takes.
+        /// `on_exit` passes the exit code as the first argument, which is the only one that `_exit`
+        /// takes.
         void exitWithoutDestructors() {
             try {
                 int status = (int) onExit.invokeExact(exit, MemorySegment.NULL);

@@ -7,12 +7,13 @@ import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.Objects;
 
-/// A group of processes that train, score or generate together, seen from one of them. Training on several processes
-/// (`World`, still to come) is its caller.
+/// One process's membership in a group of processes that train, score or generate together. Its intended
+/// caller is training on several processes (`World`), which does not exist yet.
 ///
-/// Built on PyTorch's c10d: rendezvous by a TCPStore on rank 0, collectives by Gloo on CPUs and NCCL on GPUs. Every
-/// process makes the same calls in the same order. If a process ends, or is later than the timeout, the calls of the
-/// others throw a [PeerLostException]; the group can then only be closed. Belongs to the engine's thread.
+/// Built on PyTorch's c10d: rendezvous by a TCPStore on rank 0, collectives by Gloo on CPUs and NCCL on
+/// GPUs. Every process makes the same calls in the same order. If a process ends, or is later than the
+/// timeout, the calls of the others throw a [PeerLostException]; the group can then only be closed.
+/// Belongs to the engine's thread.
 public final class ProcessGroup extends Handle {
     private final Engine engine;
 
@@ -21,14 +22,16 @@ public final class ProcessGroup extends Handle {
         this.engine = engine;
     }
 
-    /// Place of a process in its group.
+    /// The place of a process in its group.
     ///
-    /// @param rank number of this process, 0 to `size - 1`, different for every process
-    /// @param size number of processes
-    /// @param host name or address of rank 0, as all processes reach it
-    /// @param port port on which rank 0 listens; a group of one process may have 0, which chooses a free port
-    /// @param timeout longest wait for the other processes
-    /// @param fingerprint digest of everything that must agree on all ranks, such as build, recipe and data
+    /// @param rank Number of this process, 0 to `size - 1`, different for every process
+    /// @param size Number of processes
+    /// @param host Name or address at which all processes reach rank 0
+    /// @param port Port on which rank 0 listens; a group of one process may have 0, which chooses a free
+    ///     port
+    /// @param timeout Longest wait for the other processes
+    /// @param fingerprint Digest of everything that must agree on all ranks, such as build, recipe and
+    ///     data
     public record Config(int rank, int size, String host, int port, Duration timeout, String fingerprint) {
         public Config {
             Objects.requireNonNull(host, "host");
@@ -37,10 +40,11 @@ public final class ProcessGroup extends Handle {
         }
     }
 
-    /// Waits for all processes of the group.
+    /// Opens the group once all its processes have arrived.
     ///
     /// @throws PeerLostException naming the ranks that did not come in time
-    /// @throws InvalidArgumentException if two processes have the same rank, or one has another size or fingerprint
+    /// @throws InvalidArgumentException if two processes have the same rank, or one has another size or
+    ///     fingerprint
     /// @throws NotSupportedException if rank 0 cannot listen on the port
     public static ProcessGroup open(Engine engine, Config config) {
         long session = engine.enter();
@@ -64,7 +68,8 @@ public final class ProcessGroup extends Handle {
         }
     }
 
-    /// Replaces a floating tensor by its sum over all ranks. Repeated sums have the same bits, on every rank.
+    /// Replaces a floating-point tensor by its sum over all ranks. Repeated sums have the same bits on
+    /// every rank.
     public void allReduce(DeviceTensor tensor) {
         long id = id();
         long own = engine.own(tensor);
@@ -87,7 +92,8 @@ public final class ProcessGroup extends Handle {
 
     /// Collects the tensors of all ranks on rank `root`.
     ///
-    /// @return on rank `root` a new tensor `[size,...]`, owned by the caller; null on the other ranks
+    /// @return on rank `root` a new tensor `[size,...]`, which the caller closes; null on the other
+    ///     ranks
     public DeviceTensor gather(DeviceTensor tensor, int root) {
         long id = id();
         long own = engine.own(tensor);

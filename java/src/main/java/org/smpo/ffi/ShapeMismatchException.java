@@ -2,7 +2,8 @@ package org.smpo.ffi;
 
 import java.io.Serial;
 
-/// A shape, a length or a byte count differs from what the operation needs. Nothing was done.
+/// Thrown when a shape, a length or a byte count differs from what the operation needs. Nothing was
+/// done.
 public final class ShapeMismatchException extends EngineException {
     @Serial
     private static final long serialVersionUID = 1;

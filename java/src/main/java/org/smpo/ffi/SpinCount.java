@@ -14,12 +14,14 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalDouble;
 
-/// Chooses how long OpenMP's threads spin before they sleep, which must be set before the library is loaded.
+/// Chooses how long OpenMP's threads spin before they sleep. This must be set before the library is
+/// loaded.
 ///
-/// A small network needs threads that are awake for the next operator: with 3,000 turns a tiny UNet takes a third of
-/// the time that it takes with 1,000. Where other programs use the cores, a spinning thread keeps the one it waits for
-/// from running. So the choice depends on how busy the machine is: bench/results/threads.md. Whoever has set
-/// `GOMP_SPINCOUNT` or `OMP_WAIT_POLICY` has chosen.
+/// A small network needs threads that are awake for the next operator: with 3,000 turns a tiny UNet
+/// takes a third of the time that it takes with 1,000. But where other programs use the cores, a
+/// spinning thread keeps the thread that it waits for from running. So the choice depends on how busy
+/// the machine is; see bench/results/threads.md. If the user has set `GOMP_SPINCOUNT` or
+/// `OMP_WAIT_POLICY`, nothing is changed.
 final class SpinCount {
     static final int IDLE = 3_000;
     static final int BUSY = 1_000;
@@ -40,13 +42,14 @@ final class SpinCount {
         }
     }
 
-    /// Turns for a machine on which other programs use this share of the cores; unknown: as on a busy one.
+    /// Returns the number of turns for a machine on which other programs use this share of the cores. An
+    /// unknown share counts as busy.
     static int of(OptionalDouble shareOfOthers) {
         return shareOfOthers.isPresent() && shareOfOthers.getAsDouble() < BUSY_SHARE ? IDLE : BUSY;
     }
 
-    /// The share of all cores that other processes used between two readings; empty when the readings are not as
-    /// expected.
+    /// Returns the share of all cores that other processes used between two readings, or empty if the
+    /// readings do not have the expected format.
     ///
     /// @param before First line of `/proc/stat`, then the line of `/proc/self/stat`
     /// @param after The same lines some time later
@@ -78,7 +81,7 @@ final class SpinCount {
         return List.of(Files.readAllLines(PROCESSES).getFirst(), Files.readString(THIS_PROCESS));
     }
 
-    /// Ticks of `cpu user nice system idle iowait irq softirq steal ...`.
+    /// Returns the sum of the ticks in `cpu user nice system idle iowait irq softirq steal ...`.
     private static long all(String line) {
         String[] words = line.split(" +", -1);
         long sum = 0;
@@ -93,13 +96,13 @@ final class SpinCount {
         return all(line) - Long.parseLong(words[4]) - Long.parseLong(words[5]);
     }
 
-    /// User and system ticks of `pid (name) state ...`; a name may have spaces.
+    /// Returns the user and system ticks in `pid (name) state ...`; the name may contain spaces.
     private static long own(String line) {
         String[] words = line.substring(line.lastIndexOf(')') + 2).split(" ", -1);
         return Long.parseLong(words[11]) + Long.parseLong(words[12]);
     }
 
-    /// `setenv` of the C library: Java cannot change the environment of its own process.
+    /// Calls `setenv` of the C library, since Java cannot change the environment of its own process.
     @SuppressWarnings("restricted")
     private static void setVariable(String value) {
         Linker linker = Linker.nativeLinker();

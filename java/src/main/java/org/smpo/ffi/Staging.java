@@ -3,13 +3,14 @@ package org.smpo.ffi;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
-/// Off-heap memory that an engine reuses to carry Java arrays across the border, since no call takes memory that
-/// the garbage collector could move.
+/// Off-heap memory that an engine reuses to carry Java arrays across the border, since no call takes
+/// memory that the garbage collector could move.
 ///
-/// Grows in powers of two. What is larger than [#KEPT] is given back as soon as the call is over. Confined to the
-/// engine's owner, like everything of it.
+/// It grows in powers of two. Memory larger than [#KEPT] is freed as soon as the call is over. It is
+/// confined to the engine's owner thread, like everything that belongs to the engine.
 final class Staging implements AutoCloseable {
-    /// Bytes that are kept for the next call; above it an allocation costs nothing next to the copy.
+    /// Most bytes kept for the next call. Above this size the cost of an allocation is negligible beside
+    /// the copy.
     static final long KEPT = 16L << 20;
 
     private static final long SMALLEST = 4096;
@@ -18,7 +19,8 @@ final class Staging implements AutoCloseable {
     private Arena arena;
     private MemorySegment memory = MemorySegment.NULL;
 
-    /// Memory of exactly this many bytes, valid until the next call of this method or of [#settle()]. Not zeroed.
+    /// Returns memory of exactly this many bytes, not zeroed, valid until the next call of this method
+    /// or of [#settle()].
     MemorySegment take(long bytes) {
         if (arena == null || memory.byteSize() < bytes) {
             close();
@@ -40,14 +42,14 @@ final class Staging implements AutoCloseable {
         return memory.asSlice(0, bytes);
     }
 
-    /// After a call: gives back what is too large to keep.
+    /// Frees memory that is too large to keep. Called after each call of the library.
     void settle() {
         if (memory.byteSize() > KEPT) {
             close();
         }
     }
 
-    /// Gives everything back. The next [#take(long)] starts anew.
+    /// Frees all memory. The next [#take(long)] allocates anew.
     @Override
     public void close() {
         if (arena != null) {

@@ -4,9 +4,9 @@ import java.util.List;
 
 /// One tensor of an optimizer's state, F32.
 ///
-/// @param name `exp_avg.PARAMETER`, `exp_avg_sq.PARAMETER`, Adafactor's `exp_avg_sq_row.PARAMETER` and
-///     `exp_avg_sq_col.PARAMETER`, or `ema.PARAMETER`
-/// @param shape sizes, outermost first
+/// @param name Name: `exp_avg.PARAMETER`, `exp_avg_sq.PARAMETER`, Adafactor's `exp_avg_sq_row.PARAMETER`
+///     and `exp_avg_sq_col.PARAMETER`, or `ema.PARAMETER`
+/// @param shape Sizes, outermost first
 public record StateInfo(String name, List<Long> shape) {
 
     /// Keeps a copy of the shape.

@@ -1,7 +1,7 @@
 package org.smpo.ffi;
 
-/// What a function of the border returned: the constants of `smpo_status`, in the header's order and with its
-/// values.
+/// The status that a function of the border returns: the constants of `smpo_status`, in the header's
+/// order and with its values.
 public enum Status {
     OK(0),
     INVALID_ARGUMENT(1),
@@ -28,7 +28,8 @@ public enum Status {
         return code;
     }
 
-    /// The status with this value. An unknown one can only be a bug, since the header's hash was compared.
+    /// Returns the status with this value. An unknown value can only be a bug, since the header's hash
+    /// was compared.
     static Status of(int code) {
         for (Status status : values()) {
             if (status.code == code) {

@@ -1,14 +1,15 @@
 package org.smpo.ffi;
 
-/// What one step of an optimizer did.
+/// The outcome of one optimizer step.
 ///
-/// @param finite whether every gradient is finite, and so is their norm as an f32
-/// @param applied whether weights and state have changed and gradients are zero; false where `finite` is
-/// @param steps updates made, this one included
-/// @param gradNorm Euclidean norm of all gradients as they were
-/// @param clipCoefficient what gradients were multiplied by: `min(1, maxGradNorm / (gradNorm + 1e-6))`; 0 if not
-///     applied
-/// @param learningRate the given one, or that of Adafactor's relative step
+/// @param finite Whether every gradient is finite, and so is their norm as an F32
+/// @param applied Whether weights and state have changed and gradients are zero; false if `finite` is
+///     false
+/// @param steps Number of updates made, including this one
+/// @param gradNorm Euclidean norm of all gradients before clipping
+/// @param clipCoefficient Factor applied to the gradients: `min(1, maxGradNorm / (gradNorm + 1e-6))`; 0
+///     if not applied
+/// @param learningRate Learning rate used: the given one, or that of Adafactor's relative step
 public record StepOutcome(
         boolean finite, boolean applied, long steps, double gradNorm, double clipCoefficient, double learningRate) {
 

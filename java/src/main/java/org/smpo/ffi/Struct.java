@@ -17,17 +17,18 @@ import java.util.Objects;
 
 /// A C struct of the border in off-heap memory, read and written by field name.
 ///
-/// A name that the layout does not have, or a field of another width, fails at once; names are the header's.
+/// Names are the header's. A name that the layout lacks, or a field of another width, fails at once.
 record Struct(StructLayout layout, MemorySegment segment) {
 
-    /// A zeroed struct whose first field, `size`, says how large it is, as every function of the border demands.
+    /// Allocates a zeroed struct and sets its first field, `size`, to its size in bytes, as every
+    /// function of the border requires.
     static Struct allocate(StructLayout layout, SegmentAllocator allocator) {
         Struct struct = new Struct(layout, allocator.allocate(layout));
         struct.set("size", Math.toIntExact(layout.byteSize()));
         return struct;
     }
 
-    /// A struct that lives as long as the session or the query that `arena` belongs to.
+    /// Allocates a struct that lives as long as the session or the query that `arena` belongs to.
     static Struct allocate(StructLayout layout, Arena arena) {
         return allocate(layout, (SegmentAllocator) arena);
     }
@@ -44,7 +45,7 @@ record Struct(StructLayout layout, MemorySegment segment) {
         return segment.get(JAVA_DOUBLE, offset(field, JAVA_DOUBLE.byteSize()));
     }
 
-    /// The text of a `char[]` field up to its zero byte, UTF-8.
+    /// Returns the UTF-8 text of a `char[]` field up to its zero byte.
     String getString(String field) {
         PathElement path = PathElement.groupElement(field);
         return segment.asSlice(layout.byteOffset(path), layout.select(path).byteSize())
@@ -67,19 +68,20 @@ record Struct(StructLayout layout, MemorySegment segment) {
         segment.set(ADDRESS, offset(field, ADDRESS.byteSize()), address);
     }
 
-    /// The integers of an array field that has at least as many entries; the rest stay as they are.
+    /// Sets the first integers of an array field that has at least as many entries; the others do not
+    /// change.
     void set(String field, List<Integer> values) {
         for (int i = 0; i < values.size(); i++) {
             segment.set(JAVA_INT, element(field, i, JAVA_INT.byteSize()), values.get(i));
         }
     }
 
-    /// One entry of an array of doubles.
+    /// Sets one entry of an array of doubles.
     void set(String field, int index, double value) {
         segment.set(JAVA_DOUBLE, element(field, index, JAVA_DOUBLE.byteSize()), value);
     }
 
-    /// The first `count` entries of an array of 64-bit integers.
+    /// Returns the first `count` entries of an array of 64-bit integers.
     List<Long> getLongs(String field, int count) {
         List<Long> values = new ArrayList<>();
         for (int i = 0; i < count; i++) {

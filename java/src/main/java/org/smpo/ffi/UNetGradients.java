@@ -1,9 +1,9 @@
 package org.smpo.ffi;
 
-/// What a backward pass gives beside the gradients of parameters, which stay in the model.
+/// The results of a UNet's backward pass, except the gradients of parameters, which stay in the model.
 ///
-/// @param output the prediction, F32
-/// @param sampleGradient gradient of the sample, F32; null where it was not asked for
+/// @param output Prediction, F32
+/// @param sampleGradient Gradient of the sample, F32; null if not requested
 public record UNetGradients(DeviceTensor output, DeviceTensor sampleGradient) implements AutoCloseable {
 
     /// Closes both tensors.

@@ -2,28 +2,31 @@ package org.smpo.ffi;
 
 import java.util.List;
 
-/// The architecture of a `UNet2DConditionModel`, by diffusers' names. Lists go by level, finest (first down block)
-/// first, but for `upAttention`, which is in the order of the up blocks.
+/// The architecture of a `UNet2DConditionModel`, with diffusers' names. Lists have one entry per level,
+/// finest (first down block) first, except `upAttention`, which is in the order of the up blocks.
 ///
-/// Values are checked by the library when the model is opened; here only that each list has an entry for each
-/// level.
+/// The constructor only checks that each list has one entry per level. The library checks the values
+/// when the model is opened.
 ///
-/// @param inChannels of the latents that go in
-/// @param outChannels of the prediction
-/// @param blockOutChannels channels of each level; as many levels as entries, 1 to 8
-/// @param downAttention whether each down block attends to the text
-/// @param upAttention whether each up block does
-/// @param layersPerBlock resnets of each down block
-/// @param transformerLayers transformer blocks per attention
-/// @param attentionHeads number of heads
-/// @param crossAttentionDim width of the text embeddings
-/// @param useLinearProjection projections around attention are linear, not 1x1 convolutions
-/// @param normNumGroups groups of each group norm
-/// @param flipSinToCos the time embedding has cosines first
-/// @param additionTimeEmbedDim channels of each embedded size (`text_time`); 0: no addition embedding
-/// @param projectionClassEmbeddingsInputDim width of the pooled text plus the embedded sizes; 0 without them
-/// @param normEps of each group norm
-/// @param freqShift of the time embedding
+/// @param inChannels Number of channels of the input latents
+/// @param outChannels Number of channels of the prediction
+/// @param blockOutChannels Number of channels of each level; as many levels as entries, 1 to 8
+/// @param downAttention Whether each down block attends to the text
+/// @param upAttention Whether each up block attends to the text
+/// @param layersPerBlock Number of resnets of each down block
+/// @param transformerLayers Number of transformer blocks per attention
+/// @param attentionHeads Number of attention heads
+/// @param crossAttentionDim Width of the text embeddings
+/// @param useLinearProjection Whether projections around attention are linear instead of 1x1
+///     convolutions
+/// @param normNumGroups Number of groups of each group norm
+/// @param flipSinToCos Whether the time embedding has cosines first
+/// @param additionTimeEmbedDim Number of channels of each embedded size (`text_time`); 0 means no
+///     addition embedding
+/// @param projectionClassEmbeddingsInputDim Width of the pooled text plus the embedded sizes; 0 without
+///     them
+/// @param normEps Epsilon of each group norm
+/// @param freqShift Frequency shift of the time embedding
 public record UNetSpec(
         int inChannels,
         int outChannels,
@@ -42,7 +45,10 @@ public record UNetSpec(
         double normEps,
         double freqShift) {
 
-    /// @throws InvalidArgumentException when there are more than eight levels or a list has not one entry for each
+    /// Copies the lists.
+    ///
+    /// @throws InvalidArgumentException unless there are 1 to 8 levels and each list has one entry per
+    ///     level
     public UNetSpec {
         blockOutChannels = List.copyOf(blockOutChannels);
         int levels = blockOutChannels.size();

@@ -2,18 +2,19 @@ package org.smpo.ffi;
 
 import java.util.List;
 
-/// The architecture of an `AutoencoderKL`, by diffusers' names. Values are checked by the library when the model is
-/// opened.
+/// The architecture of an `AutoencoderKL`, with diffusers' names. The library checks the values when the
+/// model is opened.
 ///
-/// @param inChannels of the pixels that are encoded
-/// @param outChannels of the pixels that are decoded
-/// @param latentChannels of the latents
-/// @param blockOutChannels channels of each level, finest first; as many levels as entries, 1 to 8
-/// @param layersPerBlock resnets of each level of the encoder
-/// @param normNumGroups groups of each group norm
-/// @param useQuantConv a 1x1 convolution follows the encoder
-/// @param usePostQuantConv one precedes the decoder
-/// @param midBlockAttention the middle blocks attend
+/// @param inChannels Number of channels of the encoder's input images
+/// @param outChannels Number of channels of the decoded images
+/// @param latentChannels Number of channels of the latents
+/// @param blockOutChannels Number of channels of each level, finest first; as many levels as entries, 1
+///     to 8
+/// @param layersPerBlock Number of resnets of each level of the encoder
+/// @param normNumGroups Number of groups of each group norm
+/// @param useQuantConv Whether a 1x1 convolution follows the encoder
+/// @param usePostQuantConv Whether a 1x1 convolution precedes the decoder
+/// @param midBlockAttention Whether the middle blocks have attention
 public record VaeSpec(
         int inChannels,
         int outChannels,
@@ -25,6 +26,8 @@ public record VaeSpec(
         boolean usePostQuantConv,
         boolean midBlockAttention) {
 
+    /// Copies the list.
+    ///
     /// @throws InvalidArgumentException when there are no levels, or more than eight
     public VaeSpec {
         blockOutChannels = List.copyOf(blockOutChannels);

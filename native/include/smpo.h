@@ -4,7 +4,7 @@
  * Rules that hold for every function:
  *  - It returns an smpo_status and takes a caller-owned smpo_error as its last argument. The error may be NULL. On
  *    success the error is left untouched.
- *  - No C++ exception escapes, and no mistake of the caller ends the process.
+ *  - No C++ exception escapes, and no caller mistake ends the process.
  *  - Structs are passed by pointer; the caller sets their first field, `size`, to sizeof. A wrong size is
  *    SMPO_INVALID_ARGUMENT, and nothing is written.
  *  - The caller owns host memory and the library owns device memory. No host pointer is kept after return.
@@ -14,8 +14,8 @@
  *    exception is smpo_session_cancel. Functions without a session may be called from any thread.
  *  - No callbacks.
  *  - The process may end while calls run, except during the first call of a function: when exit() begins, all sessions
- *    are cancelled, later calls are refused with SMPO_CANCELLED, and exit() continues once no call is running. After two
- *    seconds the process ends at once, with the same status and without destructors.
+ *    are cancelled, later calls are refused with SMPO_CANCELLED, and exit() continues once no call is running. After
+ *    two seconds the process ends at once, with the same status and without destructors.
  *  - Strings are UTF-8 and end with a zero byte; a string that does not fit is truncated.
  */
 #ifndef SMPO_H_
@@ -44,7 +44,7 @@ enum {
   SMPO_CANCELLED = 10,        /* smpo_session_cancel was called; do not use the outputs of the operation */
   SMPO_NON_FINITE = 11,       /* a value that must be finite is not */
   SMPO_INTERNAL = 12,         /* a bug in the engine; please report the message */
-  SMPO_PEER_LOST = 13         /* another process of a group has ended, or was later than the timeout */
+  SMPO_PEER_LOST = 13         /* another process of the group has ended or missed the timeout */
 };
 
 typedef struct smpo_error {
@@ -172,9 +172,10 @@ smpo_status smpo_session_open(const smpo_session_config *config, smpo_session *s
 /* Closes the session and every handle that belongs to it. Works on a poisoned session. */
 smpo_status smpo_session_close(smpo_session session, smpo_error *error);
 
-/* From any thread; returns at once. The operation in flight, or else the next one that can be cancelled, stops at its
- * next safe point and returns SMPO_CANCELLED, which consumes the request. Operations that can be cancelled say so; an
- * optimizer step cannot. A cancelled operation writes no out-parameter and can be called again. */
+/* Requests cancellation. May be called from any thread and returns at once. The operation in flight, or else the next
+ * one that can be cancelled, stops at its next safe point and returns SMPO_CANCELLED, which consumes the request.
+ * Operations that can be cancelled are documented as such; an optimizer step cannot be. A cancelled operation writes no
+ * out-parameter and can be called again. */
 smpo_status smpo_session_cancel(smpo_session session, smpo_error *error);
 
 /* Waits until all queued device work is done. A no-op on the CPU. */
@@ -189,7 +190,7 @@ smpo_status smpo_session_describe(smpo_session session, smpo_session_statistics 
 smpo_status smpo_session_drain_log(smpo_session session, smpo_log_record *records, uint32_t capacity, uint32_t *count,
                                    smpo_error *error);
 
-/* What smpo_debug_raise throws inside the engine, so that tests of bindings see what the caller gets. */
+/* Exceptions that smpo_debug_raise throws inside the engine, so that tests of bindings can check what a caller gets. */
 enum {
   SMPO_RAISE_NOTHING = 0,           /* SMPO_OK */
   SMPO_RAISE_ENGINE_ERROR = 1,      /* the engine's own exception with the status given in `status` */
@@ -221,11 +222,12 @@ typedef struct smpo_tensor_spec {
   int64_t shape[8]; /* each >= 0; entries from rank on are 0 */
 } smpo_tensor_spec;
 
-/* A new tensor on the session's device, filled with zeros, row-major. */
+/* Creates a tensor on the session's device, filled with zeros, row-major. */
 smpo_status smpo_tensor_zeros(smpo_session session, const smpo_tensor_spec *spec, smpo_tensor *tensor,
                               smpo_error *error);
 
-/* A new tensor with a copy of `bytes` bytes at `data`, row-major, little-endian. `bytes` must be the spec's size. */
+/* Creates a tensor with a copy of the `bytes` bytes at `data`, row-major and little-endian. `bytes` must be the spec's
+ * size. */
 smpo_status smpo_tensor_from_host(smpo_session session, const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
                                   smpo_tensor *tensor, smpo_error *error);
 
@@ -236,8 +238,8 @@ smpo_status smpo_tensor_to_host(smpo_session session, smpo_tensor tensor, const 
 /* Writes dtype, rank and shape. */
 smpo_status smpo_tensor_describe(smpo_session session, smpo_tensor tensor, smpo_tensor_spec *spec, smpo_error *error);
 
-/* A new tensor with the values converted to dtype: rounded to nearest even between floating types, exact between
- * integer types if they fit. Between floating and integer types: SMPO_UNSUPPORTED. */
+/* Creates a tensor with the values converted to dtype. Floating types are rounded to nearest even; integers are
+ * converted exactly if they fit. Between floating and integer types: SMPO_UNSUPPORTED. */
 smpo_status smpo_tensor_convert(smpo_session session, smpo_tensor tensor, int32_t dtype, smpo_tensor *converted,
                                 smpo_error *error);
 
@@ -259,14 +261,14 @@ enum { SMPO_MAX_LEVELS = 8, SMPO_MAX_LORA_MODULES = 65536 };
 
 typedef struct smpo_model_options {
   uint32_t size;
-  int32_t precision;     /* dtype of the weights that compute and of activations: SMPO_F32 or SMPO_BF16 */
-  int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 masters under bf16 weights */
-  int32_t checkpointing; /* 1: backward runs each layer again instead of keeping its activations; the same bits.
+  int32_t precision;     /* dtype of activations and of weights in computations: SMPO_F32 or SMPO_BF16 */
+  int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 master copies of bf16 weights */
+  int32_t checkpointing; /* 1: backward recomputes each layer instead of keeping its activations; same bits.
                             UNets only; SMPO_UNSUPPORTED for other models, which have no backward */
 } smpo_model_options;
 
-/* UNet2DConditionModel as in diffusers' config.json. Arrays are by level, finest (first down block) first, except
- * up_attention, which has the order of up_block_types; entries from `levels` on are 0. */
+/* UNet2DConditionModel as in diffusers' config.json. Arrays are indexed by level, finest (first down block) first,
+ * except up_attention, which is in the order of up_block_types; entries from `levels` on are 0. */
 typedef struct smpo_unet_spec {
   uint32_t size;
   int32_t in_channels;
@@ -329,13 +331,13 @@ typedef struct smpo_unet_inputs {
   smpo_tensor time_ids;              /* [B,K] f32 with text_time, else 0 */
 } smpo_unet_inputs;
 
-/* A UNet without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the field that is wrong. */
+/* Opens a UNet without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the wrong field. */
 smpo_status smpo_unet_open(smpo_session session, const smpo_unet_spec *spec, const smpo_model_options *options,
                            smpo_model *model, smpo_error *error);
 
 smpo_status smpo_model_describe(smpo_session session, smpo_model model, smpo_model_info *info, smpo_error *error);
 
-/* Parameter `index` in 0..parameter_count-1: the model's own first, then those of its adapters. */
+/* Describes parameter `index` in 0..parameter_count-1: the model's own come first, then those of its adapters. */
 smpo_status smpo_model_parameter(smpo_session session, smpo_model model, uint32_t index, smpo_parameter_info *info,
                                  smpo_error *error);
 
@@ -349,7 +351,8 @@ smpo_status smpo_model_write_parameter(smpo_session session, smpo_model model, c
 smpo_status smpo_model_read_parameter(smpo_session session, smpo_model model, const char *name,
                                       const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
-/* Copies the sum of a parameter's gradients since they were last zero. SMPO_INVALID_ARGUMENT if it does not train. */
+/* Copies the sum of a parameter's gradients since they were last zeroed. SMPO_INVALID_ARGUMENT if the parameter is not
+ * trained. */
 smpo_status smpo_model_read_gradient(smpo_session session, smpo_model model, const char *name,
                                      const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
@@ -372,9 +375,9 @@ smpo_status smpo_model_close(smpo_session session, smpo_model model, smpo_error 
 smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                               smpo_tensor *output, smpo_error *error);
 
-/* Forward, then backward of sum(output * cotangent): gradients are added to those of the parameters that train.
- * `cotangent` has the output's shape. `d_sample` is the gradient of the sample, f32; NULL if not wanted.
- * Can be cancelled before the backward pass begins; gradients are then as before the call. */
+/* Runs forward, then backward of sum(output * cotangent), and adds to the gradients of the trained parameters.
+ * `cotangent` has the output's shape. `d_sample` is the gradient with respect to the sample, f32; NULL if not wanted.
+ * Can be cancelled before the backward pass begins; gradients are then unchanged. */
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
 
@@ -388,7 +391,7 @@ typedef struct smpo_vae_spec {
   int32_t in_channels;
   int32_t out_channels;
   int32_t latent_channels;
-  int32_t levels; /* 1..SMPO_MAX_LEVELS; a latent stands for 2^(levels-1) pixels along each side */
+  int32_t levels; /* 1..SMPO_MAX_LEVELS; a latent covers 2^(levels-1) pixels along each side */
   int32_t block_out_channels[8];
   int32_t layers_per_block;
   int32_t norm_num_groups;
@@ -428,7 +431,7 @@ typedef struct smpo_clip_vision_spec {
   double layer_norm_eps;
 } smpo_clip_vision_spec; /* 48 bytes */
 
-/* Models without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the field that is wrong. */
+/* Open models without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the wrong field. */
 smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec *spec, const smpo_model_options *options,
                           smpo_model *model, smpo_error *error);
 smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec *spec,
@@ -436,22 +439,23 @@ smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec 
 smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec *spec,
                                   const smpo_model_options *options, smpo_model *model, smpo_error *error);
 
-/* The posterior of pixels [B,in_channels,H,W] of any floating dtype, in [-1,1]: mean and logarithm of the variance,
- * the latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down. `tile`: 0
+/* Encodes pixels [B,in_channels,H,W] of any floating dtype, in [-1,1], to their posterior: mean and log variance, the
+ * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down. `tile`: 0
  * encodes the whole image at once; otherwise the side of a tile in pixels, a multiple of 4 * 2^(levels-1). Tiles
  * overlap by a quarter and are blended, as in diffusers with tile = sample_size of the config. Can be cancelled at the
  * start and between tiles. */
 smpo_status smpo_vae_encode(smpo_session session, smpo_model model, smpo_tensor pixels, int32_t tile,
                             smpo_tensor *mean, smpo_tensor *logvar, smpo_error *error);
 
-/* Pixels [B,out_channels,H,W] f32 of latents [B,latent_channels,h,w] of any floating dtype, not scaled. `tile`: as in
- * smpo_vae_encode, in pixels. Can be cancelled at the start and between tiles. */
+/* Decodes latents [B,latent_channels,h,w] of any floating dtype, not scaled, to pixels [B,out_channels,H,W] f32.
+ * `tile`: as in smpo_vae_encode, in pixels. Can be cancelled at the start and between tiles. */
 smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor latents, int32_t tile,
                             smpo_tensor *pixels, smpo_error *error);
 
-/* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, through the final norm where `final_norm` is 1.
- * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, of the end token after the last layer and the
- * final norm, regardless of skip; NULL if not wanted. `ids`: [B,S] i32 or i64. Can be cancelled at the start. */
+/* `hidden`: [B,S,hidden_size] f32, the output of layer `layers - skip`, with the final norm if `final_norm` is 1.
+ * `pooled`: [B,projection_dim] (without projection [B,hidden_size]) f32, taken at the end token after the last layer
+ * and the final norm, regardless of skip; NULL if not wanted. `ids`: [B,S] i32 or i64. Can be cancelled at the
+ * start. */
 smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
                                   int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
 
@@ -470,7 +474,7 @@ enum { SMPO_SAMPLER_MAX_HISTORY = 4, SMPO_SAMPLER_MAX_STEPS = 100000 };
  *   out  = UNet(input_scale x, timestep), guided
  *   h[0] = history_sample x + history_output out          (earlier entries move to h[1], h[2], h[3])
  *   x'   = sample x + saved s + sum over j of history[j] h[j] + noise N(0,1)
- *   saves: s = x;  not keeps: h[0] is taken out of the history again;  x = x' */
+ *   if saves: s = x;  if not keeps: h[0] is removed from the history again;  then x = x' */
 typedef struct smpo_sampler_row {
   uint32_t size;
   int32_t saves;
@@ -505,7 +509,7 @@ typedef struct smpo_sampler_inputs {
   smpo_tensor negative_encoder_hidden_states; /* of the same shapes */
   smpo_tensor negative_text_embeds;
   smpo_tensor negative_time_ids;
-  const int64_t *items; /* B of them, in [0, 2^56): whose noise each row gets; NULL if no row of the plan adds noise */
+  const int64_t *items; /* B, in [0, 2^56): the item whose noise each row gets; NULL if no row of the plan adds noise */
 } smpo_sampler_inputs;
 
 /* Starts a run. The sampler keeps what it needs: the handles of its model and tensors may be closed. Noise has
@@ -513,11 +517,11 @@ typedef struct smpo_sampler_inputs {
 smpo_status smpo_sampler_open(smpo_session session, smpo_model model, const smpo_sampler_plan *plan,
                               const smpo_sampler_inputs *inputs, smpo_sampler *sampler, smpo_error *error);
 
-/* Runs the next `steps` rows, at most as many as are left. Can be cancelled between rows; the sampler then stands after
- * the last completed row and can continue. */
+/* Runs the next `steps` rows, at most as many as are left. Can be cancelled between rows; the sampler can then
+ * continue after the last completed row. */
 smpo_status smpo_sampler_step(smpo_session session, smpo_sampler sampler, uint32_t steps, smpo_error *error);
 
-/* A new tensor with the current latents, [B,in_channels,h,w] f32. */
+/* Creates a tensor with the current latents, [B,in_channels,h,w] f32. */
 smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smpo_tensor *latents, smpo_error *error);
 
 smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error *error);
@@ -532,36 +536,36 @@ enum { SMPO_MAX_BATCH_PAIRS = 65536, SMPO_MAX_INVERSION_STEPS = 4096 };
 typedef struct smpo_pair_batch_inputs {
   uint32_t size;
   uint32_t pairs;            /* W, 1..SMPO_MAX_BATCH_PAIRS */
-  uint32_t step;             /* step of the batch's random numbers */
+  uint32_t step;             /* step number for the batch's random numbers */
   int32_t keep_predictions;  /* 1: smpo_pair_batch_tensor also returns predictions */
   smpo_tensor latents;       /* [2W,C,h,w] f32: clean, scaled as the UNet takes them */
   smpo_tensor encoder_hidden_states; /* [W,S,D]: the prompt of both images of a pair */
   smpo_tensor text_embeds;   /* [W,E] with text_time, else 0 */
   smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: sizes and crop of each image */
   const int32_t *timesteps;  /* 2W: training timestep of each image, 0..2^24-1 */
-  const int64_t *items;      /* 2W: whose random numbers each image gets, in [0, 2^44) */
+  const int64_t *items;      /* 2W: the item whose random numbers each image gets, in [0, 2^44) */
 } smpo_pair_batch_inputs;
 
 /* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), for each image: 2W numbers each. */
 typedef struct smpo_forward_noise {
   uint32_t size;
-  int32_t per_image; /* 1: each image has noise of its own; 0: both images of a pair have the winner's */
+  int32_t per_image; /* 1: each image has its own noise; 0: both images of a pair share the winner's */
   const double *sample;
   const double *noise;
   const double *target_sample;
   const double *target_noise;
 } smpo_forward_noise;
 
-/* DDIM inversion of every image by a list of steps of its own: image r takes steps row_start[r] .. row_start[r+1]-1.
+/* DDIM inversion, in which every image has its own list of steps: image r takes steps row_start[r] .. row_start[r+1]-1.
  *   x' = sample x + output e + noise n       e = UNet(x, timestep), or if averages is 1 the mean of that and of
  *                                            UNet(x1, timestep), x1 = sample x + output e, the step's first guess
  *   target = target_sample x + target_clean x0                                           after the image's last step */
 typedef struct smpo_inversion_plan {
   uint32_t size;
-  uint32_t inversion_batch;  /* number of images in one UNet evaluation, 1..65535; an image that is done makes room
-                                for the next */
+  uint32_t inversion_batch;  /* number of images in one UNet evaluation, 1..65535; the next image replaces one
+                                that is done */
   const int32_t *row_start;  /* 2W + 1, from 0, ascending by at most SMPO_MAX_INVERSION_STEPS */
-  const double *timestep;    /* one entry of this and the next four per step */
+  const double *timestep;    /* this and the next four arrays have one entry per step */
   const double *sample;
   const double *output;
   const double *noise;
@@ -572,10 +576,10 @@ typedef struct smpo_inversion_plan {
 
 typedef struct smpo_inversion_report {
   uint32_t size;
-  uint32_t batches;     /* number of UNet evaluations of a batch */
+  uint32_t batches;     /* number of batched UNet evaluations */
   uint64_t evaluations; /* number of evaluations, counted per image */
   double seconds;       /* on the host's clock */
-  double unet_seconds;  /* part of it inside the UNet; on a GPU, the time to queue it */
+  double unet_seconds;  /* part of `seconds` spent in the UNet; on a GPU, the time to queue its work */
 } smpo_inversion_report;
 
 /* The losses of a pair. Each comment lists the parameters of the kind, in the order of smpo_pair_loss.parameters, and
@@ -585,7 +589,7 @@ typedef struct smpo_inversion_report {
  *              u = -k ((l_w - l_l) - (r_w - r_l)), k = strength * logit_scale, unless the line says otherwise
  *   s, sp      logistic function and softplus: s(u) = 1 / (1 + e^-u), sp(u) = log(1 + e^u) */
 enum smpo_pair_loss_kind {
-  SMPO_PAIR_LOSS_DPO = 1,  /* sp(-u). InPO's loss as well */
+  SMPO_PAIR_LOSS_DPO = 1,  /* sp(-u). Also InPO's loss */
   SMPO_PAIR_LOSS_SMPO = 2, /* gamma: sp(-u), u times gamma (2 label - 1) */
   SMPO_PAIR_LOSS_NPO = 3,  /* sp(u): winner and loser exchanged */
   SMPO_PAIR_LOSS_DMPO = 4, /* alpha: KL(Bernoulli(s(u)) || Bernoulli(1 - alpha)) */
@@ -604,8 +608,9 @@ enum { SMPO_PAIR_LOSS_KINDS = 11, SMPO_MAX_LOSS_PARAMETERS = 8 };
 
 /* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.
  *   safeguard  the other image's gradient is multiplied by clamp((1 - safeguard_mu) |g|^2 / (g . g' + 1e-9), 0, 1)
- *              where g . g' > 0, with g, g' the gradients of the favoured and the other image's error by its prediction
- *   budget     adds budget_weight max(0, k (l - r) - budget) of the favoured image; kinds with a reference only */
+ *              where g . g' > 0; g and g' are the gradients of the favoured and of the other image's error with
+ *              respect to its prediction
+ *   budget     adds budget_weight max(0, k (l - r) - budget) for the favoured image; kinds with a reference only */
 typedef struct smpo_pair_loss {
   uint32_t size;
   int32_t kind;             /* SMPO_PAIR_LOSS_* */
@@ -618,7 +623,7 @@ typedef struct smpo_pair_loss {
   double budget;
 } smpo_pair_loss;           /* 112 bytes */
 
-/* Some pairs of a batch, which are computed at once. */
+/* A micro-batch: pairs of a batch that are computed together. */
 typedef struct smpo_micro_batch {
   uint32_t size;
   uint32_t first_pair;       /* the pairs first_pair .. first_pair+pairs-1 of the batch */
@@ -628,11 +633,11 @@ typedef struct smpo_micro_batch {
   const double *label;       /* per pair: SmPO's p, CaPO's difference of rewards; else NULL */
   const double *logit_scale; /* per pair: factor of strength; NULL: 1 */
   const double *weight;      /* per pair: factor of loss and gradients; NULL: 1 */
-  const double *mean_gain;   /* KTO: one number, max(0, mean of r - l over all images of the batch); NULL: over this
-                                call's images */
+  const double *mean_gain;   /* KTO: one number, max(0, mean of r - l over all images of the batch); NULL: the mean
+                                over this call's images */
 } smpo_micro_batch;
 
-/* Results of the batch's pairs; NaN for a pair that no call has accumulated yet. */
+/* Results for the batch's pairs; NaN for a pair that no call has accumulated yet. */
 typedef struct smpo_pair_results {
   uint32_t size;
   uint32_t pairs;   /* W */
@@ -656,17 +661,17 @@ smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_t
                                   uint32_t step, const int64_t *items, uint64_t count, smpo_tensor *latents,
                                   smpo_error *error);
 
-/* Opens a batch, to be noised or inverted next. It keeps what it needs: the tensors may be closed. */
+/* Opens a batch, to be noised or inverted next. It keeps what it needs, so the tensors may be closed. */
 smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pair_batch_inputs *inputs, smpo_pair_batch *batch,
                                  smpo_error *error);
 
-/* Makes noised latents and targets by forward diffusion; n has purpose 5, the batch's step and its items. */
+/* Computes noised latents and targets by forward diffusion; n has purpose 5, the batch's step and its items. */
 smpo_status smpo_pair_batch_add_noise(smpo_session session, smpo_pair_batch batch, const smpo_forward_noise *noise,
                                       smpo_error *error);
 
-/* Makes noised latents and targets by inversion with this UNet (no guidance, no gradient). n has purpose 6, the
+/* Computes noised latents and targets by inversion with this UNet (no guidance, no gradient). n has purpose 6, the
  * batch's step, and item 4096 * the image's item + the index of the inversion step in the image's list. Can be
- * cancelled between evaluations; the batch is then as before. `report` may be NULL. */
+ * cancelled between evaluations; the batch is then unchanged. `report` may be NULL. */
 smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, smpo_model model,
                                    const smpo_inversion_plan *plan, smpo_inversion_report *report, smpo_error *error);
 
@@ -684,7 +689,7 @@ smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch bat
 smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_batch batch, smpo_pair_results *results,
                                  smpo_error *error);
 
-/* A new tensor with a copy of one of the batch's tensors, [2W,C,h,w] f32. Predictions are zero for a pair that no call
+/* Creates a copy of one of the batch's tensors, [2W,C,h,w] f32. Predictions are zero for a pair that no call
  * has accumulated yet. */
 smpo_status smpo_pair_batch_tensor(smpo_session session, smpo_pair_batch batch, int32_t which, smpo_tensor *tensor,
                                    smpo_error *error);
@@ -703,9 +708,9 @@ enum {
 typedef struct smpo_optimizer_options {
   uint32_t size;
   int32_t kind;          /* SMPO_OPTIMIZER_* */
-  double beta1;          /* in [0,1). Adafactor: 0 has no first moment */
+  double beta1;          /* in [0,1). Adafactor: 0 keeps no first moment */
   double beta2;          /* AdamW: in [0,1); Adafactor: 0 */
-  double eps;            /* above 0. AdamW: added to the root of the second moment; Adafactor: to the square */
+  double eps;            /* above 0. AdamW: added to the root of the second moment; Adafactor: to gradient^2 */
   double weight_decay;   /* 0 or more, decoupled: multiplied by the learning rate */
   double ema_decay;      /* in [0,1): ema += (1 - ema_decay) (weight - ema) after every update; 0: no EMA */
   /* Adafactor only; 0 for AdamW. */
@@ -746,20 +751,20 @@ typedef struct smpo_step_outcome {
   double learning_rate;     /* the rate used */
 } smpo_step_outcome; /* 48 bytes */
 
-/* Opens an optimizer of the parameters that train: the adapters, otherwise the model's own. Its moments are zero and
- * its EMA weights equal the current weights, which must all be written. It keeps its model: the handle may be closed.
- * A model has one optimizer at a time, and its adapters cannot be merged while it is open. SMPO_INVALID_ARGUMENT if
- * nothing trains. */
+/* Opens an optimizer for the trained parameters: the adapters' if there are any, otherwise the model's own. All
+ * parameters must have been written. Moments start at zero and EMA weights at the current weights. The optimizer keeps
+ * its model, whose handle may be closed. A model has one optimizer at a time, and its adapters cannot be merged while
+ * the optimizer is open. SMPO_INVALID_ARGUMENT if no parameter is trained. */
 smpo_status smpo_optimizer_open(smpo_session session, smpo_model model, const smpo_optimizer_options *options,
                                 smpo_optimizer *optimizer, smpo_error *error);
 
-/* Makes one update from the sum of the gradients: clips it to `max_grad_norm` (infinity: never), updates weights, state
+/* Makes one update from the summed gradients: clips them to `max_grad_norm` (infinity: never), updates weights, state
  * and EMA weights, and zeroes the gradients. If the gradients are not finite, nothing changes, and SMPO_OK is returned
  * with outcome->finite 0. */
 smpo_status smpo_optimizer_step(smpo_session session, smpo_optimizer optimizer, double learning_rate,
                                 double max_grad_norm, smpo_step_outcome *outcome, smpo_error *error);
 
-/* Names the first parameter whose gradient is not finite; empty if there is none. capacity >= 192. */
+/* Writes the name of the first parameter whose gradient is not finite; empty if there is none. capacity >= 192. */
 smpo_status smpo_optimizer_find_non_finite(smpo_session session, smpo_optimizer optimizer, char *name,
                                            uint32_t capacity, smpo_error *error);
 
@@ -774,8 +779,9 @@ smpo_status smpo_optimizer_state(smpo_session session, smpo_optimizer optimizer,
 smpo_status smpo_optimizer_read_state(smpo_session session, smpo_optimizer optimizer, const char *name,
                                       const smpo_tensor_spec *spec, void *data, uint64_t bytes, smpo_error *error);
 
-/* Writes a state tensor. All of them and the number of steps restore a run bit for bit. On SMPO_NON_FINITE (with the
- * index of the first such value) and SMPO_INVALID_ARGUMENT (a negative second moment) nothing changes. */
+/* Writes a state tensor. All state tensors and the number of steps together restore a run bit for bit. On
+ * SMPO_NON_FINITE (with the index of the first such value) and SMPO_INVALID_ARGUMENT (a negative second moment) nothing
+ * changes. */
 smpo_status smpo_optimizer_write_state(smpo_session session, smpo_optimizer optimizer, const char *name,
                                        const smpo_tensor_spec *spec, const void *data, uint64_t bytes,
                                        smpo_error *error);
@@ -790,42 +796,43 @@ smpo_status smpo_optimizer_copy_ema(smpo_session session, smpo_optimizer optimiz
 
 smpo_status smpo_optimizer_close(smpo_session session, smpo_optimizer optimizer, smpo_error *error);
 
-/* ---- communication between processes ------------------------------------------------------------------------------- */
+/* ---- communication between processes ----------------------------------------------------------------------------- */
 
 typedef uint64_t smpo_comm; /* a group of processes, seen from one of them; 0 is never a valid handle */
 
-/* A group by PyTorch's c10d: a TCPStore for the rendezvous, Gloo on CPUs, NCCL on GPUs. */
+/* A group built on PyTorch's c10d: a TCPStore for the rendezvous, Gloo on CPUs, NCCL on GPUs. */
 typedef struct smpo_comm_config {
   uint32_t size;
-  int32_t rank;            /* 0..world_size-1, another one for every process */
+  int32_t rank;            /* 0..world_size-1, different for every process */
   int32_t world_size;      /* number of processes, 1.. */
-  int32_t port;            /* on which rank 0 listens: 1..65535; with one process 0 chooses a free one */
+  int32_t port;            /* port on which rank 0 listens: 1..65535; with one process, 0 chooses a free port */
   int64_t timeout_millis;  /* 1..: how long a call waits for the other processes */
-  const char *host;        /* name or address of rank 0, as all processes reach it */
+  const char *host;        /* name or address at which all processes reach rank 0 */
   const char *fingerprint; /* must be the same on all ranks: a digest of build, recipe and data; may be empty */
 } smpo_comm_config; /* 40 bytes */
 
-/* Every process of the group makes the same calls in the same order. A process that ends, or is later than the timeout,
- * makes the calls of the others fail with SMPO_PEER_LOST; the group can then only be closed. These calls cannot be
- * cancelled; they end at the latest when the timeout is over. */
+/* Every process of the group makes the same calls in the same order. If a process ends or misses the timeout, the calls
+ * of the others fail with SMPO_PEER_LOST, and the group can then only be closed. These calls cannot be cancelled; they
+ * return when the timeout is over at the latest. */
 
-/* Waits for all processes. SMPO_PEER_LOST names the ranks that did not come. SMPO_INVALID_ARGUMENT when two processes have
- * the same rank, or another world_size or fingerprint than rank 0; the others are told as well. SMPO_UNSUPPORTED when
- * rank 0 cannot listen on the port. */
+/* Joins the group and waits for all processes. SMPO_PEER_LOST names the ranks that did not join. SMPO_INVALID_ARGUMENT
+ * when two processes have the same rank, or when a process has a world_size or fingerprint other than rank 0's; the
+ * other processes are told as well. SMPO_UNSUPPORTED when rank 0 cannot listen on the port. */
 smpo_status smpo_comm_open(smpo_session session, const smpo_comm_config *config, smpo_comm *comm, smpo_error *error);
 
-/* Replaces a floating tensor by its sum over all ranks. Repeated sums have the same bits, and so have all ranks. */
+/* Replaces a floating tensor by its sum over all ranks. The sum has the same bits on all ranks and
+ * when it is repeated. */
 smpo_status smpo_comm_all_reduce(smpo_session session, smpo_comm comm, smpo_tensor tensor, smpo_error *error);
 
-/* The same for all gradients of the parameters that train, in one piece. */
+/* Does the same for the gradients of all trained parameters, in one piece. */
 smpo_status smpo_comm_all_reduce_gradients(smpo_session session, smpo_comm comm, smpo_model model, smpo_error *error);
 
-/* Replaces the tensor by that of rank `root`, which has the same dtype and shape. */
+/* Replaces the tensor by rank `root`'s tensor, which must have the same dtype and shape. */
 smpo_status smpo_comm_broadcast(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
                                 smpo_error *error);
 
-/* On rank `root` a new tensor [world_size,...] with the tensors of all ranks, which have the same dtype and shape; on the
- * other ranks 0, which is no handle. */
+/* Gathers the tensors of all ranks, which must have the same dtype and shape. Rank `root` gets a new tensor
+ * [world_size,...]; the other ranks get 0, which is not a handle. */
 smpo_status smpo_comm_gather(smpo_session session, smpo_comm comm, smpo_tensor tensor, int32_t root,
                              smpo_tensor *gathered, smpo_error *error);
 

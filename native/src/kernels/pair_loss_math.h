@@ -1,6 +1,6 @@
-// The scalar stage of preference_loss.h for the fast versions, once for host and device. Every loss but MaPO, KTO and
-// SFT is a function of the logit u: `LogitLoss` gives it and its derivative, and the chain rule does the rest. Nothing
-// here overflows for finite arguments, and log(logistic(u)) is never formed.
+// The scalar stage of preference_loss.h for the fast versions, shared by host and device. Every loss except MaPO, KTO
+// and SFT is a function of the logit u: `LogitLoss` holds its value and derivative, and the chain rule does the rest.
+// Nothing here overflows for finite arguments, and log(logistic(u)) is never formed.
 #ifndef SMPO_KERNELS_PAIR_LOSS_MATH_H_
 #define SMPO_KERNELS_PAIR_LOSS_MATH_H_
 
@@ -17,7 +17,7 @@ SMPO_HOST_DEVICE smpo_pair_loss_kind kind_of(const PairLoss& loss) {
   return static_cast<smpo_pair_loss_kind>(loss.kind);
 }
 
-/// Number of parameters of a kind; -1 for a number that is no kind.
+/// Number of parameters of a kind; -1 for an unknown kind.
 constexpr int32_t parameter_count(int32_t kind) {
   switch (static_cast<smpo_pair_loss_kind>(kind)) {
     case SMPO_PAIR_LOSS_DPO:
@@ -39,7 +39,7 @@ constexpr int32_t parameter_count(int32_t kind) {
   return -1;
 }
 
-/// MaPO and SFT look at the policy alone.
+/// Whether the kind uses a reference. MaPO and SFT read the policy's errors only.
 SMPO_HOST_DEVICE constexpr bool has_reference(int32_t kind) {
   return kind != SMPO_PAIR_LOSS_MAPO && kind != SMPO_PAIR_LOSS_SFT;
 }
@@ -67,7 +67,7 @@ struct Errors {
   double reference_loser;
 };
 
-/// What the loss reads about the pair beside its errors.
+/// The values of the pair that the loss reads besides its errors.
 struct Factors {
   double label;
   double logit_scale;
@@ -138,7 +138,8 @@ SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, dou
   return {u - u, 0.0 * u};
 }
 
-/// f(x) = y / (e^y - 1), y = s x, and its derivative by x, from e^-y: an error is not negative, so nothing overflows.
+/// f(x) = y / (e^y - 1), y = s x, and its derivative with respect to x. Both are computed from e^-y: an error is not
+/// negative, so nothing overflows.
 struct MapoScore {
   double value;
   double derivative;
@@ -146,7 +147,7 @@ struct MapoScore {
 
 SMPO_HOST_DEVICE MapoScore mapo_score(double s, double x) {
   const double y = s * x;
-  // Below this the closed form of the derivative loses more digits to cancellation than the series lacks.
+  // Below this value, cancellation in the closed form of the derivative costs more digits than truncating the series.
   if (y < 0.02) {
     const double y2 = y * y;
     return {1.0 - y * (0.5 - y * (1.0 / 12.0 - y2 * (1.0 / 720.0 - y2 / 30240.0))),
@@ -170,7 +171,7 @@ SMPO_HOST_DEVICE Outcome mapo(const PairLoss& loss, const Errors& errors) {
           -d_score * loser.derivative};
 }
 
-/// lambda (1 - s(v)) = lambda s(-v) of one image.
+/// KTO's loss of one image, lambda (1 - s(v)) = lambda s(-v), and its derivative with respect to the policy's error.
 struct KtoValue {
   double loss;
   double d_error;
@@ -183,7 +184,7 @@ SMPO_HOST_DEVICE KtoValue kto(const PairLoss& loss, double slope, double advanta
   return {weight * logistic(-v), weight * signed_slope * logistic(v) * logistic(-v)};
 }
 
-/// Stage 2 for one pair, without safeguard, weight and gradient_scale.
+/// Computes stage 2 for one pair, without safeguard, weight and gradient_scale.
 SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, const Factors& factors) {
   const double slope = loss.strength * factors.logit_scale;
   const double winner_advantage = errors.reference_winner - errors.policy_winner;
@@ -225,8 +226,8 @@ SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, con
   return out;
 }
 
-/// Factor of the gradient of the image that is not favoured. With d = prediction - target and g = 2 d / N, the favoured
-/// image has |g|^2 = 4 l / N, and the two gradients have the inner product 4 mean(d_w d_l) / N.
+/// Factor for the gradient of the image that is not favoured. With d = prediction - target and g = 2 d / N, |g|^2 of
+/// the favoured image is 4 l / N, and the inner product of the two gradients is 4 mean(d_w d_l) / N.
 SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_product, int64_t elements) {
   const double per_mean = 4.0 / static_cast<double>(elements);
   const double inner_product = per_mean * mean_product;
@@ -237,8 +238,8 @@ SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_
   return factor < 0.0 ? 0.0 : (factor > 1.0 ? 1.0 : factor);
 }
 
-/// Stage 2 of the pair p, from the errors in args.error_4P, `mean_product` (read with the safeguard only) and KTO's
-/// reference point. Writes everything about the pair, and returns its part of loss_sum.
+/// Computes stage 2 of pair p from the errors in args.error_4P, `mean_product` (read with the safeguard only) and KTO's
+/// reference point. Writes all outputs of the pair and returns its part of loss_sum.
 SMPO_HOST_DEVICE double finish_pair(const PreferenceLossArgs& args, int64_t p, double mean_product, double mean_gain) {
   const int64_t P = args.pairs;
   const Errors errors{args.error_4P[p], args.error_4P[P + p], args.error_4P[2 * P + p], args.error_4P[3 * P + p]};
@@ -275,7 +276,7 @@ SMPO_HOST_DEVICE double mean_gain(const PreferenceLossArgs& args) {
     sum += args.error_4P[2 * args.pairs + r] - args.error_4P[r];
   }
   const double mean = sum / static_cast<double>(2 * args.pairs);
-  return mean < 0.0 ? 0.0 : mean;  // NaN stays
+  return mean < 0.0 ? 0.0 : mean;  // NaN is kept
 }
 
 }  // namespace smpo::kernels::pair_loss_math

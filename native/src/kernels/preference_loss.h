@@ -1,33 +1,33 @@
-// One kernel for every pair loss: the errors of each image, the loss of each pair, the gradient of the prediction.
+// One kernel for every pair loss. It computes the errors of each image, the loss of each pair, and the gradient with
+// respect to the prediction.
 //
 // Shapes: P pairs; R = 2P rows, winners in rows 0..P-1, the loser of pair p in row P + p; N elements of one row
 // (4 * h * w of a latent). Tensors are dense and row-major and need no alignment beyond that of their element.
 //
 // Stage 1, per row:   l[r] = mean over N of (prediction - target)^2    the policy's error
 //                     r[r] = mean over N of (reference - target)^2     the reference's error
-// Stage 2, per pair:  the loss and its derivatives by l_w and l_l. smpo.h lists the losses and the two additions,
-// budget
-//                     and safeguard; pair_loss_math.h has the code. Most losses are a function of the logit
-//                     u = -k D, k = strength * logit_scale, D = (l_w - l_l) - (r_w - r_l),
+// Stage 2, per pair:  the loss and its derivatives with respect to l_w and l_l. smpo.h lists the losses and the two
+//                     additions, budget and safeguard; pair_loss_math.h has the code. Most losses are a function of
+//                     the logit u = -k D, k = strength * logit_scale, D = (l_w - l_l) - (r_w - r_l),
 //                     so that d loss / d l_w = -k d loss / d u and d loss / d l_l = +k d loss / d u.
 //                     The pair's weight multiplies its loss and its derivatives.
 // Stage 3, per row:   d_prediction = d_error * 2 (prediction - target) / N
 //
 // The logit u answers "does the policy prefer the winner, more than the reference does?" for every kind with a
-// reference, so the share of pairs with u > 0 is the implicit accuracy. NPO trains against it.
+// reference, so the share of pairs with u > 0 is the implicit accuracy. NPO trains u downwards.
 //
 // Sources: arXiv 2311.12908 eq. 14 (DPO; also InPO, arXiv 2503.18454, on inverted latents), 2506.02698 (SmPO),
 // 2505.11245 (NPO), 2507.07510 (DMPO), 2310.12036 (IPO), 2502.02588 (CaPO), 2404.04465 eq. 8 (KTO), 2406.06424 (MaPO),
-// 2411.05875 (budget), 2511.03317 (safeguard), 2504.05831 (DoRA, by weights). Public code divides errors by N and so
-// does this kernel: strength is in units of the mean error.
+// 2411.05875 (budget), 2511.03317 (safeguard), 2504.05831 (DoRA, by weights). Like public code, this kernel divides
+// errors by N, so strength is in units of the mean error.
 //
-// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance). Stage 2 is f64 from
-// those errors, so logit, loss and d_error inherit their difference times the slope of the loss. d_prediction rounds
-// three times to f32 and once to its own type: |d_prediction - reference| <= kGradientTolerance * |reference| (+ half
-// an ulp of bf16) for equal d_error.
+// Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance). Stage 2 computes in f64
+// from those errors, so logit, loss and d_error inherit their difference times the slope of the loss. d_prediction
+// rounds three times to f32 and once to its own type: |d_prediction - reference| <= kGradientTolerance * |reference| (+
+// half an ulp of bf16) for equal d_error.
 //
-// NaN and infinity are never hidden: one in any element that is read makes the loss of its pair, its two derivatives
-// and loss_sum NaN, even where the loss does not depend on that row or saturates.
+// NaN and infinity are never hidden: either of them in any element that is read makes the loss of its pair, its two
+// derivatives and loss_sum NaN, even where the loss does not depend on that row or saturates.
 #ifndef SMPO_KERNELS_PREFERENCE_LOSS_H_
 #define SMPO_KERNELS_PREFERENCE_LOSS_H_
 
@@ -41,7 +41,7 @@
 
 namespace smpo::kernels {
 
-/// The loss as it crosses the border. Its fields are read as smpo.h documents them.
+/// The loss as the C interface passes it. smpo.h documents its fields.
 using PairLoss = smpo_pair_loss;
 
 struct PreferenceLossArgs {
@@ -57,24 +57,25 @@ struct PreferenceLossArgs {
   const void* reference_RN = nullptr;
   DType reference_dtype = DType::kF32;
   const double* reference_error_R = nullptr;
-  /// What was to be predicted.
+  /// The value that the policy should predict.
   const void* target_RN = nullptr;
   DType target_dtype = DType::kF32;
 
-  /// SmPO: the smoothed label p. CaPO: the difference of calibrated rewards. Read by these two alone.
+  /// SmPO: the smoothed label p. CaPO: the difference of calibrated rewards. Other kinds do not read it.
   const double* label_P = nullptr;
-  /// Factor of beta that depends on the pair (a weight of its timestep). Null: 1.
+  /// Factor of beta for each pair, such as a weight for its timestep. Null: 1.
   const double* logit_scale_P = nullptr;
   /// Weight of the pair (DoRA's row factors, importance weights). Null: 1.
   const double* weight_P = nullptr;
-  /// KTO: its reference point z0, one number, such as the mean gain of a larger batch. Null: max(0, mean over the 2P
-  /// rows of r - l), of this call. A constant to the gradient.
+  /// KTO: the reference point z0, one number, such as the mean gain of a larger batch. Null: max(0, mean of r - l over
+  /// the 2P rows of this call). The gradient treats it as a constant.
   const double* mean_gain = nullptr;
-  /// KTO: 1 where a row is desirable, 0 where it is not. Null: winners are, losers are not. KTO's rows are single
-  /// images; with this they need not be pairs.
+  /// KTO: 1 where a row is desirable, 0 where it is not. Null: winners are desirable, losers are not. KTO treats rows
+  /// as single images, so rows with these flags need not form pairs.
   const uint8_t* desirable_R = nullptr;
 
-  /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole batch), so that micro-batches add up to a mean.
+  /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole batch), so that the sum over micro-batches is a
+  /// mean.
   double gradient_scale = 1.0;
 
   /// Out. Errors: policy winner, policy loser, reference winner, reference loser.
@@ -85,14 +86,14 @@ struct PreferenceLossArgs {
   /// Factor that the safeguard chose for the gradient of the image that is not favoured; 1 where it is off. May be
   /// null.
   double* safeguard_P = nullptr;
-  /// Derivative of loss_sum by the policy's error of each row, safeguard included.
+  /// Derivative of loss_sum with respect to the policy's error of each row, safeguard included.
   double* d_error_R = nullptr;
   /// gradient_scale * sum over p of weight * loss: one number, overwritten.
   double* loss_sum = nullptr;
-  /// Gradient by the policy's prediction, in its dtype. May be prediction_RN itself. Null: no gradient is written.
+  /// Gradient with respect to the policy's prediction, in its dtype. May be prediction_RN itself. Null: not written.
   void* d_prediction_RN = nullptr;
 
-  /// preference_loss_workspace_bytes(args) bytes, aligned to 8; contents before and after mean nothing.
+  /// preference_loss_workspace_bytes(args) bytes, aligned to 8. Its contents before and after the call have no meaning.
   void* workspace = nullptr;
 };
 
@@ -109,7 +110,7 @@ inline constexpr double kGradientTolerance = 3.5 / 16777216.0;
 
 namespace reference {
 
-/// Mean errors of one pair; zeros for a reference that there is not.
+/// Mean errors of one pair; the reference's are zero for a loss without a reference.
 struct PairErrors {
   double policy_winner = 0.0;
   double policy_loser = 0.0;
@@ -117,7 +118,7 @@ struct PairErrors {
   double reference_loser = 0.0;
 };
 
-/// What the loss reads about one pair beside its errors.
+/// The values of one pair that the loss reads besides its errors.
 struct PairFactors {
   double label = 0.5;
   double logit_scale = 1.0;
@@ -133,10 +134,10 @@ struct PairValue {
   double d_loser = 0.0;
 };
 
-/// Stage 2 for one pair, without safeguard, weight and gradient_scale: each formula as its paper prints it.
+/// Computes stage 2 for one pair, without safeguard, weight and gradient_scale. Each formula is as its paper prints it.
 PairValue pair_value(const PairLoss& loss, const PairErrors& errors, const PairFactors& factors);
 
-/// DMPO's divergence and its derivative by the logit.
+/// DMPO's divergence and its derivative with respect to the logit.
 struct LogitValue {
   double loss = 0.0;
   double d_logit = 0.0;
@@ -147,18 +148,18 @@ LogitValue dmpo_of_logit(double logit, double alpha);
 /// other image's.
 double safeguard_factor(double favoured_norm_squared, double inner_product, double mu);
 
-/// The definition, in f64. Reads no workspace; |prediction - target| may be anything that f64 can square.
+/// The definition, in f64. Does not use the workspace; |prediction - target| may be any value that f64 can square.
 void preference_loss(const PreferenceLossArgs& args);
 
 }  // namespace reference
 
 namespace cpu {
-/// One parallel region. The bits of every output are the same for every instruction set and number of threads.
+/// Runs in one parallel region. Every output has the same bits for every instruction set and number of threads.
 void preference_loss(const PreferenceLossArgs& args, InstructionSet set = best_instruction_set());
 }  // namespace cpu
 
 namespace cuda {
-/// Every pointer is device memory. Three launches. Errors have the bits of the CPU's.
+/// Makes three launches. Every pointer is to device memory. Errors have the same bits as on the CPU.
 void preference_loss(const PreferenceLossArgs& args, Stream stream);
 }  // namespace cuda
 

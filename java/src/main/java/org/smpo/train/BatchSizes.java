@@ -14,8 +14,8 @@ import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.recipe.Recipe;
 
-/// Numbers of pairs and images that pass through the networks together. Those that the recipe leaves open are chosen
-/// from the memory that is free before training starts.
+/// Numbers of pairs and images that pass through the networks together. Sizes that the recipe does not
+/// set are chosen from the memory that is free before training starts.
 ///
 /// Chosen sizes are powers of two, or the pairs of a whole step. A run on a machine with slightly more memory then
 /// rounds in the same way, and a GPU keeps few graphs.
@@ -37,7 +37,7 @@ record BatchSizes(int microBatch, int inversionBatch) {
     private static final String MICRO_BATCH = "micro_batch";
     private static final String INVERSION_BATCH = "inversion_slots";
 
-    /// Memory that is free and memory that a batch takes.
+    /// Free memory and the memory that a batch takes.
     ///
     /// @param free bytes of free memory
     /// @param pair bytes of the activations kept for one pair
@@ -62,7 +62,8 @@ record BatchSizes(int microBatch, int inversionBatch) {
         Memory measure() throws IOException;
     }
 
-    /// Chooses the sizes of a run. Sums round differently in other sizes, so a resumed run keeps those it began with.
+    /// Chooses the sizes of a run. Sums round differently with other sizes, so a resumed run keeps the
+    /// sizes that it began with.
     ///
     /// @param gpu whether the networks run on a GPU
     /// @param begun manifest of the run that is resumed; empty for a new run
@@ -107,7 +108,7 @@ record BatchSizes(int microBatch, int inversionBatch) {
     /// @param pairBytes bytes of the activations kept for one pair
     /// @param imageBytes bytes of a forward pass without gradients over one image
     /// @param pairsPerStep number of pairs of a step, 1 or more
-    /// @param gpu whether larger batches are faster, which on a CPU they are not
+    /// @param gpu whether the networks run on a GPU, where larger batches are faster
     static BatchSizes of(long free, long pairBytes, long imageBytes, int pairsPerStep, boolean gpu) {
         int microBatch = (int) Math.min(fitting(free * ACTIVATIONS, pairBytes), Math.min(pairsPerStep, MOST_PAIRS));
         long images = gpu ? Math.min(fitting(free * EVALUATION, imageBytes), MOST_IMAGES_ON_GPU) : 0;

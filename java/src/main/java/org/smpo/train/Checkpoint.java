@@ -36,7 +36,7 @@ import org.smpo.io.TensorEntry;
 /// state.
 ///
 /// The folder is written under another name, fsynced and renamed, so it is whole or absent. `manifest.json` has the
-/// digest of every file, and nothing is used before it is verified.
+/// digest of every file, and no file is used before it is verified.
 final class Checkpoint {
     /// The file of trained weights, under the names of a diffusers checkpoint.
     static final String POLICY = "policy.safetensors";
@@ -64,7 +64,7 @@ final class Checkpoint {
         return folder;
     }
 
-    /// Number of optimizer steps taken before it was written.
+    /// Number of optimizer steps taken before the checkpoint was written.
     long step() {
         return step;
     }
@@ -207,7 +207,8 @@ final class Checkpoint {
     /// Restores weights and optimizer.
     ///
     /// @return the JSON values of the run
-    /// @throws IOException when a tensor is missing or does not fit, because the checkpoint is of another model
+    /// @throws IOException when a tensor is missing or does not fit, because the checkpoint belongs to
+    ///     another model
     JsonObject restore(NativeModel policy, NativeOptimizer optimizer) throws IOException {
         try (Safetensors file = Safetensors.open(policy())) {
             Map<String, TensorEntry> stored = entries(file);
@@ -262,8 +263,8 @@ final class Checkpoint {
 
     /// Deletes all checkpoints except the newest, the newest `keep` of those that were due, and the milestones.
     ///
-    /// A checkpoint that was written because the run was stopped is deleted as soon as there is a newer one. A run
-    /// that was stopped and resumed then leaves the same checkpoints as one that was not.
+    /// A checkpoint that was written because the run was stopped is deleted as soon as there is a newer
+    /// one. A run that was stopped and resumed thus leaves the same checkpoints as an uninterrupted run.
     static void prune(Path checkpoints, int keep, LongPredicate due, LongPredicate milestone) throws IOException {
         List<Checkpoint> all = all(checkpoints);
         int kept = 0;
@@ -279,7 +280,7 @@ final class Checkpoint {
 
     /// Deletes the checkpoint.
     void delete() throws IOException {
-        // The manifest first, so that the rest of a folder that is half deleted does not verify.
+        // Delete the manifest first, so that a half-deleted folder fails verification.
         Files.deleteIfExists(folder.resolve(MANIFEST));
         AtomicFiles.deleteTree(folder);
     }

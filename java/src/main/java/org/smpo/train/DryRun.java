@@ -8,7 +8,7 @@ import org.smpo.ffi.EngineStatistics;
 import org.smpo.recipe.Recipe;
 
 /// The first steps of a run, taken to measure time and memory. Nothing is logged or saved, and the run's folder is not
-/// created; images and prompts that are encoded on the way stay in the cache.
+/// created; images and prompts encoded by these steps stay in the cache.
 public final class DryRun implements AutoCloseable {
     /// Steps taken. The first one warms up and is not timed.
     private static final int STEPS = 3;

@@ -42,12 +42,14 @@ final class ErrorTotals {
         return loss / pairs;
     }
 
-    /// The share of pairs whose logit is above 0, which is the objective's own preference, label included.
+    /// The share of pairs whose logit is above 0. The logit is the objective's own and includes the
+    /// label.
     double implicitAccuracy() {
         return preferred / pairs;
     }
 
-    /// The share of pairs on whose winner the policy has gained more over the reference than on the loser.
+    /// The share of pairs for which the policy has gained more over the reference on the winner than on
+    /// the loser.
     double errorAccuracy() {
         return closer / pairs;
     }

@@ -109,7 +109,7 @@ final class Export {
                 SingleFileWriter.write(changed, target, null, metadata);
                 return;
             }
-            // A run that is resumed after its end writes its model again, over the old one.
+            // A run that is resumed after its end overwrites its model.
             AtomicFiles.writeDirectory(target, directory -> {
                 Files.delete(directory);
                 FolderWriter.write(changed, directory, FolderWriter.Options.unchanged());

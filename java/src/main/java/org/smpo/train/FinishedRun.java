@@ -11,7 +11,7 @@ import org.smpo.recipe.Recipe;
 ///
 /// @param model diffusers folder or checkpoint of the tuned model, or of the model that the adapters belong to
 /// @param config diffusers folder with the tokenizers of a checkpoint; empty for a diffusers folder
-/// @param lora adapters, where the run exported nothing else
+/// @param lora adapters, if the run exported nothing else
 /// @param log log with one object per step
 /// @param recipe the resolved recipe
 public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora, Path log, Path recipe) {

@@ -8,8 +8,9 @@ import org.smpo.ffi.ProcessExit;
 /// checkpoint, and the process ends with the run's exit code instead of the signal's. A second request ends the process
 /// at once.
 ///
-/// The virtual machine ends when its shutdown hooks have, so the hook waits for the run. It must not wait for the run's
-/// thread, which ends the process and so waits for the hooks.
+/// The virtual machine exits once its shutdown hooks have finished, so the hook waits for the run. It
+/// must not wait for the run's thread, because that thread ends the process and thus waits for the
+/// hooks.
 public final class GracefulShutdown implements AutoCloseable {
     private final Consumer<String> notice;
     private final CountDownLatch ended = new CountDownLatch(1);
@@ -20,15 +21,15 @@ public final class GracefulShutdown implements AutoCloseable {
 
     /// Installs the shutdown hook.
     ///
-    /// @param notice Receiver of the message that tells the user what happens
+    /// @param notice receiver of the message that tells the user what happens
     public GracefulShutdown(Consumer<String> notice) {
         this.notice = notice;
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
-    /// Begins to hold the process until [#close()]: there is something to save.
+    /// Keeps the process alive until [#close()], because from now on there is something to save.
     ///
-    /// @param request Asks the run to stop; called from another thread
+    /// @param request asks the run to stop; called from another thread
     public void stopWith(Runnable request) {
         stop = request;
         if (requested) {
@@ -41,7 +42,8 @@ public final class GracefulShutdown implements AutoCloseable {
         return requested;
     }
 
-    /// Sets the exit code of a process that was asked to end. To be called when everything is saved and printed.
+    /// Sets the exit code of a process that was asked to end. Call it when everything is saved and
+    /// printed.
     public void exitCode(int exitCode) {
         code = exitCode;
     }

@@ -22,10 +22,10 @@ import org.smpo.recipe.HealthRecipe;
 /// rise, as long as the errors on the images that the objective disfavours rise faster. Judgements are about means over
 /// the last steps; a run that diverges, in its loss or in its errors, is recognized within three steps.
 final class Health {
-    /// Number of first steps whose median loss is the measure, where the first step's loss is not.
+    /// Number of first steps whose median loss is the baseline if the first step's loss cannot be.
     private static final int FIRST_STEPS = 5;
 
-    /// Number of steps by which a diverging run is recognized: one unlucky batch is no trend.
+    /// Number of steps needed to recognize a diverging run: one unlucky batch is not a trend.
     private static final int LAST_STEPS = 3;
 
     private final HealthRecipe recipe;
@@ -96,7 +96,7 @@ final class Health {
     /// A symptom of a failing run.
     ///
     /// @param kind `winners_worse`, `losers_worse`, `saturated`, `undecided` or `diverging`
-    /// @param fatal whether the run must end whatever the recipe says about warnings
+    /// @param fatal whether the run must end regardless of the recipe's setting for warnings
     /// @param message what is happening and what to try
     record Warning(String kind, boolean fatal, String message) {}
 
@@ -123,7 +123,7 @@ final class Health {
     /// Records a step.
     ///
     /// @param undecided share of pairs with an undecided label; see [#undecided]
-    /// @return what is wrong, at most one warning of each kind
+    /// @return warnings, at most one of each kind
     List<Warning> step(PairResults results, double loss, double undecided) {
         boolean hasReference = objective.needsReference();
         int pairs = results.loss().length;
@@ -151,7 +151,7 @@ final class Health {
         }
         List<Warning> warnings = new ArrayList<>();
         diverging().ifPresent(warnings::add);
-        // A mean over a few steps of a few pairs means nothing.
+        // A mean over a few steps of a few pairs is not meaningful.
         if (recent.size() == recipe.window()) {
             judge(recent.stream().reduce(Sums::plus).orElseThrow(), warnings);
         }
@@ -170,10 +170,10 @@ final class Health {
         return true;
     }
 
-    /// The loss that later ones are compared with; empty while too few are known.
+    /// The loss that later losses are compared with; empty while too few losses are known.
     private OptionalDouble startingLoss() {
-        // A policy that equals the reference has the loss of an undecided objective, log 2 for most, and the losses
-        // after it may diverge already. Any other first loss is no more than the loss of its few pairs.
+        // A policy that equals the reference has the loss of an undecided objective, log 2 for most, and
+        // later losses may already diverge. Any other first loss depends on the few pairs of its step.
         if (beganAtReference) {
             return OptionalDouble.of(firstLosses.getFirst());
         }

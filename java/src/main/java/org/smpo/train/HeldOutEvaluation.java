@@ -22,7 +22,8 @@ final class HeldOutEvaluation {
     /// Totals over all held-out pairs.
     ///
     /// @param own totals with the objective's own noise
-    /// @param forward totals of the same pairs with forward noise; null where the objective's own noise is that
+    /// @param forward totals of the same pairs with forward noise; null if that is the objective's own
+    ///     noise
     record Totals(ErrorTotals own, ErrorTotals forward) {}
 
     /// @param warn receives one line about each pair that cannot be read

@@ -3,7 +3,7 @@ package org.smpo.train;
 import java.util.Objects;
 import org.smpo.ffi.NativeModel;
 
-/// The UNets of a step, which stay the caller's.
+/// The UNets of a step. The caller keeps ownership.
 ///
 /// @param policy the network in training: all of its weights, or its adapters
 /// @param reference the frozen reference; null: the policy with its adapters off

@@ -1,6 +1,6 @@
 package org.smpo.train;
 
-/// A loss or a gradient that is NaN or infinite. No weight has changed since the last good step.
+/// Thrown when a loss or a gradient is NaN or infinite. No weight has changed since the last good step.
 public final class NonFiniteStepException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 

@@ -70,12 +70,12 @@ final class PairEncoder implements AutoCloseable {
         }
     }
 
-    /// The text encoders, which close with this object.
+    /// The text encoders, which are closed with this object.
     PromptEncoder prompts() {
         return prompts;
     }
 
-    /// The VAE, which closes with this object.
+    /// The VAE, which is closed with this object.
     Vae vae() {
         return vae;
     }
@@ -91,7 +91,7 @@ final class PairEncoder implements AutoCloseable {
     /// @param captions one per pair
     /// @param timesteps one per image
     /// @param label one per pair
-    /// @param step number of the random values
+    /// @param step step number for the random values
     /// @param items numbers that tell the images' random values apart, one per image
     PairLatents encode(
             List<PreparedImage> images, List<String> captions, int[] timesteps, double[] label, long step, long[] items)

@@ -11,8 +11,8 @@ import org.smpo.ffi.DeviceTensor;
 /// @param textEmbeds pooled embeddings `[W,E]` for SDXL, else null
 /// @param timeIds size conditioning `[2W,6]`, F32, for SDXL, else null
 /// @param timesteps 2W: training timestep of each image
-/// @param label W: the smoothed label p of each pair, or what else the objective reads; null where it reads
-///     none
+/// @param label W: the smoothed label p of each pair, or another value that the objective reads; null if
+///     it reads none
 /// @param items 2W numbers that tell the random values of the images apart
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(

@@ -7,15 +7,15 @@ import org.smpo.data.BadPair;
 
 /// The source of the pairs of every optimizer step, ready for the UNet.
 ///
-/// [StoredPairs] reads pairs from files. A stream whose policy generates the pairs of its own steps, for on-policy
-/// methods, is another implementation. A batch is a function of the seed and the step alone, so that a run can stop
-/// and resume anywhere. Belongs to the engine's thread.
+/// [StoredPairs] reads pairs from files. For on-policy methods, another implementation could let the
+/// policy generate the pairs of its own steps. A batch is a function of the seed and the step alone, so
+/// a run can stop and resume at any step. Belongs to the engine's thread.
 interface PairStream extends AutoCloseable {
     /// The step that numbers the random values of held-out pairs. They are the same in every evaluation, and no
     /// training step has this number.
     long HELD_OUT_STEP = 0xFFFF_FFFFL;
 
-    /// The pairs of one step that this process takes part in.
+    /// The pairs that this process contributes to one step.
     ///
     /// @param latents tensors and values of the pairs, which the caller closes; null when no pair could be read
     /// @param ids names of the pairs, in the order of the latents
@@ -43,7 +43,7 @@ interface PairStream extends AutoCloseable {
     /// values each time.
     ///
     /// @param from index of the first one, 0 or more
-    /// @param count greatest number of pairs
+    /// @param count maximum number of pairs
     Batch heldOutBatch(int from, int count) throws IOException, InterruptedException;
 
     /// Number of pairs that are trained on.

@@ -74,14 +74,14 @@ final class Policy implements AutoCloseable {
                         UNet.load(engine, its.family().isPresent() ? its.component("unet") : its.only(), frozen));
             }
         }
-        // With its adapters off the policy is the reference. An inversion runs with a network as it is, and full
-        // weights leave no reference behind: both need a second copy.
+        // With its adapters off, the policy is the reference. An inversion uses a network as it is,
+        // and training full weights overwrites the reference: both cases need a second copy.
         return full || inverts(InversionRecipe.Network.REFERENCE)
                 ? parts.add(UNet.load(engine, files.component("unet"), frozen))
                 : null;
     }
 
-    /// A network like the policy, adapters included, that receives a copy of the EMA weights.
+    /// Creates a network like the policy, adapters included, that receives a copy of the EMA weights.
     private UNet openEma(ModelFiles files, ModelOptions frozen) throws IOException {
         if (!inverts(InversionRecipe.Network.EMA)) {
             return null;

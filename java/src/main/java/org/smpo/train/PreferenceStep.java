@@ -16,7 +16,7 @@ import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
 
-/// The method: from a batch of clean pairs to the gradient of its loss.
+/// The training method: computes the gradient of the loss from a batch of clean pairs.
 ///
 /// ```text
 /// latents, prompts, t  ->  noised latents and targets       by inversion with the policy, or by forward noise
@@ -24,9 +24,9 @@ import org.smpo.schedule.NoiseSchedule;
 /// errors, labels       ->  loss of each pair                and its gradient, added to the policy's
 /// ```
 ///
-/// The policy does not change within a step, so each phase runs over the whole batch: the inversion with a
-/// batch size of its own, the gradients in micro-batches that add up. Neither size changes the result beyond
-/// the rounding of sums. Belongs to the engine's thread.
+/// The policy does not change within a step, so each phase runs over the whole batch. The inversion has
+/// its own batch size, and gradients are accumulated over micro-batches. Neither size changes the result
+/// beyond the rounding of sums. Must be used on the engine's thread.
 public final class PreferenceStep {
     private final Engine engine;
     private final NoiseSchedule schedule;
@@ -36,10 +36,10 @@ public final class PreferenceStep {
     private final Inversion inversion;
     private final int inversionBatch;
 
-    /// A step with the noise that the objective asks for.
+    /// Creates a step with the noise that the objective asks for.
     ///
-    /// @param inversion rule by which an inverting objective noises latents; others do not read it, and it may
-    ///     be null
+    /// @param inversion rule by which an inverting objective noises latents; may be null for other
+    ///     objectives, which do not read it
     /// @param inversionBatch number of images inverted at once, 1 or more
     /// @throws IllegalArgumentException when the objective inverts and `inversion` is null
     public PreferenceStep(
@@ -71,16 +71,18 @@ public final class PreferenceStep {
         return noise == NoiseSource.INVERSION;
     }
 
-    /// This step with Diffusion-DPO's noise instead of its own: forward noise that both images of a pair share.
+    /// Returns this step with Diffusion-DPO's noise instead of its own: both images of a pair share the
+    /// same forward noise.
     public PreferenceStep withForwardNoise() {
         return new PreferenceStep(engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch);
     }
 
-    /// Errors, losses and, with `backward`, the mean loss's gradient, added to the policy's.
+    /// Computes errors and losses and, with `backward`, adds the gradient of the mean loss to the
+    /// policy's.
     ///
-    /// @param step number by which random numbers are drawn
+    /// @param step step number for the random numbers
     /// @param microBatch number of pairs differentiated at once, 1 or more
-    /// @param totalPairs number of pairs that means are over: those of the whole optimizer step on all ranks
+    /// @param totalPairs number of pairs to average over: those of the whole optimizer step on all ranks
     public StepResults run(
             PairLatents pairs, Networks networks, long step, int microBatch, int totalPairs, boolean backward) {
         try (PairBatch batch = open(pairs, step, false)) {
@@ -88,7 +90,7 @@ public final class PreferenceStep {
         }
     }
 
-    /// A batch of these pairs whose tensors can be read; see [PairBatch#tensor].
+    /// Opens a batch of these pairs, whose tensors can be read; see [PairBatch#tensor].
     PairBatch open(PairLatents pairs, long step, boolean keepPredictions) {
         return PairBatch.open(
                 engine,
@@ -110,7 +112,7 @@ public final class PreferenceStep {
         long noised = System.nanoTime();
         OptionalDouble meanGain = OptionalDouble.empty();
         if (objective.inputs().contains(PairInput.MEAN_GAIN) && microBatch < pairs.pairs()) {
-            // The mean is over the whole batch, which no micro-batch sees: a first pass without gradients finds it.
+            // The mean is over the whole batch, so a first pass without gradients computes it.
             accumulate(batch, pairs, networks, microBatch, 0, false, meanGain);
             meanGain = OptionalDouble.of(batch.read().meanGain());
         }
@@ -118,7 +120,7 @@ public final class PreferenceStep {
         return new StepResults(batch.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
     }
 
-    /// Noised latents and targets of every image.
+    /// Computes the noised latents and targets of every image.
     ///
     /// @return null where nothing was inverted
     private InversionReport noise(PairBatch batch, PairLatents pairs, Networks networks) {
@@ -168,8 +170,8 @@ public final class PreferenceStep {
         return reads ? pairs.label() : null;
     }
 
-    /// A pair's scale is that of its winner's timestep. An objective whose images have timesteps of their own
-    /// has none.
+    /// The scale of each pair, which is that of its winner's timestep. An objective with a timestep per
+    /// image has no such scale.
     private double[] logitScale(PairLatents pairs) {
         double[] scales = new double[pairs.pairs()];
         Arrays.setAll(scales, pair -> objective.logitScale(schedule.alphaCumprod(pairs.timesteps()[pair])));

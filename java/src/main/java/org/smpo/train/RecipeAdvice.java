@@ -6,8 +6,8 @@ import java.util.StringJoiner;
 import org.smpo.ffi.CancelledException;
 import org.smpo.ffi.EngineException;
 
-/// Messages of the engine in the terms of a recipe. The engine names fields of its own interface; this class adds the
-/// keys of the recipe that set them.
+/// Translates messages of the engine into the terms of a recipe. The engine names fields of its own
+/// interface; this class adds the keys of the recipe that set them.
 final class RecipeAdvice {
     /// Recipe keys by fields of native/include/smpo.h.
     private static final Map<String, String> KEYS = new LinkedHashMap<>();
@@ -21,8 +21,8 @@ final class RecipeAdvice {
 
     private RecipeAdvice() {}
 
-    /// Returns the exception to throw for one of the engine: an exception whose message also names recipe keys, or the
-    /// same one where its message names no field that a recipe sets.
+    /// Returns the exception to throw in place of one from the engine: its message also names recipe
+    /// keys. Returns the same exception if its message names no field that a recipe sets.
     static RuntimeException explain(EngineException failure) {
         StringJoiner keys = new StringJoiner(", ");
         KEYS.forEach((field, key) -> {

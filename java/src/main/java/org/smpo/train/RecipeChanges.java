@@ -14,11 +14,12 @@ import org.smpo.recipe.Recipe;
 
 /// The differences between the recipe of a resumed run and the recipe that the run began with.
 ///
-/// Places may change where the digests in the manifest say that what they hold is the same. So may what is saved and
-/// reported on the way, because it has no influence on the weights, and the number of steps may grow where the
-/// learning rate does not depend on it. Everything else would change the numbers of the run.
+/// Paths may change if the digests in the manifest show that their contents are the same. Settings for
+/// saving and reporting may change because they have no influence on the weights. The number of steps
+/// may grow if the learning rate does not depend on it. Any other change would change the results of the
+/// run.
 final class RecipeChanges {
-    /// Keys of places, whose contents the manifest identifies.
+    /// Keys of paths, whose contents the manifest identifies.
     private static final Set<String> PLACES = Set.of("model", "output", "data.paths", "labels.scores");
 
     /// Sections without influence on the weights.
@@ -55,7 +56,7 @@ final class RecipeChanges {
         return changes;
     }
 
-    /// Why a key may not change, and what to do; empty when it may.
+    /// Returns why a key may not change and what to do; empty if it may change.
     private static String refusal(String key, Recipe before, Recipe now) {
         if (PLACES.contains(key) || REPORTS.stream().anyMatch(key::startsWith)) {
             return "";

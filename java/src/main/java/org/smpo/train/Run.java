@@ -23,12 +23,12 @@ import org.smpo.report.TensorBoard;
 /// The folder of a run in progress. This class alone writes to it: the recipe, the manifest, the logs, the
 /// checkpoints, the samples and the tuned model.
 final class Run implements AutoCloseable {
-    /// Entries of a manifest that describe the program and the machine. Where they differ, a run still resumes.
+    /// Manifest entries that describe the program and the machine. A run resumes even if they differ.
     private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
 
     private static final String RECIPE_DIGEST = "recipe_sha256";
 
-    /// Parts of a manifest's entries that tell where inputs are. What they are is told by digests beside them.
+    /// Parts of a manifest's entries that locate inputs. The digests beside them identify the contents.
     private static final Set<String> PLACES = Set.of("path", "source");
 
     private final Recipe recipe;
@@ -68,7 +68,7 @@ final class Run implements AutoCloseable {
             if (!folder.hasRun()) {
                 throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
             }
-            // Read anew, so that keys that did not exist when the run began have their defaults.
+            // Parse it again, so that keys that did not exist when the run began have their defaults.
             Recipe before = Recipe.read(folder.recipe(), List.of());
             RecipeChanges.require(folder.recipe(), before, recipe)
                     .forEach(change -> listener.say("changed since the run began: " + change));
@@ -80,7 +80,7 @@ final class Run implements AutoCloseable {
         }
     }
 
-    /// Fails where the folder holds a run.
+    /// Throws if the folder holds a run.
     static void requireUnused(RunFolder folder) throws IOException {
         if (folder.isUsed()) {
             throw new IOException(
@@ -109,7 +109,7 @@ final class Run implements AutoCloseable {
         }
         AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
         beginLogs();
-        // Last, because a folder with a recipe is a run.
+        // Write the recipe last, because a folder with a recipe counts as a run.
         AtomicFiles.write(folder.recipe(), recipe.resolved());
         return RunState.START;
     }
@@ -193,7 +193,8 @@ final class Run implements AutoCloseable {
         board.scalars(step, StepLog.scalars(group, event));
     }
 
-    /// Marks the place in the logs to which a checkpoint returns whose reports are still due.
+    /// Marks the position in the logs to which they are cut back when a checkpoint with reports still
+    /// due is resumed.
     void markStep() throws IOException {
         afterStep = sync();
     }

@@ -72,7 +72,7 @@ final class RunFolder implements AutoCloseable {
         return root.resolve(SAMPLES).resolve(Checkpoint.name(step));
     }
 
-    /// Completes or removes what a process left behind that was killed while it wrote.
+    /// Completes or removes files left behind by a process that was killed while writing.
     void recover() throws IOException {
         for (Path place : List.of(root, checkpoints(), root.resolve(SAMPLES))) {
             if (Files.isDirectory(place)) {
@@ -91,7 +91,7 @@ final class RunFolder implements AutoCloseable {
         return Files.exists(recipe());
     }
 
-    /// Whether there is a run, or checkpoints of one, which would be mistaken for those of another run.
+    /// Whether there is a run, or checkpoints of one, which a new run would mistake for its own.
     boolean isUsed() {
         return hasRun() || Files.exists(checkpoints());
     }

@@ -8,7 +8,7 @@ import org.smpo.io.JsonObject;
 /// The counters of a run between two steps, as a checkpoint keeps them.
 ///
 /// @param done number of steps taken
-/// @param pairsSeen number of pairs that were to be read so far
+/// @param pairsSeen number of pairs requested so far
 /// @param badPairs number of those that could not be read
 /// @param reportsDue whether the held-out evaluation or the samples that follow step `done` are still missing, because
 ///     a stop interrupted them

@@ -27,7 +27,7 @@ final class Samples implements AutoCloseable {
     private final GenerationConfig config;
     private final TextToImage model;
 
-    /// @param encoder encoders of the model, which stay the caller's
+    /// @param encoder encoders of the model; the caller keeps ownership
     /// @param side side of the square images in pixels
     Samples(Engine engine, ModelFiles files, UNet policy, PairEncoder encoder, SamplesRecipe recipe, int side)
             throws IOException {

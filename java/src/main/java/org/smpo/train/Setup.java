@@ -19,14 +19,14 @@ import org.smpo.recipe.Recipe;
 /// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and its batch
 /// sizes. Belongs to the thread that opened it.
 ///
-/// @param engine the session in which everything computes
+/// @param engine the session that runs all computations
 /// @param policy the networks and their optimizer
 /// @param pairs the source of pairs
-/// @param step the method
+/// @param step the training method
 /// @param sizes batch sizes
 /// @param samples the generator of sample images, if the recipe asks for them
 /// @param manifest program, device, and digests of every input
-/// @param parts owner of all that has to be closed
+/// @param parts owner of everything that has to be closed
 record Setup(
         Engine engine,
         Policy policy,

@@ -19,15 +19,16 @@ import org.smpo.recipe.Recipe;
 /// ```text
 /// loss, winner_error, ...    means with the objective's own noise: inverted latents for an inverting objective
 /// implicit_accuracy          share of pairs with a logit above 0; absent for an objective without a logit
-/// forward_accuracy           inverting objectives only: share of pairs on whose winner the policy has gained more
-///                            over the reference than on the loser, with forward noise that both images share
-///                            (the measure of Diffusion-DPO)
+/// forward_accuracy           inverting objectives only: share of pairs for which the policy has gained
+/// more
+///                            over the reference on the winner than on the loser, with forward noise
+///     that                        both images share (Diffusion-DPO's metric)
 /// forward_winner_error, ...  the errors behind forward_accuracy
 /// ```
 ///
 /// A policy that inverts changes its own latents, so the two accuracies answer two questions: whether it prefers
-/// winners on the latents that it is trained on, and whether it prefers them on the latents that every diffusion model
-/// is trained on.
+/// winners on the latents that it is trained on, and whether it prefers them on the latents that every
+/// diffusion model is trained on.
 final class StepLog {
     private static final int MARGIN_BUCKETS = 10;
 
@@ -78,7 +79,7 @@ final class StepLog {
         return entry;
     }
 
-    /// Describes a step none of whose pairs could be read.
+    /// Describes a step for which no pair could be read.
     static Map<String, Object> skipped(long done, PairStream.Batch batch) {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "skipped_step");
@@ -89,7 +90,8 @@ final class StepLog {
 
     /// Describes an evaluation of the held-out pairs.
     ///
-    /// @param forward totals of the same pairs with forward noise; null where the objective's own noise is that
+    /// @param forward totals of the same pairs with forward noise; null if that is the objective's own
+    ///     noise
     Map<String, Object> evaluation(long done, ErrorTotals own, ErrorTotals forward) {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "evaluation");
@@ -126,7 +128,7 @@ final class StepLog {
 
     /// Mean margin by timestep: how much more the policy has gained over the reference on winners than on losers.
     ///
-    /// @param timesteps timesteps of the images; a pair counts at its winner's
+    /// @param timesteps timesteps of the images; each pair is counted at its winner's timestep
     private List<Map<String, Object>> margins(int[] timesteps, PairResults pairs) {
         double[] sums = new double[MARGIN_BUCKETS + 1];
         int[] counts = new int[MARGIN_BUCKETS + 1];

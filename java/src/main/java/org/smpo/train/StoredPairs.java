@@ -96,9 +96,9 @@ final class StoredPairs implements PairStream {
 
     /// Opens the data of a recipe.
     ///
-    /// @param encoder stays the caller's
+    /// @param encoder encoder of images and captions; the caller keeps ownership
     /// @param begun manifest of the run that is resumed; empty for a new run
-    /// @param say receives lines about the pairs found
+    /// @param say receiver of lines about the pairs found
     /// @throws IllegalArgumentException when the objective reads what stored pairs lack, or none can be trained on
     /// @throws IOException when a file cannot be read
     static StoredPairs open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
@@ -107,7 +107,7 @@ final class StoredPairs implements PairStream {
         Closer sources = new Closer();
         try {
             List<PairSource> parts = new ArrayList<>();
-            // Runs of versions that decoded as Pillow does have no such entry, and keep their pixels.
+            // Versions that decoded as Pillow does wrote no such entry; their runs keep their pixels.
             boolean asPillow = begun.isPresent() && !begun.get().has(RENDERING);
             Rendering rendering = asPillow ? Rendering.PILLOW : Rendering.VIEWER;
             for (Path path : recipe.data().paths()) {
@@ -221,8 +221,8 @@ final class StoredPairs implements PairStream {
         aheadStep = step;
     }
 
-    /// Waits until nothing reads the source, which may be closed next. The thread is not interrupted: that would close
-    /// a file which others may still read.
+    /// Waits until nothing reads the source, so that it can be closed. The thread is not interrupted,
+    /// because an interrupt would close a file that others may still read.
     private void waitForDecoding() {
         if (aheadThread == null) {
             return;
@@ -266,7 +266,7 @@ final class StoredPairs implements PairStream {
         return encode(plain.prepare(source, uses, encoder::isCached), places, HELD_OUT_STEP);
     }
 
-    /// @param places index of each pair in the global batch, which numbers its random values
+    /// @param places index of each pair in the global batch, which selects its random values
     private Batch encode(PreparedBatch decoded, Map<PairUse, Integer> places, long step) throws IOException {
         int pairs = decoded.pairs().size();
         if (pairs == 0) {

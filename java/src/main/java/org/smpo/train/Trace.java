@@ -28,7 +28,7 @@ import org.smpo.objective.PairLoss;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.NoiseSchedule;
 
-/// One [PreferenceStep] with every intermediate, for people who compare implementations.
+/// Runs one [PreferenceStep] and returns every intermediate result, for comparing implementations.
 ///
 /// | batch | |
 /// |---|---|
@@ -50,7 +50,7 @@ public final class Trace {
     /// @param inversion the inversion; not read for objectives that add forward noise
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param threads CPU threads; 0: one per physical core
-    /// @param microBatch pairs at a time; 0: all
+    /// @param microBatch number of pairs differentiated at once; 0: all
     /// @param inversionBatch number of images inverted at once; 0: all
     public record Settings(
             Objective objective,
@@ -114,7 +114,7 @@ public final class Trace {
         }
     }
 
-    /// Opens only the UNet of a pipeline where it has a folder of its own, so that the rest may be absent.
+    /// Opens only the UNet of a pipeline if it has its own folder, so that the rest may be absent.
     private static ModelFiles openUnet(Path path) throws IOException {
         Path folder = path.resolve("unet");
         return ModelFiles.open(Files.isDirectory(folder) ? folder : path);
@@ -167,7 +167,8 @@ public final class Trace {
         return objective.inputs().contains(PairInput.REWARD_MARGIN) ? tensor(batch, "reward_margin", 1, pairs) : null;
     }
 
-    /// Both images of a pair have the pair's timestep, where there is none for each image.
+    /// Returns one timestep per image: both images of a pair get the pair's timestep, unless each has
+    /// its own.
     private static int[] byImage(int[] timesteps, int images) {
         int[] all = Arrays.copyOf(timesteps, images);
         if (timesteps.length < images) {

@@ -22,10 +22,10 @@ import org.smpo.recipe.Recipe;
 /// A training run: the loop over optimizer steps, with checkpoints, evaluations and samples between them.
 ///
 /// Everything random is a function of the recipe's seed and the step, and everything else that a step depends on is
-/// in a checkpoint, so a run that was stopped and resumed ends with the same bits as one that was not. Belongs to the
-/// thread that opened it, except [#stop()].
+/// in a checkpoint, so a run that was stopped and resumed ends with the same bits as an uninterrupted
+/// run. Belongs to the thread that opened it, except [#stop()].
 public final class Trainer implements AutoCloseable {
-    /// Number of pairs from which the share of bad ones is judged.
+    /// Number of pairs needed before the share of bad pairs is judged.
     private static final int FEWEST_TO_JUDGE = 100;
 
     private final Recipe recipe;
@@ -43,15 +43,15 @@ public final class Trainer implements AutoCloseable {
     private Set<String> lastWarnings = Set.of();
     private volatile boolean stopRequested;
 
-    /// Receives what happens, on the trainer's thread.
+    /// Receives events of the run, on the trainer's thread.
     public interface Listener {
-        /// A message for people.
+        /// Called with a message for the user.
         void say(String message);
 
-        /// A warning for people.
+        /// Called with a warning for the user.
         void warn(String message);
 
-        /// The end of a step.
+        /// Called at the end of a step.
         ///
         /// @param done number of steps taken in the whole run
         /// @param of number of steps of the whole run
@@ -86,7 +86,7 @@ public final class Trainer implements AutoCloseable {
 
     /// Opens a run: reads the model and the data, and restores the newest checkpoint when the run is resumed.
     ///
-    /// @param resume whether the run in the folder is continued; otherwise there must be none
+    /// @param resume whether to resume the run in the folder; if false, the folder must have no run
     /// @param cacheFolder folder of encoded images and prompts; see [Cache#defaultFolder()]
     /// @throws IllegalArgumentException when the recipe does not suit the model or the data
     /// @throws IOException when a file cannot be read, the folder has a run already, or another process works there
@@ -125,8 +125,8 @@ public final class Trainer implements AutoCloseable {
 
     /// Requests the end of the run, from any thread. The step in progress is dropped at its next safe point,
     /// between two micro-batches or two evaluations of the UNet. [#run()] then writes a checkpoint of the last
-    /// whole step and returns. A resumed run takes the dropped step again and ends with the bits of a run that was
-    /// not stopped.
+    /// whole step and returns. A resumed run repeats the dropped step and ends with the same bits as an
+    /// uninterrupted run.
     public void stop() {
         stopRequested = true;
         setup.engine().cancel();
@@ -176,7 +176,7 @@ public final class Trainer implements AutoCloseable {
     }
 
     private void checkpoint() throws IOException {
-        // Without a checkpoint a run resumes at its beginning.
+        // Without a checkpoint, a run resumes from its beginning.
         if (state.done() > 0 && !state.equals(saved)) {
             run.checkpoint(state, setup.policy(), health);
             saved = state;
@@ -226,7 +226,7 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    /// A step none of whose pairs can be read changes nothing.
+    /// Handles a step for which no pair can be read. It changes no weights.
     private void skipStep(PairStream.Batch batch, RunState next) throws IOException {
         state = next;
         run.log(StepLog.skipped(state.done(), batch));
@@ -272,9 +272,10 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    /// Reports kinds of warnings that the step before did not have; the log has those of every step.
+    /// Reports kinds of warnings that the previous step did not have; the log has the warnings of every
+    /// step.
     ///
-    /// @return the gravest warning that should end the run, if there is one
+    /// @return the most severe warning that should end the run, if there is one
     private Optional<Health.Warning> judge(List<Health.Warning> warnings) {
         Optional<Health.Warning> sick = Optional.empty();
         Set<String> kinds = new HashSet<>();
@@ -297,7 +298,8 @@ public final class Trainer implements AutoCloseable {
         for (BadPair bad : batch.bad()) {
             listener.warn("skipped: " + bad.message());
         }
-        // A few pairs are judged only where there are no more: one bad pair of three is not a third of the data.
+        // A few pairs are judged only if there are no more: one bad pair in three does not mean that a
+        // third of the data is bad.
         if (counted.pairsSeen() >= Math.min(FEWEST_TO_JUDGE, setup.pairs().trainingPairs())
                 && counted.badPairs() > recipe.data().maxBadFraction() * counted.pairsSeen()) {
             throw new IOException("data: " + counted.badPairs() + " of " + counted.pairsSeen()

@@ -1,4 +1,4 @@
-/// Training. [org.smpo.train.PreferenceStep] is the method itself and the place to begin reading.
+/// Training. [org.smpo.train.PreferenceStep] is the training method; start reading there.
 ///
 /// ```text
 /// Trainer          the loop over steps

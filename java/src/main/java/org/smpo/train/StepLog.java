@@ -20,9 +20,8 @@ import org.smpo.recipe.Recipe;
 /// loss, winner_error, ...    means with the objective's own noise: inverted latents for an inverting objective
 /// implicit_accuracy          share of pairs with a logit above 0; absent for an objective without a logit
 /// forward_accuracy           inverting objectives only: share of pairs for which the policy has gained
-/// more
-///                            over the reference on the winner than on the loser, with forward noise
-///     that                        both images share (Diffusion-DPO's metric)
+///                            more over the reference on the winner than on the loser, with forward
+///                            noise that both images share (Diffusion-DPO's metric)
 /// forward_winner_error, ...  the errors behind forward_accuracy
 /// ```
 ///

@@ -22,34 +22,23 @@ import re
 import sys
 import time
 
+SDXL = dict(
+    down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    attention_head_dim=[5, 10, 20],
+    transformer_layers_per_block=[1, 2, 10],
+    cross_attention_dim=2048,
+    use_linear_projection=True,
+    addition_embed_type="text_time",
+    addition_time_embed_dim=256,
+    projection_class_embeddings_input_dim=2816,
+)
 CONFIGS = {
     "tiny": dict(block_out_channels=[16, 24, 32, 32], attention_head_dim=2, cross_attention_dim=20, norm_num_groups=8),
     "sd15-half": dict(block_out_channels=[160, 320, 640, 640], attention_head_dim=8, cross_attention_dim=768),
     "sd15": dict(block_out_channels=[320, 640, 1280, 1280], attention_head_dim=8, cross_attention_dim=768),
-    "sdxl-half": dict(
-        block_out_channels=[160, 320, 640],
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        attention_head_dim=[5, 10, 20],
-        transformer_layers_per_block=[1, 2, 10],
-        cross_attention_dim=2048,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    ),
-    "sdxl": dict(
-        block_out_channels=[320, 640, 1280],
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        attention_head_dim=[5, 10, 20],
-        transformer_layers_per_block=[1, 2, 10],
-        cross_attention_dim=2048,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    ),
+    "sdxl-half": SDXL | dict(block_out_channels=[160, 320, 640]),
+    "sdxl": SDXL | dict(block_out_channels=[320, 640, 1280]),
 }
 
 

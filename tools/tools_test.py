@@ -144,7 +144,7 @@ while read -r line; do
   [ "$line" = go ] || exit 3
   turn=$((turn + 1))
   [ $turn -gt %(turns)d ] && exit 4
-  [ $name = peak ] || echo $name >>"%(order)s"
+  [ "$line" = peak ] || echo "%(name)s" >>"%(order)s"
   echo "{\\"seconds\\":%(seconds)s,\\"cpu_seconds\\":%(cpu)s,\\"peak_resident_bytes\\":$((turn * 1000000))}"
 done
 """
@@ -210,7 +210,7 @@ class CompareSteps(unittest.TestCase):
 echo "%(name)s $*" >>"%(order)s"
 echo '{"ready":true,"contender":"%(name)s","parameters":7,"threads":1,"micro_batch":1,"slots":4}'
 while read -r line; do
-  [ $name = peak ] || echo $name >>"%(order)s"
+  [ "$line" = peak ] || echo "%(name)s" >>"%(order)s"
   echo '{"seconds":%(seconds)s,"cpu_seconds":2,"phases":%(phases)s,"inversion_unet_seconds":0.594,
 "unet_evaluations":%(evaluations)d,"peak_resident_bytes":5000000}' | tr -d '\\n'
   echo

@@ -26,6 +26,7 @@ import org.smpo.ffi.UNetSpec;
 import org.smpo.io.DType;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairLoss;
+import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.NoiseSchedule;
 import org.smpo.train.Networks;
@@ -85,7 +86,7 @@ final class StepBench implements AutoCloseable {
             reference = keep(NativeModel.openUNet(engine, spec, ModelOptions.frozen(options.precision())));
             parameters = writeWeights();
             optimizer = keep(NativeOptimizer.open(policy, new OptimizerOptions(OptimizerOptions.AdamW.standard(), 0)));
-            Objective objective = new Objective.Smpo(2000, 10, 0.5);
+            Objective objective = new Smpo(2000, 10, 0.5);
             step = new PreferenceStep(
                     engine,
                     NoiseSchedule.stableDiffusion(),

@@ -14,8 +14,10 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
-import org.smpo.objective.Objective;
+import org.smpo.objective.Dpo;
 import org.smpo.objective.PairLoss;
+import org.smpo.objective.Sft;
+import org.smpo.objective.Smpo;
 import org.smpo.schedule.ForwardProcess;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
@@ -27,7 +29,7 @@ class PairBatchTest {
     private static final int PAIRS = 2;
     private static final int ROWS = 2 * PAIRS;
     private static final int ELEMENTS = 4 * 6 * 5;
-    private static final PairLoss DPO = PairLoss.of(new Objective.Dpo(3, 0.5));
+    private static final PairLoss DPO = PairLoss.of(new Dpo(3, 0.5));
     private static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
     private static final int[] TIMESTEPS = {10, 500, 10, 500};
 
@@ -217,9 +219,8 @@ class PairBatchTest {
             assertInvalid("policy", () -> batch.accumulate(reference, policy, DPO, microBatch(0, 1)));
             assertInvalid(
                     "micro_batch.label",
-                    () -> batch.accumulate(
-                            policy, reference, PairLoss.of(new Objective.Smpo(3, 10, 0.5)), microBatch(0, 1)));
-            batch.accumulate(policy, null, PairLoss.of(new Objective.Sft()), microBatch(0, 1));
+                    () -> batch.accumulate(policy, reference, PairLoss.of(new Smpo(3, 10, 0.5)), microBatch(0, 1)));
+            batch.accumulate(policy, null, PairLoss.of(new Sft()), microBatch(0, 1));
             assertThat(batch.read().referenceWinner()[0]).isZero();
         }
     }

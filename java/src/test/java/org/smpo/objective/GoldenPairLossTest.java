@@ -15,18 +15,6 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
-import org.smpo.objective.Objective.Capo;
-import org.smpo.objective.Objective.Dmpo;
-import org.smpo.objective.Objective.Dpo;
-import org.smpo.objective.Objective.Hinge;
-import org.smpo.objective.Objective.Inpo;
-import org.smpo.objective.Objective.Ipo;
-import org.smpo.objective.Objective.Kto;
-import org.smpo.objective.Objective.Mapo;
-import org.smpo.objective.Objective.Npo;
-import org.smpo.objective.Objective.Robust;
-import org.smpo.objective.Objective.Sft;
-import org.smpo.objective.Objective.Smpo;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 

@@ -16,18 +16,6 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
-import org.smpo.objective.Objective.Capo;
-import org.smpo.objective.Objective.Dmpo;
-import org.smpo.objective.Objective.Dpo;
-import org.smpo.objective.Objective.Hinge;
-import org.smpo.objective.Objective.Inpo;
-import org.smpo.objective.Objective.Ipo;
-import org.smpo.objective.Objective.Kto;
-import org.smpo.objective.Objective.Mapo;
-import org.smpo.objective.Objective.Npo;
-import org.smpo.objective.Objective.Robust;
-import org.smpo.objective.Objective.Sft;
-import org.smpo.objective.Objective.Smpo;
 
 final class ObjectiveTest {
     /// The errors of the published golden numbers: Δ = −3e-4.

@@ -15,28 +15,28 @@ final class PairLosses {
         double slope = objective.strength() * pair.logitScale();
         double u = -slope * errors.difference();
         return switch (objective) {
-            case Objective.Smpo smpo -> {
+            case Smpo smpo -> {
                 double labelled = slope * smpo.gamma() * (2 * pair.require(smpo, PairInput.LABEL) - 1);
                 yield preferWinner(-labelled * errors.difference(), labelled);
             }
-            case Objective.Dpo dpo -> preferWinner(u, slope);
-            case Objective.Inpo inpo -> preferWinner(u, slope);
-            case Objective.Npo npo -> {
+            case Dpo dpo -> preferWinner(u, slope);
+            case Inpo inpo -> preferWinner(u, slope);
+            case Npo npo -> {
                 double gradient = slope * Logistic.sigmoid(u);
                 yield new LossValue(Logistic.softplus(u), u, -gradient, gradient);
             }
-            case Objective.Dmpo dmpo -> divergence(u, slope, dmpo.alpha());
-            case Objective.Ipo ipo -> distance(u, slope, ipo.margin());
-            case Objective.Capo capo -> distance(u, slope, pair.require(capo, PairInput.REWARD_MARGIN));
-            case Objective.Kto kto -> {
+            case Dmpo dmpo -> divergence(u, slope, dmpo.alpha());
+            case Ipo ipo -> distance(u, slope, ipo.margin());
+            case Capo capo -> distance(u, slope, pair.require(capo, PairInput.REWARD_MARGIN));
+            case Kto kto -> {
                 double meanGain = pair.require(kto, PairInput.MEAN_GAIN);
                 ImageLoss winner = image(kto, errors.winner(), errors.referenceWinner(), true, meanGain, slope);
                 ImageLoss loser = image(kto, errors.loser(), errors.referenceLoser(), false, meanGain, slope);
                 yield new LossValue(
                         0.5 * (winner.value() + loser.value()), u, 0.5 * winner.gradient(), 0.5 * loser.gradient());
             }
-            case Objective.Hinge hinge -> u < 1 ? new LossValue(1 - u, u, slope, -slope) : new LossValue(0, u, 0, 0);
-            case Objective.Robust robust -> {
+            case Hinge hinge -> u < 1 ? new LossValue(1 - u, u, slope, -slope) : new LossValue(0, u, 0, 0);
+            case Robust robust -> {
                 double share = 1 / (1 - 2 * robust.epsilon());
                 double right = share * (1 - robust.epsilon());
                 double wrong = share * robust.epsilon();
@@ -44,8 +44,8 @@ final class PairLosses {
                 yield new LossValue(
                         right * Logistic.softplus(-u) - wrong * Logistic.softplus(u), u, gradient, -gradient);
             }
-            case Objective.Mapo mapo -> mapo(mapo, errors);
-            case Objective.Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
+            case Mapo mapo -> mapo(mapo, errors);
+            case Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
         };
     }
 
@@ -79,12 +79,7 @@ final class PairLosses {
 
     /// KTO's loss of one image by itself.
     static ImageLoss image(
-            Objective.Kto kto,
-            double error,
-            double referenceError,
-            boolean desirable,
-            double meanGain,
-            double strength) {
+            Kto kto, double error, double referenceError, boolean desirable, double meanGain, double strength) {
         double weight = desirable ? kto.desirableWeight() : kto.undesirableWeight();
         double slope = desirable ? strength : -strength;
         double v = slope * (referenceError - error - meanGain);
@@ -101,7 +96,7 @@ final class PairLosses {
         return Math.max(0, sum / (2.0 * batch.size()));
     }
 
-    private static LossValue mapo(Objective.Mapo mapo, PairErrors errors) {
+    private static LossValue mapo(Mapo mapo, PairErrors errors) {
         double winner = mapo.scale() * errors.winner();
         double loser = mapo.scale() * errors.loser();
         double z = mapo.temperature() * (phi(winner) - phi(loser));

@@ -16,11 +16,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.ffi.PairResults;
 import org.smpo.io.Json;
+import org.smpo.objective.Dpo;
+import org.smpo.objective.Mapo;
+import org.smpo.objective.Npo;
 import org.smpo.objective.Objective;
-import org.smpo.objective.Objective.Dpo;
-import org.smpo.objective.Objective.Mapo;
-import org.smpo.objective.Objective.Npo;
-import org.smpo.objective.Objective.Smpo;
+import org.smpo.objective.Smpo;
 import org.smpo.recipe.HealthRecipe;
 import org.smpo.recipe.Recipe;
 

@@ -24,7 +24,7 @@ import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
-import org.smpo.objective.Objective.Smpo;
+import org.smpo.objective.Smpo;
 import org.smpo.random.Synthetic;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;

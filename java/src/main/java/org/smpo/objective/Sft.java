@@ -1,0 +1,20 @@
+package org.smpo.objective;
+
+/// Supervised fine-tuning on winners. Losers and the reference take no part.
+@MethodInfo(kind = 9, title = "SFT", arxiv = "", loss = "ℓ_w")
+public record Sft() implements Objective {
+    @Override
+    public double strength() {
+        return 0;
+    }
+
+    @Override
+    public boolean needsReference() {
+        return false;
+    }
+
+    @Override
+    public boolean hasLogit() {
+        return false;
+    }
+}

@@ -15,7 +15,7 @@ using kernels::BFloat16;
 using kernels::DType;
 using kernels::cpu::InstructionSet;
 
-/// f32 state without a first moment, as it is meant to be used, and the bf16 copy.
+/// f32 state without a first moment, Adafactor's usual setting, and the bf16 copy.
 struct Buffers {
   explicit Buffers(const AdafactorShape& of)
       : shape(of),
@@ -83,7 +83,7 @@ SMPO_BENCH(adafactor) {
     const char* name;
     AdafactorShape shape;
   };
-  // Stable Diffusion's largest: a feed-forward, a filter, a pointwise filter.
+  // The largest of Stable Diffusion: a feed-forward layer, a filter, a pointwise filter.
   for (const Size& size : {Size{"linear 10240x1280", {.rows = 10240, .columns = 1280}},
                            Size{"filter 1280x1280x3x3", {.outer = 1280, .rows = 3, .columns = 3, .inner = 1280}},
                            Size{"filter 1280x1280x1x1", {.outer = 1280, .inner = 1280}}}) {

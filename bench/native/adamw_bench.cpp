@@ -14,7 +14,7 @@ using kernels::BFloat16;
 using kernels::DType;
 using kernels::cpu::InstructionSet;
 
-/// f32 state and, when asked for, the bf16 copy.
+/// f32 state and, optionally, the bf16 copy.
 struct Buffers {
   Buffers(int64_t elements, bool with_copy)
       : parameter(uniform_floats(elements, 1)),

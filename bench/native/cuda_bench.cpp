@@ -1,7 +1,8 @@
-// smpo_cuda_bench: the memory-bound kernels on a GPU beside a copy of as many bytes, in turns; one JSON line each.
+// smpo_cuda_bench: the memory-bound kernels on a GPU, alternating with a copy of as many bytes; one JSON line each.
 //
-// `share_of_copy` is bytes per second over those of the copy, where a kernel's bytes are what it must read and write
-// once. Times are CUDA events around a run of launches that takes a few milliseconds; the median of the turns counts.
+// `share_of_copy` is the kernel's bytes per second relative to the copy's; a kernel's bytes are those it must read and
+// write at least once. Times are measured by CUDA events around launches of a few milliseconds; the result is the
+// median.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -31,7 +32,7 @@ void check(cudaError_t code) {
   if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
 }
 
-/// Device memory with numbers near 1 in every dtype that a kernel may read it as: never zeros, which cost less.
+/// Device memory with numbers near 1 in every dtype that a kernel may read; zeros would cost less.
 class Buffer {
  public:
   explicit Buffer(int64_t bytes) {
@@ -65,7 +66,7 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  /// Milliseconds of one run among `times`.
+  /// Milliseconds per run, averaged over `times` runs.
   double milliseconds(const std::function<void()>& run, int times) {
     check(cudaEventRecord(start_, stream_));
     for (int i = 0; i < times; ++i) run();
@@ -123,7 +124,7 @@ class Bench {
 void run_all(cudaStream_t stream) {
   Bench bench(stream);
 
-  // Where SD 1.5 and SDXL spend their norms, at 16 images.
+  // The sizes at which SD 1.5 and SDXL spend most time in norms, with 16 images.
   for (const auto& [pixels, channels] : {std::pair<int64_t, int64_t>{4096, 320}, {1024, 640}, {16384, 320}}) {
     const int64_t batch = 16, groups = 32, count = batch * pixels * channels, bytes = count * 2;
     const Buffer x(bytes), y(bytes), d_y(bytes), d_x(bytes), weight(channels * 2), bias(channels * 2);

@@ -29,7 +29,7 @@ std::optional<std::string> disagreement() {
   for (int32_t set = 0; set <= static_cast<int32_t>(kernels::cpu::best_instruction_set()); ++set) {
     Buffers got(kElements);
     kernels::cpu::ema_update(got.args(), static_cast<InstructionSet>(set));
-    // ema_update.h's bound and the reference's own rounding, with numbers below 1.
+    // The bound of ema_update.h and one rounding of the reference, with numbers below 1.
     if (auto problem =
             first_difference(got.average.data(), wanted.average.data(), kElements, 2 * 0x1p-24, 6e-4 * 0x1p-24)) {
       return std::string(name_of(static_cast<InstructionSet>(set))) + *problem;

@@ -14,7 +14,7 @@
 namespace smpo::bench {
 namespace {
 
-/// Wall time, or the time that this process's threads ran.
+/// Wall time, or CPU time of this process's threads.
 double now_ns(clockid_t clock) {
   timespec time{};
   clock_gettime(clock, &time);
@@ -79,13 +79,13 @@ class Copy {
   Buffer to_;
 };
 
-// A guard takes many short turns: some of them run undisturbed even on a machine that is not otherwise idle.
+// A guard takes many short turns, so that some run undisturbed even on a busy machine.
 constexpr int kGuardTurns = 8;
 
 constexpr int64_t kArithmeticSteps = 100000;
 
 /// A fixed piece of integer and floating arithmetic on every thread; no memory. The multiplications form chains, so
-/// that no compiler makes the loop shorter.
+/// that no compiler can shorten the loop.
 void arithmetic() {
   double sink = 0;
 #pragma omp parallel reduction(+ : sink)
@@ -141,7 +141,7 @@ std::vector<Family>& families() {
 }
 
 Session::Session(const Options& options) : options_(options) {
-  // A guard watches inner loops. One thread keeps the wake-up of others, which a busy machine delays, out of the ratio.
+  // A guard measures inner loops. With one thread, the ratio does not include wake-up delays of a busy machine.
   if (options_.guard) {
     if (options_.threads == 0) options_.threads = 1;
     options_.repeats *= kGuardTurns;
@@ -168,7 +168,7 @@ void Session::measure(const Case& c) {
     }
   }
 
-  // The calibration of a memory-bound case moves as many bytes, so that it lives in the same level of cache.
+  // The calibration of a memory-bound case moves as many bytes, so that both use the same cache level.
   std::unique_ptr<Copy> copy;
   std::vector<Timing> timings(1);
   timings[0].name = "calibration";
@@ -186,7 +186,7 @@ void Session::measure(const Case& c) {
     timings.push_back({contender.name, contender.run, 1, {}});
   }
 
-  // A guard runs one thread, whose own time leaves out what other processes take. With several threads it would count
+  // A guard uses the CPU time of its one thread, which excludes other processes. With several threads it would include
   // their waiting.
   const clockid_t clock = options_.guard && omp_get_max_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
   for (Timing& timing : timings) {
@@ -201,14 +201,14 @@ void Session::measure(const Case& c) {
   const double units = c.bound == Bound::kMemory ? c.bytes : c.items;
   for (size_t i = 1; i < timings.size(); ++i) {
     const Timing& timing = timings[i];
-    // Turn by turn: what slowed one slowed its neighbour.
+    // Ratios turn by turn, because a disturbance slows both neighbours.
     std::vector<double> ratios;
     for (size_t turn = 0; turn < timing.turns.size(); ++turn) {
       ratios.push_back(timing.turns[turn] / units / (timings[0].turns[turn] / calibration_units));
     }
     double ratio = quantile(ratios, 0.5);
     if (options_.guard) {
-      // The fastest tenth of each: what else the machine does only ever adds time.
+      // The fastest tenth of each, because other load can only add time.
       ratio = quantile(timing.turns, 0.1) / units / (quantile(timings[0].turns, 0.1) / calibration_units);
       std::printf("{\"guard\":%s,\"ns\":%.1f,\"ratio\":%.4f,\"calibration\":%s,\"threads\":%d,\"cpu\":%s}\n",
                   quoted(c.family + "/" + c.size + "/" + c.dtype + "/" + timing.name).c_str(),

@@ -2,10 +2,10 @@
 // stderr.
 //
 // Every case is measured in one process beside a calibration that does nothing but move memory or do arithmetic, in
-// turns (calibration, contender, contender, calibration, ...), so that a noisy or throttled machine slows both. What is
-// kept is the median of the turns, and the median ratio to the calibration. `share_of_copy` of a memory-bound case is
-// against a copy of as many bytes in the same turns (of 1 GiB at most), of others against a large copy at the start.
-// Before anything is timed the contenders must agree; when they do not, the program says where and exits with 1.
+// turns (calibration, contender, contender, calibration, ...), so that a noisy or throttled machine slows both. Results
+// are the median time and the median ratio to the calibration. `share_of_copy` compares a memory-bound case with a copy
+// of as many bytes (1 GiB at most) in the same turns, and other cases with a large copy at the start. The contenders
+// must agree before anything is timed; otherwise the program reports the difference and exits with 1.
 #ifndef SMPO_BENCH_HARNESS_H_
 #define SMPO_BENCH_HARNESS_H_
 
@@ -17,7 +17,7 @@
 
 namespace smpo::bench {
 
-/// What limits a case on a good machine: the calibration is of the same kind.
+/// The resource that limits a case; the calibration uses the same.
 enum class Bound { kMemory, kCompute };
 
 struct Contender {
@@ -27,18 +27,19 @@ struct Contender {
 
 struct Case {
   std::string family;  // "adamw"
-  std::string size;    // as people say it: "100M", "2x2x65536"
+  std::string size;    // for display: "100M", "2x2x65536"
   std::string dtype;   // "f32+bf16"
   double bytes = 0;    // read and written by one run, each buffer counted once per pass the algorithm needs
-  double items = 0;    // elements that one run makes or takes
+  double items = 0;    // elements that one run produces or consumes
   Bound bound = Bound::kMemory;
 
-  /// Contenders agree: nothing, or what differs. Runs once, before any timing; may use a smaller size.
+  /// Compares the contenders: returns nothing, or the difference. Runs once before any timing and may use a smaller
+  /// size.
   std::function<std::optional<std::string>()> disagreement;
 
   std::vector<Contender> contenders;
 
-  /// The hot path that `--guard` watches, by its name; empty: this case is not guarded.
+  /// Name of the hot path that `--guard` checks; empty: the case is not guarded.
   std::string guarded;
 };
 

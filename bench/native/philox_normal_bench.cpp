@@ -31,7 +31,7 @@ SMPO_BENCH(philox_normal) {
     int64_t elements;
     bool guarded;
   };
-  // One pair of 64 x 64 latents, a window's worth, and one large row.
+  // One pair of 64 x 64 latents, a global batch of them, and one large row.
   for (const Size& size : {Size{"2x16384", 2, 16384, true}, Size{"128x16384", 128, 16384, false},
                            Size{"1x16M", 1, int64_t{1} << 24, false}}) {
     std::vector<int64_t> items(static_cast<size_t>(size.rows));

@@ -13,7 +13,7 @@ using kernels::DType;
 using kernels::PreferenceLossArgs;
 using kernels::cpu::InstructionSet;
 
-/// A policy near its reference near the target, as in training.
+/// Policy, reference and target close to each other, as in training.
 struct Data {
   Data(int64_t pairs, int64_t elements, DType dtype) : count(2 * pairs * elements) {
     const std::vector<float> noise = uniform_floats(count, 1);

@@ -15,7 +15,7 @@ using kernels::cpu::InstructionSet;
 }  // namespace
 
 // The second call of a ReNoise step, where two predictions are averaged: in place, with the UNet's next input, and
-// with the target of every fourth slot.
+// with the target of every fourth image.
 SMPO_BENCH(renoise_update) {
   struct Size {
     const char* name;
@@ -36,7 +36,7 @@ SMPO_BENCH(renoise_update) {
     for (size_t s = 0; s < slots.size(); ++s) {
       slots[s].row = static_cast<int32_t>(slots.size() - 1 - s);
       slots[s].flags = RenoiseSlot::kActive | RenoiseSlot::kAverage | (s % 4 == 0 ? RenoiseSlot::kTarget : 0u);
-      // Run over and over in place, the latents must stay within bounds.
+      // Latents must stay bounded when the kernel runs repeatedly in place.
       slots[s].a = 0.75f;
       slots[s].b = 0.375f;
       slots[s].target_x = 1.3;
@@ -63,7 +63,7 @@ SMPO_BENCH(renoise_update) {
       for (int32_t set = 0; set <= static_cast<int32_t>(kernels::cpu::best_instruction_set()); ++set) {
         kernels::cpu::renoise_update(apart, static_cast<InstructionSet>(set));
         const std::string name = std::string(name_of(static_cast<InstructionSet>(set))) + ": ";
-        // Inputs lie in [-1, 1): the magnitude of x' is at most a + b.
+        // Inputs lie in [-1, 1), so |x'| is at most a + b.
         const double x_tolerance = kernels::kRenoiseTolerance * (0.75 + 0.375);
         const double target_tolerance = 1.3 * x_tolerance;
         if (const auto problem = first_difference(updated.data(), wanted.data(), count, 0, x_tolerance)) {

@@ -1,21 +1,20 @@
 // smpo_unet_bench MODEL [--dtype f32|bf16] [--batch N] [--size N] [--tokens N] [--backward] [--checkpointing]
 //                 [--step | --invert] [--device cpu|cuda] [--nondeterministic] [--threads N] [--repeats N | --serve]
 //
-// A UNet's forward, or forward and backward of every parameter, as a caller of the library sees it: through smpo.h
-// alone, random weights. MODEL: tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21, sdxl or
-// sdxl-half. One JSON line on stdout: median and least seconds of the repeats (a first run that warms up is not
-// counted), and the peak resident memory since that first run.
+// Measures a UNet's forward, or forward and backward of every parameter, through smpo.h with random weights. MODEL:
+// tiny (the sd1 golden's sizes), sd15, sd15-half (half its channels), sd21, sdxl or sdxl-half. Prints one JSON line:
+// median and least seconds of the repeats after one warm-up run, and the peak resident memory since that run.
 //
 // --step: an SmPO step of --batch pairs, v020's inversion with ReNoise (5 grid steps, 10 of sdxl), forward, reference,
 // loss and backward, without the optimizer's update; timesteps are spread over 0..999, and the time is the pairs'.
 // --invert: the inversion alone. On a GPU every iteration ends with a wait; the first five, in which graphs are
 // recorded, are not counted.
 //
-// --nondeterministic: a session whose runs need not repeat to the bit, to see what it costs that others' do: on a GPU
-// LibTorch may then add by atomics, cuDNN measures its convolutions and keeps the fastest, and attention is cuDNN's.
+// --nondeterministic: a session whose runs need not repeat bit for bit, to measure the cost of determinism. On a GPU
+// LibTorch may then add by atomics, cuDNN selects the fastest convolutions by measurement, and attention is cuDNN's.
 //
-// --serve: the protocol of bench/peers/unet.py, so that a driver can take turns between the two: one JSON line when
-// ready, then for each line "go" on stdin one timed iteration and a JSON line of its own; ends with stdin.
+// --serve: the protocol of bench/peers/unet.py, so that a driver can alternate between the two: one JSON line when
+// ready, then one timed iteration and one JSON line for each line "go" on stdin; ends with stdin.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -158,7 +157,7 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-/// Numbers of about unit variance, times `scale`, around `mean`: quick to make, with no pattern that matters.
+/// Pseudorandom numbers with a variance of about scale^2 around `mean`, generated quickly.
 std::vector<float> numbers(uint64_t count, float scale, float mean) {
   static std::minstd_rand generator(1);
   std::vector<float> values(count);
@@ -212,12 +211,12 @@ long long resident(const std::string& field) {
   throw std::runtime_error("/proc/self/status has no " + field);
 }
 
-/// The peak of resident memory counts from here on.
+/// Resets the peak of resident memory.
 void reset_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
 
 struct Iteration {
   double seconds;
-  /// Of all threads.
+  /// CPU time of all threads.
   double cpu_seconds;
 };
 
@@ -227,7 +226,7 @@ double cpu_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-/// Pairs through a batch, again and again.
+/// Runs pairs through a batch repeatedly.
 class PairBench {
  public:
   PairBench(smpo_session session, smpo_model policy, const smpo_unet_spec& spec, const Options& options)
@@ -253,7 +252,7 @@ class PairBench {
       const auto t = static_cast<int32_t>(1000 * (2 * (row % pairs) + 1) / (2 * pairs));
       timesteps_.push_back(t);
       items_.push_back(row);
-      // v020: the grid begins one stride below 0, and goes on as long as it is below t.
+      // v020: the grid starts one stride below 0 and ends at the last point below t.
       for (int level = -stride + 1; level < t; level += stride) {
         timestep_.push_back(level);
         sample_.push_back(0.98);

@@ -3,14 +3,14 @@
     tools/smpo demo draw --scenes 40000 --seed 1 --out SCENES
     python tools/demo/model.py SCENES OUT [STAGE ...]
 
-Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0. Stages, all of them in this order unless some are named:
-tokenizer, vae, unet, cut, reward, pack. OUT/model is a Stable Diffusion pipeline as diffusers writes it, OUT/reward a CLIP model as
-transformers writes it, both in float16; OUT/training.json records how long each stage took, and its last losses; pack brings
-all of it to where the demo's Java classes find it. With two
-cores all of it takes well under two hours. Sums differ between kinds of CPU, so another machine makes another model of the
-same quality, not the same bytes.
+Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0. The stages are tokenizer, vae, unet, cut, reward and pack; without
+a STAGE argument, all of them run in this order. OUT/model is a Stable Diffusion pipeline in the diffusers layout and OUT/reward a
+CLIP model in the transformers layout, both in float16. OUT/training.json records the duration and the last losses of each
+stage. The pack stage copies everything into the resources of the demo's Java classes. The whole script takes less than two hours
+on two cores. Floating-point sums differ between CPU types, so another machine produces a model of the same quality but not the
+same bytes.
 
-No held-out caption is among the scenes (org.smpo.demo.Scene#heldOut): neither network has seen one.
+The scenes contain no held-out caption (org.smpo.demo.Scene#heldOut), so neither network has seen one.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import scenes
 
 SEED = 20260
-PEAK = 1.2e-3  # the denoiser's rate of learning
-TOKENS = 16  # the longest caption has eight words, and two marks
+PEAK = 1.2e-3  # learning rate of the denoiser
+TOKENS = 16  # the longest caption has eight words; start and end tokens are added
 TEXT_WIDTH = 96
 REWARD_WIDTH = 80
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]  # CLIP's
@@ -45,7 +45,7 @@ RELATIONS = "left of", "right of", "above", "below"
 
 
 def merges_of(words):
-    """Byte pair merges until each of the words is one token: the most frequent pair first, then the first by name."""
+    """Returns the byte-pair merges that make every word one token: most frequent pair first, ties in alphabetical order."""
     parts = {word: [*word[:-1], word[-1] + WORD_END] for word in words}
     merges = []
     while any(len(part) > 1 for part in parts.values()):
@@ -63,13 +63,13 @@ def merges_of(words):
 
 
 def byte_letters():
-    """The letters that stand for bytes in CLIP's vocabulary."""
+    """Returns the characters that represent bytes in CLIP's vocabulary."""
     kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [chr(b) for b in kept] + [chr(256 + i) for i in range(256 - len(kept))]
 
 
 def tokenizer(out):
-    """CLIP's tokenizer with a vocabulary of its own: every byte, every word of the captions as one token."""
+    """Writes a CLIP tokenizer whose vocabulary holds every byte, and every caption word as one token."""
     merges = merges_of(scenes.VOCABULARY)
     letters = byte_letters()
     tokens = dict.fromkeys([*letters, *(letter + WORD_END for letter in letters), *(a + b for a, b in merges), START, END])
@@ -99,14 +99,14 @@ def ids_of(out, captions):
 
 
 def rate(step, steps, peak, warmup=100):
-    """Linear warm-up, then a cosine down to a hundredth."""
+    """Learning rate: linear warm-up, then cosine decay to 1 % of the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))))
 
 
 class Average:
-    """The exponential moving average of weights, which is what is kept."""
+    """Exponential moving average of the weights; `keep` copies it into the modules."""
 
     def __init__(self, modules, decay):
         self.decay = decay
@@ -124,7 +124,7 @@ class Average:
 
 
 def train(name, steps, peak, modules, loss_of, decay=0.999, weight_decay=0.01, rate=rate):
-    """Minimises loss_of(step), saying every hundredth step how it goes; leaves the averaged weights."""
+    """Minimises loss_of(step), prints progress every 100 steps, and leaves the EMA weights in the modules."""
     weights = [p for module in modules for p in module.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=peak, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True)
     average = Average(modules, decay)
@@ -145,8 +145,8 @@ def train(name, steps, peak, modules, loss_of, decay=0.999, weight_decay=0.01, r
     return {"steps": steps, "loss": float(np.mean(losses[-100:])), "parameters": sum(p.numel() for p in weights)}
 
 
-def vae(out, pictures, steps=2000, batch=16):
-    """An autoencoder with SD's factor of 8: squared and absolute error, and as much of a KL term as SD's."""
+def vae(out, images, steps=2000, batch=16):
+    """Trains an autoencoder that downsamples by 8 like SD's, on squared error, absolute error and SD's KL weight."""
     torch.manual_seed(SEED)
     model = AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 4,
@@ -160,15 +160,15 @@ def vae(out, pictures, steps=2000, batch=16):
     generator = torch.Generator().manual_seed(SEED)
 
     def loss_of(_):
-        rows = torch.randint(len(pictures), (batch,), generator=generator).numpy()
-        x = torch.from_numpy(scenes.unit(pictures[rows]))
+        rows = torch.randint(len(images), (batch,), generator=generator).numpy()
+        x = torch.from_numpy(scenes.unit(images[rows]))
         posterior = model.encode(x).latent_dist
         y = model.decode(posterior.sample(generator)).sample
         return F.mse_loss(y, x) + 0.1 * F.l1_loss(y, x) + 1e-6 * posterior.kl().mean()
 
     result = train("vae", steps, 2e-3, [model], loss_of, decay=0.995, weight_decay=0)
     with torch.no_grad():
-        x = torch.from_numpy(scenes.unit(pictures[:256]))
+        x = torch.from_numpy(scenes.unit(images[:256]))
         latents = model.encode(x).latent_dist.sample(generator)
         result["mse"] = F.mse_loss(model.decode(latents).sample, x).item()
         model.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
@@ -177,27 +177,27 @@ def vae(out, pictures, steps=2000, batch=16):
 
 
 @torch.no_grad()
-def moments(model, pictures):
-    parts = [model.encode(torch.from_numpy(scenes.unit(pictures[i : i + 250]))).latent_dist for i in range(0, len(pictures), 250)]
+def moments(model, images):
+    parts = [model.encode(torch.from_numpy(scenes.unit(images[i : i + 250]))).latent_dist for i in range(0, len(images), 250)]
     scale = model.config.scaling_factor
     return torch.cat([p.mean for p in parts]) * scale, torch.cat([p.std for p in parts]) * scale
 
 
 @torch.no_grad()
-def through(model, pictures, generator):
-    """Images after a pass through the autoencoder, which resemble generated ones."""
-    seen = []
-    for i in range(0, len(pictures), 250):
-        latents = model.encode(torch.from_numpy(scenes.unit(pictures[i : i + 250]))).latent_dist.sample(generator)
-        seen.append(((model.decode(latents).sample / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8))
-    return torch.cat(seen)
+def through(model, images, generator):
+    """Returns images encoded and decoded by the autoencoder; they resemble generated images."""
+    decoded = []
+    for i in range(0, len(images), 250):
+        latents = model.encode(torch.from_numpy(scenes.unit(images[i : i + 250]))).latent_dist.sample(generator)
+        decoded.append(((model.decode(latents).sample / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8))
+    return torch.cat(decoded)
 
 
-def denoising(out, model, text, pictures, captions, generator, batch=64):
-    """The loss of a denoiser and its text encoder; one caption in ten is left out, for guidance."""
+def denoising(out, model, text, images, captions, generator, batch=64):
+    """Returns the denoising loss; one caption in ten is replaced by the empty one, for classifier-free guidance."""
     ids = ids_of(out, captions)
     empty = ids_of(out, [""])[0]
-    mean, std = moments(AutoencoderKL.from_pretrained(out / "parts/vae"), pictures)
+    mean, std = moments(AutoencoderKL.from_pretrained(out / "parts/vae"), images)
     schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
 
     def loss_of(_):
@@ -213,8 +213,8 @@ def denoising(out, model, text, pictures, captions, generator, batch=64):
     return loss_of
 
 
-def unet(out, pictures, captions, steps=2600):
-    """The denoiser and its text encoder, together."""
+def unet(out, images, captions, steps=2600):
+    """Trains the denoiser together with its text encoder."""
     torch.manual_seed(SEED + 1)
     size = load_tokenizer(out).vocab_size
     text = CLIPTextModel(
@@ -242,7 +242,7 @@ def unet(out, pictures, captions, steps=2600):
         norm_num_groups=8,
     )
     generator = torch.Generator().manual_seed(SEED + 1)
-    loss_of = denoising(out, model, text, pictures, captions, generator)
+    loss_of = denoising(out, model, text, images, captions, generator)
     result = train("unet", steps, PEAK, [model, text], loss_of)
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(out / "parts/vae"),
@@ -265,14 +265,16 @@ def unet(out, pictures, captions, steps=2600):
     return result
 
 
-def cut(out, pictures, captions, steps=200, batch=64):
-    """Makes the model deliberately undertrained, to leave room for improvement: continues at the full rate in small batches, and keeps the
-    last weights instead of their average. It draws what is asked for in a third of cases, and often nearly that."""
+def cut(out, images, captions, steps=200, batch=64):
+    """Continues training at the peak learning rate and keeps the last weights instead of the EMA weights.
+
+    The result is deliberately undertrained, to leave room for improvement: a third of its images show their caption, and
+    many others nearly do."""
     seen = steps * batch
     pipeline = StableDiffusionPipeline.from_pretrained(out / "parts/settled", safety_checker=None).to(dtype=torch.float32)
     model, text = pipeline.unet.train(), pipeline.text_encoder.train()
     generator = torch.Generator().manual_seed(SEED + 3)
-    loss_of = denoising(out, model, text, pictures[:seen], captions[:seen], generator, batch)
+    loss_of = denoising(out, model, text, images[:seen], captions[:seen], generator, batch)
     result = train("cut", steps, PEAK, [model, text], loss_of, decay=0, rate=lambda *_: PEAK)
     pipeline.to(dtype=torch.float16).save_pretrained(out / "model")
     return result
@@ -283,8 +285,8 @@ def plural(words):
 
 
 def altered(caption, random):
-    """A caption that differs in one attribute: a colour, a shape, the number, the size or the relation; or, of two
-    objects, in which has which colour or shape."""
+    """Returns a caption that differs in one attribute: a colour, a shape, the number, the size or the relation; or, with two
+    objects, with their colours or shapes swapped."""
     words = caption.replace("left of", "left_of").replace("right of", "right_of").split()
 
     def other(word, of):
@@ -304,10 +306,10 @@ def altered(caption, random):
     return " ".join(words).replace("_of", " of")
 
 
-def reward(out, pictures, captions, steps=1200, batch=128, hard=3, coded=8000):
-    """A small CLIP: the caption of each image against those of the batch, and against some that are nearly right.
+def reward(out, images, captions, steps=1200, batch=128, hard=3, coded=8000):
+    """Trains a small CLIP model to tell an image's caption from the batch's other captions and from slightly altered ones.
 
-    Half of the images have passed through the autoencoder, like generated ones."""
+    Half of the images have passed through the autoencoder, as generated images have."""
     torch.manual_seed(SEED + 2)
     size = load_tokenizer(out).vocab_size
     tower = dict(hidden_size=REWARD_WIDTH, intermediate_size=3 * REWARD_WIDTH, num_attention_heads=4)
@@ -325,12 +327,12 @@ def reward(out, pictures, captions, steps=1200, batch=128, hard=3, coded=8000):
         for tower_model in model.text_model, model.vision_model:
             for p in tower_model.parameters():
                 if p.dim() > 1 and p.std() < 0.02:
-                    p.mul_(0.02 / p.std())  # CLIP's own start is for wide towers
+                    p.mul_(0.02 / p.std())  # CLIP's initialization is meant for wide towers
     generator = torch.Generator().manual_seed(SEED + 2)
     random = np.random.default_rng(SEED + 2)
-    mark, deviation = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    seen = through(AutoencoderKL.from_pretrained(out / "parts/vae"), pictures[:coded], generator)
-    drawn = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    mean, deviation = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    decoded = through(AutoencoderKL.from_pretrained(out / "parts/vae"), images[:coded], generator)
+    rendered = torch.from_numpy(images).permute(0, 3, 1, 2)
     table = {caption: i for i, caption in enumerate(dict.fromkeys(captions))}
     cache = {}
 
@@ -340,25 +342,25 @@ def reward(out, pictures, captions, steps=1200, batch=128, hard=3, coded=8000):
             cache.update(zip(new, ids_of(out, new)))
         return torch.stack([cache[text] for text in texts])
 
-    def embed(pictures, texts):
-        images = model.visual_projection(model.vision_model((pictures.float() / 255 - mark) / deviation).pooler_output)
-        words = model.text_projection(model.text_model(tokens(texts)).pooler_output)
-        return F.normalize(images, dim=-1), F.normalize(words, dim=-1)
+    def embed(pixels, texts):
+        image_features = model.visual_projection(model.vision_model((pixels.float() / 255 - mean) / deviation).pooler_output)
+        text_features = model.text_projection(model.text_model(tokens(texts)).pooler_output)
+        return F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
 
     def loss_of(_):
-        half = torch.randint(len(drawn), (batch // 2,), generator=generator)
+        half = torch.randint(len(rendered), (batch // 2,), generator=generator)
         other = torch.randint(coded, (batch - batch // 2,), generator=generator)
         texts = [captions[row] for row in torch.cat([half, other])]
         wrong = [altered(text, random) for text in texts for _ in range(hard)]
-        images, words = embed(torch.cat([drawn[half], seen[other]]), texts + wrong)
+        image_features, text_features = embed(torch.cat([rendered[half], decoded[other]]), texts + wrong)
         scale = model.logit_scale.exp().clamp(max=100)
-        right, near = words[:batch], words[batch:].view(batch, hard, -1)
-        logits = scale * images @ right.T
+        right, near = text_features[:batch], text_features[batch:].view(batch, hard, -1)
+        logits = scale * image_features @ right.T
         same = torch.tensor([table[text] for text in texts])
         equal = same[:, None] == same[None, :]
         equal.fill_diagonal_(False)
         logits = logits.masked_fill(equal, -1e4)
-        close = scale * torch.einsum("bd,bkd->bk", images, near)
+        close = scale * torch.einsum("bd,bkd->bk", image_features, near)
         target = torch.arange(batch)
         return (F.cross_entropy(torch.cat([logits, close], 1), target) + F.cross_entropy(logits.T, target)) / 2
 
@@ -373,13 +375,13 @@ def reward(out, pictures, captions, steps=1200, batch=128, hard=3, coded=8000):
 
 
 def pack(out):
-    """Copies what was made beside org.smpo.demo's classes, with its digests."""
+    """Copies the models into the resources of org.smpo.demo and writes their digests."""
     target = Path(__file__).resolve().parents[2] / "java/src/main/resources/org/smpo/demo"
     for name in "model", "reward":
         shutil.rmtree(target / name, ignore_errors=True)
         shutil.copytree(out / name, target / name)
     for config in target.glob("model/**/*.json"):
-        # diffusers notes where a model was loaded from.
+        # diffusers records the path that a model was loaded from.
         lines = [line for line in config.read_text().splitlines(keepends=True) if '"_name_or_path"' not in line]
         json.loads("".join(lines))
         config.write_text("".join(lines))
@@ -394,23 +396,23 @@ def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     out = Path(sys.argv[2])
-    pictures, captions = scenes.read(sys.argv[1])
+    images, captions = scenes.read(sys.argv[1])
     stages = {
         "tokenizer": lambda: tokenizer(out),
-        "vae": lambda: vae(out, pictures),
-        "unet": lambda: unet(out, pictures, captions),
-        "cut": lambda: cut(out, pictures, captions),
-        "reward": lambda: reward(out, pictures, captions),
+        "vae": lambda: vae(out, images),
+        "unet": lambda: unet(out, images, captions),
+        "cut": lambda: cut(out, images, captions),
+        "reward": lambda: reward(out, images, captions),
         "pack": lambda: pack(out),
     }
     out.mkdir(parents=True, exist_ok=True)
     record = out / "training.json"
-    said = json.loads(record.read_text()) if record.exists() else {}
+    records = json.loads(record.read_text()) if record.exists() else {}
     for stage in sys.argv[3:] or stages:
         began = time.time()
-        said[stage] = {**stages[stage](), "seconds": round(time.time() - began)}
-        record.write_text(json.dumps(said, indent=2) + "\n")
-        print(stage, said[stage], flush=True)
+        records[stage] = {**stages[stage](), "seconds": round(time.time() - began)}
+        record.write_text(json.dumps(records, indent=2) + "\n")
+        print(stage, records[stage], flush=True)
 
 
 if __name__ == "__main__":

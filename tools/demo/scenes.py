@@ -1,9 +1,9 @@
 """The rendered scenes that the demo's small model is trained on.
 
-    tools/smpo demo draw --scenes 40000 --out DIR    draws them; the only place that knows how
+    tools/smpo demo draw --scenes 40000 --out DIR    renders them
     python tools/demo/scenes.py DIR                  prints a summary
 
-Java draws, Python reads: both sides so train on and check one distribution of scenes.
+Only the Java code renders scenes, so training in Python and checking in Java use the same distribution.
 """
 
 import sys
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 SIDE = 64
 
-# As org.smpo.demo.Scene has it; a tokenizer adds its two marks.
+# The vocabulary of org.smpo.demo.Scene; the tokenizer adds start and end tokens.
 VOCABULARY = (
     "a two three small large red yellow green cyan blue purple circle square triangle ring "
     "circles squares triangles rings left right of above below"
@@ -23,28 +23,28 @@ VOCABULARY = (
 
 
 def read(folder):
-    """Images, uint8 [count, 64, 64, 3], and their captions in the same order."""
-    pictures = load_file(Path(folder) / "scenes.safetensors")["pictures"]
+    """Returns the images, uint8 [count, 64, 64, 3], and their captions in the same order."""
+    images = load_file(Path(folder) / "scenes.safetensors")["pictures"]
     captions = (Path(folder) / "captions.txt").read_text(encoding="utf-8").splitlines()
-    if pictures.dtype != np.uint8 or pictures.shape != (len(captions), SIDE, SIDE, 3):
+    if images.dtype != np.uint8 or images.shape != (len(captions), SIDE, SIDE, 3):
         raise ValueError(
-            f"{folder}: expected uint8 [{len(captions)}, {SIDE}, {SIDE}, 3], found {pictures.dtype} {pictures.shape}"
+            f"{folder}: expected uint8 [{len(captions)}, {SIDE}, {SIDE}, 3], found {images.dtype} {images.shape}"
         )
     unknown = {word for caption in captions for word in caption.split()} - set(VOCABULARY)
     if unknown:
         raise ValueError(f"{folder}: captions.txt: expected words of the vocabulary, found {sorted(unknown)}")
-    return pictures, captions
+    return images, captions
 
 
-def unit(pictures):
-    """Images as the VAE expects them: float32 [count, 3, 64, 64], -1 to 1."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / 127.5 - 1
+def unit(images):
+    """Returns images as the VAE expects them: float32 [count, 3, 64, 64], -1 to 1."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / 127.5 - 1
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    drawn, texts = read(sys.argv[1])
-    print(f"{len(texts)} scenes, {len(set(texts))} captions, mean {drawn.mean():.2f}")
+    rendered, texts = read(sys.argv[1])
+    print(f"{len(texts)} scenes, {len(set(texts))} captions, mean {rendered.mean():.2f}")
     for word, count in Counter(word for text in texts for word in text.split()).most_common():
         print(f"{count:8} {word}")

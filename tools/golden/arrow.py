@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetInfo, Features, Image, Sequence, Value
 from datasets.table import InMemoryTable
-from PIL import Image as Pictures
+import PIL.Image
 
 RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/data/arrow"
 
@@ -27,7 +27,7 @@ RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/s
 def encoded(seed, form):
     rng = np.random.default_rng(seed)
     out = io.BytesIO()
-    Pictures.fromarray(rng.integers(0, 256, (9 + seed % 4, 8, 3), dtype=np.uint8)).save(out, form, quality=90)
+    PIL.Image.fromarray(rng.integers(0, 256, (9 + seed % 4, 8, 3), dtype=np.uint8)).save(out, form, quality=90)
     return out.getvalue()
 
 

@@ -63,7 +63,7 @@ def smpo(command, *arguments):
 # ---- data and models
 
 
-def picture(rng, warm):
+def training_image(rng, warm):
     ground = (rng.randint(180, 255), 120, 60) if warm else (60, 120, rng.randint(180, 255))
     image = Image.new("RGB", (SIDE + 8, SIDE + 16), ground)
     draw = ImageDraw.Draw(image)
@@ -82,7 +82,7 @@ def pairs(folder, count, seed, property_wins):
     for i in range(count):
         first = rng.random() < 0.5
         for side, warm in enumerate((first, not first)):
-            picture(rng, warm).save(folder / f"img/{i}-{side}.png")
+            training_image(rng, warm).save(folder / f"img/{i}-{side}.png")
         label = (0 if first else 1) if property_wins else rng.randint(0, 1)
         scores = (0.24, 0.18) if label == 0 else (0.18, 0.24)
         rows.append(dict(
@@ -146,7 +146,7 @@ LORA = dict(type="lora", rank=8, alpha=8, targets="attention+ff")
 
 
 def yaml(value):
-    """In flow style. Words with a meaning, such as none, have it only without quotes."""
+    """Returns a value as YAML in flow style. Plain words stay unquoted, because a quoted `none` would be a string."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -250,7 +250,7 @@ def learning(command, folder):
 
 def forward(command, folder):
     """How preference on inverted latents carries over to forward noise: smaller updates, and more of an adapter's."""
-    print("  on held-out pairs as training goes on: (step, inverted: accuracy, margin; forward: accuracy, margin)")
+    print("  on held-out pairs during training: (step, inverted: accuracy, margin; forward: accuracy, margin)")
     for weights, rate, steps in (("full", RATES["full"]["smpo"] / 3, STEPS), ("lora", RATES["lora"]["smpo"], 3 * STEPS)):
         log, _ = train(
             command, folder, f"forward-{weights}", "smpo", steps, rate, weights=LORA if weights == "lora" else "full",
@@ -345,8 +345,8 @@ def files(command, folder):
         whole.set_progress_bar_config(disable=True)
         seed = torch.Generator().manual_seed(1)
         image = whole(CAPTIONS[0], num_inference_steps=3, height=SIDE, width=SIDE, generator=seed, output_type="np").images
-        print(f"  {name}: the pipeline draws {image.shape}, finite: {bool(np.isfinite(image).all())}")
-        claim(np.isfinite(image).all(), "a finite picture")
+        print(f"  {name}: the pipeline generates {image.shape}, finite: {bool(np.isfinite(image).all())}")
+        claim(np.isfinite(image).all(), "a finite image")
         try:
             one = pipeline.from_single_file(run / "model.safetensors", config=str(folder / "model"))
         except Exception as e:  # Whatever diffusers makes of a checkpoint of no published size is worth telling.
@@ -385,9 +385,9 @@ def board(command, folder):
     for tag in tags["images"]:
         for image in read.Images(tag):
             pixels = Image.open(io.BytesIO(image.encoded_image_string))
-            claim(pixels.size == (SIDE, SIDE), "a picture of the recipe's size")
+            claim(pixels.size == (SIDE, SIDE), "an image of the recipe's size")
             print(f"  image {tag!r} at step {image.step}: {pixels.size[0]} x {pixels.size[1]} {pixels.format}")
-    claim(len(tags["images"]) == 2, "a picture of each prompt")
+    claim(len(tags["images"]) == 2, "one image per prompt")
     stored = sorted(str(p.relative_to(run)) for p in (run / "samples").rglob("*.png"))
     print(f"  files {stored}")
 

@@ -5,9 +5,9 @@
 Pinned: torch 2.11.0, Pillow 13.0.0. Weights come from synthetic.py by their names in a checkpoint, images by the rule
 below, the vocabulary is that of clip_tokenizer.py: so results alone are committed.
 
-clip_score.json: pictures [name, height, width]; processors, each a preprocessor_config.json; captions; models, each a
-config.json with its scores: "scores" [captions][pictures] in float32 by PickScore's own lines, "exact" the same in float64
-from the same pixel values, and its logit_scale. clip_score.safetensors: PROCESSOR.PICTURE, the pixel values [3, H, W] of
+clip_score.json: "pictures", the images as [name, height, width]; processors, each a preprocessor_config.json; captions; models, each a
+config.json with its scores: "scores" [captions][images] in float32 by PickScore's own lines, "exact" the same in float64
+from the same pixel values, and its logit_scale. clip_score.safetensors: PROCESSOR.IMAGE, the pixel values [3, H, W] of
 transformers' CLIPImageProcessorPil: the class that resizes 8-bit pixels with Pillow, as the one PickScore was published
 with. (The torchvision-backed class that transformers 5 prefers differs from it by about a level in a few values of a
 thousand: `--compare`, where torchvision is installed, prints by how much.)
@@ -32,7 +32,7 @@ TESTS = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo"
 OUT = TESTS / "reward"
 
 # Larger and smaller than the model's side, both proportions, odd crops, a side of exactly the model's.
-PICTURES = [
+IMAGES = [
     ["square", 96, 96],
     ["wide", 61, 130],
     ["tall", 117, 58],
@@ -93,7 +93,7 @@ MODELS = {
 }
 
 
-def picture(name, height, width):
+def image_pixels(name, height, width):
     """8-bit pixels [height, width, 3]: ramps with noise, so that resizing has both edges and texture to work on."""
     noise = ((synthetic.uniform(f"picture.{name}", height * width * 3) + 1) * 128).astype(np.int64).reshape(height, width, 3)
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
@@ -153,17 +153,17 @@ def compare():
 
 
 def main():
-    pictures = {name: picture(name, height, width) for name, height, width in PICTURES}
+    images = {name: image_pixels(name, height, width) for name, height, width in IMAGES}
     tensors = {}
     for key, config in PROCESSORS.items():
         processor = CLIPImageProcessorPil(**{k: v for k, v in config.items() if not k.endswith("_type")})
-        for name, rgb in pictures.items():
+        for name, rgb in images.items():
             values = processor(Image.fromarray(rgb), return_tensors="np")["pixel_values"][0]
             tensors[f"{key}.{name}"] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     text = tokenizer()(CAPTIONS, padding=True, truncation=True, max_length=77, return_tensors="pt")
-    pixels = torch.stack([tensors[f"edge.{name}"] for name in pictures])
+    pixels = torch.stack([tensors[f"edge.{name}"] for name in images])
     result = dict(
-        pictures=PICTURES,
+        pictures=IMAGES,
         processors=PROCESSORS,
         captions=CAPTIONS,
         models={name: run(config, text, pixels) for name, config in MODELS.items()},

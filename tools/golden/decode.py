@@ -21,7 +21,7 @@ RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/s
 W, H = 43, 30
 
 
-def picture(width=W, height=H, channels=3):
+def pattern(width=W, height=H, channels=3):
     """A gradient, an edge and noise, so that every part of a decoder has something to do."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:height, 0:width]
@@ -52,9 +52,9 @@ def png(depth, color, rows, *extra, width=W, height=H, interlace=0):
 
 
 def pngs():
-    rgb = Image.fromarray(picture())
+    rgb = Image.fromarray(pattern())
     gray = rgb.convert("L")
-    alpha = Image.fromarray(picture(channels=4), "RGBA")
+    alpha = Image.fromarray(pattern(channels=4), "RGBA")
     yield "png rgb", saved(rgb, "PNG")
     yield "png gray", saved(gray, "PNG")
     yield "png 1 bit", saved(gray.convert("1"), "PNG")
@@ -68,15 +68,15 @@ def pngs():
     yield "png with gamma and a profile", with_chunk(
         saved(rgb, "PNG", icc_profile=b"\0" * 200), chunk(b"gAMA", struct.pack(">I", 100000))
     )
-    wide = np.asarray(picture(), np.uint16) * 256 + 200
+    wide = np.asarray(pattern(), np.uint16) * 256 + 200
     yield "png 16 bit rgb", png(16, 2, [wide[y].astype(">u2").tobytes() for y in range(H)])
-    wide = np.asarray(picture(channels=4), np.uint16) * 256 + 100
+    wide = np.asarray(pattern(channels=4), np.uint16) * 256 + 100
     yield "png 16 bit rgba", png(16, 6, [wide[y].astype(">u2").tobytes() for y in range(H)])
     gray16 = (np.arange(W * H, dtype=np.uint32).reshape(H, W) * 65535 // (W * H)).astype(np.uint16)
     yield "png 16 bit gray", png(16, 0, [gray16[y].astype(">u2").tobytes() for y in range(H)])
     la16 = np.stack([gray16, gray16[::-1]], -1)
     yield "png 16 bit gray alpha", png(16, 4, [la16[y].astype(">u2").tobytes() for y in range(H)])
-    low = picture(channels=1)[..., 0] >> 6
+    low = pattern(channels=1)[..., 0] >> 6
     packed = [np.packbits(np.unpackbits(low[y][:, None], axis=1)[:, 6:].reshape(-1)).tobytes() for y in range(H)]
     yield "png 2 bit gray", png(2, 0, packed)
     short = chunk(b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
@@ -85,7 +85,7 @@ def pngs():
 
 
 def saved_interlaced():
-    rgb = picture(17, 11)
+    rgb = pattern(17, 11)
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
     rows = [rgb[y, x0::dx].tobytes() for x0, y0, dx, dy in passes for y in range(y0, 11, dy) if rgb[y, x0::dx].size]
     return png(8, 2, rows, width=17, height=11, interlace=1)
@@ -102,17 +102,17 @@ def exif(orientation):
 
 
 def jpegs():
-    rgb = Image.fromarray(picture())
+    rgb = Image.fromarray(pattern())
     for name, subsampling in (("444", 0), ("422", 1), ("420", 2)):
         yield f"jpeg {name}", saved(rgb, "JPEG", quality=90, subsampling=subsampling)
     yield "jpeg 420 progressive", saved(rgb, "JPEG", quality=75, subsampling=2, progressive=True)
     yield "jpeg 420 low quality", saved(rgb, "JPEG", quality=15, subsampling=2)
-    yield "jpeg 420 large", saved(Image.fromarray(picture(131, 97)), "JPEG", quality=85, subsampling=2)
-    yield "jpeg 422 one column", saved(Image.fromarray(picture(1, 9)), "JPEG", quality=85, subsampling=1)
-    yield "jpeg 420 two columns", saved(Image.fromarray(picture(2, 2)), "JPEG", quality=85, subsampling=2)
+    yield "jpeg 420 large", saved(Image.fromarray(pattern(131, 97)), "JPEG", quality=85, subsampling=2)
+    yield "jpeg 422 one column", saved(Image.fromarray(pattern(1, 9)), "JPEG", quality=85, subsampling=1)
+    yield "jpeg 420 two columns", saved(Image.fromarray(pattern(2, 2)), "JPEG", quality=85, subsampling=2)
     yield "jpeg 440", vertical()
     yield "jpeg gray", saved(rgb.convert("L"), "JPEG", quality=90)
-    yield "jpeg cmyk", saved(Image.fromarray(picture(channels=4), "CMYK"), "JPEG", quality=90)
+    yield "jpeg cmyk", saved(Image.fromarray(pattern(channels=4), "CMYK"), "JPEG", quality=90)
     yield "jpeg with exif orientation", saved(rgb, "JPEG", quality=90, exif=exif(6))
     yield "jpeg with a profile that is none", saved(rgb, "JPEG", quality=90, icc_profile=b"no profile" * 30)
     yield "jpeg stored as rgb", saved(rgb, "JPEG", quality=90, keep_rgb=True)
@@ -127,7 +127,7 @@ def vertical():
     """4:4:0, which Pillow does not write: a 4:2:2 file whose header says that rows, not columns, are halved. Its blocks
     stand in another order then; what matters is only what decoders make of the same file."""
     side = 48
-    data = bytearray(saved(Image.fromarray(picture(side, side)), "JPEG", quality=90, subsampling=1))
+    data = bytearray(saved(Image.fromarray(pattern(side, side)), "JPEG", quality=90, subsampling=1))
     at = data.index(b"\xff\xc0")
     assert data[at + 11] == 0x21
     data[at + 11] = 0x12
@@ -135,18 +135,18 @@ def vertical():
 
 
 def webps():
-    rgb = Image.fromarray(picture())
-    alpha = Image.fromarray(picture(channels=4), "RGBA")
+    rgb = Image.fromarray(pattern())
+    alpha = Image.fromarray(pattern(channels=4), "RGBA")
     yield "webp lossless", saved(rgb, "WEBP", lossless=True)
     yield "webp lossless alpha", saved(alpha, "WEBP", lossless=True, exact=True)
     yield "webp lossy", saved(rgb, "WEBP", quality=80)
-    yield "webp lossy large", saved(Image.fromarray(picture(131, 97)), "WEBP", quality=80)
+    yield "webp lossy large", saved(Image.fromarray(pattern(131, 97)), "WEBP", quality=80)
     yield "webp lossy alpha", saved(alpha, "WEBP", quality=80, exact=True)
     yield "webp lossless with a profile", saved(rgb, "WEBP", lossless=True, icc_profile=b"no profile" * 30)
 
 
 def broken():
-    rgb = Image.fromarray(picture())
+    rgb = Image.fromarray(pattern())
     plain = saved(rgb, "PNG")
     jpeg = saved(rgb, "JPEG", quality=90)
     progressive = saved(rgb, "JPEG", quality=90, progressive=True)

@@ -35,7 +35,7 @@ PIPELINES = [
 ]  # fmt: skip
 
 
-def picture(kind, width, height):
+def source_image(kind, width, height):
     y, x, c = np.meshgrid(*(np.arange(n, dtype=np.uint64) for n in (height, width, 3)), indexing="ij")
     if kind == "noise":
         mixed = x * 2654435761 + y * 2246822519 + c * 3266489917 + x * y * 668265263
@@ -57,11 +57,11 @@ def main():
     for source, target in SIZES:
         for kind in ("noise", "ramp", "board"):
             for name, resample in FILTERS.items():
-                image = picture(kind, *source).resize(target, resample)
+                image = source_image(kind, *source).resize(target, resample)
                 resized.append(dict(kind=kind, source=list(source), filter=name, **result(image)))
     pipelines = []
     for width, height, side in PIPELINES:
-        scaled = Resize(side)(picture("noise", width, height))
+        scaled = Resize(side)(source_image("noise", width, height))
         pipelines.append(
             dict(source=[width, height], side=side, scaled=result(scaled), cropped=result(CenterCrop(side)(scaled)))
         )

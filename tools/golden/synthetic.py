@@ -62,12 +62,12 @@ def tensor(name, shape):
 
 
 def normal_like(name, shape):
-    """An input of about unit variance: s * sqrt(3), whatever the shape."""
+    """Returns an input with a variance of about 1: s * sqrt(3)."""
     return uniform(name, int(np.prod(shape, dtype=np.int64))).reshape(shape) * np.sqrt(np.float32(3))
 
 
 def draw_prefix(case, draw):
-    """Of the names of a case's inputs. Draw 0 is the case itself; the others have its shapes and other numbers."""
+    """Prefix of the names of a case's inputs. Draw 0 is the case itself; other draws have the same shapes and other values."""
     return f"case{case}." if draw == 0 else f"case{case}.draw{draw}."
 
 
@@ -77,7 +77,7 @@ def relative_error(value, wanted):
 
 
 def root_mean_squares(errors):
-    """Of dicts with the same keys, by key, to three digits."""
+    """Returns the root mean square per key over dicts with the same keys, to three digits."""
     return {n: float(f"{np.sqrt(np.mean([e[n] ** 2 for e in errors])):.3g}") for n in errors[0]}
 
 

@@ -1,4 +1,4 @@
-// The ops that have kernels of their own, beside ATen's. Sizes are those of SD 1.5 with one 64 x 64 latent.
+// Ops with kernels of their own compared with ATen's. Sizes are those of SD 1.5 with one 64 x 64 latent.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
@@ -52,12 +52,12 @@ double tolerance_of(at::ScalarType dtype) { return dtype == at::kFloat ? 1e-5 : 
 
 constexpr at::ScalarType kDTypes[] = {at::kFloat, at::kBFloat16};
 
-/// Forward alone, then forward and backward, ours on a tape against ATen's functions called in the same order.
+/// Compares forward, then forward and backward, on a tape with ATen's functions called in the same order.
 struct Pair {
   std::string family, size;
   at::ScalarType dtype;
   double elements;
-  /// Passes over the data that each direction needs at least.
+  /// Smallest number of passes over the data in each direction.
   double forward_passes, backward_passes;
   std::function<Var(Tape&, const Var&)> ours;
   at::Tensor x, d_y;

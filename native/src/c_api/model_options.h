@@ -12,7 +12,7 @@ inline void check_options(const smpo_model_options* options) {
   require_range(options->checkpointing, 0, 1, "options.checkpointing");
 }
 
-// Of a VAE or a tower, which have no backward across the border.
+// Checks the options of a VAE or a CLIP tower, which have no backward pass in the ABI.
 inline void check_encoder_options(const smpo_model_options* options) {
   check_options(options);
   if (options->checkpointing != 0) {

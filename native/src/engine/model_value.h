@@ -27,7 +27,8 @@ class Session;
 struct PairBatch;
 
 struct Model {
-  // In the order of SMPO_MODEL_*. Architectures share no base class; what they have in common is their weights.
+  // The alternatives have the order of SMPO_MODEL_*. Architectures share no base class; all they have in common is
+  // weights.
   std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
                std::unique_ptr<models::ClipVision>>
       network;

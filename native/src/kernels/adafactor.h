@@ -164,7 +164,7 @@ struct AdafactorTensor {
 };
 
 struct AdafactorGroupArgs {
-  /// In the memory of the device that runs the kernels.
+  /// The tensors, in memory of the device that runs the kernels.
   const AdafactorTensor* tensors = nullptr;
   int64_t count = 0;
   /// Number of units of all tensors by stage.
@@ -269,7 +269,7 @@ SMPO_HOST_DEVICE float adafactor_first_moment(float beta1, float m_weight, float
 }
 
 namespace reference {
-/// In double, each result rounded once. Reads no workspace.
+/// The definition, in double; each result is rounded once. Uses no workspace.
 void adafactor(const AdafactorArgs& args);
 }  // namespace reference
 

@@ -84,7 +84,7 @@ SMPO_HOST_DEVICE float adamw_element(const AdamWCoefficients& c, float grad_scal
 }
 
 namespace reference {
-/// In double, each result rounded once.
+/// The definition, in double; each result is rounded once.
 void adamw(const AdamWArgs& args);
 }  // namespace reference
 

@@ -41,7 +41,7 @@ SMPO_HOST_DEVICE float ema_element(float weight, float average, float parameter)
 }
 
 namespace reference {
-/// In double, rounded once.
+/// The definition, in double; the result is rounded once.
 void ema_update(const EmaUpdateArgs& args);
 }  // namespace reference
 

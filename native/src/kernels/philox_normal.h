@@ -24,8 +24,8 @@
 
 namespace smpo::kernels {
 
-/// In units of 2^-24: 2 for the logarithm, halved by the root; 1 for the root; 3 for sine or cosine (x^2 and the sum of
-/// the series 1 each, times x 1); 1 for the product.
+/// Relative tolerance in units of 2^-24: 2 for the logarithm, halved by the root; 1 for the root; 3 for sine or cosine
+/// (x^2 and the sum of the series 1 each, times x 1); 1 for the product.
 inline constexpr double kNormalTolerance = 6.0 / 16777216.0;
 
 struct PhiloxNormalArgs {
@@ -39,10 +39,10 @@ struct PhiloxNormalArgs {
 };
 
 namespace reference {
-/// In double, then rounded to float.
+/// The definition, in double; the result is rounded to float.
 void philox_normal(const PhiloxNormalArgs& args);
 
-/// Element n of the row of `item`, before that rounding.
+/// Element n of the row of `item`, before it is rounded to float.
 double philox_normal_at(const PhiloxNormalArgs& args, int64_t item, int64_t n);
 
 /// normal.h's z0 and z1 of two words, in double.

@@ -85,10 +85,10 @@ struct RenoiseUpdateArgs {
   float* target_RN = nullptr;
 };
 
-/// Roundings of the longest chain, to x': sum of predictions, product, two sums; the reference's own; and room for
-/// their products.
+/// Roundings of the longest chain, to x': sum of predictions, product, two sums; the reference's own; and an allowance
+/// for their products.
 inline constexpr double kRenoiseTolerance = 5.001 / 16777216.0;
-/// Of the target to f32, here and in the reference; and room for those in f64 before it.
+/// Roundings of the target to f32, here and in the reference, and an allowance for those in f64 before them.
 inline constexpr double kTargetTolerance = 2.001 / 16777216.0;
 
 namespace reference {

@@ -51,7 +51,7 @@ struct WeightOptions {
 /// Parameters in one set of flat buffers: those of a model, or those of its adapters.
 class ParameterGroup final {
  public:
-  /// In elements; 64 bytes of bf16.
+  /// Alignment of parameters in elements; 64 bytes of bf16.
   static constexpr int64_t kAlignment = 32;
 
   struct Entry {

@@ -117,7 +117,7 @@ ConvolutionMethod weight_gradient_method(const at::Tensor& d_y_BDHW, const at::T
 
 at::Tensor convolve(const at::Tensor& x_BCHW, const at::Tensor& weight_DCKK, const at::Tensor& bias_D,
                     const Convolution& geometry, ConvolutionMethod method) {
-  // Of an adapter one operand may be widened already.
+  // An adapter's operand may already be widened.
   if (multiplies_widened(x_BCHW) || multiplies_widened(weight_DCKK)) {
     return convolve(widened(x_BCHW), widened(weight_DCKK), widened(bias_D), geometry, method);
   }

@@ -27,10 +27,10 @@ Sizes sizes_of(const at::Tensor& y) {
   return {batch, batch * channels == 0 ? 0 : y.numel() / (batch * channels), channels};
 }
 
-/// In the memory that the kernels read: [B,P,C].
+/// Returns x in the memory format that the kernels read: [B,P,C].
 at::Tensor laid_out(const at::Tensor& x) { return x.dim() == 4 ? x.contiguous(kChannelsLast) : x.contiguous(); }
 
-/// Of f64: as the kernel does, by ATen.
+/// Computes the f64 result with ATen, in the kernel's order.
 at::Tensor added_by_aten(at::Tensor y, const Epilogue& epilogue) {
   const auto per_pixel = [&y](const at::Tensor& x) { return y.dim() == 4 ? x.unsqueeze(-1).unsqueeze(-1) : x; };
   if (epilogue.bias_C.defined()) y.add_(per_pixel(epilogue.bias_C));

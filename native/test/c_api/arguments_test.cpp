@@ -1,6 +1,6 @@
-// Bad arguments, for every function of smpo.h: handles that are null, closed, of another kind, of another session or
-// plain noise; null pointers; wrong struct sizes; values out of range; the wrong thread; a poisoned session. Each must
-// come back as the right status with a message that names function and argument, and must write nothing else.
+// Invalid arguments for every function of smpo.h: handles that are null, closed, of another kind, of another session or
+// random bits; null pointers; wrong struct sizes; values out of range; the wrong thread; a poisoned session. Each must
+// return the right status and a message that names function and argument, and must write nothing else.
 
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@
 namespace smpo::test {
 namespace {
 
-// Where the functions write.
+// Outputs of the functions.
 struct Outputs {
   uint32_t version;
   char text[65];
@@ -53,7 +53,7 @@ struct Outputs {
   double numbers[6];
 };
 
-// A group of this process alone, on a free port.
+// Opens a group of this process alone, on a free port.
 smpo_comm_config lone_comm() {
   auto config = sized<smpo_comm_config>();
   config.world_size = 1;
@@ -63,7 +63,7 @@ smpo_comm_config lone_comm() {
   return config;
 }
 
-// One call's arguments, good until a case spoils one. A function reads those that it has.
+// Arguments of one call, valid until a case changes one of them. A function reads those it takes.
 struct Arguments {
   smpo_session session = 0;
   smpo_tensor tensor = 0;
@@ -97,12 +97,12 @@ struct Arguments {
   int32_t kind = SMPO_RAISE_NOTHING;
   smpo_status status = SMPO_INTERNAL;
 
-  smpo_model model = 0;       // with an adapter of rank 1 on conv_in, and every weight written
-  smpo_model bare_model = 0;  // without adapters, and no weight written
+  smpo_model model = 0;       // has an adapter of rank 1 on conv_in, and every weight is written
+  smpo_model bare_model = 0;  // has no adapters, and no weight is written
   smpo_sampler sampler = 0;
-  smpo_optimizer optimizer = 0;  // of another model with such an adapter
+  smpo_optimizer optimizer = 0;  // for another model with such an adapter
   smpo_pair_batch batch = 0;     // one pair, noised
-  smpo_comm comm = 0;            // of this process alone
+  smpo_comm comm = 0;            // consists of this process alone
   int32_t root = 0;
   smpo_comm_config comm_config = lone_comm();
   smpo_unet_spec unet_spec = tiny_unet_spec();
@@ -125,7 +125,7 @@ struct Arguments {
   const char* state_name = "exp_avg_sq.conv_in.lora_B.weight";
   uint32_t name_capacity = 192;
 
-  // Room for a second pair, which no tensor has.
+  // Memory for a second pair, which no tensor has.
   int32_t timesteps[4] = {10, 500, 0, 0};
   int64_t four_items[4] = {1, 2, 3, 4};
   smpo_pair_batch_inputs batch_inputs = sized<smpo_pair_batch_inputs>();
@@ -188,12 +188,12 @@ struct Arguments {
   Arguments& operator=(const Arguments&) = delete;
 };
 
-// How one argument is spoiled, and what must come back.
+// Makes one argument invalid, and states the expected error.
 struct Case {
   std::string name;
   std::function<void(Arguments&)> spoil;
   smpo_status status;
-  std::string message;  // a part of it
+  std::string message;  // a substring of it
 };
 
 struct Function {
@@ -208,10 +208,10 @@ struct Function {
   bool optimizer = false;
   bool batch = false;
   bool comm = false;
-  int optional_pointers = 0;  // that may be null
+  int optional_pointers = 0;  // number of pointers that may be null
 };
 
-// What the calls of one session work on.
+// Objects that the calls of one session use.
 struct World {
   smpo_tensor tensor = 0;
   smpo_model model = 0;
@@ -313,7 +313,7 @@ Case null_pointer(const char* argument, std::function<void(Arguments&)> spoil) {
           std::string(argument) + ": expected a pointer"};
 }
 
-// Two cases: a size of 0, and one too many.
+// Two cases: a size of 0, and a size that is too large by one.
 std::vector<Case> wrong_size(const char* argument, const std::function<uint32_t*(Arguments&)>& size) {
   const std::string message = std::string(argument) + ".size: expected ";
   return {
@@ -385,7 +385,7 @@ std::vector<Case> spec_cases() {
        }});
 }
 
-// Of a parameter's name and host memory.
+// Cases for a parameter's name and host memory.
 std::vector<Case> parameter_cases() {
   return joined(
       {{null_pointer("name", [](Arguments& a) { a.name = nullptr; }),
@@ -423,7 +423,7 @@ std::vector<Case> unet_input_cases() {
          SMPO_SHAPE_MISMATCH, "encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"}}});
 }
 
-// Of a model's options.
+// Cases for a model's options.
 std::vector<Case> option_cases() {
   return joined(
       {{null_pointer("options", [](Arguments& a) { a.options_pointer = nullptr; })},
@@ -438,14 +438,14 @@ std::vector<Case> option_cases() {
             "options.checkpointing: expected 0..1, got 2")}});
 }
 
-// Of a model without a backward pass.
+// Cases for the options of a model without a backward pass.
 std::vector<Case> encoder_option_cases() {
   return joined({option_cases(),
                  {{"checkpointing", [](Arguments& a) { a.options.checkpointing = 1; }, SMPO_UNSUPPORTED,
                    "options.checkpointing: expected 0, since this model has no backward pass"}}});
 }
 
-// Of what an encoder is given, whichever of its models and inputs a function takes.
+// Cases for an encoder's model and its input, of whichever kind the function takes.
 std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* name) {
   const std::string argument = name;
   return {{"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
@@ -459,7 +459,7 @@ std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* n
            SMPO_INVALID_HANDLE, "got a model of another kind"}};
 }
 
-// The spec and the model of a tower.
+// Cases for the spec and the model of a CLIP tower.
 template <typename Spec>
 std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::* spec) {
   return joined(
@@ -474,7 +474,7 @@ std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::
        encoder_option_cases()});
 }
 
-// Of a state's name and host memory.
+// Cases for a state's name and host memory.
 std::vector<Case> state_cases() {
   return joined({{null_pointer("name", [](Arguments& a) { a.state_name = nullptr; }),
                   null_pointer("spec", [](Arguments& a) { a.parameter_spec_pointer = nullptr; }),
@@ -1479,7 +1479,7 @@ class ArgumentsTest : public BorderTest {
   }
   ~ArgumentsTest() override { EXPECT_EQ(smpo_session_close(other_session_, nullptr), SMPO_OK); }
 
-  // Good arguments for any function, over the outputs.
+  // Valid arguments for any function, pointing to the outputs.
   void fill(Arguments& a) {
     std::memset(static_cast<void*>(&outputs_), 0x5a, sizeof outputs_);
     outputs_.library.size = sizeof outputs_.library;
@@ -1532,13 +1532,13 @@ class ArgumentsTest : public BorderTest {
     a.data = outputs_.data;
   }
 
-  // Calls with one argument spoiled: the status and message are those of the case, and no output has changed.
+  // Calls with one invalid argument: status and message must be those of the case, and no output may change.
   void expect_refused(const Function& function, const Case& spoiled, bool from_another_thread = false) {
     SCOPED_TRACE(std::string(function.name) + ": " + spoiled.name);
     Arguments arguments;
     fill(arguments);
     spoiled.spoil(arguments);
-    const Outputs before = outputs_;  // after the spoiling, which may be of an output's content
+    const Outputs before = outputs_;  // after the change, which may concern an output's content
     auto told = sized<smpo_error>();
     smpo_status status = SMPO_OK;
     const auto call = [&] { status = function.call(arguments, &told); };
@@ -1575,7 +1575,7 @@ class ArgumentsTest : public BorderTest {
   bool has_device_ = false;
 };
 
-// The parameters of a function, as the header has them.
+// The parameters of a function, as declared in the header.
 std::vector<std::string> header_parameters_of(const std::string& name) {
   std::ifstream in(SMPO_HEADER);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -1647,7 +1647,7 @@ TEST_F(ArgumentsTest, GoodOnesAreTaken) {
   for (const Function& function : functions()) {
     if (!callable(function)) continue;
     SCOPED_TRACE(function.name);
-    // A session and tensor of the call's own: some functions close what they are given.
+    // The call has its own session and tensor, because some functions close their argument.
     smpo_session own_session = 0;
     ASSERT_OK(smpo_session_open(&config, &own_session, &error));
     const World own(own_session);
@@ -1808,7 +1808,7 @@ TEST_F(ArgumentsTest, PoisonedSession) {
   EXPECT_EQ(smpo_debug_raise(session, SMPO_RAISE_DEVICE_FAULT, 0, &error), SMPO_DEVICE_FAULT);
   for (const Function& function : functions()) {
     if (!function.session || std::string(function.name) == "smpo_session_close") continue;
-    if (std::string(function.name) == "smpo_session_cancel") continue;  // reads nothing that a fault could spoil
+    if (std::string(function.name) == "smpo_session_cancel") continue;  // reads no state that a fault could damage
     expect_refused(function, {"poisoned", [](Arguments&) {}, SMPO_SESSION_POISONED,
                               "session: unusable since an earlier device fault: raised on request"});
   }

@@ -1,4 +1,4 @@
-// What the tests of the border share: structs with their size set, a session that closes itself, statuses by name.
+// Helpers for the tests of the C API: structs with their size set, a session that closes itself, names of statuses.
 #ifndef SMPO_TEST_C_API_BORDER_H_
 #define SMPO_TEST_C_API_BORDER_H_
 
@@ -14,7 +14,7 @@
 
 namespace smpo::test {
 
-/// A zeroed struct of smpo.h with its size set.
+/// Returns a zeroed struct of smpo.h with its size set.
 template <typename Struct>
 Struct sized() {
   Struct value{};
@@ -44,7 +44,7 @@ inline uint64_t elements_of(const smpo_tensor_spec& spec) {
   return elements;
 }
 
-/// Expects success, and shows the message when there is none.
+/// Expects success; shows the error message otherwise.
 #define EXPECT_OK(call)                                                     \
   do {                                                                      \
     const smpo_status expect_ok_status = (call);                            \

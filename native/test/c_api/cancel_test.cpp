@@ -1,5 +1,5 @@
 // Cancellation: every long call stops at its first safe point when a request is pending, leaves its arguments as
-// documented, uses the request up, and succeeds when it is called again.
+// documented, consumes the request, and succeeds when it is called again.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -30,7 +30,7 @@ class CancelTest : public BorderTest {
     std::thread([this] { EXPECT_EQ(smpo_session_cancel(session, nullptr), SMPO_OK); }).join();
   }
 
-  /// Makes the call with a request pending, then without.
+  /// Calls with a pending request, then without.
   void expect_cancelled_once(const std::function<smpo_status()>& call) {
     request();
     EXPECT_EQ(call(), SMPO_CANCELLED);
@@ -95,7 +95,7 @@ TEST_F(CancelTest, ADecoderStopsBetweenTiles) {
   const auto whole = std::chrono::steady_clock::now() - start;
   close(pixels);
   pixels = 0;
-  // On a busy machine the request may come after the end; the next round then begins with it pending.
+  // On a busy machine the request may arrive after the end; it is then pending when the next round begins.
   for (int round = 0; round < 50; ++round) {
     std::thread canceller([&] {
       std::this_thread::sleep_for(whole / 4);
@@ -135,7 +135,7 @@ TEST_F(CancelTest, AMicroBatchThatIsCancelledAddsNothing) {
   loss.kind = SMPO_PAIR_LOSS_DPO;
   loss.strength = 5;
 
-  // Both micro-batches of a batch; the second one is first cancelled, or not.
+  // Accumulates both micro-batches of a batch; optionally cancels the second one and repeats it.
   const auto accumulated = [&](bool cancelled) {
     EXPECT_OK(smpo_model_zero_gradients(session, unet, &error));
     smpo_pair_batch batch = 0;

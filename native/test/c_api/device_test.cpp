@@ -1,5 +1,5 @@
-// Training on a device: against the CPU, against itself, and without waits that nobody asked for. Every test also runs
-// with the CPU in the device's place, which proves the test; without a GPU the rest is skipped.
+// Training on a device: compared with the CPU, repeated, and free of unrequested synchronization. Every test also runs
+// with the CPU as the device, which validates the test; without a GPU the other runs are skipped.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,14 +27,15 @@ struct TrainingOptions {
   int32_t log_level = SMPO_LOG_INFO;
 };
 
-/// What a step leaves: numbers of the batch, and what the optimizer said.
+/// Results of a step: those of the batch, and the optimizer's outcome.
 struct StepOutcome {
   double loss = 0;
   double grad_norm = 0;
   friend bool operator==(const StepOutcome&, const StepOutcome&) = default;
 };
 
-/// A trainable UNet, its frozen twin and an optimizer in a session of their own; steps with inversion and SmPO's loss.
+/// A trainable UNet, a frozen copy of it and an optimizer in their own session; takes steps with inversion and SmPO's
+/// loss.
 class Training {
  public:
   explicit Training(const TrainingOptions& wanted) : options_(wanted) {
@@ -89,7 +90,7 @@ class Training {
     return {.loss = results.loss_sum, .grad_norm = outcome.grad_norm};
   }
 
-  /// Noised latents, target and prediction of the policy: all that the step's loss is made of.
+  /// Noised latents, target and prediction of the policy: the inputs of the step's loss.
   std::vector<float> trace(uint32_t number) {
     const smpo_pair_batch batch = inverted(number);
     auto loss = sized<smpo_pair_loss>();
@@ -119,7 +120,7 @@ class Training {
     return outcomes;
   }
 
-  /// Weights and optimizer state, as a checkpoint holds them.
+  /// Weights and optimizer state, as stored in a checkpoint.
   std::vector<std::vector<float>> state() {
     std::vector<std::vector<float>> all;
     each_state([&](const char* name, const smpo_tensor_spec& spec, bool of_optimizer) {
@@ -249,7 +250,7 @@ class DeviceTest : public testing::TestWithParam<int32_t> {
     ASSERT_EQ(std::getenv("SMPO_REQUIRE_CUDA"), nullptr) << cuda.problem;
     GTEST_SKIP() << "no CUDA device: " << cuda.problem;
   }
-  /// Fewer where the test is what is tested.
+  /// Number of steps; smaller where only the test itself is validated.
   int steps() const { return GetParam() == SMPO_DEVICE_CPU ? 4 : 10; }
   TrainingOptions options() const { return {.device = GetParam()}; }
 };
@@ -266,7 +267,7 @@ TEST_P(DeviceTest, ATraceAgreesWithTheCpusTo1em3) {
     wanted.device = GetParam();
     Training on_device(wanted);
     const std::vector<float> expected = on_cpu.trace(1);
-    // More than once: the later ones are played back.
+    // Repeated, because later steps replay recorded graphs.
     for (int again = 0; again < 4; ++again) {
       std::vector<float> values = on_device.trace(1);
       EXPECT_LE(distance(values, expected), limit);
@@ -320,7 +321,7 @@ TEST_P(DeviceTest, AStepWaitsForTheDeviceOnceAndNeverUnseen) {
   TrainingOptions wanted = options();
   wanted.log_level = SMPO_LOG_DEBUG;
   Training training(wanted);
-  training.steps(0, 6);  // Plans, workspaces and recordings are made, with the waits that these take.
+  training.steps(0, 6);  // Creates plans, workspaces and recordings, which may synchronize.
   training.drained_log();
   const uint64_t before = training.statistics().device_synchronizations;
   training.step(6);
@@ -330,8 +331,8 @@ TEST_P(DeviceTest, AStepWaitsForTheDeviceOnceAndNeverUnseen) {
   }
 }
 
-/// Of a pair's two images and of all their evaluations.
-TEST_P(DeviceTest, AnInversionMakesKeysAndValuesOfAPromptOnce) {
+/// The keys and values serve both images of a pair in all their evaluations.
+TEST_P(DeviceTest, AnInversionComputesKeysAndValuesOfAPromptOnce) {
   TrainingOptions wanted = options();
   wanted.log_level = SMPO_LOG_DEBUG;
   Training training(wanted);

@@ -1,5 +1,5 @@
-// The VAE and CLIP's towers across the border: kinds, shapes, tiles, what is optional. That the numbers are right is
-// for the tests of the models.
+// The VAE and CLIP's towers through the C API: kinds, shapes, tiles, optional arguments. The tests of the models check
+// the numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -77,7 +77,7 @@ TEST_F(EncoderTest, TextHasItsHiddenStateAndItsPooledToken) {
   EXPECT_EQ(to_host<float>(alone), to_host<float>(hidden));
   EXPECT_EQ(to_host<float>(last_pooled), to_host<float>(pooled));
   EXPECT_NE(to_host<float>(last), to_host<float>(hidden));
-  // A row without end token has no pooled output, but a hidden state.
+  // A row without end token has a hidden state but no pooled output.
   const smpo_tensor endless = id_tensor(session, {1, 3}, {1, 2, 3});
   EXPECT_OK(smpo_clip_text_encode(session, world.text, endless, 0, 1, &last, nullptr, &error));
   EXPECT_EQ(smpo_clip_text_encode(session, world.text, endless, 0, 1, &last, &pooled, &error), SMPO_INVALID_ARGUMENT);
@@ -97,8 +97,8 @@ TEST_F(EncoderTest, InBf16AsInF32ButForItsRounding) {
   const std::vector<smpo_tensor> expected = outputs(wide), got = outputs(narrow);
   EXPECT_EQ(shape_of(got[5]), (Shape{2, 3}));
   for (size_t i = 0; i < got.size(); ++i) {
-    // The same network, not another: these tiny weights amplify roundings, and how far bf16 may err is for the tests of
-    // the models, beside the peers' own bf16.
+    // Only checks that it is the same network: these small weights amplify roundings. The tests of the models compare
+    // the bf16 error with that of the peers.
     EXPECT_LT(distance(got[i], expected[i]), 0.25) << i;
     EXPECT_GT(distance(got[i], expected[i]), 0x1p-14) << i << ": no rounding at all: is this bf16?";
   }

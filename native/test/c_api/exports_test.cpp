@@ -28,7 +28,7 @@ std::set<std::string> declared_functions() {
 
 namespace {
 
-// Everything that a 64-bit ELF file defines for others: functions and data alike.
+// Exported symbols of a 64-bit ELF file: functions and data.
 std::set<std::string> exported_symbols(const char* path) {
   std::ifstream in(path, std::ios::binary);
   const std::vector<char> file{std::istreambuf_iterator<char>(in), {}};

@@ -1,4 +1,4 @@
-// A UNet across the border: what is written is read again, runs, learns, and takes adapters.
+// A UNet through the C API: parameters are written and read back, it evaluates, trains, and accepts adapters.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -89,7 +89,7 @@ TEST_F(ModelTest, ReadsAndWritesOtherFloatTypes) {
   auto options = f32_options();
   options.precision = SMPO_BF16;
   const smpo_model model = open_unet(session, options);
-  // 1.5 and -0.25 are numbers of every type.
+  // 1.5 and -0.25 are exact in every dtype.
   const uint16_t half[] = {0x3e00, 0xb400, 0x3e00, 0xb400};
   const auto half_spec = spec_of(SMPO_F16, {4});
   EXPECT_OK(smpo_model_write_parameter(session, model, "conv_out.bias", &half_spec, half, sizeof half, &error));
@@ -114,7 +114,7 @@ TEST_F(ModelTest, BackwardGivesTheForwardAndTheSlope) {
   EXPECT_OK(smpo_unet_backward(session, model, &inputs, cotangent, &output, &d_sample, &error));
   EXPECT_EQ(to_host<float>(output), forward(model, inputs));
 
-  // Along the gradient of one parameter the loss changes by its squared length, to the second order.
+  // Along the gradient of one parameter, the loss changes by the gradient's squared norm, up to second order.
   const auto loss = [&] {
     const std::vector<float> values = forward(model, inputs);
     double sum = 0;
@@ -137,10 +137,10 @@ TEST_F(ModelTest, BackwardGivesTheForwardAndTheSlope) {
     return loss();
   };
   const double difference = (loss_at(step) - loss_at(-step)) / (2 * step);
-  // f32: the loss is good to about 1e-6, over a change of 0.02 |gradient|.
+  // In f32 the loss is accurate to about 1e-6, compared with a change of 0.02 |gradient|.
   EXPECT_NEAR(difference, length2, 1e-2 * length2);
 
-  // Gradients add up until they are zeroed; a null d_sample is not asked for.
+  // Gradients accumulate until they are zeroed. A null d_sample is not computed.
   write(model, parameter, start);
   EXPECT_OK(smpo_unet_backward(session, model, &inputs, cotangent, &output, nullptr, &error));
   const std::vector<float> twice = read_gradient(model, parameter);

@@ -1,5 +1,5 @@
-// The optimizer through the border: one update against its rule written out in double, gradients clipped as
-// torch.nn.utils.clip_grad_norm_ does, for f32 and bf16 weights and for adapters; a run continued from its state.
+// The optimizer through the C API: updates compared with the rule in double and with the clipping of
+// torch.nn.utils.clip_grad_norm_, for f32 and bf16 weights and for adapters; a run resumed from its state.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,7 +28,7 @@ Exact widened(const Values& values) {
   return wide;
 }
 
-// Largest |got - wanted| over what is allowed, everywhere: at most 1 when all is well.
+// Largest ratio of |got - wanted| to the allowed difference; at most 1 passes.
 double excess(const Values& got, const Exact& wanted, const Exact& allowed) {
   double worst = 0;
   for (const auto& [name, list] : got) {
@@ -40,12 +40,12 @@ double excess(const Values& got, const Exact& wanted, const Exact& allowed) {
   return worst;
 }
 
-// And the comparison is shown to notice a change of three times what it allows.
+// Also shows that the comparison detects three times the allowed difference.
 void expect_close(const Values& got, const Exact& wanted, const Exact& allowed) {
   ASSERT_EQ(got.size(), wanted.size());
   EXPECT_LE(excess(got, wanted, allowed), 1);
   for (const auto& [name, list] : allowed) {
-    // Where something may differ at all: an adapter's A has no gradient while B is zero.
+    // Only where a difference is allowed: an adapter's A has no gradient while B is zero.
     const auto most = std::ranges::max_element(list);
     if (*most == 0) continue;
     Exact mutated = wanted;
@@ -59,7 +59,7 @@ void expect_close(const Values& got, const Exact& wanted, const Exact& allowed) 
 class OptimizerTest : public BorderTest {
  protected:
   OptimizerTest() {
-    // What is tested here is the same for every number of threads, and networks this small are faster with one.
+    // The results do not depend on the number of threads, and networks this small are fastest with one.
     EXPECT_OK(smpo_session_close(session, &error));
     config.threads = 1;
     EXPECT_OK(smpo_session_open(&config, &session, &error));
@@ -107,7 +107,7 @@ class OptimizerTest : public BorderTest {
     return outcome;
   }
 
-  // Gradients that differ from step to step.
+  // Computes gradients that differ from step to step.
   void differentiate(smpo_model model, uint64_t salt) {
     auto inputs = sized<smpo_unet_inputs>();
     inputs.sample = some_tensor(session, {2, 4, 6, 5}, 100 + salt);
@@ -130,7 +130,7 @@ class OptimizerTest : public BorderTest {
     return values;
   }
 
-  // Those that train.
+  // Trained parameters.
   void copy_weights(smpo_model from, smpo_model to) {
     const Values values = weights(from);
     for (const smpo_parameter_info& parameter : parameters_of(session, from)) {
@@ -177,7 +177,7 @@ class OptimizerTest : public BorderTest {
     return all;
   }
 
-  // Those of one kind, by the parameter's name.
+  // States of one kind, by parameter name.
   Values state(smpo_optimizer optimizer, const std::string& kind) {
     Values values;
     for (const NamedState& named : states(optimizer)) {
@@ -186,7 +186,7 @@ class OptimizerTest : public BorderTest {
     return values;
   }
 
-  // Three steps of AdamW, the second one clipped, each from the numbers that the library held before it.
+  // Three steps of AdamW, the second one clipped, each compared from the library's values before the step.
   void expect_adamw(smpo_model model) {
     auto options = adamw_options();
     options.weight_decay = 0.1;
@@ -230,7 +230,7 @@ class OptimizerTest : public BorderTest {
           const double update = lr * wm / bias1 / denominator;
           const double wp = (1 - lr * options.weight_decay) * p - update;
           const double wema = ema.at(name)[i] + (1 - options.ema_decay) * (wp - ema.at(name)[i]);
-          // The bounds of kernels/adamw.h and ema_update.h, and the clip coefficient's own rounding.
+          // The bounds of kernels/adamw.h and ema_update.h, and one rounding of the clip coefficient.
           const double am = 7 * kU * (std::abs(m.at(name)[i]) + std::abs(g));
           const double ap = kU * (3 * std::abs(p) + 14 * std::abs(update)) + lr / bias1 / denominator * am;
           wanted_m[name].push_back(wm);
@@ -251,8 +251,8 @@ class OptimizerTest : public BorderTest {
     }
   }
 
-  // Three steps of Adafactor, each from the numbers that the library held before it, in the checkpoint's layout:
-  // factored over the last two dimensions, whatever lies where in memory.
+  // Three steps of Adafactor, each compared from the library's values before the step, in the checkpoint's
+  // layout: factored over the last two dimensions, whatever the memory layout.
   void expect_adafactor(smpo_model model) {
     const auto options = adafactor_options();
     const smpo_optimizer optimizer = open(model, options);
@@ -360,7 +360,7 @@ class OptimizerTest : public BorderTest {
     }
   }
 
-  // Ten steps at once, and five, a new optimizer on a new model, and five more: the same bits everywhere.
+  // Ten steps without interruption equal five steps and five more with a new model and optimizer, bit for bit.
   void expect_resumable(const smpo_optimizer_options& options, const std::function<smpo_model()>& make) {
     const smpo_model whole = make();
     const smpo_optimizer whole_optimizer = open(whole, options);
@@ -390,7 +390,7 @@ class OptimizerTest : public BorderTest {
     const auto wanted = states(whole_optimizer), got = states(second_optimizer);
     ASSERT_EQ(got.size(), wanted.size());
     for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].values, wanted[i].values) << got[i].name;
-    EXPECT_NE(weights(first), weights(whole));  // five steps are not ten
+    EXPECT_NE(weights(first), weights(whole));  // five steps differ from ten
   }
 };
 
@@ -400,7 +400,7 @@ TEST_F(OptimizerTest, AdamWUpdatesTheMasterOfABf16Model) {
   const smpo_model model = trainable(SMPO_BF16);
   const std::vector<float> before = predict(model);
   expect_adamw(model);
-  // What computes is the rounded master.
+  // The compute copy is the rounded master.
   const smpo_model twin = frozen(SMPO_BF16);
   copy_weights(model, twin);
   EXPECT_EQ(predict(model), predict(twin));
@@ -514,7 +514,7 @@ TEST_P(NonFiniteTest, AGradientThatIsNotFiniteChangesNothing) {
   const auto state_after = states(optimizer);
   for (size_t i = 0; i < state_after.size(); ++i) EXPECT_EQ(state_after[i].values, state_before[i].values);
 
-  // The gradients are still there, and the first culprit in the order of the parameters has a name.
+  // The gradients are unchanged, and the message names the first parameter with a non-finite one.
   std::string wanted;
   const Values left = gradients(model);
   for (const smpo_parameter_info& parameter : parameters_of(session, model)) {

@@ -1,4 +1,4 @@
-// Packed weights through the border: whatever changes a weight, the next evaluation uses the new one.
+// Packed weights through the C API: after any change of a weight, the next evaluation uses the new one.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -11,7 +11,7 @@
 namespace smpo::test {
 namespace {
 
-/// Wide enough that its weights are packed.
+/// Spec of a UNet wide enough that its weights are packed.
 smpo_unet_spec wide_unet_spec() {
   smpo_unet_spec spec = tiny_unet_spec();
   for (int32_t i = 0; i < spec.levels; ++i) spec.block_out_channels[i] = 160;
@@ -59,7 +59,7 @@ class PackingTest : public BorderTest {
     return values;
   }
 
-  /// A new model with the weights that `model` has now: nothing of it has been packed before.
+  /// Opens a model with the current weights of `model`, none of which has been packed before.
   smpo_model copy_of(smpo_model model) {
     const smpo_model copy = open(/*trainable=*/false);
     for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
@@ -88,7 +88,7 @@ TEST_F(PackingTest, AfterAnOptimizerStepTheNewWeightsCount) {
       EXPECT_NE(forward(model), before);
       EXPECT_EQ(forward(model), forward(copy_of(model)));
     }
-    // Into a model that has been evaluated, and so packed, before.
+    // Loads into a model that has been evaluated, and therefore packed.
     const smpo_model ema = copy_of(model);
     forward(ema);
     EXPECT_OK(smpo_optimizer_copy_ema(session, optimizer, ema, &error));

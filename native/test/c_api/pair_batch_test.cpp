@@ -1,5 +1,5 @@
-// A batch of pairs against the same rules written out over smpo_unet_forward and smpo_unet_backward, in double where
-// the batch has f32.
+// A batch of pairs compared with the same rules written with smpo_unet_forward and smpo_unet_backward, in double where
+// the batch uses f32.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,10 +25,10 @@ constexpr int64_t kChannels = 4, kHeight = 6, kWidth = 5, kN = kChannels * kHeig
 constexpr int64_t kTokens = 7, kTextWidth = 6, kPooled = 5, kSizes = 6;
 constexpr uint32_t kStep = 12;
 
-// Each image its own: the first has nothing to invert by one reading or another, the others little and much.
+// One timestep per image: the first has no inversion step under some semantics, the others have few or many.
 constexpr int32_t kTimesteps[kR] = {0, 999, 201, 1, 602, 60};
 
-// f32 leaves 1e-6 of a prediction, and some more in gradients, whose terms cancel.
+// The f32 error of a prediction is 1e-6; that of gradients is larger, because their terms cancel.
 constexpr double kClose = 1e-5;
 
 using Doubles = std::vector<double>;
@@ -43,7 +43,7 @@ double distance(const Doubles& values, const Doubles& wanted) {
   return norm2 == 0 ? std::sqrt(error2) : std::sqrt(error2 / norm2);
 }
 
-/// Relative L2 distance within `limit`, and shown to notice three times that.
+/// Expects a relative L2 distance within `limit`, and shows that three times as much is detected.
 void expect_close(const Doubles& values, const Doubles& wanted, double limit = kClose) {
   EXPECT_LE(distance(values, wanted), limit);
   Doubles mutated = values;
@@ -95,7 +95,7 @@ struct Plan {
   }
 };
 
-/// Products of alphas of Stable Diffusion 1 by timestep.
+/// alphas_cumprod of Stable Diffusion 1 by timestep.
 Doubles alphas_cumprod() {
   Doubles alphas;
   double product = 1;
@@ -108,7 +108,7 @@ Doubles alphas_cumprod() {
 
 enum class Reading { kV020, kV022, kExact };
 
-/// Five steps over the whole of training: 1, 201, ..., 801.
+/// A plan with a grid of five steps: 1, 201, ..., 801.
 Plan plan_of(Reading reading) {
   const Doubles alphas = alphas_cumprod();
   const auto level = [&](int64_t t) { return alphas[static_cast<size_t>(std::max<int64_t>(t, 0))]; };
@@ -134,7 +134,7 @@ Plan plan_of(Reading reading) {
   return plan;
 }
 
-/// Averages here and there, fresh noise now and then.
+/// A plan in which some steps average and some add noise.
 Plan mixed_plan() {
   Plan plan = plan_of(Reading::kV020);
   for (size_t k = 0; k < plan.averages.size(); ++k) {
@@ -188,7 +188,7 @@ smpo_pair_loss loss_of(int32_t kind) {
   return loss;
 }
 
-/// Forward noise by image: as it is, and as no schedule has it.
+/// Forward noise per image: the schedule's coefficients, or ones that no schedule has.
 struct NoiseTable {
   double sample[kR] = {0.9, 0.1, 0.5, 1, 0, -0.3};
   double noise[kR] = {0.4, 0.99, 0.8, 0, 1, 0.2};
@@ -197,7 +197,7 @@ struct NoiseTable {
 };
 constexpr NoiseTable kNoise;
 
-/// The numbers of a batch by pair of the batch; a batch takes its part.
+/// Values per pair of the batch; a micro-batch takes its part.
 constexpr double kLabel[kW] = {0.7, 0.58, 0.4};
 constexpr double kLogitScale[kW] = {1.5, 0.7, 1};
 constexpr double kWeight[kW] = {0.5, 2, 1};
@@ -209,7 +209,7 @@ struct PairValue {
   double loss = 0;
 };
 
-/// Each loss as its paper prints it; see kernels/preference_loss.h for the sources.
+/// Each loss as printed in its paper; see kernels/preference_loss.h for the sources.
 PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& errors, int64_t pair,
                      double mean_gain = kMeanGain) {
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
@@ -297,7 +297,7 @@ class PairBatchTest : public BorderTest {
 
   // ---- models
 
-  /// `away`: by how much its weights differ from those of 0, relative.
+  /// `away`: relative difference of the weights from those with away = 0.
   smpo_model unet(bool trainable, double away = 0, bool checkpointing = false, int32_t precision = SMPO_F32) {
     auto options = f32_options();
     options.precision = precision;
@@ -345,7 +345,7 @@ class PairBatchTest : public BorderTest {
     return from_host(spec_of(SMPO_F32, shape), std::vector<float>(values.begin(), values.end()));
   }
 
-  /// What the UNet is told about these images.
+  /// Conditioning of these images.
   smpo_unet_inputs unet_inputs(const std::vector<int64_t>& images, const Doubles& x, const Doubles& timesteps) {
     const auto count = static_cast<int64_t>(images.size());
     std::vector<int64_t> pairs;
@@ -459,12 +459,12 @@ class PairBatchTest : public BorderTest {
     expect_close({results.loss_sum}, {wanted.loss_sum}, 100 * limit);
   }
 
-  // ---- the rules, written out
+  // ---- the rules in double
 
   struct Inverted {
     Doubles noised, target;
   };
-  /// Image by image.
+  /// The norm of each image's difference.
   Inverted inverted(smpo_model model, const Plan& plan) {
     Inverted result;
     for (int64_t row = 0; row < kR; ++row) {
@@ -490,7 +490,7 @@ class PairBatchTest : public BorderTest {
     }
     return result;
   }
-  /// Image by image, since a small target beside a large one would hide in a norm over both.
+  /// Compares image by image, because a norm over all would hide errors in a small target.
   void expect_inverted(smpo_pair_batch batch, const Inverted& wanted) {
     const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
     for (int64_t row = 0; row < kR; ++row) {
@@ -503,9 +503,9 @@ class PairBatchTest : public BorderTest {
   struct Expected {
     Results results;
     Doubles prediction, reference_prediction;
-    Doubles gradients;  // of `policy`, whose gradients were zero
+    Doubles gradients;  // gradients of `policy`, which were zero before
   };
-  /// All pairs of the batch at once. `policy` is a model of its own: its gradients are used.
+  /// All pairs of the batch at once. `policy` must not be the tested model, because its gradients are overwritten.
   Expected expected(smpo_pair_batch batch, smpo_model policy, smpo_model reference, const smpo_pair_loss& loss) {
     const Doubles x = part(batch, SMPO_PAIR_BATCH_NOISED), target = part(batch, SMPO_PAIR_BATCH_TARGET);
     Expected wanted;
@@ -530,7 +530,7 @@ class PairBatchTest : public BorderTest {
       wanted.results.losses[pair] = value.loss;
       wanted.results.loss_sum += kWeight[pair] * value.loss / kW;
 
-      // Of the output's gradients 2 (prediction - target) / N; NPO favours the loser, every other loss the winner.
+      // Gradients of the output are 2 (prediction - target) / N. NPO favours the loser, every other loss the winner.
       double inner = 0, favoured_norm2 = 0;
       const int favoured = loss.kind == SMPO_PAIR_LOSS_NPO ? 1 : 0;
       for (int64_t i = 0; i < kN; ++i) {
@@ -621,7 +621,7 @@ TEST_F(PairBatchTest, InvertsByEveryReading) {
       expect_inverted(batch, wanted);
       EXPECT_EQ(report.evaluations, evaluations);
       EXPECT_GE(report.batches, (evaluations + size - 1) / size);
-      // One by one, and as many as the image with most.
+      // Inversion batch sizes of one, and of all images at once.
       if (size == 1) {
         EXPECT_EQ(report.batches, evaluations);
       } else if (size == 64) {
@@ -678,7 +678,7 @@ TEST_F(PairBatchTest, ImagesWithoutAStepStayAsTheyAre) {
 TEST_F(PairBatchTest, ACancelledInversionLeavesThePairBatch) {
   const smpo_model model = unet(/*trainable=*/false);
   Plan plan = plan_of(Reading::kV020);
-  // One image with more steps than can be taken before it is cancelled.
+  // One image with more steps than complete before the cancellation.
   for (int32_t& start : plan.row_start) start = 0;
   plan.row_start[kR] = 4096;
   plan.timestep.assign(4096, 500);
@@ -748,7 +748,7 @@ INSTANTIATE_TEST_SUITE_P(Losses, BudgetAndSafeguardTest, testing::Values(SMPO_PA
 TEST_P(BudgetAndSafeguardTest, ProtectTheFavouredImage) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   smpo_pair_loss loss = loss_of(GetParam());
-  // With noise in common, the gradients of the second pair's winner and loser point the same way.
+  // With shared noise, the gradients of the second pair's winner and loser point in the same direction.
   const smpo_pair_batch batch = open();
   add_noise(batch, /*per_image=*/0);
   const Doubles plain = expected(batch, policy, reference, loss).gradients;
@@ -765,11 +765,11 @@ TEST_P(BudgetAndSafeguardTest, ProtectTheFavouredImage) {
   expect_close(gradients(policy), wanted.gradients);
 }
 
-// Without a given mean gain, KTO's is that of the call: max(0, mean of reference - policy).
+// Without a given mean gain, KTO uses the mean gain of the call: max(0, mean of reference - policy).
 TEST_F(PairBatchTest, KtosOwnBaseline) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
-  for (const bool swapped : {false, true}) {  // so that the mean is above 0 once, and not above 0 once
+  for (const bool swapped : {false, true}) {  // the mean is above 0 in one case only
     const smpo_pair_batch batch = noised();
     const smpo_model one = swapped ? reference : policy, other = swapped ? policy : reference;
     smpo_micro_batch all = micro_batch_of(0, kW, /*backward=*/0);
@@ -858,7 +858,7 @@ TEST_F(PairBatchTest, WithoutBackwardGradientsStay) {
   accumulate(again, policy, reference, loss, micro_batch_of(0, kW, /*backward=*/0));
   EXPECT_EQ(gradients(policy), before);
   EXPECT_EQ(read(again).losses, read(batch).losses);
-  // A model that does not train has none at all.
+  // A model that is not trained has no gradients.
   accumulate(noised(), reference, policy, loss, micro_batch_of(0, kW, /*backward=*/0));
 }
 
@@ -937,7 +937,7 @@ TEST_F(PairBatchTest, RunsInBf16) {
     EXPECT_GT(distance(narrow, wide), 1e-4) << "it ran in f32";
     EXPECT_LT(distance(narrow, wide), ulps * 0x1p-8);
   };
-  // Some thirty layers, each of which rounds by up to 2^-9: a few ulps of 2^-8 are left of their sum.
+  // About thirty layers, each of which rounds by up to 2^-9: their sum amounts to a few units of 2^-8.
   const smpo_pair_batch wide = noised(), narrow = noised();
   accumulate(wide, policy, reference, loss, micro_batch_of(0, kW));
   accumulate(narrow, narrow_policy, narrow_reference, loss, micro_batch_of(0, kW));
@@ -948,7 +948,7 @@ TEST_F(PairBatchTest, RunsInBf16) {
   expect_near(read(narrow).errors, read(wide).errors, 8);
   expect_near(gradients(narrow_policy), gradients(policy), 32);
 
-  // Up to five steps of two predictions, each made from what the one before has left.
+  // Up to five steps with two predictions each, every one computed from the result before it.
   const Plan plan = mixed_plan();
   const smpo_pair_batch wide_inverted = open(), narrow_inverted = open();
   invert(wide_inverted, policy, plan);
@@ -956,7 +956,7 @@ TEST_F(PairBatchTest, RunsInBf16) {
   expect_near(part(narrow_inverted, SMPO_PAIR_BATCH_NOISED), part(wide_inverted, SMPO_PAIR_BATCH_NOISED), 32);
 }
 
-// ---- what is refused
+// ---- refused arguments
 
 class BatchRefusalTest : public PairBatchTest {
  protected:

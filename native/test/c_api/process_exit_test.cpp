@@ -1,4 +1,5 @@
-// exit() while other threads are inside calls: the status is kept and nothing crashes, however long the calls take.
+// exit() while other threads are inside calls: the exit status is preserved and nothing crashes, however long calls
+// take.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -12,7 +13,7 @@
 namespace smpo::test {
 namespace {
 
-/// Starts a thread that evaluates a UNet again and again, waits a moment and exits. Never returns.
+/// Starts a thread that evaluates a UNet repeatedly, waits a moment and exits. Never returns.
 [[noreturn]] void exit_during_calls(int64_t batch, int64_t side, int milliseconds, int status) {
   std::atomic<bool> started{false};
   std::thread worker([&] {
@@ -35,7 +36,7 @@ namespace {
       result = smpo_unet_forward(session, model, &inputs, &output, &error);
       if (result == SMPO_OK) result = smpo_tensor_close(session, output, &error);
     }
-    // Refused, because the process is ending: nothing else may stop the loop.
+    // Refused because the process is ending; nothing else may stop the loop.
     if (result != SMPO_CANCELLED) std::_Exit(102);
   });
   worker.detach();
@@ -46,7 +47,7 @@ namespace {
 
 class ProcessExitDeathTest : public ::testing::Test {
  protected:
-  // Each child is a program of its own, not a copy of this one's threads.
+  // Each child is a separate program, not a fork with this process's threads.
   ProcessExitDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
@@ -59,7 +60,7 @@ TEST_F(ProcessExitDeathTest, ShortCallsEnd) {
 TEST_F(ProcessExitDeathTest, ALongCallDoesNotHoldTheProcess) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EXIT(exit_during_calls(64, 128, 200, 4), ::testing::ExitedWithCode(4), "");
-  // A bound against waiting for ever; the evaluation itself takes minutes.
+  // Bounds the wait; the evaluation itself takes minutes.
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 

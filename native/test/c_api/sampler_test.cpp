@@ -1,4 +1,4 @@
-// The sampler's loop against the same rule written out over smpo_unet_forward.
+// The sampler's loop compared with the same rule written with smpo_unet_forward.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -117,7 +117,7 @@ class SamplerTest : public BorderTest {
     return x;
   }
 
-  /// Relative L2 error within what f32 leaves after a few steps, and shown to notice a change of that order.
+  /// Expects the relative L2 error of a few f32 steps at most, and shows that a change of that order is detected.
   void expect_close(const std::vector<float>& values, const std::vector<double>& wanted) {
     ASSERT_EQ(values.size(), wanted.size());
     constexpr double kTolerance = 1e-5;
@@ -145,7 +145,7 @@ std::vector<smpo_sampler_row> ddim() {
   return {ddim_row(981, 1.02, -0.3), ddim_row(500.5, 1.05, -0.4), ddim_row(17, 0.97, -0.1)};
 }
 
-/// Every column in use, and more entries of history than are kept.
+/// A plan that uses every column and more history entries than are kept.
 std::vector<smpo_sampler_row> everything() {
   std::vector<smpo_sampler_row> rows;
   for (int i = 0; i < 7; ++i) {
@@ -190,7 +190,7 @@ TEST_F(SamplerTest, NoiseIsTheItems) {
   rows[1].noise = 0.2;
   const std::vector<float> together = run(rows);
   expect_close(together, expected(rows));
-  // The second image alone: the same noise, since it is the item's and not the row's.
+  // The second image alone has the same noise, because noise depends on the item and not on the row.
   const std::vector<float> noise = to_host<float>(inputs_.noise),
                            states = to_host<float>(inputs_.encoder_hidden_states);
   inputs_.noise =

@@ -78,7 +78,7 @@ TEST_F(SessionTest, LogKeepsTheNewestAndCountsWhatItDropped) {
   config.log_capacity = 5;
   reopen(config);
   drain(5);
-  // A failed call is one record of the lowest level.
+  // A failed call logs one record at the lowest level.
   for (int32_t kind = 100; kind < 112; ++kind)
     EXPECT_EQ(smpo_debug_raise(session, kind, 0, nullptr), SMPO_INVALID_ARGUMENT);
   EXPECT_EQ(statistics().log_records_dropped, 7u);
@@ -130,7 +130,7 @@ TEST_F(SessionTest, ACancelFromAnotherThreadStopsTheOperationInFlight) {
   const auto time = std::chrono::steady_clock::now() - start;
   close(whole);
 
-  // A thread may be late on a busy machine: then the next round sees the request, or this one ends before it.
+  // On a busy machine the request may arrive after this round; the next round then sees it.
   for (int round = 0; round < 50; ++round) {
     const smpo_tensor tensor = zeros(spec);
     std::thread canceller([&] {
@@ -161,7 +161,7 @@ TEST_F(SessionTest, ACancelIsUsedUpOnce) {
     threads.emplace_back([&] { EXPECT_EQ(smpo_session_cancel(session, nullptr), SMPO_OK); });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_OK(smpo_session_synchronize(session, &error));  // cannot be cancelled, and leaves the request alone
+  EXPECT_OK(smpo_session_synchronize(session, &error));  // cannot be cancelled and leaves the request pending
   close(zeros(spec_of(SMPO_F32, {1})));
   EXPECT_EQ(fill(), SMPO_CANCELLED);
   EXPECT_EQ(fill(), SMPO_OK) << error.message;
@@ -226,7 +226,7 @@ class SessionCycles : public SessionTest {
  protected:
   static constexpr int kCycles = 10'000;
 
-  // Opens a session, makes and closes two tensors, leaves one to the close. Returns the highest slot seen.
+  // Opens a session, closes two of its three tensors, then closes the session. Returns the highest slot used.
   uint32_t cycle() {
     smpo_session own = 0;
     smpo_tensor tensors[3] = {};
@@ -243,7 +243,7 @@ class SessionCycles : public SessionTest {
 };
 
 TEST_F(SessionCycles, UseTheSameSlotsAgain) {
-  // A cycle takes the slots that the last one freed, in another order: four handles are open at a time.
+  // A cycle reuses the slots that the last one freed, in another order. Four handles are open at a time.
   const uint32_t most = cycle();
   for (int i = 0; i < kCycles; ++i) ASSERT_LE(cycle(), most + 4) << "at cycle " << i;
 }

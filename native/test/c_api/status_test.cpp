@@ -1,5 +1,5 @@
-// One test per status: each comes back for a real cause (or, where this build has none yet, on request), with its
-// number, its message, and a session that is usable afterwards unless the status says otherwise.
+// One test per status: a real cause (or a request, where this build has no real cause yet) returns the status's number
+// and message, and the session remains usable unless the status says otherwise.
 
 #include <gtest/gtest.h>
 
@@ -82,7 +82,7 @@ TEST_F(StatusTest, UnsupportedDevice) {
 }
 
 TEST_F(StatusTest, OutOfMemory) {
-  // A pebibyte: more than any machine, though a size like any other.
+  // A pebibyte: more than any machine has, but a valid size.
   const auto spec = spec_of(SMPO_F32, {int64_t{1} << 20, int64_t{1} << 28});
   smpo_tensor tensor = 99;
   EXPECT_EQ(smpo_tensor_zeros(session, &spec, &tensor, &error), SMPO_OUT_OF_MEMORY);
@@ -135,7 +135,7 @@ TEST_F(StatusTest, Internal) {
   expect_usable();
 }
 
-// What is thrown inside stops at the border, whatever its type.
+// No exception crosses the C API, whatever its type.
 TEST_F(StatusTest, EveryKindOfException) {
   const struct {
     int32_t kind;

@@ -38,7 +38,7 @@ TEST_F(TensorTest, BytesComeBackAsTheyWent) {
   for (const int32_t dtype : kDtypes) {
     for (const smpo_tensor_spec& spec : awkward_shapes(dtype)) {
       SCOPED_TRACE(::testing::Message() << "dtype " << dtype << ", rank " << spec.rank << ", first " << spec.shape[0]);
-      // Any bits at all, signalling NaNs included.
+      // Random bits, including signalling NaNs.
       std::vector<unsigned char> bytes(elements_of(spec) * size_of(dtype));
       for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(random());
       smpo_tensor tensor = 0;
@@ -86,7 +86,8 @@ TEST_F(TensorTest, TheLibraryKeepsNoPointerToTheCallersMemory) {
   EXPECT_EQ(to_host<int32_t>(tensor), (std::vector<int32_t>{1, 2, 3, 4}));
 }
 
-// ---- conversions: every expectation from the formats' definitions, none from a library ------------------------------
+// ---- conversions: expectations follow from the formats' definitions, not from a library
+// ------------------------------
 
 float bf16_value(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
@@ -114,14 +115,14 @@ std::vector<uint16_t> all_patterns() {
   return patterns;
 }
 
-// A float and the pattern of a narrower type that it must round to.
+// A float and the bit pattern of a narrower type to which it must round.
 struct Rounding {
   float from;
   uint16_t to;
 };
 
-// For each pair of neighbours of a narrower format: the float halfway between goes to the even one, the floats just
-// below and above it to the nearer one. `value` decodes a positive pattern; the last finite one is followed by
+// For each pair of neighbours of a narrower format: the float halfway between them rounds to the even one, the floats
+// just below and above it to the nearer one. `value` decodes a positive pattern; the last finite one is followed by
 // infinity, whose place as a neighbour is `beyond`, the number that the next exponent would begin with.
 template <typename Value>
 std::vector<Rounding> roundings(uint16_t infinity, double beyond, const Value& value) {
@@ -205,7 +206,7 @@ TEST_F(ConvertTest, TheComparisonNoticesOneWrongBit) {
 }
 
 TEST_F(ConvertTest, NanStaysNan) {
-  // Payloads of all sizes, also such as would round into infinity; whole vectors and tails.
+  // Payloads of all sizes, including those that would round to infinity; whole vectors and tails.
   std::vector<float> nans;
   for (int bit = 0; bit < 23; ++bit) {
     nans.push_back(std::bit_cast<float>(0x7f800000u | 1u << bit));
@@ -231,7 +232,7 @@ TEST_F(ConvertTest, BetweenBf16AndF16) {
     if (std::isnan(f16_value(bits))) {
       EXPECT_TRUE(std::isnan(bf16_value(widened[bits]))) << bits;
     } else if (bits % 8 == 0 && (bits & 0x7c00) != 0) {
-      // Seven fraction bits are enough for this one: exact.
+      // Exact, because this value needs at most seven fraction bits.
       EXPECT_EQ(bf16_value(widened[bits]), f16_value(bits)) << bits;
     }
     if (!std::isnan(bf16_value(bits))) {
@@ -317,7 +318,7 @@ TEST_F(FillNormalTest, ARowDependsOnItsItemAlone) {
 }
 
 TEST_F(FillNormalTest, NeitherThreadsNorChunksMatter) {
-  // 3 rows of 700,000 values: more than one draw of the engine.
+  // 3 rows of 700,000 values exceed one chunk of the engine.
   const std::vector<int64_t> items = {3, 1, 2};
   const auto expected = draw(700'000, items);
   for (const int32_t threads : {1, 3}) {

@@ -1,4 +1,4 @@
-// The smallest VAE and CLIP towers, opened and written through the border.
+// The smallest VAE and CLIP towers, opened and written through the C API.
 #ifndef SMPO_TEST_C_API_TINY_ENCODERS_H_
 #define SMPO_TEST_C_API_TINY_ENCODERS_H_
 
@@ -63,7 +63,7 @@ inline smpo_tensor id_tensor(smpo_session session, std::initializer_list<int64_t
   return tensor;
 }
 
-/// One of each with every weight written, and inputs for them.
+/// One model of each kind with every weight written, and their inputs.
 struct EncoderWorld {
   smpo_model vae = 0;
   smpo_model text = 0;
@@ -72,7 +72,7 @@ struct EncoderWorld {
   smpo_tensor latents = 0;
   smpo_tensor ids = 0;
   smpo_tensor pixel_values = 0;
-  /// Of a shape that no model takes.
+  /// Tensors with a shape that no model accepts.
   smpo_tensor flat = 0;
   smpo_tensor flat_ids = 0;
 

@@ -1,4 +1,4 @@
-// The smallest UNet that has every kind of layer, opened and written through the border.
+// The smallest UNet that has every kind of layer, opened and written through the C API.
 #ifndef SMPO_TEST_C_API_TINY_UNET_H_
 #define SMPO_TEST_C_API_TINY_UNET_H_
 
@@ -38,7 +38,7 @@ inline smpo_model_options f32_options() {
   return options;
 }
 
-/// Numbers in (-1, 1) without a pattern that matters; another `salt`, other numbers.
+/// Pseudorandom numbers in (-1, 1) that depend on `salt`.
 inline std::vector<float> some_floats(uint64_t count, uint64_t salt) {
   std::vector<float> values(count);
   for (uint64_t i = 0; i < count; ++i) {
@@ -81,7 +81,7 @@ inline smpo_tensor_spec host_spec_of(const smpo_parameter_info& parameter) {
   return spec;
 }
 
-/// Writes what is not written yet.
+/// Writes every parameter that has not been written.
 inline void write_missing(smpo_session session, smpo_model model) {
   uint64_t salt = 0;
   for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
@@ -89,7 +89,7 @@ inline void write_missing(smpo_session session, smpo_model model) {
     if (parameter.written == 1) continue;
     const auto spec = host_spec_of(parameter);
     std::vector<float> values = some_floats(elements_of(spec), salt);
-    // Near the identity for gains, small for the rest: a network that neither dies nor explodes.
+    // Gains near 1 and small weights otherwise keep activations from vanishing or exploding.
     const bool gain = parameter.rank == 1 && std::string(parameter.name).ends_with(".weight");
     for (float& value : values) value = gain ? 1 + 0.1f * value : 0.2f * value;
     EXPECT_EQ(smpo_model_write_parameter(session, model, parameter.name, &spec, values.data(),
@@ -118,7 +118,7 @@ inline smpo_optimizer_options adamw_options() {
   return options;
 }
 
-/// Every number of Adafactor's in use.
+/// Options of Adafactor in which every number has an effect.
 inline smpo_optimizer_options adafactor_options() {
   auto options = sized<smpo_optimizer_options>();
   options.kind = SMPO_OPTIMIZER_ADAFACTOR;

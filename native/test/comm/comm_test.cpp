@@ -1,7 +1,8 @@
-// Groups of two and three processes on this machine: sums, broadcasts, gathers, wrong worlds, and processes that end.
+// Groups of two and three processes on this machine: sums, broadcasts, gathers, inconsistent groups, and ranks that
+// die.
 //
-// Each rank is a process of its own: this program, started again with the name of a scenario. A rank reports through
-// its exit code; 0 is success.
+// Each rank is a separate process: this program, started with the name of a scenario. A rank reports through its exit
+// code; 0 is success.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -126,7 +127,7 @@ void collectives(Process& p) {
   p.close();
 }
 
-/// Sums of numbers whose sum depends on the order: twice the same bits.
+/// Sums of numbers that depend on the order have the same bits when repeated.
 void repeats(Process& p) {
   p.open();
   std::vector<float> numbers(100'003);
@@ -140,7 +141,7 @@ void repeats(Process& p) {
     if (round == 0) first = p.values(sum);
     check(p.values(sum) == first, "another sum in round " + std::to_string(round));
   }
-  // And every rank has the same bits.
+  // All ranks have the same bits.
   const smpo_tensor from_first = p.tensor(first);
   p.expect(smpo_comm_broadcast(p.session, p.comm, from_first, 0, &p.error), SMPO_OK);
   check(p.values(from_first) == first, "another sum than on rank 0");
@@ -213,7 +214,7 @@ void same_rank(Process& p) {
   p.config_.timeout_millis = 8000;
   if (p.rank_.rank == 2) p.config_.rank = 1;
   const smpo_status status = smpo_comm_open(p.session, &p.config_, &p.comm, &p.error);
-  // The others may learn of it from rank 0's end.
+  // The other ranks may fail because rank 0 ends.
   check(status == SMPO_INVALID_ARGUMENT || (p.rank_.rank != 0 && status == SMPO_PEER_LOST), p.error.message);
   if (p.rank_.rank == 0) p.expect_message("expected a rank of its own for every process, got 1 for two of them");
 }
@@ -258,7 +259,7 @@ pid_t start(const std::string& scenario, int rank, int world_size, int port) {
   return child;
 }
 
-/// Exit codes by rank; minus the signal for a process that one ended.
+/// Exit codes by rank; the negative signal number for a process that a signal ended.
 std::vector<int> run(const std::string& scenario, int world_size) {
   const int port = free_port();
   std::vector<pid_t> children;
@@ -316,7 +317,7 @@ TEST_F(CommTest, AnOccupiedPortIsRefused) {
 
 }  // namespace
 
-/// Runs one rank if the program was started for one; returns whether it was.
+/// Runs one rank if the program was started as one; returns whether it was.
 bool run_scenario(int count, char** arguments, int* code) {
   const std::string prefix = "--scenario=";
   if (count != 2 || !std::string(arguments[1]).starts_with(prefix)) return false;

@@ -19,7 +19,7 @@ namespace {
 
 using kernels::BFloat16;
 
-/// The order that device.h promises: within a warp halves are added to halves, then the warps' sums likewise.
+/// The order of summation that device.h specifies: by halves within a warp, then likewise over the warps' sums.
 template <class T>
 T tree_sum(std::vector<T> values) {
   values.resize(32);
@@ -86,9 +86,9 @@ TEST(CudaDevice, BFloat16RoundTripWithTails) {
   for (int i = 0; i < 301; ++i) {
     x.push_back(std::sin(static_cast<float>(i)) * std::exp(static_cast<float>(i % 60 - 30)));
   }
-  x[3] = 1.00390625f;  // halfway between two bf16: to even
+  x[3] = 1.00390625f;  // halfway between two bf16: rounds to even
   x[4] = 1.01171875f;
-  x[5] = 3.4e38f;  // to infinity
+  x[5] = 3.4e38f;  // rounds to infinity
   x[6] = -0.0f;
   for (const size_t misalign : {size_t{0}, size_t{1}}) {
     for (const size_t count : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{9}, x.size()}) {

@@ -6,11 +6,11 @@
 
 namespace smpo::test {
 
-/// sums[t] = what thread t gets from block_sum over one block of x; T float or double.
+/// sums[t] = result of block_sum for thread t over one block of x; T float or double.
 template <class T>
 void all_block_sums(const T* x, T* sums, int threads);
 
-/// largest[t] = what thread t gets from warp_max, within its warp.
+/// largest[t] = result of warp_max for thread t, within its warp.
 void all_warp_maxima(const float* x, float* largest, int threads);
 
 /// y = x in bf16, and back = y in float, 8 at a time where the pointers allow it, else one at a time; one block.

@@ -41,7 +41,7 @@ TEST(Fiber, StartsAgainAfterAnUnfinishedBody) {
   Counter counter{&fiber, {}};
   const auto body = [](void* argument) {
     Counter& self = *static_cast<Counter*>(argument);
-    volatile unsigned char array[256];  // has red zones, which the next start must not trip over
+    volatile unsigned char array[256];  // has red zones, which must not affect the next start
     array[0] = 1;
     self.seen.push_back(array[0]);
     self.fiber->suspend();
@@ -71,7 +71,7 @@ TEST(Fiber, ExceptionsAreCaughtInside) {
   EXPECT_EQ(caught, 42);
 }
 
-// Noinline and not a tail call, so that the stack really grows.
+// Not inlined and not a tail call, so that the stack grows.
 __attribute__((noinline)) int deeper(int depth) {  // NOLINT: recursion is the point
   volatile unsigned char frame[1024];
   frame[0] = static_cast<unsigned char>(depth);

@@ -1,9 +1,9 @@
-// Tensors on the CPU, kernels of the GPU: in a program that links this, the tape and the engine call the emulated CUDA
-// kernels through the very calls that a card would see, so that their own tests check how arguments, layouts,
-// workspaces and dtypes are handed over. Being here already, this function is not taken from the tape's library.
+// GPU kernels for CPU tensors: in a program that links this file, the tape and the engine call the emulated CUDA
+// kernels through the same calls as on a GPU, so that their tests check arguments, layouts, workspaces and dtypes. The
+// linker prefers this definition to that in the tape's library.
 #include "tape/kernel_call.h"
 
-// LibTorch's own leaks would hide ours, and the kernels' buffers are its tensors.
+// Leaks in LibTorch would hide ours, and the kernels' buffers are its tensors.
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 

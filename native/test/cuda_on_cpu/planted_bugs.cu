@@ -73,7 +73,7 @@ __global__ void smooth_twice_kernel(const float* x, float* y, Bug bug) {
   for (int pass = 0; pass < 2; ++pass) {
     __syncthreads();
     const float mean = 0.5f * (values[t] + values[t + 1]);
-    if (bug != Bug::kMissingSecondBarrier) {  // BUG: a neighbour still reads what is written here
+    if (bug != Bug::kMissingSecondBarrier) {  // BUG: a neighbour may still read this value
       __syncthreads();
     }
     values[t] = mean;
@@ -89,7 +89,7 @@ __global__ void warp_sums_kernel(const float* x, float* sums, Bug bug) {
     values[lane] = x[i];
     for (int half = 16; half > 0; half /= 2) {
       if (lane < half) {
-        values[lane] += values[lane + half];  // BUG: nothing orders this with the neighbours' writes
+        values[lane] += values[lane + half];  // BUG: not ordered with the neighbours' writes
       }
     }
     if (lane == 0) {
@@ -124,7 +124,7 @@ __global__ void meet_kernel(Bug bug) {
       break;
     case Bug::kTwoBarriersMeet:
       if (t % 2 == 0) {
-        __syncthreads();  // BUG: the odd threads are at another one
+        __syncthreads();  // BUG: the odd threads wait at a different barrier
       } else {
         __syncthreads();
       }
@@ -136,17 +136,17 @@ __global__ void meet_kernel(Bug bug) {
       __syncthreads();
       break;
     case Bug::kMaskWithoutCaller:
-      static_cast<void>(__shfl_sync(0x0000ffffu, t, 0));  // BUG: lanes 16 to 31 call it too
+      static_cast<void>(__shfl_sync(0x0000ffffu, t, 0));  // BUG: lanes 16 to 31 also call it
       break;
     case Bug::kMaskNamesExitedLane:
       if (t % 32 == 5) {
         return;
       }
       __syncwarp();
-      static_cast<void>(__ballot_sync(kAllLanes, 1));  // BUG: lane 5 is gone
+      static_cast<void>(__ballot_sync(kAllLanes, 1));  // BUG: lane 5 has exited
       break;
     case Bug::kMaskNamesMissingLane:
-      static_cast<void>(__shfl_xor_sync(kAllLanes, t, 1));  // BUG when the block's last warp is not whole
+      static_cast<void>(__shfl_xor_sync(kAllLanes, t, 1));  // BUG when the block's last warp is incomplete
       break;
     case Bug::kMaskNamesLaneAtBarrier:
       if (t != 7) {

@@ -1,4 +1,4 @@
-// Kernels with one bug each, which the emulator must catch. The bug is in the line marked BUG.
+// Kernels with one bug each, which the emulator must detect. The bug is in the line marked BUG.
 #ifndef SMPO_TEST_CUDA_ON_CPU_PLANTED_BUGS_H_
 #define SMPO_TEST_CUDA_ON_CPU_PLANTED_BUGS_H_
 
@@ -34,7 +34,7 @@ enum class Bug {
   kDifferentIntrinsicsMeet,
 };
 
-/// y[i] = x[i], 16 bytes at a time where it can be, in blocks of 64 threads.
+/// y[i] = x[i], 16 bytes at a time where possible, in blocks of 64 threads.
 void copy(const float* x, float* y, int count, Bug bug);
 
 /// y = x with each run of `threads` values reversed (count is a multiple of it), through shared memory.
@@ -46,7 +46,7 @@ void smooth_twice(const float* x, float* y, Bug bug);
 /// sums[w] = sum of x over warp w, by shuffles; count is a multiple of 32.
 void warp_sums(const float* x, float* sums, int count, Bug bug);
 
-/// One block of `threads` threads that meet, or fail to.
+/// One block of `threads` threads that synchronize, or fail to.
 void meet(int threads, Bug bug);
 
 }  // namespace smpo::test

@@ -1,4 +1,4 @@
-// Each planted bug is caught, and the same kernel without it is not.
+// Each planted bug is detected, and the same kernel without the bug passes.
 #include "cuda_on_cpu/planted_bugs.h"
 
 #include <gtest/gtest.h>
@@ -71,7 +71,7 @@ bool finds(const std::string& message, const std::string& expression) {
   return found;
 }
 
-/// In how many schedules the result is right. NaN is not equal to itself, so uninitialised values count as wrong.
+/// Number of schedules in which the result is right. NaN differs from itself, so uninitialised values count as wrong.
 int right_schedules(const std::vector<float>& expected, const std::function<std::vector<float>()>& kernel) {
   int right = 0;
   for (const Schedule& schedule : all_schedules()) {
@@ -81,7 +81,7 @@ int right_schedules(const std::vector<float>& expected, const std::function<std:
   return right;
 }
 
-/// The message of the Fault that every schedule must raise; the last one's.
+/// Expects a Fault in every schedule and returns the last message.
 std::string fault_of(const std::function<void()>& kernel) {
   std::string message;
   for (const Schedule& schedule : all_schedules()) {

@@ -1,4 +1,4 @@
-// A kernel template outside of an unnamed namespace: the red zones' check must complain about its shared array.
+// A kernel template outside an unnamed namespace: the check of red zones must report its shared array.
 #include "kernels/cuda/device.h"
 
 namespace smpo::test {

@@ -153,7 +153,7 @@ __global__ void read_unwritten_shared_kernel(float* fixed, float* dynamic) {
   fixed[i] = values[i];
   dynamic[i] = more[i];
   __syncthreads();
-  values[i] = more[i] = 1.0f;  // for the next block not to find
+  values[i] = more[i] = 1.0f;  // the next block must not read this
 }
 
 }  // namespace

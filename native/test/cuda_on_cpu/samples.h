@@ -1,4 +1,4 @@
-// Correct kernels of the usual shapes, for the emulator's tests.
+// Correct kernels of common patterns, for the emulator's tests.
 #ifndef SMPO_TEST_CUDA_ON_CPU_SAMPLES_H_
 #define SMPO_TEST_CUDA_ON_CPU_SAMPLES_H_
 
@@ -8,8 +8,8 @@
 
 namespace smpo::test {
 
-/// sums[b] = sum over block b's part of x[0..count): grid stride, shuffles, two barriers. Float sums of small whole
-/// numbers, so exact.
+/// sums[b] = sum over block b's part of x[0..count): grid stride, shuffles, two barriers. Sums of small
+/// integers in float are exact.
 void block_sums(const float* x, int64_t count, float* sums, int blocks, int threads);
 
 /// total[0] = sum of x, by the block that finishes last (a fence and an atomic counter): `done` is 0 before and after.
@@ -27,7 +27,7 @@ void warp_scan(const int* x, int* y, int count);
 /// y[i] = how many x of its warp are equal to x[i], by match; votes[3 * warp ...] = any, all, ballot of (x != 0).
 void warp_votes(const int* x, int* equal, unsigned* votes, int count);
 
-/// out[block] = number of odd x, whether all are positive, whether any is zero, by the barriers that count.
+/// out[block] = number of odd x, whether all are positive, whether any is zero, by the counting and voting barriers.
 void counting_barriers(const int* x, int* out, int threads);
 
 /// y = x reversed through `count` floats of dynamic shared memory, one block of 1024 threads.
@@ -36,10 +36,10 @@ void reverse_in_dynamic_shared(const float* x, float* y, int count);
 /// index[i] = i over a three-dimensional grid and block of odd sizes.
 void number_threads(int* index, dim3 grid, dim3 block);
 
-/// out[0] = the number of threads that took their turn with a lock made of atomicCAS.
+/// out[0] = number of threads that acquired a lock built on atomicCAS.
 void count_under_lock(unsigned* lock, int* out, int threads);
 
-/// out[i] = what thread i finds in shared memory that nobody has written: static, then dynamic.
+/// out[i] = value that thread i reads from unwritten shared memory: static, then dynamic.
 void read_unwritten_shared(float* fixed, float* dynamic, int threads);
 
 }  // namespace smpo::test

@@ -1,4 +1,4 @@
-// When work is recorded, replayed, refused and evicted. The recorder of these tests counts its calls.
+// Recording, replay, refusal and eviction of work. The recorder of these tests counts its calls.
 #include "engine/graphs.h"
 
 #include <gtest/gtest.h>

@@ -14,7 +14,7 @@
 namespace smpo::engine {
 namespace {
 
-// The reason why a handle does not resolve; "" if it does.
+// Returns the reason why a handle does not resolve, or "" if it does.
 std::string refusal(const HandleTable& table, uint64_t handle, HandleKind kind, uint64_t owner) {
   try {
     table.resolve(handle, kind, owner, "argument");

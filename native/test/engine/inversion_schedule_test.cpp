@@ -33,7 +33,7 @@ struct Tables {
   InversionSchedule schedule(int64_t batch) const { return {row_start, averages, batch}; }
 };
 
-// What a run of the schedule did.
+// Record of one run of the schedule.
 struct History {
   std::map<int64_t, std::vector<int32_t>> steps;  // by row: the steps in the order in which they were evaluated
   std::vector<int64_t> finished;

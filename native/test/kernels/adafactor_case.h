@@ -1,4 +1,4 @@
-// State and judge of adafactor's tests, for the CPU's and the device's alike.
+// State and comparison for the tests of adafactor on CPU and device.
 #ifndef SMPO_TEST_KERNELS_ADAFACTOR_CASE_H_
 #define SMPO_TEST_KERNELS_ADAFACTOR_CASE_H_
 
@@ -16,7 +16,7 @@
 
 namespace smpo::test {
 
-/// Buffers as vectors; m is empty without a first moment, row and column or v where they are not used.
+/// Buffers as vectors. Those that a setting does not use are empty: m, row and column, or v.
 struct AdafactorState {
   kernels::AdafactorShape shape;
   std::vector<float> parameter, gradient, m, row, column, v;
@@ -53,7 +53,7 @@ inline std::ostream& name(std::ostream& out, const kernels::AdafactorShape& s) {
              << (s.factored ? "" : " vector");
 }
 
-/// Somewhere in the middle of a training run: some zero gradients.
+/// A state from the middle of training, with some zero gradients.
 inline AdafactorState adafactor_state(const kernels::AdafactorShape& shape, bool first_moment, uint32_t seed = 1) {
   const int64_t elements = shape.elements();
   const auto squares = [](std::vector<float> values) {
@@ -73,8 +73,8 @@ inline AdafactorState adafactor_state(const kernels::AdafactorShape& shape, bool
   return state;
 }
 
-/// Step 5 of transformers' defaults, but for the learning rate; `scaled`: by the parameter, and clipped by a threshold
-/// that is exceeded.
+/// Step 5 with the defaults of transformers except for the learning rate. `scaled`: the rate is scaled by the
+/// parameter, and the update exceeds the clip threshold.
 inline kernels::AdafactorArgs adafactor_settings(bool scaled) {
   return {.lr = 1e-2,
           .beta1 = 0.9,
@@ -86,7 +86,7 @@ inline kernels::AdafactorArgs adafactor_settings(bool scaled) {
           .scale_parameter = scaled};
 }
 
-/// Points `args` at the buffers (vectors, red zones or device memory alike), not at a copy.
+/// Points `args` at the buffers themselves: vectors, red zones or device memory.
 template <class State>
 void attach(kernels::AdafactorArgs& args, State& state, const kernels::AdafactorShape& shape) {
   const auto data = [](auto& buffer) { return buffer.size() == 0 ? nullptr : buffer.data(); };
@@ -99,7 +99,7 @@ void attach(kernels::AdafactorArgs& args, State& state, const kernels::Adafactor
   args.v = data(state.v);
 }
 
-/// `got` is `before` after one step with these settings, within the bounds of adafactor.h, and those bounds notice
+/// Expects `got` to be `before` after one step, within the bounds of adafactor.h, and shows that the bounds detect
 /// mutations.
 inline void expect_step(const AdafactorState& before, const AdafactorState& got, kernels::AdafactorArgs settings) {
   AdafactorState wanted = before;
@@ -111,7 +111,7 @@ inline void expect_step(const AdafactorState& before, const AdafactorState& got,
     ASSERT_TRUE(tolerance.accepts(value, reference)) << what << "[" << i << "]: " << value << ", wanted " << reference;
     ASSERT_FALSE(tolerance.accepts(value + 1e-4 * scale, reference)) << what << "[" << i << "]: too loose a bound";
   };
-  // One more rounding than adafactor.h says: the reference's own.
+  // One rounding more than in adafactor.h, for the reference.
   const auto moments = [&](const char* what, const std::vector<float>& values, const std::vector<float>& reference) {
     ASSERT_EQ(values.size(), reference.size());
     for (size_t i = 0; i < values.size(); ++i) {

@@ -24,7 +24,7 @@ using test::AdafactorState;
 
 enum class Copy { kNone, kF32, kBF16 };
 
-/// A state in red zones.
+/// A state whose buffers lie between red zones.
 struct Zoned {
   Zoned(const AdafactorState& s, Copy copy, test::Flush flush)
       : parameter(s.parameter, flush),
@@ -51,7 +51,7 @@ AdafactorState run_cpu(const AdafactorState& before, AdafactorArgs args, Copy co
   Zoned zoned(before, copy, flush);
   zoned.gradient.freeze();
   test::attach(args, zoned, before.shape);
-  // Doubles must be aligned: the workspace always is.
+  // The workspace is always aligned, because it holds doubles.
   test::RedZone<unsigned char> workspace(static_cast<size_t>(adafactor_workspace_bytes(before.shape)),
                                          test::Flush::kStart);
   args.workspace = workspace.data();
@@ -101,7 +101,7 @@ TEST(AdafactorReference, FirstStepOfAVectorMovesEachElementByTheLearningRate) {
 }
 
 TEST(AdafactorReference, AMatrixOfRankOneIsFactoredExactly) {
-  // g = a b^T: the factors give back 1 / |g| for every element, so the update is all signs again.
+  // With g = a b^T the factors yield 1 / |g| for every element, so the update again consists of signs.
   AdafactorState state{.shape = {.rows = 2, .columns = 3},
                        .parameter = std::vector<float>(6, 1),
                        .gradient = {1, -2, 4, 3, -6, 12},
@@ -194,7 +194,7 @@ TEST(AdafactorCpu, WritesNothingWhenTheGradientIsNotFinite) {
   }
 }
 
-// ---- ten steps beside transformers' Adafactor in float64 (tools/golden/adafactor.py)
+// ---- ten steps compared with transformers' Adafactor in float64 (tools/golden/adafactor.py)
 
 struct Golden {
   std::string name;
@@ -251,7 +251,7 @@ AdafactorShape shape_of(const std::vector<int64_t>& sizes) {
   return {.outer = sizes[0], .rows = sizes[2], .columns = sizes[3], .inner = sizes[1]};
 }
 
-/// From [O,length,I] as it lies to [O,I,length] as the checkpoint has it.
+/// Converts from [O,length,I], the memory layout, to [O,I,length], the checkpoint's layout.
 std::vector<float> checkpoint_order(const std::vector<float>& values, int64_t outer, int64_t length, int64_t inner) {
   std::vector<float> ordered(values.size());
   for (int64_t o = 0; o < outer; ++o) {
@@ -277,7 +277,7 @@ void expect_golden(Kernel kernel) {
       const AdafactorShape shape = shape_of(parameter.shape);
       const int64_t matrix = shape.rows * shape.columns;
       const auto n = static_cast<size_t>(shape.elements());
-      // Where row-major element i lies.
+      // Position of row-major element i.
       const auto place = [&](int64_t i) {
         if (!shape.factored) return static_cast<size_t>(i);
         const int64_t batch = i / matrix;
@@ -310,9 +310,9 @@ void expect_golden(Kernel kernel) {
           ASSERT_TRUE(wanted->second.contains(what)) << what;
           EXPECT_TRUE(test::matches(got, wanted->second.at(what), tolerance)) << what;
         };
-        // Each step adds the errors of adafactor.h: to a second moment 4u of it; to the parameter 3u |p| and 24u of an
-        // update, which is at most 8 lr' here (lr' itself at most 3 lr: the parameters' rms is below 1, parameter_eps
-        // at most 3); file values have eleven digits.
+        // Each step adds the errors of adafactor.h: 4u of a second moment; for the parameter 3u |p| and 24u of an
+        // update, which is at most 8 lr' here. lr' is at most 3 lr, since the parameters' rms is below 1 and
+        // parameter_eps at most 3. Values in the file have eleven digits.
         const test::Tolerance moment{.relative = 4 * u * number + 1e-10};
         const double largest = 8 * 3 * args.lr;
         const test::Tolerance weight{.absolute = u * number * (3 * 1.6 + 30 * largest)};
@@ -327,7 +327,7 @@ void expect_golden(Kernel kernel) {
           ++checked;
         }
         if (!state.m.empty()) {
-          // A step's errors fade with beta1: those of x, at most 3 lr here, and three roundings of m, at most x.
+          // A step's errors decay with beta1: those of x, which is at most 3 lr here, and three roundings of m <= x.
           const double fading = 26 + 3 / (1 - args.beta1);
           check("exp_avg", checkpoint_order(state.m, shape.outer, matrix, shape.inner),
                 {.absolute = fading * u * 3 * args.lr});

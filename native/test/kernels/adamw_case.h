@@ -1,4 +1,4 @@
-// State, run and judge of adamw's tests, for the CPU's and the device's alike.
+// State, run and comparison for the tests of adamw on CPU and device.
 #ifndef SMPO_TEST_KERNELS_ADAMW_CASE_H_
 #define SMPO_TEST_KERNELS_ADAMW_CASE_H_
 
@@ -15,7 +15,7 @@
 
 namespace smpo::test {
 
-/// Buffers as vectors; `compute` as it would come out: empty without a copy.
+/// Buffers as vectors; `compute` is empty without a compute copy.
 struct AdamWState {
   std::vector<float> parameter, gradient, m, v;
   std::vector<kernels::BFloat16> bf16_copy;
@@ -24,7 +24,7 @@ struct AdamWState {
   int64_t elements() const { return static_cast<int64_t>(parameter.size()); }
 };
 
-/// Somewhere in the middle of a training run: moments of both signs, some zero gradients and second moments.
+/// A state from the middle of training: moments of both signs, some zero gradients and second moments.
 inline AdamWState adamw_state(int64_t elements, uint32_t seed = 1) {
   AdamWState state{.parameter = normal_floats(elements, seed),
                    .gradient = normal_floats(elements, seed + 1, 0, 0.1f),
@@ -48,7 +48,7 @@ inline kernels::AdamWArgs adamw_settings() {
           .bias_correction2 = 1 - std::pow(0.999, 5)};
 }
 
-/// Points `args` at the state's vectors (not at a copy).
+/// Points `args` at the state's own vectors.
 inline void attach(kernels::AdamWArgs& args, AdamWState& state) {
   args.elements = state.elements();
   args.parameter = state.parameter.data();
@@ -57,7 +57,7 @@ inline void attach(kernels::AdamWArgs& args, AdamWState& state) {
   args.v = state.v.data();
 }
 
-/// `got` is `before` after one step with these settings, within the bounds of adamw.h, and those bounds notice
+/// Expects `got` to be `before` after one step, within the bounds of adamw.h, and shows that the bounds detect
 /// mutations.
 inline void expect_step(const AdamWState& before, const AdamWState& got, const kernels::AdamWArgs& settings,
                         double grad_scale) {
@@ -78,7 +78,7 @@ inline void expect_step(const AdamWState& before, const AdamWState& got, const k
       ASSERT_FALSE(tolerance.accepts(value + 1e-5 * scale, wanted)) << what << "[" << i << "]: the bound is too loose";
     };
     check("m", got.m[i], m, {.absolute = m_error}, std::abs(m0) + std::abs(g));
-    // A denormal's last bit is beyond a relative bound.
+    // The last bit of a denormal exceeds any relative bound.
     check("v", got.v[i], v, {.relative = 5 * u, .absolute = 0x1p-149}, std::max(v, 1e-30));
     check("parameter", got.parameter[i], p,
           {.absolute = 3 * u * std::abs(p0) + 12 * u * std::abs(slope * m) + slope * m_error},

@@ -24,7 +24,7 @@ using test::AdamWState;
 
 enum class Copy { kNone, kF32, kBF16 };
 
-/// One step on red-zoned copies of the state's buffers.
+/// Takes one step on copies of the state's buffers between red zones.
 AdamWState run_cpu(const AdamWState& before, AdamWArgs args, Copy copy,
                    InstructionSet set = cpu::best_instruction_set(), test::Flush flush = test::Flush::kEnd) {
   test::RedZone<float> parameter(before.parameter, flush), gradient(before.gradient, flush), m(before.m, flush),
@@ -152,7 +152,7 @@ TEST(AdamWCpu, StepsWhenTheFlagIsSet) {
   expect_same_bits(run_cpu(before, args, Copy::kBF16), run_cpu(before, test::adamw_settings(), Copy::kBF16));
 }
 
-// ---- twenty steps beside torch.optim.AdamW in float64 (tools/golden/adamw.py)
+// ---- twenty steps compared with torch.optim.AdamW in float64 (tools/golden/adamw.py)
 
 struct Golden {
   std::string name;
@@ -227,9 +227,9 @@ void expect_golden(Kernel kernel) {
         SCOPED_TRACE(golden.name + ", step " + std::to_string(step));
         const Golden::Step& wanted = golden.steps[next++];
         const auto steps = static_cast<double>(step);
-        // Each step adds its rounding errors: to m one u of the sum, which is at most (1 - beta1^step) max |g|, and
-        // four of the increment, at most (1 - beta1) 2 max |g|; to v 5u v; to the parameter 3u |p| and those of an
-        // update, which is at most 8 lr here.
+        // Rounding errors of each step: for m, 1u of the sum, which is at most (1 - beta1^step) max |g|, and 4u of the
+        // increment, at most (1 - beta1) 2 max |g|; for v, 5u v; for the parameter, 3u |p| and those of an update,
+        // which is at most 8 lr here.
         const double largest_m = golden.grad_scale * (args.bias_correction1 + 8 * (1 - args.beta1));
         EXPECT_TRUE(test::matches(state.m, wanted.m, {.absolute = u * steps * largest_m}));
         EXPECT_TRUE(test::matches(state.v, wanted.v, {.relative = 5 * u * steps, .absolute = 1e-30}));

@@ -11,7 +11,7 @@
 namespace smpo::kernels::cpu {
 namespace {
 
-// sqrt(a) * a + a: contracted into a fused operation, some of these would round differently.
+// sqrt(a) * a + a would round differently for some values if it were contracted into a fused operation.
 struct RootTimes {
   SMPO_INNER_LOOP void run(float* out, const float* a, int64_t count) {
     for (int64_t i = 0; i < count; ++i) out[i] = std::sqrt(a[i]) * a[i] + a[i];

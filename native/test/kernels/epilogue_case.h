@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of epilogue's tests, for the CPU's and the device's alike. Shapes: B samples, P pixels, C
+// Inputs, outputs and comparison for the tests of epilogue on CPU and device. Shapes: B samples, P pixels, C
 // channels.
 #ifndef SMPO_TEST_KERNELS_EPILOGUE_CASE_H_
 #define SMPO_TEST_KERNELS_EPILOGUE_CASE_H_
@@ -17,7 +17,7 @@ namespace smpo::test {
 
 using kernels::DType;
 
-/// Which of the three are added.
+/// Which of the three terms are added.
 struct EpilogueParts {
   bool bias = true, sample_bias = true, residual = true;
 };
@@ -74,8 +74,8 @@ struct EpilogueCase {
   kernels::EpilogueBackwardArgs backward;
 };
 
-/// Three additions of numbers of size about 5; sums of B P terms of size about 1, at most 63 additions of which are in
-/// f32.
+/// Tolerances: three additions of numbers of magnitude 5; sums of B P terms of magnitude 1, with at most 63 additions
+/// in f32.
 inline void expect_epilogue_agreement(const EpilogueCase& got, const EpilogueCase& wanted) {
   const auto compare = [](const Tensor& a, const Tensor& b, Tolerance tolerance) {
     const std::vector<float> values = floats_of(a);

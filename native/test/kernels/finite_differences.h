@@ -1,5 +1,5 @@
-// Finite differences through a kernel's reference, whose buffers are f32: a step of 2^-6 keeps the rounding of outputs
-// near 1e-5 of a slope, and the third derivative near 1e-4.
+// Finite differences of a kernel's reference, whose buffers are f32. With a step of 2^-6, rounding of outputs
+// contributes about 1e-5 to a slope, and the third derivative about 1e-4.
 #ifndef SMPO_TEST_KERNELS_FINITE_DIFFERENCES_H_
 #define SMPO_TEST_KERNELS_FINITE_DIFFERENCES_H_
 
@@ -30,8 +30,7 @@ inline std::vector<double> finite_differences(Tensor& variable, const std::funct
   return slopes;
 }
 
-/// A reference's output is rounded to its dtype too: beside the tolerance of the value, that of what it is held
-/// against.
+/// Adds the rounding of the reference's output to its dtype to the tolerance of the value.
 inline Tolerance against_rounded(Tolerance tolerance, kernels::DType stored) {
   tolerance.relative += unit_roundoff(stored);
   return tolerance;
@@ -49,7 +48,7 @@ inline std::vector<double> doubles_of(const Tensor& tensor) {
   return values;
 }
 
-/// The analytic gradient agrees with the slopes, and an error of a twentieth would be noticed.
+/// Expects the analytic gradient to agree with the slopes, and shows that an error of 5 % is detected.
 inline testing::AssertionResult agrees_with_slopes(const Tensor& gradient, const std::vector<double>& slopes) {
   return matches<float>(floats_of(gradient), slopes, kFiniteDifferenceTolerance, 0.05);
 }

@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of geglu's tests, for the CPU's and the device's alike. Shapes: R rows, C channels.
+// Inputs, outputs and comparison for the tests of geglu on CPU and device. Shapes: R rows, C channels.
 #ifndef SMPO_TEST_KERNELS_GEGLU_CASE_H_
 #define SMPO_TEST_KERNELS_GEGLU_CASE_H_
 
@@ -47,7 +47,7 @@ struct GegluCase {
   kernels::GegluBackwardArgs backward;
 };
 
-/// The largest product of factors in these data is about 5 * 5 * 5.
+/// Tolerance; the largest product of factors in these data is about 5 * 5 * 5.
 inline void expect_geglu_agreement(const Tensor& got, const Tensor& wanted) {
   const Tolerance tolerance =
       against_rounded(Tolerance::elementwise(kernels::kGegluRoundings, 64, got.dtype()), got.dtype());

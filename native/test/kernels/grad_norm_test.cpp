@@ -55,7 +55,7 @@ std::vector<int64_t> sizes() {
   for (const int64_t chunks : {1, 2}) {
     for (const int64_t offset : {-1, 0, 1}) all.push_back(chunks * square_sum::kChunk + offset);
   }
-  all.push_back((square_sum::kFinalLanes + 1) * square_sum::kChunk + 1);  // the final lanes go round
+  all.push_back((square_sum::kFinalLanes + 1) * square_sum::kChunk + 1);  // more partial sums than final lanes
   return all;
 }
 
@@ -86,7 +86,7 @@ TEST(GradNormCpu, AgreesWithTheReference) {
 }
 
 TEST(GradNormCpu, LeavesOutNoElement) {
-  // Every element counts with its own weight: a power of two, so that the sum is exact.
+  // Every element has its own weight, a power of two, so that the sum is exact.
   for (const int64_t elements : {int64_t{1}, int64_t{1025}, square_sum::kChunk + 17}) {
     std::vector<float> gradient(static_cast<size_t>(elements));
     for (int64_t i = 0; i < elements; ++i) {

@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of group_norm_silu's tests, for the CPU's and the device's alike.
+// Inputs, outputs and comparison for the tests of group_norm_silu on CPU and device.
 // Shapes: B samples, P pixels, C channels, G groups.
 #ifndef SMPO_TEST_KERNELS_GROUP_NORM_SILU_CASE_H_
 #define SMPO_TEST_KERNELS_GROUP_NORM_SILU_CASE_H_
@@ -21,7 +21,7 @@ struct GroupNormSize {
   int64_t batch, pixels, channels, groups;
 };
 
-/// Groups of one channel and of all, channels beside a tile's edge, pixels beside a chunk's.
+/// Groups of one channel and of all channels; numbers of channels around a tile and of pixels around a chunk.
 inline const std::vector<GroupNormSize> kGroupNormSizes = {{1, 2, 3, 1},     {2, 1, 12, 3},    {1, 31, 5, 5},
                                                            {3, 33, 6, 2},    {2, 64, 64, 32},  {1, 65, 65, 5},
                                                            {2, 35, 320, 32}, {1, 257, 96, 32}, {1, 40, 130, 10}};
@@ -94,8 +94,8 @@ struct GroupNormSiluCase {
   kernels::GroupNormSiluBackwardArgs backward;
 };
 
-/// Values of size about 8, made in some 30 roundings (statistics, the logistic function, products); sums over samples
-/// and pixels have magnitude about their number.
+/// Tolerances: values of magnitude 8 after about 30 roundings (statistics, the logistic function, products); the
+/// magnitude of sums over samples and pixels is about their number.
 inline void expect_group_norm_agreement(const GroupNormSiluCase& got, const GroupNormSiluCase& wanted) {
   const DType dtype = got.x.dtype();
   const double noticed = dtype == DType::kF32 ? 1e-3 : 0.05;

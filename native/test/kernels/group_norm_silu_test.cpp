@@ -18,7 +18,7 @@ const auto run_cpu = [](const GroupNormSiluArgs& args) { cpu::group_norm_silu(ar
 const auto run_cpu_backward = [](const GroupNormSiluBackwardArgs& args) { cpu::group_norm_silu_backward(args); };
 
 TEST(GroupNormSiluReference, IsTheDefinition) {
-  // Two groups of one channel: each is a column of three pixels.
+  // Two groups of one channel each: three pixels per group.
   GroupNormSiluCase c({1, 3, 2, 2}, false, DType::kF32, DType::kF32);
   const float x[] = {1, 10, 2, 20, 6, 60};
   for (int64_t i = 0; i < 6; ++i) c.x.set(i, x[i]);
@@ -99,7 +99,7 @@ TEST(GroupNormSiluCpu, SameBitsForEveryInstructionSetThreadCountAndInPlace) {
         EXPECT_EQ(c.d_y.bits(), wanted.d_x.bits()) << name_of(set);
         EXPECT_EQ(c.d_weight.bits(), wanted.d_weight.bits()) << name_of(set);
         EXPECT_EQ(c.d_bias.bits(), wanted.d_bias.bits()) << name_of(set);
-        // Forward in place: the x it overwrites is read by nothing else.
+        // Forward in place: nothing else reads the x that it overwrites.
         c.forward.y_BPC = c.x.data();
         cpu::group_norm_silu(c.forward, set);
         EXPECT_EQ(c.x.bits(), wanted.y.bits()) << name_of(set);

@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of layer_norm's tests, for the CPU's and the device's alike. Shapes: R rows, C channels.
+// Inputs, outputs and comparison for the tests of layer_norm on CPU and device. Shapes: R rows, C channels.
 #ifndef SMPO_TEST_KERNELS_LAYER_NORM_CASE_H_
 #define SMPO_TEST_KERNELS_LAYER_NORM_CASE_H_
 
@@ -79,8 +79,8 @@ struct LayerNormCase {
   kernels::LayerNormBackwardArgs backward;
 };
 
-/// Values of size about 8 (rows of a few channels normalize to at most sqrt(C)), made in some 20 roundings beside a sum
-/// whose error is that of its depth; column sums over R rows have magnitude about R.
+/// Tolerances: values of magnitude 8 (rows of few channels normalize to at most sqrt(C)) after about 20 roundings and a
+/// sum of its depth; column sums over R rows have magnitude R.
 inline void expect_layer_norm_agreement(const LayerNormCase& got, const LayerNormCase& wanted) {
   const DType dtype = got.x.dtype();
   const int roundings = 20 + static_cast<int>(got.forward.channels / 64);

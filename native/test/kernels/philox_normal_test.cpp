@@ -44,7 +44,7 @@ TEST(Philox, NumberingOfKeyAndCounter) {
 
 // ---- the transform
 
-// Words that reach every branch and every edge of normal_pair, and many in between.
+// Words that cover every branch and boundary of normal_pair, and many others.
 std::vector<uint32_t> edge_words() {
   std::vector<uint32_t> words;
   for (int bit = 0; bit < 32; ++bit) {
@@ -140,7 +140,7 @@ TEST(PhiloxNormal, AgreesWithTheReference) {
   }
 }
 
-// The words that a counter gives seldom hold an edge; here they are given.
+// Generated words rarely hit a boundary, so this test supplies them.
 TEST(PhiloxNormal, TransformIsWithinItsBoundAtTheEdges) {
   const std::vector<uint32_t> words = edge_words();
   double worst = 0;
@@ -227,8 +227,8 @@ TEST(PhiloxNormal, SeedPurposeStepAndItemEachChangeTheRow) {
   }
 }
 
-// ---- statistics: each bound is five standard deviations of the statistic under the hypothesis, so a right generator
-// fails one in a million seeds, and this seed is fixed.
+// ---- statistics: each bound is five standard deviations of the statistic under the hypothesis, so a correct generator
+// fails for one in a million seeds; the seed is fixed.
 
 class Statistics : public testing::Test {
  protected:
@@ -271,7 +271,7 @@ TEST_F(Statistics, KolmogorovSmirnov) {
   const double bound = 2.69 / std::sqrt(static_cast<double>(kCount));
   std::vector<float> values = sample();
   EXPECT_LT(largest_distance_to_normal(values), bound);
-  // The bound can fail: it notices a mean of 0.004 and a deviation of 1.01.
+  // The bound detects a mean of 0.004 and a standard deviation of 1.01.
   std::vector<float> shifted = values;
   for (float& value : shifted) value += 0.004f;
   EXPECT_GT(largest_distance_to_normal(shifted), bound);
@@ -299,11 +299,11 @@ TEST_F(Statistics, NeighboursAreUncorrelated) {
   };
   const double bound = 5 / std::sqrt(static_cast<double>(kCount) - 4);
   for (size_t lag = 1; lag <= 4; ++lag) EXPECT_LT(std::abs(correlation(values, lag, values, 0)), bound) << lag;
-  // Box-Muller's two share a radius: squares of a pair must be independent all the same.
+  // The two numbers of a Box-Muller pair share a radius, yet their squares must be independent.
   std::vector<float> squares(values.size());
   for (size_t i = 0; i < values.size(); ++i) squares[i] = (values[i] * values[i] - 1) / std::numbers::sqrt2_v<float>;
   for (size_t lag = 1; lag <= 4; ++lag) EXPECT_LT(std::abs(correlation(squares, lag, squares, 0)), bound) << lag;
-  // Rows of adjacent items.
+  // Rows of adjacent items are independent.
   EXPECT_LT(std::abs(correlation(values, 0, cpu_rows({124}, kCount), 0)), bound);
 }
 

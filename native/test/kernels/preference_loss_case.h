@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of preference_loss's tests, for the CPU's and the device's alike.
+// Inputs, outputs and comparison for the tests of preference_loss on CPU and device.
 // Shapes: P pairs, R = 2P rows (winners first), N elements.
 #ifndef SMPO_TEST_KERNELS_PREFERENCE_LOSS_CASE_H_
 #define SMPO_TEST_KERNELS_PREFERENCE_LOSS_CASE_H_
@@ -61,7 +61,8 @@ struct PreferenceLossTypes {
   DType target = DType::kF32;
 };
 
-/// A policy near a reference near a target, as in training: errors near 0.1, logits of a few units at beta 100.
+/// Policy, reference and target close to each other, as in training: errors near 0.1, logits of a few units at beta
+/// 100.
 struct PreferenceLossCase {
   PreferenceLossCase(int64_t pairs, int64_t elements, const PairLoss& loss, PreferenceLossTypes types = {},
                      uint32_t seed = 1)
@@ -141,7 +142,7 @@ struct PreferenceLossCase {
     EXPECT_TRUE(workspace.intact());
   }
 
-  /// Every output, bit by bit.
+  /// Expects every output to be equal, bit for bit.
   std::vector<std::vector<unsigned char>> bits() const {
     std::vector<std::vector<unsigned char>> all = {d_prediction.bits()};
     for (const RedZone<double>* output : std::initializer_list<const RedZone<double>*>{
@@ -159,7 +160,7 @@ struct PreferenceLossCase {
   PreferenceLossArgs args;
 };
 
-/// A loss with these parameters of its own, in the order of smpo.h.
+/// Returns a loss with the given parameters of its kind, in the order of smpo.h.
 inline PairLoss loss_with(int32_t kind, double strength, std::initializer_list<double> parameters) {
   PairLoss loss = {};
   loss.size = sizeof loss;
@@ -170,7 +171,7 @@ inline PairLoss loss_with(int32_t kind, double strength, std::initializer_list<d
   return loss;
 }
 
-/// A loss with the published parameters of its own.
+/// Returns a loss with the published parameters of its kind.
 inline PairLoss loss_of(int32_t kind, double strength) {
   switch (static_cast<smpo_pair_loss_kind>(kind)) {
     case SMPO_PAIR_LOSS_DPO:
@@ -198,7 +199,7 @@ inline PairLoss loss_of(int32_t kind, double strength) {
 /// MaPO's temperature in sample_loss. Tolerances allow for it with every kind.
 inline constexpr double kSampleTemperature = 50.0;
 
-/// A loss with every add-on and with scalars that leave no formula saturated on the data above.
+/// Returns a loss with every add-on, whose scalars saturate no formula on the data above.
 inline PairLoss sample_loss(int32_t kind) {
   PairLoss loss = loss_of(kind, kind == SMPO_PAIR_LOSS_KTO ? 100.0 : 50.0);
   if (kind == SMPO_PAIR_LOSS_SMPO) loss.parameters[0] = 7.0;
@@ -219,9 +220,9 @@ inline void expect_value(double value, double wanted, const Tolerance& tolerance
       << what << ": the comparison is too loose";
 }
 
-/// Stage by stage, each from the outputs of the one before, so that every tolerance is that of its own arithmetic:
-/// errors against `judge`, which is the reference's run on the same inputs; then loss, logit and d_error against the
-/// reference's formulas at these errors; then d_prediction at these d_errors.
+/// Compares stage by stage, each from the outputs of the stage before, so that a tolerance covers one stage only:
+/// errors with `judge`, the reference's results for the same inputs; loss, logit and d_error with the reference's
+/// formulas at these errors; d_prediction at these d_errors.
 inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCase& judge) {
   const PreferenceLossArgs& args = c.args;
   const int64_t P = args.pairs;
@@ -236,7 +237,7 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
     }
   }
 
-  // Some tens of operations in f64; cancellation in r - l costs up to the errors' share of the logit.
+  // A few dozen operations in f64; cancellation in r - l amplifies errors by their share of the logit.
   double largest = 0.0;
   for (int64_t r = 0; r < 4 * P; ++r) largest = std::max(largest, c.error[static_cast<size_t>(r)]);
   double baseline = 0.0;
@@ -273,7 +274,7 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
     expect_value(c.loss_of_pair[w], wanted.loss, scalar, 1e-6, "loss");
 
     if (args.loss.safeguard == 1) {
-      // The products' sum is not of one sign: its error is relative to the sum of their absolute values.
+      // The products have both signs, so the error is relative to the sum of their absolute values.
       double product = 0.0;
       double absolute = 0.0;
       double square = 0.0;
@@ -289,7 +290,7 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
           kernels::reference::safeguard_factor(scale * square, scale * product, args.loss.safeguard_mu);
       const double conditioning = product > 0.0 ? absolute / product : 1.0;
       const Tolerance tolerance{.relative = 2 * kernels::kRowErrorTolerance * (1.0 + conditioning)};
-      if (std::abs(product) > 1e-5 * absolute) {  // else the sign itself is in doubt
+      if (std::abs(product) > 1e-5 * absolute) {  // otherwise the sign is uncertain
         ASSERT_TRUE(tolerance.accepts(c.safeguard[w], exact)) << "safeguard " << c.safeguard[w] << ", wanted " << exact;
       }
     } else {

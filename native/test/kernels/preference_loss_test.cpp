@@ -36,7 +36,7 @@ using test::Tolerance;
 void run_reference(const PreferenceLossArgs& args) { reference::preference_loss(args); }
 void run_cpu(const PreferenceLossArgs& args) { cpu::preference_loss(args); }
 
-/// The fast versions' formulas, in the reference's types.
+/// The formulas of the fast versions, in the reference's types.
 PairValue fast_value(const PairLoss& loss, const PairErrors& e, const PairFactors& f) {
   const pair_loss_math::Outcome out =
       pair_loss_math::outcome(loss, {e.policy_winner, e.policy_loser, e.reference_winner, e.reference_loser},
@@ -83,8 +83,8 @@ std::vector<Golden> golden_cases() {
   };
 }
 
-/// Losses were printed with twelve digits. Gradients are finite differences, good to seven: with kappa 1 DPO's is
-/// printed as 912.127639, and 5000 s(-1.5) is 912.127619. ExactGradients holds them to nine.
+/// Losses have twelve digits. Gradients are finite differences with seven valid digits: for kappa 1 the table has
+/// 912.127639 for DPO, while 5000 s(-1.5) is 912.127619. ExactGradients tests nine digits.
 constexpr Tolerance kGoldenLoss{.absolute = 1e-9};
 constexpr Tolerance kGoldenGradient{.relative = 3e-8, .absolute = 5.1e-7};
 
@@ -98,7 +98,7 @@ void expect_golden(PairFunction evaluate) {
     EXPECT_TRUE(kGoldenGradient.accepts(value.d_winner, golden.d_winner)) << value.d_winner;
     EXPECT_TRUE(kGoldenGradient.accepts(value.d_loser, golden.d_loser)) << value.d_loser;
 
-    // One part in 1e5 of a coefficient must show. (At p = 1/2 the SmPO loss depends on none.)
+    // A relative change of 1e-5 in a coefficient must be detected. (At p = 1/2 the SmPO loss depends on none.)
     if (golden.loss.kind == SMPO_PAIR_LOSS_SMPO && golden.factors.label == 0.5) continue;
     PairLoss mutated = golden.loss;
     (golden.loss.kind == SMPO_PAIR_LOSS_MAPO ? mutated.parameters[1] : mutated.strength) *= 1 + 1e-5;
@@ -135,7 +135,7 @@ TEST(PreferenceLossReference, PublishedBudgetTerm) { expect_golden_budget(&pair_
 TEST(PreferenceLossMath, PublishedBudgetTerm) { expect_golden_budget(&fast_value); }
 
 TEST(PreferenceLossReference, ExactGradients) {
-  // From the twelve digits of losses that are logistic functions: s(-.75), and s(-1.5) = 1 - e^-0.201413277983.
+  // Derived from the twelve digits of losses that are logistic functions: s(-.75), and s(-1.5) = 1 - e^-0.201413277983.
   const double s75 = 0.320821300825;
   const double s150 = -std::expm1(-0.201413277983);
   const std::vector<Golden> golden = golden_cases();
@@ -155,7 +155,7 @@ TEST(PreferenceLossReference, PublishedDmpoSlope) {
   EXPECT_GT(std::abs(reference::dmpo_of_logit(0.3, 0.0101).d_logit + 1.049977747073), 1e-9);
 }
 
-// p = s(r'_w - r'_l) of the published cosines, through to the slope 2 alpha - gamma = gamma (2p - 1) of the logit.
+// From p = s(r'_w - r'_l) of the published cosines to the slope 2 alpha - gamma = gamma (2p - 1) of the logit.
 TEST(PreferenceLossReference, PublishedSmoothedLabels) {
   const double least = 0.11543526500463486;
   const double most = 0.28201571106910706;
@@ -175,7 +175,8 @@ TEST(PreferenceLossReference, PublishedSmoothedLabels) {
   }
 }
 
-// DoRA around DPO: L = lambda log mean exp(h l / lambda). Its row factors h softmax(h l / lambda) come in as weights.
+// DoRA around DPO: L = lambda log mean exp(h l / lambda). Its row factors h softmax(h l / lambda) are passed as
+// weights.
 TEST(PreferenceLossReference, PublishedDoraFactorsAreWeights) {
   const double ratios[] = {1.2, 0.7};
   const double logits[] = {0.3, -0.8};
@@ -209,7 +210,7 @@ TEST(PreferenceLossReference, PublishedDoraFactorsAreWeights) {
     c.run(run);
     EXPECT_NEAR(c.logit[0], 0.3, 1e-7);
     EXPECT_NEAR(c.logit[1], -0.8, 1e-7);
-    // By the chain rule through value_of, numerically.
+    // Numerically, by the chain rule through value_of.
     for (size_t p = 0; p < 2; ++p) {
       const double step = 1e-5;
       double up[2];
@@ -263,7 +264,7 @@ TEST(PreferenceLossReference, PublishedSafeguard) {
 
 // ---- finite differences
 
-/// Errors like those of training, and some a thousand times larger.
+/// Errors as in training, and some a thousand times larger.
 std::vector<PairErrors> sample_errors(double spread) {
   std::vector<PairErrors> all;
   const std::vector<float> noise = test::normal_floats(80, 5, 0.0f, static_cast<float>(spread));
@@ -297,9 +298,9 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByTheErrors) {
         const double fall = loss.strength * factors.logit_scale *
                             (kind == SMPO_PAIR_LOSS_NPO ? errors.policy_loser - errors.reference_loser
                                                         : errors.policy_winner - errors.reference_winner);
-        if (std::abs(fall - loss.budget) < 1e-2) continue;  // the budget term's corner
+        if (std::abs(fall - loss.budget) < 1e-2) continue;  // a kink of the budget term
         const PairValue value = pair_value(loss, errors, factors);
-        if (kind == SMPO_PAIR_LOSS_HINGE && std::abs(value.logit - 1) < 2e-2) continue;  // the hinge
+        if (kind == SMPO_PAIR_LOSS_HINGE && std::abs(value.logit - 1) < 2e-2) continue;  // the hinge's kink
         PairErrors moved = errors;
         const double d_winner = derivative(
             [&](double x) {
@@ -325,7 +326,7 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByTheErrors) {
   }
 }
 
-/// Moves one element by a step that f32 holds exactly, so that only the loss's own curvature is left.
+/// Moves one element by a step that is exact in f32, so that only the curvature of the loss causes a difference.
 double derivative_by_element(PreferenceLossCase& c, int64_t i) {
   const double step = 0x1p-10;
   const float before = c.prediction.floats()[i];
@@ -348,14 +349,14 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByThePrediction) {
     PairLoss loss = test::sample_loss(kind);
     loss.strength = kind == SMPO_PAIR_LOSS_KTO ? 4 : 2;
     if (kind == SMPO_PAIR_LOSS_MAPO) loss.parameters[1] = 4;
-    loss.budget = -0.9;             // exceeded by all pairs: no corner
-    loss.safeguard = 0;             // with it the gradient is not that of the loss
-    const double mean_gain = 0.01;  // nor is it through the mean gain of the batch
+    loss.budget = -0.9;             // exceeded by all pairs, so there is no kink
+    loss.safeguard = 0;             // with a safeguard the gradient differs from that of the loss
+    const double mean_gain = 0.01;  // likewise with the batch's mean gain
     PreferenceLossCase c(P, N, loss);
     c.args.mean_gain = &mean_gain;
     c.args.desirable_R = c.desirable.data();
     for (int64_t i = 0; i < 2 * P * N; ++i) {
-      c.prediction.set(i, std::round(c.prediction.floats()[i] * 4096) / 4096);  // room for the step
+      c.prediction.set(i, std::round(c.prediction.floats()[i] * 4096) / 4096);  // leaves bits for the step
     }
     c.run(run_reference);
     std::vector<float> gradients(c.d_prediction.floats(), c.d_prediction.floats() + 2 * P * N);
@@ -363,7 +364,7 @@ TEST(PreferenceLossReference, GradientIsTheDerivativeByThePrediction) {
     for (const float g : gradients) largest = std::max(largest, std::abs(static_cast<double>(g)));
     ASSERT_GT(largest, 0);
     for (int64_t i = 0; i < 2 * P * N; ++i) {
-      // The gradient is stored in f32; the difference quotient is good to about 1e-10.
+      // The gradient is stored in f32; the difference quotient is accurate to about 1e-10.
       EXPECT_NEAR(gradients[static_cast<size_t>(i)], derivative_by_element(c, i), 0x1p-23 * largest) << "element " << i;
     }
   }
@@ -397,7 +398,7 @@ TEST(PreferenceLossMath, AgreesWithTheReferenceOnOrdinaryErrors) {
 }
 
 TEST(PreferenceLossMath, MapoScoreIsSmoothWhereItsSeriesEnds) {
-  // The closed form in long double, which loses too few digits to matter on both sides of the switch at y = 0.02.
+  // The closed form in long double, which is accurate enough on both sides of the switch at y = 0.02.
   for (const double y : {1e-6, 1e-3, 0.0199999, 0.02, 0.0200001, 0.1, 1.0, 30.0}) {
     const long double m = std::expm1(static_cast<long double>(y));
     const auto value = static_cast<double>(y / m);
@@ -562,7 +563,7 @@ TEST(PreferenceLossCpu, SameBitsForEveryInstructionSetAndThreadCount) {
 }
 
 TEST(PreferenceLossCpu, MicroBatchesAddUpToTheBatch) {
-  // Four pairs at once, and the same four one by one: the same errors and gradients, to the bit.
+  // Four pairs at once and the same four one by one have the same errors and gradients, bit for bit.
   const int64_t N = 5000;
   const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_SMPO);
   PreferenceLossCase all(4, N, loss);
@@ -593,7 +594,7 @@ TEST(PreferenceLossCpu, MicroBatchesAddUpToTheBatch) {
   EXPECT_EQ(total, all.loss_sum[0]);
 }
 
-// ---- beside torch's autograd in f64 (tools/golden/preference_loss.py)
+// ---- compared with torch's autograd in f64 (tools/golden/preference_loss.py)
 
 struct AutogradCase {
   std::string name;
@@ -721,7 +722,7 @@ TEST(PreferenceLossCpu, NonFiniteElementsShowInTheirPairAlone) {
   const int64_t N = 5000;
   for (const int32_t kind : kAllKinds) {
     PreferenceLossCase c(P, N, test::sample_loss(kind));
-    // A mean over the batch spreads what it is made of; a given one keeps pairs apart.
+    // The batch's mean spreads a non-finite value to all pairs; a given mean does not.
     const double mean_gain = 0;
     c.args.mean_gain = &mean_gain;
     test::Tensor* const tensors[] = {&c.prediction, &c.reference, &c.target};
@@ -769,7 +770,7 @@ TEST(PreferenceLossCpu, NoPairsIsALossOfZero) {
   EXPECT_EQ(sum, 0);
 }
 
-// The judge itself: a perturbed output of each stage must be noticed.
+// The comparison itself: a perturbed output of each stage must be detected.
 TEST(PreferenceLossJudge, NoticesPerturbedOutputs) {
   const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);
   PreferenceLossCase judge(2, 200, loss);

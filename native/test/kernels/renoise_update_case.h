@@ -1,5 +1,5 @@
-// Inputs, outputs and judge of renoise_update's tests, for the CPU's and the device's alike.
-// Shapes: S slots, R rows, N elements.
+// Inputs, outputs and comparison for the tests of renoise_update on CPU and device.
+// Shapes: S slots (places in the inversion batch), R rows (images), N elements.
 #ifndef SMPO_TEST_KERNELS_RENOISE_UPDATE_CASE_H_
 #define SMPO_TEST_KERNELS_RENOISE_UPDATE_CASE_H_
 
@@ -23,7 +23,7 @@ using kernels::kTargetTolerance;
 using kernels::RenoiseSlot;
 using kernels::RenoiseUpdateArgs;
 
-/// Inputs of any values, and outputs, all between guard pages.
+/// Random inputs, and outputs, all between guard pages.
 struct RenoiseUpdateCase {
   RenoiseUpdateCase(int64_t slots, int64_t rows, int64_t elements, DType prediction_dtype, DType input_dtype,
                     uint32_t seed = 1)
@@ -86,13 +86,13 @@ inline void fill_table(RenoiseUpdateCase& c, int64_t rows) {
     slot.a = 0.868001855f + 0.01f * static_cast<float>(s);
     slot.b = 0.462021564f;
     slot.noise_scale = 0.1f;
-    // Not f32 numbers; those of slots 8 and on nearly cancel, as they do near t = 0.
+    // Not exact in f32. From slot 8 they nearly cancel, as they do near t = 0.
     slot.target_x = s < 8 ? 1.3168 : 34.30;
     slot.target_x0 = s < 8 ? -0.8556 : -34.2854;
   }
 }
 
-/// |x'| at one element, by the sum of absolute values: the scale of its rounding errors.
+/// Sum of the absolute values of the terms of x' at one element: the scale of its rounding errors.
 inline double magnitude_of(const RenoiseUpdateCase& c, const RenoiseSlot& slot, int64_t by_slot, int64_t by_row) {
   const double x = std::abs(c.latents.at(by_row));
   if ((slot.flags & RenoiseSlot::kActive) == 0) return x;
@@ -123,7 +123,7 @@ inline void expect_target(double value, double wanted, double magnitude, const R
   ASSERT_FALSE(tolerance.accepts(value + 1e-6 * (of_x + std::abs(wanted)), wanted)) << "the comparison is too loose";
 }
 
-/// Everything that `c` holds against the outputs of the reference in `judge`, whose UNet's input is f32.
+/// Compares all outputs of `c` with those of the reference in `judge`, whose UNet input is f32.
 inline void expect_agreement(const RenoiseUpdateCase& c, const RenoiseUpdateCase& judge) {
   const int64_t N = c.args.elements;
   for (int64_t s = 0; s < c.args.slots; ++s) {

@@ -12,14 +12,14 @@
 #include "support/threads.h"
 #include "support/tolerance.h"
 
-// Shapes: S slots, R rows, N elements.
+// Shapes: S slots (places in the inversion batch), R rows (images), N elements.
 namespace smpo::kernels {
 namespace {
 
 using test::RenoiseUpdateCase;
 using test::Tolerance;
 
-/// Products of alphas of the SD 1.5 schedule, by level.
+/// alphas_cumprod of the SD 1.5 schedule by level.
 constexpr double kAlphasCumprod1 = 0.998296027838;
 constexpr double kAlphasCumprod201 = 0.752143401636;
 constexpr double kAlphasCumprod401 = 0.422881524262;
@@ -27,7 +27,7 @@ constexpr double kAlphasCumprod401 = 0.422881524262;
 void run_reference(const RenoiseUpdateArgs& args) { reference::renoise_update(args); }
 void run_cpu(const RenoiseUpdateArgs& args) { cpu::renoise_update(args); }
 
-// The inversion as the papers print it: predict the clean latent, noise it again to the next level.
+// The inversion as printed in the papers: predict the clean latent, then add noise up to the next level.
 double ddim_inverse(double x, double e, double source, double destination) {
   const double clean = (x - std::sqrt(1 - source) * e) / std::sqrt(source);
   return std::sqrt(destination) * clean + std::sqrt(1 - destination) * e;
@@ -52,7 +52,7 @@ TEST(RenoiseUpdateReference, IsTheInversionWithItsPublishedCoefficients) {
       const double x = c.latents.at(n);
       const double e1 = c.prediction.at(n);
       const double e2 = c.kept_before.at(n);
-      // Coefficients in f32 and their nine digits, and the stored result: three parts in 2^24 of what is added.
+      // Roundings of the coefficients to f32 and to nine digits, and of the result: three parts in 2^24 of the terms.
       const Tolerance tolerance{.absolute = 3 * 0x1p-24 * (std::abs(x) + std::abs(e1) + std::abs(e2))};
       const double renoised = ddim_inverse(x, (e1 + e2) / 2, step.source, step.destination);
       EXPECT_TRUE(tolerance.accepts(c.updated.at(n), renoised));
@@ -65,7 +65,7 @@ TEST(RenoiseUpdateReference, IsTheInversionWithItsPublishedCoefficients) {
 }
 
 TEST(RenoiseUpdateReference, TargetIsTheNoiseThatLedToTheLatent) {
-  // tau = (x - sqrt(abar) x0) / sqrt(1 - abar): a latent noised by hand gives its noise back.
+  // tau = (x - sqrt(abar) x0) / sqrt(1 - abar): the target of a noised latent is its noise.
   RenoiseUpdateCase c(1, 1, 65, DType::kF32, DType::kF32);
   const double abar = kAlphasCumprod401;
   c.table[0] = {.row = 0,
@@ -84,10 +84,10 @@ TEST(RenoiseUpdateReference, TargetIsTheNoiseThatLedToTheLatent) {
   }
 }
 
-// At t = 0 nothing was inverted: the target is (1 - sqrt(abar)) / sqrt(1 - abar) x0, the difference of two terms that
-// are two thousand times larger. In f32, it would be wrong by 1e-4.
+// At t = 0 there is no inversion step: the target is (1 - sqrt(abar)) / sqrt(1 - abar) x0, the difference of two terms
+// that are two thousand times larger. In f32, it would be wrong by 1e-4.
 TEST(RenoiseUpdateCpu, ATargetOfLatentsThatDidNotMoveKeepsItsDigits) {
-  const double abar = 0.99915;  // of SD 1.5 at t = 0
+  const double abar = 0.99915;  // SD 1.5 at t = 0
   RenoiseUpdateCase c(1, 1, 65, DType::kF32, DType::kF32);
   c.table[0] = {.row = 0,
                 .flags = RenoiseSlot::kTarget,
@@ -110,7 +110,7 @@ TEST(RenoiseUpdateCpu, ATargetOfLatentsThatDidNotMoveKeepsItsDigits) {
 }
 
 TEST(RenoiseUpdateReference, VelocityPredictionNeedsOtherCoefficientsOnly) {
-  // x0 = sqrt(abar) x - sqrt(1 - abar) v, e = sqrt(abar) v + sqrt(1 - abar) x: x' and the target stay linear.
+  // x0 = sqrt(abar) x - sqrt(1 - abar) v, e = sqrt(abar) v + sqrt(1 - abar) x: x' and the target remain linear.
   const double i = kAlphasCumprod1;
   const double j = kAlphasCumprod201;
   RenoiseUpdateCase c(1, 1, 17, DType::kF32, DType::kF32);

@@ -1,4 +1,4 @@
-// Inputs, outputs and judge of row_mean_squared_error's tests, for the CPU's and the device's alike.
+// Inputs, outputs and comparison for the tests of row_mean_squared_error on CPU and device.
 // Shapes: R rows, N elements.
 #ifndef SMPO_TEST_KERNELS_ROW_MEAN_SQUARED_ERROR_CASE_H_
 #define SMPO_TEST_KERNELS_ROW_MEAN_SQUARED_ERROR_CASE_H_

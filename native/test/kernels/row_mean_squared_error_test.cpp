@@ -65,7 +65,7 @@ TEST(RowMeanSquaredErrorCpu, SameBitsForEveryInstructionSetAndThreadCount) {
 }
 
 TEST(RowMeanSquaredErrorCpu, KeepsSmallTermsBesideLargeOnes) {
-  // 65,535 squares of 1e-4 beside one of 100: in a running f32 sum most of them would vanish.
+  // 65,535 squares of 1e-4 and one of 100: a running f32 sum would lose most of the small ones.
   const int64_t N = 65536;
   RowMeanSquaredErrorCase c(1, N, DType::kF32, DType::kF32);
   for (int64_t i = 0; i < N; ++i) {

@@ -12,12 +12,12 @@ namespace {
 
 float value_of(uint32_t bits) { return std::bit_cast<float>(bits); }
 
-// By the definition: of the two neighbours the nearer one, and of two equally near the one with an even last bit.
+// The definition of rounding: to the nearer neighbour, and in a tie to the neighbour with an even last bit.
 uint16_t nearest_even(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const auto lower = static_cast<uint16_t>(bits >> 16);
   const double below = value_of(bits & 0xffff0000u);
-  // The gap to the next bf16 away from zero, past the largest one too, where the format would go on.
+  // The gap to the next bf16 away from zero. Above the largest bf16, the gap that the next exponent would have.
   const int exponent = std::max(static_cast<int>((bits >> 23) & 0xff), 1) - 127;
   const double gap = std::ldexp(1.0, exponent - 7);
   const double above = below + std::copysign(gap, static_cast<double>(value));
@@ -37,7 +37,7 @@ TEST(BFloat16, EveryValueSurvivesTheRoundTrip) {
 }
 
 TEST(BFloat16, RoundsToNearestEven) {
-  // All upper halves that are finite, with the lower halves around the tie.
+  // All finite upper halves, with lower halves around the tie.
   for (uint32_t upper = 0; upper <= 0xffff; ++upper) {
     if ((upper & 0x7f80) == 0x7f80) continue;
     for (const uint32_t lower : {0x0000u, 0x0001u, 0x4000u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {

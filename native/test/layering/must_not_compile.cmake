@@ -1,4 +1,4 @@
-# Compiles SOURCE with the options of two layers: the one must refuse it because MISSING is not there, the other take it.
+# Compiles SOURCE with the options of two layers: LAYER must reject it because it does not find MISSING, ALLOWED must accept it.
 function(compile options result output)
   execute_process(COMMAND ${COMPILER} -std=c++20 -fopenmp -fsyntax-only @${options} ${SOURCE}
     RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE text)

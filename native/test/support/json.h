@@ -19,7 +19,7 @@ namespace smpo::test {
 class Json {
  public:
   using Array = std::vector<Json>;
-  /// In file order.
+  /// The members of an object, in file order.
   using Object = std::vector<std::pair<std::string, Json>>;
 
   Json() = default;

@@ -1,4 +1,4 @@
-// Comparison of tensors by relative L2 error, and proof that it can fail.
+// Comparison of tensors by relative L2 error, which also shows that it can fail.
 #ifndef SMPO_TEST_TAPE_COMPARE_H_
 #define SMPO_TEST_TAPE_COMPARE_H_
 
@@ -30,8 +30,8 @@ inline double relative_error(const at::Tensor& value, const at::Tensor& wanted) 
   return std::isnan(error) ? INFINITY : error;
 }
 
-/// Passes within `tolerance`, if the comparison also rejects the value with its largest element off by five tolerances
-/// of the whole norm, and with a NaN.
+/// Passes within `tolerance`, provided that the comparison rejects the value with a NaN and with its largest element
+/// changed by five tolerances of the whole norm.
 inline testing::AssertionResult matches(const at::Tensor& value, const at::Tensor& wanted, double tolerance) {
   if (value.sizes() != wanted.sizes()) {
     return testing::AssertionFailure() << "shape " << value.sizes() << ", wanted " << wanted.sizes();

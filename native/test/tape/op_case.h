@@ -1,4 +1,4 @@
-// One op as the tests see it: shapes, how to run it on a tape, and the same formula in ATen's differentiable ops.
+// A test case of one op: shapes, its forward on a tape, and the same formula in ATen's differentiable ops.
 #ifndef SMPO_TEST_TAPE_OP_CASE_H_
 #define SMPO_TEST_TAPE_OP_CASE_H_
 
@@ -20,7 +20,7 @@ namespace smpo::tape::test {
 
 using Shape = std::vector<int64_t>;
 
-/// An empty shape: no such parameter.
+/// Shapes of a layer's parameters; an empty shape: the parameter is absent.
 struct LayerShape {
   Shape weight;
   Shape bias = {};
@@ -59,7 +59,7 @@ struct Data {
   std::vector<at::Tensor> inputs;
   std::vector<Layer> layers;
 
-  /// In f64, rounded to `like` so that every dtype can hold the same numbers.
+  /// Returns f64 data, rounded to `like` so that every dtype can hold the same numbers.
   static Data make(const OpCase& op, uint64_t seed, at::ScalarType like) {
     Samples samples(seed);
     Data data;
@@ -89,7 +89,7 @@ struct Data {
     return data;
   }
 
-  /// Every parameter there is.
+  /// All parameters that are present.
   std::vector<Parameter*> parameters() {
     std::vector<Parameter*> all;
     for (Layer& layer : layers) {
@@ -122,7 +122,7 @@ struct Results {
   std::vector<at::Tensor> gradients;
 };
 
-/// Cotangents for the outputs: the seeds of backward.
+/// Cotangents of the outputs, with which backward starts.
 inline std::vector<at::Tensor> cotangents(const std::vector<at::Tensor>& outputs, at::ScalarType like) {
   Samples samples(977);
   std::vector<at::Tensor> all;
@@ -158,7 +158,7 @@ inline Results run_on_tape(const OpCase& op, Data& data, at::ScalarType like) {
   return results;
 }
 
-/// The same by torch's autograd.
+/// Runs the case with torch's autograd.
 inline Results run_autograd(const OpCase& op, Data& data, at::ScalarType like) {
   std::vector<at::Tensor> leaves;
   for (at::Tensor& input : data.inputs) {

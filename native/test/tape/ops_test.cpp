@@ -1,4 +1,4 @@
-// Every op, three ways: finite differences in f64, torch's autograd in f32, and bf16 against what bf16 allows.
+// Every op, three ways: finite differences in f64, torch's autograd in f32, and bf16 within the error that bf16 allows.
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
 
@@ -374,7 +374,7 @@ TEST_P(AnyOp, AgreesWithAutogradInFloat) {
   }
 }
 
-/// No further from f64 than torch's own bf16 is, times 1.2, or than two roundings of the result.
+/// Error at most 1.2 times that of torch's bf16, both measured from f64, or at most two roundings of the result.
 TEST_P(AnyOp, IsWithinTheErrorOfBFloat16) {
   const OpCase& op = GetParam();
   const Data exact = Data::make(op, 13, at::kBFloat16);
@@ -435,7 +435,7 @@ TEST(TimeEmbedding, IsThatOfDiffusers) {
   EXPECT_TRUE(matches(time_embedding(t, {.channels = 6}, at::kDouble).value, wanted, 1e-12));
   EXPECT_TRUE(
       matches(time_embedding(t, {.channels = 6, .flip_sin_to_cos = false}, at::kDouble).value, unflipped, 1e-12));
-  // In f32 the angle itself is rounded: an error of |t| roundings.
+  // In f32 the angle is rounded too, an error of |t| roundings.
   const at::Tensor f32 = time_embedding(t.to(at::kFloat), {.channels = 6}, at::kFloat).value;
   EXPECT_EQ(f32.scalar_type(), at::kFloat);
   EXPECT_TRUE(matches(f32, wanted, 4 * 1000 * rounding_error(at::kFloat)));
@@ -471,7 +471,7 @@ TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
   const auto exact = [](const at::Tensor& a, const at::Tensor& b) {
     return at::mm(a.to(at::kDouble), b.to(at::kDouble));
   };
-  // In whatever order f32 sums.
+  // The order of f32 sums is unspecified.
   const double none = kK * rounding_error(at::kFloat);
   EXPECT_TRUE(matches(product(x_MK, weight_NK.t()), exact(x_MK, weight_NK.t()), none));
   EXPECT_TRUE(matches(matmul_bias(x_MK, weight_NK, {}), exact(x_MK, weight_NK.t()), none));
@@ -484,7 +484,7 @@ TEST(Matmul, WithoutBFloat16InstructionsProductsAreThoseOfF32) {
   EXPECT_EQ(y.value.scalar_type(), at::kBFloat16);
   const at::Tensor sum_MN = exact(x_MK, weight_NK.t()).add_(residual_MN);
   EXPECT_TRUE(matches(y.value, sum_MN, none + relative_error(sum_MN.to(at::kBFloat16), sum_MN)));
-  // Gradients of parameters: none.
+  // There are no gradients of parameters.
   at::Tensor grad_NK = samples.normal({kN, kK}).to(at::kFloat);
   const at::Tensor wanted = exact(d_y_MN.t(), x_MK).add_(grad_NK);
   accumulate_outer(grad_NK, d_y_MN, x_MK);
@@ -515,7 +515,7 @@ TEST(Convolution, MethodsFollowTheSizes) {
 }
 
 TEST(Convolution, LargeWindowsAreLaidOutInParts) {
-  // 300 x 90 windows of 9 * 160 doubles: ten parts and a rest.
+  // 300 x 90 patches of 9 * 160 doubles: ten parts and a remainder.
   Samples samples(33);
   const at::Tensor x = samples.normal({2, 160, 300, 90}), d_y = samples.normal({2, 3, 300, 90});
   const Convolution same{.stride = 1, .padding = 1};
@@ -541,7 +541,7 @@ TEST(Convolution, MethodsAgree) {
     EXPECT_TRUE(matches(convolution_input_gradient(d_y, g.x, weight, g.convolution, ConvolutionMethod::kGemm),
                         convolution_input_gradient(d_y, g.x, weight, g.convolution, ConvolutionMethod::kLibrary),
                         1e-13));
-    // Both layouts of the gradient buffer, and a buffer that already holds something.
+    // Both layouts of the gradient buffer, and a buffer that already holds gradients.
     const at::Tensor before = samples.normal(g.weight);
     at::Tensor by_library = before.clone(), by_gemm = before.clone(), plain = before.contiguous().clone();
     accumulate_convolution_weight_gradient(by_library, d_y, x, g.convolution, ConvolutionMethod::kLibrary);

@@ -1,4 +1,4 @@
-// Layers with packed weights against the same layers without: the same bits.
+// Layers with packed weights give the same bits as the same layers without.
 #include "tape/packed_weights.h"
 
 #include <ATen/ops/equal.h>
@@ -72,7 +72,7 @@ TEST_F(PackedWeightsTest, ACopyServesEveryImageSizeAndBatch) {
 }
 
 TEST_F(PackedWeightsTest, LinearLayersHaveTheBitsOfPlainWeights) {
-  // Of SD 1.5, its half width, SDXL and CLIP ViT-H, and one of odd sizes.
+  // Layers of SD 1.5, SD 1.5 at half width, SDXL and CLIP ViT-H, and one with odd sizes.
   for (const Shape& weight :
        {Shape{1280, 160}, Shape{2560, 320}, Shape{320, 1280}, Shape{640, 640}, Shape{1280, 768}, Shape{640, 2048},
         Shape{1280, 5120}, Shape{1024, 1024}, Shape{1280, 1280}, Shape{401, 1001}}) {

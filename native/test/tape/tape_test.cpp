@@ -11,7 +11,7 @@
 namespace smpo::tape::test {
 namespace {
 
-/// A small network with everything that a UNet's block has: norm, convolution, time, residual, attention, skip.
+/// A small network with all parts of a UNet block: norm, convolution, time embedding, residual, attention, skip.
 struct Net {
   Layer norm1, conv1, time, norm2, conv2, norm3, q, k, v, out, ff_in, ff_out, merge;
 
@@ -65,7 +65,7 @@ struct Net {
     for (Layer* linear : {&net.q, &net.k, &net.v, &net.out}) {
       dense(*linear, {c, c});
     }
-    net.k.bias = {};  // Softmax does not see it: its gradient would be nothing but rounding.
+    net.k.bias = {};  // Softmax is invariant to it, so its gradient would be pure rounding.
     dense(net.ff_in, {4 * c, c});
     dense(net.ff_out, {c, 2 * c});
     dense(net.merge, {c, 2 * c, 1, 1});
@@ -338,7 +338,7 @@ TEST(Tape, BackwardFreesActivationsAsItGoes) {
     for (int i = 0; i < 4; ++i) {
       h = scale(second, h, 1.5);
       saved.emplace_back(h.value.getIntrusivePtr());
-      h = silu(second, h);  // keeps what scale made
+      h = silu(second, h);  // keeps the output of scale
       const int32_t node = h.node;
       h = second.record(h.value.clone(), [&count, node](Tape& t, const at::Tensor& d_y) {
         count();

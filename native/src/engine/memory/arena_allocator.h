@@ -16,7 +16,7 @@ struct ArenaOptions {
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more
 };
 
-// In bytes of whole blocks, without their headers.
+// Sizes are in bytes of whole blocks, without their headers.
 struct ArenaStatistics {
   uint64_t in_use;
   uint64_t peak;     // highest in_use

@@ -99,7 +99,7 @@ struct JoinColumns {
   }
 };
 
-/// Of one [R,I].
+/// Row factors of one [R,I] matrix.
 struct RowFactors {
   SMPO_INNER_LOOP void run(const float* row, int64_t rows, int64_t inner, float* factors) {
     if (inner == 1) {

@@ -17,7 +17,7 @@ using group_norm_sum::kPixelsPerChunk;
 /// second pass.
 constexpr int64_t kTile = 64;
 
-/// Of one chunk: the mean of each channel, and the sum of squares around it.
+/// Statistics of one chunk: the mean of each channel, and the sum of squared deviations from it.
 template <class T>
 struct ChunkStatistics {
   SMPO_INNER_LOOP void run(const T* x_PC, int64_t P, int64_t C, float* mean_C, float* squares_C) {
@@ -105,7 +105,7 @@ SMPO_HOST_DEVICE float slope_at(float z) {
   return kSilu ? silu_and_slope(z).slope : 1.0f;
 }
 
-/// Of one chunk, per channel: sums of d_z and of d_z h. d_z itself too, unless null; it may lie where d_y does.
+/// Sums of one chunk, per channel: of d_z and of d_z h. Also writes d_z unless it is null; d_z may overlap d_y exactly.
 template <class T, bool kSilu>
 struct ChunkSums {
   SMPO_INNER_LOOP void run(const T* d_y_PC, const T* x_PC, int64_t P, int64_t C, Coefficients k, float* d_z_PC,

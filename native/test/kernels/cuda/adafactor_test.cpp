@@ -33,7 +33,7 @@ struct Device {
   test::DeviceBuffer<double> workspace;
 };
 
-/// A table on the device, and what belongs to it.
+/// A table of tensors on the device, with its arguments.
 struct Table {
   Table(std::vector<AdafactorTensor> of, const AdafactorArgs& rule, bool copies)
       : group{.count = static_cast<int64_t>(of.size()), .rule = rule, .copies = copies} {
@@ -93,7 +93,7 @@ TEST(AdafactorCuda, SameBitsAsTheCpu) {
       const AdafactorState wanted = run_cpu(before, args);
       args.grad_scale = device_scale.data();
       args.finite = finite.data();
-      // Every order of threads where that takes little time; chunks and blocks of rows in one.
+      // Every order of threads for small shapes; a single order for shapes with several chunks and blocks of rows.
       const auto run = [&](size_t misalign) {
         std::ostringstream title;
         test::name(title, shape) << (scaled ? " scaled" : "") << ", misaligned by " << misalign;
@@ -112,7 +112,7 @@ TEST(AdafactorCuda, SameBitsAsTheCpu) {
   }
 }
 
-/// All shapes as one group, empty ones among them: every block must find whose work it has.
+/// All shapes in one group, some of them empty: every block must find its tensor.
 TEST(AdafactorCuda, AllTensorsAtOnceHaveTheBitsOfEachAlone) {
   SMPO_NEEDS_DEVICE();
   for (const bool scaled : {false, true}) {
@@ -149,7 +149,7 @@ TEST(AdafactorCuda, WritesNothingWhenTheGradientIsNotFinite) {
     args.finite = finite.data();
     const Table table({tensor_of(device, shape)}, args, /*copies=*/true);
     cuda::adafactor_group(table.group, nullptr);
-    before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // as DeviceBuffer left it
+    before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // the initial content of a DeviceBuffer
     expect_same_bits(device, before);
   }
 }

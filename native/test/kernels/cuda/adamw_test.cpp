@@ -98,7 +98,7 @@ TEST(AdamWCuda, WritesNothingWhenTheGradientIsNotFinite) {
   const test::DeviceBuffer<int32_t> finite(std::vector<int32_t>{0});
   args.finite = finite.data();
   cuda::adamw(args, nullptr);
-  before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // as DeviceBuffer left it
+  before.bf16_copy.assign(before.parameter.size(), BFloat16{0xffff});  // the initial content of a DeviceBuffer
   expect_same_bits(device, before);
 }
 

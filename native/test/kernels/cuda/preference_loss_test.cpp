@@ -49,7 +49,7 @@ void run_on_device(const PreferenceLossArgs& host, size_t misalign) {
   staging.download();
 }
 
-/// Against the reference stage by stage, and the errors against the CPU's bits.
+/// Compares each stage with the reference, and the errors with those of the CPU, bit for bit.
 void expect_agreement(int64_t pairs, int64_t elements, const PairLoss& loss, PreferenceLossTypes types = {},
                       size_t misalign = 0, const std::function<void(PreferenceLossCase&)>& change = {}) {
   SCOPED_TRACE(testing::Message() << test::name_of(loss.kind) << ", " << pairs << " pairs of " << elements << ", "
@@ -71,7 +71,7 @@ void expect_agreement(int64_t pairs, int64_t elements, const PairLoss& loss, Pre
 TEST(PreferenceLossCuda, AgreesWithTheReferenceOnAwkwardSizes) {
   SMPO_NEEDS_DEVICE();
   for (const int64_t elements : test::kRowSizes) {
-    if (elements > 16384) continue;  // chunks are all that a longer row adds
+    if (elements > 16384) continue;  // longer rows differ only in their number of chunks
     for (const int64_t pairs : {1, 2, 3, 5}) {
       if (elements > 1000 && pairs > 2) continue;
       expect_agreement(pairs, elements, test::sample_loss(SMPO_PAIR_LOSS_DPO), {}, static_cast<size_t>(pairs % 2));

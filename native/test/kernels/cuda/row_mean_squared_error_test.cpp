@@ -31,7 +31,7 @@ TEST(RowMeanSquaredErrorCuda, SameBitsAsTheCpuAndCloseToTheReference) {
   for (const DType prediction : test::kDTypes) {
     for (const DType target : test::kDTypes) {
       for (const int64_t elements : test::kRowSizes) {
-        if (elements > 16384) continue;  // chunks are all that a longer row adds
+        if (elements > 16384) continue;  // longer rows differ only in their number of chunks
         SCOPED_TRACE(testing::Message() << elements << " elements, " << test::name_of(prediction) << " against "
                                         << test::name_of(target));
         RowMeanSquaredErrorCase c(3, elements, prediction, target);

@@ -1,4 +1,4 @@
-// Runs a device kernel on the buffers of a host test: copies them to the device, and back what the kernel may write.
+// Runs a device kernel on the buffers of a host test: copies them to the device and copies the outputs back.
 #ifndef SMPO_TEST_KERNELS_CUDA_STAGING_H_
 #define SMPO_TEST_KERNELS_CUDA_STAGING_H_
 
@@ -15,7 +15,7 @@ class Staging {
   /// Buffers start `misalign_elements` elements off the allocation's alignment, as views into flat buffers do.
   explicit Staging(size_t misalign_elements = 0) : misalign_(misalign_elements) {}
 
-  /// A copy on the device; null stays null.
+  /// Returns a copy on the device, or null for null.
   template <class T>
   const T* in(const T* host, int64_t count) {
     return static_cast<const T*>(in(host, count, static_cast<int64_t>(sizeof(T))));
@@ -24,7 +24,8 @@ class Staging {
     return host == nullptr ? nullptr : copy(host, count, static_cast<size_t>(element_bytes)).data();
   }
 
-  /// A copy on the device that comes back with `download`; what the kernel leaves alone keeps its value.
+  /// Returns a copy on the device, which `download` copies back; elements that the kernel does not write keep their
+  /// value.
   template <class T>
   T* out(T* host, int64_t count) {
     return static_cast<T*>(out(host, count, static_cast<int64_t>(sizeof(T))));

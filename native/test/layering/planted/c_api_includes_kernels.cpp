@@ -1,2 +1,2 @@
-// A border function that calls a kernel past the engine. Must not compile.
+// A C API function that calls a kernel without the engine. Must not compile.
 #include "kernels/types.h"

@@ -1,2 +1,2 @@
-// A border function that sees LibTorch. Must not compile.
+// A C API function that includes LibTorch. Must not compile.
 #include <c10/util/Exception.h>

@@ -1,2 +1,2 @@
-// An engine that reaches up into the border. Must not compile.
+// An engine that includes the C API. Must not compile.
 #include "c_api/guard.h"

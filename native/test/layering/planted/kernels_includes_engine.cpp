@@ -1,2 +1,2 @@
-// A kernel that reaches up into the engine. Must not compile.
+// A kernel that includes the engine. Must not compile.
 #include "engine/session.h"

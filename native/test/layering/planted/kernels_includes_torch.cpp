@@ -1,2 +1,2 @@
-// A kernel that sees LibTorch. Must not compile.
+// A kernel that includes LibTorch. Must not compile.
 #include <ATen/ATen.h>

@@ -1,2 +1,2 @@
-// A model that reaches up into the engine. Must not compile.
+// A model that includes the engine. Must not compile.
 #include "engine/session.h"

@@ -1,2 +1,2 @@
-// A model that calls a kernel past the tape. Must not compile.
+// A model that calls a kernel without the tape. Must not compile.
 #include "kernels/types.h"

@@ -1,7 +1,7 @@
 # cmake -DNM=nm -DFILE=lib.a -P SharedArrays.cmake: fails when a static shared array of a kernel has no red zones.
 #
-# The compiler puts none around a static variable of a function that several files may define alike (an inline function, a
-# template outside of an unnamed namespace), nor into the section that is filled before each block. nm shows such a variable
+# The compiler adds none to a static variable of a function that several files may define (an inline function, or a
+# template outside an unnamed namespace), nor to the section that is filled before each block. nm shows such a variable
 # as unique (u), demangled with its function's parameters: `ns::kernel<32>(float*)::tile`.
 execute_process(COMMAND ${NM} -C ${FILE} OUTPUT_VARIABLE symbols RESULT_VARIABLE code)
 if(NOT code EQUAL 0)

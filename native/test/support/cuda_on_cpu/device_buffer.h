@@ -1,4 +1,4 @@
-// Device memory for tests, on a card and in the emulator alike.
+// Device memory for tests, on a GPU and in the emulator.
 #ifndef SMPO_TEST_SUPPORT_CUDA_ON_CPU_DEVICE_BUFFER_H_
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_DEVICE_BUFFER_H_
 
@@ -26,7 +26,7 @@ class DeviceBuffer {
   explicit DeviceBuffer(size_t size, size_t misalign = 0) : size_(size), offset_(misalign) {
     if (size_ + offset_ != 0) {
       check_cuda(cudaMalloc(reinterpret_cast<void**>(&base_), (size_ + offset_) * sizeof(T)), "cudaMalloc");
-      // What nobody has written must not look like a result.
+      // Unwritten memory must not look like a result.
       check_cuda(cudaMemset(base_, 0xff, (size_ + offset_) * sizeof(T)), "cudaMemset");
     }
   }

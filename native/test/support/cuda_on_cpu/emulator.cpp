@@ -29,7 +29,7 @@ extern unsigned char __stop_smpo_shared[] __attribute__((weak, visibility("hidde
 }
 
 #if defined(SMPO_ASAN)
-// Where in a kernel it happened, for UndefinedBehaviorSanitizer's reports too.
+// Describes the position in a kernel; UndefinedBehaviorSanitizer's reports use it too.
 extern "C" const char* __ubsan_default_options();
 extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 #endif
@@ -39,7 +39,7 @@ namespace {
 
 constexpr int kWarp = 32;
 
-// Limits of sm_80: a launch that keeps to them runs on every card we build for.
+// Limits of sm_80. A launch within them runs on every GPU that we build for.
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kMostThreadsZ = 64;
 constexpr unsigned kMostBlocksX = 0x7fffffffu;
@@ -49,7 +49,7 @@ constexpr size_t kRedZoneBytes = 4096;
 
 constexpr unsigned char kUninitialized = 0xff;
 
-// cudaError_t values that a launch gives.
+// cudaError_t values that a launch returns.
 constexpr int kErrorInvalidValue = 1;
 constexpr int kErrorInvalidConfiguration = 9;
 
@@ -221,7 +221,7 @@ __attribute__((no_sanitize("address"), no_sanitize("undefined"), noinline)) void
   }
 }
 
-/// Memory for the dynamic shared array: exactly the asked bytes can be touched.
+/// Memory for the dynamic shared array. Only the requested bytes are accessible.
 class DynamicShared {
  public:
   DynamicShared() : bytes_(new unsigned char[2 * kRedZoneBytes + kMostSharedBytes]) {
@@ -251,27 +251,27 @@ enum class State { kReady, kAtBarrier, kInWarp, kExited };
 
 struct Thread {
   State state = State::kReady;
-  Fiber* fiber = nullptr;  // of a thread that has started and not exited
+  Fiber* fiber = nullptr;  // fiber of a thread that has started and not exited
   uint3 index{};
   std::source_location at;
-  // At a barrier.
+  // State at a barrier.
   Barrier barrier = Barrier::kPlain;
   int predicate = 0;
-  // In a warp collective.
+  // State in a warp collective.
   Collective collective = Collective::kSync;
   unsigned mask = 0;
   uint64_t value = 0;
   int operand = 0;
   int width = kWarp;
-  // What the barrier or collective gives this thread.
+  // Result of the barrier or collective for this thread.
   uint64_t result = 0;
 };
 
 struct Warp {
-  unsigned lanes = 0;    // that exist
-  unsigned waiting = 0;  // in a collective
+  unsigned lanes = 0;    // lanes that exist
+  unsigned waiting = 0;  // lanes that wait in a collective
   unsigned exited = 0;
-  bool alike = true;  // all that wait ask for the same
+  bool alike = true;  // whether all waiting lanes ask for the same operation
 };
 
 class Machine {
@@ -312,15 +312,15 @@ class Machine {
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_fibers_;
 
-  // Of the launch that runs.
+  // The current launch.
   const void* kernel_ = nullptr;
   const std::function<void()>* thread_body_ = nullptr;
   Random random_{0};
-  // Of the block that runs.
+  // The current block.
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  std::vector<int> next_;  // ready for the next round
-  int current_ = -1;       // the thread that runs, or -1
+  std::vector<int> next_;  // threads that are ready for the next round
+  int current_ = -1;       // the running thread, or -1
   int at_barrier_ = 0;
   int exited_ = 0;
   std::string fault_;
@@ -377,7 +377,7 @@ void Machine::run_block(uint64_t number) {
   poison_static_shared();
   shared_.poison();
 
-  // A fault leaves fibers unfinished; their stacks are taken again here.
+  // A fault leaves fibers unfinished; their stacks are reused here.
   free_fibers_.clear();
   for (const auto& fiber : fibers_) {
     free_fibers_.push_back(fiber.get());
@@ -472,7 +472,7 @@ std::string Machine::thread_text(int thread) const {
   return "thread " + text_of(index.x, index.y, index.z);
 }
 
-/// Nobody can run: who waits where, and who is gone.
+/// Reports a deadlock: where each thread waits, and which have exited.
 std::string Machine::stuck() const {
   struct Group {
     std::string what;
@@ -527,8 +527,8 @@ int Machine::block_barrier(Barrier kind, int predicate, const std::source_locati
   return static_cast<int>(thread.result);
 }
 
-/// The last thread has come. All of them must be at the same line: the card pairs barriers by number, not by place, so
-/// two different ones that happen to meet are an error that works by luck.
+/// Completes a barrier that all threads have reached. They must be at the same line: a GPU matches barriers by number,
+/// not by line, so two different barriers that happen to match are an error.
 void Machine::release_barrier() {
   const Thread& last = threads_[current_];
   int count = 0;
@@ -565,7 +565,7 @@ uint64_t Machine::warp_collective(Collective kind, unsigned mask, uint64_t value
   Thread& thread = threads_[current_];
   Warp& warp = warps_[current_ / kWarp];
   const int lane = current_ % kWarp;
-  // A string only when it is needed: this frame may be dropped.
+  // Builds a string only when needed, because this frame may be dropped.
   const auto refuse = [&](const std::string& what) { fail_in_thread(name_of(kind) + (" at " + text_of(at)) + what); };
   if ((mask >> lane & 1u) == 0) {
     refuse(": mask " + hex(mask) + " does not name the calling lane " + std::to_string(lane));
@@ -583,8 +583,8 @@ uint64_t Machine::warp_collective(Collective kind, unsigned mask, uint64_t value
   const auto alike = [&](const Thread& peer) {
     return peer.mask == mask && peer.collective == kind && peer.width == width;
   };
-  // Lanes that name one another must ask for the same. Groups of lanes with different masks are lawful, but rare: while
-  // all that wait are alike, comparing with one of them will do.
+  // Lanes in each other's masks must ask for the same operation. Disjoint groups with different masks are legal but
+  // rare: while all waiting lanes agree, comparing with one of them is enough.
   if (warp.waiting == 0) {
     warp.alike = true;
   } else if (!warp.alike || !alike(threads_[current_ - lane + std::countr_zero(warp.waiting)])) {
@@ -608,14 +608,14 @@ uint64_t Machine::warp_collective(Collective kind, unsigned mask, uint64_t value
   if ((mask & ~warp.waiting) == 0) {
     warp.waiting &= ~mask;
     complete(current_ / kWarp, mask);
-    thread.fiber->suspend();  // its turn comes again with the others
+    thread.fiber->suspend();  // scheduled again with the others
   } else {
     wait(State::kInWarp);
   }
   return thread.result;
 }
 
-/// All lanes of `mask` have come: each gets its result.
+/// Completes a collective that all lanes of `mask` have reached.
 void Machine::complete(int warp, unsigned mask) {
   const Thread& caller = threads_[current_];
   Thread* const lanes = &threads_[warp * kWarp];
@@ -695,7 +695,7 @@ void Machine::complete(int warp, unsigned mask) {
       }
       thread.result = equal;
     } else if (is_shuffle(thread.collective)) {
-      const int first = lane & ~(thread.width - 1);  // of this lane's segment
+      const int first = lane & ~(thread.width - 1);  // first lane of this lane's segment
       const int last = first + thread.width - 1;
       int source = lane;
       switch (thread.collective) {

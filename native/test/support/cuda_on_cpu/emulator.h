@@ -14,28 +14,28 @@
 
 namespace smpo::kernels::cuda_on_cpu {
 
-/// What a kernel may not do and what a card would answer with a hang, garbage or nothing: a barrier that not all
-/// threads reach, a shuffle whose mask names a lane that is not there. The message names the kernel, block, threads and
-/// lines.
+/// An error in a kernel that on a GPU would cause a hang, a wrong result or nothing visible: a barrier that not all
+/// threads reach, a shuffle whose mask names a lane that does not take part. The message names the kernel, block,
+/// threads and lines.
 class Fault : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// In which order blocks run, and the threads of a block between two points where they wait. A kernel that lacks a
-/// barrier gives the right result in some orders at most.
+/// The order in which blocks run, and the threads of a block between two synchronization points. A kernel that lacks a
+/// barrier is right in some orders at most.
 enum class Order { kForward, kReverse, kRandom };
 
 struct Schedule {
   Order order = Order::kForward;
-  uint64_t seed = 0;  // of kRandom, which also preempts threads at atomics
+  uint64_t seed = 0;  // seed of kRandom, which also preempts threads at atomics
 };
 
-/// Forward, reverse and four random ones: what a kernel's test runs through.
+/// The schedules of a kernel's test: forward, reverse and four random ones.
 std::vector<Schedule> all_schedules();
 std::string name_of(const Schedule& schedule);
 
-/// The schedule of every launch in this scope; forward outside of any.
+/// Sets the schedule of every launch in this scope. Outside of such a scope it is forward.
 class WithSchedule {
  public:
   explicit WithSchedule(const Schedule& schedule);
@@ -47,16 +47,16 @@ class WithSchedule {
   Schedule previous_;
 };
 
-/// Executes `thread` once for every thread of the grid. Throws kernels::cuda::Error where a card would refuse the
-/// launch (the limits are those of sm_80, the smallest that we build for), Fault for what the kernel did wrong.
-/// Launches of several host threads wait for each other. `kernel` serves the messages only.
+/// Executes `thread` once for every thread of the grid. Throws kernels::cuda::Error if a GPU would refuse the
+/// launch (with the limits of sm_80, the smallest architecture that we build for), Fault for an error in the kernel.
+/// Launches of several host threads wait for each other. `kernel` is used in messages only.
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 
-/// The running block's dynamic shared memory: as many bytes as its launch asked for, red zones around them, every byte
+/// The running block's dynamic shared memory: the bytes that its launch requested, between red zones. Every byte is
 /// 0xFF (NaN, -1) when the block starts.
 void* dynamic_shared();
 
-// ---- what the shim's intrinsics call
+// ---- called by the shim's intrinsics
 
 enum class Barrier { kPlain, kCount, kAnd, kOr };
 enum class Collective {
@@ -80,17 +80,17 @@ enum class Collective {
   kXor
 };
 
-/// __syncthreads and its kin.
+/// __syncthreads and its variants.
 int block_barrier(Barrier kind, int predicate, const std::source_location& at);
 
-/// An intrinsic that the lanes in `mask` do together. `operand` is a shuffle's lane, delta or lane mask.
+/// An intrinsic that the lanes in `mask` execute together. `operand` is a shuffle's lane, delta or lane mask.
 uint64_t warp_collective(Collective kind, unsigned mask, uint64_t value, int operand, int width,
                          const std::source_location& at);
 
-/// A place where another thread may get its turn first, under kRandom.
+/// A point at which kRandom may run another thread first.
 void preemption_point();
 
-/// Lets every other thread that can run do so.
+/// Lets every other runnable thread run.
 void yield();
 
 int lane_index();

@@ -1,4 +1,4 @@
-// Runs a test's kernels in every order of threads and blocks that the emulator knows; on a card, once.
+// Runs a test's kernels in every order of threads and blocks that the emulator has; on a GPU, once.
 #ifndef SMPO_TEST_SUPPORT_CUDA_ON_CPU_EVERY_SCHEDULE_H_
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_EVERY_SCHEDULE_H_
 
@@ -14,8 +14,8 @@
 
 namespace smpo::test {
 
-/// Calls `body` once per schedule, each named in a failure's trace. `body` fills its own buffers: what one schedule
-/// wrote must not serve the next.
+/// Calls `body` once per schedule, each named in a failure's trace. `body` fills its own buffers, because no
+/// schedule may reuse results of another.
 template <class Body>
 void for_every_schedule(const Body& body) {
 #if defined(SMPO_CUDA_ON_CPU)
@@ -29,7 +29,7 @@ void for_every_schedule(const Body& body) {
 #endif
 }
 
-/// True where kernels can run: always in the emulator, else with a card. A test begins with SMPO_NEEDS_DEVICE().
+/// Whether kernels can run: always in the emulator, otherwise with a GPU. A test begins with SMPO_NEEDS_DEVICE().
 inline bool has_device() {
 #if defined(SMPO_CUDA_ON_CPU)
   return true;
@@ -39,7 +39,7 @@ inline bool has_device() {
   if (!found) {
     static_cast<void>(cudaGetLastError());
   }
-  return found || std::getenv("SMPO_REQUIRE_CUDA") != nullptr;  // required: let the test run and fail
+  return found || std::getenv("SMPO_REQUIRE_CUDA") != nullptr;  // required: the test runs and fails
 #endif
 }
 

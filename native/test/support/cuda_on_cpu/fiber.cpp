@@ -13,9 +13,9 @@
 #endif
 
 #if !defined(SMPO_FIBER_UCONTEXT)
-// void smpo_fiber_switch(void** save, void* load): keeps what the System V ABI says a call preserves on the stack that
-// is left, and takes it from the stack that is entered. The floating-point control words are left alone: kernels do not
-// change them.
+// void smpo_fiber_switch(void** save, void* load): saves the registers that a System V ABI call preserves on the
+// current stack and restores them from the other. The floating-point control words are not saved, because kernels do
+// not change them.
 extern "C" void smpo_fiber_switch(void** save, void* load);
 asm(R"(
 .text
@@ -96,7 +96,7 @@ void Fiber::start(void (*body)(void*), void* argument) {
   running_ = true;
   own_fake_stack_ = nullptr;
 #if !defined(SMPO_FIBER_UCONTEXT)
-  // As if smpo_fiber_first had called smpo_fiber_switch: six registers and the address to return to.
+  // The stack looks as if smpo_fiber_first had called smpo_fiber_switch: six registers and the return address.
   uint64_t* top = reinterpret_cast<uint64_t*>(stack_ + kStackBytes);
   *--top = 0;
   *--top = reinterpret_cast<uint64_t>(&smpo_fiber_first);
@@ -112,7 +112,7 @@ void Fiber::start(void (*body)(void*), void* argument) {
   own_.uc_stack.ss_sp = stack_;
   own_.uc_stack.ss_size = kStackBytes;
   own_.uc_link = nullptr;
-  // makecontext passes ints: the pointer goes in two halves.
+  // makecontext passes ints, so the pointer is split in two halves.
   const uint64_t self = reinterpret_cast<uint64_t>(this);
   void (*entry)(unsigned, unsigned) = [](unsigned high, unsigned low) {
     enter(reinterpret_cast<Fiber*>(static_cast<uintptr_t>(static_cast<uint64_t>(high) << 32 | low)));

@@ -1,11 +1,11 @@
-// A fiber: a function with a stack of its own that can stop in the middle and be resumed.
+// A fiber: a function with its own stack that can be suspended and resumed.
 #ifndef SMPO_TEST_SUPPORT_CUDA_ON_CPU_FIBER_H_
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_FIBER_H_
 
 #include <cstddef>
 
-// Where no switch is written by hand (or SMPO_FIBER_UCONTEXT=1 asks for it), the C library's is taken: the same, with a
-// system call for the signal mask at each switch.
+// Where there is no handwritten switch (or with SMPO_FIBER_UCONTEXT=1), the C library's is used. It is equivalent but
+// makes a system call for the signal mask at each switch.
 #if !defined(SMPO_FIBER_UCONTEXT) && !defined(__x86_64__)
 #define SMPO_FIBER_UCONTEXT 1
 #endif
@@ -16,8 +16,7 @@
 namespace smpo::kernels::cuda_on_cpu {
 
 /// One stack, on which functions are run one after another. A body runs on one OS thread from start to end.
-/// AddressSanitizer is told of every switch. A page below the stack is unmapped, so that an overflow faults instead of
-/// writing on.
+/// AddressSanitizer is told of every switch. A page below the stack is unmapped, so that an overflow faults.
 class Fiber {
  public:
   static constexpr size_t kStackBytes = 64 * 1024;
@@ -27,14 +26,14 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  /// Makes `body(argument)` what the next resume() starts. A body that was left unfinished is dropped: its frames
-  /// vanish without their destructors.
+  /// Sets `body(argument)` as the function that the next resume() starts. An unfinished body is dropped without running
+  /// destructors.
   void start(void (*body)(void*), void* argument);
 
-  /// From outside: runs the body until it suspends (true) or returns (false).
+  /// Called from outside: runs the body until it suspends (true) or returns (false).
   bool resume();
 
-  /// From the body: back to the caller of resume(), until the next resume().
+  /// Called from the body: returns to the caller of resume() until the next resume().
   void suspend();
 
  private:
@@ -54,7 +53,7 @@ class Fiber {
   ucontext_t own_{};
   ucontext_t caller_{};
 #endif
-  // What AddressSanitizer wants to be told about the stack that is switched to.
+  // AddressSanitizer's data about the other stack.
   void* own_fake_stack_ = nullptr;
   void* caller_fake_stack_ = nullptr;
   const void* caller_stack_ = nullptr;

@@ -1,4 +1,4 @@
-// The vector types that the emulator itself needs, in the global namespace as in CUDA.
+// The vector types that the emulator uses, in the global namespace as in CUDA.
 #ifndef SMPO_TEST_SUPPORT_CUDA_ON_CPU_TYPES_H_
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_TYPES_H_
 

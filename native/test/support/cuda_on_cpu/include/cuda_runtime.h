@@ -1,10 +1,10 @@
-// Stands in for the toolkit's <cuda_runtime.h> when .cu files are compiled as C++ for the emulator: the part of CUDA
-// C++ that our kernels use, and no more. A kernel that needs something else adds it here with CUDA's semantics.
+// Replaces the toolkit's <cuda_runtime.h> when .cu files are compiled as C++ for the emulator. It has the part of CUDA
+// C++ that our kernels use; a kernel that needs more adds it here with CUDA's semantics.
 #ifndef SMPO_TEST_SUPPORT_CUDA_ON_CPU_INCLUDE_CUDA_RUNTIME_H_
 #define SMPO_TEST_SUPPORT_CUDA_ON_CPU_INCLUDE_CUDA_RUNTIME_H_
 
 #if !defined(SMPO_CUDA_ON_CPU)
-#error "this <cuda_runtime.h> is the emulator's: define SMPO_CUDA_ON_CPU=1, or take the include path away"
+#error "this <cuda_runtime.h> is the emulator's: define SMPO_CUDA_ON_CPU=1, or remove the include path"
 #endif
 
 #include <math.h>
@@ -70,7 +70,7 @@ inline float3 make_float3(float x, float y, float z) { return {x, y, z}; }
 inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }
 inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 
-// ---- barriers, shuffles, votes. Each remembers the line that calls it, for the messages.
+// ---- barriers, shuffles, votes. Each records its calling line for messages.
 
 #define SMPO_CALLER const std::source_location& at = std::source_location::current()
 
@@ -175,7 +175,7 @@ SMPO_WARP_REDUCE(__reduce_xor_sync, unsigned, kXor)
 #undef SMPO_WARP_REDUCE
 #undef SMPO_CALLER
 
-/// Any set that holds the caller is a lawful answer; the smallest one shows who relies on more.
+/// Any set that contains the caller is a legal answer; the smallest reveals kernels that rely on more.
 inline unsigned __activemask() { return 1u << smpo::kernels::cuda_on_cpu::lane_index(); }
 
 inline void __nanosleep(unsigned) { smpo::kernels::cuda_on_cpu::yield(); }
@@ -186,7 +186,7 @@ inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 
-// The cache hints are no more than that.
+// Cache hints have no effect here.
 #define SMPO_LOAD(name)      \
   template <class T>         \
   T name(const T* pointer) { \
@@ -210,7 +210,7 @@ SMPO_STORE(__stcs)
 SMPO_STORE(__stwt)
 #undef SMPO_STORE
 
-// Atomics return the old value. Only one fiber runs at a time; under the random schedules another may come first.
+// Atomics return the old value. Only one fiber runs at a time; under the random schedules another fiber may run first.
 #define SMPO_ATOMIC(name, expression)                 \
   template <class T>                                  \
   T name(T* address, std::type_identity_t<T> value) { \
@@ -257,7 +257,7 @@ inline double __drcp_rn(double a) { return 1.0 / a; }
 inline double __dsqrt_rn(double a) { return std::sqrt(a); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 
-// Approximate on the card: a test that compares to a tolerance sees the exact value here.
+// Approximate on a GPU, exact here; tests compare with a tolerance.
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __expf(float a) { return std::exp(a); }
 inline float __exp10f(float a) { return std::pow(10.0f, a); }
@@ -329,7 +329,7 @@ inline float __double2float_rn(double a) { return static_cast<float>(a); }
 inline float __int2float_rn(int a) { return static_cast<float>(a); }
 inline float __uint2float_rn(unsigned a) { return static_cast<float>(a); }
 inline double __uint2double_rn(unsigned a) { return a; }
-inline int __float2int_rn(float a) {  // saturates, NaN to zero, as the card does
+inline int __float2int_rn(float a) {  // saturates, NaN becomes zero, as on a GPU
   const float rounded = std::nearbyint(a);
   return rounded >= 2147483648.0f   ? INT_MAX
          : rounded < -2147483648.0f ? INT_MIN
@@ -351,7 +351,7 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
   return static_cast<unsigned long long>(static_cast<Wide>(a) * b >> 64);
 }
 
-// ---- the runtime's host functions, so that a test of a card's kernels runs unchanged. There is one device and every
+// ---- the runtime's host functions, so that GPU tests run unchanged. There is one device and every
 // call is synchronous.
 
 enum cudaError_t {
@@ -389,7 +389,7 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
-/// Red zones begin at the very next byte; the contents are 0xFF, as nothing promises zeros on a card.
+/// Red zones begin at the very next byte; the contents are 0xFF, because a GPU does not guarantee zeros.
 template <class T>
 cudaError_t cudaMalloc(T** pointer, size_t bytes) {
   constexpr size_t kAlignment = 256;

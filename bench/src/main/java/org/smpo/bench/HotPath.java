@@ -7,7 +7,7 @@ import java.util.Arrays;
 /// A piece of code whose time the guard compares with a calibration loop in the same process: clock speed, noisy
 /// neighbours and virtualization cancel in the ratio.
 ///
-/// @param name as in the recorded figures
+/// @param name key in the recorded figures
 /// @param repeats calls per timed block, so that a block takes about a millisecond
 /// @param call one call; its result keeps the work alive
 public record HotPath(String name, int repeats, Call call) {

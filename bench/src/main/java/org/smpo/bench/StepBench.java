@@ -36,24 +36,24 @@ import org.smpo.train.StepResults;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// One SmPO step of full weights as `smpo train` makes it, [PreferenceStep] and AdamW, on a UNet with random
-/// weights: what `bench/peers/smpo_step.py` does as published. Left out, as there: decoding, VAE and text
+/// One SmPO step with full weights, as `smpo train` takes it: [PreferenceStep] and AdamW, on a UNet with random
+/// weights. Its peer is `bench/peers/smpo_step.py`, the published algorithm. Neither includes decoding, VAE or text
 /// encoder.
 final class StepBench implements AutoCloseable {
     private static final JsonMapper JSON = new JsonMapper();
     private static final double LABEL = 0.6;
     private static final double LEARNING_RATE = 1.024e-5;
 
-    /// What is measured.
+    /// Options of one measurement.
     ///
     /// @param model `tiny`, `sd15-half` or `sd15`
     /// @param precision F32 or BF16
     /// @param timesteps training timestep of each pair of the batch
     /// @param size height and width of the latents
-    /// @param threads of the CPU; 0: one per physical core
+    /// @param threads number of CPU threads; 0: one per physical core
     /// @param microBatch pairs differentiated at once
     /// @param inversionBatch number of images inverted at once
-    /// @param checkpointing whether backward runs each layer again instead of keeping its activations
+    /// @param checkpointing whether backward recomputes each layer instead of keeping its activations
     @SuppressWarnings("ArrayRecordComponent") // options of one run, never compared
     record Options(
             String model,
@@ -129,7 +129,7 @@ final class StepBench implements AutoCloseable {
                 0);
     }
 
-    /// The same numbers for policy and reference: of about the variance that layers are initialized with.
+    /// Writes the same weights to policy and reference, with about the variance of freshly initialized layers.
     private long writeWeights() {
         Random random = new Random(1);
         long all = 0;
@@ -187,7 +187,7 @@ final class StepBench implements AutoCloseable {
         return values;
     }
 
-    /// Every phase once, with as little inversion as there is.
+    /// Runs every phase once, with as little inversion as possible.
     void warmUp() {
         int[] early = new int[2 * options.timesteps().length];
         Arrays.fill(early, 2);
@@ -195,17 +195,18 @@ final class StepBench implements AutoCloseable {
                 pairs.latents(), pairs.encoderHiddenStates(), null, null, early, pairs.label(), pairs.items()));
     }
 
-    /// An update without a gradient: memory that AdamW's moments have not yet touched is not resident.
+    /// Updates once with zero gradients, because the memory of AdamW's moments becomes resident only when it is
+    /// written.
     void makeState() {
         optimizer.step(LEARNING_RATE, 1);
     }
 
-    /// The peak of resident memory counts from here on.
+    /// Resets the peak of resident memory.
     static void resetPeak() throws IOException {
         Files.writeString(Path.of("/proc/self/clear_refs"), "5");
     }
 
-    /// What a step came to.
+    /// Measurements of one step.
     record Step(StepResults results, double updateSeconds) {}
 
     private Step run(PairLatents batch) {
@@ -230,7 +231,7 @@ final class StepBench implements AutoCloseable {
         return JSON.writeValueAsString(line);
     }
 
-    /// Takes a step and says, as a line of JSON, what it took.
+    /// Takes a step and prints its measurements as one line of JSON.
     String go() throws IOException {
         Duration cpu = cpuTime();
         long start = System.nanoTime();
@@ -247,7 +248,7 @@ final class StepBench implements AutoCloseable {
         phases.put("gradients", results.gradientSeconds());
         phases.put("update", taken.updateSeconds());
         line.put("inversion_unet_seconds", inversion.unetSeconds());
-        // Of a pair each, without backward ones, as the peer counts: two images, then policy and reference.
+        // Forward evaluations per pair, counted as the peer counts them: two images, then policy and reference.
         line.put("unet_evaluations", inversion.evaluations() / 2.0 + 2 * pairs.pairs());
         line.put("pairs", pairs.pairs());
         line.put("loss", results.loss());

@@ -39,8 +39,8 @@ final class Data implements Runnable {
             name = "validate",
             description = {
                 "Read every pair, decode every image, and list the problems.",
-                "PATH is a folder with pairs.jsonl, Parquet with the columns of Pick-a-Pic, tar shards, or a dataset that",
-                "Hugging Face's save_to_disk wrote: a folder, a file, or a pattern such as 'folder/*.tar'."
+                "PATH is a folder with pairs.jsonl, Parquet with the columns of Pick-a-Pic, tar shards, or a dataset",
+                "that Hugging Face's save_to_disk wrote: a folder, a file, or a pattern such as 'folder/*.tar'."
             },
             mixinStandardHelpOptions = true,
             exitCodeListHeading = "%nExit codes:%n",
@@ -126,7 +126,7 @@ final class Data implements Runnable {
             name = "pairs",
             description = {
                 "Build preference pairs from images that a model generated: per prompt, the best against the worst.",
-                "EVALUATION is a folder written by smpo evaluate with several images per prompt (--pictures) and a"
+                "EVALUATION is a folder written by smpo evaluate with several images per prompt (--images) and a"
                         + " reward."
             },
             mixinStandardHelpOptions = true,

@@ -87,7 +87,7 @@ final class Demo implements Callable<Integer> {
     private boolean inversions;
 
     @Option(
-            names = "--own-pictures",
+            names = "--own-images",
             description = "Tune on pairs of images that the model generated: per prompt, the best against the worst by"
                     + " the reward")
     private boolean ownImages;
@@ -172,7 +172,7 @@ final class Demo implements Callable<Integer> {
         }));
         for (DemoRecipe run : runs) {
             if (run == DemoRecipe.SMPO_OWN) {
-                Path images = out.resolve("own-pictures");
+                Path images = out.resolve("own-images");
                 Path own = out.resolve(DemoRecipe.OWN);
                 all.add(new Stage("own images", images.resolve("report.html"), () -> {
                     Path prompts = out.resolve("own-prompts.tsv");
@@ -205,13 +205,13 @@ final class Demo implements Callable<Integer> {
 
     /// Each set of runs has a report of its own, so that none is overwritten.
     private String report() {
-        return "report" + (quick || inversions ? "" : "-no-inversions") + (ownImages ? "-own-pictures" : "");
+        return "report" + (quick || inversions ? "" : "-no-inversions") + (ownImages ? "-own-images" : "");
     }
 
     private List<Object> evaluate(List<Object> models, Path prompts, long first, Path target) {
         List<Object> words = new ArrayList<>(List.of("evaluate"));
         words.addAll(models);
-        words.addAll(List.of("--prompts", prompts, "--pictures", quick ? QUICK_IMAGES : IMAGES, "--seed", first));
+        words.addAll(List.of("--prompts", prompts, "--images", quick ? QUICK_IMAGES : IMAGES, "--seed", first));
         words.addAll(List.of("--sampler", SAMPLER, "--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
         words.addAll(List.of("--checker", "--reward", "reward=" + out.resolve("reward"), "--out", target));
         return words;

@@ -35,10 +35,10 @@ public final class PreferencePairs {
 
     private static final int CHANGE = 2;
     private static final int ORDER = 3;
-    /// Steps of [Purpose#DEMO_PICTURES]; [SceneSet] uses 0.
-    private static final int RIGHT_PICTURE = 1;
+    /// Steps of [Purpose#DEMO_IMAGES]; [SceneSet] uses 0.
+    private static final int RIGHT_IMAGE = 1;
 
-    private static final int WRONG_PICTURE = 2;
+    private static final int WRONG_IMAGE = 2;
 
     private static final List<Column> COLUMNS = List.of(
             Column.text("id"),
@@ -62,8 +62,8 @@ public final class PreferencePairs {
         return new Pair(
                 scene,
                 wrong,
-                ScenePainter.paint(scene, philox, RIGHT_PICTURE, item),
-                ScenePainter.paint(wrong.scene(), philox, WRONG_PICTURE, item),
+                ScenePainter.paint(scene, philox, RIGHT_IMAGE, item),
+                ScenePainter.paint(wrong.scene(), philox, WRONG_IMAGE, item),
                 philox.uniformInt(Purpose.DEMO_SCENES, ORDER, item, 2) == 0);
     }
 

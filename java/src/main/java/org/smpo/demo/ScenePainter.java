@@ -36,7 +36,7 @@ public final class ScenePainter {
     /// @param version number that distinguishes several images of an item, in `[0, 2^32)`
     /// @param item number of the item, in `[0, 2^56)`
     public static RgbImage paint(Scene scene, Philox philox, long version, long item) {
-        return paint(scene, philox.stream(Purpose.DEMO_PICTURES, version, item));
+        return paint(scene, philox.stream(Purpose.DEMO_IMAGES, version, item));
     }
 
     /// Returns an image with positions, sizes and shades from a random stream.

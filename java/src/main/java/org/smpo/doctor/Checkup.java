@@ -49,9 +49,9 @@ public record Checkup(
     ///
     /// @param file the library that was loaded or tried; empty when none was found
     /// @param matches whether it was built from the same header
-    /// @param headerSha256 of the header that the Java classes were built with
-    /// @param libraryHeaderSha256 of the header that the library was built with; empty when it cannot be
-    ///     asked
+    /// @param headerSha256 SHA-256 of the header that the Java classes were built with
+    /// @param libraryHeaderSha256 SHA-256 of the header that the library was built with; empty when the library
+    ///     cannot be called
     public record Fit(String file, boolean matches, String headerSha256, String libraryHeaderSha256) {}
 
     /// See [LibraryInfo].

@@ -48,7 +48,7 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
 
     /// The label with the range of the data.
     ///
-    /// @param scores of all images, at least two different ones
+    /// @param scores the scores of all images, at least two of them different
     /// @throws IllegalArgumentException when a score is not finite or all are equal
     public static SmoothedLabel ofRange(double[] scores, double temperature, WinnerBy winner) {
         double minimum = Double.POSITIVE_INFINITY;

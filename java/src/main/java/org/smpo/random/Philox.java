@@ -34,8 +34,8 @@ public final class Philox {
 
     /// The numbers of one (purpose, step, item), from the first on.
     ///
-    /// @param step in `[0, 2^32)`
-    /// @param item in `[0, 2^56)`
+    /// @param step step number in `[0, 2^32)`
+    /// @param item item number in `[0, 2^56)`
     public PhiloxStream stream(Purpose purpose, long step, long item) {
         if (step < 0 || step > WORD_MASK) {
             throw new IllegalArgumentException("step: expected 0 to 2^32 - 1, got " + step);

@@ -36,7 +36,7 @@ public enum Purpose {
     /// item: the scene.
     DEMO_SCENES(14),
     /// Position, size and shade in the demo's images. Step: which image of the scene; item: the scene.
-    DEMO_PICTURES(15);
+    DEMO_IMAGES(15);
 
     private final int code;
 

@@ -6,17 +6,17 @@ import java.util.OptionalDouble;
 /// `window` steps.
 ///
 /// @param stop whether the first warning ends the run after a checkpoint
-/// @param window number of steps that means are over, 1 or more
-/// @param winnerDegradation how much greater than the reference's the policy's error on winners may get, as a
-///     share of the reference's, > 0
+/// @param window number of steps that are averaged, 1 or more
+/// @param winnerDegradation relative increase of the policy's error on winners over the reference's that triggers
+///     a warning, > 0
 /// @param saturatedLogit magnitude of a logit above which a pair has hardly any gradient, > 0
 /// @param saturatedFraction share of such pairs that triggers a warning, from 0 to 1
 /// @param undecidedMargin magnitude of γ(2p − 1) below which a pair counts as undecided, 0 or more
 /// @param undecidedFraction share of such pairs that triggers a warning, from 0 to 1
-/// @param runawayLoss times the loss of the first steps at which a run has diverged: it then ends, with the
-///     last checkpoint kept; absent: it goes on whatever the loss, > 1
-/// @param runawayError times the reference's error on winners at which it has, whatever the loss; absent:
-///     likewise, > 1
+/// @param runawayLoss multiple of the first steps' loss at which a run counts as diverged, > 1; it then ends and
+///     keeps the last checkpoint; absent: the loss never ends a run
+/// @param runawayError multiple of the reference's error on winners at which a run counts as diverged, > 1;
+///     absent: that error never ends a run
 public record HealthRecipe(
         boolean stop,
         int window,

@@ -4,7 +4,7 @@ package org.smpo.recipe;
 public sealed interface HeldOut extends Written {
     /// A number of pairs.
     ///
-    /// @param pairs of the data, 0 or more
+    /// @param pairs number of pairs, 0 or more
     record Count(long pairs) implements HeldOut {
         public Count {
             Check.atLeast(0, "held_out", pairs);
@@ -18,7 +18,7 @@ public sealed interface HeldOut extends Written {
 
     /// A share of the pairs.
     ///
-    /// @param share of the data's pairs, between 0 and 1, both excluded
+    /// @param share fraction of the data's pairs, between 0 and 1, both excluded
     record Share(double share) implements HeldOut {
         public Share {
             Check.that(share > 0 && share < 1, "held_out", "a share between 0 and 1", share);

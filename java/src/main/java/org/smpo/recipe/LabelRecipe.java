@@ -10,9 +10,9 @@ import org.smpo.objective.SmoothedLabel;
 /// @param winner source of the decision
 /// @param scores score file of `smpo score`; absent: the scores in the data, if any
 /// @param range range of the scores
-/// @param temperature of the smoothed label, > 0; 1 as published
-/// @param probability that the winner is the better image, the same for all pairs, from above ½ to 1; absent:
-///     from the scores, where the objective asks for it
+/// @param temperature temperature of the smoothed label, > 0; 1 as published
+/// @param probability probability that the winner is the better image, for all pairs, above ½ and at most 1;
+///     absent: from the scores, if the objective needs it
 public record LabelRecipe(
         Winner winner, Optional<Path> scores, ScoreRange range, double temperature, OptionalDouble probability) {
     /// Source of the decision.

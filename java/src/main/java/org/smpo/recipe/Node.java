@@ -29,7 +29,7 @@ sealed interface Node {
 
     /// A scalar.
     ///
-    /// @param text as written, without quotes
+    /// @param text the scalar as written, without quotes
     /// @param type type according to YAML 1.2
     record Scalar(String where, String text, Type type) implements Node {
         enum Type {

@@ -40,7 +40,7 @@ final class ScoreJournal implements AutoCloseable {
 
     /// Begins a journal.
     ///
-    /// @param identity of the run
+    /// @param identity inputs and options that identify the run
     /// @param warnings told when the file system has no locks
     /// @throws IOException when one exists already, or it cannot be written
     static ScoreJournal begin(Path path, SortedMap<String, String> identity, Consumer<String> warnings)

@@ -139,7 +139,7 @@ class PairDecoderTest {
                         .map(pair -> pair.image0().placement().cropLeft())
                         .distinct())
                 .hasSize(11);
-        // Of 600 coins, 300 with a deviation of 12; six deviations.
+        // 600 coins: a mean of 300 with a standard deviation of 12; the bounds are six deviations.
         assertThat(pairs.stream()
                         .mapToInt(pair -> (pair.image0().placement().mirrored() ? 1 : 0)
                                 + (pair.image1().placement().mirrored() ? 1 : 0))

@@ -185,7 +185,7 @@ final class StatisticsTest {
         double[] verdicts = {0, 0, 1, 1};
         Agreement found = Agreement.of("r", "j", null, values, verdicts, new int[] {0, 1, 0, 1}, BOOTSTRAP);
         assertThat(found.right()).isEqualTo(2);
-        // Of four pairs of a right and a wrong image, 0.35 against 0.4 is in the wrong order.
+        // One of four pairs of a right and a wrong image is in the wrong order: 0.35 against 0.4.
         assertThat(found.areaUnderCurve().estimate()).isEqualTo(0.75);
         assertThat(found.samePrompt().estimate()).isEqualTo(1);
         assertThat(found.samePromptPairs()).isEqualTo(2);

@@ -177,7 +177,7 @@ class EngineTest {
                 cancel.get();
             }
             assertThat(accepted).hasValue(2000);
-            // What cannot be cancelled goes on, and does not use the request up.
+            // A call that cannot be cancelled completes, and the request stays pending.
             engine.synchronize();
             assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> tensor.fillNormal(0, 0, 0, 1));
             tensor.fillNormal(0, 0, 0, 1);

@@ -29,14 +29,14 @@ import org.smpo.io.TensorEntry;
 import org.smpo.network.NativeWeights;
 import org.smpo.network.UNet;
 
-/// Our side of tools/golden/full_size.py: a UNet of published size, forward and backward once. Not a test: it takes
-/// minutes and gigabytes.
+/// Counterpart of tools/golden/full_size.py: runs forward and backward of a UNet of published size once. It is not a
+/// test, since it takes minutes and gigabytes.
 ///
 ///     java -cp ... org.smpo.generate.FullSize UNET_FOLDER INPUTS OUT fp32|bf16 parameters|adapters
 final class FullSize {
     private static final String ADAPTERS = "adapter.";
 
-    /// Of each gradient, evenly strided: what is compared entry by entry.
+    /// Number of evenly strided entries of each gradient that are compared one by one.
     private static final int KEPT = 4096;
 
     private FullSize() {}
@@ -85,7 +85,7 @@ final class FullSize {
         write(Path.of(arguments[2]), results);
     }
 
-    /// The adapters in the inputs, all of one rank, with alpha = rank.
+    /// Returns the adapters in the inputs, which share one rank, with alpha = rank.
     private static void adapt(NativeModel network, Safetensors inputs) throws IOException {
         List<Weight> weights = new ArrayList<>();
         List<String> modules = new ArrayList<>();

@@ -36,24 +36,25 @@ import org.smpo.network.Prompt;
 import org.smpo.random.Synthetic;
 import org.smpo.schedule.Sampler;
 
-/// Same initial latents, same latents and images as diffusers 0.42.1's pipelines (tools/golden/pipeline.py): SD 1,
-/// SD 2 and SDXL base, four samplers, 20 steps, guidance, negative prompts, batches, guidance rescale, clip skip,
-/// adapters, and what the pipelines do to old configs.
+/// From the same initial latents, final latents and images equal those of diffusers 0.42.1's pipelines
+/// (tools/golden/pipeline.py): SD 1, SD 2 and SDXL base, four samplers, 20 steps, guidance, negative prompts, batches,
+/// guidance rescale, clip skip,
+/// adapters, and the changes that the pipelines make to old configs.
 final class PipelineTest {
     private static final Path RESOURCES = Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo");
     private static final Path GOLDEN = RESOURCES.resolve("generate/pipeline/pipeline.safetensors");
 
-    /// Of fp32 latents, as relative L2 error. A UNet evaluation is good to about 3e-7 (tens of sums of hundreds of
-    /// terms that are rounded to 6e-8 in another order); guidance 7.5 multiplies that by up to 7.5 + 6.5,
+    /// Largest relative L2 error of fp32 latents. A UNet evaluation is accurate to about 3e-7 (tens of sums of hundreds
+    /// of terms, rounded to 6e-8 in another order); guidance 7.5 multiplies that by up to 7.5 + 6.5,
     /// and errors of 20 steps add up like a random walk: 3e-7 * 14 * sqrt(20) = 2e-5.
     private static final double LATENTS = 2e-5;
 
-    /// The rule for images: at most 1 of 255 apart in 99.9 % of values.
+    /// Images may differ by at most 1 of 255 in 99.9 % of values.
     private static final int STEP = 1;
 
     private static final double EXCEPTIONS = 1e-3;
 
-    /// What bf16 may be worse than diffusers' own bf16.
+    /// Largest ratio of our bf16 error to that of diffusers' bf16.
     private static final double BF16_MARGIN = 1.2;
 
     @TempDir
@@ -93,7 +94,7 @@ final class PipelineTest {
         }
     }
 
-    /// Each comparison rejects what is wrong by little.
+    /// Each comparison rejects a small error.
     @Test
     void comparisonsCanFail() throws IOException {
         try (Safetensors results = Safetensors.open(GOLDEN)) {

@@ -85,7 +85,7 @@ class PhiloxTest {
                         "12 INITIAL_WEIGHTS",
                         "13 HELD_OUT",
                         "14 DEMO_SCENES",
-                        "15 DEMO_PICTURES");
+                        "15 DEMO_IMAGES");
     }
 
     @Test
@@ -111,8 +111,8 @@ class PhiloxTest {
         assertThat(Arrays.stream(draws).average().orElseThrow()).isBetween(0.5 - fiveDeviations, 0.5 + fiveDeviations);
     }
 
-    /// Of the 2^32 words, 3/8 are a bound of 3 x 2^29: `word % bound` meets the lower two thirds three times and the
-    /// rest twice, and so puts more than half below the middle.
+    /// A bound of 3 x 2^29 is 3/8 of 2^32: `word % bound` yields the lower two thirds three times and the rest
+    /// twice, so more than half of its results would be below the middle.
     @Test
     void integersHaveNoModuloBias() {
         int bound = 3 << 29;

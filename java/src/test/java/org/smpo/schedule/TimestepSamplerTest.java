@@ -15,7 +15,7 @@ class TimestepSamplerTest {
     /// Quantile of the chi-square distribution with 99 degrees of freedom that one run in a million exceeds.
     private static final double CHI_SQUARE_99_AT_ONE_IN_A_MILLION = 177.0;
 
-    /// Of the counts in 100 equal ranges of 0 .. 999, against shares.
+    /// Chi-square statistic of the counts in 100 equal ranges of 0 .. 999 against expected shares.
     private static double chiSquare(int[] timesteps, double[] shares) {
         double[] counts = new double[100];
         for (int t : timesteps) {

@@ -24,7 +24,7 @@ import org.smpo.objective.Smpo;
 import org.smpo.recipe.HealthRecipe;
 import org.smpo.recipe.Recipe;
 
-/// What a run says of itself when it goes wrong, and when it ends.
+/// Warnings of a run whose training fails, and the lines at its end.
 final class HealthTest {
     private static final HealthRecipe RECIPE =
             new HealthRecipe(false, 3, 0.05, 6, 0.5, 0.1, 0.5, OptionalDouble.of(4), OptionalDouble.of(2));
@@ -34,7 +34,7 @@ final class HealthTest {
     @TempDir
     private Path temporary;
 
-    /// Two pairs whose winners have this error under the policy; 1 under the reference.
+    /// Two pairs whose winners have the given error under the policy and an error of 1 under the reference.
     private static PairResults pairs(double winner, double logit, double loss) {
         double[] ones = {1, 1};
         return new PairResults(
@@ -60,11 +60,11 @@ final class HealthTest {
         assertThat(kinds(warnings)).containsExactly("winners_worse", "saturated", "undecided");
         assertThat(warnings.getFirst().message()).contains("+20.0 %", "losers +0.0 %", "last 3 steps");
         assertThat(warnings).noneMatch(Health.Warning::fatal);
-        // One good step of three: the winners' mean is 13 % worse, two thirds are saturated; two good ones are fine.
+        // One good step of three: winners are 13 % worse on average and two thirds are saturated. Two good steps pass.
         assertThat(kinds(health.step(pairs(1, 1, 1), 1, 0))).containsExactly("winners_worse", "saturated", "undecided");
         assertThat(kinds(health.step(pairs(1, 1, 1), 1, 0))).containsExactly("winners_worse");
         assertThat(health.step(pairs(1, 1, 1), 1, 0)).isEmpty();
-        // Without a reference there is nothing that winners could be worse than.
+        // Without a reference, degradation of winners is not defined.
         Health alone = new Health(RECIPE, new Mapo(0.5, 1000, 0.1));
         for (int i = 0; i < 4; i++) {
             assertThat(alone.step(pairs(9, 1, 1), 1, 0)).isEmpty();
@@ -87,13 +87,13 @@ final class HealthTest {
     }
 
     @Test
-    void aLossThatRunsAwayFromTheFirstStepOnIsSeenAtTheThird() {
-        // The policy is the reference at first, so that what comes next is no measure of itself.
+    void aLossThatDivergesFromTheFirstStepIsDetectedAtTheThird() {
+        // The policy equals the reference at first, so the first losses are no baseline.
         Health health = new Health(RECIPE, DPO);
         assertThat(health.step(pairs(1, 0, 0.7), 0.7, 0)).isEmpty();
         assertThat(health.step(pairs(1.1, 0, 20), 20, 0)).isEmpty();
         assertThat(kinds(health.step(pairs(1.1, 0, 60), 60, 0))).contains("diverging");
-        // Of other beginnings five steps are the measure.
+        // If policy and reference differ at the start, the first five steps are the baseline.
         Health other = new Health(RECIPE, DPO);
         for (int i = 0; i < 5; i++) {
             assertThat(kinds(other.step(pairs(1.5, 0, 9), 9, 0))).doesNotContain("diverging");
@@ -191,7 +191,7 @@ final class HealthTest {
         assertThat(result.ending()).isEqualTo(Trainer.Ending.UNHEALTHY);
         assertThat(result.reason()).startsWith("the loss is diverging");
         assertThat(said.warnings).contains("step " + result.steps() + ": " + result.reason());
-        // Within ten steps of its start; the step that showed it is not kept.
+        // Divergence is detected within ten steps; the step that showed it is not saved.
         assertThat(result.steps()).isBetween(3L, 10L);
         assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name(result.steps() - 1));
         assertThat(Checkpoint.all(tiny.output("run").resolve("checkpoints")))
@@ -200,7 +200,7 @@ final class HealthTest {
         assertThat(tiny.output("run").resolve("model")).doesNotExist();
         Map<String, Object> last = tiny.log("run").getLast();
         assertThat(last.get("warnings")).asInstanceOf(LIST).contains("diverging");
-        // Unless it is told to go on.
+        // Without limits the run continues.
         Recipe on = tiny.recipe(
                 "on",
                 "train.steps=" + result.steps(),
@@ -222,7 +222,7 @@ final class HealthTest {
                 .hasMessageMatching("the loss is not finite for p\\d \\(t = \\d+\\), p\\d .*");
         Path kept = tiny.output("run").resolve("checkpoints/step-000001");
         byte[] before = Files.readAllBytes(kept.resolve(Checkpoint.POLICY));
-        // What was saved is from before, and it fails again as it did.
+        // The checkpoint precedes the failure, so the resumed run fails at the same step.
         assertThat(tiny.losses("run")).hasSize(1);
         assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said())).isInstanceOf(NonFiniteStepException.class);
         assertThat(Checkpoint.all(kept.getParent())).hasSize(1);
@@ -233,19 +233,19 @@ final class HealthTest {
     @Test
     void badRecordsAreSkippedAndListedUpToTheLimit() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        // Nine pairs, two held out, seven in an epoch; one that is trained on is bad.
+        // Nine pairs: two are held out, seven form an epoch, and one of the seven is bad.
         Recipe recipe = tiny.recipe(
                 "run", "data.max_bad_fraction=0.2", "train.pairs_per_step=1", "train.micro_batch=1", "train.steps=8");
         String bad = "";
         for (int pair = 0; pair < 9 && bad.isEmpty(); pair++) {
-            Path picture = tiny.data().resolve(pair + "_1.png");
-            byte[] whole = Files.readAllBytes(picture);
-            Files.writeString(picture, "no picture");
+            Path image = tiny.data().resolve(pair + "_1.png");
+            byte[] whole = Files.readAllBytes(image);
+            Files.writeString(image, "no image");
             TinyRun.Said said = new TinyRun.Said();
             tiny.run(recipe, false, said);
             tiny.rename("run", "bad" + pair);
             if (said.warnings.isEmpty()) {
-                Files.write(picture, whole);
+                Files.write(image, whole);
                 continue;
             }
             bad = "p" + pair;

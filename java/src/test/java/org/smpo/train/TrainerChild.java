@@ -7,14 +7,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/// A process that makes a run, or goes on with it, until it is killed or done.
+/// A process that starts or resumes a run, until it is killed or the run ends.
 final class TrainerChild {
     private TrainerChild() {}
 
-    /// Starts one, its output and errors together.
+    /// Starts a child whose error stream is merged into its output.
     ///
-    /// @param root of a [TinyRun] that is there
-    /// @param environment added to this process's
+    /// @param root folder of an existing [TinyRun]
+    /// @param environment variables added to those of this process
     static Process start(Path root, String name, Map<String, String> environment, String... overrides)
             throws IOException {
         List<String> command = new ArrayList<>(List.of(
@@ -34,7 +34,7 @@ final class TrainerChild {
         return builder.start();
     }
 
-    /// Arguments: the folder of [TinyRun], the name of the run, overrides.
+    /// Runs the child. Arguments: folder of the [TinyRun], name of the run, overrides.
     public static void main(String[] arguments) throws Exception {
         TinyRun tiny = TinyRun.at(Path.of(arguments[0]));
         String[] overrides = new String[arguments.length - 2];

@@ -55,7 +55,7 @@ public final class LabelledPairs {
         return labels.size() - eligible.length - ties;
     }
 
-    /// Number of pairs with another winner than the one that people chose.
+    /// Number of pairs with another winner than the one that people chose, before labels are reversed.
     public int flipped() {
         return flipped;
     }

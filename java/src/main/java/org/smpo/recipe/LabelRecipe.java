@@ -1,6 +1,7 @@
 package org.smpo.recipe;
 
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.objective.SmoothedLabel;
@@ -13,8 +14,18 @@ import org.smpo.objective.SmoothedLabel;
 /// @param temperature temperature of the smoothed label, > 0; 1 as published
 /// @param probability probability that the winner is the better image, for all pairs, above ½ and at most 1;
 ///     absent: from the scores, if the objective needs it
+/// @param reversed whether winner and loser are exchanged, so that a run learns to prefer the worse image. Written
+///     only when true, so that recipes from before this key keep their text.
 public record LabelRecipe(
-        Winner winner, Optional<Path> scores, ScoreRange range, double temperature, OptionalDouble probability) {
+        Winner winner,
+        Optional<Path> scores,
+        ScoreRange range,
+        double temperature,
+        OptionalDouble probability,
+        boolean reversed)
+        implements Written {
+    private static final String REVERSED = "reversed";
+
     /// Source of the decision.
     public enum Winner {
         /// The label of the data.
@@ -43,7 +54,17 @@ public record LabelRecipe(
                 in.pathOrNone("scores"),
                 in.scoreRange("range", new ScoreRange.Published()),
                 in.number("temperature", 1),
-                in.numberOrNone("probability", OptionalDouble.empty())));
+                in.numberOrNone("probability", OptionalDouble.empty()),
+                in.flag(REVERSED, false)));
+    }
+
+    @Override
+    public Object written() {
+        Map<String, Object> fields = ResolvedText.components(this);
+        if (!reversed) {
+            fields.remove(REVERSED);
+        }
+        return fields;
     }
 
     /// Checks that the range fits the reward that made a score file.

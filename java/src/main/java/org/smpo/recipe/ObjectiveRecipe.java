@@ -7,6 +7,7 @@ import java.util.OptionalDouble;
 import org.smpo.objective.BcrBudget;
 import org.smpo.objective.Method;
 import org.smpo.objective.Objective;
+import org.smpo.objective.PairImage;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 
@@ -28,6 +29,11 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
                 "bcr",
                 "it holds the favoured image against the reference, and " + loss.name()
                         + " has none; set objective.bcr to none");
+        Check.agreement(
+                safeguard.isEmpty() || loss.favours() == PairImage.WINNER,
+                "safeguard",
+                "it guards the data's winner, which " + loss.name()
+                        + " pushes away; use method dpo with labels.reversed");
         Check.agreement(
                 safeguard.isEmpty() || loss.hasLogit(),
                 "safeguard",

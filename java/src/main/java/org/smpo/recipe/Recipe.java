@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.Set;
 import org.smpo.io.Digest;
 import org.smpo.objective.NoiseSource;
+import org.smpo.objective.PairImage;
 import org.smpo.objective.PairInput;
 import org.smpo.schedule.Inversion;
 
@@ -132,6 +133,11 @@ public record Recipe(
                 labels.probability().isEmpty() || inputs.contains(PairInput.LABEL),
                 "labels.probability",
                 objective.loss().name() + " takes no probability; set labels.probability to none");
+        Check.agreement(
+                !labels.reversed() || objective.loss().favours() == PairImage.WINNER,
+                "labels.reversed",
+                objective.loss().name() + " already prefers the loser; use method dpo with reversed, or "
+                        + objective.loss().name() + " without");
     }
 
     private static void checkReference(

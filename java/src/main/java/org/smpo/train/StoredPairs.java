@@ -149,7 +149,8 @@ final class StoredPairs implements PairStream {
         Labeler labeler = smooth || byReward
                 ? Labeler.smoothed(recipe.labels().smoothed(LabelledPairs.allScores(source.labels(), scores)))
                 : Labeler.ofPeople();
-        LabelledPairs labels = new LabelledPairs(source.labels(), scores, labeler);
+        LabelledPairs labels = new LabelledPairs(
+                source.labels(), scores, labeler.reversedIf(recipe.labels().reversed()));
         if (labels.eligible().length == 0) {
             throw new IllegalArgumentException("data.paths: none of the " + source.size() + " pairs can be trained on: "
                     + labels.ties() + " ties, " + labels.unlabelled() + " without "
@@ -157,7 +158,8 @@ final class StoredPairs implements PairStream {
         }
         say.accept(source.describe() + ": " + labels.eligible().length + " pairs to train on or hold out, "
                 + labels.ties() + " ties, " + labels.unlabelled() + " without a winner, " + labels.flipped()
-                + " whose winner differs from the human choice");
+                + " whose winner differs from the human choice"
+                + (recipe.labels().reversed() ? "; labels.reversed exchanges winner and loser of every pair" : ""));
         return labels;
     }
 

@@ -56,6 +56,23 @@ class LabelerTest {
         assertThat(human.label(HumanChoice.UNKNOWN, SCORES)).isEmpty();
     }
 
+    /// Winner and loser are exchanged; probability and disagreement with people stay those of the pair.
+    @Test
+    void reversedLabelsExchangeWinnerAndLoser() {
+        Labeler reward = Labeler.smoothed(SmoothedLabel.pickScore());
+        for (HumanChoice people : HumanChoice.values()) {
+            var label = reward.label(people, SCORES);
+            var reversed = reward.reversedIf(true).label(people, SCORES);
+            assertThat(reversed.isPresent()).isEqualTo(label.isPresent());
+            if (label.isPresent()) {
+                assertThat(reversed.get().winner()).isEqualTo(1 - label.get().winner());
+                assertThat(reversed.get().probability()).isEqualTo(label.get().probability());
+                assertThat(reversed.get().flipped()).isEqualTo(label.get().flipped());
+            }
+        }
+        assertThat(reward.reversedIf(false)).isSameAs(reward);
+    }
+
     @Test
     void whatCannotBeTrainedOnIsCounted() {
         PairLabels labels = labels(HumanChoice.IMAGE_0, HumanChoice.TIE, HumanChoice.UNKNOWN, HumanChoice.IMAGE_1);

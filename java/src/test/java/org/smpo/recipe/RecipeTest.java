@@ -216,7 +216,8 @@ class RecipeTest {
                         Optional.of(Path.of("none")),
                         new ScoreRange.Between(-1, 2.5e-7),
                         0.5,
-                        OptionalDouble.empty()),
+                        OptionalDouble.empty(),
+                        true),
                 new ObjectiveRecipe(
                         new Smpo(Math.PI, 3, 1),
                         Optional.of(new BcrBudget(1.5, 0.25)),
@@ -272,6 +273,7 @@ class RecipeTest {
                 "checkpoint.every=none",
                 "train.weights={type: lora, targets: attention+ff}",
                 "labels.range=data",
+                "labels.reversed=true",
                 "objective={method: dmpo, beta: 2000}",
                 "objective={method: ipo, beta: 2000, margin: -1}",
                 "objective={method: npo, beta: 500, kappa: 1}",
@@ -419,6 +421,15 @@ class RecipeTest {
                 "sft has none",
                 "bcr to none");
         assertRefused(SMALLEST, List.of("objective=sft", "objective.safeguard={mu: 1}"), "loser's gradient");
+        assertRefused(
+                SMALLEST,
+                List.of("objective={method: npo, beta: 500}", "labels.reversed=true"),
+                "labels.reversed: npo already prefers the loser; use method dpo with reversed, or npo without");
+        assertRefused(
+                SMALLEST,
+                List.of("objective={method: npo, beta: 500, safeguard: {mu: 1}}"),
+                "objective.safeguard: it guards the data's winner, which npo pushes away; use method dpo with "
+                        + "labels.reversed");
     }
 
     @Test

@@ -14,6 +14,7 @@ import org.smpo.report.Progress;
 import org.smpo.train.DryRun;
 import org.smpo.train.GracefulShutdown;
 import org.smpo.train.Trainer;
+import org.smpo.train.TrainingResult;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -159,7 +160,7 @@ final class Train implements Callable<Integer> {
 
     private int run(Trainer trainer, Watcher watcher) throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
-        Trainer.Result result = trainer.run();
+        TrainingResult result = trainer.run();
         watcher.end();
         return switch (result.ending()) {
             case FINISHED -> {
@@ -178,7 +179,7 @@ final class Train implements Callable<Integer> {
         };
     }
 
-    private static void stopped(PrintWriter out, Trainer.Result result, String why) {
+    private static void stopped(PrintWriter out, TrainingResult result, String why) {
         String newest = result.checkpoint() == null
                 ? "there is no checkpoint yet"
                 : "the newest checkpoint is " + result.checkpoint();

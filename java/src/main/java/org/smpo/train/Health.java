@@ -9,6 +9,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.stream.Collectors;
 import org.smpo.ffi.PairResults;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
@@ -33,6 +35,7 @@ final class Health {
     private final Deque<Sums> recent = new ArrayDeque<>();
     private final List<Double> firstLosses = new ArrayList<>();
     private boolean beganAtReference;
+    private Set<String> lastKinds = Set.of();
 
     /// Sums over the pairs of one step.
     ///
@@ -100,6 +103,12 @@ final class Health {
     /// @param message what is happening and what to try
     record Warning(String kind, boolean fatal, String message) {}
 
+    /// What follows from the warnings of a step.
+    ///
+    /// @param fresh warnings of a kind that the previous step did not have
+    /// @param end the most severe warning that should end the run, if there is one
+    record Verdict(List<Warning> fresh, Optional<Warning> end) {}
+
     /// @param objective decides which image of a pair has to improve
     Health(HealthRecipe recipe, Objective objective) {
         this.recipe = recipe;
@@ -158,6 +167,25 @@ final class Health {
         return warnings;
     }
 
+    /// Decides which warnings of a step are reported and whether one of them ends the run.
+    ///
+    /// @param warnings all warnings of the step, as [#step] returns them
+    Verdict verdict(List<Warning> warnings) {
+        Optional<Warning> end = Optional.empty();
+        for (Warning warning : warnings) {
+            if (warning.fatal() || (recipe.stop() && end.isEmpty())) {
+                end = Optional.of(warning);
+            }
+        }
+        Set<String> before = lastKinds;
+        lastKinds = warnings.stream().map(Warning::kind).collect(Collectors.toSet());
+        return new Verdict(
+                warnings.stream()
+                        .filter(warning -> !before.contains(warning.kind()))
+                        .toList(),
+                end);
+    }
+
     /// Whether the policy still equals the reference except for rounding, as it does at the start of most runs.
     private static boolean equal(PairResults results) {
         for (int i = 0; i < results.loss().length; i++) {
@@ -200,9 +228,9 @@ final class Health {
                     true,
                     String.format(
                             Locale.ROOT,
-                            "the loss is diverging: %.4g over the last %d steps, %.4g at the start. The policy moves "
-                                    + "away from the reference too fast; lower the learning rate (to a third, for example) "
-                                    + "or beta",
+                            "the loss is diverging: %.4g over the last %d steps, %.4g at the start. The policy moves"
+                                    + " away from the reference too fast; lower the learning rate (to a third, for"
+                                    + " example) or beta",
                             mean,
                             last.size(),
                             start.getAsDouble())));

@@ -2,6 +2,11 @@ package org.smpo.train;
 
 import java.util.Arrays;
 import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.PairBatch;
+import org.smpo.ffi.PairBatchInputs;
+import org.smpo.objective.Objective;
+import org.smpo.objective.PairInput;
 
 /// A batch of W pairs as the UNet takes them, with the numbers that the objective reads. Images are in rows:
 /// row p is the winner of pair p, row W + p its loser. Closing it closes the tensors.
@@ -37,6 +42,37 @@ public record PairLatents(
     /// The number of pairs W.
     public int pairs() {
         return timesteps.length / 2;
+    }
+
+    /// Opens these pairs as a batch of the engine, whose tensors can be read; see [PairBatch#tensor].
+    ///
+    /// @param step step number for the random numbers
+    /// @param keepPredictions whether the predictions of the networks can be read, too
+    PairBatch open(Engine engine, long step, boolean keepPredictions) {
+        return PairBatch.open(
+                engine,
+                new PairBatchInputs(
+                        (int) step,
+                        keepPredictions,
+                        latents,
+                        encoderHiddenStates,
+                        textEmbeds,
+                        timeIds,
+                        timesteps,
+                        items));
+    }
+
+    /// The labels of the pairs, if an objective reads them.
+    ///
+    /// @return null where the objective reads none
+    /// @throws IllegalArgumentException when the objective reads labels and these pairs have none
+    double[] labelsFor(Objective objective) {
+        boolean reads = objective.inputs().contains(PairInput.LABEL)
+                || objective.inputs().contains(PairInput.REWARD_MARGIN);
+        if (reads && label == null) {
+            throw new IllegalArgumentException(objective.name() + ": label: expected one for each pair, got none");
+        }
+        return reads ? label : null;
     }
 
     @Override

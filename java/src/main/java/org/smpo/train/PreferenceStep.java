@@ -6,7 +6,7 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.MicroBatch;
 import org.smpo.ffi.PairBatch;
-import org.smpo.ffi.PairBatchInputs;
+import org.smpo.ffi.PairResults;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
@@ -85,24 +85,9 @@ public final class PreferenceStep {
     /// @param totalPairs number of pairs to average over: those of the whole optimizer step on all ranks
     public StepResults run(
             PairLatents pairs, Networks networks, long step, int microBatch, int totalPairs, boolean backward) {
-        try (PairBatch batch = open(pairs, step, false)) {
+        try (PairBatch batch = pairs.open(engine, step, false)) {
             return run(batch, pairs, networks, microBatch, totalPairs, backward);
         }
-    }
-
-    /// Opens a batch of these pairs, whose tensors can be read; see [PairBatch#tensor].
-    PairBatch open(PairLatents pairs, long step, boolean keepPredictions) {
-        return PairBatch.open(
-                engine,
-                new PairBatchInputs(
-                        (int) step,
-                        keepPredictions,
-                        pairs.latents(),
-                        pairs.encoderHiddenStates(),
-                        pairs.textEmbeds(),
-                        pairs.timeIds(),
-                        pairs.timesteps(),
-                        pairs.items()));
     }
 
     StepResults run(
@@ -117,7 +102,8 @@ public final class PreferenceStep {
             meanGain = OptionalDouble.of(batch.read().meanGain());
         }
         accumulate(batch, pairs, networks, microBatch, 1.0 / totalPairs, backward, meanGain);
-        return new StepResults(batch.read(), report, seconds(start, noised), seconds(noised, System.nanoTime()));
+        PairResults results = batch.read();
+        return new StepResults(results, report, (noised - start) / 1e9, (System.nanoTime() - noised) / 1e9);
     }
 
     /// Computes the noised latents and targets of every image.
@@ -141,7 +127,7 @@ public final class PreferenceStep {
             double gradientScale,
             boolean backward,
             OptionalDouble meanGain) {
-        double[] label = label(pairs);
+        double[] label = pairs.labelsFor(objective);
         double[] logitScale = logitScale(pairs);
         for (int first = 0; first < pairs.pairs(); first += microBatch) {
             int end = Math.min(first + microBatch, pairs.pairs());
@@ -161,24 +147,11 @@ public final class PreferenceStep {
         }
     }
 
-    private double[] label(PairLatents pairs) {
-        boolean reads = objective.inputs().contains(PairInput.LABEL)
-                || objective.inputs().contains(PairInput.REWARD_MARGIN);
-        if (reads && pairs.label() == null) {
-            throw new IllegalArgumentException(objective.name() + ": label: expected one for each pair, got none");
-        }
-        return reads ? pairs.label() : null;
-    }
-
     /// The scale of each pair, which is that of its winner's timestep. An objective with a timestep per
     /// image has no such scale.
     private double[] logitScale(PairLatents pairs) {
         double[] scales = new double[pairs.pairs()];
         Arrays.setAll(scales, pair -> objective.logitScale(schedule.alphaCumprod(pairs.timesteps()[pair])));
         return scales;
-    }
-
-    private static double seconds(long from, long to) {
-        return (to - from) / 1e9;
     }
 }

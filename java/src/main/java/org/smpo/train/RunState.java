@@ -18,6 +18,9 @@ record RunState(long done, long pairsSeen, long badPairs, boolean reportsDue) {
 
     private static final String REPORTS_DUE = "reports_due";
 
+    /// Number of pairs needed before the share of bad pairs is judged.
+    private static final int FEWEST_TO_JUDGE = 100;
+
     static RunState read(JsonObject json, long step) throws IOException {
         return new RunState(
                 step,
@@ -38,6 +41,20 @@ record RunState(long done, long pairsSeen, long badPairs, boolean reportsDue) {
 
     RunState withPairs(int seen, int bad) {
         return new RunState(done, pairsSeen + seen, badPairs + bad, reportsDue);
+    }
+
+    /// Throws if too many of the pairs seen so far could not be read. A few pairs are judged only if there are no
+    /// more: one bad pair in three does not mean that a third of the data is bad.
+    ///
+    /// @param trainingPairs number of pairs that are trained on
+    /// @param maxBadFraction largest share of bad pairs that is allowed
+    /// @throws IOException naming the share and the recipe key
+    void requireFewBadPairs(int trainingPairs, double maxBadFraction) throws IOException {
+        if (pairsSeen >= Math.min(FEWEST_TO_JUDGE, trainingPairs) && badPairs > maxBadFraction * pairsSeen) {
+            throw new IOException("data: " + badPairs + " of " + pairsSeen
+                    + " pairs could not be read, more than data.max_bad_fraction (" + maxBadFraction
+                    + ") allows; smpo data validate lists them");
+        }
     }
 
     RunState withStepDone() {

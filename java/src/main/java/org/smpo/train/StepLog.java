@@ -36,7 +36,20 @@ final class StepLog {
     private final int bucketWidth;
 
     /// Durations of the phases of a step in seconds.
-    record Phases(double data, double noise, double gradients, double update, double all) {}
+    record Phases(double data, double noise, double gradients, double update, double all) {
+        /// Computes the durations from readings of [System#nanoTime()].
+        ///
+        /// @param encoded reading after the pairs were read and encoded
+        /// @param differentiated reading after the gradients were computed
+        static Phases of(long start, long encoded, StepResults results, long differentiated, long end) {
+            return new Phases(
+                    (encoded - start) / 1e9,
+                    results.noiseSeconds(),
+                    results.gradientSeconds(),
+                    (end - differentiated) / 1e9,
+                    (end - start) / 1e9);
+        }
+    }
 
     StepLog(Recipe recipe) {
         this.hasReference = recipe.objective().loss().needsReference();

@@ -1,5 +1,7 @@
 package org.smpo.train;
 
+import java.util.List;
+import java.util.stream.IntStream;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.PairResults;
 
@@ -14,6 +16,21 @@ public record StepResults(PairResults pairs, InversionReport inversion, double n
     /// The mean over the pairs of the loss that was differentiated, weights included.
     public double loss() {
         return pairs.lossSum();
+    }
+
+    /// Throws if the loss of a pair is not finite.
+    ///
+    /// @param ids names of the pairs
+    /// @param timesteps timesteps of the images; a pair is named with its winner's
+    /// @throws NonFiniteStepException naming the pairs and their timesteps
+    void requireFinite(List<String> ids, int[] timesteps) {
+        List<String> offending = IntStream.range(0, pairs.loss().length)
+                .filter(pair -> !Double.isFinite(pairs.loss()[pair]))
+                .mapToObj(pair -> ids.get(pair) + " (t = " + timesteps[pair] + ")")
+                .toList();
+        if (!offending.isEmpty()) {
+            throw new NonFiniteStepException("the loss is not finite for " + String.join(", ", offending));
+        }
     }
 
     /// The share of pairs whose logit is above 0.

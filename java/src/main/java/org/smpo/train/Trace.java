@@ -100,7 +100,7 @@ public final class Trace {
                     PairLoss.of(settings.objective()),
                     settings.inversion(),
                     settings.inversionBatch() == 0 ? 2 * pairs.pairs() : settings.inversionBatch());
-            try (PairBatch pairBatch = step.open(pairs, 0, true)) {
+            try (PairBatch pairBatch = pairs.open(engine, 0, true)) {
                 PairResults results = step.run(
                                 pairBatch,
                                 pairs,

@@ -2,22 +2,17 @@ package org.smpo.train;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.OptionalLong;
-import java.util.Set;
-import org.smpo.data.BadPair;
 import org.smpo.ffi.CancelledException;
 import org.smpo.ffi.EngineException;
 import org.smpo.ffi.LogRecord;
-import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
 import org.smpo.io.Closer;
 import org.smpo.recipe.Recipe;
+import org.smpo.train.TrainingResult.Ending;
 
 /// A training run: the loop over optimizer steps, with checkpoints, evaluations and samples between them.
 ///
@@ -25,22 +20,18 @@ import org.smpo.recipe.Recipe;
 /// in a checkpoint, so a run that was stopped and resumed ends with the same bits as an uninterrupted
 /// run. Belongs to the thread that opened it, except [#stop()].
 public final class Trainer implements AutoCloseable {
-    /// Number of pairs needed before the share of bad pairs is judged.
-    private static final int FEWEST_TO_JUDGE = 100;
-
     private final Recipe recipe;
     private final Listener listener;
     private final Closer parts = new Closer();
     private final Run run;
     private final Setup setup;
-    private final HeldOutEvaluation heldOut;
     private final Health health;
     private final StepLog entries;
+    private final Reports reports;
     private final EngineLog engineLog;
 
     private RunState state;
     private RunState saved;
-    private Set<String> lastWarnings = Set.of();
     private volatile boolean stopRequested;
 
     /// Receives events of the run, on the trainer's thread.
@@ -58,30 +49,6 @@ public final class Trainer implements AutoCloseable {
         /// @param loss mean loss of this step
         /// @param implicitAccuracy implicit accuracy of this step; empty where the objective has no logit
         void stepped(long done, long of, double loss, OptionalDouble implicitAccuracy);
-    }
-
-    /// Why [#run()] returned.
-    public enum Ending {
-        /// All steps are taken and the tuned model is written.
-        FINISHED,
-        /// [#stop()] was called.
-        STOPPED,
-        /// A health warning ended the run.
-        UNHEALTHY
-    }
-
-    /// The outcome of [#run()].
-    ///
-    /// @param steps number of steps taken in the whole run
-    /// @param ending why the run ended
-    /// @param reason the health warning that ended the run; empty for other endings
-    /// @param checkpoint folder of the newest checkpoint; null when there is none
-    /// @param written files and folders of the tuned model; empty when the run is not finished
-    public record Result(long steps, Ending ending, String reason, Path checkpoint, List<Path> written) {
-        /// Whether all steps are taken and the tuned model is written.
-        public boolean finished() {
-            return ending == Ending.FINISHED;
-        }
     }
 
     /// Opens a run: reads the model and the data, and restores the newest checkpoint when the run is resumed.
@@ -102,7 +69,7 @@ public final class Trainer implements AutoCloseable {
         try {
             run = parts.add(Run.open(recipe, resume, listener));
             setup = parts.add(Setup.open(recipe, run.begun(), cacheFolder, listener));
-            heldOut = new HeldOutEvaluation(recipe, setup, listener::warn);
+            reports = new Reports(recipe, setup, run, entries, listener);
             engineLog = new EngineLog(setup.engine());
             state = run.start(setup.manifest(), setup.policy(), health);
             saved = state;
@@ -138,7 +105,7 @@ public final class Trainer implements AutoCloseable {
     ///     last good step
     /// @throws IOException when data cannot be read or a file cannot be written, on a full disk for example; the
     ///     last checkpoint is then intact
-    public Result run() throws IOException, InterruptedException {
+    public TrainingResult run() throws IOException, InterruptedException {
         long steps = recipe.train().steps();
         Optional<Health.Warning> sick = Optional.empty();
         while ((state.done() < steps || state.reportsDue()) && !stopRequested && sick.isEmpty()) {
@@ -165,14 +132,14 @@ public final class Trainer implements AutoCloseable {
         }
         if (state.done() == steps && !state.reportsDue()) {
             run.finish();
-            return new Result(steps, Ending.FINISHED, "", run.newestCheckpoint(), run.export(setup.policy()));
+            return new TrainingResult(steps, Ending.FINISHED, "", run.newestCheckpoint(), run.export(setup.policy()));
         }
         return sick.isPresent() ? ended(Ending.UNHEALTHY, sick.get().message()) : ended(Ending.STOPPED, "");
     }
 
-    private Result ended(Ending ending, String reason) throws IOException {
+    private TrainingResult ended(Ending ending, String reason) throws IOException {
         run.finish();
-        return new Result(state.done(), ending, reason, run.newestCheckpoint(), List.of());
+        return new TrainingResult(state.done(), ending, reason, run.newestCheckpoint(), List.of());
     }
 
     private void checkpoint() throws IOException {
@@ -190,7 +157,7 @@ public final class Trainer implements AutoCloseable {
         long start = System.nanoTime();
         long step = state.done();
         try (PairStream.Batch batch = setup.pairs().batch(step)) {
-            RunState next = countBad(batch).withStepDone();
+            RunState next = count(batch).withStepDone();
             if (batch.isEmpty()) {
                 skipStep(batch, next);
                 return Optional.empty();
@@ -199,20 +166,14 @@ public final class Trainer implements AutoCloseable {
             PairLatents latents = batch.latents();
             StepResults results =
                     setup.step().run(latents, setup.policy().networks(), step, microBatch(), latents.pairs(), true);
-            requireFinite(batch, results.pairs());
+            results.requireFinite(batch.ids(), latents.timesteps());
             long differentiated = System.nanoTime();
             StepOutcome outcome = setup.policy().update(step, batch.ids());
-            long end = System.nanoTime();
+            StepLog.Phases phases = StepLog.Phases.of(start, encoded, results, differentiated, System.nanoTime());
             state = next;
             double undecided = health.undecided(latents.label());
             List<Health.Warning> warnings = health.step(results.pairs(), results.loss(), undecided);
             Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
-            StepLog.Phases phases = new StepLog.Phases(
-                    seconds(start, encoded),
-                    results.noiseSeconds(),
-                    results.gradientSeconds(),
-                    seconds(differentiated, end),
-                    seconds(start, end));
             entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
             run.log(state.done(), "train", entry);
             logEngine();
@@ -222,8 +183,18 @@ public final class Trainer implements AutoCloseable {
                     recipe.train().steps(),
                     results.loss(),
                     entries.hasLogit() ? OptionalDouble.of(results.implicitAccuracy()) : OptionalDouble.empty());
-            return judge(warnings);
+            Health.Verdict verdict = health.verdict(warnings);
+            verdict.fresh().forEach(warning -> listener.warn("step " + state.done() + ": " + warning.message()));
+            return verdict.end();
         }
+    }
+
+    private RunState count(PairStream.Batch batch) throws IOException {
+        batch.bad().forEach(bad -> listener.warn("skipped: " + bad.message()));
+        int bad = batch.bad().size();
+        RunState counted = state.withPairs(batch.ids().size() + bad, bad);
+        counted.requireFewBadPairs(setup.pairs().trainingPairs(), recipe.data().maxBadFraction());
+        return counted;
     }
 
     /// Handles a step for which no pair can be read. It changes no weights.
@@ -235,33 +206,19 @@ public final class Trainer implements AutoCloseable {
     }
 
     private void stepDone() throws IOException {
-        if (isDue(recipe.evaluate().every()) || isDue(recipe.samples().every())) {
+        if (reports.areDue(state.done())) {
             state = state.withReportsDue(true);
             run.markStep();
         }
     }
 
-    private boolean isDue(OptionalLong every) {
-        return every.isPresent()
-                && (state.done() % every.getAsLong() == 0
-                        || state.done() == recipe.train().steps());
-    }
-
-    /// Evaluates the held-out pairs and generates samples, where they are due after the last step.
+    /// Writes the reports that are due after the last step.
     private void report() throws IOException, InterruptedException {
-        if (!state.reportsDue()) {
-            return;
+        if (state.reportsDue()) {
+            reports.write(state.done());
+            logEngine();
+            state = state.withReportsDue(false);
         }
-        if (isDue(recipe.evaluate().every())) {
-            HeldOutEvaluation.Totals totals = heldOut.run();
-            run.log(state.done(), "held_out", entries.evaluation(state.done(), totals.own(), totals.forward()));
-            listener.say(heldOut.describe(state.done(), totals));
-        }
-        if (isDue(recipe.samples().every())) {
-            run.writeSamples(setup.samples().orElseThrow(), state.done());
-        }
-        logEngine();
-        state = state.withReportsDue(false);
     }
 
     /// Passes warnings of the engine on to the listener and to the log.
@@ -270,59 +227,6 @@ public final class Trainer implements AutoCloseable {
             listener.warn(record.message());
             run.log(StepLog.engine(state.done(), record));
         }
-    }
-
-    /// Reports kinds of warnings that the previous step did not have; the log has the warnings of every
-    /// step.
-    ///
-    /// @return the most severe warning that should end the run, if there is one
-    private Optional<Health.Warning> judge(List<Health.Warning> warnings) {
-        Optional<Health.Warning> sick = Optional.empty();
-        Set<String> kinds = new HashSet<>();
-        for (Health.Warning warning : warnings) {
-            kinds.add(warning.kind());
-            if (!lastWarnings.contains(warning.kind())) {
-                listener.warn("step " + state.done() + ": " + warning.message());
-            }
-            if (warning.fatal() || (recipe.health().stop() && sick.isEmpty())) {
-                sick = Optional.of(warning);
-            }
-        }
-        lastWarnings = kinds;
-        return sick;
-    }
-
-    private RunState countBad(PairStream.Batch batch) throws IOException {
-        RunState counted = state.withPairs(
-                batch.ids().size() + batch.bad().size(), batch.bad().size());
-        for (BadPair bad : batch.bad()) {
-            listener.warn("skipped: " + bad.message());
-        }
-        // A few pairs are judged only if there are no more: one bad pair in three does not mean that a
-        // third of the data is bad.
-        if (counted.pairsSeen() >= Math.min(FEWEST_TO_JUDGE, setup.pairs().trainingPairs())
-                && counted.badPairs() > recipe.data().maxBadFraction() * counted.pairsSeen()) {
-            throw new IOException("data: " + counted.badPairs() + " of " + counted.pairsSeen()
-                    + " pairs could not be read, more than data.max_bad_fraction ("
-                    + recipe.data().maxBadFraction() + ") allows; smpo data validate lists them");
-        }
-        return counted;
-    }
-
-    private static void requireFinite(PairStream.Batch batch, PairResults results) {
-        List<String> offending = new ArrayList<>();
-        for (int pair = 0; pair < results.loss().length; pair++) {
-            if (!Double.isFinite(results.loss()[pair])) {
-                offending.add(batch.ids().get(pair) + " (t = " + batch.latents().timesteps()[pair] + ")");
-            }
-        }
-        if (!offending.isEmpty()) {
-            throw new NonFiniteStepException("the loss is not finite for " + String.join(", ", offending));
-        }
-    }
-
-    private static double seconds(long from, long to) {
-        return (to - from) / 1e9;
     }
 
     @Override

@@ -143,7 +143,7 @@ final class HealthTest {
     void aRunOfNpoIsNotSickBecauseWinnersGetWorse() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         TinyRun.Said said = new TinyRun.Said();
-        Trainer.Result result = tiny.run(
+        TrainingResult result = tiny.run(
                 tiny.recipe(
                         "npo",
                         "objective={method: npo, beta: 100, kappa: 0.5}",
@@ -153,7 +153,7 @@ final class HealthTest {
                         "health={window: 3, winner_degradation: 0.014, runaway_error: 1.014, runaway_loss: none}"),
                 false,
                 said);
-        assertThat(result.ending()).as(result.reason()).isEqualTo(Trainer.Ending.FINISHED);
+        assertThat(result.ending()).as(result.reason()).isEqualTo(TrainingResult.Ending.FINISHED);
         assertThat(said.warnings).isEmpty();
         List<Map<String, Object>> log = tiny.log("npo");
         double worst = 0;
@@ -187,8 +187,8 @@ final class HealthTest {
             "train.steps=30", "learning_rate={value: 3e-3, warmup_steps: 0}", "checkpoint.every=1", "checkpoint.keep=1"
         };
         TinyRun.Said said = new TinyRun.Said();
-        Trainer.Result result = tiny.run(tiny.recipe("run", overrides), false, said);
-        assertThat(result.ending()).isEqualTo(Trainer.Ending.UNHEALTHY);
+        TrainingResult result = tiny.run(tiny.recipe("run", overrides), false, said);
+        assertThat(result.ending()).isEqualTo(TrainingResult.Ending.UNHEALTHY);
         assertThat(result.reason()).startsWith("the loss is diverging");
         assertThat(said.warnings).contains("step " + result.steps() + ": " + result.reason());
         // Divergence is detected within ten steps; the step that showed it is not saved.

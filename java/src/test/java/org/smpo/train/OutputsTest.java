@@ -152,7 +152,7 @@ final class OutputsTest {
     @Test
     void fullWeightsAreWrittenAsTheyAre() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        Trainer.Result result = tiny.run(
+        TrainingResult result = tiny.run(
                 tiny.recipe("run", "train.steps=3", "train.ema=0.5", "export.formats=[diffusers, single_file]"));
         Path output = tiny.output("run");
         assertThat(result.written())

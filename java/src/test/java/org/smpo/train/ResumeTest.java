@@ -28,94 +28,94 @@ final class ResumeTest {
     /// The recipe of a run that version 52a71ef began, as it wrote it: without keys that came later.
     private static String oldText(TinyRun tiny) {
         return """
-                model: %s
-                output: %s
-                seed: 7
-                data:
-                  paths: [%s]
-                  resolution: 16
-                  crop: centre
-                  flip: true
-                  shared_augmentation: false
-                  caption_dropout: 0.2
-                  held_out: 2
-                  max_bad_fraction: 0.01
-                  decode_threads: 2
-                labels:
-                  winner: human
-                  scores: none
-                  range: data
-                  temperature: 1
-                  probability: none
-                objective:
-                  method: smpo
-                  beta: 2000
-                  gamma: 10
-                  kappa: 0.5
-                  bcr: none
-                  safeguard: none
-                inversion:
-                  semantics: exact
-                  steps: 2
-                  renoise: last_step
-                  spacing: leading
-                  network: policy
-                  slots: auto
-                timesteps:
-                  distribution: uniform
-                  low: 0
-                  end: 1000
-                train:
-                  steps: 6
-                  pairs_per_step: 3
-                  micro_batch: 2
-                  precision: fp32
-                  device: cpu
-                  threads: 1
-                  weights:
-                    type: full
-                  gradient_checkpointing: false
-                  max_grad_norm: 1
-                  ema: none
-                  reference: none
-                optimizer:
-                  name: adamw
-                  beta1: 0.9
-                  beta2: 0.999
-                  eps: 1.0e-8
-                  weight_decay: 0.01
-                learning_rate:
-                  value: 1.0e-4
-                  schedule: constant_with_warmup
-                  warmup_steps: 2
-                  cycles: 0.5
-                checkpoint:
-                  every: 2
-                  keep: 2
-                  milestones: none
-                evaluate:
-                  every: none
-                  pairs: auto
-                samples:
-                  prompts: []
-                  every: none
-                  seeds: [0]
-                  steps: 20
-                  guidance_scale: 7.5
-                  sampler: ddim
-                export:
-                  formats: [diffusers]
-                health:
-                  stop: false
-                  window: 3
-                  winner_degradation: 0.05
-                  saturated_logit: 6
-                  saturated_fraction: 0.5
-                  undecided_margin: 0.1
-                  undecided_fraction: 0.5
-                  runaway_loss: 4
-                  runaway_error: 2
-                """.formatted(tiny.model(), tiny.output("run"), tiny.data());
+            model: %s
+            output: %s
+            seed: 7
+            data:
+              paths: [%s]
+              resolution: 16
+              crop: centre
+              flip: true
+              shared_augmentation: false
+              caption_dropout: 0.2
+              held_out: 2
+              max_bad_fraction: 0.01
+              decode_threads: 2
+            labels:
+              winner: human
+              scores: none
+              range: data
+              temperature: 1
+              probability: none
+            objective:
+              method: smpo
+              beta: 2000
+              gamma: 10
+              kappa: 0.5
+              bcr: none
+              safeguard: none
+            inversion:
+              semantics: exact
+              steps: 2
+              renoise: last_step
+              spacing: leading
+              network: policy
+              slots: auto
+            timesteps:
+              distribution: uniform
+              low: 0
+              end: 1000
+            train:
+              steps: 6
+              pairs_per_step: 3
+              micro_batch: 2
+              precision: fp32
+              device: cpu
+              threads: 1
+              weights:
+                type: full
+              gradient_checkpointing: false
+              max_grad_norm: 1
+              ema: none
+              reference: none
+            optimizer:
+              name: adamw
+              beta1: 0.9
+              beta2: 0.999
+              eps: 1.0e-8
+              weight_decay: 0.01
+            learning_rate:
+              value: 1.0e-4
+              schedule: constant_with_warmup
+              warmup_steps: 2
+              cycles: 0.5
+            checkpoint:
+              every: 2
+              keep: 2
+              milestones: none
+            evaluate:
+              every: none
+              pairs: auto
+            samples:
+              prompts: []
+              every: none
+              seeds: [0]
+              steps: 20
+              guidance_scale: 7.5
+              sampler: ddim
+            export:
+              formats: [diffusers]
+            health:
+              stop: false
+              window: 3
+              winner_degradation: 0.05
+              saturated_logit: 6
+              saturated_fraction: 0.5
+              undecided_margin: 0.1
+              undecided_fraction: 0.5
+              runaway_loss: 4
+              runaway_error: 2
+            """.formatted(tiny.model(), tiny.output("run"), tiny.data());
     }
 
     @Test
@@ -206,7 +206,7 @@ final class ResumeTest {
                 firstStep.countDown();
             }
         };
-        Trainer.Result result;
+        TrainingResult result;
         try (Trainer trainer = Trainer.open(recipe, false, tiny.cache(), listener)) {
             Thread stopper = Thread.ofVirtual().start(() -> {
                 try {
@@ -221,7 +221,7 @@ final class ResumeTest {
             result = trainer.run();
             stopper.join();
         }
-        assertThat(result.ending()).isEqualTo(Trainer.Ending.STOPPED);
+        assertThat(result.ending()).isEqualTo(TrainingResult.Ending.STOPPED);
         assertThat(result.steps()).as("the step in progress is dropped").isEqualTo(1);
         assertThat(result.checkpoint().getFileName()).hasToString(Checkpoint.name(1));
         assertThat(tiny.log("run")).hasSize(1);
@@ -238,7 +238,7 @@ final class ResumeTest {
         TinyRun.Said said = new TinyRun.Said();
         // The listener is called before the evaluation, which the stop interrupts.
         said.stopAfter = 4;
-        Trainer.Result result = tiny.run(recipe, false, said);
+        TrainingResult result = tiny.run(recipe, false, said);
         assertThat(result.steps()).isEqualTo(4);
         assertThat(Files.readString(result.checkpoint().resolve("state.json"))).contains("reports_due");
         List<String> events = tiny.log("run").stream()

@@ -87,7 +87,7 @@ final class SurvivalTest {
         for (String file : List.of("policy.safetensors", "optimizer.safetensors", "state.json", "manifest.json")) {
             TinyRun.Said said = new TinyRun.Said();
             said.stopAfter = 5;
-            Trainer.Result stopped = tiny.run(recipe, false, said);
+            TrainingResult stopped = tiny.run(recipe, false, said);
             assertThat(stopped.checkpoint().getFileName()).hasToString("step-000005");
             Path path = stopped.checkpoint().resolve(file);
             byte[] bytes = Files.readAllBytes(path);

@@ -95,19 +95,19 @@ public final class TinyRun {
     /// The text of a recipe of SmPO in six steps of three pairs.
     public String yaml(String name) {
         return """
-                model: '%s'
-                output: '%s'
-                seed: 7
-                data: {paths: ['%s'], resolution: 16, flip: true, caption_dropout: 0.2, held_out: 2, decode_threads: 2}
-                labels: {winner: human, range: data}
-                objective: {method: smpo, beta: 2000}
-                inversion: {semantics: exact, steps: 2, renoise: last_step}
-                train: {steps: 6, pairs_per_step: 3, micro_batch: 2, threads: 1}
-                optimizer: {name: adamw}
-                learning_rate: {value: 1e-4, schedule: constant_with_warmup, warmup_steps: 2}
-                checkpoint: {every: 2, keep: 2}
-                health: {window: 3}
-                """.formatted(model(), output(name), data());
+            model: '%s'
+            output: '%s'
+            seed: 7
+            data: {paths: ['%s'], resolution: 16, flip: true, caption_dropout: 0.2, held_out: 2, decode_threads: 2}
+            labels: {winner: human, range: data}
+            objective: {method: smpo, beta: 2000}
+            inversion: {semantics: exact, steps: 2, renoise: last_step}
+            train: {steps: 6, pairs_per_step: 3, micro_batch: 2, threads: 1}
+            optimizer: {name: adamw}
+            learning_rate: {value: 1e-4, schedule: constant_with_warmup, warmup_steps: 2}
+            checkpoint: {every: 2, keep: 2}
+            health: {window: 3}
+            """.formatted(model(), output(name), data());
     }
 
     /// That recipe with some keys set.
@@ -116,14 +116,14 @@ public final class TinyRun {
     }
 
     /// Runs to the end, or to what stops it.
-    public Trainer.Result run(Recipe recipe, boolean resume, Said said) throws IOException, InterruptedException {
+    public TrainingResult run(Recipe recipe, boolean resume, Said said) throws IOException, InterruptedException {
         try (Trainer trainer = Trainer.open(recipe, resume, cache(), said)) {
             said.watch(trainer);
             return trainer.run();
         }
     }
 
-    public Trainer.Result run(Recipe recipe) throws IOException, InterruptedException {
+    public TrainingResult run(Recipe recipe) throws IOException, InterruptedException {
         return run(recipe, false, new Said());
     }
 
@@ -131,7 +131,7 @@ public final class TinyRun {
     public void runInTwo(Recipe recipe, long stop) throws IOException, InterruptedException {
         Said said = new Said();
         said.stopAfter = stop;
-        Trainer.Result first = run(recipe, false, said);
+        TrainingResult first = run(recipe, false, said);
         if (first.finished() || first.steps() != stop) {
             throw new AssertionError("expected a stop after step " + stop + ", got " + first);
         }

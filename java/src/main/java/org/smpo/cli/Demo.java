@@ -37,7 +37,7 @@ import picocli.CommandLine.Spec;
                     + " evaluates all models on held-out prompts. If interrupted, rerun the same command to resume."
         },
         mixinStandardHelpOptions = true,
-        subcommands = Demo.Draw.class,
+        subcommands = {Demo.Draw.class, Demo.Unpack.class},
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:report written, or the demo was stopped and can be resumed", "1:failure", "2:wrong usage"})
 final class Demo implements Callable<Integer> {
@@ -56,6 +56,7 @@ final class Demo implements Callable<Integer> {
     private static final int BATCH = 32;
     private static final String SETTINGS = "demo.json";
     private static final String PROMPTS = "prompts.tsv";
+    private static final String OWN_PROMPTS = "own-prompts.tsv";
 
     @Spec
     private CommandSpec spec;
@@ -104,8 +105,7 @@ final class Demo implements Callable<Integer> {
         }
         Files.createDirectories(out);
         requireSame();
-        DemoFiles.unpack(out);
-        AtomicFiles.write(out.resolve(PROMPTS), DemoFiles.prompts(quick ? QUICK_PROMPTS : 1));
+        unpack(out, quick ? QUICK_PROMPTS : 1);
         List<DemoRecipe> runs = runs();
         List<Stage> all = stages(runs);
         stages = all.size();
@@ -124,6 +124,13 @@ final class Demo implements Callable<Integer> {
             }
         }
         return 0;
+    }
+
+    /// Writes what the demo starts from. The prompts for tuning come last, so a folder that has them is complete.
+    private static void unpack(Path folder, int every) throws IOException {
+        DemoFiles.unpack(folder);
+        AtomicFiles.write(folder.resolve(PROMPTS), DemoFiles.prompts(every));
+        AtomicFiles.write(folder.resolve(OWN_PROMPTS), DemoFiles.tuningPrompts());
     }
 
     private List<DemoRecipe> runs() {
@@ -175,9 +182,8 @@ final class Demo implements Callable<Integer> {
                 Path images = out.resolve("own-images");
                 Path own = out.resolve(DemoRecipe.OWN);
                 all.add(new Stage("own images", images.resolve("report.html"), () -> {
-                    Path prompts = out.resolve("own-prompts.tsv");
-                    AtomicFiles.write(prompts, DemoFiles.tuningPrompts());
-                    return evaluate(List.of("base=" + out.resolve("model")), prompts, OWN_SEED + seed, images);
+                    List<Object> base = List.of("base=" + out.resolve("model"));
+                    return evaluate(base, out.resolve(OWN_PROMPTS), OWN_SEED + seed, images);
                 }));
                 all.add(new Stage(
                         "own pairs",
@@ -355,6 +361,44 @@ final class Demo implements Callable<Integer> {
 
         private ParameterException usage(String message) {
             return new ParameterException(spec.commandLine(), message);
+        }
+    }
+
+    /// `smpo demo unpack`: writes the included models and prompts.
+    @Command(
+            name = "unpack",
+            description = {
+                "Write the demo's files: a small text-to-image model, its reward, and prompts for evaluation and"
+                        + " tuning.",
+                "They serve for experiments of your own."
+            },
+            mixinStandardHelpOptions = true,
+            exitCodeListHeading = "%nExit codes:%n",
+            exitCodeList = {"0:files written", "1:failure", "2:wrong usage"})
+    static final class Unpack implements Callable<Integer> {
+        @Spec
+        private CommandSpec spec;
+
+        @Option(
+                names = "--out",
+                required = true,
+                paramLabel = "DIR",
+                description = "Folder for the files; created if missing")
+        private Path out;
+
+        Unpack() {}
+
+        @Override
+        public Integer call() throws IOException {
+            if (Files.exists(out) && !Files.isDirectory(out)) {
+                throw new ParameterException(spec.commandLine(), "--out: " + out + ": expected a folder, found a file");
+            }
+            Files.createDirectories(out);
+            unpack(out, 1);
+            PrintWriter output = spec.commandLine().getOut();
+            List.of("model", "reward", PROMPTS, OWN_PROMPTS).forEach(name -> output.println(out.resolve(name)));
+            output.flush();
+            return 0;
         }
     }
 }

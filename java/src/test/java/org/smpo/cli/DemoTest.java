@@ -66,6 +66,20 @@ final class DemoTest {
         assertThat(shifted).isLessThan(5);
     }
 
+    /// The unpacked model can be inspected and none of the prompts for tuning is one of the evaluation's.
+    @Test
+    void unpackedFilesAreAModelAndTwoSetsOfPrompts() throws IOException {
+        Path folder = temporary.resolve("unpacked");
+        Outcome unpacked = smpo("demo", "unpack", "--out", folder);
+        assertThat(unpacked.code()).as(unpacked.err()).isZero();
+        assertThat(smpo("inspect", folder.resolve("model")).code()).isZero();
+        List<String> evaluation = Files.readAllLines(folder.resolve("prompts.tsv"));
+        List<String> tuning = Files.readAllLines(folder.resolve("own-prompts.tsv"));
+        assertThat(evaluation).hasSize(49).first().isEqualTo("Prompt\tCategory");
+        assertThat(tuning).hasSize(145);
+        assertThat(tuning.subList(1, 145)).doesNotContainAnyElementsOf(evaluation.subList(1, 49));
+    }
+
     /// Figures of two demos would be mixed.
     @Test
     void aFolderWithAnotherDemoIsRefused() throws IOException {
@@ -86,6 +100,8 @@ final class DemoTest {
         Path free = temporary.resolve("free");
         Object[][] wrong = {
             {"demo", "--out", file},
+            {"demo", "unpack"},
+            {"demo", "unpack", "--out", file},
             {"demo", "draw", "--out", free},
             {"demo", "draw", "--pairs", 1},
             {"demo", "draw", "--pairs", 0, "--out", free},

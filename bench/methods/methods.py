@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""What each method gains on the demo's model: the driver behind `tools/bench methods`.
+
+    methods.py ROW [--seeds 0-4] [--work DIR] [--results FILE] [--set NAME=VALUE]... [--list]
+
+A row is one method with its claim and a control that must fail; --list names them. Every run uses the smpo command and can
+be repeated by hand: the commands are printed. Settings were chosen on seed 100 and are then used unchanged on seeds 0 to 4.
+A gain counts as shown when the 95 % interval excludes zero, on the claimed side, for at least four of five seeds; a control
+fails as it must when it shows no such gain. Intervals come from resampling captions (`smpo evaluate`).
+
+An interrupted row resumes: finished runs and evaluations in the working folder are kept.
+Results: a Markdown table on stdout and, with --results, one JSON line per seed and comparison.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOISY_JUDGE = Path(__file__).resolve().parent / "noisy_judge.py"
+PAIRS = 2500
+SAMPLING = ["--sampler", "dpmpp_2m", "--steps", "10", "--batch", "32"]
+# Images for pairs of the model's own share no noise with those of the evaluation.
+OWN_SEED = 1_000_000
+NEEDED = 4
+
+SETTINGS = {
+    "npo": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
+    "npo-condition": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
+    "capo": dict(steps=30, rate="3e-5", beta=2000, bias=1.5, images=8),
+    "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
+    "bcr": dict(steps=150, rate="3e-5", beta=2000, budget=0.1, strength=1.0),
+}
+
+
+class Seed:
+    """One seed's folder: the demo's model, reward, prompts and pairs, and the runs that a row makes of them."""
+
+    def __init__(self, work, seed, settings):
+        self.seed, self.settings = seed, settings
+        self.folder = work / f"seed-{seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.model, self.reward = self.folder / "model", self.folder / "reward"
+        if not (self.folder / "own-prompts.tsv").exists():
+            smpo("demo", "unpack", "--out", self.folder)
+
+    def drawn_pairs(self):
+        pairs = self.folder / "data" / "pairs.parquet"
+        if not pairs.exists():
+            smpo("demo", "draw", "--pairs", PAIRS, "--seed", self.seed, "--out", pairs.parent)
+        return pairs.parent
+
+    def train(self, name, objective, data, labels=None, dropout=0.0, health=None):
+        """Trains the base on pairs; returns the run's folder."""
+        run = self.folder / name
+        if (run / "model").exists():
+            return run
+        steps = int(self.settings["steps"])
+        recipe = {
+            "model": str(self.model),
+            "output": str(run),
+            "seed": self.seed,
+            "data": {
+                "paths": [str(data)],
+                "resolution": 64,
+                "flip": False,
+                "caption_dropout": dropout,
+                "held_out": 0.02,
+            },
+            "labels": labels or {"winner": "human"},
+            "timesteps": {"distribution": "uniform", "low": 0, "end": 1000},
+            "train": {
+                "steps": steps,
+                "pairs_per_step": 64,
+                "precision": "fp32",
+                "device": "cpu",
+                "weights": "full",
+                "max_grad_norm": 1,
+            },
+            "optimizer": {"name": "adamw", "weight_decay": 0.01},
+            "learning_rate": {
+                "value": float(self.settings["rate"]),
+                "schedule": "cosine",
+                "warmup_steps": min(10, steps),
+            },
+            "checkpoint": {"every": 50, "keep": 1},
+            "evaluate": {"every": 50},
+            "export": {"formats": ["diffusers"]},
+            "objective": objective,
+            "inversion": "none",
+            "health": health or {},
+        }
+        if not recipe["health"]:
+            del recipe["health"]
+        file = self.folder / f"{name}.yaml"
+        file.write_text(json.dumps(recipe, indent=2))  # JSON is YAML
+        resume = ["--resume"] if (run / "recipe.yaml").exists() else []
+        smpo("train", file, "--cache", self.folder / "cache", *resume)
+        return run
+
+    def evaluate(self, name, models, guidance, *options, prompts="prompts.tsv", images=8, first=None):
+        """Compares models with the first one; returns the folder of the report."""
+        out = self.folder / name
+        if not (out / "report.json").exists():
+            words = [f"{key}={value}" for key, value in models.items()]
+            first = self.seed if first is None else first
+            smpo("evaluate", *words, "--prompts", self.folder / prompts, "--pictures", images, "--seed", first, *SAMPLING,
+                 "--guidance-scale", guidance, "--checker", "--reward", f"reward={self.reward}", "--out", out, *options)
+        return out
+
+    def own_images(self):
+        """The base's own images of the captions for tuning, scored by the reward and by the checker."""
+        images = int(self.settings["images"])
+        return self.evaluate(
+            f"own-{images}", {"base": self.model}, 1, prompts="own-prompts.tsv", images=images, first=OWN_SEED + self.seed
+        )
+
+    def own_pairs(self, name, *options):
+        out = self.folder / name
+        if not (out / "pairs.jsonl").exists():
+            smpo("data", "pairs", self.own_images(), "--out", out, "--seed", self.seed, *options)
+        return out
+
+
+class Finding:
+    """A difference with its interval, and whether the method claims it or a control must not show it."""
+
+    def __init__(self, what, estimate, low, high, claim):
+        self.what, self.estimate, self.low, self.high, self.claim = what, estimate, low, high, claim
+
+    def shown(self):
+        return self.low > 0 if self.claim in ("gain", "control") else self.high < 0
+
+    def text(self):
+        return f"{self.estimate:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def difference(report, model, what, claim, measure="checker", scale=100):
+    """The mean difference between a model and the report's first one, in percentage points for the checker."""
+    for one in json.loads((report / "report.json").read_text())["comparisons"]:
+        if one["measure"] == measure and one["model"] == model and one["category"] in (None, ""):
+            found = one["mean_difference"]
+            return Finding(what, scale * found["estimate"], scale * found["low"], scale * found["high"], claim)
+    raise SystemExit(f"{report}: no comparison of {model} by {measure}")
+
+
+def npo_runs(seed):
+    """The negative network and, as the control's, a network that was trained towards the winners."""
+    s, data = seed.settings, seed.drawn_pairs()
+    dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
+    negative = seed.train("npo", dpo, data, {"winner": "human", "reversed": True}, dropout=s["dropout"])
+    return negative, seed.train("npo-control", dpo, data, dropout=s["dropout"])
+
+
+def npo(seed):
+    """Diffusion-NPO: guidance with a negative network that was trained on reversed labels."""
+    negative, positive = npo_runs(seed)
+    alone = seed.evaluate("npo-alone", {"base": seed.model, "npo": f"{negative}/model"}, 1)
+    guided = seed.evaluate(
+        "npo-guided",
+        {"base": seed.model, "npo": f"{seed.model}~{negative}", "control": f"{seed.model}~{positive}"},
+        seed.settings["guidance"],
+    )
+    return [
+        difference(alone, "npo", "negative network by itself − base", "loss"),
+        difference(guided, "npo", "base with the negative network − base", "gain"),
+        difference(guided, "control", "control: base with a positive network as the negative one − base", "control"),
+    ]
+
+
+def npo_condition(seed):
+    """The same networks, the negative one with the image's own prompt instead of the empty one."""
+    negative, positive = npo_runs(seed)
+    models = {"base": seed.model, "npo": f"{seed.model}~{negative}", "control": f"{seed.model}~{positive}"}
+    plain = seed.evaluate("npo-condition-base", {"base": seed.model, "same": f"{seed.model}~{seed.model}"}, 1.0001,
+                          "--negative-condition", "prompt")
+    models = {"base": f"{seed.model}~{seed.model}"} | {key: value for key, value in models.items() if key != "base"}
+    guided = seed.evaluate("npo-condition", models, seed.settings["guidance"], "--negative-condition", "prompt")
+    return [
+        difference(guided, "npo", "base with the negative network − base without guidance", "gain"),
+        difference(guided, "control", "control: a positive network as the negative one", "control"),
+        difference(plain, "same", "control: the base as its own negative network", "control"),
+    ]
+
+
+def shuffled(source, target, seed):
+    """Copies pairs with the scores of other pairs, so that the margins say nothing."""
+    if (target / "pairs.jsonl").exists():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    for name in os.listdir(source):
+        if name not in ("pairs.jsonl", "pairs.json") and not (target / name).exists():
+            os.symlink(source / name, target / name)
+    lines = [json.loads(line) for line in (source / "pairs.jsonl").read_text().splitlines()]
+    scores = [(line["score_0"], line["score_1"]) for line in lines]
+    random.Random(seed).shuffle(scores)
+    for line, (first, second) in zip(lines, scores):
+        line["score_0"], line["score_1"] = first, second
+        line["label"] = 0 if first > second else 1
+        line.pop("probability_0", None)
+    (target / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return target
+
+
+def capo(seed):
+    """CaPO: margins of calibrated rewards on the model's own images."""
+    s = seed.settings
+    objective = {"method": "capo", "beta": s["beta"], "bias": s["bias"]}
+    labels = {"winner": "reward", "range": "data"}
+    pairs = seed.own_pairs("capo-pairs", "--by", "reward", "--select", "frontier", "--combine", "calibrated")
+    tuned = seed.train("capo", objective, pairs, labels)
+    control = seed.train("capo-control", objective, shuffled(pairs, seed.folder / "capo-shuffled", seed.seed), labels)
+    report = seed.evaluate("capo-report", {"base": seed.model, "capo": tuned, "control": control}, 1)
+    return [
+        difference(report, "capo", "CaPO − base, checker", "gain"),
+        difference(report, "capo", "CaPO − base, reward", "gain", measure="reward"),
+        difference(report, "control", "control: shuffled margins − base", "control"),
+    ]
+
+
+def ipr(seed):
+    """IPR: a tournament by the majority of three noisy judges against best and worst of one of them."""
+    s = seed.settings
+    objective = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
+    made = {}
+    for name, votes in (("ipr", 3), ("ipr-control", 1)):
+        judge = f"command:{sys.executable} {NOISY_JUDGE} --scores {seed.own_images()} --noise {s['noise']} --votes {votes}"
+        pairs = seed.own_pairs(f"{name}-pairs", "--by", "reward", "--select", "tournament", "--judge", judge)
+        made[name] = seed.train(name, objective, pairs)
+    report = seed.evaluate("ipr-report", {"base": seed.model, **made}, 1)
+    return [
+        difference(report, "ipr", "IPR, majority of three judges − base", "gain"),
+        difference(report, "ipr-control", "one noisy judge − base", "gain"),
+    ]
+
+
+def bcr(seed):
+    """BCR: a budget for the winner's error in Diffusion-DPO without a safeguard."""
+    s, data = seed.settings, seed.drawn_pairs()
+    health = {"runaway_loss": "none", "runaway_error": "none"}
+    dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5}
+    budget = {**dpo, "bcr": {"lambda": s["strength"], "delta": s["budget"]}}
+    limited = seed.train("bcr", budget, data, health=health)
+    free = seed.train("bcr-control", dpo, data, health=health)
+    report = seed.evaluate("bcr-report", {"dpo": free, "bcr": limited, "base": seed.model}, 1)
+    rise = {name: winners_rise(run) for name, run in (("bcr", limited), ("bcr-control", free))}
+    allowed = s["budget"] / (0.5 * s["beta"])
+    print(f"seed {seed.seed}: rise of the winner's held-out error over the reference's: with the budget {rise['bcr']:.2e},"
+          f" without {rise['bcr-control']:.2e}; the budget allows {allowed:.2e}", file=sys.stderr)
+    return [
+        Finding("rise of the winner's error without the budget − with it, units of 1e-5",
+                *(3 * [1e5 * (rise["bcr-control"] - rise["bcr"])]), "gain"),
+        difference(report, "bcr", "DPO with the budget − DPO without", "gain"),
+    ]
+
+
+def winners_rise(run):
+    last = None
+    for line in (run / "log.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry.get("event") == "evaluation":
+            last = entry
+    return last["winner_error"] - last["reference_winner_error"]
+
+
+ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "ipr": ipr, "bcr": bcr}
+
+
+def smpo(*words):
+    command = [str(ROOT / "tools/smpo"), *map(str, words)]
+    print("smpo " + " ".join(map(str, words)), file=sys.stderr)
+    start = time.time()
+    result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit code {result.returncode}\n{result.stderr[-2000:]}")
+    print(f"  {time.time() - start:.0f} s", file=sys.stderr)
+
+
+def seeds_of(text):
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def verdict(findings):
+    """One sentence for the same comparison over all seeds."""
+    shown, claim, count = sum(f.shown() for f in findings), findings[0].claim, len(findings)
+    if claim == "control":
+        return f"shown for {shown} of {count} seeds; must not be shown" + ("" if shown < NEEDED else ": the control did NOT fail")
+    return f"shown for {shown} of {count} seeds: " + ("shown" if shown >= NEEDED else "not shown")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", nargs="?", choices=sorted(ROWS))
+    parser.add_argument("--seeds", default="0-4", type=seeds_of)
+    parser.add_argument("--work", default=Path("smpo-methods"), type=Path)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting other than the recorded one")
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    if options.list or not options.row:
+        for name, row in ROWS.items():
+            print(f"{name:14} {row.__doc__}")
+        return
+    settings = dict(SETTINGS[options.row])
+    for one in options.set:
+        name, _, value = one.partition("=")
+        if name not in settings:
+            raise SystemExit(f"--set {one}: expected one of {', '.join(settings)}")
+        settings[name] = float(value)
+    all_findings = {}
+    for seed in options.seeds:
+        for finding in ROWS[options.row](Seed(options.work.resolve(), seed, settings)):
+            all_findings.setdefault(finding.what, {})[seed] = finding
+            if options.results:
+                line = {"row": options.row, "seed": seed, "settings": settings, **vars(finding), "shown": finding.shown()}
+                with options.results.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+    print(f"| {options.row} | " + " | ".join(f"seed {seed}" for seed in options.seeds) + " | verdict |")
+    print("|---|" + "--:|" * len(options.seeds) + "---|")
+    for what, found in all_findings.items():
+        print(f"| {what} | " + " | ".join(found[seed].text() for seed in options.seeds) + f" | {verdict(list(found.values()))} |")
+
+
+if __name__ == "__main__":
+    main()

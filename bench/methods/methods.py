@@ -109,7 +109,7 @@ class Seed:
         if not (out / "report.json").exists():
             words = [f"{key}={value}" for key, value in models.items()]
             first = self.seed if first is None else first
-            smpo("evaluate", *words, "--prompts", self.folder / prompts, "--pictures", images, "--seed", first, *SAMPLING,
+            smpo("evaluate", *words, "--prompts", self.folder / prompts, "--images", images, "--seed", first, *SAMPLING,
                  "--guidance-scale", guidance, "--checker", "--reward", f"reward={self.reward}", "--out", out, *options)
         return out
 

@@ -22,7 +22,7 @@ def scores(evaluation):
     """The reward of each image by the digest of its file."""
     table = pyarrow.parquet.read_table(evaluation / "results.parquet", columns=["picture", "reward"])
     rows = zip(table["picture"].to_pylist(), table["reward"].to_pylist(), strict=True)
-    return {digest(evaluation / picture): reward for picture, reward in rows}
+    return {digest(evaluation / file): reward for file, reward in rows}
 
 
 def digest(file):

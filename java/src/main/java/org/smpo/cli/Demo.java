@@ -88,7 +88,7 @@ final class Demo implements Callable<Integer> {
     private boolean inversions;
 
     @Option(
-            names = "--own-images",
+            names = {"--own-images", "--own-pictures"},
             description = "Tune on pairs of images that the model generated: per prompt, the best against the worst by"
                     + " the reward")
     private boolean ownImages;

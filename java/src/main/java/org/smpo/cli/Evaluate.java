@@ -82,7 +82,7 @@ final class Evaluate implements Callable<Integer> {
     private boolean checker;
 
     @Option(
-            names = "--images",
+            names = {"--images", "--pictures"},
             paramLabel = "N",
             defaultValue = "1",
             description = "Number of images per prompt, each from its own noise (default: ${DEFAULT-VALUE})")

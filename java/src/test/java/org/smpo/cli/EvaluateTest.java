@@ -197,6 +197,7 @@ final class EvaluateTest {
         assertWrong("batch: expected 1 or more, got 0", with(checked, "--batch", 0));
         assertWrong("--limit: expected 1 or more, got 0", with(checked, "--limit", 0));
         assertWrong("images per prompt: expected 1 or more, got 0", with(checked, "--images", 0));
+        assertWrong("images per prompt: expected 1 or more, got 0", with(checked, "--pictures", 0));
         assertWrong("reward x=" + temporary.resolve("no"), with(evaluate, "--reward", "x=" + temporary.resolve("no")));
         assertWrong("a second model", "evaluate", model, model, "--prompts", texts, "--checker", "--out", out);
         assertWrong(

@@ -2,7 +2,6 @@ package org.smpo.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,16 +19,12 @@ import org.smpo.checkpoint.SingleFile;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
+import org.smpo.generate.LatentsFile;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.TextToImage;
-import org.smpo.io.ByteView;
 import org.smpo.io.ContactSheet;
-import org.smpo.io.DType;
 import org.smpo.io.ImageSettings;
 import org.smpo.io.Png;
-import org.smpo.io.Safetensors;
-import org.smpo.io.SafetensorsWriter;
-import org.smpo.io.TensorEntry;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 import picocli.CommandLine.Command;
@@ -48,7 +43,6 @@ import picocli.CommandLine.Spec;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:images written", "1:failure", "2:wrong usage"})
 final class Generate implements Callable<Integer> {
-    private static final String LATENTS = "latents";
     private static final int SHEET_COLUMNS = 4;
     private static final int SHEET_CELL = 512;
 
@@ -191,7 +185,7 @@ final class Generate implements Callable<Integer> {
     private List<ImageRequest> requests(ModelFiles files, List<Prompt> images, GenerationConfig config)
             throws IOException {
         int batch = generation.batch();
-        List<float[]> given = initial(images.size());
+        List<float[]> given = initialLatents == null ? List.of() : LatentsFile.read(initialLatents, images.size());
         try {
             GenerationConfig sized = config.sizedFor(files);
             List<ImageRequest> requests = new ArrayList<>();
@@ -242,7 +236,8 @@ final class Generate implements Callable<Integer> {
         }
         if (saveLatents != null) {
             int latent = generator.downscale();
-            save(
+            LatentsFile.write(
+                    saveLatents,
                     finals,
                     requests.getFirst().config().height() / latent,
                     requests.getFirst().config().width() / latent);
@@ -259,46 +254,5 @@ final class Generate implements Callable<Integer> {
             more.put("lora_" + (i + 1), file + ":" + (loraWeights.isEmpty() ? 1.0 : loraWeights.get(i)));
         }
         return request.config().metadata(prompt, seed, more);
-    }
-
-    /// One per image; empty without the option.
-    private List<float[]> initial(int images) throws IOException {
-        if (initialLatents == null) {
-            return List.of();
-        }
-        try (Safetensors file = Safetensors.open(initialLatents)) {
-            TensorEntry entry = file.entry(LATENTS);
-            List<Long> shape = entry.shape();
-            if (entry.dtype() != DType.F32 || shape.size() != 4 || (shape.get(0) != 1 && shape.get(0) != images)) {
-                throw new IOException(initialLatents + ": " + LATENTS + ": expected F32 [1 or " + images
-                        + ", 4, h, w], got " + entry.dtype() + " " + shape);
-            }
-            ByteBuffer bytes = ByteView.of(file, entry).buffer();
-            int row = Math.toIntExact(entry.length() / Float.BYTES / shape.get(0));
-            List<float[]> all = new ArrayList<>();
-            for (int i = 0; i < images; i++) {
-                float[] values = new float[row];
-                bytes.asFloatBuffer().get(shape.get(0) == 1 ? 0 : i * row, values);
-                for (float value : values) {
-                    if (!Float.isFinite(value)) {
-                        throw new IOException(
-                                initialLatents + ": " + LATENTS + ": expected finite numbers, got " + value);
-                    }
-                }
-                all.add(values);
-            }
-            return all;
-        }
-    }
-
-    private void save(List<float[]> finals, long h, long w) throws IOException {
-        long channels = finals.getFirst().length / (h * w);
-        SafetensorsWriter.Declaration declaration =
-                new SafetensorsWriter.Declaration(LATENTS, DType.F32, List.of((long) finals.size(), channels, h, w));
-        SafetensorsWriter.write(saveLatents, List.of(declaration), Map.of(), (entry, writer) -> {
-            for (float[] latents : finals) {
-                writer.write(LATENTS, latents);
-            }
-        });
     }
 }

@@ -7,13 +7,13 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.io.Rendering;
 import org.smpo.report.Progress;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardSource;
 import org.smpo.reward.ScoreRun;
+import org.smpo.reward.ScoreStatistics;
 import org.smpo.reward.ScoreTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -109,7 +109,7 @@ final class Score implements Callable<Integer> {
             try (Bar bar = new Bar(spec.commandLine().getErr())) {
                 summary = run.run(out, resume, bar);
             }
-            report(summary, ScoreTable.read(out));
+            report(summary, ScoreTable.read(out).statistics());
             requireFewBad(summary);
         }
         return 0;
@@ -158,15 +158,14 @@ final class Score implements Callable<Integer> {
     }
 
     private void requireFewBad(ScoreRun.Summary summary) throws IOException {
-        int all = summary.scored() + summary.problems().size();
-        if (summary.problems().size() > maxBadFraction * all) {
-            throw new IOException(data + ": " + summary.problems().size() + " of " + all
+        if (summary.problems().size() > maxBadFraction * summary.pairs()) {
+            throw new IOException(data + ": " + summary.problems().size() + " of " + summary.pairs()
                     + " pairs could not be scored, more than --max-bad-fraction (" + maxBadFraction
                     + ") allows; smpo data validate lists them. The scores of the others are in " + out);
         }
     }
 
-    private void report(ScoreRun.Summary summary, ScoreTable table) {
+    private void report(ScoreRun.Summary summary, Optional<ScoreStatistics> statistics) {
         PrintWriter err = spec.commandLine().getErr();
         summary.problems().entrySet().stream()
                 .limit(PROBLEMS_SHOWN)
@@ -176,32 +175,17 @@ final class Score implements Callable<Integer> {
                     + " more; smpo data validate lists them");
         }
         err.flush();
-        double least = Double.POSITIVE_INFINITY;
-        double most = Double.NEGATIVE_INFINITY;
-        int first = 0;
-        for (int row = 0; row < table.size(); row++) {
-            Optional<PairScores> scores = table.scores(row);
-            if (scores.isPresent()) {
-                least = Math.min(
-                        least, Math.min(scores.get().score0(), scores.get().score1()));
-                most = Math.max(
-                        most, Math.max(scores.get().score0(), scores.get().score1()));
-                first += scores.get().score0() > scores.get().score1() ? 1 : 0;
-            }
-        }
         PrintWriter output = spec.commandLine().getOut();
         output.println(out);
         output.println("pairs: " + summary.scored() + " scored, "
                 + summary.problems().size() + " bad"
                 + (summary.resumed() > 0 ? ", " + summary.resumed() + " of them in an earlier run" : ""));
-        if (summary.scored() > 0) {
-            output.printf(
-                    Locale.ROOT,
-                    "scores: %.6f to %.6f; image 0 is better in %.1f %%%n",
-                    least,
-                    most,
-                    100.0 * first / summary.scored());
-        }
+        statistics.ifPresent(scores -> output.printf(
+                Locale.ROOT,
+                "scores: %.6f to %.6f; image 0 is better in %.1f %%%n",
+                scores.lowest(),
+                scores.highest(),
+                100 * scores.firstBetter()));
         output.flush();
     }
 }

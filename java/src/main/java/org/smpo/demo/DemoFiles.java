@@ -20,6 +20,12 @@ import org.smpo.io.Digest;
 ///
 /// `SHA256SUMS` lists the files in the format of sha256sum.
 public final class DemoFiles {
+    /// Name of the file of the evaluation prompts.
+    public static final String PROMPTS = "prompts.tsv";
+
+    /// Name of the file of the prompts for the model's own images.
+    public static final String OWN_PROMPTS = "own-prompts.tsv";
+
     private static final String LIST = "SHA256SUMS";
     private static final int TWO_OBJECTS = 24;
     private static final int OWN_TWO_OBJECTS = 72;
@@ -61,6 +67,17 @@ public final class DemoFiles {
             Files.createDirectories(target.getParent());
             AtomicFiles.write(target, resource(entry.getKey()));
         }
+    }
+
+    /// Unpacks the models as [#unpack(Path)] does and writes the prompts. Those for the model's own images
+    /// come last, so a folder that has them is complete.
+    ///
+    /// @param every 1: all evaluation prompts; n: every n-th prompt of each category
+    /// @throws IOException when a file cannot be written
+    public static void unpack(Path folder, int every) throws IOException {
+        unpack(folder);
+        AtomicFiles.write(folder.resolve(PROMPTS), prompts(every));
+        AtomicFiles.write(folder.resolve(OWN_PROMPTS), tuningPrompts());
     }
 
     /// Returns the SHA-256 of what [#unpack] writes, which the demo's results belong to.

@@ -30,6 +30,9 @@ import org.smpo.random.Purpose;
 /// Pair i is a pure function of the seed and i. Equal arguments produce equal pixels, and with the same JDK
 /// (which compresses the PNGs) equal files.
 public final class PreferencePairs {
+    /// Name of the file of pairs in its folder.
+    public static final String FILE = "pairs.parquet";
+
     /// Step of [Purpose#DEMO_SCENES]; [SceneSet] uses 0.
     private static final int SCENE = 1;
 

@@ -88,6 +88,11 @@ public final class ScoreRun {
         public Summary {
             problems = Collections.unmodifiableSortedMap(new TreeMap<>(problems));
         }
+
+        /// Number of all pairs, with scores or without.
+        public int pairs() {
+            return scored + problems.size();
+        }
     }
 
     /// Returns the path of the journal of an unfinished run.

@@ -138,6 +138,25 @@ public final class ScoreTable {
         return Double.isNaN(score0[row]) ? Optional.empty() : Optional.of(new PairScores(score0[row], score1[row]));
     }
 
+    /// Returns statistics of all scores; empty when every record is bad.
+    public Optional<ScoreStatistics> statistics() {
+        double lowest = Double.POSITIVE_INFINITY;
+        double highest = Double.NEGATIVE_INFINITY;
+        int scored = 0;
+        int firstBetter = 0;
+        for (int row = 0; row < size(); row++) {
+            if (!Double.isNaN(score0[row])) {
+                scored++;
+                lowest = Math.min(lowest, Math.min(score0[row], score1[row]));
+                highest = Math.max(highest, Math.max(score0[row], score1[row]));
+                firstBetter += score0[row] > score1[row] ? 1 : 0;
+            }
+        }
+        return scored == 0
+                ? Optional.empty()
+                : Optional.of(new ScoreStatistics(lowest, highest, (double) firstBetter / scored));
+    }
+
     /// Returns the scores of the record with an id; empty when there is none or it is bad.
     ///
     /// @throws IllegalArgumentException when several records have the id

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ten steps of transformers.optimization.Adafactor in float64: native/test/golden/adafactor.txt.
 
-A matrix, a filter whose sides differ, a 1x1 filter and a vector, each by itself; values in the row-major order of the
+A matrix, a filter whose sides differ, a 1x1 filter and a vector, each updated separately; values in the row-major order of the
 checkpoint. Inputs are multiples of 2^-10, exact in float, made by formulas that the test repeats; every fifth gradient
 is zero. Written with torch 2.11.0 and transformers 5.23.0 on the CPU. Run from anywhere; it also writes the file's
 digest to MANIFEST beside it.

@@ -1,10 +1,10 @@
-"""Two small data sets as Hugging Face datasets 5.2.0 (pyarrow 26.0.1, Pillow 13.0.0) save them to disk.
+"""Two small datasets as Hugging Face datasets 5.2.0 (pyarrow 26.0.1, Pillow 13.0.0) save them to disk.
 
     python tools/golden/arrow.py    writes java/src/test/resources/org/smpo/data/arrow/
 
-pairs/: Pick-a-Pic's columns with plain bytes, 12 rows in 2 files, batches of 5 rows, with columns of types that are passed
-over. images/: `Image()` features (structs of bytes and path), large text, labels as integers, 3 rows, one without a caption
-and one without an image. odd.arrow: one stream of every type that is passed over. expected.json: what is in the first two.
+pairs/: Pick-a-Pic's columns with plain bytes, 12 rows in 2 files, batches of 5 rows, with columns of types that readers
+skip. images/: `Image()` features (structs of bytes and path), large text, labels as integers, 3 rows, one without a caption
+and one without an image. odd.arrow: one stream of every skipped type. expected.json: the content of the first two.
 """
 
 import base64

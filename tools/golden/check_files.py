@@ -1,10 +1,10 @@
-"""Proves with diffusers that the files which `smpo convert` writes are the ones that people's tools read.
+"""Checks with diffusers that other tools can read the files that `smpo convert` writes.
 
     python tools/golden/check_files.py COMMAND...      COMMAND runs smpo, such as tools/smpo; prints what was compared
 
 Pinned: diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, torch 2.11.0. Nothing here is needed to build or test; the
 output of one run is check_files.txt beside this file. Tiny pipelines of each family are made and saved by diffusers, with
-random weights. All comparisons are of bits unless a tolerance is printed.
+random weights. All comparisons are bit for bit unless a tolerance is printed.
 """
 
 import json
@@ -75,7 +75,7 @@ def make(family, folder):
     torch.manual_seed(7)
     names = dict(sd1="sd1", sd2="sd2", sdxl="sdxl", refiner="refiner")
     unet = json.loads((GOLDEN / f"unet/{names[family]}.json").read_text())["config"]
-    # The goldens' UNets and text towers do not belong together; these are made to.
+    # The goldens' UNets and text towers have different widths; these match.
     unet["cross_attention_dim"] = dict(sd1=48, sd2=40, sdxl=48 + 40, refiner=40)[family]
     if family in ("sdxl", "refiner"):
         unet["projection_class_embeddings_input_dim"] = 24 + unet["addition_time_embed_dim"] * (6 if family == "sdxl" else 5)
@@ -131,7 +131,7 @@ def folders(family, pipe, folder, temporary):
     for file in folder.rglob("*.json"):
         assert (out / file.relative_to(folder)).read_bytes() == file.read_bytes(), file
     for file in folder.rglob("*.safetensors"):
-        # transformers 5 leaves out CLIPTextModel's `text_model.`; we write it, because earlier ones demand it.
+        # transformers 5 omits the prefix `text_model.` of CLIPTextModel; we write it, because earlier versions require it.
         bare = lambda path: {k.removeprefix("text_model."): v for k, v in load_file(path).items()}
         same(f"{file.relative_to(folder)}", bare(out / file.relative_to(folder)), bare(file))
     for name, dtype in dict(fp16=torch.float16, bf16=torch.bfloat16).items():
@@ -165,7 +165,7 @@ def checkpoint(family, pipe, folder, temporary):
     if family in ("sdxl", "refiner"):
         prefix = f"conditioner.embedders.{1 if family == 'sdxl' else 0}.model."
         second = pipe.text_encoder_2
-        # diffusers takes the rows of q, k and v by the projection's width, which is the model's in the published one.
+        # diffusers splits q, k and v by the projection's width, which equals the model's width in the published model.
         narrow = {k: v for k, v in theirs.items() if not k.endswith("text_projection")}
         got = convert_open_clip_checkpoint(second, narrow, prefix)
         wanted = dict(second.state_dict())

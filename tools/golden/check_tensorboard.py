@@ -1,7 +1,7 @@
 """Reads event files with TensorBoard's own loader, and prints what it finds: python check_tensorboard.py FILE_OR_FOLDER.
 
 Needs PyPI's tensorboard (tried: 2.20.0). The loader checks both checksums of every record. Exit code 1 when there is no
-scalar at all.
+scalar.
 """
 
 import sys

@@ -3,15 +3,15 @@
     python tools/golden/check_trace.py WORK SMPO...     SMPO...: how to start the command, as in `tools/smpo`
                                                         WORK: a folder for models, batches and results
 
-Pinned: torch 2.11.0, diffusers 0.42.1, safetensors. The models are those of `step.py tiny`. For every family, reading of the
-inverse scheduler, ReNoise and number of pairs: the worst relative L2 difference over noised latents, targets, predictions,
-errors and loss ("intermediates"), and over the gradient of each parameter. Three comparisons, since fp32 is not the truth:
+Pinned: torch 2.11.0, diffusers 0.42.1, safetensors. The models are those of `step.py tiny`. For every family, inversion
+semantics, ReNoise setting and number of pairs: the worst relative L2 difference over noised latents, targets, predictions,
+errors and loss ("intermediates"), and over the gradient of each parameter. There are three comparisons, since fp32 itself has rounding errors:
 
-    smpo    smpo trace with fp64             ours, and nothing else
+    smpo    smpo trace with fp64             our rounding alone
     fp32    step.py in fp32 with fp64        the published algorithm's own rounding
-    both    smpo trace with step.py in fp32  what the limits are about: 1e-4 and 1e-3
+    both    smpo trace with step.py in fp32  must be within the limits: 1e-4 and 1e-3
 
-Exit code 1 when ours is not within the limits of fp64, or not within those of fp32. check_trace.txt is what it printed last.
+Exit code 1 when ours is not within the limits of fp64 or of fp32. check_trace.txt is the output of the last run.
 """
 
 import json
@@ -80,7 +80,7 @@ def main():
                     }
                     found = [worst(ours, oracle["fp64"]), worst(oracle["fp32"], oracle["fp64"]), worst(ours, oracle["fp32"])]
                     fails = refused(ours, oracle["fp64"]) or refused(ours, oracle["fp32"])
-                    # And one that is wrong by twice a limit is noticed.
+                    # An error of twice a limit must be detected.
                     for name, limit in (("target_l.0", "intermediates"), ("grad.conv_in.weight", "gradients")):
                         assert refused({**ours, name: ours[name] * (1 + 2 * step.LIMITS[limit])}, ours)
                     good &= not fails

@@ -1,17 +1,17 @@
-"""Proves with diffusers, PEFT, transformers and TensorBoard that `smpo train` tunes, and that what it writes is read.
+"""Checks with diffusers, PEFT, transformers and TensorBoard that `smpo train` tunes, and that its files can be read.
 
     python tools/golden/check_training.py FOLDER PART[,PART...]|all COMMAND...
 
-COMMAND runs smpo, such as tools/smpo. FOLDER keeps models, data and runs: base comes first, the other parts use what it
-made. Parts: base, learning, forward, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first
-claim that does not hold.
+COMMAND runs smpo, such as tools/smpo. FOLDER keeps models, data and runs; base must come first, and the other parts use its
+results. Parts: base, learning, forward, judge, control, files, board, scores, sdxl, objectives. Exit code 1 at the first
+claim that fails.
 
 Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, tensorboard 2.20.0, Pillow. Nothing here is needed
 to build or test; the output of one run is check_training.txt beside this file.
 
-The model is a Stable Diffusion 1.x of 2 levels with random weights, on 8 x 8 latents of 64 x 64 images. Its VAE is random
-too, but for the last layer of the encoder, which is scaled so that latents have unit variance and almost no noise of their
-own. The images have a warm or a cold ground with blots on it; in a pair, the winner is the warm one.
+The model is a Stable Diffusion 1.x of 2 levels with random weights, on 8 x 8 latents of 64 x 64 images. Its VAE is
+random, except for the last layer of the encoder, which is scaled so that latents have unit variance and almost no noise. The
+images have a warm or a cold background with blots; in a pair, the winner is the warm one.
 """
 
 import json
@@ -43,7 +43,7 @@ diffusers.utils.logging.disable_progress_bar()
 SIDE = 64
 PAIRS, HELD_OUT = 192, 64
 CAPTIONS = ["a red circle", "two dots", "a warm picture"]
-# fp32 networks that differ in the order of summation only.
+# Tolerance for fp32 networks that differ in the order of summation only.
 SAME_PREDICTION = 1e-5
 
 
@@ -53,7 +53,7 @@ def claim(holds, what):
 
 
 def smpo(command, *arguments):
-    """Runs smpo; what it printed, out and err together."""
+    """Runs smpo and returns its output and error streams."""
     run = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
     if run.returncode:
         sys.exit(f"smpo {' '.join(map(str, arguments))}: {run.returncode}\n{run.stdout}\n{run.stderr}")
@@ -74,8 +74,8 @@ def training_image(rng, warm):
 
 
 def pairs(folder, count, seed, property_wins):
-    """A folder data set. property_wins: the warm image is the winner; otherwise a coin chose, scores included: a label
-    is smoothed by them, and by default they name the winner."""
+    """Writes a dataset folder. property_wins: the warm image wins; otherwise labels and scores are random. Scores smooth
+    a label, and by default they determine the winner."""
     rng = random.Random(seed)
     (folder / "img").mkdir(parents=True)
     rows = []
@@ -155,7 +155,7 @@ def yaml(value):
 
 
 def recipe(folder, name, objective, steps, rate, start="model", source="pairs", weights="full", **more):
-    """A recipe's file."""
+    """Writes a recipe file."""
     inverts = objective in ("smpo", "inpo")
     sections = dict(
         base="smpo-sd15", model=str(folder / start), output=str(folder / "runs" / name),
@@ -176,7 +176,7 @@ def recipe(folder, name, objective, steps, rate, start="model", source="pairs", 
 
 
 def train(command, folder, name, *arguments, **keywords):
-    """Runs a recipe. Its log, and what was printed."""
+    """Runs a recipe and returns its log and its output."""
     path = recipe(folder, name, *arguments, **keywords)
     printed = smpo(command, "train", path, "--cache", folder / "cache")
     log = [json.loads(line) for line in (folder / "runs" / name / "log.jsonl").read_text().splitlines()]
@@ -189,7 +189,7 @@ def events(log, kind):
 
 
 def margin_of(e, prefix=""):
-    """How much more the policy errs on losers than on winners, beside the reference where there is one."""
+    """Mean difference of the policy's errors on losers and winners, relative to the reference if there is one."""
     margin = e[prefix + "loser_error"] - e[prefix + "winner_error"]
     if prefix + "reference_winner_error" in e:
         margin -= e[prefix + "reference_loser_error"] - e[prefix + "reference_winner_error"]
@@ -200,7 +200,7 @@ def margin_of(e, prefix=""):
 
 
 def base(command, folder):
-    """A model that denoises somewhat: smpo's own supervised tuning on images of both kinds, from random weights."""
+    """Trains a basic denoiser: supervised tuning by smpo on images of both kinds, from random weights."""
     for old in ("both", "pairs", "random", "model"):
         shutil.rmtree(folder / old, ignore_errors=True)
     pairs(folder / "both", PAIRS + HELD_OUT, 1, False)
@@ -249,7 +249,7 @@ def learning(command, folder):
 
 
 def forward(command, folder):
-    """How preference on inverted latents carries over to forward noise: smaller updates, and more of an adapter's."""
+    """Measures how preferences learned on inverted latents transfer to forward noise: with smaller updates and larger adapters."""
     print("  on held-out pairs during training: (step, inverted: accuracy, margin; forward: accuracy, margin)")
     for weights, rate, steps in (("full", RATES["full"]["smpo"] / 3, STEPS), ("lora", RATES["lora"]["smpo"], 3 * STEPS)):
         log, _ = train(
@@ -262,10 +262,10 @@ def forward(command, folder):
 
 
 def judge(command, folder):
-    """The same models on latents that neither network inverted: a step of Diffusion-DPO with learning rate 0.
+    """Evaluates the same models on latents that neither network inverted: a step of Diffusion-DPO with learning rate 0.
 
-    Only dpo was tuned for these. What smpo and inpo learn is about latents that the policy itself inverts, and nothing
-    promises that it holds for others; so their numbers are told and not judged."""
+    Only dpo was tuned for such latents. smpo and inpo are tuned on latents that the policy inverts, which need not transfer,
+    so their numbers are printed but not checked."""
     print("  implicit accuracy and margin over the held-out pairs with forward noise, beside the model before tuning")
     for weights in ("full", "lora"):
         for objective in ("smpo", "dpo", "inpo", "sft"):
@@ -282,13 +282,13 @@ def judge(command, folder):
 
 
 def control(command, folder):
-    """Where people chose by a coin there is nothing to learn, and held-out pairs show it."""
+    """With random labels there is nothing to learn, and held-out pairs show it."""
     log, _ = train(command, folder, "control", "smpo", STEPS, RATES["lora"]["smpo"], source="both", weights=LORA)
     e, last = events(log, "evaluation")[-1], events(log, "step")[-1]
     print(f"  smpo lora {STEPS} steps, labels by a coin: accuracy {e['implicit_accuracy']:.4f}, with forward noise "
           f"{e['forward_accuracy']:.4f}, loss {e['loss']:.4f} over {e['pairs']} held-out pairs; loss of the last step "
           f"{last['loss']:.4f}")
-    # Four standard deviations of a coin's mean.
+    # Four standard deviations of the mean of random labels.
     for name in ("implicit_accuracy", "forward_accuracy"):
         claim(abs(e[name] - 0.5) <= 4 * 0.5 / math.sqrt(e["pairs"]), f"{name}: no better or worse than chance")
 
@@ -311,7 +311,7 @@ def batch(path):
 
 @torch.no_grad()
 def worst(unet, given, traced):
-    """Largest relative L2 difference between a UNet of diffusers and a trace's predictions for the same inputs."""
+    """Returns the largest relative L2 difference between a diffusers UNet and a trace's predictions for the same inputs."""
     most = 0.0
     for j, t in enumerate(given["timesteps"]):
         for side in "wl":
@@ -349,7 +349,7 @@ def files(command, folder):
         claim(np.isfinite(image).all(), "a finite image")
         try:
             one = pipeline.from_single_file(run / "model.safetensors", config=str(folder / "model"))
-        except Exception as e:  # Whatever diffusers makes of a checkpoint of no published size is worth telling.
+        except Exception as e:  # Prints any failure, because the checkpoint does not have a published size.
             print(f"  {name}: from_single_file: {type(e).__name__}: {str(e).splitlines()[0][:200]}")
         else:
             same("from_single_file", one.unet)
@@ -393,7 +393,7 @@ def board(command, folder):
 
 
 def scores(command, folder):
-    """The published route, on two pairs, with one pair per step, so that a step's loss and errors give its label away."""
+    """Scores and trains as published on two pairs, one per step, so that a step's loss and errors determine its label."""
     torch.manual_seed(11)
     clip = folder / "clip"
     words, count = tokenizer(folder / "tokenizer")
@@ -428,7 +428,7 @@ def scores(command, folder):
             image = network.get_image_features(pixel_values=pixels).pooler_output
             caption = network.get_text_features(**text).pooler_output
             theirs.append(torch.nn.functional.cosine_similarity(image, caption).tolist())
-    # One pair on which people agree with the reward, one on which they do not.
+    # One pair whose label agrees with the reward, and one whose label does not.
     for i, row in enumerate(rows):
         better = 0 if theirs[i][0] > theirs[i][1] else 1
         row["label"] = better if i == 0 else 1 - better
@@ -441,7 +441,7 @@ def scores(command, folder):
     print(f"  transformers' scores: {[[round(s, 6) for s in pair] for pair in theirs]}")
     for limits in ("data", "published"):
         least, most = (low, high) if limits == "data" else (0.11543526500463486, 0.28201571106910706)
-        # objectives.md 1.3: p = sigmoid(r'_w - r'_l) with r' = (s - min) / (max - min), w the higher score.
+        # The smoothed label: p = sigmoid(r'_w - r'_l) with r' = (s - min) / (max - min), w the higher score.
         expected = sorted(1 / (1 + math.exp(-abs(a - b) / (most - least))) for a, b in theirs)
         log, printed = train(
             command, folder, f"scores-{limits}", "smpo", 9, 5e-5, source="two",
@@ -454,7 +454,7 @@ def scores(command, folder):
         claim("1 with another winner" in told, "one flip")
         found = []
         for step in events(log, "step"):
-            # 1.1: loss = -log sigmoid(gamma (2 p - 1) (-beta / 2) difference)
+            # SmPO's loss: -log sigmoid(gamma (2 p - 1) (-beta / 2) difference)
             logit = -math.log(math.expm1(step["loss"]))
             difference = step["winner_error"] - step["loser_error"]
             difference -= step["reference_winner_error"] - step["reference_loser_error"]

@@ -2,15 +2,15 @@
 
     python tools/golden/clip_score.py     writes java/src/test/resources/org/smpo/reward/{clip_score.json, .safetensors}
 
-Pinned: torch 2.11.0, Pillow 13.0.0. Weights come from synthetic.py by their names in a checkpoint, images by the rule
-below, the vocabulary is that of clip_tokenizer.py: so results alone are committed.
+Pinned: torch 2.11.0, Pillow 13.0.0. Weights come from synthetic.py by their names in a checkpoint, images from the
+function below, and the vocabulary is that of clip_tokenizer.py, so only results are committed.
 
-clip_score.json: "pictures", the images as [name, height, width]; processors, each a preprocessor_config.json; captions; models, each a
-config.json with its scores: "scores" [captions][images] in float32 by PickScore's own lines, "exact" the same in float64
-from the same pixel values, and its logit_scale. clip_score.safetensors: PROCESSOR.IMAGE, the pixel values [3, H, W] of
-transformers' CLIPImageProcessorPil: the class that resizes 8-bit pixels with Pillow, as the one PickScore was published
-with. (The torchvision-backed class that transformers 5 prefers differs from it by about a level in a few values of a
-thousand: `--compare`, where torchvision is installed, prints by how much.)
+clip_score.json: "pictures", the images as [name, height, width]; processors, each a preprocessor_config.json; captions;
+models, each a config.json with its logit_scale and scores: "scores" [captions][images] in float32 by PickScore's published
+code, "exact" the same in float64 from the same pixel values. clip_score.safetensors: PROCESSOR.IMAGE, the pixel values [3, H, W] of
+transformers' CLIPImageProcessorPil: it resizes 8-bit pixels with Pillow, like the class with which PickScore was
+published. (The torchvision-backed class that transformers 5 prefers differs from it by about one level in a few values
+per thousand; `--compare` prints the differences if torchvision is installed.)
 """
 
 import json
@@ -31,7 +31,7 @@ import synthetic
 TESTS = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo"
 OUT = TESTS / "reward"
 
-# Larger and smaller than the model's side, both proportions, odd crops, a side of exactly the model's.
+# Larger and smaller than the model's side, both orientations, odd crops, and exactly the model's side.
 IMAGES = [
     ["square", 96, 96],
     ["wide", 61, 130],
@@ -49,7 +49,7 @@ CAPTIONS = [
 ]
 SIDE = 42
 PROCESSORS = {
-    # As OpenCLIP's conversions have it, for which PickScore names its processor.
+    # The form of OpenCLIP's conversions, whose processor PickScore uses.
     "edge": dict(
         crop_size=dict(height=SIDE, width=SIDE),
         do_center_crop=True,
@@ -64,7 +64,7 @@ PROCESSORS = {
         rescale_factor=0.00392156862745098,
         size=dict(shortest_edge=SIDE),
     ),
-    # The oldest form: numbers for sizes, the rest left out.
+    # The oldest form: numbers for sizes, the rest omitted.
     "old": dict(feature_extractor_type="CLIPFeatureExtractor", size=30, crop_size=25, resample=3),
     # A crop that is larger than the image, with an odd border.
     "border": dict(size=dict(shortest_edge=20), crop_size=dict(height=25, width=26)),
@@ -76,13 +76,13 @@ PROCESSORS = {
 TEXT = dict(vocab_size=3314, hidden_size=32, intermediate_size=64, num_attention_heads=4, num_hidden_layers=3)
 VISION = dict(hidden_size=48, intermediate_size=96, num_attention_heads=4, num_hidden_layers=3, image_size=SIDE, patch_size=14)
 MODELS = {
-    # As PickScore's and OpenCLIP's config.json.
+    # The form of PickScore's and OpenCLIP's config.json.
     "vit_h": dict(
         projection_dim=24,
         text_config=dict(TEXT, hidden_act="gelu", eos_token_id=2, projection_dim=24),
         vision_config=dict(VISION, hidden_act="gelu", projection_dim=24),
     ),
-    # As OpenAI's: each tower twice, where the second counts; widths and heads that are the class's defaults left out.
+    # The form of OpenAI's: each tower twice, of which the second counts; widths and heads equal to defaults are omitted.
     "vit_l": dict(
         projection_dim=20,
         text_config=dict(TEXT, hidden_size=16, eos_token_id=2),
@@ -94,14 +94,14 @@ MODELS = {
 
 
 def image_pixels(name, height, width):
-    """8-bit pixels [height, width, 3]: ramps with noise, so that resizing has both edges and texture to work on."""
+    """8-bit pixels [height, width, 3]: ramps with noise, so that resizing meets both edges and texture."""
     noise = ((synthetic.uniform(f"picture.{name}", height * width * 3) + 1) * 128).astype(np.int64).reshape(height, width, 3)
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     return (((3 * x + 5 * y + 60 * c) % 256 * 3 + noise) // 4).astype(np.uint8)
 
 
 def tokenizer():
-    """The small vocabulary's, with OpenAI's padding."""
+    """Returns the tokenizer of the small vocabulary, with OpenAI's padding."""
     source = TESTS / "model/tokenizer"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("vocab.json", "merges.txt"):
@@ -112,7 +112,7 @@ def tokenizer():
 
 @torch.no_grad()
 def scores(model, text, pixels):
-    """PickScore's own lines."""
+    """Returns scores computed as in PickScore's published code."""
     images = model.get_image_features(pixel_values=pixels).pooler_output
     images = images / torch.norm(images, dim=-1, keepdim=True)
     texts = model.get_text_features(**text).pooler_output
@@ -122,7 +122,7 @@ def scores(model, text, pixels):
 
 def run(config, text, pixels):
     with tempfile.TemporaryDirectory() as folder:
-        # Weights under the names of a checkpoint, by way of a checkpoint.
+        # Saving and loading gives the weights their names in a checkpoint.
         synthetic.fill(CLIPModel(CLIPConfig(**config))).save_pretrained(folder)
         model = CLIPModel.from_pretrained(folder).eval()
     for name, parameter in model.named_parameters():

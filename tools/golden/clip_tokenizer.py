@@ -9,7 +9,7 @@ multi-byte characters are merged and words are split as in the real one.
 strings.jsonl.gz: one line per string, [kind, text, times, ids, ids2]: the string is text repeated `times` times; ids are
 those of the tokenizer in first/ (padding with <|endoftext|>) without their padding; ids2 those of the one in second/ (padding
 with "!"), null where equal. Every row was also checked here to be ids + padding up to 77.
-cases.json: the same for other forms of the configuration, as the files themselves and a few strings.
+cases.json: the same for other configurations, given as files and a few strings.
 """
 
 import gzip
@@ -121,12 +121,12 @@ def write(folder, vocabulary, merges, files):
 
 
 def assigned(low, high):
-    """Characters of a range that Unicode 14 (this Python's) knows, surrogates and private use left out."""
+    """Characters of a range that Unicode 14 (this Python's) assigns, except surrogates and private use."""
     return [chr(c) for c in range(low, high) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
 
 
 def strings(rng):
-    """(kind, text, times): first what is written by hand, then random strings of each kind in turn."""
+    """Yields (kind, text, times): first handwritten strings, then random strings of each kind in turn."""
     fixed = [
         "", " ", "\n", "\t\r\n ", "\u00a0", "\u200b", "\ufeff", "\0", "a\0b", "!", "!!", "!!!", "hello!", "! hello", "wow!!! so!nice !",
         START, END, START + END, "x" + END + "y", END.upper(), "<|startofText|> x", "<|endoftext|", "|endoftext|>", "< |endoftext|>",
@@ -221,7 +221,7 @@ def strings(rng):
 
 
 def ids(tokenizer, texts):
-    """Rows without padding; the padding itself is checked here. The end token is kept."""
+    """Returns rows without padding, which is checked here. The end token is kept."""
     encoded = tokenizer(texts, padding="max_length", max_length=77, truncation=True)
     out = []
     for row, mask in zip(encoded.input_ids, encoded.attention_mask):
@@ -269,7 +269,7 @@ def main():
             tokenizer.model_max_length = 77
             case = dict(name=name, files=files, pad_id=tokenizer.pad_token_id, texts=probes, ids=ids(tokenizer, probes))
             cases.append(case)
-            # The same tokenizer as one file, its vocabulary left out: the test puts it in.
+            # The same tokenizer as one file, without its vocabulary, which the test inserts.
             tokenizer.save_pretrained(str(Path(folder) / (name + "-saved")))
             saved = Path(folder) / (name + "-saved")
             again = CLIPTokenizer.from_pretrained(str(saved))

@@ -1,4 +1,4 @@
-"""Image files of many kinds and what Pillow 13.0.0 makes of them with convert("RGB").
+"""Image files of many kinds, and their pixels as decoded by Pillow 13.0.0 with convert("RGB").
 
     python tools/golden/decode.py    writes java/src/test/resources/org/smpo/io/decode/
 
@@ -22,7 +22,7 @@ W, H = 43, 30
 
 
 def pattern(width=W, height=H, channels=3):
-    """A gradient, an edge and noise, so that every part of a decoder has something to do."""
+    """Returns a gradient with an edge and noise, which exercises every part of a decoder."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:height, 0:width]
     planes = []
@@ -119,7 +119,7 @@ def jpegs():
     yield "jpeg restart markers", saved(rgb, "JPEG", quality=90, restart_marker_blocks=2)
     plain = saved(rgb, "JPEG", quality=90)
     yield "jpeg with bytes after its end", plain + b"\0" * 100
-    # Without JFIF the numbers of the components decide.
+    # Without JFIF the component ids determine the colour space.
     yield "jpeg without jfif", plain[:2] + plain[4 + struct.unpack(">H", plain[4:6])[0] :]
 
 

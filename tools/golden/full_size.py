@@ -3,8 +3,8 @@
     JAVA_HOME=... python tools/golden/full_size.py sd15|sdxl SCRATCH LIBSMPO [fp32] [bf16-peer] [bf16]
 
 Pinned: torch 2.11.0, diffusers 0.42.1. Needs java/target/{classes, test-classes, lib} (mvn -pl java package -DskipTests)
-and, in SCRATCH, as much disk as the weights take in bf16: 1.7 GB and 5.1 GB. Prints what tools/golden/full_size.txt
-records. Every phase is a process of its own, so that only one holds a model at a time.
+and, in SCRATCH, disk space for the weights in bf16: 1.7 GB and 5.1 GB. tools/golden/full_size.txt is
+a recorded output. Every phase is a separate process, so that only one model is in memory at a time.
 
 Weights are torch's initial ones with seed 0, rounded to bf16, so that both precisions compute with the same numbers.
 Inputs are normal. SD 1.5: latents 64x64 and the gradients of the sample and of every parameter. SDXL: latents 32x32 and
@@ -12,7 +12,7 @@ the gradients of the sample and of rank 4 adapters on every attention projection
 2.6 billion parameters would take 31 GB. Of each parameter's gradient at most 4096 evenly strided entries are compared.
 
 Both precisions are compared with diffusers' fp32; with bf16-peer, which takes hours on a CPU without bf16 instructions,
-bf16 stands beside diffusers' own bf16. What is in SCRATCH already is not made again.
+bf16 is also compared with diffusers' bf16. Files that exist in SCRATCH are reused.
 """
 
 import json
@@ -117,7 +117,7 @@ def ours(family, scratch, precision, library):
 
 
 def error(expected, found, names):
-    """Relative L2 error over all these tensors as one vector."""
+    """Returns the relative L2 error over all these tensors as one vector."""
     difference = sum((found[n].double() - expected[n].double()).square().sum() for n in names)
     return (difference / sum(expected[n].double().square().sum() for n in names)).sqrt().item()
 
@@ -138,7 +138,7 @@ def compare(scratch, precision):
             f" sample's gradient {error(expected, found, ['gradient.sample']):.2e},"
             f" {len(gradients)} gradients {error(expected, found, gradients):.2e}, worst {each[worst]:.2e} ({worst[9:]})"
         )
-    # The measure itself: a thousandth more of one tensor is seen.
+    # The measure itself: scaling one tensor by 1.001 must be detected.
     mutated = dict(expected, output=expected["output"] * 1.001)
     assert 0.9e-3 < error(expected, mutated, ["output"]) < 1.1e-3
 

@@ -1,7 +1,7 @@
-"""How diffusers 0.42.1 makes pixels and time ids, and a PNG file that Pillow 13.0.0 wrote.
+"""Pixels and time ids by diffusers 0.42.1, and a PNG file written by Pillow 13.0.0.
 
     python tools/golden/images.py              writes java/src/test/resources/org/smpo/{io/images, model/time_ids}/
-    python tools/golden/images.py check FILE   reads a PNG with Pillow and prints what is in it, to compare by eye
+    python tools/golden/images.py check FILE   reads a PNG with Pillow and prints its content
 
 pixels.rgb: [64, 64, 3] uint8 by VaeImageProcessor.postprocess of the [3, 64, 64] float32 with x[i] = (i - 6144) / 5120,
 except that the first 765 are, for k = 0..254, the value whose pixel lies halfway between k and k + 1,

@@ -1,7 +1,7 @@
 """Golden file for java/src/test/resources/org/smpo/recipe: the learning rates of diffusers' schedules.
 
 Made with Python 3.11, torch 2.11.0, diffusers 0.42.1. Run from anywhere: python learning_rates.py
-Nothing in the build or the tests runs this; they read what it wrote, and MANIFEST holds its digest.
+The build and the tests do not run this script; they read its output, whose digest is in MANIFEST.
 
 Each rate is the one that the optimizer has when it takes that step: step 0 is the first.
 """
@@ -38,7 +38,7 @@ def rates(schedule, value, warmup, steps, cycles):
     else:
         scheduler = get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     out = []
-    for _ in range(steps + 2):  # two beyond the end
+    for _ in range(steps + 2):  # two steps beyond the end
         out.append(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()

@@ -3,10 +3,10 @@
     python tools/golden/models.py        writes java/src/test/resources/org/smpo/checkpoint/{golden.json, SHA256SUMS}
 
 Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.11.0. Models are made on the meta device from the configs in
-java/src/main/resources/org/smpo/checkpoint. For each component: how many tensors and numbers, and SHA-256 over the lines
+java/src/main/resources/org/smpo/checkpoint. For each component: the numbers of tensors and parameters, and SHA-256 over the lines
 `name d0,d1,...` in torch's order. For UNet and VAE also SHA-256 over the sorted lines `checkpoint's name=diffusers' name`:
 the checkpoint's names come from the loops of CompVis' UNetModel and of its autoencoder, written out below, and diffusers'
-own conversion defines what each of them becomes.
+conversion maps each of them.
 """
 
 import hashlib
@@ -153,7 +153,7 @@ def vae_names(config):
 
 
 def pairs(names, prefix, convert, config, model):
-    """Which parameter diffusers makes of each name. Tensors are numbers that tell themselves apart."""
+    """Returns the diffusers parameter for each name. Each tensor is a distinct number, so that it can be identified."""
     checkpoint = {prefix + n: torch.full([1, 1], float(i)) for i, n in enumerate(names)}
     converted = {k: names[int(v.flatten()[0])] for k, v in convert(checkpoint, config).items()}
     assert set(converted) == {n for n, _ in model.named_parameters()}, set(converted) ^ {n for n, _ in model.named_parameters()}

@@ -12,10 +12,10 @@ pipeline.json, per model: its family, configs, scheduler, the rest of model_inde
   negative    one negative prompt per prompt, or null: none is given
   lora        null, or the weight of the adapters under "lora" (rank, and the shapes of each module's A and B)
   bf16_error  relative L2 error of the same pipeline wholly in bfloat16, where it was run
-  scheduler   keys that this case has otherwise
+  scheduler   keys with other values in this case
 pipeline.safetensors, per model and case K:
   MODEL.K.latents  [B, 4, 6, 5]       the sampler's last latents
-  MODEL.K.image    [B, 48, 40, 3] U8  what they are decoded to
+  MODEL.K.image    [B, 48, 40, 3] U8  the decoded images
 Initial latents are normal_like("MODEL.K.latents", [B, 4, 6, 5]).
 """
 
@@ -52,7 +52,7 @@ OUT = RESOURCES / "generate/pipeline"
 HEIGHT, WIDTH, STEPS = 48, 40, 20
 SAMPLERS = dict(ddim=DDIMScheduler, euler=EulerDiscreteScheduler, dpmpp_2m=DPMSolverMultistepScheduler, pndm=PNDMScheduler)
 
-# What the published models have.
+# Schedules of the published models.
 SCHEDULER = dict(
     _class_name="PNDMScheduler", _diffusers_version="0.42.1",
     num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", trained_betas=None,
@@ -103,7 +103,7 @@ VARIED = PLAIN + [
 ]
 MODELS = {
     "sd1": dict(SD1, cases=VARIED),
-    # The pipeline of SD 1 and 2 mends what old configs have wrong.
+    # The pipeline of SD 1 and 2 corrects errors of old configs.
     "sd1_old": dict(SD1, scheduler=dict(SCHEDULER, steps_offset=0, clip_sample=True), cases=[case("ddim"), case("pndm")]),
     "sd1_bare": dict(
         SD1, scheduler={k: v for k, v in SCHEDULER.items() if k not in ("steps_offset", "clip_sample")},
@@ -116,7 +116,7 @@ MODELS = {
     "sdxl": dict(SDXL, cases=VARIED),
     "sdxl_no_zeros": dict(SDXL, index=dict(force_zeros_for_empty_prompt=False), cases=[case("euler")]),
 }
-# Fractions of a model's attention and convolutions, in PEFT's names.
+# Some attention and convolution layers of each model, with PEFT's names.
 RANK = 2
 ADAPTED = {
     "unet": [
@@ -140,7 +140,7 @@ def tokenizer(folder, config):
 
 
 def build(model, temporary):
-    """The parts of a pipeline by name."""
+    """Returns the components of a pipeline by name."""
     parts = dict(
         unet=UNet2DConditionModel(**FAMILIES[model["unet"]]),
         vae=AutoencoderKL(**dict(VAES["f8"], scaling_factor=model["scaling_factor"])),
@@ -157,7 +157,7 @@ def build(model, temporary):
 
 
 def adapters(parts):
-    """A state dict in PEFT's names."""
+    """Returns a state dict with PEFT's names."""
     state = {}
     for component, modules in ADAPTED.items():
         if component not in parts:
@@ -183,7 +183,7 @@ def run(model, case, latents, temporary, dtype):
         )
     pipe.set_progress_bar_config(disable=True)
     if case["clip_skip"]:
-        # diffusers 0.42.1 looks for the final norm in text_model, where transformers 5 no longer keeps it.
+        # diffusers 0.42.1 looks for the final norm in text_model, where transformers 5 no longer has it.
         object.__setattr__(pipe.text_encoder, "text_model", pipe.text_encoder)
     if case["lora"] is not None:
         pipe.load_lora_weights(adapters(parts), adapter_name="tiny")
@@ -214,7 +214,7 @@ def main():
         peft=peft.__version__,
     )
     assert versions == dict(torch="2.11.0", diffusers="0.42.1", transformers="5.23.0", peft="0.21.2"), versions
-    # One thread: two would wait for each other longer than such small networks take.
+    # One thread, because synchronization would cost more than networks this small.
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity_error()
@@ -246,7 +246,7 @@ def main():
                 tensors[f"{name}.{k}.image"] = image.contiguous()
                 spread = image.float().std().item()
                 print(name, k, case["sampler"], f"latents {final.std():.3f}, pixels {spread:.1f}", case.get("bf16_error"))
-                # An image of one colour, or one that is clamped, would prove nothing.
+                # An image of one colour, or a clamped one, would not detect errors.
                 assert 5 < spread < 120
             lora = {k: list(v.shape) for k, v in adapters(parts).items()}
             golden[name] = dict(

@@ -1,4 +1,4 @@
-"""How Pillow 13.0.0 resizes images, and how torchvision 0.26.0 scales and crops them.
+"""Images resized by Pillow 13.0.0, and scaled and cropped by torchvision 0.26.0.
 
     python tools/golden/resample.py    writes java/src/test/resources/org/smpo/io/resample/
 
@@ -6,7 +6,7 @@ The source image of width w and height h, [h, w, 3], has at (y, x, c) the upper 
 (x * 2654435761 + y * 2246822519 + c * 3266489917 + (x * y) * 668265263) mod 2^32 when kind is "noise",
 (3 x + 5 y + 85 c) mod 256 when kind is "ramp",
 and 255 when (x // 3 + y // 5 + c) is odd, else 0, when kind is "board" (a cubic overshoots there).
-Results are digests of their bytes, with the first 24 bytes for people who look for a difference.
+Results are digests of their bytes, with the first 24 bytes as a debugging aid.
 """
 
 import hashlib

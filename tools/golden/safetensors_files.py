@@ -1,6 +1,6 @@
 """Makes java/src/test/resources/org/smpo/io/*.json: files and verdicts of the Python safetensors library.
 
-* files.json: small files as save_file() writes them (hexadecimal), with what was put in. Metadata has at most one key, because
+* files.json: small files as save_file() writes them (hexadecimal), with their content. Metadata has at most one key, because
   the library writes several in random order.
 * verdicts.json: several hundred damaged headers (with the size of the data that follows) and whether the library accepts
   the file.
@@ -36,7 +36,7 @@ def size(dtype, shape):
 
 
 def pattern(name, count):
-    """Bytes that a test can make again: SHA-256 of name and counter, concatenated."""
+    """Returns bytes that a test can reproduce: SHA-256 of name and counter, concatenated."""
     out = b""
     block = 0
     while len(out) < count:

@@ -1,11 +1,11 @@
 """Golden files for java/src/test/resources/org/smpo/schedule: diffusers' schedules, inverse DDIM and samplers.
 
 Made with Python 3.11, torch 2.11.0, numpy 2.4.6, diffusers 0.42.1. Run from anywhere: python schedule.py
-Nothing in the build or the tests runs this; they read what it wrote, and MANIFEST holds the digests.
+The build and the tests do not run this script; they read its output, whose digests are in MANIFEST.
 
-diffusers keeps its tables in float32. So that a disagreement shows a wrong formula and not a rounding, its own code is
-run in double here: inside the scheduler modules the names torch.float32 and np.float32 stand for the 64-bit types.
-What the unpatched code gives is kept beside it where that matters ("float32").
+diffusers keeps its tables in float32. Its code runs in double here, so that a difference reveals a wrong formula and not
+rounding: inside the scheduler modules, the names torch.float32 and np.float32 refer to the 64-bit types. The results of the
+unpatched code are kept where they matter ("float32").
 """
 
 import hashlib
@@ -24,7 +24,7 @@ DIFFUSERS = "0.42.1"
 
 
 class InDouble:
-    """A module whose float32 is float64."""
+    """A module in which float32 means float64."""
 
     def __init__(self, module):
         self._module = module
@@ -35,7 +35,7 @@ class InDouble:
 
 
 def in_double(name):
-    """A second copy of a scheduler class, whose module computes in double."""
+    """Returns a second copy of a scheduler class, whose module computes in double."""
     path = inspect.getsourcefile(getattr(diffusers, name))
     package = "diffusers.schedulers"
     module_name = f"{package}.{pathlib.Path(path).stem}_in_double"
@@ -65,7 +65,7 @@ SDXL = {  # stabilityai/stable-diffusion-xl-base-1.0
     "skip_prk_steps": True, "steps_offset": 1, "timestep_spacing": "leading", "trained_betas": None,
     "use_karras_sigmas": False,
 }
-ZERO_SNR = {  # as models tuned after arXiv 2305.08891 ship it
+ZERO_SNR = {  # as in models tuned according to arXiv 2305.08891
     "_class_name": "DDIMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
     "clip_sample": False, "num_train_timesteps": 1000, "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "trailing",
@@ -82,12 +82,12 @@ TRAINED = {
 
 
 def toy(x, t):
-    """Stands for the UNet: smooth, different at each x and t. Its twin is in ToyModel.java."""
+    """A smooth function of x and t instead of a UNet; ToyModel.java has the same."""
     return 0.7 * torch.sin(1.3 * x + 0.002 * float(t)) + 0.2 * x
 
 
 def fresh_noise(i):
-    """Stands for the normal noise of step i."""
+    """A fixed sequence instead of the normal noise of step i."""
     return float(np.cos(2.5 * i + 1.1))
 
 
@@ -98,7 +98,7 @@ def scalar(value):
 def write(name, value):
     OUT.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"made_by": f"tools/golden/{HERE.name}", "diffusers": DIFFUSERS, **value}, indent=None)
-    # One case a line, so that a changed case is one changed line.
+    # One case per line, so that a changed case is one changed line.
     text = text.replace('[{"', '[\n{"').replace('}, {"', '},\n{"').replace("}]}", "}\n]}")
     (OUT / name).write_text(text + "\n")
 
@@ -172,8 +172,8 @@ def inversions_v022():
 
 
 def inversions_v020():
-    """diffusers 0.20's inverse scheduler written anew (its releases before 0.22 do not run with this torch), held to
-    the coefficients that were derived from its source by hand."""
+    """diffusers 0.20's inverse scheduler, rewritten, because releases before 0.22 do not run with this torch; checked
+    against coefficients derived by hand from its source."""
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     alphas = np.cumprod(1 - betas)
 
@@ -198,7 +198,7 @@ def inversions_v020():
             noise = source**0.5 * out + (1 - source) ** 0.5 * x
         return target**0.5 * clean + (1 - target) ** 0.5 * noise
 
-    known = {  # (n, s): (A, B) of the written derivation, to its printed digits
+    known = {  # (n, s): (A, B) derived by hand, to the printed digits
         (5, -199): (0.999572559, 0.012136900), (5, 1): (0.868001855, 0.462021564),
         (5, 201): (0.749823471, 0.386382039), (5, 401): (0.614754005, 0.449597021),
         (5, 601): (0.478203025, 0.543228462), (10, 1): (0.945782612, 0.288097146),

@@ -2,11 +2,11 @@
 
     step.py MODEL --policy-unet DIR --batch B.safetensors --out O.safetensors     options as of `smpo trace`; see --help
     step.py compare O1 O2        worst relative L2 difference of each kind of tensor; exit 1 above the limits
-    step.py tiny sd1|sdxl DIR    DIR/model, DIR/policy (a perturbed UNet), DIR/batch-{1,3,8}.safetensors to try both with
+    step.py tiny sd1|sdxl DIR    DIR/model, DIR/policy (a perturbed UNet), DIR/batch-{1,3,8}.safetensors as inputs for both
 
-Pinned: torch 2.11.0, diffusers 0.42.1, safetensors. Nothing of smpo is used here. The sources are SmPO-Diffusion (arXiv
+Pinned: torch 2.11.0, diffusers 0.42.1, safetensors. This script does not use smpo. The sources are SmPO-Diffusion (arXiv
 2506.02698) and its training script: a micro-batch is one pair, winner and loser stacked; the policy inverts both, without
-gradient or guidance, and steps while the grid's timestep is below t; policy and reference are evaluated where that ends.
+gradient or guidance, and steps while the grid's timestep is below t; policy and reference are evaluated at the resulting latents.
 
 Batch: latents_w, latents_l [P,4,h,w], prompt_embeds [P,77,D], timesteps [P], p [P]; SDXL also pooled [P,E] and
 time_ids [P,6]; --objective dpo also noise [P,4,h,w], which winner and loser share; --objective inpo, if it is there,
@@ -15,8 +15,8 @@ Out: noised_w.J, noised_l.J, target_w.J, target_l.J, pred_w.J, pred_l.J, ref_pre
 errors.J [4] = (policy winner, policy loser, reference winner, reference loser), loss [] = mean over pairs, and
 grad.PARAMETER of that mean for every parameter of the policy.
 
-What is computed how: networks, schedule and target in --precision, fp32 as published or fp64 as a yardstick for fp32's
-own rounding. Tables are diffusers' (float32, or float64 with fp64). The published code rounds alphas_cumprod to fp16 in
+Networks, schedule and target are computed in --precision: fp32 as published, or fp64 to measure the rounding of fp32. Tables
+are diffusers' (float32, or float64 with fp64). The published code rounds alphas_cumprod to fp16 in
 the target, which is wrong by up to 15 % of 1 - alphas_cumprod at small t; here they are not rounded.
 """
 
@@ -34,7 +34,7 @@ warnings.filterwarnings("ignore")
 
 PRECISIONS = dict(fp32=torch.float32, fp64=torch.float64)
 LIMITS = dict(intermediates=1e-4, gradients=1e-3)
-# A gradient that is all rounding has no digits to compare: below this share of the whole gradient's norm, a tensor's
+# A gradient that consists of rounding has no digits to compare: below this share of the whole gradient's norm, a tensor's
 # difference is taken relative to this share.
 NEGLIGIBLE = 1e-6
 
@@ -43,7 +43,7 @@ NEGLIGIBLE = 1e-6
 
 
 class V022:
-    """DDIMInverseScheduler of diffusers 0.22 and later, which is the installed one: the UNet is told the destination."""
+    """DDIMInverseScheduler of diffusers 0.22 and later, which is the installed one: the UNet is evaluated at the destination."""
 
     def __init__(self, scheduler, steps):
         self.scheduler = scheduler
@@ -65,7 +65,7 @@ class V022:
 
 class V020:
     """The scheduler of diffusers 0.20 and 0.21, which the authors pinned: the grid is rolled by one, so that its first
-    timestep lies below 0, and the UNet is told the source."""
+    timestep lies below 0, and the UNet is evaluated at the source."""
 
     def __init__(self, scheduler, steps):
         self.alphas_cumprod, self.initial = scheduler.alphas_cumprod, scheduler.initial_alpha_cumprod
@@ -92,7 +92,7 @@ class V020:
 
 class Exact:
     """The levels are the grid points below t and then t itself, so that the latents really are at level t; the UNet is
-    told the destination. x' = A x + B output, with A and B in double: where nothing moves, A = 1 and B = 0."""
+    evaluated at the destination. x' = A x + B output, with A and B in double; for a step of length 0, A = 1 and B = 0."""
 
     def __init__(self, scheduler, steps):
         self.alphas_cumprod, self.initial = scheduler.alphas_cumprod, scheduler.initial_alpha_cumprod
@@ -126,7 +126,7 @@ INVERSIONS = dict(v020=V020, v022=V022, exact=Exact)
 
 
 def clean_and_noise(prediction_type, output, x, alpha):
-    """The clean latents and the noise that an output at level alpha means."""
+    """Returns the clean latents and the noise that correspond to an output at level alpha."""
     if prediction_type == "epsilon":
         return (x - (1 - alpha) ** 0.5 * output) / alpha**0.5, output
     if prediction_type == "v_prediction":
@@ -135,11 +135,11 @@ def clean_and_noise(prediction_type, output, x, alpha):
 
 
 def scheduler_of(config, precision="fp32"):
-    """diffusers' DDIMInverseScheduler from any scheduler's config. Its default, to clamp latents where a config is silent
-    on clip_sample, would change the model: never clamps."""
+    """diffusers' DDIMInverseScheduler from any scheduler's config. Never clamps: the default when a
+    config lacks clip_sample would clamp latents and change the model."""
     import diffusers
 
-    # It warns of every key of another scheduler's file, which is what it is given.
+    # It warns about every key of another scheduler's config.
     diffusers.utils.logging.set_verbosity_error()
     kind = diffusers.DDIMInverseScheduler
     if precision == "fp64":
@@ -155,7 +155,7 @@ def scheduler_of(config, precision="fp32"):
 
 
 def invert(unet, inverse, x, t, renoise, fresh=None, eta=0.0):
-    """Noised latents of the rows x, which share the training timestep t. unet: (x, timestep) -> output."""
+    """Returns the noised latents of the rows x, which share the training timestep t. unet: (x, timestep) -> output."""
     steps = inverse.below(t)
     if fresh is not None and fresh.shape[1] < len(steps):
         raise ValueError(f"inversion_noise: expected noise for {len(steps)} steps, got {fresh.shape[1]}")
@@ -172,7 +172,7 @@ def invert(unet, inverse, x, t, renoise, fresh=None, eta=0.0):
 
 
 def target_of(prediction_type, x, x0, alpha):
-    """What the network should say at x, taken to be at level alpha, for x0 to be the clean latents."""
+    """Returns the output at x, taken to be at level alpha, for which x0 are the clean latents."""
     noise = (x - alpha**0.5 * x0) / (1 - alpha) ** 0.5
     if prediction_type == "epsilon":
         return noise
@@ -189,7 +189,7 @@ def pair_loss(objective, errors, p, beta, gamma, kappa):
 
 def trace(policy, reference, scheduler, batch, *, objective="smpo", beta=2000.0, gamma=10.0, kappa=0.5, inversion="v020",
           steps=5, renoise="every_step", eta=0.1):
-    """All tensors of the step; the policy's gradients stay in it too."""
+    """Returns all tensors of the step; the policy keeps its gradients."""
     dtype = next(policy.parameters()).dtype
     inverse = INVERSIONS[inversion](scheduler, steps)
     kind = scheduler.config.prediction_type
@@ -280,7 +280,7 @@ def command_trace(arguments):
 
 
 def differences(actual, expected):
-    """{tensor: relative L2 difference}; infinite where a tensor is missing, too many, of another size or not finite."""
+    """Returns {tensor: relative L2 difference}; infinite if a tensor is missing, unexpected, of another size or not finite."""
     gradients = [v.double().norm() for k, v in expected.items() if k.startswith("grad.")]
     whole = torch.stack(gradients).norm().item() if gradients else 0.0
     result = {name: math.inf for name in set(actual) ^ set(expected)}
@@ -297,7 +297,7 @@ def differences(actual, expected):
 
 
 def report(found, limits, quiet=False):
-    """Prints the worst tensor of each kind. True where all are within the limits."""
+    """Prints the worst tensor of each kind. Returns whether all are within the limits."""
     kinds = {}
     for name, value in found.items():
         kind = "gradients" if name.startswith("grad.") else name.split(".")[0].removesuffix("_w").removesuffix("_l")
@@ -327,7 +327,7 @@ def command_compare(arguments):
     sys.exit(0 if good else 1)
 
 
-# ---- a model to try it on
+# ---- a tiny model
 
 # t of the pairs: the ends, both sides of grid points, and between. Chosen, with the labels, so that fp32 itself keeps well
 # within the limits: the logit is a difference of errors times beta gamma kappa (2 p - 1), up to 4600. Not t = 2, where v020
@@ -337,7 +337,7 @@ LABELS = [0.53, 0.55, 0.507, 0.58, 0.46, 0.515, 0.56, 0.59]
 
 
 def batch_of(random, pairs, config, height, width, tokens=77):
-    """A batch for a UNet's config. random: (name, shape) -> float32 tensor of about unit variance."""
+    """Returns a batch for a UNet's config. random: (name, shape) -> float32 tensor with a variance of about 1."""
     batch = dict(
         latents_w=random("latents_w", [pairs, 4, height, width]),
         latents_l=random("latents_l", [pairs, 4, height, width]),
@@ -354,7 +354,7 @@ def batch_of(random, pairs, config, height, width, tokens=77):
 
 
 def tiny_pipeline(family, folder):
-    """A whole model with random weights, so that whatever reads model folders reads this one. Its words are letters."""
+    """Writes a complete pipeline with random weights, which every reader of model folders accepts. Its tokens are letters."""
     import json
 
     import diffusers

@@ -1,9 +1,9 @@
-"""Golden results of one SmPO step on tiny UNets, for each reading of the inverse scheduler: tools/golden/step.py in fp64.
+"""Golden results of one SmPO step on tiny UNets, for each inversion semantics: tools/golden/step.py in fp64.
 
     python tools/golden/step_golden.py     writes native/test/golden/step/{sd1,sdxl}.{json,safetensors} and SHA256SUMS
 
 Pinned: torch 2.11.0, diffusers 0.42.1, safetensors. Only results are stored. Weights and inputs come from names by the
-rules of synthetic.py; the JSON file holds digests of what they should give (SHA-256 of little-endian float32, tensors in
+rules of synthetic.py; the JSON file holds digests of their expected values (SHA-256 of little-endian float32, tensors in
 the order in which the JSON names them):
 
   reference weight NAME    tensor(NAME)
@@ -12,8 +12,8 @@ the order in which the JSON names them):
   input NAME               normal_like("step." + NAME, shape) for latents_w, latents_l, prompt_embeds, pooled: 8 pairs
   timesteps, p, time_ids   in the JSON file
 
-"cases" are the combinations. Pairs do not know of each other, so one set of eight serves every batch size; "batches" says
-which pairs make up a batch of 1, 3 and 8. Tensors of CASE:
+"cases" are the combinations. Pairs are independent, so one set of eight serves every batch size; "batches" lists the
+pairs of the batches of 1, 3 and 8. Tensors of CASE:
 
   CASE.noised_w ... CASE.ref_pred_l    [3, 4, h, w] float32    pairs 0 to 2, as step.py names them
   CASE.errors                          [8, 4] float64
@@ -24,7 +24,7 @@ which pairs make up a batch of 1, 3 and 8. Tensors of CASE:
                                        "parameters". With a random error of relative size e, each is off by about
                                        0.6 e: s has unit variance over three.
 
-The published algorithm in fp32 is run too, and stays within 0.9 of the limits for intermediates (1e-4) and half of that for
+The published algorithm in fp32 is also run and stays within 0.9 of the limits for intermediates (1e-4) and half of that for
 gradients (1e-3): fp32's own rounding, kept in the JSON file as fp32_differs_by.
 """
 
@@ -85,7 +85,7 @@ def policy_weight(name, shape):
 
 
 def fill(unet, rule):
-    """Sets the weights; gives their digest."""
+    """Sets the weights and returns their digest."""
     digest = hashlib.sha256()
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
@@ -96,7 +96,7 @@ def fill(unet, rule):
 
 
 def summaries(gradients):
-    """[parameters, 3]: norm and projections."""
+    """Returns [parameters, 3]: norm and projections."""
     rows = []
     for name, gradient in gradients.items():
         gradient = gradient.double().flatten()
@@ -157,7 +157,7 @@ def run(family):
         for size, pairs in BATCHES.items():
             assert math.isclose(tensors[f"{case}.loss"][pairs].mean(), whole[size]["loss"], rel_tol=1e-12)
         print(family, case, "losses", " ".join(f"{x:.3f}" for x in losses), rounding[case])
-    # The limits tell the cases apart, and a result that is wrong by little more than they allow is refused.
+    # The limits distinguish the cases, and reject a result that slightly exceeds them.
     for a in expected:
         for b in expected:
             assert (a == b) == step.report(step.differences(expected[a]["3"], expected[b]["3"]), step.LIMITS, quiet=True), (a, b)

@@ -1,4 +1,4 @@
-"""Weights and inputs that Python, C++ and Java make alike, so that golden files hold results only.
+"""Weights and inputs that Python, C++ and Java generate identically, so that golden files hold results only.
 
 Element i of the tensor called NAME is s(i) = 2 u(i) - 1, where u(i) = (word i of Philox4x32-10 >> 8) * 2^-24; key = SEED,
 counter = (i / 4, item mod 2^32, 0, 255 << 24 | item >> 32), item = FNV-1a-64 of NAME mod 2^56. Then, by shape:

@@ -1,7 +1,7 @@
-"""Golden file for java/src/test/resources/org/smpo/report: an event file made by TensorBoard's own messages and writer.
+"""Golden file for java/src/test/resources/org/smpo/report: an event file written with TensorBoard's messages and writer.
 
 Made with Python 3.11, tensorboard 2.20.0. Run from anywhere: python tensorboard_events.py
-Nothing in the build or the tests runs this; they write the same events in Java and compare every byte.
+The build and the tests do not run this script; they write the same events in Java and compare every byte.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Small files as torch 2.11.0 saves them, and files that a reader of tensors must refuse.
+"""Small files saved by torch 2.11.0, and files that a tensor reader must refuse.
 
     python tools/golden/torch_file.py     writes java/src/test/resources/org/smpo/io/torch/
 
 tensors.pth: a state dict of float32, float16, bfloat16, float64, int64 and int32 tensors, one of them transposed and one
-a view into another's storage. checkpoint.ckpt: the same below `state_dict`, beside numbers and texts. parameters.pth:
+a view into another's storage. checkpoint.ckpt: the same under `state_dict`, next to numbers and strings. parameters.pth:
 torch.nn.Parameters in a nested dictionary. exec.pth: a pickle that names os.system. compressed.pth: tensors.pth with
 deflated entries. legacy.pt: the format before torch 1.6. expanded.pth: a tensor of stride 0.
 values.safetensors: all tensors of tensors.pth by their names, contiguous.

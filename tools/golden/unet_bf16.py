@@ -1,4 +1,4 @@
-"""How far diffusers' own bfloat16 is from its float32: the yardstick for ours.
+"""Error of diffusers' bfloat16 against its float32, with which ours is compared.
 
     python tools/golden/unet_bf16.py       writes native/test/golden/unet/bf16.json and SHA256SUMS
 
@@ -6,7 +6,7 @@ Pinned: torch 2.11.0, diffusers 0.42.1. The models and cases of unet.py, on the 
 case:
   output    |bf16 - f32| / |f32| of the prediction
   gradient  likewise of all parameters' gradients as one vector
-Each is the root mean square over `draws` inputs of the case's shapes, since one input is one draw of roundings. Draw 0 is
+Each is the root mean square over `draws` inputs of the case's shapes, since the error varies by input. Draw 0 is
 the case's own input caseK.NAME, draw D is caseK.drawD.NAME.
 """
 
@@ -26,7 +26,7 @@ DRAWS = 8
 
 
 def run(model, k, values, dtype):
-    # The sizes stay whole numbers: diffusers embeds them before it rounds.
+    # The sizes remain integers, because diffusers embeds them before it rounds.
     values = {n: v if n == "time_ids" else v.to(dtype) for n, v in values.items()}
     model.zero_grad()
     output = forward(model, k, values)

@@ -8,8 +8,8 @@ tiled, the same by tiles of the config's sample_size: caseK.tiled_mean, .tiled_l
 caseK.last_hidden_state, caseK.penultimate (hidden_states[-2]), caseK.pooled, and caseK.text_embeds where there is a
 projection; vision: caseK.image_embeds, caseK.last_hidden_state.
 
-A case's "bf16_error" is, per result, the relative L2 error of the same model in bfloat16 against float32, as the peer to
-beat: the root mean square over "bf16_draws" inputs of the case's shape, since one input is one draw of roundings. Draw 0
+A case's "bf16_error" is, per result, the relative L2 error of the same model in bfloat16 against float32, as a
+bound for ours: the root mean square over "bf16_draws" inputs of the case's shape, since the error varies by input. Draw 0
 is the case's own input caseK.NAME, draw D is caseK.drawD.NAME.
 """
 
@@ -34,7 +34,7 @@ import synthetic
 
 OUT = Path(__file__).resolve().parents[2] / "native/test/golden"
 
-# Inputs over which the error of bfloat16 is averaged: more where a result has few numbers, whose error varies more.
+# Number of inputs over which the error of bfloat16 is averaged. Results with few numbers, whose error varies more, get more.
 VAE_DRAWS = 8
 CLIP_DRAWS = 32
 
@@ -62,7 +62,7 @@ VAES = {
 VAE_CASES = [
     dict(batch=1, height=64, width=64),
     dict(batch=2, height=40, width=72, tiled=True),
-    # Odd on several levels.
+    # Odd sizes on several levels.
     dict(batch=1, height=27, width=46),
 ]
 
@@ -101,7 +101,7 @@ VISION_COMMON = dict(
 
 
 def text_name(name):
-    """As checkpoints have it: transformers 5 keeps CLIPTextModel's parameters without their text_model prefix."""
+    """Returns the name in checkpoints; transformers 5 omits the prefix text_model of CLIPTextModel's parameters."""
     return name if name.startswith(("text_model.", "text_projection.")) else "text_model." + name
 
 
@@ -123,9 +123,9 @@ def inputs(k, draw, **shapes):
 
 
 def described(case, draws, run, model, inputs_of):
-    """The case with the error of the model in bfloat16 over its draws, and draw 0's results in float32.
+    """Returns the case with the error of the model in bfloat16 over its draws, and the results of draw 0 in float32.
 
-    run(model, inputs) gives the results by name, inputs_of(draw) the inputs in float32.
+    run(model, inputs) returns the results by name, inputs_of(draw) the inputs in float32.
     """
     bf16_model = copy.deepcopy(model).bfloat16()
     first, errors = None, []
@@ -172,7 +172,7 @@ def vae(name, config):
 
 
 def text_ids(k, draw, lengths):
-    """A row of 77 per length: the start, words from the draw's numbers called ids.ROW, the end, padding."""
+    """Returns a row of 77 ids per length: start token, words from the draw's numbers called ids.ROW, end token, padding."""
     end, rows = 998, []
     for r, length in enumerate(lengths):
         words = [int(abs(x) * 900) for x in synthetic.uniform(f"{synthetic.draw_prefix(k, draw)}ids.{r}", length)]

@@ -1776,7 +1776,7 @@ TEST_F(ArgumentsTest, HandlesClosedTwice) {
   session = 0;
 }
 
-TEST_F(ArgumentsTest, ATensorGoesWithItsSession) {
+TEST_F(ArgumentsTest, ATensorClosesWithItsSession) {
   EXPECT_OK(smpo_session_close(session, &error));
   EXPECT_OK(smpo_session_open(&config, &session, &error));
   for (const Function& function : functions()) {

@@ -317,7 +317,7 @@ TEST_P(DeviceTest, ARunThatResumesHasTheBitsOfOneThatWasNotStopped) {
 }
 
 /// The batch's results come with the optimizer's outcome.
-TEST_P(DeviceTest, AStepWaitsForTheDeviceOnceAndNeverUnseen) {
+TEST_P(DeviceTest, AStepWaitsForTheDeviceOnceAndCountsEveryWait) {
   TrainingOptions wanted = options();
   wanted.log_level = SMPO_LOG_DEBUG;
   Training training(wanted);

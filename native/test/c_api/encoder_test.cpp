@@ -84,7 +84,7 @@ TEST_F(EncoderTest, TextHasItsHiddenStateAndItsPooledToken) {
   EXPECT_STREQ(error.message, "smpo_clip_text_encode: ids[0]: expected the end token 19, got a row without");
 }
 
-TEST_F(EncoderTest, InBf16AsInF32ButForItsRounding) {
+TEST_F(EncoderTest, Bf16AgreesWithF32UpToRounding) {
   const EncoderWorld wide(session), narrow(session, SMPO_BF16);
   const auto outputs = [&](const EncoderWorld& world) {
     std::vector<smpo_tensor> all(6);

@@ -64,7 +64,7 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return largest;
 }
 
-TEST_F(ModelTest, ParametersComeBackAsTheyWent) {
+TEST_F(ModelTest, ParametersAreReadBackAsWritten) {
   const smpo_model model = trainable();
   uint64_t elements = 0, salt = 0;
   for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
@@ -228,7 +228,7 @@ TEST_F(ModelTest, Bf16ComputesNearF32) {
   EXPECT_LT(std::sqrt(error2 / norm2), 16 * 0x1p-9);
 }
 
-TEST_F(ModelTest, AModelsHandleGoesWithItsSession) {
+TEST_F(ModelTest, AModelClosesWithItsSession) {
   const smpo_model model = open_unet(session, f32_options());
   EXPECT_OK(smpo_session_close(session, &error));
   EXPECT_OK(smpo_session_open(&config, &session, &error));

@@ -463,7 +463,7 @@ TEST_F(OptimizerTest, AdafactorMakesItsOwnLearningRate) {
   EXPECT_EQ(step(optimizer, 0, kNever).learning_rate, 2e-6);
 }
 
-TEST_F(OptimizerTest, AdafactorRefusesNumbersThatAreNoneOfIts) {
+TEST_F(OptimizerTest, AdafactorRefusesInvalidOptions) {
   const smpo_model model = trainable(SMPO_F32);
   using Options = smpo_optimizer_options;
   const std::vector<std::pair<std::function<void(Options&)>, std::string>> cases = {

@@ -72,7 +72,7 @@ class PackingTest : public BorderTest {
   }
 };
 
-TEST_F(PackingTest, AfterAnOptimizerStepTheNewWeightsCount) {
+TEST_F(PackingTest, AfterAnOptimizerStepTheNewWeightsAreUsed) {
   for (auto options : {adamw_options(), adafactor_options()}) {
     const smpo_model model = open(/*trainable=*/true);
     write_missing(session, model);
@@ -96,7 +96,7 @@ TEST_F(PackingTest, AfterAnOptimizerStepTheNewWeightsCount) {
   }
 }
 
-TEST_F(PackingTest, AfterAWriteTheNewWeightsCount) {
+TEST_F(PackingTest, AfterAWriteTheNewWeightsAreUsed) {
   const smpo_model model = open(/*trainable=*/false);
   write_missing(session, model);
   const std::vector<float> before = forward(model);
@@ -112,7 +112,7 @@ TEST_F(PackingTest, AfterAWriteTheNewWeightsCount) {
   EXPECT_EQ(forward(model), forward(copy_of(model)));
 }
 
-TEST_F(PackingTest, AfterMergingAnAdapterTheNewWeightsCount) {
+TEST_F(PackingTest, AfterMergingAnAdapterTheNewWeightsAreUsed) {
   const smpo_model model = open(/*trainable=*/false);
   write_missing(session, model);
   forward(model);

@@ -596,7 +596,7 @@ TEST_F(PairBatchTest, AddsNoise) {
   }
 }
 
-TEST_F(PairBatchTest, NoiseIsTheItemsAndTheSteps) {
+TEST_F(PairBatchTest, NoiseDependsOnItemAndStep) {
   const Doubles whole = part(noised(), SMPO_PAIR_BATCH_NOISED);
   EXPECT_EQ(part(noised(), SMPO_PAIR_BATCH_NOISED), whole);
   ++inputs_.step;
@@ -871,7 +871,7 @@ TEST_F(PairBatchTest, CheckpointingChangesNothing) {
   EXPECT_EQ(gradients(saving), gradients(policy));
 }
 
-TEST_F(PairBatchTest, PairsThatWereNotAccumulatedAreNotNumbers) {
+TEST_F(PairBatchTest, PairsThatWereNotAccumulatedAreNaN) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   const smpo_pair_batch batch = noised();
   const auto expect_pairs = [&](const std::vector<bool>& done) {
@@ -894,7 +894,7 @@ TEST_F(PairBatchTest, PairsThatWereNotAccumulatedAreNotNumbers) {
   EXPECT_GT(expect_pairs({true, true, false}), one);
 }
 
-TEST_F(PairBatchTest, WhatIsNotFiniteComesOut) {
+TEST_F(PairBatchTest, NonFiniteValuesArePropagated) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   std::vector<float> latents = to_host<float>(inputs_.latents);
   latents[static_cast<size_t>((kW + 1) * kN + 3)] = NAN;  // loser of pair 1

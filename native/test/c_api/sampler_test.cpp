@@ -176,7 +176,7 @@ TEST_F(SamplerTest, GuidesAndRescales) {
   EXPECT_NE(plain, rescaled);
 }
 
-TEST_F(SamplerTest, GuidanceOfEqualSidesIsNone) {
+TEST_F(SamplerTest, GuidanceBetweenEqualPromptsHasNoEffect) {
   const std::vector<float> single = run(ddim());
   guide(3, 0.5);
   inputs_.negative_encoder_hidden_states = inputs_.encoder_hidden_states;

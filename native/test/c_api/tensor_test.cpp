@@ -33,7 +33,7 @@ std::vector<smpo_tensor_spec> awkward_shapes(int32_t dtype) {
 
 using TensorTest = BorderTest;
 
-TEST_F(TensorTest, BytesComeBackAsTheyWent) {
+TEST_F(TensorTest, BytesAreReadBackAsWritten) {
   std::mt19937_64 random(7);
   for (const int32_t dtype : kDtypes) {
     for (const smpo_tensor_spec& spec : awkward_shapes(dtype)) {

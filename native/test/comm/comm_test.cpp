@@ -285,12 +285,12 @@ TEST(Comm, SumsHaveTheSameBitsEveryTimeAndOnEveryRank) {
 
 TEST(Comm, GradientsAreSummed) { EXPECT_EQ(run("gradients", 2), std::vector<int>(2, 0)); }
 
-TEST(Comm, AProcessThatEndsIsNoticed) {
+TEST(Comm, AProcessThatEndsIsDetected) {
   EXPECT_EQ(run("killed", 2), (std::vector<int>{0, -SIGKILL}));
   EXPECT_EQ(run("killed", 3), (std::vector<int>{0, 0, -SIGKILL}));
 }
 
-TEST(Comm, AProcessThatHangsIsNoticedWithinTheTimeout) { EXPECT_EQ(run("stopped", 2), std::vector<int>(2, 0)); }
+TEST(Comm, AProcessThatHangsIsDetectedWithinTheTimeout) { EXPECT_EQ(run("stopped", 2), std::vector<int>(2, 0)); }
 
 TEST(Comm, AMissingProcessIsNamed) { EXPECT_EQ(run("missing", 2), std::vector<int>(2, 0)); }
 

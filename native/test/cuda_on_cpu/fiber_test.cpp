@@ -15,7 +15,7 @@ struct Counter {
   std::vector<int> seen;
 };
 
-TEST(Fiber, StopsAndGoesOnWhereItWas) {
+TEST(Fiber, SuspendsAndResumes) {
   Fiber fiber;
   Counter counter{&fiber, {}};
   fiber.start(

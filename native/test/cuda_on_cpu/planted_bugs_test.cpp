@@ -270,7 +270,7 @@ TEST(PlantedBugs, DifferentIntrinsicsMeet) {
 
 // ---- launches
 
-TEST(PlantedBugs, LaunchesThatACardRefuses) {
+TEST(PlantedBugs, LaunchesThatAGpuRefuses) {
   EXPECT_THROW(meet(1025, Bug::kNone), kernels::cuda::Error);
   EXPECT_THROW(meet(0, Bug::kNone), kernels::cuda::Error);
   EXPECT_THROW(number_threads(nullptr, dim3(1, 65536), dim3(32)), kernels::cuda::Error);

@@ -144,7 +144,7 @@ TEST(CudaSamples, CountingBarriers) {
   });
 }
 
-TEST(CudaSamples, DynamicSharedAboveTheUnaskedLimit) {
+TEST(CudaSamples, DynamicSharedAboveTheDefaultLimit) {
   SMPO_NEEDS_DEVICE();
   const int count = 20011;  // 80 KB
   const std::vector<float> x = whole_numbers<float>(count, 100003);

@@ -104,7 +104,7 @@ TEST(ArenaAllocator, CountsInUsePeakAndPooled) {
   arena.deallocate(b);
 }
 
-TEST(ArenaAllocator, AFullPoolGivesBackWhatLayUnusedLongest) {
+TEST(ArenaAllocator, AFullPoolFreesTheLeastRecentlyUsedBlock) {
   ArenaAllocator arena({.pool_bytes = 4 * kMiB, .limit_bytes = 1024 * kMiB});
   void* a = arena.allocate(kMiB);
   void* b = arena.allocate(2 * kMiB);
@@ -138,7 +138,7 @@ TEST(ArenaAllocator, ThePoolStaysWithinItsBoundWhenShapesVary) {
   for (void* data : live) arena.deallocate(data);
 }
 
-TEST(ArenaAllocator, WhatOnePhaseFreedIsNotResidentBesideTheNext) {
+TEST(ArenaAllocator, MemoryThatOnePhaseFreedIsNotResidentInTheNext) {
   ArenaAllocator arena({.pool_bytes = 256 * kMiB, .limit_bytes = 1024 * kMiB, .slack_bytes = kMiB});
   // Alternates two phases that use equally much memory and have no size in common.
   const auto phase = [&arena](size_t bytes) {
@@ -193,7 +193,7 @@ TEST(ArenaAllocator, TrimReachesTheOperatingSystem) {
   EXPECT_GT(given_back, static_cast<int64_t>(kBytes - kBytes / 4));
 }
 
-TEST(ArenaAllocator, TheLimitIsOutOfMemoryAndThePoolGivesWay) {
+TEST(ArenaAllocator, TheLimitIsOutOfMemoryAfterThePoolIsFreed) {
   ArenaAllocator arena({.pool_bytes = 8 * kMiB, .limit_bytes = 8 * kMiB});
   void* a = arena.allocate(5 * kMiB);
   try {
@@ -211,7 +211,7 @@ TEST(ArenaAllocator, TheLimitIsOutOfMemoryAndThePoolGivesWay) {
   arena.deallocate(b);
 }
 
-TEST(ArenaAllocator, WhatTheSystemRefusesIsOutOfMemory) {
+TEST(ArenaAllocator, ARefusalOfTheSystemIsOutOfMemory) {
   ArenaAllocator arena({.pool_bytes = 8 * kMiB, .limit_bytes = UINT64_MAX});
   for (const size_t bytes : {size_t{1} << 47, (size_t{1} << 47) + 1, SIZE_MAX}) {
     try {
@@ -263,7 +263,7 @@ TEST(ArenaAllocator, ManyThreadsNeverShareABlock) {
 
 using ArenaAllocatorDeathTest = ::testing::Test;
 
-TEST(ArenaAllocator, ADoubleFreeIsSaidAndNoBlockIsHandedOutTwice) {
+TEST(ArenaAllocator, ADoubleFreeIsReportedAndNoBlockIsAllocatedTwice) {
   ArenaAllocator arena(plenty());
   void* data = arena.allocate(100);
   arena.deallocate(data);

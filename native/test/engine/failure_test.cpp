@@ -37,7 +37,7 @@ TEST(Failure, EveryKindOfExceptionHasAStatus) {
   EXPECT_EQ(failure_of([] { throw "text"; }).status, SMPO_INTERNAL);
 }
 
-TEST(Failure, ATorchErrorIsToldWithoutItsStack) {
+TEST(Failure, ATorchErrorIsReportedWithoutItsStack) {
   const Failure failure = failure_of([] { TORCH_CHECK(false, "what went wrong"); });
   EXPECT_STREQ(failure.message, "what went wrong");
 }
@@ -55,7 +55,7 @@ TEST(Failure, OnlyAStickyDeviceErrorIsAFault) {
   EXPECT_EQ(with_code(98).status, SMPO_INTERNAL);  // invalid device function
 }
 
-TEST(Failure, AKernelsErrorIsJudgedLikeLibTorchs) {
+TEST(Failure, AKernelErrorIsClassifiedLikeLibTorchs) {
   const auto with_code = [](int code) {
     return failure_of([code] { throw kernels::cuda::Error(code, "adamw: refused"); });
   };

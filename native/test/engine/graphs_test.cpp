@@ -52,7 +52,7 @@ class GraphsTest : public testing::Test {
   std::vector<std::string> refusals;
 };
 
-TEST_F(GraphsTest, WarmsUpThenRecordsOnceThenPlaysBack) {
+TEST_F(GraphsTest, WarmsUpThenRecordsOnceThenReplays) {
   run(key_of(1), Graphs<Memory>::kWarmUps);
   EXPECT_EQ(direct, Graphs<Memory>::kWarmUps);
   EXPECT_EQ(recorder.records, 0);
@@ -71,7 +71,7 @@ TEST_F(GraphsTest, EveryKeyWarmsUpByItself) {
   EXPECT_EQ(graphs.size(), 2);
 }
 
-TEST_F(GraphsTest, WhatCannotBeRecordedIsSaidOnceAndDone) {
+TEST_F(GraphsTest, UnrecordableWorkIsReportedOnceAndRunDirectly) {
   recorder.fails = true;
   run(key_of(1), 7);
   EXPECT_EQ(direct, 7);
@@ -87,7 +87,7 @@ TEST_F(GraphsTest, MemoryStaysWhereItIs) {
   EXPECT_EQ(memory->value, 5);
 }
 
-TEST_F(GraphsTest, TheOneThatWasUsedLongestAgoGoes) {
+TEST_F(GraphsTest, TheLeastRecentlyUsedIsEvicted) {
   constexpr auto kMost = static_cast<int64_t>(Graphs<Memory>::kMost);
   for (int64_t number = 0; number < kMost; ++number) graphs.entry(key_of(number)).memory.value = 1;
   graphs.entry(key_of(0));
@@ -106,7 +106,7 @@ TEST_F(GraphsTest, ClearForgetsRecordings) {
   EXPECT_EQ(direct, Graphs<Memory>::kWarmUps + 1);
 }
 
-TEST(GraphKey, TellsApartWhatFollowsTheSameBytes) {
+TEST(GraphKey, DistinguishesWhatFollowsTheSameBytes) {
   const auto sizes = [](std::vector<int64_t> first, std::vector<int64_t> second) {
     GraphKey key;
     key.add_all(first).add_all(second);

@@ -68,7 +68,7 @@ TEST(EmaUpdateCpu, AgreesWithTheReference) {
   }
 }
 
-TEST(EmaUpdateCpu, WhatDoesNotMoveKeepsItsAverage) {
+TEST(EmaUpdateCpu, AConstantParameterKeepsItsAverage) {
   std::vector<float> average = averages(1000);
   const std::vector<float> parameter = average;
   cpu::ema_update({.elements = 1000, .average = average.data(), .parameter = parameter.data(), .decay = 0.999});

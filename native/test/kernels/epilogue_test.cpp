@@ -96,7 +96,7 @@ TEST(EpilogueCpu, ANaNShowsInItsPlaceAndItsSums) {
   for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(c.d_bias.at(i)), i == 2) << i;
 }
 
-TEST(EpilogueCpu, WhatIsNotWantedIsNotWritten) {
+TEST(EpilogueCpu, UnrequestedOutputsAreNotWritten) {
   EpilogueCase c(2, 3, 4, DType::kF32, DType::kF32);
   const auto d_bias = c.d_bias.bits(), d_sample_bias = c.d_sample_bias.bits();
   c.backward.d_bias_C = nullptr;

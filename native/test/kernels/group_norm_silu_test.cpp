@@ -130,7 +130,7 @@ TEST(GroupNormSiluCpu, ANaNShowsInItsGroupAlone) {
   }
 }
 
-TEST(GroupNormSiluCpu, WhatIsNotWantedIsNotWritten) {
+TEST(GroupNormSiluCpu, UnrequestedOutputsAreNotWritten) {
   GroupNormSiluCase c({2, 9, 12, 3}, true, DType::kF32, DType::kF32);
   const auto d_x = c.d_x.bits(), d_weight = c.d_weight.bits(), d_bias = c.d_bias.bits();
   c.backward.d_x_BPC = nullptr;

@@ -128,7 +128,7 @@ TEST(LayerNormCpu, ANaNShowsInItsRowAlone) {
   }
 }
 
-TEST(LayerNormCpu, WhatIsNotWantedIsNotWritten) {
+TEST(LayerNormCpu, UnrequestedOutputsAreNotWritten) {
   LayerNormCase c(5, 33, DType::kF32, DType::kF32, false);
   cpu::layer_norm(c.forward);
   const auto d_s = c.d_s.bits(), d_weight = c.d_weight.bits(), d_bias = c.d_bias.bits();

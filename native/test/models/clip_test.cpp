@@ -124,7 +124,7 @@ TEST_P(TextFamily, AWeightThatChangesIsNoticed) {
       kEncoderTolerance);
 }
 
-TEST_P(TextFamily, WhatIsNotAskedForChangesNothing) {
+TEST_P(TextFamily, UnrequestedOutputsChangeNothing) {
   const auto encoder = golden_text(golden);
   const at::Tensor ids = ids_of(golden, 1);
   const ClipText::Output both = encode(*encoder, ids, {.skip = 2});
@@ -209,7 +209,7 @@ TEST(ClipTextEnd, IsTheFirstOfItsKind) {
   EXPECT_EQ(refusal([&] { pooled_is(11, 0); }), "ids[0]: expected the end token 11, got a row without");
 }
 
-TEST(ClipTextSpec, FieldsThatMakeNoNetworkAreNamed) {
+TEST(ClipTextSpec, InvalidFieldsAreNamed) {
   const Golden golden("clip", "open_clip");
   const auto refused = [&](const std::function<void(ClipTextSpec&)>& spoil) {
     ClipTextSpec spec = text_spec_of(golden.json["config"]);
@@ -373,7 +373,7 @@ TEST(ClipVisionSpec, WithoutProjectionTheClassTokenIsTheEmbedding) {
   EXPECT_TRUE(matches(embeds.matmul(projection.t()), golden.tensor("case1.image_embeds"), kEncoderTolerance));
 }
 
-TEST(ClipVisionSpec, FieldsThatMakeNoNetworkAreNamed) {
+TEST(ClipVisionSpec, InvalidFieldsAreNamed) {
   const Golden golden("clip", "vit_h");
   const auto refused = [&](const std::function<void(ClipVisionSpec&)>& spoil) {
     ClipVisionSpec spec = vision_spec_of(golden.json["config"]);

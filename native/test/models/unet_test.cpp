@@ -243,7 +243,7 @@ TEST_P(Family, GradientsOfAdaptersAreProjectionsOfTheMergedModels) {
   }
 }
 
-TEST_P(Family, WithoutAdaptersItIsTheModelUnderneath) {
+TEST_P(Family, WithoutAdaptersItIsTheBaseModel) {
   const auto plain = golden_unet(golden, {});
   const auto policy = adapted_unet(golden, at::kFloat);
   const UNetCase c = golden_case(golden, 0);
@@ -257,7 +257,7 @@ TEST_P(Family, WithoutAdaptersItIsTheModelUnderneath) {
 
 // ---- precomputed keys and values of the prompt
 
-TEST_P(Family, KeysAndValuesOfTheTextMadeBeforehandGiveTheSameBits) {
+TEST_P(Family, PrecomputedKeysAndValuesGiveTheSameBits) {
   for (const at::ScalarType precision : {at::kFloat, at::kBFloat16}) {
     const auto unet = adapted_unet(golden, precision);
     const UNetCase c = golden_case(golden, 0, precision);
@@ -283,7 +283,7 @@ TEST_P(Family, KeysAndValuesOfTheTextMadeBeforehandGiveTheSameBits) {
   }
 }
 
-TEST_P(Family, KeysAndValuesMadeBeforehandAreRefusedWhereGradientsAreWanted) {
+TEST_P(Family, PrecomputedKeysAndValuesAreRefusedWithGradients) {
   const auto unet = golden_unet(golden, {});
   UNetCase c = golden_case(golden, 0);
   const c10::InferenceMode mode;
@@ -335,7 +335,7 @@ std::string message_of(const std::function<void()>& call) {
   return "(nothing thrown)";
 }
 
-TEST(UNetSpec, FieldsThatMakeNoNetworkAreNamed) {
+TEST(UNetSpec, InvalidFieldsAreNamed) {
   const Golden golden("unet", "sdxl");
   const UNetSpec good = spec_of(golden.json["config"]);
   const auto refused = [&](const std::function<void(UNetSpec&)>& spoil) {

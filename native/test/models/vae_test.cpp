@@ -270,7 +270,7 @@ TEST(VaeSpec, PartsThatAConfigLeavesOutHaveNoParameters) {
   EXPECT_EQ(decode(vae, inputs.latents).sizes(), inputs.pixels.sizes());
 }
 
-TEST(VaeSpec, FieldsThatMakeNoNetworkAreNamed) {
+TEST(VaeSpec, InvalidFieldsAreNamed) {
   const Golden golden("vae", "f8");
   const auto refused = [&](const std::function<void(VaeSpec&)>& spoil) {
     VaeSpec spec = spec_of(golden.json["config"]);

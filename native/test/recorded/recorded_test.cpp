@@ -138,7 +138,7 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(difference / norm);
 }
 
-TEST_F(RecordedTest, PlayedBackBatchesHaveTheNumbersOfThoseThatRanByThemselves) {
+TEST_F(RecordedTest, ReplayedBatchesHaveTheResultsOfDirectOnes) {
   const std::vector<float> first = outcome(1);
   const std::vector<float> other = outcome(2);
   EXPECT_GT(distance(first, other), 0.01) << "the batches are too alike to tell";
@@ -148,7 +148,7 @@ TEST_F(RecordedTest, PlayedBackBatchesHaveTheNumbersOfThoseThatRanByThemselves) 
   }
 }
 
-TEST_F(RecordedTest, WeightsThatChangeAreSeen) {
+TEST_F(RecordedTest, ChangedWeightsAreUsed) {
   for (int again = 0; again < 4; ++again) outcome(1);
   const std::vector<float> before = outcome(1);
   const auto parameters = parameters_of(session, policy);
@@ -161,7 +161,7 @@ TEST_F(RecordedTest, WeightsThatChangeAreSeen) {
   EXPECT_EQ(outcome(1), after);
 }
 
-TEST_F(RecordedTest, PaddedBatchesAreThoseOfTheImagesAlone) {
+TEST_F(RecordedTest, PaddingDoesNotChangeResults) {
   // An inversion batch of 4 leaves tails of 3, 2 and 1 images; one of 1 has no tail. f32 rounding depends on the size.
   const std::vector<float> one_by_one = outcome(3, 1);
   const double limit = 1e-5;

@@ -514,7 +514,7 @@ TEST(Convolution, MethodsFollowTheSizes) {
   EXPECT_EQ(weight_gradient_method(small_x.to(at::kBFloat16), small_weight), ConvolutionMethod::kGemm);
 }
 
-TEST(Convolution, LargeWindowsAreLaidOutInParts) {
+TEST(Convolution, LargePatchMatricesAreBuiltInParts) {
   // 300 x 90 patches of 9 * 160 doubles: ten parts and a remainder.
   Samples samples(33);
   const at::Tensor x = samples.normal({2, 160, 300, 90}), d_y = samples.normal({2, 3, 300, 90});

@@ -118,7 +118,7 @@ TEST_F(PackedWeightsTest, AClearedCopyIsMadeAgainFromTheNewWeight) {
   EXPECT_TRUE(at::equal(linear(tape, x, packed).value, before.mul(2)));
 }
 
-TEST_F(PackedWeightsTest, WhatTheBudgetHasNoRoomForRunsOnThePlainWeight) {
+TEST_F(PackedWeightsTest, WeightsBeyondTheBudgetStayPlain) {
   Layer first = layer({640, 320}), second = layer({640, 320, 3, 3}), plain = second;
   int asked = 0;
   std::vector<int64_t> refused;

@@ -132,7 +132,7 @@ struct Batch {
   }
 };
 
-TEST(Tape, OutputsThatBackwardComputesAgainAreNotKept) {
+TEST(Tape, RecomputedOutputsAreNotKept) {
   const c10::InferenceMode mode;
   const Net net = Net::make(at::kFloat);
   Samples samples(7);
@@ -243,7 +243,7 @@ TEST(Tape, UnusedOutputsAndInputsGetNothing) {
   EXPECT_GE(dead_end.node, 0);
 }
 
-TEST(Tape, FrozenLayersHandGradientsOnAndKeepNone) {
+TEST(Tape, FrozenLayersPassGradientsOnAndKeepNone) {
   const Batch batch = Batch::make(2, at::kFloat);
   Net trained = Net::make(at::kFloat), frozen = Net::make(at::kFloat, /*lora=*/false, /*train_base=*/false);
   const Pass a = run_net(trained, batch.x, batch.time, batch.d_y, false);

@@ -25,7 +25,7 @@ import org.smpo.ffi.Abi;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 
-/// What a call across the border costs. Target: 15 ns for [#abiVersion].
+/// Cost of a call into the library. Target: 15 ns for [#abiVersion].
 ///
 /// `bareDowncall` is the same C function through a method handle with nothing around it, so the difference is
 /// what the checks of [Engine] cost (owner, closed, leaked tensors, status). `synchronize` is the cheapest
@@ -54,20 +54,20 @@ public class DowncallBench {
         error.set(JAVA_INT, 0, 1024);
     }
 
-    /// Closes it.
+    /// Closes the session.
     @TearDown
     public void close() {
         arena.close();
         engine.close();
     }
 
-    /// Through the public class.
+    /// The call through the public class.
     @Benchmark
     public int abiVersion() {
         return engine.abiVersion();
     }
 
-    /// The same C function with nothing around it.
+    /// The same C function through a bare method handle.
     @Benchmark
     public int bareDowncall() {
         try {

@@ -15,12 +15,13 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// Holds the hot paths to their recorded figures. A figure is a ratio: the time of the path over the time of a
-/// calibration loop in the same process, the median of several processes. A path that is more than 15 % slower than
-/// recorded fails; because a neighbour on a shared machine can do that too, it must fail three times in a row.
+/// Compares the hot paths with their recorded figures. A figure is a ratio: the time of the path over
+/// the time of a calibration loop in the same process, the median of several processes. A path that is
+/// more than 15 % slower than recorded fails. Since load on a shared machine can also cause that, it
+/// must fail three times in a row.
 final class Guard {
 
-    /// A ratio above the recorded one by more than this fails.
+    /// Allowed relative increase over the recorded ratio.
     static final double TOLERANCE = 0.15;
 
     static final int FORKS = 5;
@@ -34,7 +35,8 @@ final class Guard {
     private final PrintStream out;
 
     /// @param records the file of recorded figures, by machine
-    /// @param commands each starts one fork and prints an object a line: `guard` (name), `ns`, `ratio`
+    /// @param commands commands that each start one fork, which prints one object per line: `guard`
+    ///     (name), `ns`, `ratio`
     Guard(Machine machine, Path records, List<List<String>> commands, PrintStream out) {
         this.machine = machine;
         this.records = records;
@@ -45,7 +47,7 @@ final class Guard {
     /// The verdict on one path.
     record Verdict(String path, double nanos, double ratio, Double recorded) {
 
-        /// How much slower than recorded, 0.1 for 10 %; 0 when nothing is recorded.
+        /// Relative slowdown against the record, 0.1 for 10 %; 0 when nothing is recorded.
         double slowdown() {
             return recorded == null ? 0 : ratio / recorded - 1;
         }
@@ -87,7 +89,7 @@ final class Guard {
         return !missing && verdicts.stream().noneMatch(Verdict::failed);
     }
 
-    /// Measures and writes the figures as this machine's record.
+    /// Measures, and writes the figures as this machine's record.
     void writeRecord() throws IOException, InterruptedException {
         List<Verdict> verdicts = judge(measure(), Map.of());
         print(verdicts);

@@ -17,11 +17,11 @@ public record HotPath(String name, int repeats, Call call) {
     public interface Call {
         /// Runs the path once.
         ///
-        /// @return a value that depends on the work, so that it cannot be left out
+        /// @return a value that depends on the work, so that the compiler cannot remove it
         Object once() throws Exception;
     }
 
-    /// What one fork found.
+    /// Result of one fork.
     ///
     /// @param nanos median time of one call
     /// @param ratio median over the rounds of (time of one call) / (time of the calibration loop beside it)
@@ -32,7 +32,7 @@ public record HotPath(String name, int repeats, Call call) {
 
     private static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
 
-    /// This thread's own time: what other processes take of the core is left out.
+    /// CPU time of this thread, which excludes other processes.
     private static long now() {
         return THREADS.getCurrentThreadCpuTime();
     }
@@ -57,17 +57,17 @@ public record HotPath(String name, int repeats, Call call) {
         return new Figure(name, nanos[ROUNDS / 2], ratio[ROUNDS / 2]);
     }
 
-    // Written and never read: a store that no compiler may leave out.
+    // Written and never read: a store that no compiler may remove.
     @SuppressWarnings("UnusedVariable")
     private static volatile Object sink;
 
     @SuppressWarnings("UnusedVariable")
     private static volatile double calibrationSink;
 
-    /// About 200 us of dependent integer and floating-point work that touches a little memory: nothing that a
-    /// compiler can shorten, and as much bound to the clock as the paths are.
+    /// About 200 us of dependent integer and floating-point work with little memory. A compiler cannot
+    /// shorten it, and its time depends on the clock rate as the paths' times do.
     ///
-    /// @return nanoseconds it took
+    /// @return elapsed nanoseconds
     static long calibrate() {
         long start = now();
         long state = 0x9E3779B97F4A7C15L;

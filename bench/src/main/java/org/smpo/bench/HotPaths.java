@@ -10,7 +10,8 @@ import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSampler;
 import org.smpo.schedule.TimestepSpacing;
 
-/// The Java paths that the guard holds to their figures: those of the benches of the same names. Close it when done.
+/// The Java paths that the guard compares with their records: those of the benches of the same names.
+/// Must be closed.
 final class HotPaths implements AutoCloseable {
 
     private static final int PAIRS = 256;
@@ -25,12 +26,13 @@ final class HotPaths implements AutoCloseable {
 
     List<HotPath> all() {
         NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
-        int[] window = TimestepSampler.uniform(1, 0, schedule.trainTimesteps()).draw(0, PAIRS);
+        int[] timesteps =
+                TimestepSampler.uniform(1, 0, schedule.trainTimesteps()).draw(0, PAIRS);
         Inversion exact = Inversion.of(Inversion.Semantics.EXACT, 10);
         Sampler pndm = new Sampler.Pndm(TimestepSpacing.LEADING, 1, false);
         return List.of(
                 new HotPath("java/downcall", 50_000, downcall::abiVersion),
-                new HotPath("java/inversion_plan/256", 20, () -> InversionPlan.of(schedule, exact, window)),
+                new HotPath("java/inversion_plan/256", 20, () -> InversionPlan.of(schedule, exact, timesteps)),
                 new HotPath("java/sampler_plan/pndm50", 200, () -> SamplerPlan.of(schedule, pndm, 50)),
                 new HotPath("java/safetensors_open/1700", 2, safetensors::open));
     }

@@ -5,14 +5,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
-/// What a figure was measured on.
+/// The machine on which a figure was measured.
 ///
-/// @param cpu model name as the kernel gives it
+/// @param cpu model name as reported by the operating system
 /// @param simd widest instruction set that the kernels would use: `amx`, `avx512`, `avx2` or `sse2`
 /// @param cores logical cores that this process may use
 public record Machine(String cpu, String simd, int cores) {
 
-    /// The machine that this runs on.
+    /// Returns the current machine.
     public static Machine current() {
         String model = "unknown";
         List<String> flags = List.of();
@@ -34,7 +34,7 @@ public record Machine(String cpu, String simd, int cores) {
         return line.substring(line.indexOf(':') + 1).strip();
     }
 
-    /// One string for a table of figures by machine: figures of different keys are not compared.
+    /// Returns the key of this machine in the records; figures with different keys are not compared.
     public String key() {
         return cpu + ", " + simd + ", " + cores + " cores";
     }

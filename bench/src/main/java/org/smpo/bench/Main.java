@@ -26,7 +26,7 @@ import picocli.CommandLine.Parameters;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// What `tools/bench` starts.
+/// The program behind `tools/bench`.
 @Command(name = "bench", mixinStandardHelpOptions = true)
 public final class Main {
 
@@ -94,8 +94,8 @@ public final class Main {
         return guard.compare() ? 0 : 1;
     }
 
-    /// Protocol: a line of JSON when ready, then for each line `go` on stdin a step and a line of JSON; ends with
-    /// stdin.
+    /// Protocol: one line of JSON when ready, then one step and one line of JSON for each line `go` on
+    /// stdin; ends with stdin.
     @Command(name = "step", description = "One SmPO step each time it is told to, beside bench/peers/smpo_step.py.")
     int step(
             @Parameters(paramLabel = "MODEL", description = "tiny, sd15-half or sd15") String model,
@@ -111,7 +111,10 @@ public final class Main {
             @Option(names = "--threads", defaultValue = "0") int threads,
             @Option(names = "--micro-batch", defaultValue = "1", description = "pairs differentiated at once")
                     int microBatch,
-            @Option(names = "--slots", defaultValue = "0", description = "images inverted at once; default: 2 x pairs")
+            @Option(
+                            names = "--slots",
+                            defaultValue = "0",
+                            description = "inversion batch size in images (default: 2 x pairs)")
                     int slots,
             @Option(names = "--gradient-checkpointing") boolean checkpointing,
             @Option(names = "--warm-up", defaultValue = "step", description = "state: only AdamW's moments")

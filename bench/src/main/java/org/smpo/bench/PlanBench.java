@@ -21,8 +21,8 @@ import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSampler;
 import org.smpo.schedule.TimestepSpacing;
 
-/// What the host pays for its plans: once per optimizer step for a window of 1024 pairs, once per run of a sampler.
-/// Beside UNet evaluations of milliseconds all of it should vanish.
+/// Host time of plans: once per optimizer step for a batch of 1024 pairs, once per run of a sampler. It
+/// should be negligible compared with UNet evaluations of milliseconds.
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MICROSECONDS)
 @Warmup(iterations = 3, time = 1)
@@ -32,9 +32,9 @@ public class PlanBench {
     private static final int PAIRS = 1024;
     private static final int STEPS = 50;
 
-    /// A window of the given semantics, with a grid of 10.
+    /// A batch of pairs with the given semantics and a grid of 10.
     @State(Scope.Benchmark)
-    public static class Window {
+    public static class Batch {
         @Param({"V020", "V022", "EXACT"})
         public Inversion.Semantics semantics;
 
@@ -43,31 +43,31 @@ public class PlanBench {
         Inversion inversion;
         int[] timesteps;
 
-        /// Draws the window and holds its plan to the plans of its rows, one by one.
+        /// Draws the timesteps and compares the batch's plan with the plans of its rows, one by one.
         @Setup
         public void prepare() {
             schedule = NoiseSchedule.stableDiffusion();
             sampler = TimestepSampler.uniform(1, 0, schedule.trainTimesteps());
             inversion = Inversion.of(semantics, 10);
             timesteps = sampler.draw(0, PAIRS);
-            InversionPlan window = InversionPlan.of(schedule, inversion, timesteps);
+            InversionPlan batch = InversionPlan.of(schedule, inversion, timesteps);
             for (int row = 0; row < PAIRS; row++) {
                 InversionPlan alone = InversionPlan.of(schedule, inversion, new int[] {timesteps[row]});
-                boolean same = alone.steps() == window.steps(row);
+                boolean same = alone.steps() == batch.steps(row);
                 for (int k = 0; same && k < alone.steps(); k++) {
-                    int at = window.rowStart(row) + k;
-                    same = alone.timestep(k) == window.timestep(at)
-                            && alone.sampleCoefficient(k) == window.sampleCoefficient(at)
-                            && alone.outputCoefficient(k) == window.outputCoefficient(at);
+                    int at = batch.rowStart(row) + k;
+                    same = alone.timestep(k) == batch.timestep(at)
+                            && alone.sampleCoefficient(k) == batch.sampleCoefficient(at)
+                            && alone.outputCoefficient(k) == batch.outputCoefficient(at);
                 }
                 if (!same) {
-                    throw new IllegalStateException("row " + row + " of the window is not the row planned alone");
+                    throw new IllegalStateException("row " + row + " of the batch is not the row planned alone");
                 }
             }
         }
     }
 
-    /// One of the four samplers with the options of its common use.
+    /// One of the samplers with its usual options.
     @State(Scope.Benchmark)
     public static class Run {
         @Param({"DDIM", "EULER", "DPM_SOLVER", "PNDM"})
@@ -103,19 +103,19 @@ public class PlanBench {
         }
     }
 
-    /// The timesteps of a window.
+    /// Draws the timesteps of a batch.
     @Benchmark
-    public int[] drawTimesteps(Window window) {
-        return window.sampler.draw(1, PAIRS);
+    public int[] drawTimesteps(Batch batch) {
+        return batch.sampler.draw(1, PAIRS);
     }
 
-    /// The inversion of a window.
+    /// Plans the inversion of a batch.
     @Benchmark
-    public InversionPlan planInversion(Window window) {
-        return InversionPlan.of(window.schedule, window.inversion, window.timesteps);
+    public InversionPlan planInversion(Batch batch) {
+        return InversionPlan.of(batch.schedule, batch.inversion, batch.timesteps);
     }
 
-    /// A sampling run of 50 steps.
+    /// Plans a sampling run of 50 steps.
     @Benchmark
     public SamplerPlan planSampler(Run run) {
         return SamplerPlan.of(run.schedule, run.sampler, STEPS);

@@ -33,9 +33,9 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.SafetensorsWriter.Declaration;
 import org.smpo.io.TensorEntry;
 
-/// Opening a file with as many tensors as an SDXL UNet has (1,700; its header takes 230 kB), and reading it
-/// through the map. The header has a parser of its own; beside it stands what a general JSON parser takes for
-/// the same text, without any of the checks.
+/// Opens a file with as many tensors as an SDXL UNet (1,700; a header of 230 kB) and reads it through
+/// the map. The header has its own parser, which is compared with a general JSON parser without any
+/// checks.
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MICROSECONDS)
 @Warmup(iterations = 5, time = 1)
@@ -51,7 +51,7 @@ public class SafetensorsBench {
     private Path folder;
     private Path file;
 
-    /// Writes the file and holds both parsers to each other.
+    /// Writes the file and compares both parsers.
     @Setup
     public void prepare() throws IOException {
         folder = Files.createTempDirectory("safetensors-bench");
@@ -94,9 +94,9 @@ public class SafetensorsBench {
         Files.deleteIfExists(folder);
     }
 
-    /// Opens the file: read, parse and check the header, map; and closes it.
+    /// Opens the file (reads, parses and checks the header, maps the data) and closes it.
     ///
-    /// @return tensors found
+    /// @return number of tensors
     @Benchmark
     public int open() throws IOException {
         try (Safetensors opened = Safetensors.open(file)) {
@@ -121,7 +121,7 @@ public class SafetensorsBench {
         return sum;
     }
 
-    /// Reads the header and parses it as any JSON, into maps and lists.
+    /// Reads the header and parses it as general JSON, into maps and lists.
     ///
     /// @return the header
     @Benchmark

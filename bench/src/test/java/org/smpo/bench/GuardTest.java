@@ -49,7 +49,7 @@ class GuardTest {
     }
 
     @Test
-    void aMachineWithoutARecordIsMeasuredAndSaidSo() throws Exception {
+    void aMachineWithoutARecordIsMeasuredAndReported() throws Exception {
         assertThat(guard(2.0).compare()).isTrue();
         assertThat(output()).contains("no figures recorded for Test CPU, avx2, 2 cores");
     }

@@ -14,12 +14,12 @@ class PlanBenchTest {
 
     @ParameterizedTest
     @EnumSource(Inversion.Semantics.class)
-    void windowsAreChecked(Inversion.Semantics semantics) {
-        PlanBench.Window window = new PlanBench.Window();
-        window.semantics = semantics;
-        window.prepare();
-        assertThat(bench.drawTimesteps(window)).hasSize(1024);
-        assertThat(bench.planInversion(window).rows()).isEqualTo(1024);
+    void batchesAreChecked(Inversion.Semantics semantics) {
+        PlanBench.Batch batch = new PlanBench.Batch();
+        batch.semantics = semantics;
+        batch.prepare();
+        assertThat(bench.drawTimesteps(batch)).hasSize(1024);
+        assertThat(bench.planInversion(batch).rows()).isEqualTo(1024);
     }
 
     @ParameterizedTest

@@ -19,19 +19,19 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 
-/// Who may import whom. The table is that of the design, with what tools/decisions added to it; packages that
-/// do not exist yet are in it, so that they begin within the rules.
+/// Allowed imports between packages, including those that tools/decisions added. The table also lists
+/// planned packages.
 final class ArchitectureRules {
     static final String ROOT = "org.smpo";
 
-    /// Package -> the packages of this project that it may import, `random` left out: anything may import
-    /// that.
+    /// For each package, the packages of this project that it may import. Every package may import
+    /// `random`.
     static final Map<String, Set<String>> IMPORTS = table();
 
-    /// Everything but the JDK is out of reach of these.
+    /// Packages that may import the JDK only.
     static final Set<String> JDK_ONLY = Set.of("random", "schedule", "objective");
 
-    /// Pure mathematics: no files, no network, no foreign memory.
+    /// Packages of pure mathematics: no files, no network, no foreign memory.
     static final Set<String> PURE = Set.of("random", "schedule", "objective");
 
     private static final String[] IO_PACKAGES = {"java.io..", "java.net..", "java.nio.."};

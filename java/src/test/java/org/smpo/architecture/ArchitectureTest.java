@@ -25,9 +25,8 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/// The product keeps the import rules, and each rule fails on a class that breaks it. The culprits are
-/// planted: small sources in the product's own package names, compiled into a folder of their own that
-/// nothing else sees.
+/// The product keeps the import rules, and each rule fails on a class that breaks it. The violations
+/// are planted: small sources in the product's package names, compiled into a separate folder.
 class ArchitectureTest {
     private static final JavaClasses PRODUCT = new ClassFileImporter()
             .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
@@ -55,7 +54,7 @@ class ArchitectureTest {
     }
 
     /// Every pair of packages, in one compilation: what the table allows passes, everything else fails, and
-    /// the report names the culprit.
+    /// the report names the violating class.
     @Test
     void everyForbiddenImportFailsAndEveryAllowedOnePasses() throws IOException {
         Map<String, String> sources = new LinkedHashMap<>();
@@ -93,7 +92,7 @@ class ArchitectureTest {
         assertThat(pairs).hasSize(packages * packages);
     }
 
-    /// The table itself, in the words of the design, so that a slip in it is seen here.
+    /// The table, written a second time, so that an accidental change is detected.
     @ParameterizedTest
     @CsvSource({
         "data, train, false",
@@ -257,7 +256,7 @@ class ArchitectureTest {
                 .allSatisfy(line -> assertThat(line).contains(culprit));
     }
 
-    /// Compiles sources, by class name, and imports what comes out.
+    /// Compiles sources, given by class name, and imports the classes.
     private JavaClasses plant(Map<String, String> sources) throws IOException {
         Path output = folder.resolve("classes");
         List<String> arguments = new ArrayList<>(

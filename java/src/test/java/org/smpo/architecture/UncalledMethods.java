@@ -10,8 +10,8 @@ import java.util.stream.Stream;
 
 /// Public methods of public types that product code does not call.
 ///
-/// Left out are accessors of records, methods of enums that the compiler makes, and methods that implement or override
-/// one of a supertype, which is called by its name there.
+/// Excluded are accessors of records, compiler-generated methods of enums, and methods that implement
+/// or override a supertype's method, since callers use that one.
 final class UncalledMethods {
     private UncalledMethods() {}
 

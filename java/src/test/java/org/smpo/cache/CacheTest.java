@@ -112,8 +112,8 @@ final class CacheTest {
         return values.stream().map(value -> value.get("x").floats()[0]).toList();
     }
 
-    /// Every bit of an entry flipped in turn, and the file cut at every length: never is a wrong value
-    /// returned.
+    /// With each bit of an entry flipped in turn, and with the file cut at every length, no wrong value
+    /// is returned.
     @Test
     void noDamageIsEverUsed() throws IOException {
         Cache cache = cache();
@@ -140,7 +140,7 @@ final class CacheTest {
             assertThat(cache.find(key("1"))).as("%d bytes", length).isEmpty();
             assertThat(file).doesNotExist();
         }
-        // Once, not each time.
+        // Reported once, not each time.
         assertThat(warnings).hasSize(1);
         assertThat(warnings.get(0)).contains(file.toString(), "computed again");
         assertThat(firsts(cache.getOrCompute(List.of(key("1")), missing -> List.of(value(9)))))
@@ -225,8 +225,8 @@ final class CacheTest {
         assertThat(cache.entries().get(0).lastUse()).isAfter(before.plus(Duration.ofDays(2)));
     }
 
-    /// Several stores of one folder, as several processes have them, that write, read, damage and prune the
-    /// same few entries.
+    /// Several stores of one folder, as in several processes, write, read, damage and prune the same
+    /// few entries.
     @Test
     void manyAtOnceNeverSeeAWrongValue() throws Exception {
         try (ExecutorService workers = Executors.newFixedThreadPool(6)) {
@@ -296,7 +296,7 @@ final class CacheTest {
         return PairSource.open(data);
     }
 
-    /// Takes every pair once; returns how many images were decoded.
+    /// Takes every pair once and returns the number of decoded images.
     private static long epoch(PairSource source, MomentCache moments, int number, List<RgbImage> encoded)
             throws IOException, InterruptedException {
         List<PairUse> uses = IntStream.range(0, source.size())
@@ -328,7 +328,7 @@ final class CacheTest {
                     .as("same bytes at another path")
                     .isZero();
             assertThat(encoded).hasSize(10);
-            // Another VAE needs every pixel again.
+            // Another VAE needs all pixels again.
             assertThat(epoch(source, new MomentCache(cache(), "other", "fp32"), 1, encoded))
                     .isEqualTo(10);
         }

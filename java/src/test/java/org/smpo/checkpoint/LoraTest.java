@@ -40,7 +40,7 @@ final class LoraTest {
                 false);
     }
 
-    /// Adapters on every module of a published family that can have one.
+    /// Returns adapters on every module of a published family that can have one.
     private static Lora everywhere(Family family) throws IOException {
         List<Lora.Module> modules = new ArrayList<>();
         for (Map.Entry<String, ComponentConfig> component :
@@ -50,7 +50,7 @@ final class LoraTest {
             }
             component.getValue().config().parameters().forEach((name, shape) -> {
                 if (name.endsWith(".weight") && shape.size() > 1 && !name.contains("embeddings.")) {
-                    // Rank 1 and narrow: the names are what counts.
+                    // Rank 1 and narrow, because only the names matter.
                     List<Long> narrow = new ArrayList<>(shape);
                     narrow.set(0, 2L);
                     narrow.set(1, name.endsWith("attn2.to_k.weight") ? shape.get(1) : 3L);
@@ -66,7 +66,7 @@ final class LoraTest {
         return new Lora(Lora.index("test", modules), Map.of("run", "7"));
     }
 
-    /// B times the scale: how the scale is divided between B and alpha differs by format.
+    /// Returns B times the scale, because formats divide the scale between B and alpha differently.
     private static double[] scaledUp(Lora.Module module) throws IOException {
         double[] values = module.up().toDoubles();
         for (int i = 0; i < values.length; i++) {
@@ -94,7 +94,7 @@ final class LoraTest {
 
     @ParameterizedTest
     @EnumSource
-    void adaptersSurviveBothFormsToTheBit(Family family) throws IOException {
+    void adaptersSurviveBothFormatsBitForBit(Family family) throws IOException {
         Lora lora = everywhere(family);
         assertThat(lora.family()).contains(family);
         Path peft = temporary.resolve(PeftFile.FILE_NAME);
@@ -116,7 +116,7 @@ final class LoraTest {
         }
         assertThat(again).hasSameBinaryContentAs(peft);
 
-        // The comparison sees a changed alpha.
+        // The comparison detects a changed alpha.
         Lora.Module first = lora.modules().get(lora.modules().firstKey());
         SortedMap<String, Lora.Module> changed = new TreeMap<>(lora.modules());
         changed.put(
@@ -167,7 +167,7 @@ final class LoraTest {
     }
 
     @Test
-    void whatDiffusersWroteBeforeIsRead() throws IOException {
+    void filesOfOlderDiffusersAreRead() throws IOException {
         List<Long> down = List.of(4L, 8L);
         List<Long> up = List.of(6L, 4L);
         Path file = file(
@@ -369,7 +369,7 @@ final class LoraTest {
         }
     }
 
-    /// PEFT's own save_pretrained: a folder with the config beside.
+    /// PEFT's save_pretrained writes a folder with weights and config.
     @Test
     void peftFoldersAreRead() throws IOException {
         Path folder = Files.createDirectory(temporary.resolve("adapter"));

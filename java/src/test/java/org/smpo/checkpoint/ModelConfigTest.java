@@ -62,7 +62,7 @@ final class ModelConfigTest {
         assertThat(config.parameters()).containsExactlyEntriesOf(expected);
         assertThat(config.unknownKeys()).isEmpty();
 
-        // The comparison sees one changed dimension, and one changed place.
+        // The comparison detects one changed dimension, and one changed position.
         Map<String, List<Long>> changed = new LinkedHashMap<>(expected);
         String first = changed.keySet().iterator().next();
         changed.put(first, List.of(1L));
@@ -228,7 +228,7 @@ final class ModelConfigTest {
     }
 
     @Test
-    void keysOfTomorrowAreKeptAndReported() throws IOException {
+    void unknownKeysAreKeptAndReported() throws IOException {
         UNetConfig config = unet("\"shiny\": {\"a\": [1]}, \"_private\": 3");
         assertThat(config.unknownKeys()).containsExactly("shiny");
         assertThat(config.json().asMap()).containsKeys("shiny", "_private");

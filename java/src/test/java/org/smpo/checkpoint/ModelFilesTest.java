@@ -102,7 +102,7 @@ final class ModelFilesTest {
         }
         assertSameFiles(out, in);
 
-        // The comparison sees one changed bit.
+        // The comparison detects one changed bit.
         poke(out.resolve("unet/diffusion_pytorch_model.safetensors"), "conv_in.bias", 0.25f);
         assertThatThrownBy(() -> assertSameFiles(out, in)).isInstanceOf(AssertionError.class);
     }
@@ -123,7 +123,7 @@ final class ModelFilesTest {
         }
         assertSameFiles(out, in);
 
-        // And the folder gives the checkpoint back.
+        // Converting the folder restores the checkpoint.
         Path again = temporary.resolve("again.safetensors");
         try (ModelFiles model = ModelFolder.open(out)) {
             SingleFileWriter.write(model, again, null, Map.of());
@@ -132,7 +132,7 @@ final class ModelFilesTest {
     }
 
     @Test
-    void checkpointsHaveTheNamesAndFormsOfTheirCode() throws IOException {
+    void checkpointsHaveTheNamesAndShapesOfTheirCode() throws IOException {
         Path checkpoint = temporary.resolve("model.safetensors");
         try (ModelFiles model = ModelFolder.open(tiny(Family.SDXL))) {
             SingleFileWriter.write(model, checkpoint, null, Map.of());
@@ -163,7 +163,7 @@ final class ModelFilesTest {
     /// SD 2's published file has one layer more than its diffusers folder, a projection that it does not use, and
     /// buffers.
     @Test
-    void whatTheModelDoesNotUseIsDropped() throws IOException {
+    void tensorsThatTheModelDoesNotUseAreDropped() throws IOException {
         Path in = tiny(Family.SD2);
         Path checkpoint = temporary.resolve("model.safetensors");
         List<Weight> weights = new ArrayList<>();
@@ -249,7 +249,7 @@ final class ModelFilesTest {
         }
         assertThatThrownBy(() -> ModelFolder.open(in, "fp16")).hasMessageContaining("variant \"fp16\"");
 
-        // What diffusers called these files before.
+        // Names that older versions of diffusers used.
         Path index = unet.resolve("diffusion_pytorch_model.safetensors.index.fp16.json");
         Files.writeString(
                 unet.resolve("diffusion_pytorch_model.safetensors.fp16.index.json"),
@@ -376,7 +376,7 @@ final class ModelFilesTest {
                 .hasMessageContaining("1 wrong: conv_in.bias is [17], expected [16]");
     }
 
-    /// As web UIs and trainers leave them in merged checkpoints and folders.
+    /// Tensors that web UIs and trainers leave in merged checkpoints and folders.
     @Test
     void extraTensorsAreLeftOutAndNoticed() throws IOException {
         Path in = tiny(Family.SD1);
@@ -413,7 +413,7 @@ final class ModelFilesTest {
         }
     }
 
-    /// A folder in whose index stands what was not downloaded, is empty, or holds pickles alone.
+    /// A folder whose index lists a missing file, or which is empty, or which holds only pickles.
     @Test
     void componentsThatNothingNeedsMayBeAbsent() throws IOException {
         Path in = tiny(Family.SD1);
@@ -450,7 +450,7 @@ final class ModelFilesTest {
         }
     }
 
-    /// Web UIs find out by these marks what a checkpoint predicts.
+    /// Web UIs detect a checkpoint's prediction type from these keys.
     @Test
     void marksOfVPredictionAndZeroSnrAreWrittenAndWin() throws IOException {
         Path plain = tiny(Family.SD1);

@@ -3,7 +3,7 @@ package org.smpo.checkpoint;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/// The weights and inputs that the golden makers' `synthetic.py` makes, bit for bit: a function of a tensor's name.
+/// The weights and inputs of tools/golden/synthetic.py, bit for bit: a function of a tensor's name.
 public final class SyntheticWeights {
     private static final int SEED = 42;
     private static final long PURPOSE = 255;
@@ -11,8 +11,8 @@ public final class SyntheticWeights {
 
     private SyntheticWeights() {}
 
-    /// A weight by its name and shape: unit gain for two dimensions or more, about 1 for gains of norms, about 0
-    /// otherwise.
+    /// Returns a weight by its name and shape: unit gain for two dimensions or more, about 1 for gains
+    /// of norms, about 0 otherwise.
     public static float[] tensor(String name, List<Long> shape) {
         float[] values = uniform(name, Math.toIntExact(ModelConfig.elements(shape)));
         if (shape.size() >= 2) {
@@ -30,7 +30,7 @@ public final class SyntheticWeights {
         return values;
     }
 
-    /// Numbers in [-1, 1).
+    /// Returns numbers in [-1, 1).
     public static float[] uniform(String name, int count) {
         float[] values = new float[count];
         int[] words = new int[4];

@@ -14,8 +14,8 @@ import org.smpo.io.DType;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// Models of the four families with the sizes of the tiny goldens, whose configs and parameters are diffusers' and
-/// transformers' own. Weights are numbers that differ from each other.
+/// Models of the four families with the sizes of the tiny goldens. Their configs and parameters are
+/// those of diffusers and transformers. All weights are different numbers.
 public final class TinyModels {
     public static final Path GOLDEN = Path.of(System.getProperty("smpo.root"), "native/test/golden");
 
@@ -25,7 +25,7 @@ public final class TinyModels {
         return Json.readObject(GOLDEN.resolve(name + ".json"));
     }
 
-    /// A diffusers folder as diffusers lays it out.
+    /// Writes a folder in diffusers' layout.
     public static Path write(Path folder, Family family) throws IOException {
         BuiltIn builtIn = BuiltIn.of(family);
         Files.createDirectories(folder);
@@ -80,8 +80,8 @@ public final class TinyModels {
         return Weight.of(name, DType.F32, shape, bytes.array());
     }
 
-    /// A small Stable Diffusion 1 that can be run: a real vocabulary, a text tower as wide as the UNet's attention
-    /// takes, and weights with which nothing explodes.
+    /// Writes a small, runnable Stable Diffusion 1: a real vocabulary, a text tower of the width that
+    /// the UNet expects, and weights with bounded activations.
     public static Path writeRunnable(Path folder) throws IOException {
         write(folder, Family.SD1);
         Path vocabulary =

@@ -18,7 +18,7 @@ import org.smpo.io.DType;
 import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
 
-/// `smpo demo draw` as a user runs it, and what `smpo demo` refuses.
+/// `smpo demo draw` as a user runs it, and the refusals of `smpo demo`.
 final class DemoTest {
     @TempDir
     private Path temporary;
@@ -38,7 +38,7 @@ final class DemoTest {
 
     /// Line i is the caption of image i.
     @Test
-    void drawnScenesGoWithTheirCaptions() throws IOException {
+    void renderedScenesMatchTheirCaptions() throws IOException {
         Path folder = temporary.resolve("scenes");
         Outcome rendered = smpo("demo", "draw", "--scenes", 40, "--out", folder);
         assertThat(rendered.code()).as(rendered.err()).isZero();
@@ -80,7 +80,7 @@ final class DemoTest {
         assertThat(tuning.subList(1, 145)).doesNotContainAnyElementsOf(evaluation.subList(1, 49));
     }
 
-    /// Figures of two demos would be mixed.
+    /// A report would mix the results of two demos.
     @Test
     void aFolderWithAnotherDemoIsRefused() throws IOException {
         Path folder = Files.createDirectories(temporary.resolve("demo"));

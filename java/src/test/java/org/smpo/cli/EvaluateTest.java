@@ -33,7 +33,7 @@ final class EvaluateTest {
         return Files.writeString(temporary.resolve(name), text);
     }
 
-    /// The whole way: a run's folder, its base with the adapters that another run of it left, and the base itself.
+    /// A run's folder, its base model with the adapters of another run, and the base model itself.
     @Test
     void foldersAdaptersAndRunsAreCompared() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
@@ -74,7 +74,7 @@ final class EvaluateTest {
         assertThat(done.err()).contains("generate", "score tiny", "100%");
         assertThat(done.out())
                 .contains("tiny: run against base: ", out.resolve("report.html").toString());
-        // A run that exported adapters alone is its base with them.
+        // A run that exported only adapters is evaluated as its base model with them.
         assertThat(done.out()).contains("tiny: by hand against adapted: +0.0000 [+0.0000, +0.0000], wins 50.0 %");
         JsonObject json = Json.readObject(out.resolve("report.json"));
         List<JsonObject> models = json.object("evaluation").objects("models");
@@ -98,7 +98,7 @@ final class EvaluateTest {
     /// files.
     @Test
     @Timeout(300)
-    void aKilledProcessIsGoneOnWith() throws IOException, InterruptedException {
+    void aKilledProcessIsResumed() throws IOException, InterruptedException {
         Path model = TinyModels.writeTrainable(temporary.resolve("model"));
         StringBuilder lines = new StringBuilder();
         for (int i = 0; i < 60; i++) {
@@ -159,7 +159,7 @@ final class EvaluateTest {
         Outcome rest = smpo(evaluate);
         assertThat(rest.code()).as(rest.err()).isZero();
         assertThat(left(out)).isEqualTo(expected);
-        // What stood in the journal stands there still.
+        // The journal's entries are unchanged.
         int lastLine = first.length;
         while (first[lastLine - 1] != '\n') {
             lastLine--;

@@ -69,7 +69,7 @@ final class GenerateTest {
             byte[] a = second.image().rgb();
             byte[] b = same.image().rgb();
             byte[] other = Png.read(together.resolve("00000-3.png")).image().rgb();
-            // Sums are rounded otherwise in another batch: a value may fall on the other side of a half.
+            // Rounding depends on the batch, so a value may fall on the other side of a half.
             assertThat(largestDifference(a, b)).as(sampler).isLessThanOrEqualTo(1);
             assertThat(largestDifference(a, other)).as(sampler).isGreaterThan(1);
         }
@@ -144,17 +144,17 @@ final class GenerateTest {
     @Test
     void tilesAndBf16WorkToo() throws IOException {
         Path model = TinyModels.writeRunnable(temporary.resolve("model"));
-        // The word of transformers for a length that nobody set.
+        // The value that transformers writes for an unset length.
         Files.writeString(
                 model.resolve("tokenizer/tokenizer_config.json"),
                 "{\"model_max_length\": 1000000000000000019884624838656}");
         byte[] plain = image(model, "plain");
         byte[] tiled = image(model, "tiled", "--vae-tile", 32);
         byte[] narrow = image(model, "bf16", "--precision", "bf16");
-        // Tiles see less of their surroundings, bf16 has 8 bits; how near both come is tested where goldens are.
+        // Only a plausibility check: golden tests measure the errors of tiles and of bf16.
         assertThat(tiled).hasSameSizeAs(plain).isNotEqualTo(plain);
         assertThat(narrow).hasSameSizeAs(plain).isNotEqualTo(plain);
-        // A tile that holds all of it changes nothing.
+        // A tile that covers the whole image changes nothing.
         assertThat(image(model, "one tile", "--vae-tile", 128)).isEqualTo(plain);
     }
 

@@ -12,7 +12,7 @@ import picocli.CommandLine.Command;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// The command line: exit codes, what goes where, and what `doctor` says.
+/// The command line: exit codes, output streams, and the output of `doctor`.
 class MainTest {
     private final StringWriter out = new StringWriter();
     private final StringWriter err = new StringWriter();
@@ -71,7 +71,7 @@ class MainTest {
     }
 
     @Test
-    void doctorSaysWhatIsThereAndExitsByItsFindings() {
+    void doctorDescribesTheMachineAndExitsByItsFindings() {
         Checkup checkup = Checkup.run();
         assertThat(run("doctor")).isEqualTo(checkup.healthy() ? 0 : 1);
         assertThat(out.toString())
@@ -113,7 +113,7 @@ class MainTest {
         return commandLine.execute(arguments);
     }
 
-    /// Fails as a verb would.
+    /// Fails like a verb.
     @Command(name = "fail")
     static final class Fail implements Runnable {
         @CommandLine.Parameters(arity = "0..1")

@@ -20,7 +20,7 @@ final class ModelFilesCommandTest {
     private Path temporary;
 
     @Test
-    void inspectSaysWhatAFolderHolds() throws IOException {
+    void inspectDescribesAFolder() throws IOException {
         Path model = TinyModels.write(temporary.resolve("model"), Family.SDXL);
         Outcome outcome = smpo("inspect", model, "--json", "--resolution", "64x128", "--batch", "2");
         assertThat(outcome.code()).as(outcome.err()).isZero();
@@ -86,7 +86,7 @@ final class ModelFilesCommandTest {
                     .isEqualTo(2);
             assertThat(outcome.err()).isNotBlank().doesNotContain("\tat ");
         }
-        // A checkpoint alone has no tokenizer; this one is besides not of the published size.
+        // A checkpoint has no tokenizer, and this one does not have a published size.
         Path checkpoint = temporary.resolve("model.safetensors");
         smpo("convert", model, checkpoint, "--to", "single-file");
         Outcome unfit = smpo("convert", checkpoint, out, "--to", "diffusers");

@@ -30,13 +30,13 @@ final class ScoreTest {
         assertThat(scored.out()).contains(out.toString(), "6 scored, 1 bad", "image 0 is better in");
         assertThat(scored.err()).contains("score 7/7 100%", "row 2: pair-2");
         assertThat(smpo("score", model, data, "--out", out).err()).contains("expected no file, found one");
-        // One of seven is more than one of a hundred; what was scored is there all the same.
+        // One of seven exceeds one of a hundred; the scores are written nevertheless.
         Outcome again = smpo("score", model, data, "--out", out, "--batch", 2, "--threads", 2, "--resume");
         assertThat(again.code()).isEqualTo(1);
         assertThat(again.err()).contains("1 of 7 pairs could not be scored, more than --max-bad-fraction (0.01)");
         assertThat(again.out()).contains("6 scored, 1 bad, 7 of them in an earlier run");
         assertThat(smpo("inspect", model).out()).contains("CLIPModel");
-        // The processor may stand elsewhere, and has to stand somewhere.
+        // The processor may be in another folder, but it must exist.
         Path processor = temporary.resolve("processor");
         Files.createDirectories(processor);
         for (String name : List.of("preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json")) {
@@ -58,9 +58,10 @@ final class ScoreTest {
                 .isEqualTo(2);
     }
 
-    /// A process of its own, killed while it scores; what it had done is not done again, and the file is the same.
+    /// A process that is killed while it scores resumes without scoring pairs again, and writes the
+    /// same file.
     @Test
-    void aKilledProcessIsGoneOnWith() throws Exception {
+    void aKilledProcessIsResumed() throws Exception {
         Path model = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         Path data = TinyPairs.write(temporary.resolve("data"), 200, List.of(17));
         Path whole = temporary.resolve("whole.parquet");

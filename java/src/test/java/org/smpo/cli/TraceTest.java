@@ -17,7 +17,8 @@ import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.FloatTensor;
 import org.smpo.random.Synthetic;
 
-/// `smpo trace` as a user runs it. Its numbers are held to the published algorithm by `org.smpo.train.TraceTest`.
+/// `smpo trace` as a user runs it. `org.smpo.train.TraceTest` compares its numbers with the published
+/// algorithm.
 final class TraceTest {
     @TempDir
     private static Path folder;

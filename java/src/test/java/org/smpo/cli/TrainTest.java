@@ -51,10 +51,10 @@ final class TrainTest {
         assertThat(again.err()).contains("has a run already", "--resume");
     }
 
-    /// A child is asked to end in the middle of its run.
+    /// A child process receives SIGTERM during its run.
     @Test
     @Timeout(120)
-    void aRequestToEndIsFollowedAfterTheStep() throws IOException, InterruptedException {
+    void aRequestToEndTakesEffectAfterTheStep() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
         Object[] train = {

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.TinyModels;
 
-/// `inspect` and `convert` on a machine where the native library does not load: in processes of their own, whose
+/// `inspect` and `convert` where the native library does not load: in separate processes whose
 /// `smpo.library` names a file that does not exist.
 class WithoutNativeLibraryTest {
     @TempDir
@@ -31,7 +31,7 @@ class WithoutNativeLibraryTest {
         assertThat(again.resolve("unet/diffusion_pytorch_model.safetensors")).exists();
     }
 
-    /// Runs a verb that must succeed; what it printed.
+    /// Runs a verb that must succeed and returns its output.
     private String smpo(Object... arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),

@@ -18,7 +18,7 @@ import org.smpo.objective.HumanChoice;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Data sets that Hugging Face's `datasets` saved (`tools/golden/arrow.py`).
+/// Datasets that Hugging Face's `datasets` library saved (`tools/golden/arrow.py`).
 class ArrowPairsTest {
     @TempDir
     private Path temporary;
@@ -116,7 +116,7 @@ class ArrowPairsTest {
     }
 
     @Test
-    void statesThatMeanOtherRowsAreRefused() throws IOException {
+    void statesThatReferToOtherRowsAreRefused() throws IOException {
         Files.writeString(temporary.resolve("state.json"), "{\"_data_files\": [{\"filename\": \"../x.arrow\"}]}");
         Files.writeString(temporary.resolve("x.arrow"), "");
         assertThatThrownBy(() -> PairSource.open(temporary)).hasMessageContaining("found ../x.arrow");

@@ -15,18 +15,18 @@ import java.util.zip.CRC32;
 import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.io.Json;
 
-/// A folder of good pairs with one record of every problem after them.
+/// A folder of good pairs, followed by one record for every kind of problem.
 public final class BadRecords {
     private BadRecords() {}
 
     /// Writes the folder.
     ///
-    /// @param good how many good pairs come first
+    /// @param good number of good pairs
     /// @return the problems of the records after them, in order
     public static List<Problem> write(Path folder, int good) throws IOException {
         List<Synthetic> synthetic = new ArrayList<>();
         for (Synthetic pair : SyntheticPairs.create(good)) {
-            // Every one of them with a winner.
+            // All of them have a winner.
             synthetic.add(new Synthetic(pair.id(), pair.caption(), pair.image0(), pair.image1(), 1L, 0.5, 0.25));
         }
         SyntheticPairs.folder(folder, synthetic);
@@ -89,7 +89,7 @@ public final class BadRecords {
                 Files.write(broken, png);
             }
             case IMAGE_TOO_LARGE -> {
-                // 60000 x 60000 with a checksum that fits.
+                // 60000 x 60000 with a matching checksum.
                 Arrays.fill(png, 16, 24, (byte) 0);
                 png[18] = (byte) 0xea;
                 png[19] = 0x60;

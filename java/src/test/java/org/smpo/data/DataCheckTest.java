@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.Problem.Severity;
 
-/// Every kind of bad record is found where it is, none of them stops the check, and none is trained on.
+/// Every kind of bad record is located, none stops the check, and none is trained on.
 class DataCheckTest {
     private static final int GOOD = 12;
 
@@ -42,7 +42,7 @@ class DataCheckTest {
             assertThat(report.acceptable(Math.nextDown(fraction))).isFalse();
             assertThat(String.join("\n", report.lines(0.01))).contains("14 of 40 records are bad", "too many");
 
-            // What the check calls bad, and only that, is what decoding leaves out.
+            // Decoding skips exactly the records that the check reports.
             PairDecoder decoder = new PairDecoder(new DecodeOptions(32, Crop.CENTRE, true, false, 0, 2), 1);
             PreparedBatch batch = decoder.prepare(
                     source,
@@ -56,7 +56,7 @@ class DataCheckTest {
                             .filter(p -> p.severity() == Severity.BAD)
                             .toList());
             assertThat(batch.pairs()).hasSize(source.size() - 14);
-            // Without a winner there is nothing to train on.
+            // A pair without a winner cannot be trained on.
             LabelledPairs labelled = new LabelledPairs(source.labels(), source.labels()::scores, Labeler.ofPeople());
             assertThat(labelled.ties()).isEqualTo(1);
             assertThat(labelled.eligible())
@@ -86,7 +86,7 @@ class DataCheckTest {
         }
     }
 
-    /// The Hub's cache and users' disks are made of links.
+    /// The Hugging Face cache consists of links.
     @Test
     void linksOutOfTheFolderAreFollowed() throws IOException {
         Path folder = temporary.resolve("linked");

@@ -27,8 +27,8 @@ import org.smpo.io.ParquetWriter.Column;
 import org.smpo.io.Rendering;
 import org.smpo.objective.HumanChoice;
 
-/// Data sets in the layouts and conventions that people have: splits, nested folders, links, byte order
-/// marks, other names of columns.
+/// Datasets in common layouts and conventions: splits, nested folders, links, byte order marks, other
+/// column names.
 class FoundDataTest {
     @TempDir
     private Path temporary;

@@ -34,7 +34,7 @@ class LabelerTest {
         assertThat(people.label(HumanChoice.UNKNOWN, SCORES)).isEmpty();
     }
 
-    /// The number of the published label: cosines 0.215 and 0.205 give p = 0.515003259.
+    /// The value of the published label: cosines 0.215 and 0.205 give p = 0.515003259.
     @Test
     void scoresGiveTheSmoothedLabel() {
         Labeler reward = Labeler.smoothed(SmoothedLabel.pickScore());
@@ -74,7 +74,7 @@ class LabelerTest {
     }
 
     @Test
-    void whatCannotBeTrainedOnIsCounted() {
+    void recordsThatCannotBeTrainedOnAreCounted() {
         PairLabels labels = labels(HumanChoice.IMAGE_0, HumanChoice.TIE, HumanChoice.UNKNOWN, HumanChoice.IMAGE_1);
         LabelledPairs people = new LabelledPairs(labels, pair -> Optional.empty(), Labeler.ofPeople());
         assertThat(people.eligible()).containsExactly(0, 3);
@@ -92,7 +92,7 @@ class LabelerTest {
         assertThat(LabelledPairs.allScores(labels, table)).containsExactly(1, 0);
     }
 
-    /// Every way to record who won, and every contradiction.
+    /// Every way to record the winner, and every contradiction.
     @Test
     void fieldsTellWhoWon() throws BadPairException {
         assertThat(people(Map.of("label", 0L))).isEqualTo(HumanChoice.IMAGE_0);

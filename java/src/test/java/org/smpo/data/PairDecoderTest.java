@@ -95,8 +95,7 @@ class PairDecoderTest {
                 .pairs();
     }
 
-    /// Pixels are those of resizing, cropping and mirroring, in this order, and the placement tells what was
-    /// done.
+    /// Images are resized, cropped and mirrored in this order, and the placement records it.
     @Test
     void thePlacementTellsWhereThePixelsComeFrom() throws IOException, InterruptedException {
         RgbImage resized = Resample.shorterSide(image(40, 24), SIDE, Resample.Filter.BILINEAR);
@@ -185,7 +184,7 @@ class PairDecoderTest {
         assertThat(batch.bad().get(0).message()).contains("text.jpg: expected PNG, JPEG or WebP");
     }
 
-    /// An image that is cached is placed by its header alone: its broken pixels are never looked at.
+    /// A cached image is placed by its header alone, so its broken pixels are never decoded.
     @Test
     void cachedImagesAreNotDecoded() throws IOException, InterruptedException {
         byte[] broken = new Png(image(40, 24), Map.of()).bytes();

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.SyntheticPairs.Synthetic;
 import org.smpo.io.RgbImage;
 
-/// The same 500 pairs come out of every format of data set, as the same batches.
+/// Every dataset format yields the same 500 pairs in the same batches.
 class PairSourceTest {
     private static final int PAIRS = 500;
 
@@ -91,7 +91,7 @@ class PairSourceTest {
                 .isBetween(70L, 145L);
         assertThat(batches(parquet, 2, 11)).isEqualTo(expected);
         assertThat(batches(tar, 2, 11)).isEqualTo(expected);
-        // The comparison sees one pixel.
+        // The comparison detects one changed pixel.
         PreparedPair first = expected.get(0);
         byte[] rgb = first.image0().pixels().rgb();
         rgb[5] ^= 1;

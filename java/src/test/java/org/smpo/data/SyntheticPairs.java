@@ -36,7 +36,7 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Synthetic pairs of images as real JPEG and PNG files, and writers for every format of data set.
+/// Synthetic pairs of images as real JPEG and PNG files, and writers for every dataset format.
 final class SyntheticPairs {
     private static final String[] COLOURS = {"red", "green", "blue", "yellow", "white"};
     private static final Color[] PAINTS = {Color.RED, Color.GREEN, Color.BLUE, Color.YELLOW, Color.WHITE};

@@ -12,7 +12,7 @@ import org.smpo.ffi.CpuInfo;
 import org.smpo.ffi.CudaInfo;
 import org.smpo.ffi.LibraryInfo;
 
-/// What the checkup makes of a machine, of this one and of worse ones.
+/// The checkup's findings about this machine and about machines with problems.
 class CheckupTest {
     private static final long GIB = 1L << 30;
     private static final BuildInfo BUILD = new BuildInfo("0.1.0", "abc", "");

@@ -28,8 +28,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.ffi.Engine;
 
-/// The product inside somebody else's program (src/test/resources/org/smpo/embedding): compiled against the jar and
-/// run on the JDK of this build, once as a named module, once on the class path.
+/// smpo as a library in another program (src/test/resources/org/smpo/embedding): compiled against the
+/// jar and run on the JDK of this build, once as a named module, once on the class path.
 class EmbeddingTest {
     /// Java 22: the first with the final FFM API.
     private static final int CLASS_VERSION = 66;
@@ -58,7 +58,7 @@ class EmbeddingTest {
         Path jar = jar();
         Path program = folder.resolve("program");
         compile("-d", program, "-p", jar, SOURCES.resolve("module-info.java"), SOURCES.resolve("Gallery.java"));
-        // An automatic module reads the class path too, which spares the libraries from being modules.
+        // An automatic module also reads the class path, so the libraries need not be modules.
         String output = java(
                 "--enable-native-access=org.smpo,ALL-UNNAMED",
                 "-p",

@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// Which library is loaded, and what is said about one that cannot be.
+/// Which library is loaded, and the messages about one that cannot be.
 class AbiTest {
     private static final Path LIBRARY = Path.of(System.getProperty("smpo.library"));
 
@@ -46,7 +46,7 @@ class AbiTest {
     }
 
     @Test
-    void aPlaceThatWasNamedMustHoldTheLibrary() {
+    void anExplicitPathMustHoldTheLibrary() {
         assertThat(problem(Abi.loadFrom("/nowhere/libsmpo.so", LIBRARY.toString())))
                 .contains("system property smpo.library names /nowhere/libsmpo.so", "tools/check");
         assertThat(problem(Abi.loadFrom(null, "/nowhere/libsmpo.so")))
@@ -87,7 +87,7 @@ class AbiTest {
     }
 
     @Test
-    void withoutALibraryEveryCallSaysSoTheSecondTimeToo() throws IOException, InterruptedException {
+    void withoutALibraryEveryCallFailsWithTheReason() throws IOException, InterruptedException {
         Jvm jvm = Jvm.run(EveryCall.class, "--enable-native-access=ALL-UNNAMED", "-Dsmpo.library=/nowhere/libsmpo.so");
         assertThat(jvm.exitCode()).as(jvm.output()).isZero();
         List<String> lines = jvm.output().lines().toList();
@@ -113,7 +113,7 @@ class AbiTest {
         return abi.problem().orElseThrow().getMessage();
     }
 
-    /// Tries what needs the library, twice, and prints what each attempt threw.
+    /// Tries a call that needs the library twice, and prints each exception.
     static final class EveryCall {
         static final int COUNT = 5;
 

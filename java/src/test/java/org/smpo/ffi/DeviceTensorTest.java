@@ -26,8 +26,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.smpo.io.DType;
 
-/// Tensors across the border: the bits that go in come out, conversions are those of IEEE 754, and every bad
-/// argument is refused.
+/// Tensors through the ABI: bits are preserved, conversions follow IEEE 754, and every invalid argument
+/// is refused.
 class DeviceTensorTest {
     private static final long[][] SHAPES = {{}, {0}, {1}, {7}, {2, 3}, {3, 0, 2}, {1, 2, 1, 3, 1, 2, 1, 2}};
 
@@ -59,7 +59,7 @@ class DeviceTensorTest {
                     zeros.copyToHost(MemorySegment.ofArray(bytes));
                     assertThat(bytes).containsOnly(new byte[bytes.length == 0 ? 0 : 1]);
 
-                    // Random bits: NaNs with payloads, subnormals and infinities among them.
+                    // Random bits, including NaNs with payloads, subnormals and infinities.
                     random.nextBytes(bytes);
                     MemorySegment offHeap = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
                     for (MemorySegment source : new MemorySegment[] {MemorySegment.ofArray(bytes), offHeap}) {
@@ -94,7 +94,7 @@ class DeviceTensorTest {
         assertThat(intsBack).isEqualTo(ints);
         assertThat(longsBack).isEqualTo(longs);
         assertThat(bits(engine.fromHost(floats, 6).toFloats())).isEqualTo(bits(floats));
-        // The comparison of bits does see the sign of a zero.
+        // The comparison of bits detects the sign of a zero.
         assertThat(bits(new float[] {-0f})).isNotEqualTo(bits(new float[] {0f}));
     }
 
@@ -110,7 +110,7 @@ class DeviceTensorTest {
         assertThat(tensor.shape()).containsExactly(2);
     }
 
-    /// More than the session keeps for staging, so that memory is taken and given back.
+    /// More than the session's staging buffer, so that memory is allocated and freed.
     @Test
     void largeArraysRoundTrip() {
         int[] values = new int[(int) (Staging.KEPT / 4) + 3];
@@ -145,7 +145,8 @@ class DeviceTensorTest {
         SplittableRandom random = new SplittableRandom(11);
         for (int i = 0; i < floats.length; i++) {
             int bits = random.nextInt();
-            // A quarter of them lie exactly halfway between two bfloat16, a quarter near 1, where binary16 is normal.
+            // A quarter lie exactly halfway between two bfloat16 numbers, a quarter near 1, where
+            // binary16 is normal.
             floats[i] = switch (i % 4) {
                 case 0 -> Float.intBitsToFloat((bits & 0xffff0000) | 0x8000);
                 case 1 -> 1 + random.nextInt(1 << 12) / (float) (1 << 11) / 1024;
@@ -164,7 +165,7 @@ class DeviceTensorTest {
             assertSameFloat(Float.float16ToFloat(toF16[i]), Float.float16ToFloat(Float.floatToFloat16(floats[i])), i);
             assertSameFloat(Float.intBitsToFloat(toBf16[i] << 16), roundedToBfloat16(floats[i]), i);
         }
-        // The reference itself: ties go to the even neighbour, up and down.
+        // The reference itself: ties round to the even neighbour, up and down.
         assertThat(roundedToBfloat16(Float.intBitsToFloat(0x3f808000))).isEqualTo(1f);
         assertThat(roundedToBfloat16(Float.intBitsToFloat(0x3f818000))).isEqualTo(Float.intBitsToFloat(0x3f820000));
         assertThat(roundedToBfloat16(Float.MAX_VALUE)).isInfinite();
@@ -333,13 +334,12 @@ class DeviceTensorTest {
     }
 
     @Test
-    void whatDoesNotFitIsAnExceptionAndTheEngineGoesOn() {
+    void anAllocationThatDoesNotFitLeavesTheEngineUsable() {
         assertThatExceptionOfType(EngineOutOfMemoryException.class).isThrownBy(() -> engine.zeros(DType.F32, 1L << 50));
         assertThat(engine.zeros(DType.F32, 2).toFloats()).containsExactly(0f, 0f);
     }
 
-    /// Memory that is not there any more, or that another thread owns, is Java's to refuse, before the
-    /// library sees it.
+    /// Java refuses memory that is freed or owned by another thread before the library reads it.
     @Test
     void memoryThatCannotBeTouchedIsRefused() throws InterruptedException {
         Arena closed = Arena.ofConfined();
@@ -378,7 +378,7 @@ class DeviceTensorTest {
         }
     }
 
-    /// Another process truncates the file that is being read. Inside the library that would be a bus error.
+    /// Another process truncates the mapped file, which inside the library would cause a bus error.
     @Test
     void aFileThatShrinksIsAnExceptionAndNoCrash(@TempDir Path folder) throws IOException {
         Path file = folder.resolve("shrinking");

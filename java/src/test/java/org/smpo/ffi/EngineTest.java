@@ -16,7 +16,8 @@ import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
-/// A session: opening, statistics, log, cancelling, and what the library says about itself and the machine.
+/// A session: opening, statistics, log, cancellation, and the library's description of itself and the
+/// machine.
 class EngineTest {
     @Test
     void aConfigurationOutOfRangeIsRefused() {
@@ -110,7 +111,7 @@ class EngineTest {
         }
     }
 
-    /// No operation on the CPU causes a warning reliably, so the records are made here.
+    /// No operation on the CPU causes a warning reliably, so the test makes the records.
     @Test
     void warningsAndErrorsGoToALogger() {
         List<String> logged = new ArrayList<>();
@@ -203,7 +204,7 @@ class EngineTest {
             });
             started.countDown();
             assertThatExceptionOfType(CancelledException.class).isThrownBy(() -> {
-                // Whichever call is in flight when the request comes.
+                // The request stops whichever call is in flight.
                 for (int i = 0; i < 1000; i++) {
                     tensor.fillNormal(0, i, items);
                 }

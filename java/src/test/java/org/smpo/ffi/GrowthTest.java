@@ -11,12 +11,12 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
-/// Opening and closing leaves nothing behind: the process's resident memory is the same after ten thousand cycles.
+/// Opening and closing leaks nothing: resident memory is the same after ten thousand cycles.
 ///
-/// Each measurement has a Java process of its own, whose heap is fixed and touched beforehand, so that what grows is
-/// native memory (and a few MiB of compiled code and class data).
+/// Each measurement runs in its own Java process with a fixed heap that is touched beforehand, so that
+/// only native memory can grow (and a few MiB of compiled code and class data).
 class GrowthTest {
-    /// What a process may grow by.
+    /// Allowed growth of a process in bytes.
     private static final long BOUND = 32L << 20;
 
     private static final int TENSOR_CYCLES = 10_000;
@@ -40,7 +40,7 @@ class GrowthTest {
         assertThat(growthOf("failures")).isLessThan(BOUND);
     }
 
-    /// The measure sees a leak: a tenth of the cycles without closing exceed the bound.
+    /// The measurement detects a leak: a tenth of the cycles without closing exceeds the bound.
     @Test
     void growthIsNoticed() throws IOException, InterruptedException {
         assertThat(growthOf("kept")).isGreaterThan(BOUND);
@@ -60,7 +60,7 @@ class GrowthTest {
         return Long.parseLong(jvm.output().strip());
     }
 
-    /// Prints by how many bytes the resident memory grew.
+    /// Prints the growth of resident memory in bytes.
     static final class Cycles {
         private Cycles() {}
 
@@ -116,7 +116,8 @@ class GrowthTest {
             }
         }
 
-        /// Bytes of resident memory that `cycles` rounds added, after a fifth as many to warm up.
+        /// Returns the growth of resident memory over `cycles` rounds, after a fifth as many warm-up
+        /// rounds.
         private static long growth(int cycles, Runnable cycle) throws IOException {
             for (int i = 0; i < cycles / 5; i++) {
                 cycle.run();

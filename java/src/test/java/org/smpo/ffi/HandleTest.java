@@ -17,8 +17,8 @@ import java.util.function.ToIntFunction;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
-/// Closed, stale, foreign and invented handles, and calls from the wrong thread: always an exception that
-/// says what is wrong, on both sides of the border.
+/// Closed, stale, foreign and invented handles, and calls from the wrong thread: always an exception
+/// with the reason, from Java and from the library.
 class HandleTest {
     @Test
     void closeMayBeCalledAgain() {
@@ -97,10 +97,10 @@ class HandleTest {
         }
     }
 
-    /// What the library itself says, without the checks that Java makes first: each function that takes a
-    /// handle, with each kind of handle that is not one.
+    /// The library's own refusals, without Java's earlier checks: each function that takes a handle,
+    /// with each kind of invalid handle.
     @Test
-    void theLibraryRefusesEveryHandleThatIsNone() {
+    void theLibraryRefusesEveryInvalidHandle() {
         try (Engine engine = Engine.open(EngineConfig.onCpu());
                 Engine other = Engine.open(EngineConfig.onCpu());
                 Arena arena = Arena.ofConfined();
@@ -124,7 +124,7 @@ class HandleTest {
                 noSessions.put("random " + i, i % 2 == 0 ? random.nextLong() : session ^ (1L << random.nextInt(64)));
                 noTensors.put("random " + i, i % 2 == 0 ? random.nextLong() : tensor.id() ^ (1L << random.nextInt(64)));
             }
-            // A flipped bit may give the other session or the other tensor, which are handles.
+            // A flipped bit may yield the other session or tensor, which are valid handles.
             noSessions.values().removeAll(List.of(session, other.id()));
             noTensors.values().removeAll(List.of(tensor.id()));
             assertThat(noSessions).hasSizeGreaterThan(900);
@@ -281,7 +281,7 @@ class HandleTest {
                 () -> engine.fromHost(DType.F16, MemorySegment.ofArray(new short[1]), 1));
     }
 
-    /// Calls that are right for an f32 tensor of 2x3.
+    /// Calls that are valid for an f32 tensor of 2x3.
     private static List<Runnable> callsOn(DeviceTensor tensor) {
         return List.of(
                 tensor::toFloats,
@@ -293,8 +293,8 @@ class HandleTest {
                 () -> tensor.copyToHost(MemorySegment.ofArray(new float[6])));
     }
 
-    /// Every function that takes a session, by name, as a function of the session; all else about the call is
-    /// right.
+    /// Every function that takes a session, by name, as a function of the session. All other arguments
+    /// are valid.
     private static Map<String, ToIntFunction<Long>> sessionCalls(Arena arena, long tensor, MemorySegment error) {
         MemorySegment statistics =
                 Struct.allocate(Native.SESSION_STATISTICS, arena).segment();
@@ -336,7 +336,7 @@ class HandleTest {
         return calls;
     }
 
-    /// An f32 tensor of two.
+    /// An f32 tensor of two elements.
     private static MemorySegment spec(Arena arena) {
         Struct spec = Struct.allocate(Native.TENSOR_SPEC, arena);
         spec.set("dtype", DTypeCode.of(DType.F32));

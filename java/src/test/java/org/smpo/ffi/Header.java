@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// What `smpo.h` declares, parsed from its text: functions, structs with the offsets that C gives them,
+/// The declarations of `smpo.h`, parsed from its text: functions, structs with their offsets in C,
 /// constants.
 ///
 /// Reads the small part of C that the header uses, and throws on a declaration outside it rather than skip it.
@@ -17,7 +17,7 @@ import java.util.regex.Pattern;
 /// @param constants the values, by name
 record Header(Map<String, List<Type>> functions, Map<String, List<Field>> structs, Map<String, Long> constants) {
 
-    /// A C type as the border sees it: its width, and for pointers nothing else.
+    /// A C type as the ABI distinguishes it: by its width, or as a pointer.
     enum Type {
         POINTER(8),
         INT32(4),

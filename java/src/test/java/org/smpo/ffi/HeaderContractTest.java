@@ -28,8 +28,8 @@ import org.smpo.io.DType;
 import org.smpo.objective.Method;
 import org.smpo.objective.Objective;
 
-/// The hand-written bindings say what `smpo.h` says: every function, every struct, every constant, both ways.
-/// Needs no library.
+/// The hand-written bindings agree with `smpo.h`: every function, struct and constant, in both
+/// directions. Needs no library.
 class HeaderContractTest {
     private static final String HEADER = new String(Abi.bundledHeader(), StandardCharsets.UTF_8);
 
@@ -99,7 +99,7 @@ class HeaderContractTest {
         assertThat(differences(mutated)).anySatisfy(line -> assertThat(line).contains("order"));
     }
 
-    /// Not one function is compared loosely: another type of its first parameter is noticed for each.
+    /// Changing the type of the first parameter is detected for every function.
     @ParameterizedTest
     @MethodSource("functionNames")
     void everyFunctionIsCompared(String name) {
@@ -120,7 +120,7 @@ class HeaderContractTest {
         return List.copyOf(Header.parse(HEADER).functions().keySet());
     }
 
-    /// Nor one field: moving it by a byte is noticed for each.
+    /// Moving a field by a byte is detected for every field.
     @ParameterizedTest
     @MethodSource("fieldNames")
     void everyFieldIsCompared(String struct, int index) {
@@ -145,7 +145,7 @@ class HeaderContractTest {
     }
 
     @Test
-    void whatTheParserDoesNotKnowIsAnError() {
+    void unknownSyntaxIsAnError() {
         assertThatThrownBy(() -> Header.parse(HEADER.replace("uint32_t open_tensors", "unsigned open_tensors")))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("unsigned");
@@ -316,8 +316,8 @@ class HeaderContractTest {
                 .toList();
     }
 
-    /// `smpo.h` names the parameters of each loss behind its constant, in the order in which a record gives
-    /// them.
+    /// `smpo.h` names the parameters of each loss after its constant, in the order of the record's
+    /// native parameters.
     @Test
     void parametersAreInTheHeadersOrder() {
         for (Objective objective : objectives()) {

@@ -7,7 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
-/// Runs a main class of the tests in a Java process of its own, for what can happen once per process only.
+/// Runs a main class of the tests in its own Java process, for behaviour that can occur only once per
+/// process.
 record Jvm(int exitCode, String output) {
 
     static Jvm run(Class<?> main, String... options) throws IOException, InterruptedException {

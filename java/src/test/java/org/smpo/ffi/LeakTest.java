@@ -14,8 +14,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
 
-/// A handle that becomes garbage unclosed is reported with the line that opened it, and what it held comes
-/// back.
+/// A handle that is garbage collected without being closed is reported with the line that opened it,
+/// and its memory is reclaimed.
 class LeakTest {
     private final Queue<LogRecord> reports = new ConcurrentLinkedQueue<>();
     private final Logger logger = Logger.getLogger("org.smpo.ffi");
@@ -79,11 +79,11 @@ class LeakTest {
     }
 
     @Test
-    void whatWasClosedIsNotReported() throws InterruptedException {
+    void closedHandlesAreNotReported() throws InterruptedException {
         try (Engine engine = Engine.open(EngineConfig.onCpu())) {
             closeItself(engine);
             forget(engine);
-            awaitReport("f32[17, 3]"); // so a collection has run since
+            awaitReport("f32[17, 3]"); // proves that a collection has run since
             assertThat(reports)
                     .noneSatisfy(report -> assertThat(report.getMessage()).contains("f16[5]"));
         }

@@ -24,9 +24,9 @@ import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSpacing;
 
-/// What [HandleTest] does for engines and tensors, for models and samplers: closed, stale, foreign and invented
-/// handles, other kinds of models, other threads. Every function of the border that takes such a handle is
-/// swept.
+/// Closed, stale, foreign and invented handles of models and samplers, other kinds of models, other
+/// threads, like [HandleTest] for engines and tensors. Covers every function of the ABI that takes such
+/// a handle.
 class ModelHandleTest {
     private static final ModelOptions FROZEN = ModelOptions.frozen(DType.F32);
 
@@ -65,7 +65,7 @@ class ModelHandleTest {
     }
 
     @Test
-    void theCallsAreRightOtherwise() {
+    void theCallsAreValidOtherwise() {
         requireAllWork();
     }
 
@@ -187,9 +187,9 @@ class ModelHandleTest {
                 .withMessageContaining("model of another kind"));
     }
 
-    /// What the library itself says, without the checks that Java makes first.
+    /// The library's own refusals, without Java's earlier checks.
     @Test
-    void theLibraryRefusesEveryHandleThatIsNone() {
+    void theLibraryRefusesEveryInvalidHandle() {
         try (Engine other = Engine.open(EngineConfig.onCpu());
                 NativeModel foreignModel = filled(NativeModel.openUNet(other, unetSpec(), FROZEN));
                 DeviceTensor foreignNoise = other.zeros(DType.F32, 1, 4, 4, 4);
@@ -221,7 +221,7 @@ class ModelHandleTest {
                 noSamplers.put("random " + i, near ? sampler.id() ^ flipped : random.nextLong());
                 noSessions.put("random " + i, near ? session ^ flipped : random.nextLong());
             }
-            // A flipped bit may give another model or the other session, which are handles.
+            // A flipped bit may yield another model or the other session, which are valid handles.
             noModels.values().removeAll(List.of(unet.id(), vae.id(), text.id(), vision.id()));
             noSamplers.values().remove(sampler.id());
             noSessions.values().removeAll(List.of(session, other.id()));
@@ -230,7 +230,7 @@ class ModelHandleTest {
             refused(modelCalls(arena, session, error.segment()), noModels, "model", error);
             refused(samplerCalls(arena, session, error.segment()), noSamplers, "sampler", error);
             refused(sessionCalls(arena, error.segment()), noSessions, "session", error);
-            // Nothing has happened to those that are.
+            // The valid handles still work.
             requireAllWork();
         }
     }
@@ -259,7 +259,7 @@ class ModelHandleTest {
         requireAllWork();
     }
 
-    /// No function that takes a model or a sampler, or opens one, is left out of the sweep.
+    /// The sweep covers every function that takes or opens a model or a sampler.
     @Test
     void theSweepIsWhole() {
         try (Arena arena = Arena.ofConfined()) {
@@ -286,8 +286,8 @@ class ModelHandleTest {
 
     // ---- calls ----
 
-    /// Every method of a model or a sampler with arguments that are right, but for those that change it for
-    /// good.
+    /// Every method of a model or a sampler with valid arguments, except those that change it
+    /// permanently.
     private Map<String, Runnable> calls() {
         UNetInputs inputs = UNetInputs.of(latents, timesteps, words);
         ParameterInfo bias = new ArrayList<>(unet.parameters()).getFirst();

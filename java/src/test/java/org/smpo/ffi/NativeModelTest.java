@@ -17,8 +17,8 @@ import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSpacing;
 
-/// Models and samplers across the border: what is written is read, bad arguments are refused, handles die when
-/// they should. Whether the numbers are right, the library's own tests say.
+/// Models and samplers through the ABI: parameters are read back as written, invalid arguments are
+/// refused, handles close when they should. The native tests check the numbers.
 class NativeModelTest {
     private static final ModelOptions FROZEN = ModelOptions.frozen(DType.F32);
 
@@ -58,7 +58,7 @@ class NativeModelTest {
         }
     }
 
-    /// From the heap, from native memory, from a part of a buffer, and in a narrower type.
+    /// Writes from the heap, from native memory, from a part of a buffer, and in a narrower dtype.
     @Test
     void everySourceOfBytesWillDo() {
         try (NativeModel model = NativeModel.openUNet(engine, tiny(), FROZEN);
@@ -120,7 +120,7 @@ class NativeModelTest {
     }
 
     @Test
-    void aSpecThatMakesNoNetworkIsRefused() {
+    void anInvalidSpecIsRefused() {
         assertThatExceptionOfType(InvalidArgumentException.class)
                 .isThrownBy(() -> new UNetSpec(
                         4,
@@ -371,7 +371,7 @@ class NativeModelTest {
                 NoiseSchedule.stableDiffusion(), new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0), steps);
     }
 
-    /// Gives every parameter values.
+    /// Writes every parameter.
     private static void fill(NativeModel model) {
         int salt = 0;
         for (ParameterInfo parameter : model.parameters()) {
@@ -379,7 +379,7 @@ class NativeModelTest {
         }
     }
 
-    /// Near the identity for gains, small for the rest: a network that neither dies nor explodes.
+    /// Gains near 1 and small weights otherwise keep activations from vanishing or exploding.
     private static float[] values(ParameterInfo parameter, int salt) {
         boolean gain = parameter.shape().size() == 1 && parameter.name().endsWith(".weight");
         float[] values = some((int) parameter.elements(), salt);

@@ -17,8 +17,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.smpo.io.DType;
 
-/// Optimizers across the border: they update, their state comes out and goes back in, bad arguments are refused.
-/// Whether the numbers are right, the library's own tests say.
+/// Optimizers through the ABI: they update, their state is saved and restored, invalid arguments are
+/// refused. The native tests check the numbers.
 class NativeOptimizerTest {
     private static final ModelOptions TRAINABLE = new ModelOptions(DType.F32, true, false);
     private static final double NEVER = Double.POSITIVE_INFINITY;
@@ -239,7 +239,7 @@ class NativeOptimizerTest {
         return model;
     }
 
-    /// Gives every parameter values.
+    /// Writes every parameter.
     private static void fill(NativeModel model) {
         int salt = 0;
         for (ParameterInfo parameter : model.parameters()) {

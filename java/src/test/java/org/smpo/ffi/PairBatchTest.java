@@ -23,8 +23,8 @@ import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
 
-/// Pair batches across the border: what goes in comes out, and closed, foreign and ill-fitting arguments are
-/// refused. Whether the numbers are right, the library's own tests and `org.smpo.train.TraceTest` say.
+/// Pair batches through the ABI: values are read back as written, and closed, foreign and mismatched
+/// arguments are refused. The native tests and `org.smpo.train.TraceTest` check the numbers.
 class PairBatchTest {
     private static final int PAIRS = 2;
     private static final int ROWS = 2 * PAIRS;
@@ -173,10 +173,10 @@ class PairBatchTest {
         }
     }
 
-    // ---- what is refused ----
+    // ---- refused arguments ----
 
     @Test
-    void wrongLengthsAreRefusedHere() {
+    void wrongLengthsAreRefusedInJava() {
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[3], new long[3]));
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[4], new long[2]));
         assertInvalid("two entries for each pair", () -> inputs(latents, new int[0], new long[0]));
@@ -204,7 +204,7 @@ class PairBatchTest {
     }
 
     @Test
-    void whatTheLibraryRefusesIsSaid() {
+    void refusalsOfTheLibraryAreReported() {
         assertThatExceptionOfType(ShapeMismatchException.class)
                 .isThrownBy(() -> PairBatch.open(engine, inputs(prompts, new int[ROWS], new long[ROWS])))
                 .withMessageContaining("inputs.latents");
@@ -305,7 +305,8 @@ class PairBatchTest {
         return ForwardProcess.of(SCHEDULE, TIMESTEPS);
     }
 
-    /// No step for the first image; three, one and two of two predictions each for the others.
+    /// A plan without a step for the first image; three, one and two steps of two predictions each for
+    /// the others.
     private static InversionPlan plan() {
         return InversionPlan.of(SCHEDULE, Inversion.of(Inversion.Semantics.V022, 5), new int[] {0, 500, 10, 300});
     }

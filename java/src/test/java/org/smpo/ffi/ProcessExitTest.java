@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ProcessExitTest {
     private static final String HANDLERS = "exit handlers ran";
 
-    /// Where the process ends.
+    /// Situation in which the process ends.
     enum Ending {
         /// Another thread ends the process while the engine's owner computes.
         DURING_A_CALL,

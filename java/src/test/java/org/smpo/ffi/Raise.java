@@ -1,6 +1,6 @@
 package org.smpo.ffi;
 
-/// The kinds of failure that `smpo_debug_raise` can cause. Only tests ask for them.
+/// The kinds of failure that `smpo_debug_raise` can cause. Only tests cause them.
 enum Raise {
     NOTHING(0),
     ENGINE_ERROR(1),

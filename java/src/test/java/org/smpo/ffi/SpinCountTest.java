@@ -31,7 +31,7 @@ class SpinCountTest {
     }
 
     @Test
-    void whatCannotBeReadCountsAsBusy() {
+    void unreadableStatisticsCountAsBusy() {
         assertThat(SpinCount.shareOfOthers(List.of("", ""), List.of("", ""))).isEmpty();
         assertThat(SpinCount.shareOfOthers(BEFORE, BEFORE)).isEmpty();
         assertThat(SpinCount.of(OptionalDouble.empty())).isEqualTo(SpinCount.BUSY);

@@ -66,7 +66,7 @@ class PromptFileTest {
                 .containsExactly(new Prompt("a", null, OptionalLong.empty(), "Animals"), Prompt.of("b"));
     }
 
-    /// PartiPrompts' own columns; others come in another order, or without categories.
+    /// PartiPrompts' columns; other tables have another order, or no categories.
     @Test
     void aTableHasPromptsAndCategories() throws IOException {
         Path parti = file(
@@ -90,7 +90,7 @@ class PromptFileTest {
         assertThat(PromptFile.read(file("q.tsv", utf8("id\tprompt\n1\ta\n")))).containsExactly(Prompt.of("a"));
     }
 
-    /// As benchmarks are published: HPSv2's lists, DrawBench's table, GenEval's objects.
+    /// Formats of published benchmarks: HPSv2's lists, DrawBench's table, GenEval's objects.
     @Test
     void theFilesOfBenchmarksAreRead() throws IOException {
         assertThat(PromptFile.read(file("list.json", utf8("[\"a cat\",\n {\"prompt\": \"a dog\", \"seed\": 3}]\n"))))
@@ -135,7 +135,7 @@ class PromptFileTest {
                 .isInstanceOf(PromptFileException.class)
                 .hasMessage(latin + ": line 3, byte 4: expected UTF-8, found the byte 0xe9: save the file as UTF-8");
         for (byte[] bad : List.of(
-                bytes(0xc0, 0x80), // a longer form of 0
+                bytes(0xc0, 0x80), // an overlong encoding of 0
                 bytes(0xed, 0xa0, 0x80), // half a surrogate pair
                 bytes(0xf4, 0x90, 0x80, 0x80), // beyond Unicode
                 bytes(0xe7, 0x8c))) { // cut off

@@ -17,7 +17,7 @@ import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
 
-/// Streams that pyarrow wrote (`tools/golden/arrow.py`), and what is left of them after damage.
+/// Streams that pyarrow wrote (`tools/golden/arrow.py`), intact and damaged.
 class ArrowStreamTest {
     @TempDir
     private Path temporary;
@@ -41,8 +41,8 @@ class ArrowStreamTest {
         return values;
     }
 
-    /// Behind columns of every type that is passed over, the values of the others are found: the second
-    /// batch is rows 1 and 2 again.
+    /// Values are found after columns of every type that is skipped. The second batch repeats rows 1
+    /// and 2.
     @Test
     void valuesAreFoundBehindColumnsThatAreNotRead() throws IOException {
         try (ArrowStream stream = ArrowStream.open(file(golden()))) {
@@ -63,8 +63,7 @@ class ArrowStreamTest {
         }
     }
 
-    /// Cut or changed anywhere, a stream gives values or an IOException that names the file, and nothing
-    /// else.
+    /// A stream that is cut or changed anywhere yields values or an IOException that names the file.
     @Test
     void damageEndsInAMessage() throws IOException {
         byte[] golden = golden();

@@ -20,7 +20,7 @@ final class AtomicFilesChild {
         for (int version = 1; ; version++) {
             byte[] bytes = content(version);
             if (args[0].equals("in place")) {
-                // What AtomicFiles is there to avoid; shows that the test would see it.
+                // Writes in place, which AtomicFiles avoids; shows that the test detects torn files.
                 try (FileChannel out = FileChannel.open(
                         target,
                         StandardOpenOption.CREATE,
@@ -32,7 +32,7 @@ final class AtomicFilesChild {
                 }
             } else if (args[0].equals("file")) {
                 AtomicFiles.write(target, out -> {
-                    // In several pieces, so that a kill can fall between them.
+                    // Writes in several pieces, so that a kill can fall between them.
                     for (int from = 0; from < bytes.length; from += bytes.length / 10) {
                         out.write(ByteBuffer.wrap(bytes, from, bytes.length / 10));
                     }
@@ -57,9 +57,9 @@ final class AtomicFilesChild {
         return buffer.array();
     }
 
-    /// The version that a file holds.
+    /// Returns the version that a file holds.
     ///
-    /// @throws AssertionError when it is not wholly one version
+    /// @throws AssertionError when it mixes versions
     static int version(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
         int version = bytes.length < 4 ? -1 : ByteBuffer.wrap(bytes).getInt();

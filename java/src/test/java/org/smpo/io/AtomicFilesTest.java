@@ -42,7 +42,7 @@ final class AtomicFilesTest {
     }
 
     @Test
-    void nothingIsThereBeforeTheCommit() throws IOException {
+    void nothingIsVisibleBeforeTheCommit() throws IOException {
         Path target = folder.resolve("a.txt");
         try (AtomicFiles.Pending pending = AtomicFiles.begin(target)) {
             pending.write(ByteBuffer.wrap(new byte[10]));
@@ -93,7 +93,7 @@ final class AtomicFilesTest {
 
     @Test
     void recoversWhatADeadProcessLeft() throws IOException {
-        // Process ids go to 2^22, so no process has this one.
+        // Process ids are below 2^22, so no process has this one.
         String dead = ".99999999-1700000000000-0.smpo-";
         Files.writeString(folder.resolve(".weights" + dead + "partial"), "half");
         Files.createDirectories(folder.resolve(".step-3" + dead + "partial/optimizer"));
@@ -102,7 +102,7 @@ final class AtomicFilesTest {
         Files.createDirectory(folder.resolve(".step-1" + dead + "replaced"));
         Files.createDirectory(folder.resolve("step-1"));
         Files.writeString(folder.resolve(".hidden"), "mine");
-        // Same id as a living process, but that one started at another time.
+        // The id of a living process, but with another start time.
         Files.writeString(folder.resolve(".x." + ProcessHandle.current().pid() + "-5-0.smpo-partial"), "half");
 
         assertThat(AtomicFiles.leftovers(folder)).hasSize(5);
@@ -117,7 +117,7 @@ final class AtomicFilesTest {
         assertThat(AtomicFiles.recover(folder)).isEmpty();
     }
 
-    /// Some file systems cannot sync a folder. The names in it are in place all the same.
+    /// Some file systems cannot sync a folder; the commit succeeds nevertheless.
     @Test
     void foldersThatCannotBeSyncedAreNoError() throws IOException {
         for (String answer : List.of("Invalid argument", "Bad file descriptor", "Operation not supported")) {
@@ -146,7 +146,7 @@ final class AtomicFilesTest {
         assertThat(AtomicFiles.leftovers(folder)).isEmpty();
     }
 
-    /// The disk fills at any byte, or only when data is forced to it.
+    /// The disk is full at any byte, or only when data is synced.
     @Test
     void aDiskThatFillsUpLeavesTheOldFile() throws IOException {
         Path target = Files.writeString(folder.resolve("a.txt"), "old");
@@ -168,9 +168,10 @@ final class AtomicFilesTest {
         }
     }
 
-    /// A child that writes versions of a file without end is killed at random instants: the file is whole,
-    /// and not older than the last version that the child reported. (A kill does not lose what the kernel
-    /// holds; that fsync comes before the rename is for a machine that stops, which no test here can do.)
+    /// A child that writes versions of a file in a loop is killed at random instants: the file is
+    /// complete and not older than the last version that the child reported. (A kill loses nothing that
+    /// the kernel has buffered. The fsync before the rename protects against a power cut, which this
+    /// test cannot cause.)
     @Test
     void aKilledWriterLeavesOldOrNewFile() throws Exception {
         SplittableRandom random = new SplittableRandom(7);
@@ -198,7 +199,7 @@ final class AtomicFilesTest {
         }
     }
 
-    /// The same kills tear a file that is written in place, so the tests above can fail.
+    /// The same kills tear a file that is written in place, which shows that the tests above can fail.
     @Test
     void theKillsTearAFileWrittenInPlace() throws Exception {
         SplittableRandom random = new SplittableRandom(9);
@@ -215,8 +216,8 @@ final class AtomicFilesTest {
         assertThat(torn).isTrue();
     }
 
-    /// Starts a child, waits for its first version, lets it run, kills it; returns the last version it
-    /// reported.
+    /// Starts a child, waits for its first version, lets it run and kills it. Returns the last version
+    /// that it reported.
     private int killAfter(String what, Path target, int millis) throws IOException, InterruptedException {
         Path report = reports.resolve("report");
         Files.deleteIfExists(report);
@@ -248,14 +249,14 @@ final class AtomicFilesTest {
         return lastLine(report);
     }
 
-    /// The number on the last line that has its end, or 0.
+    /// Returns the number on the last complete line, or 0.
     private static int lastLine(Path report) throws IOException {
         String text = Files.readString(report);
         int end = text.lastIndexOf('\n');
         return end < 0 ? 0 : Integer.parseInt(text.substring(text.lastIndexOf('\n', end - 1) + 1, end));
     }
 
-    /// Channels of a disk without room.
+    /// Channels of a full disk.
     private static final class FullDisk extends FileChannel {
         private final FileChannel file;
         private int room;
@@ -265,12 +266,12 @@ final class AtomicFilesTest {
             this.room = room;
         }
 
-        /// The kernel's own device that is always full.
+        /// The kernel's device that is always full.
         static AtomicFiles.Opener device() {
             return partial -> FileChannel.open(Path.of("/dev/full"), StandardOpenOption.WRITE);
         }
 
-        /// Takes `room` bytes; having taken that many, neither writes nor forces.
+        /// Accepts `room` bytes, then fails to write and to sync.
         static AtomicFiles.Opener after(int room) {
             return partial -> new FullDisk(AtomicFiles.CREATE.open(partial), room);
         }

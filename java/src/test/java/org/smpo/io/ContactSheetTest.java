@@ -108,7 +108,7 @@ class ContactSheetTest {
     }
 
     @Test
-    void whatMakesNoSheetIsRefused() {
+    void invalidSheetsAreRefused() {
         ContactSheet.Cell cell = new ContactSheet.Cell(plain(1000, 1000, 0), "");
         assertThatThrownBy(() -> ContactSheet.draw(List.of(), 1, 64)).hasMessageContaining("got 0, 1 and 64");
         assertThatThrownBy(() -> ContactSheet.draw(List.of(cell), 0, 64)).hasMessageContaining("got 1, 0 and 64");

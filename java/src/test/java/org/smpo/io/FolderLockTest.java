@@ -37,7 +37,7 @@ class FolderLockTest {
                 .hasMessage(file + ": expected a folder for a run, found a file; choose another folder");
     }
 
-    /// Lustre without flock, NFS without lockd and some FUSE file systems answer so.
+    /// Lustre without flock, NFS without lockd and some FUSE file systems fail like this.
     @Test
     void aFileSystemWithoutLocksIsUsedWithAWarning() throws IOException {
         FolderLock.acquire(temporary, "a run", warnings::add, channel -> {

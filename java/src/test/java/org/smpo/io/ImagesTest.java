@@ -51,7 +51,7 @@ class ImagesTest {
         throw new IllegalArgumentException(name);
     }
 
-    /// Largest and mean absolute difference.
+    /// Returns the largest and the mean absolute difference.
     private static double[] difference(byte[] found, byte[] expected) {
         assertThat(found).hasSameSizeAs(expected);
         int largest = 0;
@@ -79,7 +79,7 @@ class ImagesTest {
                     .isEqualTo(item.get("size").get(1).asInt());
             double[] difference = difference(image.rgb(), bytes(item, "rgb"));
             if (OTHER_INTERPOLATION.contains(name)) {
-                // Noise in colour is the worst case; in brightness there is no difference.
+                // Noise in the chroma channels is the worst case; luma does not differ.
                 assertThat(difference[1]).as(name).isBetween(0.01, 6.0);
             } else {
                 assertThat(difference[0]).as(name).isZero();
@@ -144,8 +144,8 @@ class ImagesTest {
                 .hasMessageContaining("at most 1289 pixels");
     }
 
-    /// Every cut of a file, and many changed bytes, end in an image or in an ImageException, never in
-    /// anything else.
+    /// A file that is cut or changed anywhere yields an image or an ImageException, never another
+    /// failure.
     @Test
     void hostileFilesEndInAMessage() throws IOException {
         long refused = 0;
@@ -174,8 +174,7 @@ class ImagesTest {
         assertThat(refused).isGreaterThan(500);
     }
 
-    /// A JPEG file with more passes over the image than any encoder writes, just inside and just outside the
-    /// limit.
+    /// A JPEG file with more scans than any encoder writes, just within and just beyond the limit.
     @Test
     void jpegScansAreBounded() throws IOException {
         byte[] file = file("jpeg 420 progressive");
@@ -196,8 +195,8 @@ class ImagesTest {
         }
     }
 
-    /// Lossless WebP files that another decoder ran on for hours, accepted although libwebp refuses them, or
-    /// refused although it accepts them.
+    /// Lossless WebP files that made another decoder run for hours, or that it accepted or refused
+    /// unlike libwebp.
     @Test
     @Timeout(60)
     void losslessWebpIsReadAsLibwebpReadsIt() throws IOException {
@@ -224,8 +223,8 @@ class ImagesTest {
         assertThatThrownBy(() -> decode("a.png", pointer)).hasMessageContaining("run git lfs pull");
     }
 
-    /// Orientation, transparency and 16-bit grey as a viewer shows them, and as Pillow's plain decoding has
-    /// them.
+    /// Orientation, transparency and 16-bit grey as a viewer shows them, and as Pillow decodes them by
+    /// default.
     @Test
     void renderingsDifferWhereViewersAndPillowDo() throws IOException {
         BufferedImage image = new BufferedImage(3, 2, BufferedImage.TYPE_INT_ARGB);
@@ -247,7 +246,7 @@ class ImagesTest {
         assertThat(Images.decode("x", png(grey), 6, Rendering.VIEWER).rgb())
                 .containsExactly(40000 >> 8, 40000 >> 8, 40000 >> 8, 0, 0, 0);
         assertThat(Images.traits("x", png(grey))).isEqualTo(new Images.Traits(false, false, true));
-        // An alpha channel that is opaque everywhere is no trait.
+        // A fully opaque alpha channel makes no difference.
         assertThat(Images.traits("x", png(new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR))))
                 .isEqualTo(new Images.Traits(false, false, false));
     }

@@ -98,7 +98,7 @@ class ResampleTest {
         }
     }
 
-    /// One pixel off by one, or the other filter, is found.
+    /// Detects a pixel that is off by one, and the other filter.
     @Test
     void theComparisonCanFail() throws IOException {
         JsonNode item = golden().get("resized").get(60);

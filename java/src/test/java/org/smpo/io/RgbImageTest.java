@@ -38,9 +38,9 @@ class RgbImageTest {
         assertThat(RgbImage.ofDecoded(decoded(), SIDE, SIDE).rgb()).isEqualTo(golden());
     }
 
-    /// One step of the arithmetic in double instead of float, or rounding half up, gives other pixels.
+    /// One operation in double instead of float, or rounding half up, changes pixels.
     @Test
-    void theGoldenTellsOtherArithmeticApart() throws IOException {
+    void theGoldenDistinguishesOtherArithmetic() throws IOException {
         float[] x = decoded();
         byte[] golden = golden();
         int inDouble = 0;

@@ -21,8 +21,8 @@ import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Damaged headers, tens of thousands of them, against a second implementation of the format's rules that is
-/// slow and plain: a general JSON parser, big integers, and a map of the data area.
+/// Tens of thousands of damaged headers, compared with a second, simple implementation of the format's
+/// rules: a general JSON parser, big integers, and a map of the data area.
 final class SafetensorsFuzzTest {
     private static final Path FILE = Path.of("fuzz.safetensors");
     private static final int HEADERS = 30_000;
@@ -34,7 +34,7 @@ final class SafetensorsFuzzTest {
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .build();
 
-    /// A header, and how many bytes of data follow it.
+    /// A header and the number of data bytes that follow it.
     private static final class Sample {
         private final byte[] header;
         private final long dataBytes;
@@ -159,7 +159,7 @@ final class SafetensorsFuzzTest {
                 .array();
     }
 
-    /// The tensors, or null when the header breaks a rule.
+    /// Returns the tensors, or null when the header breaks a rule.
     private static Map<String, TensorEntry> slowCheck(Sample sample) {
         String text;
         try {
@@ -239,8 +239,8 @@ final class SafetensorsFuzzTest {
         return covers(tensors, sample.dataBytes()) ? tensors : null;
     }
 
-    /// Paints every tensor's bytes: each byte of the data must be painted exactly once, and empty tensors lie
-    /// within.
+    /// Marks every tensor's bytes: each data byte must be marked exactly once, and empty tensors must
+    /// lie within the data.
     private static boolean covers(Map<String, TensorEntry> tensors, long dataBytes) {
         byte[] painted = new byte[(int) dataBytes];
         TreeMap<Long, Boolean> borders = new TreeMap<>(Map.of(0L, true));

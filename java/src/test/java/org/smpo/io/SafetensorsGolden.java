@@ -9,8 +9,8 @@ import java.util.Arrays;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Files and verdicts of the Python library (`tools/golden/safetensors_files.py`), and the bytes that stand in
-/// them.
+/// Files and verdicts of the Python library (`tools/golden/safetensors_files.py`), and the expected
+/// bytes.
 final class SafetensorsGolden {
     private SafetensorsGolden() {}
 
@@ -35,7 +35,7 @@ final class SafetensorsGolden {
         return bytes;
     }
 
-    /// A file's bytes: length, header, zeros.
+    /// Returns a file's bytes: length, header, zeros.
     static byte[] file(byte[] header, int dataBytes) {
         byte[] file = Arrays.copyOf(new byte[0], 8 + header.length + dataBytes);
         ByteBuffer.wrap(file)

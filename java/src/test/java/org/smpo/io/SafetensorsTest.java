@@ -78,7 +78,7 @@ final class SafetensorsTest {
         assertThat(tensors).isGreaterThan(80);
     }
 
-    /// Where this reader is stricter than the Python library: nothing that a writer produces.
+    /// Cases in which this reader is stricter than the Python library; no writer produces them.
     private static final Set<String> STRICTER = new TreeSet<>(Set.of(
             "once", // duplicate names and metadata keys
             "the keys dtype, shape and data_offsets", // unknown keys
@@ -284,7 +284,7 @@ final class SafetensorsTest {
             assertThat(file.segment("c").get(ValueLayout.JAVA_FLOAT_UNALIGNED, 0))
                     .isEqualTo(1f);
         }
-        // One byte less and the last tensor hangs over the end.
+        // With one byte less, the last tensor exceeds the file.
         try (RandomAccessFile sparse = new RandomAccessFile(path.toFile(), "rw")) {
             sparse.setLength(start + 2 * large + 3);
         }

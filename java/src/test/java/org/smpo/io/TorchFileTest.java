@@ -22,7 +22,8 @@ final class TorchFileTest {
     private static final Path GOLDEN =
             Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo/io/torch");
 
-    /// Each file is written, mapped and closed, so that 100,000 take minutes: -Dsmpo.fuzz=100000.
+    /// Number of files. Each is written, mapped and closed, so 100,000 (-Dsmpo.fuzz=100000) take
+    /// minutes.
     private static final int MUTATED_FILES = Integer.getInteger("smpo.fuzz", 5_000);
     private static final int MUTATED_PICKLES = 200_000;
 
@@ -142,7 +143,7 @@ final class TorchFileTest {
         assertThat(opened).isBetween(MUTATED_FILES / 100, MUTATED_FILES * 9 / 10);
     }
 
-    /// Without its checksum, a mutated pickle gives tensors within their storages or an error.
+    /// Without its checksum, a mutated pickle yields tensors within their storages or an error.
     @Test
     void mutatedPicklesNeverCrash() throws IOException {
         byte[] original;

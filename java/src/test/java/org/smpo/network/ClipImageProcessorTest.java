@@ -30,7 +30,7 @@ final class ClipImageProcessorTest {
                 float[] want = new float[Math.toIntExact(entry.length() / Float.BYTES)];
                 ByteView.of(golden, entry).buffer().asFloatBuffer().get(want);
                 RgbImage image = images.get(names[1]);
-                // Not assertThat(float[]): its message would be both arrays.
+                // assertThat(float[]) would print both arrays.
                 assertThat(Arrays.equals(processor.apply(image), want))
                         .as(entry.name())
                         .isTrue();

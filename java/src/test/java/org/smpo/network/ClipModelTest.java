@@ -23,9 +23,9 @@ import org.smpo.io.Json;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 
-/// Cosines of tiny CLIP models against transformers' own.
+/// Cosine similarities of tiny CLIP models against those of transformers.
 final class ClipModelTest {
-    /// Rounding of a few layers in float32: transformers' own float32 is up to 3.2e-7 away from its float64.
+    /// Tolerance: transformers' float32 results differ from its float64 results by up to 3.2e-7.
     private static final double TOLERANCE = 1e-6;
 
     @TempDir
@@ -146,7 +146,7 @@ final class ClipModelTest {
         assertThat(config.text().eosTokenId()).isEqualTo(49407);
         assertThat(config.vision().hiddenSize()).isEqualTo(768);
         assertThat(config.vision().patchSize()).isEqualTo(32);
-        // CLIPModel takes the width of both projections from the file's own key alone.
+        // CLIPModel reads the width of both projections from the top-level key only.
         ClipModelConfig own = ClipModelConfig.parse(Json.parseObject(
                 "config.json",
                 "{\"text_config\": {\"projection_dim\": 24}, \"tomorrow\": 1, \"vision_config\": {\"b\": 2}}"));

@@ -29,18 +29,19 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// Ids equal those of transformers 5.23.0 on 6,000 strings, under both of SDXL's configurations: prompts of words and
-/// weights, 23 kinds of random strings (all of Unicode, letters with case, combining marks, composed characters,
-/// control and format characters, emoji sequences, CJK, right-to-left and Indic scripts, numbers of every script,
-/// white space of every sort, HTML entities, apostrophes, the special tokens in the text), the empty string, prompts
-/// that are cut, and single strings of up to 70,000 characters.
+/// Ids equal those of transformers 5.23.0 on 6,000 strings, under both of SDXL's configurations:
+/// prompts of words and weights, 23 kinds of random strings (all of Unicode, letters with case,
+/// combining marks, composed characters, control and format characters, emoji sequences, CJK,
+/// right-to-left and Indic scripts, numbers of every script, white space of every kind, HTML entities,
+/// apostrophes, the special tokens in the text), the empty string, prompts that are cut, and single
+/// strings of up to 70,000 characters.
 ///
 /// The vocabulary is a small one of the same layout (tools/golden/clip_tokenizer.py), not OpenAI's.
 class ClipTokenizerTest {
     private static final JsonMapper JSON = new JsonMapper();
     private static final int LENGTH = 77;
 
-    /// The id of the first merge: 256 bytes, and the same at a word's end, come before.
+    /// The id of the first merge. It follows 256 byte tokens and their 256 end-of-word versions.
     private static final int FIRST_MERGE = 512;
 
     @TempDir
@@ -64,7 +65,8 @@ class ClipTokenizerTest {
         assertThat(wrong("second.json", true)).isEmpty();
     }
 
-    /// Whichever merge is lost, of those whose token stands among the ids: the first, the last, and some between.
+    /// Detects the loss of a merge: the first, the last, and some between of those whose tokens occur
+    /// in the ids.
     @Test
     void aLostMergeIsNoticed() throws IOException {
         List<String> lines = merges();
@@ -84,7 +86,7 @@ class ClipTokenizerTest {
         }
     }
 
-    /// A merge that is still there, but comes last.
+    /// Detects a merge that was moved to the end.
     @ParameterizedTest
     @ValueSource(ints = {0, 700})
     void aMergeOfAnotherRankIsNoticed(int rank) throws IOException {
@@ -106,7 +108,7 @@ class ClipTokenizerTest {
         assertThat(wrong("second.json", false)).isNotEmpty();
     }
 
-    /// Kind -> the first string of it that got other ids.
+    /// Returns, for each kind with a difference, its first string with other ids.
     private Map<String, String> wrong(String config, boolean second) throws IOException {
         Files.write(folder.resolve("tokenizer_config.json"), bytes(config));
         Map<String, String> wrong = new TreeMap<>();
@@ -128,7 +130,7 @@ class ClipTokenizerTest {
         return wrong;
     }
 
-    /// Other forms of the configuration, each as vocabulary and merges and as one `tokenizer.json`.
+    /// Other configurations, each as vocabulary and merges and as one `tokenizer.json`.
     @ParameterizedTest
     @MethodSource("forms")
     void everyVariantOfTheConfigurationIsRead(String name, JsonNode variant) throws IOException {
@@ -173,14 +175,15 @@ class ClipTokenizerTest {
     }
 
     @Test
-    void whatWasCutIsTheEndOfThePromptAsItWasWritten() throws IOException {
+    void theTruncatedPartIsTheEndOfThePromptAsWritten() throws IOException {
         try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
             assertThat(tokenizer.encode("").cut()).isEmpty();
             assertThat(tokenizer.encode("a ".repeat(75)).cut()).isEmpty();
             assertThat(tokenizer.encode("a ".repeat(75)).count()).isEqualTo(LENGTH);
             assertThat(tokenizer.encode("a ".repeat(75) + "  THE  Café\n🔥 end").cut())
                     .isEqualTo("THE  Café\n🔥 end");
-            // Characters beyond the basic plane, and two characters that become one, come before the cut.
+            // The text before the cut has characters beyond the basic plane, and two characters that
+            // become one.
             assertThat(tokenizer
                             .encode("1 ".repeat(60) + "E\u0301 🔥 " + "2 ".repeat(30) + "END")
                             .cut())
@@ -259,8 +262,8 @@ class ClipTokenizerTest {
                 .hasMessageContaining(message);
     }
 
-    /// Properties that DJL reads while it loads are put back; the one that it reads at every use switches its reports
-    /// off.
+    /// Properties that DJL reads while it loads are restored; the one that it reads at every use keeps
+    /// telemetry switched off.
     @Test
     void djlIsLeftAsItWas() throws IOException {
         ClipTokenizer.open(folder).close();

@@ -31,7 +31,7 @@ public final class TinyClip {
         return Safetensors.open(TESTS.resolve("reward/clip_score.safetensors"));
     }
 
-    /// The images by name, in the order of the golden file.
+    /// Returns the images by name, in the order of the golden file.
     public static Map<String, RgbImage> images() throws IOException {
         Map<String, RgbImage> images = new LinkedHashMap<>();
         for (Object entry : (List<?>) golden().asMap().get("pictures")) {
@@ -44,7 +44,7 @@ public final class TinyClip {
         return images;
     }
 
-    /// Ramps with noise.
+    /// Returns an image of ramps with noise.
     public static RgbImage image(String name, int height, int width) {
         float[] noise = SyntheticWeights.uniform("picture." + name, 3 * height * width);
         byte[] rgb = new byte[noise.length];
@@ -57,7 +57,7 @@ public final class TinyClip {
         return RgbImage.of(width, height, rgb);
     }
 
-    /// One score per caption and image.
+    /// Returns one score per caption and image.
     public static double[][] scores(String model, String kind) throws IOException {
         List<?> rows = (List<?>) golden().object("models").object(model).asMap().get(kind);
         return rows.stream()
@@ -66,9 +66,9 @@ public final class TinyClip {
                 .toArray(double[][]::new);
     }
 
-    /// A checkpoint in transformers' layout.
+    /// Writes a checkpoint in transformers' layout.
     ///
-    /// @param shards files over which the weights are spread
+    /// @param shards number of weight files
     public static Path write(Path folder, String model, int shards) throws IOException {
         Files.createDirectories(folder);
         JsonObject described = golden().object("models").object(model);
@@ -90,7 +90,7 @@ public final class TinyClip {
             weights.add(weight(name, parameters.integers(name)));
         }
         if (shards == 1) {
-            // Files of before 2023 hold what is no parameter.
+            // Files from before 2023 also hold buffers.
             weights.add(Weight.of(
                     "text_model.embeddings.position_ids", DType.I64, List.of(1L, 77L), new byte[77 * Long.BYTES]));
             Weight.writeAll(folder.resolve("model.safetensors"), weights, null, Map.of());

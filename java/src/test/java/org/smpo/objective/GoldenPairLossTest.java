@@ -18,10 +18,11 @@ import org.junit.jupiter.api.TestFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Values and gradients against numbers made with 60-digit arithmetic (`tools/golden/objectives.py`).
+/// Values and gradients against numbers computed with 60-digit arithmetic
+/// (`tools/golden/objectives.py`).
 final class GoldenPairLossTest {
-    /// Far above the rounding of these cases (cancellation in Δ, magnified by a slope of at most 5e4, is
-    /// 1e-11), far below the effect of a wrong coefficient.
+    /// Tolerance: far above the rounding of these cases (cancellation in Δ times a slope of at most 5e4
+    /// gives 1e-11), and far below the effect of a wrong coefficient.
     private static final double TOLERANCE = 1e-9;
 
     private static byte[] resource(String name) throws IOException {
@@ -43,7 +44,8 @@ final class GoldenPairLossTest {
         void check() {
             LossValue actual = PairLosses.loss(objective, pair);
             double slope = objective.strength() * pair.logitScale();
-            // Below this scale a gradient is compared absolutely: 1e-9 of one unit of logit slope is no longer visible.
+            // Below this scale a gradient is compared absolutely, since 1e-9 of a unit of logit slope
+            // has no effect.
             double gradientScale = Math.max(1, Math.abs(slope)) * 1e-3;
             assertNear("loss", actual.value(), loss, TOLERANCE, 1e-3);
             assertNear("winner gradient", actual.winnerGradient(), winnerGradient, TOLERANCE, gradientScale);
@@ -120,8 +122,8 @@ final class GoldenPairLossTest {
                 .map(c -> DynamicTest.dynamicTest(c.objective() + " " + c.pair().errors(), c::check));
     }
 
-    /// The comparison sees a coefficient that is wrong by 1e-5 in every method that has one, on every pair
-    /// whose loss depends on it measurably.
+    /// The comparison detects a relative error of 1e-5 in any method's coefficient, on every pair whose
+    /// loss depends on it measurably.
     @Test
     void rejectsAWrongCoefficient() throws IOException {
         List<Case> first = cases().subList(0, 10);

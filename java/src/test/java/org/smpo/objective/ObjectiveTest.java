@@ -18,7 +18,7 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 final class ObjectiveTest {
-    /// The errors of the published golden numbers: Δ = −3e-4.
+    /// The errors behind the golden numbers: Δ = −3e-4.
     private static final PairErrors ERRORS = new PairErrors(0.1000, 0.1200, 0.1002, 0.1199);
 
     private static final List<Objective> ALL = List.of(
@@ -76,8 +76,8 @@ final class ObjectiveTest {
                 / (2 * h);
     }
 
-    /// The table of the specification, to its printed digits: losses to 12 decimals; gradients to 6, which were
-    /// printed from central differences with step 1e-7 and are compared with the same differences here.
+    /// Golden numbers to their printed digits: losses to 12 decimals; gradients to 6, which are central
+    /// differences with step 1e-7 and are compared with the same differences here.
     @Test
     void reproducesThePrintedNumbers() {
         record Row(Objective objective, double p, double margin, double loss, double winner, double loser) {}
@@ -116,8 +116,9 @@ final class ObjectiveTest {
         assertThat(loss.winnerGradient() / -1000).isCloseTo(-1.049977747073, within(5.1e-13));
     }
 
-    /// Every gradient of every objective on random pairs. A central difference with step h is off by f''' h² /
-    /// 6 plus rounding ulp · |f| / h; with slope k (f''' of order k³) the step 1e-3 / k leaves about 1e-7 of k.
+    /// Every gradient of every objective on random pairs. The error of a central difference with step h
+    /// is f''' h² / 6 plus rounding ulp · |f| / h. With slope k (f''' of order k³), the step 1e-3 / k
+    /// gives an error of about 1e-7 k.
     @Test
     void gradientsAreThoseOfTheValues() {
         SplittableRandom random = new SplittableRandom(17);
@@ -132,7 +133,7 @@ final class ObjectiveTest {
     /// The same check with a value whose coefficient is off by 1e-5 fails, for each objective that has a
     /// coefficient.
     @Test
-    void finiteDifferencesSeeAWrongCoefficient() {
+    void finiteDifferencesDetectAWrongCoefficient() {
         for (Objective objective : ALL) {
             if (objective instanceof Sft) {
                 continue;
@@ -307,12 +308,12 @@ final class ObjectiveTest {
                 .isCloseTo(3302.053254, within(2e-8 * 3302));
         assertThat(with.loserGradient()).isEqualTo(without.loserGradient());
         assertThat(with.logit()).isEqualTo(without.logit());
-        // Within the budget, and with an infinite one, nothing is added.
+        // Within the budget, or with an infinite budget, nothing is added.
         assertThat(PairLosses.withBudget(new BcrBudget(1, 0.6), dpo, PairInputs.of(worse)))
                 .isEqualTo(without);
         assertThat(PairLosses.withBudget(new BcrBudget(1, Double.POSITIVE_INFINITY), dpo, PairInputs.of(worse)))
                 .isEqualTo(without);
-        // NPO favours the loser, so its fall has the price.
+        // NPO favours the loser, so the budget penalizes the loser's fall.
         Objective npo = new Npo(5000, 0.5);
         PairErrors lost = new PairErrors(0.1000, 0.1200, 0.1002, 0.1196);
         LossValue plain = loss(npo, PairInputs.of(lost));
@@ -414,7 +415,7 @@ final class ObjectiveTest {
     @Test
     void whatEachObjectiveNeeds() {
         for (Objective objective : ALL) {
-            // Exactly the inputs that it names are required.
+            // Each input that it names is required, and no other.
             for (PairInput missing : PairInput.values()) {
                 PairInputs pair = inputs(ERRORS, 0.6, 0.1, 1);
                 PairInputs without = switch (missing) {
@@ -431,7 +432,7 @@ final class ObjectiveTest {
                     assertThat(loss(objective, without)).isEqualTo(loss(objective, pair));
                 }
             }
-            // The reference matters exactly to those that need it.
+            // The loss depends on the reference only if the objective needs it.
             PairErrors other = new PairErrors(0.1, 0.12, 0.2, 0.13);
             boolean differs = !loss(objective, inputs(other, 0.6, 0.1, 1))
                     .equals(loss(objective, inputs(new PairErrors(0.1, 0.12, 0.11, 0.13), 0.6, 0.1, 1)));
@@ -449,7 +450,7 @@ final class ObjectiveTest {
     }
 
     @Test
-    void whatCrossesTheBorderCarriesEveryCoefficient() {
+    void theNativeParametersCarryEveryCoefficient() {
         for (Objective objective : ALL) {
             Objective changed = GoldenPairLossTest.perturb(objective, 1.5);
             if (!(objective instanceof Sft)) {

@@ -1,7 +1,7 @@
 package org.smpo.objective;
 
-/// One pair as an [Objective] sees it: the errors, and what the objective's [Objective#inputs] names. Inputs it
-/// does not name are not read; one it names and that is missing is an error.
+/// Inputs of an [Objective] for one pair: the errors, and the inputs that [Objective#inputs] names.
+/// Other inputs are not read; a missing named input is an error.
 ///
 /// @param errors the four mean squared errors
 /// @param label p in [0, 1], or NaN when absent
@@ -26,7 +26,7 @@ record PairInputs(PairErrors errors, double label, double rewardMargin, double l
         }
     }
 
-    /// The errors alone, at logit scale 1.
+    /// Returns inputs with the errors alone, at logit scale 1.
     static PairInputs of(PairErrors errors) {
         return new PairInputs(errors, Double.NaN, Double.NaN, 1, Double.NaN);
     }
@@ -47,9 +47,9 @@ record PairInputs(PairErrors errors, double label, double rewardMargin, double l
         return new PairInputs(errors, label, rewardMargin, logitScale, gain);
     }
 
-    /// The named input's value.
+    /// Returns the value of the named input.
     ///
-    /// @throws IllegalArgumentException naming the objective and the input when it is absent
+    /// @throws IllegalArgumentException when it is absent; names the objective and the input
     double require(Objective objective, PairInput input) {
         double value = switch (input) {
             case LABEL -> label;

@@ -2,12 +2,12 @@ package org.smpo.objective;
 
 import java.util.List;
 
-/// The losses of [Objective] in double precision, value and gradient, as their papers print them: the reference
-/// for the native kernel, and for every number that a document gives.
+/// The losses of [Objective] in double precision, value and gradient, as printed in their papers. They
+/// are the reference for the native kernel and for golden numbers.
 final class PairLosses {
     private PairLosses() {}
 
-    /// Value and gradient for one pair.
+    /// Returns value and gradient for one pair.
     ///
     /// @throws IllegalArgumentException when `pair` lacks one of [Objective#inputs]
     static LossValue loss(Objective objective, PairInputs pair) {
@@ -77,7 +77,7 @@ final class PairLosses {
     /// @param gradient ∂value/∂ℓ
     record ImageLoss(double value, double gradient) {}
 
-    /// KTO's loss of one image by itself.
+    /// Returns KTO's loss of one image.
     static ImageLoss image(
             Kto kto, double error, double referenceError, boolean desirable, double meanGain, double strength) {
         double weight = desirable ? kto.desirableWeight() : kto.undesirableWeight();
@@ -131,7 +131,7 @@ final class PairLosses {
             return tail * y - 0.5;
         }
         if (y > 0) {
-            // In e^−y, which cannot overflow.
+            // Uses e^−y, which cannot overflow.
             double e = Math.exp(-y);
             double oneMinusE = -Math.expm1(-y);
             return e * (oneMinusE - y) / (oneMinusE * oneMinusE);
@@ -141,7 +141,7 @@ final class PairLosses {
         return (eMinusOne - y * e) / (eMinusOne * eMinusOne);
     }
 
-    /// The pair's loss with a budget's term and its gradient added; the logit stays.
+    /// Returns the pair's loss with the budget's term and its gradient added; the logit is unchanged.
     static LossValue withBudget(BcrBudget budget, Objective objective, PairInputs pair) {
         LossValue loss = loss(objective, pair);
         boolean loser = objective.favours() == PairImage.LOSER;

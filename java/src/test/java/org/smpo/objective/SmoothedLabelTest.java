@@ -30,7 +30,7 @@ final class SmoothedLabelTest {
         assertThat(far.strength(10)).isCloseTo(2.070705356, within(5.1e-10));
     }
 
-    /// The comparison above sees a range that is wrong by 1e-5.
+    /// The comparison above detects a range that is wrong by 1e-5.
     @Test
     void seesAWrongRange() {
         double width = SmoothedLabel.PICKSCORE_MAXIMUM - SmoothedLabel.PICKSCORE_MINIMUM;

@@ -131,7 +131,7 @@ class PhiloxTest {
 
     @Test
     void rejectedWordsGoOnThroughTheStream() {
-        // With this bound a quarter of all words is passed over, so that some streams need a second word.
+        // With this bound a quarter of all words is rejected, so that some streams need a second word.
         int bound = 3 << 29;
         int rejections = 0;
         for (int item = 0; item < 400; item++) {
@@ -141,7 +141,7 @@ class PhiloxTest {
                 rejections++;
             }
         }
-        // 400 x (1/4 + 1/16 + ...) = 133, give or take sqrt(400 x 4/9) = 13.
+        // 400 x (1/4 + 1/16 + ...) = 133, with a standard deviation of sqrt(400 x 4/9) = 13.
         assertThat(rejections).isBetween(133 - 5 * 13, 133 + 5 * 13);
     }
 
@@ -162,7 +162,7 @@ class PhiloxTest {
     void allPermutationsOfFourAreEquallyLikely() {
         double statistic = chiSquare(epoch -> philox.permutation(Purpose.DATA_ORDER, epoch, 4));
         assertThat(statistic).isLessThan(CHI_SQUARE_23_AT_ONE_IN_A_MILLION);
-        // The usual slip, to swap with any place instead of one not yet set, does not pass.
+        // The common error of swapping with any position instead of an unset one does not pass.
         double naive = chiSquare(epoch -> {
             int[] order = {0, 1, 2, 3};
             PhiloxStream stream = philox.stream(Purpose.DATA_ORDER, epoch, 0);

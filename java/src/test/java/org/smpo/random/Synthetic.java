@@ -3,15 +3,15 @@ package org.smpo.random;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/// Weights and inputs that Python, C++ and Java make alike, so that golden files hold results only: the rule of
-/// tools/golden/synthetic.py, to the bit.
+/// Weights and inputs that Python, C++ and Java generate identically, so that golden files hold results
+/// only: the rule of tools/golden/synthetic.py, bit for bit.
 public final class Synthetic {
     private static final long SEED = 42;
     private static final int PURPOSE = 255;
 
     private Synthetic() {}
 
-    /// `count` numbers in [-1, 1) that belong to the name.
+    /// Returns `count` numbers in [-1, 1) that depend on the name.
     public static float[] uniform(String name, int count) {
         long item = fnv1a(name);
         PhiloxStream stream = new PhiloxStream(SEED, (int) item, 0, PURPOSE << 24 | (int) (item >>> 32));
@@ -22,7 +22,8 @@ public final class Synthetic {
         return values;
     }
 
-    /// A weight: of unit gain where it has two dimensions or more, near 1 where it is a norm's gain, else near 0.
+    /// Returns a weight: of unit gain with two dimensions or more, near 1 for the gain of a norm,
+    /// otherwise near 0.
     public static float[] tensor(String name, List<Long> shape) {
         float[] values = uniform(name, elements(shape));
         if (shape.size() >= 2) {
@@ -35,7 +36,7 @@ public final class Synthetic {
         return values;
     }
 
-    /// An input of about unit variance.
+    /// Returns an input with a variance of about 1.
     public static float[] normalLike(String name, int count) {
         float[] values = uniform(name, count);
         scale(values, root(3));
@@ -48,7 +49,7 @@ public final class Synthetic {
         }
     }
 
-    /// Rounded once: a double's root has more than twice the bits.
+    /// The result is rounded once, because a double's root has more than twice the bits.
     private static float root(float x) {
         return (float) Math.sqrt(x);
     }

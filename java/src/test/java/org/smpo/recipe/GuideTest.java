@@ -76,7 +76,7 @@ class GuideTest {
         }
     }
 
-    /// Rows of the tables whose first cell is one name, by that name.
+    /// Returns the table rows whose first cell is one name, by that name.
     private static Map<String, String> rows(String guide) throws IOException {
         Map<String, String> rows = new TreeMap<>();
         Matcher matcher = ROW.matcher(Files.readString(GUIDES.resolve(guide)));

@@ -31,7 +31,7 @@ import org.smpo.schedule.Inversion;
 import org.smpo.schedule.Sampler;
 import org.smpo.schedule.TimestepSpacing;
 
-/// Recipes are read strictly, written whole, and come back equal.
+/// Recipes are read strictly, written completely, and read back equal.
 class RecipeTest {
     private static final String SMALLEST = """
         model: m
@@ -72,7 +72,7 @@ class RecipeTest {
         assertThat(Recipe.builtInText(name)).startsWith("#");
     }
 
-    /// objectives of the published runs, number by number.
+    /// The published recipes have the numbers of the published runs.
     @Test
     void thePublishedRecipesHaveThePublishedNumbers() {
         Recipe sd15 = Recipe.builtIn("smpo-sd15");
@@ -194,7 +194,7 @@ class RecipeTest {
             """);
     }
 
-    /// A component that the writer or the reader forgot comes back as its default; none of these is one.
+    /// No value here is a default, so a component that the writer or the reader omits is detected.
     @Test
     void nothingButDefaultsIsLost() throws RecipeException {
         Recipe unusual = new Recipe(
@@ -289,7 +289,7 @@ class RecipeTest {
         assertThat(recipe.digest()).isNotEqualTo(parse(SMALLEST).digest());
     }
 
-    /// Every key of a whole recipe, misspelt where it stands, is found, located and corrected.
+    /// Every misspelt key of a complete recipe is located, with the right key suggested.
     @Test
     void everyMisspeltKeyIsFound() throws RecipeException {
         String whole = Recipe.builtIn("smpo-sdxl-lora").resolved();
@@ -314,7 +314,7 @@ class RecipeTest {
         }
     }
 
-    /// Every value of a whole recipe, replaced by a mapping, is refused at its own line.
+    /// Every value of a complete recipe that is replaced by a mapping is refused at its line.
     @Test
     void everyWrongTypeIsFound() throws RecipeException {
         List<String> lines = Recipe.builtIn("smpo-sdxl-lora").resolved().lines().toList();
@@ -406,7 +406,7 @@ class RecipeTest {
                 "objective={method: sft}|sft noises latents by forward diffusion; set inversion to none",
                 "output=stable-diffusion-v1-5/runs|must not lie in the model",
             })
-    void whatDoesNotGoTogetherIsRefused(String override, String message) {
+    void incompatibleOptionsAreRefused(String override, String message) {
         assertThatThrownBy(() -> Recipe.builtIn("smpo-sd15", List.of(override)))
                 .isInstanceOf(RecipeException.class)
                 .hasMessageContaining(message);
@@ -449,7 +449,7 @@ class RecipeTest {
     }
 
     @Test
-    void aBaseIsLaidUnderAndSetOver() throws RecipeException {
+    void aBaseIsMergedAndOverridden() throws RecipeException {
         Recipe recipe = parse("base: smpo-sd15\nmodel: mine\ntrain:\n  steps: 5\n", "train.steps=7", "seed=3");
         Recipe base = Recipe.builtIn("smpo-sd15");
         assertThat(recipe.model()).isEqualTo(Path.of("mine"));

@@ -119,7 +119,7 @@ class ProgressTest {
     }
 
     @Test
-    void aLineAboveTheBarLeavesTheBarWhole() {
+    void aLineAboveTheBarLeavesTheBarIntact() {
         Progress progress = new Progress(display(true, 80), "train", "step", 0, 2);
         progress.println("before");
         assertThat(take()).isEqualTo("before\n");

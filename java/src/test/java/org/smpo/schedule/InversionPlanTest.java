@@ -26,7 +26,8 @@ class InversionPlanTest {
         return IntStream.range(0, 1000).toArray();
     }
 
-    /// objectives.md, table 15.3: steps and end level for t. -1 stands for "x0 itself".
+    /// Number of steps and end level for t, derived by hand from diffusers 0.20 and 0.22. -1 stands for
+    /// x0.
     @ParameterizedTest
     @CsvSource({
         // t, then steps and end for n=5 V020, n=5 V022, n=10 V020, n=10 V022
@@ -57,7 +58,7 @@ class InversionPlanTest {
         assertThat(plan(Inversion.of(Semantics.EXACT, 5), t).endTimestep(0)).isEqualTo(t);
     }
 
-    /// objectives.md 18: source, destination, A, B of the old grid; the new grid has the same level changes.
+    /// Source, destination, A and B of the grid of V020; the grid of V022 has the same level changes.
     private static final double[][] COEFFICIENTS_5 = {
         {-199, 1, .999572559, .012136900},
         {1, 201, .868001855, .462021564},
@@ -79,7 +80,7 @@ class InversionPlanTest {
         {801, 901, .619037461, .385352518},
     };
 
-    /// Half a unit of the last printed digit, and a little for its own rounding.
+    /// Whether values agree within half a unit of the last printed digit, plus rounding.
     private static boolean printed(double got, double want) {
         return Math.abs(got - want) <= 5.1e-10;
     }
@@ -111,7 +112,7 @@ class InversionPlanTest {
         }
     }
 
-    /// objectives.md 1.5 and 1.2: mean number of steps and mean distance of the end level from t, t uniform.
+    /// Mean number of steps, and mean distance of the end level from t, for uniform t.
     @ParameterizedTest
     @CsvSource({"V020, 5, 3.79, 99", "V022, 5, 2.99, 100", "V020, 10, 6.38, 49", "V022, 10, 5.48, 50"})
     void costAndMismatchAreThoseOfTheDerivation(Semantics semantics, int n, double steps, double distance) {
@@ -133,7 +134,7 @@ class InversionPlanTest {
         return Golden.cases("inversions_v020.json");
     }
 
-    /// Some tens of roundings a step.
+    /// Tolerance: a few dozen roundings per step.
     private static double tolerance(int steps) {
         return 64 * steps * 0x1p-53;
     }
@@ -144,7 +145,7 @@ class InversionPlanTest {
         for (Renoise renoise : new Renoise[] {Renoise.NONE, Renoise.EVERY_STEP}) {
             Inversion inversion = new Inversion(semantics, n, schedule.timestepSpacing(), renoise, 0);
             double[] levels = Golden.doubles(golden.get(renoise == Renoise.NONE ? "none" : "every_step"));
-            // All training timesteps in one window: a row is the whole run up to its own depth.
+            // All training timesteps in one batch: a row is the full run up to its own depth.
             InversionPlan plan = InversionPlan.of(schedule, inversion, everyTimestep());
             for (int t = 0; t < 1000; t++) {
                 int bound = t;
@@ -171,7 +172,8 @@ class InversionPlanTest {
         NoiseSchedule schedule = NoiseSchedule.fromConfig(Golden.config(golden.get("config")));
         assertRuns(schedule, Semantics.V022, golden);
 
-        // diffusers as it is, with float32 tables: a product of 1000 factors is off by 1000 roundings at worst.
+        // Unmodified diffusers with float32 tables: a product of 1000 factors has an error of at most
+        // 1000 roundings.
         double[] levels = Golden.doubles(golden.get("every_step"));
         double[] single = {golden.get("every_step_float32").asDouble()};
         Golden.assertClose(new double[] {levels[levels.length - 1]}, single, 1000 * 0x1p-24, "float32 tables");
@@ -179,7 +181,7 @@ class InversionPlanTest {
 
     @ParameterizedTest
     @MethodSource("oldRuns")
-    void v020RunsAsItsDerivationDoes(JsonNode golden) {
+    void v020FollowsItsDerivation(JsonNode golden) {
         boolean epsilon = golden.get("prediction_type").asString().equals("epsilon");
         boolean leading = golden.get("timestep_spacing").asString().equals("leading");
         NoiseSchedule schedule = SD15.withPredictionType(epsilon ? PredictionType.EPSILON : PredictionType.V_PREDICTION)
@@ -187,7 +189,7 @@ class InversionPlanTest {
         assertRuns(schedule, Semantics.V020, golden);
     }
 
-    /// What a UNet that knows the noise says of latents at level `alpha`.
+    /// Output of a UNet that knows the noise, for latents at level `alpha`.
     private static double knownOutput(PredictionType type, double alpha, double clean, double noise) {
         return switch (type) {
             case EPSILON -> noise;
@@ -196,8 +198,9 @@ class InversionPlanTest {
         };
     }
 
-    /// With a UNet that knows the noise, every row ends at exactly the level it says, and from level t the target is
-    /// what that UNet would say there. Holds for all rules, so no formula of the plan is repeated here.
+    /// With a UNet that knows the noise, every row ends exactly at its stated level, and the target
+    /// from level t is that UNet's output there. This holds for all semantics, so the test repeats no
+    /// formula of the plan.
     @ParameterizedTest
     @EnumSource(PredictionType.class)
     void rowsEndAtTheirLevelAndTargetsLeadBack(PredictionType type) {
@@ -244,7 +247,7 @@ class InversionPlanTest {
         InversionPlan plan = plan(Inversion.of(Semantics.EXACT, 5), 0, 1, 2, 201, 202, 999);
         assertThat(plan.rowStarts()).containsExactly(0, 1, 2, 4, 6, 9, 15);
         assertThat(plan.timesteps()).containsExactly(0, 1, 1, 2, 1, 201, 1, 201, 202, 1, 201, 401, 601, 801, 999);
-        // At t = 0 clean latents are at their level already, as they are taken to be at that of timestep 0.
+        // At t = 0 clean latents are already at their level, that of timestep 0.
         assertThat(plan.sampleCoefficient(0)).isEqualTo(1);
         assertThat(plan.outputCoefficient(0)).isEqualTo(0);
         InversionPlan toOne =
@@ -269,7 +272,8 @@ class InversionPlanTest {
         assertThat(none.evaluations()).isEqualTo(8);
     }
 
-    /// objectives.md 2: eta times the square root of DDIM's variance between destination d and source s.
+    /// Noise of a step: eta times the square root of DDIM's variance between destination d and source
+    /// s.
     @Test
     void inpoNoiseIsDdimsVariance() {
         InversionPlan plan = plan(Inversion.of(Semantics.V020, 10).withEta(0.1), 999);
@@ -288,7 +292,7 @@ class InversionPlanTest {
         assertThat(Golden.close(plan.noiseCoefficients(), want, tolerance(1))).isFalse();
         assertThat(plan(Inversion.of(Semantics.V020, 10), 999).noiseCoefficients())
                 .containsOnly(0);
-        // Clean latents at level 1 hold no noise to draw the variance from.
+        // Clean latents at level 1 contain no noise, so the variance is 0.
         InversionPlan toOne = InversionPlan.of(
                 SD15.withSetAlphaToOne(true), Inversion.of(Semantics.V022, 5).withEta(0.1), new int[] {500});
         assertThat(toOne.noiseCoefficient(0)).isZero();
@@ -324,7 +328,7 @@ class InversionPlanTest {
     }
 
     @Test
-    void whatCannotBePlannedSaysWhy() {
+    void impossiblePlansAreRefusedWithTheReason() {
         Inversion five = Inversion.of(Semantics.V022, 5);
         assertThatThrownBy(() -> plan(five, 3, 1000)).hasMessageContaining("timesteps[1]: expected 0 to 999, got 1000");
         assertThatThrownBy(() -> plan(five, -1)).hasMessageContaining("got -1");

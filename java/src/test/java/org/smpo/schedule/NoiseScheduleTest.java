@@ -17,7 +17,8 @@ class NoiseScheduleTest {
         return Golden.cases("noise_schedules.json");
     }
 
-    /// The largest |got - want| / want, where 0 must be 0 to within one rounding of the clean level's 1.
+    /// Returns the largest |got - want| / want. An expected 0 allows one rounding of the clean level's
+    /// 1.
     private static double relative(double[] got, double[] want) {
         double largest = 0;
         for (int i = 0; i < want.length; i++) {
@@ -37,7 +38,8 @@ class NoiseScheduleTest {
             betas[i] = schedule.beta(timesteps[i]);
             alphas[i] = schedule.alphaCumprod(timesteps[i]);
         }
-        // A beta is one minus a quotient near 1, so its error is absolute; a product of n factors has n roundings.
+        // A beta is one minus a quotient near 1, so its error is absolute. A product of n factors has n
+        // roundings.
         Golden.assertClose(betas, Golden.doubles(golden.get("betas")), 1000 * 0x1p-53, "betas");
         double[] want = Golden.doubles(golden.get("alphas_cumprod"));
         double amplified = schedule.zeroTerminalSnr() ? 1 / want[want.length - 2] : 1;
@@ -47,14 +49,14 @@ class NoiseScheduleTest {
         mutated[1] *= 1 + 1e-9;
         assertThat(relative(alphas, mutated)).isGreaterThan(1000 * 0x1p-53);
 
-        // diffusers as it is, with float32 tables.
+        // Unmodified diffusers with float32 tables.
         double[] single = Golden.doubles(golden.get("alphas_cumprod_float32"));
         Golden.assertClose(alphas, single, 1e-6, "float32 alphas_cumprod");
         boolean reachesNearZero = want[want.length - 1] < 1e-6 || want[want.length - 2] < 1e-5;
         assertThat(relative(alphas, single)).isLessThan(reachesNearZero ? 1000 * 0x1p-24 : 1e-6);
     }
 
-    /// objectives.md 18, to the printed digits.
+    /// Known values, to their printed digits.
     @ParameterizedTest
     @CsvSource({
         "1, .998296027838",
@@ -98,7 +100,7 @@ class NoiseScheduleTest {
             assertThat(defaults.get("beta_schedule").asString()).isEqualTo("linear");
             assertThat(defaults.get("prediction_type").asString()).isEqualTo("epsilon");
             assertThat(defaults.get("steps_offset").asInt()).isZero();
-            // Every parameter of every class is a key that a file may hold.
+            // A file may hold every parameter of every class.
             Map<String, Object> all = new HashMap<>(Golden.config(defaults));
             new SchedulerConfig(all, schedulerClass.className);
         }

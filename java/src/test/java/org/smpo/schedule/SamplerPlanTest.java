@@ -30,8 +30,8 @@ class SamplerPlanTest {
         };
     }
 
-    /// Some tens of roundings a step, of numbers that start as large as the initial noise (4096 with zero terminal SNR,
-    /// where nearly all of it cancels in the first step).
+    /// Tolerance: a few dozen roundings per step of numbers as large as the initial noise (4096 with
+    /// zero terminal SNR, where nearly all of it cancels in the first step).
     private static double tolerance(SamplerPlan plan) {
         return 64 * plan.steps() * 0x1p-53 * Math.max(1, plan.initialNoiseScale());
     }
@@ -62,7 +62,8 @@ class SamplerPlanTest {
                         .isFalse();
             }
 
-            // diffusers as it is, with float32 tables: a product of 1000 factors is off by 1000 roundings at worst.
+            // Unmodified diffusers with float32 tables: a product of 1000 factors has an error of at
+            // most 1000 roundings.
             double[] single = {run.get("last_float32").asDouble()};
             Golden.assertClose(new double[] {got[got.length - 1]}, single, 1000 * 0x1p-24, "float32 tables, " + what);
         }
@@ -101,7 +102,7 @@ class SamplerPlanTest {
         }
     }
 
-    /// A UNet that always knows the noise: every sampler must then end at the clean latent, whatever its path.
+    /// With a UNet that knows the noise, every sampler must end at the clean latent.
     @Test
     void allSamplersEndAtTheCleanLatentIfTheNoiseIsKnown() {
         double clean = 0.6;

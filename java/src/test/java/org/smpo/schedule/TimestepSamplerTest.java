@@ -39,7 +39,7 @@ class TimestepSamplerTest {
         assertThat(Arrays.stream(drawn).min()).hasValue(0);
         assertThat(Arrays.stream(drawn).max()).hasValue(999);
         assertThat(chiSquare(drawn, evenly())).isLessThan(CHI_SQUARE_99_AT_ONE_IN_A_MILLION);
-        // One in twenty draws moved to the lower half does not pass.
+        // Moving one in twenty draws to the lower half does not pass.
         int[] mutated = drawn.clone();
         for (int i = 0; i < mutated.length; i += 20) {
             mutated[i] /= 2;
@@ -70,7 +70,7 @@ class TimestepSamplerTest {
         }
     }
 
-    /// Fixes the stream for good: a change here changes every run that was ever started.
+    /// Pins the stream, because a change would alter every run.
     @Test
     void firstDrawsOfSeedZeroStay() {
         assertThat(TimestepSampler.uniform(0, 0, 1000).draw(0, 8))
@@ -115,7 +115,7 @@ class TimestepSamplerTest {
         assertThatThrownBy(() -> TimestepSampler.weighted(0, new double[3])).hasMessageContaining("sum");
     }
 
-    /// An image's timestep is a function of its place in the global batch, whatever the batch it is asked for in.
+    /// An image's timestep depends on its place in the global batch only, not on the micro-batch.
     @Test
     void imagesShareTheirPairsTimestepOrHaveTheirOwn() {
         TimestepSampler sampler = TimestepSampler.uniform(3, 0, 1000);

@@ -1,7 +1,7 @@
 package org.smpo.schedule;
 
-/// Runs plans on one number instead of latents, with a smooth function in the UNet's place: the twin of `toy` in
-/// tools/golden/schedule.py.
+/// Runs plans on one number instead of latents, with a smooth function instead of a UNet: the
+/// counterpart of `toy` in tools/golden/schedule.py.
 final class ToyModel {
     private ToyModel() {}
 
@@ -13,12 +13,12 @@ final class ToyModel {
         return Math.cos(2.5 * step + 1.1);
     }
 
-    /// The level after each step of a row.
+    /// Returns the latent after each step of a row.
     static double[] invert(InversionPlan plan, int row, double x0) {
         return invert(plan, row, x0, -1);
     }
 
-    /// The same with the coefficient of the output at step `mutated` of the row off by 1e-5.
+    /// Likewise, with the output coefficient of step `mutated` changed by 1e-5.
     static double[] invert(InversionPlan plan, int row, double x0, int mutated) {
         double[] levels = new double[plan.steps(row)];
         double x = x0;
@@ -36,12 +36,12 @@ final class ToyModel {
         return levels;
     }
 
-    /// The level after each step; the loop of [SamplerPlan]'s description.
+    /// Returns the latent after each step, by the loop in [SamplerPlan]'s description.
     static double[] sample(SamplerPlan plan, double start) {
         return sample(plan, start, -1);
     }
 
-    /// The same with the coefficient of the own output of step `mutated` off by 1e-5.
+    /// Likewise, with the coefficient of the current output at step `mutated` changed by 1e-5.
     static double[] sample(SamplerPlan plan, double start, int mutated) {
         double[] levels = new double[plan.steps()];
         double[] history = new double[SamplerPlan.MAX_HISTORY];

@@ -30,7 +30,7 @@ class BatchSizesTest {
     }
 
     @Test
-    void somethingIsTriedWhereNothingFits() {
+    void theSmallestSizesAreTriedWhenNothingFits() {
         assertThat(BatchSizes.of(0, PAIR, IMAGE, 128, true)).isEqualTo(new BatchSizes(1, 2));
         assertThat(BatchSizes.of(0, 0, 0, 1, false)).isEqualTo(new BatchSizes(1, 2));
     }
@@ -75,7 +75,7 @@ class BatchSizesTest {
         JsonObject manifest = Json.parseObject("manifest", "{\"micro_batch\": 3, \"inversion_slots\": 5}");
         assertThat(BatchSizes.choose(recipe("cuda"), true, Optional.of(manifest), unused, warning -> {}))
                 .isEqualTo(new BatchSizes(3, 5));
-        // A run from before the inversion had a batch size of its own.
+        // A run of a version without a separate inversion batch size.
         JsonObject old = Json.parseObject("manifest", "{\"micro_batch\": 3}");
         assertThat(BatchSizes.choose(recipe("cuda"), true, Optional.of(old), unused, warning -> {}))
                 .isEqualTo(new BatchSizes(3, 6));

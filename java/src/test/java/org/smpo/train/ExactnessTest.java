@@ -21,15 +21,16 @@ import org.smpo.ffi.CpuFeature;
 import org.smpo.ffi.CpuInfo;
 import org.smpo.recipe.Recipe;
 
-/// Same seed, same bits; stopped and resumed, the same bits; other batches, the same numbers.
+/// The same seed gives the same bits, also after stopping and resuming; other batch sizes give the same
+/// numbers.
 final class ExactnessTest {
     private static final Path GOLDEN =
             Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo/train/ten_losses.txt");
 
-    // Kernels sum in other orders on other kinds of CPU and in other batches. A loss is a mean over errors of some
+    // The order of sums depends on the CPU and on batch sizes. A loss is a mean over errors of some
     // hundred terms in fp32 (2^-24 each), after some thirty layers, and Adam divides each update by a gradient of
     // the same error: 2^-24 x sqrt(100 terms x 30 layers) x 10 steps is 3.3e-5 for one of two runs. Their difference
-    // has sqrt(2) times that, and the largest of ten some three deviations.
+    // is sqrt(2) times that, and the largest of ten is about three deviations.
     private static final double ROUNDING = 1.5e-4;
 
     private static final double NINE_DIGITS = 1e-9;
@@ -77,12 +78,12 @@ final class ExactnessTest {
         assertThat(tiny.left("whole")).as(name).containsKeys(POLICY, "samples/step-000003/000-0.png");
         tiny.assertSame("run", tiny.left("whole"));
         assertThat(Checkpoint.all(tiny.output("run").resolve("checkpoints"))).hasSize(2);
-        // Once more after its end: nothing is left to do but to write the model again.
+        // Once more after the end: only the model is written again.
         tiny.run(recipe, true, new TinyRun.Said());
         tiny.assertSame("run", tiny.left("whole"));
     }
 
-    /// KTO's pairs meet in the mean of their gains.
+    /// KTO's pairs are coupled by the mean of their gains.
     @ParameterizedTest
     @ValueSource(strings = {"smpo", "kto"})
     void microBatchesAgreeToRounding(String method) throws IOException, InterruptedException {
@@ -99,9 +100,9 @@ final class ExactnessTest {
         assertClose(tiny.losses("of2"), tiny.losses("of3"), ROUNDING);
     }
 
-    /// Nine digits, on whatever CPU: in a process whose libraries may use no more than AVX2, and sum as they do on
-    /// any CPU that has it. Our own kernels sum in one order whatever they are compiled for. A run that uses all
-    /// that its CPU has differs by no more than rounding.
+    /// Nine digits on every CPU: the libraries in this process use AVX2 at most, and therefore sum in
+    /// the same order on every CPU that has it. Our own kernels always sum in one order. A run that
+    /// uses all instructions of its CPU differs by rounding only.
     @Test
     void tenLossesAreTheCommittedOnes() throws IOException, InterruptedException {
         assumeThat(CpuInfo.read().features())

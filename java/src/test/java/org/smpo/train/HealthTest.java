@@ -72,7 +72,7 @@ final class HealthTest {
     }
 
     @Test
-    void aLossThatRunsAwayIsFatalAndOneThatIsHighOnceIsNot() throws IOException {
+    void aDivergingLossIsFatalAndASingleHighLossIsNot() throws IOException {
         Health health = new Health(RECIPE, DPO);
         for (int i = 0; i < 5; i++) {
             assertThat(health.step(pairs(1, 0, 0.7), 0.7, 0)).isEmpty();
@@ -103,7 +103,7 @@ final class HealthTest {
     }
 
     @Test
-    void winnersThatRunAwayAreFatalHoweverSmallTheLoss() {
+    void divergingWinnersAreFatalHoweverSmallTheLoss() {
         Health health = new Health(RECIPE, DPO);
         health.step(pairs(1, 0, 0.7), 0.7, 0);
         assertThat(kinds(health.step(pairs(2.2, 0, 0.1), 0.1, 0))).doesNotContain("diverging");
@@ -140,7 +140,7 @@ final class HealthTest {
     /// NPO raises the error on winners compared with losers, which is its purpose. In this run three steps raise it
     /// beyond 1.4 %, and none raise the error on losers so far.
     @Test
-    void aRunOfNpoIsNotSickBecauseWinnersGetWorse() throws IOException, InterruptedException {
+    void npoGetsNoWarningWhenWinnersGetWorse() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         TinyRun.Said said = new TinyRun.Said();
         TrainingResult result = tiny.run(

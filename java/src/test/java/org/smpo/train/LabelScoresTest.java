@@ -20,7 +20,8 @@ import org.smpo.reward.Reward;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.ScoreTable;
 
-/// The published range of scores is PickScore's, and training applies it to scores of PickScore alone.
+/// The published range of scores is that of PickScore, and training applies it only to scores of
+/// PickScore.
 final class LabelScoresTest {
     @TempDir
     private Path temporary;
@@ -32,7 +33,7 @@ final class LabelScoresTest {
         tiny = TinyRun.in(temporary, 8);
     }
 
-    /// A reward of any kind: the brightness of the first pixel.
+    /// A reward: the brightness of the first pixel.
     private record Brightness(String kind) implements Reward {
         @Override
         public String digest() {
@@ -82,11 +83,11 @@ final class LabelScoresTest {
         open(other, "labels.range=data");
         open(other, "labels.range=[0, 1]");
         open(scores("pickscore"), "labels.range=published");
-        // Diffusion-DPO takes the winner alone, so no range is applied.
+        // Diffusion-DPO uses only the winner, so no range is applied.
         open(other, "labels.range=published", "objective={method: dpo, beta: 2000}", "inversion=none");
     }
 
-    /// Files of earlier versions call every reward pickscore. They are read as before, with a notice.
+    /// Files of earlier versions name every reward pickscore. They are read with a notice.
     @Test
     void aFileThatDoesNotNameItsRewardIsReadWithANotice() throws IOException, SQLException {
         Path now = scores("brightness");

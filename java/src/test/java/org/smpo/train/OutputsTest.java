@@ -33,10 +33,10 @@ import org.smpo.io.TensorEntry;
 import org.smpo.network.UNet;
 import org.smpo.recipe.Recipe;
 
-/// What a run writes is what it trained, in every form; and what it does when it cannot write.
+/// A run's outputs hold the trained weights in every format; failures to write.
 final class OutputsTest {
-    /// Adapters beside a weight or added to it are rounded at other places: fp32's 2^-24 for sums of up to some
-    /// hundred terms through some thirty layers.
+    /// Tolerance: separate and merged adapters round differently: 2^-24 for sums of up to a few hundred
+    /// terms through about thirty layers.
     private static final double ROUNDING = 1e-4;
 
     private static final String DOWN = ".lora_A.weight";
@@ -44,7 +44,7 @@ final class OutputsTest {
     @TempDir
     private Path temporary;
 
-    /// What the UNet of a model predicts, with the weights of a checkpoint, if any, put in.
+    /// Returns the prediction of a model's UNet, optionally with the weights of a checkpoint.
     private static float[] prediction(Path model, Checkpoint checkpoint, double loraAlpha) throws IOException {
         try (ModelFiles files = ModelFiles.open(model)) {
             return prediction(files, checkpoint, loraAlpha);
@@ -81,7 +81,7 @@ final class OutputsTest {
         }
     }
 
-    /// A single file does not say its sizes.
+    /// A single file does not state its sizes.
     private static float[] single(TinyRun tiny, String name) throws IOException {
         SingleFile.Options sizes = new SingleFile.Options(tiny.model(), null, null);
         try (ModelFiles files = SingleFile.open(tiny.output("run").resolve(name), sizes)) {
@@ -102,8 +102,8 @@ final class OutputsTest {
     @Test
     void heldOutPairsOfAnInvertingObjectiveAreAlsoJudgedOnForwardNoise() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
-        // The one step's learning rate is 0, so that all have the same policy; against another reference, so that
-        // accuracies say something.
+        // The only step has learning rate 0, so that all runs have the same policy; the reference
+        // differs, so that accuracies are informative.
         String[] untrained = {
             "train.steps=1",
             "learning_rate.warmup_steps=1",
@@ -132,7 +132,7 @@ final class OutputsTest {
         assertThat(evaluations.get("sft")).doesNotContainKeys("implicit_accuracy", "forward_accuracy");
         for (String method : List.of("smpo", "inpo")) {
             Map<String, Object> evaluation = evaluations.get(method);
-            // The same pairs, timesteps and noise as of an objective that adds it.
+            // Uses the same pairs, timesteps and noise as an objective with forward noise.
             assertThat(evaluation).containsEntry("forward_accuracy", plain.get("implicit_accuracy"));
             for (String error : List.of("winner", "loser", "reference_winner", "reference_loser")) {
                 assertThat(evaluation)
@@ -142,7 +142,7 @@ final class OutputsTest {
         }
     }
 
-    /// A model like the run's that has been trained a little.
+    /// Writes a copy of the run's model that has been trained a little.
     private static Path other(TinyRun tiny) throws IOException, InterruptedException {
         tiny.run(tiny.recipe(
                 "other", "train.steps=1", "objective={method: sft}", "inversion=none", "learning_rate.warmup_steps=0"));
@@ -193,7 +193,7 @@ final class OutputsTest {
         float[] merged = prediction(output.resolve("model"), null, 4);
         assertThat(distance(merged, adapted)).isLessThan(ROUNDING);
         assertThat(distance(merged, prediction(tiny.model(), null, 4))).isGreaterThan(ROUNDING);
-        // Another alpha is noticed.
+        // Another alpha is detected.
         assertThat(distance(merged, prediction(tiny.model(), last, 2))).isGreaterThan(ROUNDING);
         Map<String, byte[]> trained = new TreeMap<>();
         try (Safetensors file = Safetensors.open(last.policy())) {
@@ -241,7 +241,7 @@ final class OutputsTest {
     void aFullDiskLeavesTheLastCheckpoint() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Path disk = Files.createDirectory(tiny.output("disk"));
-        // Taken down by a process that outlives this one, whatever ends it: at the end of its input.
+        // A process that outlives this one unmounts it when its input ends.
         Process keeper = new ProcessBuilder(
                         "sh",
                         "-c",
@@ -258,7 +258,7 @@ final class OutputsTest {
             said.stopAfter = 2;
             Path kept = tiny.run(recipe, false, said).checkpoint();
             Path filler = disk.resolve("filler");
-            // Room for the log and for half of the next checkpoint.
+            // Space for the log and for half of the next checkpoint.
             long room = Files.size(kept.resolve(Checkpoint.POLICY));
             Files.write(
                     filler, new byte[Math.toIntExact(Files.getFileStore(disk).getUsableSpace() - room)]);

@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.recipe.Recipe;
 
-/// What may change between the two parts of a run, and what a stop in the middle of a step leaves behind.
+/// Changes that are allowed between the two parts of a run, and the state after a stop inside a step.
 final class ResumeTest {
     private static final String POLICY = "/policy.safetensors";
 
@@ -127,7 +127,7 @@ final class ResumeTest {
         tiny.run(recipe, false, said);
         Path text = tiny.output("run").resolve("recipe.yaml");
         assertThat(text).hasContent(oldText(tiny));
-        // A version may also have had fewer keys than now.
+        // An earlier version may have had fewer keys.
         Files.writeString(text, oldText(tiny).replace("  milestones: none\n", ""));
         assertThat(tiny.run(recipe, true, new TinyRun.Said()).finished()).isTrue();
         assertThat(text).hasContent(oldText(tiny));
@@ -145,7 +145,7 @@ final class ResumeTest {
         assertThat(weights(tiny.output("run"), 6)).isEqualTo(weights(tiny.output("long"), 6));
         assertThat(tiny.losses("run")).isEqualTo(tiny.losses("long"));
         assertThat(tiny.output("run").resolve("model.safetensors")).exists();
-        // The folder's recipe is the one that made the model.
+        // The folder's recipe is the one that produced the model.
         assertThat(tiny.output("run").resolve("recipe.yaml")).hasContent(longer.resolved());
         assertThat(tiny.run(longer, true, new TinyRun.Said()).finished()).isTrue();
         assertThatThrownBy(() -> tiny.run(tiny.recipe("run", "train.steps=4"), true, new TinyRun.Said()))
@@ -162,7 +162,7 @@ final class ResumeTest {
     }
 
     @Test
-    void whatARunReadsAndWritesMayMove() throws IOException, InterruptedException {
+    void inputsAndOutputsOfARunMayMove() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         tiny.run(tiny.recipe("whole"));
         TinyRun.Said said = new TinyRun.Said();
@@ -175,7 +175,7 @@ final class ResumeTest {
                 "moved", "model=" + temporary.resolve("model2"), "data.paths=[" + temporary.resolve("pairs2") + "]");
         assertThat(tiny.run(moved, true, new TinyRun.Said()).finished()).isTrue();
         assertThat(weights(tiny.output("moved"), 6)).isEqualTo(weights(tiny.output("whole"), 6));
-        // The same place with other contents is another input.
+        // The same path with other contents is another input.
         Path unet = temporary.resolve("model2/unet/diffusion_pytorch_model.safetensors");
         byte[] bytes = Files.readAllBytes(unet);
         bytes[bytes.length - 2] ^= 1;

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.recipe.Recipe;
 
-/// What happens to a run does not change what it makes: kills, damage, a second process.
+/// Kills, damage and a second process do not change a run's results.
 final class SurvivalTest {
     private static final String[] OVERRIDES = {"train.steps=12", "checkpoint.every=1", "train.ema=0.9"};
 
@@ -33,7 +33,7 @@ final class SurvivalTest {
         tiny.rename(name, "whole");
         Map<String, String> expected = tiny.left("whole");
         int kills = Boolean.getBoolean("smpo.slow") ? 30 : 3;
-        // The instants are not part of any result: any will do, and each run may try others.
+        // The instants do not affect results, so each test run may use others.
         Random random = new Random();
         long seed = random.nextLong();
         random.setSeed(seed);
@@ -46,7 +46,8 @@ final class SurvivalTest {
                 String last = "";
                 try (BufferedReader out =
                         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-                    // Some die while they open the run, most while they take steps, save and write the model.
+                    // Some are killed while they open the run, most while they take steps, save and
+                    // write the model.
                     String awaited = random.nextInt(4) == 0 ? "begin" : "open";
                     while (!last.equals(awaited)) {
                         last = out.readLine();

@@ -23,7 +23,8 @@ import org.smpo.random.Purpose;
 import org.smpo.recipe.Recipe;
 import org.smpo.report.RunLog;
 
-/// A whole model folder and drawn pairs, small enough that a run takes a second, and what runs leave behind.
+/// A small model folder and synthetic pairs, with which a run takes a second, and access to the results
+/// of runs.
 public final class TinyRun {
     private static final int SIDE = 16;
 
@@ -33,7 +34,7 @@ public final class TinyRun {
         this.root = root;
     }
 
-    /// Writes model and data below a folder; what is there already stays.
+    /// Writes model and data below a folder; existing ones are kept.
     public static TinyRun in(Path root, int pairs) throws IOException {
         TinyRun run = new TinyRun(root);
         if (!Files.exists(run.model())) {
@@ -43,7 +44,7 @@ public final class TinyRun {
         return run;
     }
 
-    /// Model and data that are there.
+    /// Returns an existing model and data.
     public static TinyRun at(Path root) {
         return new TinyRun(root);
     }
@@ -60,12 +61,12 @@ public final class TinyRun {
         return root.resolve("cache");
     }
 
-    /// Where the run of a name goes.
+    /// Returns the output folder of the named run.
     public Path output(String name) {
         return root.resolve(name);
     }
 
-    /// Winners are brighter on their left than losers; all else is drawn at random.
+    /// Winners are brighter on the left than losers; everything else is random.
     private static void writePairs(Path folder, int pairs) throws IOException {
         Files.createDirectories(folder);
         StringBuilder lines = new StringBuilder();
@@ -92,7 +93,7 @@ public final class TinyRun {
         Files.writeString(folder.resolve("pairs.jsonl"), lines);
     }
 
-    /// The text of a recipe of SmPO in six steps of three pairs.
+    /// Returns the text of a SmPO recipe with six steps of three pairs.
     public String yaml(String name) {
         return """
             model: '%s'
@@ -110,12 +111,12 @@ public final class TinyRun {
             """.formatted(model(), output(name), data());
     }
 
-    /// That recipe with some keys set.
+    /// Returns that recipe with some keys set.
     public Recipe recipe(String name, String... overrides) throws IOException {
         return Recipe.parse("tiny.yaml", yaml(name), List.of(overrides));
     }
 
-    /// Runs to the end, or to what stops it.
+    /// Runs until the end, or until the run stops.
     public TrainingResult run(Recipe recipe, boolean resume, Said said) throws IOException, InterruptedException {
         try (Trainer trainer = Trainer.open(recipe, resume, cache(), said)) {
             said.watch(trainer);
@@ -127,7 +128,7 @@ public final class TinyRun {
         return run(recipe, false, new Said());
     }
 
-    /// Runs until after a step, then goes on in a new trainer to the end.
+    /// Runs until after a step, then resumes in a new trainer until the end.
     public void runInTwo(Recipe recipe, long stop) throws IOException, InterruptedException {
         Said said = new Said();
         said.stopAfter = stop;
@@ -138,14 +139,14 @@ public final class TinyRun {
         run(recipe, true, new Said());
     }
 
-    /// Gives a run's folder another name, so that its recipe, which names the folder, can be run again.
+    /// Renames a run's folder, so that its recipe, which names the folder, can be run again.
     public void rename(String name, String other) throws IOException {
         Files.move(output(name), output(other));
     }
 
-    /// What a run must leave the same whenever it is made: digests of its files by name, of the log its events
-    /// without what the clock says. Left out are TensorBoard's events, which have times in them, and the digests
-    /// of a checkpoint's state, which has the lengths of both.
+    /// Returns the reproducible results of a run: digests of its files by name, and the log's events
+    /// without times. Excluded are TensorBoard's events, which contain times, and the digests of a
+    /// checkpoint's state, which holds the lengths of both logs.
     public Map<String, String> left(String name) throws IOException {
         Map<String, String> files = new TreeMap<>();
         Path output = output(name);
@@ -175,7 +176,7 @@ public final class TinyRun {
                 .isEmpty();
     }
 
-    /// The events without what the clock says.
+    /// Returns the events without times.
     public List<Map<String, Object>> log(String name) throws IOException {
         List<Map<String, Object>> events = new ArrayList<>();
         for (Map<String, Object> event : RunLog.read(output(name).resolve("log.jsonl"))) {
@@ -186,7 +187,7 @@ public final class TinyRun {
         return events;
     }
 
-    /// The losses of its steps.
+    /// Returns the losses of a run's steps.
     public double[] losses(String name) throws IOException {
         return log(name).stream()
                 .filter(event -> event.get("event").equals("step"))
@@ -194,7 +195,7 @@ public final class TinyRun {
                 .toArray();
     }
 
-    /// Keeps what was said, and can stop a run.
+    /// Records messages, and can stop a run.
     public static final class Said implements Trainer.Listener {
         public final List<String> messages = new ArrayList<>();
         public final List<String> warnings = new ArrayList<>();

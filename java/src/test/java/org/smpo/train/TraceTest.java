@@ -29,17 +29,18 @@ import org.smpo.random.Synthetic;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.TimestepSpacing;
 
-/// A whole step of the method against the published algorithm in fp64, run on diffusers' UNet with torch's
-/// autograd: tools/golden/step_golden.py, which says what the files hold and how weights and inputs come from
+/// A whole step of the method against the published algorithm in fp64 on diffusers' UNet with torch's
+/// autograd. tools/golden/step_golden.py describes the files, and how weights and inputs follow from
 /// their names.
 final class TraceTest {
-    /// Relative L2 differences, fp32 against fp64. The published code in fp32 needs up to 0.9 and 0.5 of them.
+    /// Limits of relative L2 differences, fp32 against fp64. The published code in fp32 uses up to 0.9
+    /// and 0.5 of them.
     private static final double INTERMEDIATE = 1e-4;
 
     private static final double GRADIENT = 1e-3;
 
-    /// A gradient below this share of the whole gradient's norm is all rounding: differences are relative to
-    /// the share.
+    /// A gradient below this share of the whole gradient's norm is pure rounding, so its difference is
+    /// relative to the share.
     private static final double NEGLIGIBLE = 1e-6;
 
     private static final List<String> KINDS = List.of("noised", "target", "pred", "ref_pred");
@@ -72,7 +73,7 @@ final class TraceTest {
 
     @ParameterizedTest
     @CsvSource({"sd1,1", "sd1,3", "sd1,8", "sdxl,1", "sdxl,3", "sdxl,8"})
-    void everyReadingGivesThePublishedStep(String family, int pairs) throws IOException {
+    void everySemanticsGivesThePublishedStep(String family, int pairs) throws IOException {
         Golden golden = FAMILIES.get(family);
         List<JsonObject> cases = golden.document.objects("cases");
         assertThat(cases).hasSizeGreaterThanOrEqualTo(7);
@@ -84,11 +85,12 @@ final class TraceTest {
 
     @ParameterizedTest
     @CsvSource({"sd1,1,0", "sd1,0,1", "sd1,3,5", "sdxl,1,0", "sdxl,0,1", "sdxl,3,5"})
-    void neitherMicroBatchNorSlotsChangeTheStep(String family, int microBatch, int slots) throws IOException {
+    void neitherMicroBatchNorInversionBatchChangesTheStep(String family, int microBatch, int inversionBatch)
+            throws IOException {
         Golden golden = FAMILIES.get(family);
         JsonObject one = golden.document.objects("cases").getFirst();
         Map<String, FloatTensor> whole = golden.run(one, 8, 0, 0);
-        Map<String, FloatTensor> parts = golden.run(one, 8, microBatch, slots);
+        Map<String, FloatTensor> parts = golden.run(one, 8, microBatch, inversionBatch);
         golden.assertAgrees(one.string("name"), 8, parts);
         assertThat(parts.keySet()).isEqualTo(whole.keySet());
         double norm = wholeGradient(whole);
@@ -100,7 +102,7 @@ final class TraceTest {
         }
     }
 
-    /// Each tensor a little more off than its limit allows, one at a time.
+    /// Changes each tensor, one at a time, slightly more than its limit allows.
     @ParameterizedTest
     @ValueSource(strings = {"sd1", "sdxl"})
     void theComparisonsNoticeAMutatedOutput(String family) throws IOException {
@@ -124,7 +126,7 @@ final class TraceTest {
             assertThat(golden.worst(one.string("name"), 3, scaled(found, name, 1 + 2.1 * GRADIENT)))
                     .extractingByKey(name)
                     .satisfies(share -> assertThat(share).isGreaterThan(1));
-            // Turned, not scaled: the norm hardly moves, projections do.
+            // Rotated, not scaled: projections change, the norm hardly does.
             noticed += golden.worst(one.string("name"), 3, turned(found, name, 20 * GRADIENT))
                                     .get(name)
                             > 1
@@ -149,7 +151,7 @@ final class TraceTest {
             longer[0] += 1;
             int size = tensor.values().length / Math.toIntExact(longer[0] - 1);
             batch.put(name, FloatTensor.of(new float[tensor.values().length + size], longer));
-            // One more winner makes every other tensor the odd one.
+            // With one more winner, every other tensor has too few pairs.
             assertRefused(golden, one, batch, name.equals("latents_w") ? "latents_l" : name);
         }
         Map<String, FloatTensor> half = golden.batch(3);
@@ -174,7 +176,7 @@ final class TraceTest {
         return with(all, name, values);
     }
 
-    /// With an error of a relative size in another direction.
+    /// Returns the tensor with an error of a relative size in another direction.
     private static Map<String, FloatTensor> turned(Map<String, FloatTensor> all, String name, double size) {
         float[] values = all.get(name).values().clone();
         float[] direction = Synthetic.uniform("turned." + name, values.length);
@@ -210,7 +212,7 @@ final class TraceTest {
         return Math.sqrt(sum);
     }
 
-    /// Relative L2 difference, or NaN where there is one.
+    /// Returns the relative L2 difference, or NaN if an element is NaN.
     private static double difference(float[] found, float[] wanted, double least) {
         assertThat(found).hasSameSizeAs(wanted);
         double sum = 0;
@@ -302,11 +304,11 @@ final class TraceTest {
             return document.object("batches").integers(Integer.toString(pairs));
         }
 
-        Map<String, FloatTensor> run(JsonObject one, int pairs, int microBatch, int slots) throws IOException {
-            return run(one, batch(pairs), microBatch, slots);
+        Map<String, FloatTensor> run(JsonObject one, int pairs, int microBatch, int inversionBatch) throws IOException {
+            return run(one, batch(pairs), microBatch, inversionBatch);
         }
 
-        Map<String, FloatTensor> run(JsonObject one, Map<String, FloatTensor> batch, int microBatch, int slots)
+        Map<String, FloatTensor> run(JsonObject one, Map<String, FloatTensor> batch, int microBatch, int inversionBatch)
                 throws IOException {
             JsonObject settings = document.object("settings");
             Inversion inversion = new Inversion(
@@ -327,7 +329,7 @@ final class TraceTest {
                             1,
                             0,
                             microBatch,
-                            slots));
+                            inversionBatch));
         }
 
         void assertAgrees(String name, int pairs, Map<String, FloatTensor> found) throws IOException {
@@ -337,8 +339,8 @@ final class TraceTest {
                             .isLessThanOrEqualTo(1));
         }
 
-        /// The difference of each tensor, in units of its limit. Every tensor found is compared, but those of
-        /// pairs whose golden is not stored.
+        /// Returns the difference of each tensor in units of its limit. Every tensor is compared except
+        /// those of pairs whose golden is not stored.
         Map<String, Double> worst(String name, int pairs, Map<String, FloatTensor> found) throws IOException {
             List<Long> chosen = chosen(pairs);
             Map<String, Double> worst = new LinkedHashMap<>();
@@ -367,7 +369,7 @@ final class TraceTest {
             return difference(found.get(name).values(), wanted, 0) / INTERMEDIATE;
         }
 
-        /// By the norm and two projections of each.
+        /// Compares gradients by the norm and two projections of each.
         private void gradients(String name, int pairs, Map<String, FloatTensor> found, Map<String, Double> worst) {
             float[] rows = wanted.get(name + ".gradient." + pairs).values();
             double whole = 0;

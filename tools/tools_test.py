@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the scripts beside it: downloads that are cut off or damaged, and machines on which something is missing."""
+"""Tests of the scripts in this folder: interrupted or damaged downloads, and machines with missing programs."""
 
 import contextlib
 import hashlib
@@ -132,7 +132,7 @@ class FetchWheels(unittest.TestCase):
 
 
 class CompareUNets(unittest.TestCase):
-    """The driver of `tools/bench unet`, with contenders that speak its protocol and report what the test wants."""
+    """The driver of `tools/bench unet`, with contenders that implement its protocol and report given values."""
 
     CONTENDER = """#!/bin/sh
 [ "$1" = -c ] && exit 0
@@ -144,7 +144,7 @@ while read -r line; do
   [ "$line" = go ] || exit 3
   turn=$((turn + 1))
   [ $turn -gt %(turns)d ] && exit 4
-  [ "$line" = peak ] || echo "%(name)s" >>"%(order)s"
+  [ "$name" = peak ] || echo "%(name)s" >>"%(order)s"
   echo "{\\"seconds\\":%(seconds)s,\\"cpu_seconds\\":%(cpu)s,\\"peak_resident_bytes\\":$((turn * 1000000))}"
 done
 """
@@ -210,7 +210,7 @@ class CompareSteps(unittest.TestCase):
 echo "%(name)s $*" >>"%(order)s"
 echo '{"ready":true,"contender":"%(name)s","parameters":7,"threads":1,"micro_batch":1,"slots":4}'
 while read -r line; do
-  [ "$line" = peak ] || echo "%(name)s" >>"%(order)s"
+  [ "$name" = peak ] || echo "%(name)s" >>"%(order)s"
   echo '{"seconds":%(seconds)s,"cpu_seconds":2,"phases":%(phases)s,"inversion_unet_seconds":0.594,
 "unet_evaluations":%(evaluations)d,"peak_resident_bytes":5000000}' | tr -d '\\n'
   echo
@@ -300,7 +300,7 @@ class Setup(unittest.TestCase):
 
 
 class Launcher(unittest.TestCase):
-    """Scripts that are called through a link, without their companions, or from a path with a space."""
+    """Scripts that are called through a link, without the other scripts, or from a path with a space."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What each method gains on the demo's model: the driver behind `tools/bench methods`.
+"""Measures the gain of each method on the demo's model: the driver behind `tools/bench methods`.
 
     methods.py ROW [--seeds 0-4] [--work DIR] [--results FILE] [--set NAME=VALUE]... [--list]
 
-A row is one method with its claim and a control that must fail; --list names them. Every run uses the smpo command and can
-be repeated by hand: the commands are printed. Settings were chosen on seed 100 and are then used unchanged on seeds 0 to 4.
-A gain counts as shown when the 95 % interval excludes zero, on the claimed side, for at least four of five seeds; a control
-fails as it must when it shows no such gain. Intervals come from resampling captions (`smpo evaluate`).
+A row is one method with its claim and a control that must fail; --list names the rows. Every run uses the smpo command, and
+the commands are printed, so that runs can be repeated by hand. Settings were chosen on seed 100 and used unchanged on seeds 0
+to 4. A gain is shown when the 95 % interval excludes zero, on the claimed side, for at least four of five seeds; a control
+fails as required when it shows no such gain. Intervals come from resampling captions (`smpo evaluate`).
 
 An interrupted row resumes: finished runs and evaluations in the working folder are kept.
 Results: a Markdown table on stdout and, with --results, one JSON line per seed and comparison.
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOISY_JUDGE = Path(__file__).resolve().parent / "noisy_judge.py"
 PAIRS = 2500
 SAMPLING = ["--sampler", "dpmpp_2m", "--steps", "10", "--batch", "32"]
-# Images for pairs of the model's own share no noise with those of the evaluation.
+# The model's own images for pairs share no noise with those of the evaluation.
 OWN_SEED = 1_000_000
 NEEDED = 4
 
@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 class Seed:
-    """One seed's folder: the demo's model, reward, prompts and pairs, and the runs that a row makes of them."""
+    """The folder of one seed: the demo's model, reward, prompts and pairs, and a row's runs."""
 
     def __init__(self, work, seed, settings):
         self.seed, self.settings = seed, settings
@@ -114,7 +114,7 @@ class Seed:
         return out
 
     def own_images(self):
-        """The base's own images of the captions for tuning, scored by the reward and by the checker."""
+        """Generates the base model's images of the tuning captions, scored by the reward and by the checker."""
         images = int(self.settings["images"])
         return self.evaluate(
             f"own-{images}", {"base": self.model}, 1, prompts="own-prompts.tsv", images=images, first=OWN_SEED + self.seed
@@ -128,7 +128,7 @@ class Seed:
 
 
 class Finding:
-    """A difference with its interval, and whether the method claims it or a control must not show it."""
+    """A difference with its interval, and whether it is a method's claim or a control's."""
 
     def __init__(self, what, estimate, low, high, claim):
         self.what, self.estimate, self.low, self.high, self.claim = what, estimate, low, high, claim
@@ -141,7 +141,7 @@ class Finding:
 
 
 def difference(report, model, what, claim, measure="checker", scale=100):
-    """The mean difference between a model and the report's first one, in percentage points for the checker."""
+    """Returns the mean difference between a model and the report's first one, in percentage points for the checker."""
     for one in json.loads((report / "report.json").read_text())["comparisons"]:
         if one["measure"] == measure and one["model"] == model and one["category"] in (None, ""):
             found = one["mean_difference"]
@@ -150,7 +150,7 @@ def difference(report, model, what, claim, measure="checker", scale=100):
 
 
 def npo_runs(seed):
-    """The negative network and, as the control's, a network that was trained towards the winners."""
+    """Trains the negative network and, as a control, a network trained towards the winners."""
     s, data = seed.settings, seed.drawn_pairs()
     dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
     negative = seed.train("npo", dpo, data, {"winner": "human", "reversed": True}, dropout=s["dropout"])
@@ -189,7 +189,7 @@ def npo_condition(seed):
 
 
 def shuffled(source, target, seed):
-    """Copies pairs with the scores of other pairs, so that the margins say nothing."""
+    """Copies pairs with the scores of other pairs, so that the margins carry no information."""
     if (target / "pairs.jsonl").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -287,7 +287,7 @@ def seeds_of(text):
 
 
 def verdict(findings):
-    """One sentence for the same comparison over all seeds."""
+    """Returns one sentence for the same comparison over all seeds."""
     shown, claim, count = sum(f.shown() for f in findings), findings[0].claim, len(findings)
     if claim == "control":
         return f"shown for {shown} of {count} seeds; must not be shown" + ("" if shown < NEEDED else ": the control did NOT fail")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A judge for `smpo data pairs --judge command:...`: the majority of some noisy readings of the demo's reward.
+"""A judge for `smpo data pairs --judge command:...`: the majority of several noisy votes by the demo's reward.
 
     noisy_judge.py --scores EVALUATION --noise SIGMA --votes N
 
 Reads JSON lines {"id", "prompt", "image_0", "image_1"} and answers {"id", "p"}, the share of votes for image 1. A vote
-compares the two rewards, each with normal noise that depends on the vote and on the file's bytes alone, so that the same
-question always has the same answer.
+compares the two rewards, each with normal noise that depends only on the vote and on the file's bytes, so that the same
+question always gets the same answer.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 
 def scores(evaluation):
-    """The reward of each image by the digest of its file."""
+    """Returns the reward of each image by the digest of its file."""
     table = pyarrow.parquet.read_table(evaluation / "results.parquet", columns=["picture", "reward"])
     rows = zip(table["picture"].to_pylist(), table["reward"].to_pylist(), strict=True)
     return {digest(evaluation / file): reward for file, reward in rows}

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Our UNet beside diffusers', in turns within one run: the driver behind `tools/bench unet`.
+"""Compares our UNet with diffusers', alternating within one run: the driver behind `tools/bench unet`.
 
     compare.py [--size tiny|sd15-half|sd15|sdxl-half] [--precision fp32|bf16|autocast] [--batch N] [--latents N]
                [--pass forward|backward|both] [--compile] [--rounds N] [--threads N] [--jemalloc FILE|none]
                [--bench PROGRAM] [--python PROGRAM] [--results FILE] [--check]
 
-Every contender is a process that keeps its model and works only when told to (protocol: unet.py). A round is one
+Every contender is a process that keeps its model and runs one iteration per request (protocol: unet.py). A round is one
 iteration of each, in alternating order, so that a machine that gets slower or busier slows all of them. The result is the
-median over rounds of the ratio peer / ours within a round. Peers run with jemalloc where it is found: without it PyTorch's
-training is up to twice as slow, which would flatter us.
+median over rounds of the ratio peer / ours within a round. Peers run with jemalloc if it is found. Without it,
+PyTorch's training is up to twice as slow.
 
-On a machine that others use at the same time wall time means little, above all with threads that wait for each other:
-there, compare processor time with --threads 1 (column "x cpu").
+On a shared machine wall time means little, especially with threads that wait for each other. Compare processor time with
+--threads 1 there (column "x cpu").
 
 In fp32 each round also times a matrix product with packed weights (peak.py). Column "of peak" is a contender's rate as a
 share of that product's, by the floating-point operations that PyTorch counts for one iteration.
@@ -19,7 +19,7 @@ share of that product's, by the floating-point operations that PyTorch counts fo
 --precision fp32 compares fp32 with fp32; bf16: our bf16 (fp32 gradients) with a bf16 model; autocast: our bf16 with fp32
 weights under autocast, the usual way to train. --size tiny runs on 16x16 latents, the others on 64x64.
 
-Results: a table on stdout and, with --results, one JSON line per contender. Exit code 2: something is missing, and what.
+Results: a table on stdout and, with --results, one JSON line per contender. Exit code 2: something is missing; the message names it.
 """
 
 import argparse
@@ -41,16 +41,16 @@ JEMALLOC_PLACES = [
     "/usr/lib64/libjemalloc.so.2",
     "/usr/local/lib/libjemalloc.so.2",
 ]
-# With -1, "never give back", a job of varying shapes grows without end; two seconds keep an iteration's pages.
+# With -1 (never return memory), memory would grow without bound for varying shapes; 2 s keep the pages of an iteration.
 JEMALLOC_SETTINGS = "dirty_decay_ms:2000,muzzy_decay_ms:2000"
 
 
 class Missing(Exception):
-    """What is missing, in words that say how to get it."""
+    """Something is missing; the message says how to get it."""
 
 
 class Contender:
-    """A process that speaks the protocol."""
+    """A process that implements the protocol."""
 
     def __init__(self, command, environment):
         try:
@@ -85,7 +85,7 @@ class Contender:
 
 
 def machine():
-    """The kind of machine: what a figure may be compared with."""
+    """Returns the kind of machine; only figures of the same kind are comparable."""
     cpu, flags = platform.processor(), set()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -109,7 +109,7 @@ def find_jemalloc(wanted):
 
 
 def peer_python(wanted):
-    """A Python that has torch and diffusers: the named one, this one, or python3."""
+    """Returns a Python with torch and diffusers: the named one, this one, or python3."""
     tried = [wanted] if wanted else [sys.executable, "python3"]
     for python in tried:
         probe = [python, "-c", "import torch, diffusers"]
@@ -129,16 +129,16 @@ def parse(arguments):
     parser.add_argument("--size", choices=["tiny", "sd15-half", "sd15", "sdxl-half"], default="tiny")
     parser.add_argument("--precision", choices=["fp32", "bf16", "autocast"], default="fp32")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--latents", type=int, help="height and width; default 16 for tiny, else 64")
+    parser.add_argument("--latents", type=int, help="height and width of the latents (default: 16 for tiny, else 64)")
     parser.add_argument("--pass", dest="passes", choices=["forward", "backward", "both"], default="both")
-    parser.add_argument("--compile", action="store_true", help="torch.compile as a second peer")
+    parser.add_argument("--compile", action="store_true", help="add torch.compile as a second peer")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--threads", type=int, default=0, help="number of threads of each contender (default: its own choice)")
-    parser.add_argument("--jemalloc", help="libjemalloc for the peers; default: where distributions put it")
+    parser.add_argument("--jemalloc", help="libjemalloc for the peers (default: the usual places)")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/native/bin/smpo_unet_bench")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--check", action="store_true", help="only say what is missing")
+    parser.add_argument("--check", action="store_true", help="only report what is missing")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.batch < 1:
         parser.error("--rounds and --batch: expected 1 or more")
@@ -146,7 +146,7 @@ def parse(arguments):
 
 
 def contenders(options, backward, jemalloc, python):
-    """Commands and environments: ours first."""
+    """Returns commands and environments, ours first."""
     shape = ["--batch", str(options.batch), "--size", str(options.latents or (16 if options.size == "tiny" else 64))]
     common = [options.size, *shape, *(["--backward"] if backward else [])]
     if options.threads:
@@ -168,7 +168,7 @@ def contenders(options, backward, jemalloc, python):
 
 
 def measure(options, backward, jemalloc, python):
-    """One pass: the contenders, with their seconds of every round."""
+    """Runs one pass and returns the contenders with their seconds of every round."""
     with contextlib.ExitStack() as stack:
         running = []
         for command, environment in contenders(options, backward, jemalloc, python):
@@ -185,7 +185,7 @@ def ratio(theirs, own):
 
 
 def share_of_peak(contender, flops, peak):
-    """The median over rounds of a contender's rate divided by the product's, by wall time."""
+    """Returns the median over rounds of a contender's rate divided by that of the product, by wall time."""
     shares = (flops / own * reference / peak.ready["flops"] for own, reference in zip(contender.seconds, peak.seconds))
     return round(statistics.median(shares), 3)
 

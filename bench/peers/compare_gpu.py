@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""UNets and SmPO steps on a GPU, ours and diffusers', in turns within one run: the driver behind `tools/bench gpu`.
+"""Compares UNets and SmPO steps on a GPU with diffusers', alternating within one run: the driver behind `tools/bench gpu`.
 
     compare_gpu.py [--device cuda|cpu] [--rounds N] [--only NAME ...] [--tiny] [--bench PROGRAM] [--kernels PROGRAM]
                    [--python PROGRAM] [--results FILE] [--check]
@@ -8,11 +8,11 @@ B1, B2  forward of SD 1.5 at 2 and 16 images, of SDXL at 2 and 8; bf16
 B3      forward and backward, SD 1.5 at 32 images, SDXL at 4
 B4      an SmPO step of 8 pairs without the optimizer's update, per pair; ours alone
 B5      the inversion of one pair; ours alone
-B9      the memory-bound kernels beside a copy (smpo_cuda_bench)
-B10     what deterministic mode costs: B3, B4 and B5 of SD 1.5 in it and without it, ours alone
+B9      the memory-bound kernels compared with a copy (smpo_cuda_bench)
+B10     the cost of deterministic mode: B3, B4 and B5 of SD 1.5 with and without it; ours alone
 
 Peers are diffusers eager and under torch.compile, in bf16, channels_last. A round is one iteration of each contender, in
-alternating order. Rates are shares of a bf16 matrix product that runs in the same turns. --tiny and --device cpu
+alternating order. Rates are relative to a bf16 matrix product measured in the same rounds. --tiny and --device cpu
 test the script itself, with small models on any machine; their figures mean nothing.
 """
 
@@ -47,17 +47,17 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[], help="B1 B2 ...")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes minutes")
+    parser.add_argument("--no-compile", action="store_true", help="omit torch.compile, which takes minutes")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/native-cuda/bin/smpo_unet_bench")
     parser.add_argument("--kernels", type=Path, default=ROOT / "build/native-cuda/bin/smpo_cuda_bench")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--check", action="store_true", help="only say what is missing")
+    parser.add_argument("--check", action="store_true", help="only report what is missing")
     return parser.parse_args(arguments)
 
 
 def matrix_rate(python, device):
-    """TFLOP/s of a bf16 product, as measured now."""
+    """Measures the TFLOP/s of a bf16 product."""
     side = 8192 if device == "cuda" else 512
     program = (
         f"import time, torch\na = torch.randn({side}, {side}, dtype=torch.bfloat16, device='{device}')\n"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our SmPO step and the published algorithm in PyTorch eager, in turns within one run: the driver of `tools/bench step`.
+"""Compares our SmPO step with the published algorithm in PyTorch eager: the driver behind `tools/bench step`.
 
     compare_step.py [--size tiny|half|full] [--precision fp32|bf16] [--rounds N] [--latents N] [--timesteps T,T,...]
                     [--inversion v020|v022] [--renoise every_step|last_step|none] [--threads N] [--micro-batch N]
@@ -7,14 +7,14 @@
                     [--java PROGRAM --jar FILE --library FILE] [--results FILE] [--check]
 
 One full-weight step over a global batch of pairs (2, timesteps 350 and 650): inversion, gradients, AdamW. Ours is the
-trainer's own step (org.smpo.bench.StepBench), theirs smpo_step.py, whose help lists what is published and what favours it.
-fp32 is compared with fp32, bf16 with fp32 weights under bf16 autocast, which is how it is trained.
+trainer's step (org.smpo.bench.StepBench), theirs is smpo_step.py, whose help lists where it is faster than the published
+code.
+fp32 is compared with fp32, and our bf16 with fp32 weights under bf16 autocast, the published setting.
 
 Each is a process that keeps its model and takes a step on request; a round is one step of each, in alternating order. The
-result is the median over rounds of theirs / ours within a round. With --apart (the default for full, 17 GB each), for two
-that do not fit into memory together, each process is started for its turn, takes one step without a warm-up step as soon
-as its optimizer's state exists, and ends. On a machine that others use compare processor time with --threads 1 (column
-"x cpu").
+result is the median over rounds of theirs / ours within a round. With --apart (the default for full, 17 GB each), for
+contenders that do not fit into memory together, each process is started for its turn, takes one step without warm-up once
+its optimizer state exists, and ends. On a shared machine, compare processor time with --threads 1 (column "x cpu").
 
 Results: a table, the phases of ours and theirs, the share of our inversion outside the UNet, peak resident memory, and
 with --results a JSON line for each. Exit code 2: something is missing; the message names it.
@@ -35,7 +35,7 @@ from compare import JEMALLOC_SETTINGS, ROOT, Contender, Missing, find_jemalloc, 
 PEER = Path(__file__).resolve().parent / "smpo_step.py"
 MODELS = {"tiny": "tiny", "half": "sd15-half", "full": "sd15"}
 PARAMETERS = {"tiny": 0.7e6, "half": 217e6, "full": 860e6}
-# Weights, their bf16 copies or not, gradients, AdamW's moments, reference: the same sum in either precision.
+# Weights, bf16 copies if any, gradients, AdamW's moments, reference: the same total in either precision.
 BYTES_PER_PARAMETER = 20
 # The phases of each contender that belong to a common phase.
 PHASES = {"invert": ["invert"], "gradients": ["gradients", "forward", "reference", "backward"], "update": ["update"]}
@@ -47,23 +47,23 @@ def parse(arguments):
     )
     parser.add_argument("--size", choices=MODELS, default="tiny")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--rounds", type=int, help="default: 11 for tiny, 3 for half, 1 for full")
-    parser.add_argument("--latents", type=int, help="height and width; default 16 for tiny, else 64")
+    parser.add_argument("--rounds", type=int, help="number of rounds (default: 11 for tiny, 3 for half, 1 for full)")
+    parser.add_argument("--latents", type=int, help="height and width of the latents (default: 16 for tiny, else 64)")
     parser.add_argument("--timesteps", default="350,650", help="timesteps of the pairs (default: 350,650)")
     parser.add_argument("--inversion", choices=["v020", "v022"], default="v020")
     parser.add_argument("--renoise", choices=["every_step", "last_step", "none"], default="every_step")
     parser.add_argument("--threads", type=int, default=0, help="number of threads of each contender (default: its own choice)")
     parser.add_argument("--micro-batch", type=int, default=1, help="ours: number of pairs per micro-batch")
     parser.add_argument("--slots", type=int, default=0, help="ours: inversion batch size (default: all images)")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="both")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="use gradient checkpointing in both contenders")
     parser.add_argument("--apart", action="store_true", help="keep one contender at a time in memory")
-    parser.add_argument("--jemalloc", help="libjemalloc for the peer; default: where distributions put it")
+    parser.add_argument("--jemalloc", help="libjemalloc for the peer (default: the usual places)")
     parser.add_argument("--python", default=os.environ.get("SMPO_PEER_PYTHON"))
     parser.add_argument("--java", default="java")
     parser.add_argument("--jar", type=Path, default=ROOT / "bench/target/benchmarks.jar")
     parser.add_argument("--library", type=Path, default=ROOT / "build/native/lib/libsmpo.so")
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--check", action="store_true", help="only say what is missing")
+    parser.add_argument("--check", action="store_true", help="only report what is missing")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or {"tiny": 11, "half": 3, "full": 1}[options.size]
     options.latents = options.latents or (16 if options.size == "tiny" else 64)
@@ -74,7 +74,7 @@ def parse(arguments):
 
 
 def commands(options, jemalloc, python):
-    """Commands and environments: ours first."""
+    """Returns commands and environments, ours first."""
     common = [MODELS[options.size], "--timesteps", options.timesteps, "--inversion", options.inversion]
     common += ["--renoise", options.renoise, "--size", str(options.latents), "--threads", str(options.threads)]
     if options.gradient_checkpointing:
@@ -101,7 +101,7 @@ def require_memory(options):
 
 
 class Turns:
-    """A contender that lives throughout, or only for its turn; and all that it said."""
+    """A contender that runs throughout or only for its turn, and its answers."""
 
     def __init__(self, options, command, environment):
         self.options, self.command, self.environment = options, command, environment

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The machine's rate for matrix products, timed one iteration at a time: what the other contenders' rates are a share of.
+"""Measures the machine's rate for matrix products, to which the other contenders' rates are compared.
 
     peak.py [--threads N]
 
-The product is oneDNN's, 2048 x 2048 by 2048 in fp32 with packed weights, the fastest way to multiply that LibTorch has on a
-CPU with AVX-512. Needs torch from PyPI. Protocol: that of unet.py; `flops` in the first line are those of one iteration.
+The product is oneDNN's, 2048 x 2048 by 2048 in fp32 with packed weights, LibTorch's fastest product on a
+CPU with AVX-512. Needs torch from PyPI. Protocol: that of unet.py; `flops` in the first line counts one iteration.
 """
 
 import argparse

@@ -6,22 +6,22 @@
                  [--gradient-checkpointing] [--threads N] [--jemalloc FILE|auto|none] [--warm-up step|state]
                  [--repetitions N]
 
-MODEL: tiny, sd15-half or sd15: diffusers' UNet2DConditionModel with random weights, policy and reference alike. Needs torch
-and diffusers from PyPI (measured with torch 2.11.0, diffusers 0.42.1).
+MODEL is tiny, sd15-half or sd15: diffusers' UNet2DConditionModel with the same random weights for policy and reference. Needs
+torch and diffusers from PyPI (measured with torch 2.11.0, diffusers 0.42.1).
 
-The step is the training script's of SmPO-Diffusion (arXiv 2506.02698): one pair at a time, with one pair in the
+The step is that of SmPO-Diffusion's training script (arXiv 2506.02698): one pair at a time, with one pair in the
 global batch for each of --timesteps. The policy inverts winner and loser of a pair together on a grid of --steps, with two
-evaluations per step under ReNoise; then policy and reference are evaluated, the loss (beta 2000, gamma 10, kappa 1/2) is taken in fp32, and gradients
-accumulate. After the last pair they are clipped to norm 1 and AdamW updates. As there: `f32`; `autocast`, fp32 weights under
-bf16 autocast with a reference cast to bf16, which is how it is trained; `bf16`, weights and AdamW's state in bf16, faster
-and not what anyone should train with. In favour of the peer: channels_last (--contiguous without), PyTorch's scaled dot
-product attention, jemalloc where there is one (LD_PRELOAD; the program starts itself again), --fused AdamW if asked for.
-Not included: decoding, VAE and text encoder. The default timesteps take 4 steps of inversion on average under v020 and 3 under
-v022; over uniform timesteps it would be 3.79 and 3.
+evaluations per step under ReNoise; then policy and reference are evaluated, the loss (beta 2000, gamma 10, kappa 1/2) is
+computed in fp32, and gradients accumulate. After the last pair they are clipped to norm 1 and AdamW updates. Dtypes: `f32`;
+`autocast`, the published setting, with fp32 weights under bf16 autocast and a reference in bf16; `bf16`, with weights and AdamW's
+state in bf16, which is faster but unsuitable for training. Faster than the published script: channels_last (unless
+--contiguous), PyTorch's scaled dot product attention, jemalloc if it is found (LD_PRELOAD; the program restarts itself), and
+optionally --fused AdamW. Decoding, VAE and text encoder are not included. The default timesteps take 4 inversion steps on
+average under v020 and 3 under v022; uniform timesteps would take 3.79 and 3.
 
 Protocol: one JSON line when ready, then for each line "go" on stdin one timed step and one JSON line; ends with stdin.
-With --repetitions N it does not wait, and ends after N steps. Lines of a step: seconds; cpu_seconds of all threads; phases,
-seconds of each of invert, forward, reference, backward, update; unet_evaluations (of a pair each, without backward ones);
+With --repetitions N it does not wait, and ends after N steps. Fields of a step: seconds; cpu_seconds of all threads; phases,
+the seconds of invert, forward, reference, backward and update; unet_evaluations (each of a pair, without backward passes);
 pairs; loss; peak_resident_bytes since the program was ready, weights included.
 """
 
@@ -44,7 +44,7 @@ JEMALLOC_PLACES = [
     "/usr/lib64/libjemalloc.so.2",
     "/usr/local/lib/libjemalloc.so.2",
 ]
-# With -1, "never give back", a job of varying shapes grows without end; two seconds keep a step's pages.
+# With -1 (never return memory), memory would grow without bound for varying shapes; 2 s keep the pages of a step.
 JEMALLOC_SETTINGS = "dirty_decay_ms:2000,muzzy_decay_ms:2000"
 BETA, GAMMA, KAPPA = 2000.0, 10.0, 0.5
 LABEL = 0.6
@@ -58,15 +58,16 @@ def parse():
     parser.add_argument("--inversion", choices=["v020", "v022"], default="v020")
     parser.add_argument("--renoise", choices=["every_step", "last_step", "none"], default="every_step")
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--size", type=int, help="height and width of the latents; default 16 for tiny, else 64")
+    parser.add_argument("--size", type=int, help="height and width of the latents (default: 16 for tiny, else 64)")
     parser.add_argument("--tokens", type=int, default=77)
-    parser.add_argument("--contiguous", action="store_true", help="not channels_last")
-    parser.add_argument("--fused", action="store_true", help="fused AdamW")
+    parser.add_argument("--contiguous", action="store_true", help="do not use channels_last")
+    parser.add_argument("--fused", action="store_true", help="use fused AdamW")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--jemalloc", default="auto")
-    parser.add_argument("--warm-up", choices=["step", "state"], default="step", help="state: only AdamW's state is made")
-    parser.add_argument("--repetitions", type=int, help="steps without waiting for go")
+    parser.add_argument("--warm-up", choices=["step", "state"], default="step",
+                        help="warm-up before the first step; state: only allocate AdamW's state")
+    parser.add_argument("--repetitions", type=int, help="number of steps to take without waiting for go")
     options = parser.parse_args()
     options.timesteps = [int(t) for t in options.timesteps.split(",")]
     if not all(0 <= t < 1000 for t in options.timesteps):
@@ -88,20 +89,20 @@ def preload(wanted):
 
 
 def resident(field):
-    """Bytes of VmRSS (now) or VmHWM (peak) of this process."""
+    """Returns VmRSS (current) or VmHWM (peak) of this process in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
 
 
 class Inverse:
-    """The inverse DDIM schedule of Stable Diffusion, as diffusers of either generation has it."""
+    """The inverse DDIM schedule of Stable Diffusion, as in diffusers 0.20 or 0.22."""
 
     def __init__(self, torch, inversion, steps):
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         self.alphas_cumprod = torch.cumprod(1 - betas, 0).tolist()
         self.ratio = 1000 // steps
         grid = [i * self.ratio + 1 for i in range(steps)]
-        # 0.20 begins a stride below the grid and tells the UNet the source; 0.22 tells it the destination.
+        # 0.20 begins a stride below the grid and evaluates the UNet at the source; 0.22 evaluates it at the destination.
         self.rolled = inversion == "v020"
         self.timesteps = [grid[0] - self.ratio] + grid[:-1] if self.rolled else grid
 
@@ -113,7 +114,7 @@ class Inverse:
 
 
 class Step:
-    """Policy, reference and optimizer, and one step of them."""
+    """Policy, reference and optimizer, and a training step."""
 
     def __init__(self, torch, diffusers, options):
         self.torch, self.options = torch, options
@@ -139,7 +140,7 @@ class Step:
         self.words = torch.randn([pairs, 1, options.tokens, channels], dtype=low)
 
     def predict(self, unet, x, t, words):
-        """The prediction in fp32. The reference has its own precision and runs without autocast."""
+        """Returns the prediction in fp32. The reference has its own precision and runs without autocast."""
         torch = self.torch
         autocast = self.options.dtype == "autocast" and unet is self.policy
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
@@ -147,7 +148,7 @@ class Step:
             return unet(x.to(self.low), timesteps, words.expand(len(x), -1, -1), return_dict=False)[0].float()
 
     def make_state(self):
-        """AdamW's moments, without which a first step would need less memory than all later ones."""
+        """Allocates AdamW's moments, without which the first step would need less memory than later ones."""
         for parameter in self.policy.parameters():
             parameter.grad = self.torch.zeros_like(parameter)
         self.optimizer.step()
@@ -213,7 +214,7 @@ def main():
 
     step = Step(torch, diffusers, options)
     if options.warm_up == "step":
-        # Every phase, AdamW's state among them, and as little inversion as there is (t = 2: one or two steps).
+        # Every phase, including AdamW's state, with as little inversion as possible (t = 2: one or two steps).
         step.run([2] * len(options.timesteps))
     else:
         step.make_state()

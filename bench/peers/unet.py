@@ -4,15 +4,14 @@
     unet.py MODEL [--dtype f32|bf16|autocast] [--batch N] [--size N] [--tokens N] [--backward] [--compile] [--threads N]
             [--device cpu|cuda]
 
-MODEL: tiny, sd15-half, sd15, sdxl-half or sdxl, of the same architecture as smpo_unet_bench's. Needs torch and diffusers
+MODEL: tiny, sd15-half, sd15, sdxl-half or sdxl, with the same architecture as in smpo_unet_bench. Needs torch and diffusers
 from PyPI (measured with torch 2.11.0, diffusers 0.42.1). The model is set up to be as fast as diffusers can be on a CPU
-without changes to its code: channels_last, scaled_dot_product_attention, InferenceMode for a forward pass alone, and
+without changes to its code: channels_last, scaled_dot_product_attention, inference mode for forward passes, and
 gradients released between iterations. `autocast` is fp32 weights under bf16 autocast, the usual way to train.
 
-Protocol, which smpo_unet_bench --serve speaks too: one JSON line when ready, with the floating-point operations of one
-iteration, then for each line "go" on stdin one timed
-iteration and one JSON line with its seconds, the seconds of processor time of all its threads, and the peak resident
-bytes since the program was ready; ends with stdin.
+Protocol, which smpo_unet_bench --serve also implements: one JSON line when ready, with the floating-point operations of one
+iteration; then, for each line "go" on stdin, one timed iteration and one JSON line with its seconds, the processor seconds of
+all threads, and the peak resident bytes since the program was ready. The program ends with stdin.
 """
 
 import argparse
@@ -43,7 +42,7 @@ CONFIGS = {
 
 
 def resident(field):
-    """Bytes of VmRSS (now) or VmHWM (peak) of this process."""
+    """Returns VmRSS (current) or VmHWM (peak) of this process in bytes."""
     with open("/proc/self/status", encoding="ascii") as status:
         return int(re.search(rf"^{field}:\s+(\d+) kB", status.read(), re.MULTILINE)[1]) * 1024
 
@@ -96,7 +95,7 @@ def main():
         }
     wait = torch.cuda.synchronize if options.device == "cuda" else (lambda: None)
     if options.compile:
-        # Freezing, which makes constants of the weights, is for inference alone.
+        # Freezing turns weights into constants, so it applies to inference only.
         import torch._inductor.config
 
         torch._inductor.config.freezing = not options.backward

@@ -13,7 +13,7 @@ public enum Activation {
         this.configName = configName;
     }
 
-    /// As a `config.json` spells it.
+    /// Returns the name used in `config.json`.
     public String configName() {
         return configName;
     }

@@ -19,7 +19,7 @@ public enum Family {
         this.id = id;
     }
 
-    /// For people.
+    /// Returns the name for display.
     public String title() {
         return title;
     }
@@ -29,7 +29,7 @@ public enum Family {
         return pipelineClass;
     }
 
-    /// As a word of a command line.
+    /// Returns the name used on the command line.
     public String id() {
         return id;
     }

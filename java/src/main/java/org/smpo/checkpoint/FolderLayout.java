@@ -163,7 +163,7 @@ record FolderLayout(
         return Json.readObject(file);
     }
 
-    /// What stands at a path, for messages.
+    /// Describes the content of a path for messages.
     static String whatIs(Path path) {
         return Files.isDirectory(path) ? "a folder" : Files.exists(path) ? "a file" : "nothing";
     }

@@ -22,7 +22,7 @@ public final class FolderWriter {
 
     private FolderWriter() {}
 
-    /// How a folder is written.
+    /// Options of a written folder.
     ///
     /// @param dtype Dtype of the weights; null keeps the dtype of each
     /// @param variant Variant in the weight files' names, such as `fp16`; null for none

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 
-/// What the files of a model hold and the model does not use, collected while they are read.
+/// Content of a model's files that the model does not use, collected while they are read.
 final class Leftovers {
     private final List<String> ignored = new ArrayList<>();
     private final List<String> notices = new ArrayList<>();
@@ -14,7 +14,7 @@ final class Leftovers {
         ignored.add(tensor);
     }
 
-    /// Records tensors that have no place in the model, and says so in one line.
+    /// Records tensors that have no place in the model, as one line.
     void extra(String where, List<String> tensors) {
         if (!tensors.isEmpty()) {
             ignored.addAll(tensors);

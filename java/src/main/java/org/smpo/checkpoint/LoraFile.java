@@ -12,7 +12,7 @@ import org.smpo.io.TensorEntry;
 
 /// An open LoRA file in any format. The adapters are views of the memory-mapped file and end when it is closed.
 public final class LoraFile implements AutoCloseable {
-    /// How a file names its tensors.
+    /// Naming scheme of a file's tensors.
     public enum Format {
         /// `unet.….lora_A.weight`, and the older names of diffusers.
         PEFT("peft"),
@@ -81,7 +81,7 @@ public final class LoraFile implements AutoCloseable {
         }
     }
 
-    /// The notice about an embedding that is stored beside the adapters.
+    /// The notice about an embedding that is stored with the adapters.
     static String embeddingNotice(String name) {
         return "the textual inversion embedding \"" + name + "\" is left out; prompts cannot use it";
     }
@@ -111,7 +111,7 @@ public final class LoraFile implements AutoCloseable {
         return lora;
     }
 
-    /// What the file holds beside the adapters and is left out, one line each.
+    /// Ignored content of the file besides the adapters, one line each.
     public List<String> notices() {
         return notices;
     }

@@ -36,7 +36,7 @@ final class LoraTensors {
 
     /// Adds a tensor.
     ///
-    /// @throws ModelException when the part is there already
+    /// @throws ModelException when the part is already present
     void add(Object file, Part part, Weight weight) throws ModelException {
         Weight twin = switch (part) {
             case DOWN -> down;
@@ -62,7 +62,7 @@ final class LoraTensors {
         return up;
     }
 
-    /// Checks that both matrices are there.
+    /// Checks that both matrices are present.
     void requireComplete(Object file, String module, String downName, String upName) throws ModelException {
         if (down == null || up == null) {
             throw new ModelException(
@@ -73,7 +73,7 @@ final class LoraTensors {
         }
     }
 
-    /// The stored alpha, in whatever dtype and shape; empty without one.
+    /// The stored alpha, of any dtype and shape; empty without one.
     ///
     /// @throws ModelException when it is not one number
     Optional<Double> alpha() throws IOException {

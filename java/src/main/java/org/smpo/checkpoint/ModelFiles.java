@@ -243,7 +243,7 @@ public final class ModelFiles implements AutoCloseable {
         return leftovers.ignored();
     }
 
-    /// What a person should know about the files: what is left out or assumed, one line each.
+    /// Notices about the files, one line each: content that is ignored, values that are assumed.
     public List<String> notices() {
         List<String> all = new ArrayList<>(leftovers.notices());
         if (scheduler != null) {

@@ -33,7 +33,7 @@ final class ParameterTable {
         shapes.put(name, List.of(shape));
     }
 
-    /// ResnetBlock2D; `timeChannels` 0 where it sees no time embedding.
+    /// ResnetBlock2D; `timeChannels` 0 without a time embedding.
     void resnet(String name, long in, long out, long timeChannels) {
         norm(name + ".norm1", in);
         conv(name + ".conv1", out, in, 3);

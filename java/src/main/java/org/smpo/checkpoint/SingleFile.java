@@ -37,13 +37,13 @@ public final class SingleFile {
 
     private SingleFile() {}
 
-    /// What the file itself does not record.
+    /// Properties that the file itself does not record.
     ///
     /// @param config Diffusers folder whose configs, tokenizers and scheduler belong to these weights (its weights
     ///     are not read, except those of the VAE for a file without one); null: the configs of the family's
     ///     published model
-    /// @param predictionType What the UNet predicts; null: as the file is marked, otherwise as `config` says,
-    ///     otherwise as the weights suggest (SD 2) or as the published model does
+    /// @param predictionType Prediction type of the UNet; null: as the file is marked, otherwise as
+    ///     `config` says, otherwise as the weights suggest (SD 2) or as the published model does
     /// @param configOption Name of the option or recipe key that sets `config`, for messages; null: none
     public record Options(Path config, PredictionType predictionType, String configOption) {
         public static Options none() {

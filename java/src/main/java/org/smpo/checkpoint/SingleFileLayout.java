@@ -3,7 +3,7 @@ package org.smpo.checkpoint;
 import java.util.ArrayList;
 import java.util.List;
 
-/// Where the components of each family stand in a single-file checkpoint.
+/// Positions of each family's components in a single-file checkpoint.
 final class SingleFileLayout {
     static final String UNET = "model.diffusion_model.";
     static final String VAE = "first_stage_model.";

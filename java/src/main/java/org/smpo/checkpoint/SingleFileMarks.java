@@ -82,7 +82,7 @@ final class SingleFileMarks {
         return name.equals("epsilon") ? Optional.of(PredictionType.EPSILON) : Optional.empty();
     }
 
-    /// What an SD 2 model without marks probably predicts.
+    /// The probable prediction type of an SD 2 model without marks.
     private PredictionType guess() throws IOException {
         PredictionType guess = PredictionType.V_PREDICTION;
         String reason = "as the published 768 model";

@@ -73,7 +73,7 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         writeAll(file, weights.stream().map(weight -> new Output(weight, dtype)).toList(), all);
     }
 
-    /// A weight to be written in a dtype of its own; null keeps the weight's.
+    /// A weight with the dtype in which it is written; null keeps the weight's dtype.
     record Output(Weight weight, DType dtype) {}
 
     /// Writes a safetensors file of weights under their names, whole or not at all.

@@ -8,7 +8,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/// What a single-file checkpoint does not say about itself.
+/// Options for properties that a single-file checkpoint does not record.
 final class CheckpointOptions {
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;

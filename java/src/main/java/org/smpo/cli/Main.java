@@ -110,7 +110,7 @@ public final class Main implements Runnable {
         return command.getCommandSpec().exitCodeOnExecutionException();
     }
 
-    /// What `--version` prints: version and commit of the Java side, then of the native library.
+    /// Output of `--version`: version and commit of the Java side, then of the native library.
     static final class Version implements IVersionProvider {
         @Override
         public String[] getVersion() {

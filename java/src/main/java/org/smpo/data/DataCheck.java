@@ -42,7 +42,7 @@ public final class DataCheck {
     /// The first pair of a caption and two images: who won, in the order of the images' digests.
     private record PreferenceSeen(int index, String winner) {}
 
-    /// What is kept of an image after it was decoded.
+    /// Properties of a decoded image that are kept.
     private record Checked(String sha256, Images.Header header, Images.Traits traits) {}
 
     /// Checks a source.

@@ -31,7 +31,7 @@ public final class EncodedImage {
         return new EncodedImage(source, bytes, other);
     }
 
-    /// How the image is decoded.
+    /// Rendering with which the image is decoded.
     Rendering rendering() {
         return rendering;
     }
@@ -63,7 +63,7 @@ public final class EncodedImage {
         return Images.header(source, bytes, rendering);
     }
 
-    /// What a viewer shows and Pillow's plain decoding ignores; decodes the image.
+    /// Features that a viewer shows and Pillow ignores by default. Decodes the image.
     ///
     /// @throws ImageException when it is not an image, is truncated, contradicts itself or is too large
     public Images.Traits traits() throws ImageException {

@@ -55,7 +55,7 @@ public interface PairSource extends AutoCloseable {
     /// Number of pairs, format and place in one line. Runs record this text.
     String describe();
 
-    /// What was chosen and left out when the source was opened, a sentence each; empty when there was
+    /// Choices and omissions when the source was opened, one sentence each; empty when there was
     /// nothing.
     default List<String> notes() {
         return List.of();

@@ -52,7 +52,7 @@ public enum Problem {
     /// An image that another pair has too, which is usual where a winner meets the next image.
     DUPLICATE_IMAGE(Severity.SUSPICIOUS, "an image seen before");
 
-    /// What happens to a pair with the problem.
+    /// The consequence for a pair with the problem.
     public enum Severity {
         /// The pair is skipped, and counts against the run's `data.max_bad_fraction`.
         BAD,

@@ -35,7 +35,7 @@ interface Records extends Closeable {
     /// Number of records.
     int size();
 
-    /// Name of a record that has no `id` of its own.
+    /// Name of a record without an `id`.
     String name(int index);
 
     /// Passes the fields that hold labels and scores of every record, in order.

@@ -20,7 +20,8 @@ final class SourceFolder {
     /// imagefolder.
     private static final List<String> LISTS = List.of("pairs.jsonl", "metadata.jsonl");
 
-    /// How deep data files are looked for: the Hub's conversion has CONFIG/SPLIT/0000.parquet.
+    /// Depth to which data files are searched; the Hub's Parquet conversion has
+    /// CONFIG/SPLIT/0000.parquet.
     private static final int MAX_DEPTH = 4;
 
     private final Path folder;

@@ -34,7 +34,7 @@ final class TarRecords implements Records {
     private static final Pattern IMAGE = Pattern.compile(
             "(?:image_)?([01])\\.(?:jpg|jpeg|png|webp)|(?:jpg|jpeg|png|webp|image)_([01])(?:\\.(?:jpg|jpeg|png|webp))?");
 
-    /// Fields that are members of their own, by ending.
+    /// Fields that are separate members, by ending.
     private static final Map<String, String> TEXTS = Map.of(
             "caption.txt", "caption",
             "caption", "caption",
@@ -163,7 +163,7 @@ final class TarRecords implements Records {
         return files.get(sample.shard).getFileName() + ": " + sample.key;
     }
 
-    /// The fields of the JSON member; members that are fields of their own take precedence.
+    /// The fields of the JSON member; separate members take precedence.
     private PairFields fields(Sample sample) throws IOException, BadPairException {
         String where = where(sample);
         Map<String, Object> values = new HashMap<>();

@@ -3,7 +3,7 @@ package org.smpo.data;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/// What a text file begins with.
+/// The beginning of a text file.
 enum TextStart {
     /// Text without a byte order mark.
     TEXT(0),

@@ -12,8 +12,8 @@ import org.smpo.ffi.Device;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.LibraryInfo;
 
-/// All that decides whether and how well the engine runs here. Parts that only the library knows are null
-/// when it cannot be loaded.
+/// Everything that determines whether and how well the engine runs on this machine. Parts that only the
+/// library knows are null when it cannot be loaded.
 ///
 /// @param build what the Java classes and the library were built from
 /// @param java the virtual machine

@@ -61,24 +61,24 @@ public final class AtomicFiles {
         void writeInto(Path directory) throws IOException;
     }
 
-    /// Makes a file under a name of its own.
+    /// Creates a file with a unique name.
     @FunctionalInterface
     public interface FileContent {
         /// Creates the file `partial`, which does not exist yet.
         void writeTo(Path partial) throws IOException;
     }
 
-    /// How a partial file is opened; replaced in tests of a full disk.
+    /// Opens a partial file; replaced in tests of a full disk.
     interface Opener {
         FileChannel open(Path partial) throws IOException;
     }
 
-    /// How a folder is synced; replaced in tests of file systems that cannot.
+    /// Syncs a folder; replaced in tests of file systems that cannot.
     interface FolderSync {
         void force(Path folder) throws IOException;
     }
 
-    /// What the system calls answer where a folder cannot be synced: EINVAL, EBADF, EOPNOTSUPP and ENOSYS.
+    /// Errors of system calls where a folder cannot be synced: EINVAL, EBADF, EOPNOTSUPP and ENOSYS.
     private static final Set<String> UNSUPPORTED =
             Set.of("Invalid argument", "Bad file descriptor", "Operation not supported", "Function not implemented");
 

@@ -14,7 +14,8 @@ public final class FileContent {
 
     private FileContent() {}
 
-    /// What a file really holds and what to do about it, for a message after "found"; empty for everything else.
+    /// Describes the actual content of a file and what to do about it, for a message after "found";
+    /// empty if unknown.
     ///
     /// @throws IOException when the file cannot be read
     public static Optional<String> describe(Path file) throws IOException {

@@ -19,7 +19,7 @@ public final class FolderLock implements AutoCloseable {
         this.channel = channel;
     }
 
-    /// How a file is locked; replaced in tests of file systems without locks.
+    /// Locks a file; replaced in tests of file systems without locks.
     interface Locker {
         FileLock tryLock(FileChannel channel) throws IOException;
     }

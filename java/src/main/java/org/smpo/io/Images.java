@@ -87,7 +87,7 @@ public final class Images {
         return turned ? new Header(header.format, /* width= */ header.height, /* height= */ header.width) : header;
     }
 
-    /// What a viewer shows and Pillow's plain decoding ignores.
+    /// Features that a viewer shows and Pillow ignores by default.
     ///
     /// @param turned whether the EXIF orientation turns or mirrors the image
     /// @param transparent whether a pixel is transparent

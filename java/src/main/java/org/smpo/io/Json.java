@@ -37,7 +37,7 @@ import tools.jackson.core.json.JsonWriteFeature;
 public final class Json {
     private static final int MAX_DEPTH = 64;
 
-    /// What Python's json module writes for numbers that JSON does not have.
+    /// Names that Python's json module writes for numbers that JSON cannot represent.
     private static final Set<String> PYTHON_NUMBERS = Set.of("NaN", "Infinity", "-Infinity");
 
     private static final JsonFactory FACTORY = JsonFactory.builder()

@@ -48,7 +48,7 @@ public record ClipImageProcessor(
     private static final Map<Long, Resample.Filter> FILTERS =
             Map.of(2L, Resample.Filter.BILINEAR, 3L, Resample.Filter.BICUBIC);
 
-    /// How an image is resized.
+    /// Resizing rule of an image.
     public sealed interface Resize {}
 
     /// Not at all.
@@ -57,7 +57,7 @@ public record ClipImageProcessor(
     /// To a shorter side of `pixels`, with its proportions.
     public record ShortestEdge(int pixels) implements Resize {}
 
-    /// To these sides, whatever its proportions.
+    /// Resizes to these sides and ignores proportions.
     public record Exact(int height, int width) implements Resize {}
 
     public ClipImageProcessor {

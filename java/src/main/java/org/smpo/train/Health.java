@@ -103,7 +103,7 @@ final class Health {
     /// @param message what is happening and what to try
     record Warning(String kind, boolean fatal, String message) {}
 
-    /// What follows from the warnings of a step.
+    /// Consequences of the warnings of a step.
     ///
     /// @param fresh warnings of a kind that the previous step did not have
     /// @param end the most severe warning that should end the run, if there is one

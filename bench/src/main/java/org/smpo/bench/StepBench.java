@@ -169,6 +169,7 @@ final class StepBench implements AutoCloseable {
                 null,
                 ofBothImages(timesteps),
                 labels,
+                null,
                 items);
     }
 
@@ -192,7 +193,14 @@ final class StepBench implements AutoCloseable {
         int[] early = new int[2 * options.timesteps().length];
         Arrays.fill(early, 2);
         run(new PairLatents(
-                pairs.latents(), pairs.encoderHiddenStates(), null, null, early, pairs.label(), pairs.items()));
+                pairs.latents(),
+                pairs.encoderHiddenStates(),
+                null,
+                null,
+                early,
+                pairs.label(),
+                pairs.weight(),
+                pairs.items()));
     }
 
     /// Updates once with zero gradients, because the memory of AdamW's moments becomes resident only when it is

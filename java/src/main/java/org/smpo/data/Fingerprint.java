@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.OptionalDouble;
 import org.smpo.io.Digest;
 
 /// Builds [PairSource#fingerprint]. Names have `/`, so that it is the same on every system.
@@ -57,13 +58,15 @@ final class Fingerprint {
         return this;
     }
 
-    /// Adds the label and the scores of one record. The text stays as it is, since runs have recorded its
-    /// digest.
+    /// Adds the label, the probability and the scores of one record. The text of a record without a probability
+    /// stays as it is, since runs have recorded its digest.
     Fingerprint addLabel(PairLabels labels, int index) {
         String scores = labels.scores(index)
                 .map(both -> "Optional[PairScores[score0=" + both.score0() + ", score1=" + both.score1() + "]]")
                 .orElse("Optional.empty");
-        return add(labels.people(index).name() + " " + scores, 0);
+        OptionalDouble probability = labels.probability0(index);
+        String text = labels.people(index).name() + " " + scores;
+        return add(probability.isPresent() ? text + " " + probability.getAsDouble() : text, 0);
     }
 
     String hex() {

@@ -28,7 +28,7 @@ public final class JoinedPairs implements PairSource {
         for (PairSource part : parts) {
             PairLabels own = part.labels();
             for (int i = 0; i < own.size(); i++) {
-                all.add(own.people(i), own.scores(i));
+                all.add(own.people(i), own.probability0(i), own.scores(i));
             }
         }
         this.labels = all.build();

@@ -25,8 +25,8 @@ final class JsonLineRecords implements Records {
     private static final int MAX_LINE_BYTES = 1 << 20;
 
     /// Numbers that Python's `json` writes and JSON does not have.
-    private static final Pattern NOT_FINITE =
-            Pattern.compile("\"(score_[01])\"\\s*:\\s*(NaN|-?Infinity|[-+]?\\d+(\\.\\d+)?[eE]\\+?\\d{3,})");
+    private static final Pattern NOT_FINITE = Pattern.compile(
+            "\"(score_[01]|probability_0)\"\\s*:\\s*(NaN|-?Infinity|[-+]?\\d+(\\.\\d+)?[eE]\\+?\\d{3,})");
 
     private final Path file;
     private final Path root;
@@ -119,7 +119,7 @@ final class JsonLineRecords implements Records {
             var infinite = NOT_FINITE.matcher(text);
             if (infinite.find()) {
                 throw new BadPairException(
-                        Problem.SCORE_NOT_FINITE,
+                        infinite.group(1).startsWith("score") ? Problem.SCORE_NOT_FINITE : Problem.BAD_LABEL,
                         where + ": " + infinite.group(1) + ": expected a finite number, found " + infinite.group(2));
             }
             throw new BadPairException(Problem.MALFORMED_RECORD, e.getMessage());

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import org.smpo.objective.HumanChoice;
 
@@ -21,6 +22,7 @@ import org.smpo.objective.HumanChoice;
 /// | `label_0`, `label_1` | Pick-a-Pic: 1 for the better image, 0 for the other, 0.5 both for a tie |
 /// | `has_label` | Pick-a-Pic: when false, there is no answer |
 /// | `best_image_uid`, `image_0_uid`, `image_1_uid` | Pick-a-Pic: which one is better, where there is no `label_0` |
+/// | `probability_0` | probability that image 0 is the better one, 0 to 1; above ½ image 0 is, at ½ neither |
 /// | `score_0`, `score_1` | scores of a reward model: both or none |
 /// | `id`, `ranking_id` | name of the pair; the first of them that exists |
 /// | `jpg_0`, `image_0`, `chosen` | image 0; `chosen` means that it is the better one |
@@ -40,6 +42,7 @@ final class PairFields {
             "best_image_uid",
             "image_0_uid",
             "image_1_uid",
+            "probability_0",
             "score_0",
             "score_1");
 
@@ -160,18 +163,26 @@ final class PairFields {
         return text;
     }
 
+    /// The better image by the labels, or by the probability where there is no label.
     HumanChoice people() throws BadPairException {
-        if (values.get("has_label") instanceof Boolean has && !has) {
+        OptionalDouble probability0 = probability0();
+        boolean unanswered = values.get("has_label") instanceof Boolean has && !has;
+        if (unanswered && probability0.isEmpty()) {
             return HumanChoice.UNKNOWN;
         }
-        HumanChoice byLabel = byLabel();
-        HumanChoice byPair = byLabelPair();
-        if (byLabel != HumanChoice.UNKNOWN && byPair != HumanChoice.UNKNOWN && byLabel != byPair) {
-            throw new BadPairException(
-                    Problem.BAD_LABEL,
-                    where + ": label: expected the choice of label_0 and label_1 (" + byPair + "), found " + byLabel);
+        HumanChoice said = unanswered ? HumanChoice.UNKNOWN : byLabels();
+        if (probability0.isPresent()) {
+            HumanChoice byProbability = HumanChoice.ofProbability0(probability0.getAsDouble());
+            if (said != HumanChoice.UNKNOWN && said != byProbability) {
+                throw new BadPairException(
+                        Problem.BAD_LABEL,
+                        where + ": label: expected "
+                                + (byProbability == HumanChoice.TIE ? "a tie" : "image " + number(byProbability))
+                                + ", which probability_0 (" + probability0.getAsDouble() + ") prefers, found "
+                                + number(said));
+            }
+            said = byProbability;
         }
-        HumanChoice said = byLabel != HumanChoice.UNKNOWN ? byLabel : byPair != HumanChoice.UNKNOWN ? byPair : byBest();
         if (!chosenFirst) {
             return said;
         }
@@ -181,6 +192,39 @@ final class PairFields {
                     where + ": chosen: expected the better image, found another one by the label (" + said + ")");
         }
         return HumanChoice.IMAGE_0;
+    }
+
+    private static String number(HumanChoice choice) {
+        return switch (choice) {
+            case IMAGE_0 -> "0";
+            case IMAGE_1 -> "1";
+            case TIE -> "a tie";
+            case UNKNOWN -> "nothing";
+        };
+    }
+
+    /// The probability that image 0 is the better one, if the record has it.
+    OptionalDouble probability0() throws BadPairException {
+        Optional<Double> found = number("probability_0");
+        if (found.isEmpty()) {
+            return OptionalDouble.empty();
+        }
+        double probability = found.get();
+        if (!(probability >= 0 && probability <= 1)) {
+            throw bad(Problem.BAD_LABEL, "probability_0", "a number from 0 to 1", probability);
+        }
+        return OptionalDouble.of(probability);
+    }
+
+    private HumanChoice byLabels() throws BadPairException {
+        HumanChoice byLabel = byLabel();
+        HumanChoice byPair = byLabelPair();
+        if (byLabel != HumanChoice.UNKNOWN && byPair != HumanChoice.UNKNOWN && byLabel != byPair) {
+            throw new BadPairException(
+                    Problem.BAD_LABEL,
+                    where + ": label: expected the choice of label_0 and label_1 (" + byPair + "), found " + byLabel);
+        }
+        return byLabel != HumanChoice.UNKNOWN ? byLabel : byPair != HumanChoice.UNKNOWN ? byPair : byBest();
     }
 
     private HumanChoice byLabel() throws BadPairException {

@@ -2,18 +2,21 @@ package org.smpo.data;
 
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.smpo.objective.HumanChoice;
 
-/// The labels and scores of all pairs of a source, in memory: about 20 bytes per pair. Immutable.
+/// The labels, probabilities and scores of all pairs of a source, in memory: about 30 bytes per pair. Immutable.
 ///
 /// A record whose label or scores are wrong counts as unlabelled here; reading it tells what is wrong.
 public final class PairLabels {
     private final HumanChoice[] people;
+    private final double[] probability0;
     private final double[] score0;
     private final double[] score1;
 
-    private PairLabels(HumanChoice[] people, double[] score0, double[] score1) {
+    private PairLabels(HumanChoice[] people, double[] probability0, double[] score0, double[] score1) {
         this.people = people;
+        this.probability0 = probability0;
         this.score0 = score0;
         this.score1 = score1;
     }
@@ -27,6 +30,11 @@ public final class PairLabels {
         return people[index];
     }
 
+    /// The probability in the data that image 0 of a pair is the better one, if there is any.
+    public OptionalDouble probability0(int index) {
+        return Double.isNaN(probability0[index]) ? OptionalDouble.empty() : OptionalDouble.of(probability0[index]);
+    }
+
     /// The scores of a pair in the data itself, if there are any.
     public Optional<PairScores> scores(int index) {
         return Double.isNaN(score0[index])
@@ -37,18 +45,21 @@ public final class PairLabels {
     /// Collects labels and scores in order.
     static final class Builder {
         private HumanChoice[] people = new HumanChoice[1024];
+        private double[] probability0 = new double[1024];
         private double[] score0 = new double[1024];
         private double[] score1 = new double[1024];
         private int size;
 
-        void add(HumanChoice choice, Optional<PairScores> scores) {
+        void add(HumanChoice choice, OptionalDouble probability, Optional<PairScores> scores) {
             if (size == people.length) {
                 int larger = Math.addExact(size, size / 2);
                 people = Arrays.copyOf(people, larger);
+                probability0 = Arrays.copyOf(probability0, larger);
                 score0 = Arrays.copyOf(score0, larger);
                 score1 = Arrays.copyOf(score1, larger);
             }
             people[size] = choice;
+            probability0[size] = probability.orElse(Double.NaN);
             score0[size] = scores.map(PairScores::score0).orElse(Double.NaN);
             score1[size] = scores.map(PairScores::score1).orElse(Double.NaN);
             size++;
@@ -57,19 +68,22 @@ public final class PairLabels {
         /// Adds the label and scores of a record, or none where they are wrong.
         void add(PairFields fields) {
             HumanChoice choice = HumanChoice.UNKNOWN;
+            OptionalDouble probability = OptionalDouble.empty();
             Optional<PairScores> scores = Optional.empty();
             try {
                 choice = fields.people();
+                probability = fields.probability0();
                 scores = fields.scores();
             } catch (BadPairException e) {
                 choice = HumanChoice.UNKNOWN;
+                probability = OptionalDouble.empty();
             }
-            add(choice, scores);
+            add(choice, probability, scores);
         }
 
         /// Adds a record that could not be read at all.
         void addUnknown() {
-            add(HumanChoice.UNKNOWN, Optional.empty());
+            add(HumanChoice.UNKNOWN, OptionalDouble.empty(), Optional.empty());
         }
 
         int size() {
@@ -78,7 +92,10 @@ public final class PairLabels {
 
         PairLabels build() {
             return new PairLabels(
-                    Arrays.copyOf(people, size), Arrays.copyOf(score0, size), Arrays.copyOf(score1, size));
+                    Arrays.copyOf(people, size),
+                    Arrays.copyOf(probability0, size),
+                    Arrays.copyOf(score0, size),
+                    Arrays.copyOf(score1, size));
         }
     }
 }

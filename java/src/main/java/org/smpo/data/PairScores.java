@@ -11,4 +11,11 @@ public record PairScores(double score0, double score1) {
             throw new IllegalArgumentException("scores: expected finite numbers, got " + score0 + " and " + score1);
         }
     }
+
+    /// The score of an image minus the score of the other one.
+    ///
+    /// @param image 0 or 1
+    public double margin(int image) {
+        return image == 0 ? score0 - score1 : score1 - score0;
+    }
 }

@@ -21,12 +21,14 @@ import org.smpo.io.Rendering;
 /// * two folders `chosen` and `rejected` with images of the same names and a text file per prompt
 ///
 /// In all of them the fields `caption` (or `prompt`, `text`), `label` (or `label_0` and `label_1`),
-/// `score_0`, `score_1`
-/// and `id` mean the same: `label` is the number of the better image, 0 or 1, or 0.5 or "tie"; `label_0` is
-/// 1 when image
-/// 0 is better. Images may also be called `chosen` and `rejected`, as in TRL, which makes the first the
+/// `probability_0`, `score_0`, `score_1` and `id` mean the same: `label` is the number of the better image,
+/// 0 or 1, or 0.5 or "tie"; `label_0` is 1 when image 0 is better; `probability_0` is the probability that it
+/// is. Images may also be called `chosen` and `rejected`, as in TRL, which makes the first the
 /// better one.
 public interface PairSource extends AutoCloseable {
+    /// Key, in the metadata of a file about the pairs of a source, of the source's [#fingerprint].
+    String DIGEST_KEY = "smpo.data_digest";
+
     /// Number of records, bad ones included.
     int size();
 

@@ -20,6 +20,11 @@ public record Capo(
     }
 
     @Override
+    public boolean hasTarget() {
+        return true;
+    }
+
+    @Override
     public double strength() {
         return beta;
     }

@@ -11,6 +11,14 @@ public enum HumanChoice {
     /// No human choice.
     UNKNOWN;
 
+    /// The choice of a probability that image 0 is better: image 0 above ½, image 1 below, a tie at ½.
+    ///
+    /// @throws IllegalArgumentException when it is not within 0 to 1
+    public static HumanChoice ofProbability0(double probability0) {
+        Require.unit("human choice", "probability_0", probability0);
+        return probability0 == 0.5 ? TIE : probability0 > 0.5 ? IMAGE_0 : IMAGE_1;
+    }
+
     /// The choice of Pick-a-Pic's `label_0`: 1 is image 0, 0 is image 1, ½ is a tie.
     ///
     /// @throws IllegalArgumentException for any other number

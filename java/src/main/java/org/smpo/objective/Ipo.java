@@ -19,6 +19,11 @@ public record Ipo(
     }
 
     @Override
+    public boolean hasTarget() {
+        return true;
+    }
+
+    @Override
     public double strength() {
         return kappa * beta;
     }

@@ -79,6 +79,12 @@ public sealed interface Objective permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge
         return true;
     }
 
+    /// Whether the loss pulls the logit to a target, with a gradient that grows with the distance, so that no logit
+    /// is too large to learn from.
+    default boolean hasTarget() {
+        return false;
+    }
+
     /// The image whose error training lowers.
     default PairImage favours() {
         return PairImage.WINNER;

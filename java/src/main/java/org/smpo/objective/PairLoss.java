@@ -20,6 +20,17 @@ public record PairLoss(Objective objective, Optional<BcrBudget> budget, Optional
         budget = budget.filter(b -> b.lambda() > 0 && b.delta() < Double.POSITIVE_INFINITY);
     }
 
+    /// Whether the favoured image of a pair is worse than its budget allows.
+    ///
+    /// @param logitScale logit scale of the pair
+    /// @param error error of the policy on the favoured image
+    /// @param reference error of the reference on it
+    public boolean isOverBudget(double logitScale, double error, double reference) {
+        return budget.isPresent()
+                && objective.strength() * logitScale * (error - reference)
+                        > budget.get().delta();
+    }
+
     /// The objective by itself.
     public static PairLoss of(Objective objective) {
         return new PairLoss(objective, Optional.empty(), Optional.empty());

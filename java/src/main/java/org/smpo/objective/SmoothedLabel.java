@@ -19,7 +19,29 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         /// flipped, as in the published method.
         REWARD,
         /// People; p is below ½ where the reward disagrees, and SmPO then pushes the other way.
-        HUMAN
+        HUMAN;
+
+        /// The winner of a pair that is no tie.
+        ///
+        /// @param byReward the image that the reward prefers
+        /// @throws IllegalArgumentException when people decide and were not asked
+        int decide(int byReward, HumanChoice people) {
+            return switch (this) {
+                case REWARD -> byReward;
+                case HUMAN -> {
+                    if (people == HumanChoice.UNKNOWN) {
+                        throw new IllegalArgumentException(
+                                "smoothed label: winner by people: expected a human choice, got none");
+                    }
+                    yield people == HumanChoice.IMAGE_0 ? 0 : 1;
+                }
+            };
+        }
+
+        /// Whether people chose the other image.
+        static boolean isFlipped(int winner, HumanChoice people) {
+            return people != HumanChoice.UNKNOWN && winner != (people == HumanChoice.IMAGE_0 ? 0 : 1);
+        }
     }
 
     /// The published range of PickScore v1's cosine (without logit scale) over Pick-a-Pic v2.
@@ -76,7 +98,7 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
     public Optional<PairLabel> ofScores(double score0, double score1, HumanChoice people) {
         Require.finite("smoothed label", "score 0", score0);
         Require.finite("smoothed label", "score 1", score1);
-        return label(score0 > score1, normalized(score0) - normalized(score1), people);
+        return label(score0, score1, normalized(score0) - normalized(score1), people);
     }
 
     /// The label of a pair from rewards that already are log-odds (of a Bradley-Terry model, say): the range is
@@ -86,7 +108,7 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
     public Optional<PairLabel> ofLogits(double logit0, double logit1, HumanChoice people) {
         Require.finite("smoothed label", "logit 0", logit0);
         Require.finite("smoothed label", "logit 1", logit1);
-        return label(logit0 > logit1, logit0 - logit1, people);
+        return label(logit0, logit1, logit0 - logit1, people);
     }
 
     /// The label of a pair from votes or comparisons: p = (votes of the winner + prior) / (all votes + 2
@@ -105,26 +127,20 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
         }
         double most = Math.max(votes0, votes1);
         double all = (double) votes0 + votes1;
-        return Optional.of(new PairLabel(votes0 > votes1 ? 0 : 1, (most + prior) / (all + 2 * prior), false));
+        return Optional.of(
+                new PairLabel(votes0 > votes1 ? 0 : 1, (most + prior) / (all + 2 * prior), false, Double.NaN));
     }
 
-    private Optional<PairLabel> label(boolean firstScoresHigher, double lead0, HumanChoice people) {
+    private Optional<PairLabel> label(double score0, double score1, double lead0, HumanChoice people) {
         if (people == HumanChoice.TIE) {
             return Optional.empty();
         }
-        int byReward = firstScoresHigher ? 0 : 1;
-        int chosen = switch (winner) {
-            case REWARD -> byReward;
-            case HUMAN -> {
-                if (people == HumanChoice.UNKNOWN) {
-                    throw new IllegalArgumentException(
-                            "smoothed label: winner by people: expected a human choice, got none");
-                }
-                yield people == HumanChoice.IMAGE_0 ? 0 : 1;
-            }
-        };
+        int chosen = winner.decide(score0 > score1 ? 0 : 1, people);
         double lead = chosen == 0 ? lead0 : -lead0;
-        boolean flipped = people != HumanChoice.UNKNOWN && chosen != (people == HumanChoice.IMAGE_0 ? 0 : 1);
-        return Optional.of(new PairLabel(chosen, Logistic.sigmoid(lead / temperature), flipped));
+        return Optional.of(new PairLabel(
+                chosen,
+                Logistic.sigmoid(lead / temperature),
+                WinnerBy.isFlipped(chosen, people),
+                chosen == 0 ? score0 - score1 : score1 - score0));
     }
 }

@@ -62,13 +62,13 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
             OptionalDouble byDefault = parameter.byDefault();
             values[i] = byDefault.isPresent()
                     ? in.number(parameter.name(), byDefault.getAsDouble())
-                    : in.number(parameter.name());
+                    : in.numberOrInfinity(parameter.name());
         }
         return method.with(values);
     }
 
     private static BcrBudget budget(Section in) throws RecipeException {
-        return in.build(() -> new BcrBudget(in.number("lambda"), in.number("delta")));
+        return in.build(() -> new BcrBudget(in.number("lambda"), in.numberOrInfinity("delta")));
     }
 
     private static SdpoSafeguard safeguard(Section in) throws RecipeException {

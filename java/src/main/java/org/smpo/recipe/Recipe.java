@@ -130,7 +130,7 @@ public record Recipe(
     private static void checkLabels(ObjectiveRecipe objective, LabelRecipe labels) {
         Set<PairInput> inputs = objective.loss().inputs();
         Check.agreement(
-                labels.probability().isEmpty() || inputs.contains(PairInput.LABEL),
+                labels.probability() instanceof LabelProbability.OfScores || inputs.contains(PairInput.LABEL),
                 "labels.probability",
                 objective.loss().name() + " takes no probability; set labels.probability to none");
         Check.agreement(

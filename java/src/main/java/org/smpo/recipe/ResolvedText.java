@@ -22,7 +22,8 @@ final class ResolvedText {
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z_./][A-Za-z0-9_./+=@-]*(:[A-Za-z0-9_./+=@-]+)*");
 
     /// Words with another meaning in YAML or in a recipe.
-    private static final Set<String> WORDS = Set.of("true", "false", "null", Section.NONE, Section.AUTO, "data");
+    private static final Set<String> WORDS =
+            Set.of("true", "false", "null", Section.NONE, Section.AUTO, Section.INFINITY, "data");
 
     private ResolvedText() {}
 
@@ -109,6 +110,9 @@ final class ResolvedText {
 
     /// The shortest form that reads back the same; a whole number without its `.0`.
     private static String number(double value) {
+        if (value == Double.POSITIVE_INFINITY) {
+            return Section.INFINITY;
+        }
         String text = Double.toString(value).replace('E', 'e');
         return text.endsWith(".0") ? text.substring(0, text.length() - 2) : text;
     }

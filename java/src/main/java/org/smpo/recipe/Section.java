@@ -20,6 +20,7 @@ import org.smpo.objective.InvalidParameterException;
 final class Section {
     static final String NONE = "none";
     static final String AUTO = "auto";
+    static final String INFINITY = "inf";
 
     private final Node.Fields node;
     private final String path;
@@ -211,6 +212,12 @@ final class Section {
         return found.isEmpty() ? otherwise : number(key, found.get(), "a number");
     }
 
+    /// Reads a number, or `inf`.
+    double numberOrInfinity(String key) throws RecipeException {
+        Node found = need(key, "a number or inf");
+        return isWord(found, INFINITY) ? Double.POSITIVE_INFINITY : number(key, found, "a number or inf");
+    }
+
     boolean flag(String key, boolean otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {
@@ -330,6 +337,12 @@ final class Section {
                 : list(key, "a path or a list of paths", found, (at, node) -> path(at, node, "a path"));
     }
 
+    /// A list, a single path, which is a list of one, or `none`, which is an empty list.
+    List<Path> pathsOrNone(String key) throws RecipeException {
+        Optional<Node> found = find(key);
+        return found.isEmpty() || isWord(found.get(), NONE) ? List.of() : paths(key);
+    }
+
     List<String> texts(String key, List<String> otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         return found.isEmpty()
@@ -347,6 +360,11 @@ final class Section {
     List<Double> numbers(String key) throws RecipeException {
         return list(
                 key, "a list of numbers", need(key, "a list of numbers"), (at, node) -> number(at, node, "a number"));
+    }
+
+    List<Double> numbers(String key, List<Double> otherwise) throws RecipeException {
+        Optional<Node> found = find(key);
+        return found.isEmpty() || isWord(found.get(), NONE) ? otherwise : numbers(key);
     }
 
     <E extends Enum<E>> List<E> choices(String key, Class<E> type, List<E> otherwise) throws RecipeException {
@@ -386,6 +404,17 @@ final class Section {
             throw wrong(key, expected, found.get());
         }
         return new ScoreRange.Between(ends.get(0), ends.get(1));
+    }
+
+    /// Reads `none`, `data` or a number.
+    LabelProbability labelProbability(String key) throws RecipeException {
+        Optional<Node> found = find(key);
+        if (found.isEmpty() || isWord(found.get(), NONE)) {
+            return new LabelProbability.OfScores();
+        }
+        return isWord(found.get(), LabelProbability.DATA)
+                ? new LabelProbability.OfData()
+                : new LabelProbability.Fixed(number(key, found.get(), "none, data or a number"));
     }
 
     /// Reads `none`, a list of steps, or an interval in steps.

@@ -23,7 +23,7 @@ public final class ScoreTable {
 
     static final String REWARD = "smpo.reward";
     static final String MODEL = "smpo.model_digest";
-    static final String DATA = "smpo.data_digest";
+    static final String DATA = PairSource.DIGEST_KEY;
     static final String ROWS = "smpo.rows";
     static final String PREPROCESSING = "smpo.preprocessing";
 

@@ -2,11 +2,16 @@ package org.smpo.train;
 
 import java.util.Map;
 import org.smpo.ffi.PairResults;
+import org.smpo.objective.PairImage;
+import org.smpo.objective.PairInput;
+import org.smpo.objective.PairLoss;
 
 /// Sums of the results of pairs, and their means under the names that logs use.
 final class ErrorTotals {
+    private final PairLoss loss;
+    private final boolean readsMargin;
     private int pairs;
-    private double loss;
+    private double lossSum;
     private double preferred;
     private double closer;
     private double policyWinner;
@@ -14,16 +19,29 @@ final class ErrorTotals {
     private double referenceWinner;
     private double referenceLoser;
 
-    static ErrorTotals of(PairResults results) {
-        ErrorTotals totals = new ErrorTotals();
+    private double overBudget;
+    private double marginError;
+    private double overshoot;
+    private double negativeMargins;
+
+    /// Empty sums.
+    ErrorTotals(PairLoss loss) {
+        this.loss = loss;
+        this.readsMargin = loss.objective().inputs().contains(PairInput.REWARD_MARGIN);
+    }
+
+    static ErrorTotals of(PairLoss loss, StepResults results) {
+        ErrorTotals totals = new ErrorTotals(loss);
         totals.add(results);
         return totals;
     }
 
-    void add(PairResults results) {
+    void add(StepResults step) {
+        PairResults results = step.pairs();
+        boolean favoursWinner = loss.objective().favours() == PairImage.WINNER;
         for (int i = 0; i < results.loss().length; i++) {
             pairs++;
-            loss += results.loss()[i];
+            lossSum += results.loss()[i];
             preferred += results.logit()[i] > 0 ? 1 : 0;
             policyWinner += results.policyWinner()[i];
             policyLoser += results.policyLoser()[i];
@@ -31,6 +49,16 @@ final class ErrorTotals {
             referenceLoser += results.referenceLoser()[i];
             double policy = results.policyWinner()[i] - results.policyLoser()[i];
             closer += policy < results.referenceWinner()[i] - results.referenceLoser()[i] ? 1 : 0;
+            boolean over = favoursWinner
+                    ? loss.isOverBudget(step.logitScale()[i], results.policyWinner()[i], results.referenceWinner()[i])
+                    : loss.isOverBudget(step.logitScale()[i], results.policyLoser()[i], results.referenceLoser()[i]);
+            overBudget += over ? 1 : 0;
+            if (readsMargin) {
+                double error = step.label()[i] - results.logit()[i];
+                marginError += Math.abs(error);
+                overshoot += error < 0 ? 1 : 0;
+                negativeMargins += step.label()[i] < 0 ? 1 : 0;
+            }
         }
     }
 
@@ -39,7 +67,7 @@ final class ErrorTotals {
     }
 
     double loss() {
-        return loss / pairs;
+        return lossSum / pairs;
     }
 
     /// The share of pairs whose logit is above 0. The logit is the objective's own and includes the
@@ -64,6 +92,20 @@ final class ErrorTotals {
         if (hasReference) {
             entry.put(prefix + "reference_winner_error", referenceWinner / pairs);
             entry.put(prefix + "reference_loser_error", referenceLoser / pairs);
+        }
+    }
+
+    /// Adds what the budget and the margins of pairs say, where the loss has them: the share of pairs whose
+    /// favoured image is over the budget; the mean distance of the logit from the margin, the share of logits
+    /// beyond it, and the share of margins below 0.
+    void putMethod(Map<String, Object> entry) {
+        if (loss.budget().isPresent()) {
+            entry.put(loss.objective().favours().word() + "_over_budget", overBudget / pairs);
+        }
+        if (readsMargin) {
+            entry.put("margin_error", marginError / pairs);
+            entry.put("margin_overshoot", overshoot / pairs);
+            entry.put("negative_margins", negativeMargins / pairs);
         }
     }
 }

@@ -137,8 +137,10 @@ final class Health {
         boolean hasReference = objective.needsReference();
         int pairs = results.loss().length;
         double saturated = 0;
-        for (double logit : results.logit()) {
-            saturated += Math.abs(logit) > recipe.saturatedLogit() ? 1 : 0;
+        if (!objective.hasTarget()) {
+            for (double logit : results.logit()) {
+                saturated += Math.abs(logit) > recipe.saturatedLogit() ? 1 : 0;
+            }
         }
         recent.addLast(new Sums(
                 pairs,
@@ -211,6 +213,12 @@ final class Health {
         return OptionalDouble.of(firstLosses.stream().sorted().toList().get(FIRST_STEPS / 2));
     }
 
+    /// The smallest loss of which multiples are judged. A squared distance from a target begins near 0 where targets
+    /// are small, and a logit that is one off is no sign of divergence.
+    private double smallestLoss() {
+        return objective.hasTarget() ? 1 : 0.1;
+    }
+
     private Optional<Warning> diverging() {
         List<Sums> last =
                 recent.stream().skip(Math.max(0, recent.size() - LAST_STEPS)).toList();
@@ -222,7 +230,7 @@ final class Health {
         double mean = sums.loss / sums.pairs;
         if (recipe.runawayLoss().isPresent()
                 && start.isPresent()
-                && mean > recipe.runawayLoss().getAsDouble() * Math.max(start.getAsDouble(), 0.1)) {
+                && mean > recipe.runawayLoss().getAsDouble() * Math.max(start.getAsDouble(), smallestLoss())) {
             return Optional.of(new Warning(
                     "diverging",
                     true,

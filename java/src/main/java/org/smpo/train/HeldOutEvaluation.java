@@ -3,15 +3,14 @@ package org.smpo.train;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.function.Consumer;
-import org.smpo.ffi.PairResults;
-import org.smpo.objective.Objective;
+import org.smpo.objective.PairLoss;
 import org.smpo.recipe.Recipe;
 
 /// Errors and losses of the held-out pairs: the same pairs, noise and timesteps in every evaluation.
 final class HeldOutEvaluation {
     private static final int BATCH = 16;
 
-    private final Objective objective;
+    private final PairLoss loss;
     private final PairStream pairs;
     private final Policy policy;
     private final PreferenceStep step;
@@ -28,7 +27,7 @@ final class HeldOutEvaluation {
 
     /// @param warn receives one line about each pair that cannot be read
     HeldOutEvaluation(Recipe recipe, Setup setup, Consumer<String> warn) {
-        this.objective = recipe.objective().loss();
+        this.loss = recipe.objective().pairLoss();
         this.pairs = setup.pairs();
         this.policy = setup.policy();
         this.step = setup.step();
@@ -43,8 +42,8 @@ final class HeldOutEvaluation {
     /// @throws IOException when none of the pairs can be read
     Totals run() throws IOException, InterruptedException {
         PreferenceStep withForwardNoise = step.inverts() ? step.withForwardNoise() : null;
-        ErrorTotals own = new ErrorTotals();
-        ErrorTotals forward = withForwardNoise == null ? null : new ErrorTotals();
+        ErrorTotals own = new ErrorTotals(loss);
+        ErrorTotals forward = withForwardNoise == null ? null : new ErrorTotals(loss);
         Networks networks = policy.networks();
         for (int from = 0; from < count; from += BATCH) {
             try (PairStream.Batch batch = pairs.heldOutBatch(from, Math.min(BATCH, count - from))) {
@@ -65,10 +64,9 @@ final class HeldOutEvaluation {
         return new Totals(own, forward);
     }
 
-    private PairResults errors(PreferenceStep how, PairStream.Batch batch, Networks networks) {
+    private StepResults errors(PreferenceStep how, PairStream.Batch batch, Networks networks) {
         PairLatents latents = batch.latents();
-        return how.run(latents, networks, PairStream.HELD_OUT_STEP, microBatch, latents.pairs(), false)
-                .pairs();
+        return how.run(latents, networks, PairStream.HELD_OUT_STEP, microBatch, latents.pairs(), false);
     }
 
     /// Describes totals in one line.
@@ -79,7 +77,7 @@ final class HeldOutEvaluation {
                 done,
                 totals.own().pairs(),
                 totals.own().loss()));
-        if (objective.hasLogit()) {
+        if (loss.objective().hasLogit()) {
             text.append(String.format(
                     Locale.ROOT,
                     ", implicit accuracy %.1f %%",

@@ -91,10 +91,17 @@ final class PairEncoder implements AutoCloseable {
     /// @param captions one per pair
     /// @param timesteps one per image
     /// @param label one per pair
+    /// @param weight one per pair; null: all the same
     /// @param step step number for the random values
     /// @param items numbers that tell the images' random values apart, one per image
     PairLatents encode(
-            List<PreparedImage> images, List<String> captions, int[] timesteps, double[] label, long step, long[] items)
+            List<PreparedImage> images,
+            List<String> captions,
+            int[] timesteps,
+            double[] label,
+            double[] weight,
+            long step,
+            long[] items)
             throws IOException {
         Closer made = new Closer();
         try {
@@ -110,7 +117,7 @@ final class PairEncoder implements AutoCloseable {
                         .toList()));
                 timeIds = made.add(timeIds(images));
             }
-            return new PairLatents(latents, states, pooled, timeIds, timesteps, label, items);
+            return new PairLatents(latents, states, pooled, timeIds, timesteps, label, weight, items);
         } catch (IOException | RuntimeException e) {
             made.closeAfter(e);
             throw e;

@@ -18,6 +18,7 @@ import org.smpo.objective.PairInput;
 /// @param timesteps 2W: training timestep of each image
 /// @param label W: the smoothed label p of each pair, or another value that the objective reads; null if
 ///     it reads none
+/// @param weight W: factor of each pair's loss and gradient; null: 1
 /// @param items 2W numbers that tell the random values of the images apart
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(
@@ -27,16 +28,24 @@ public record PairLatents(
         DeviceTensor timeIds,
         int[] timesteps,
         double[] label,
+        double[] weight,
         long[] items)
         implements AutoCloseable {
 
     public PairLatents {
         int pairs = timesteps.length / 2;
-        if (timesteps.length != 2 * pairs || items.length != 2 * pairs || (label != null && label.length != pairs)) {
-            throw new IllegalArgumentException("pair latents: expected " + pairs + " labels, " + 2 * pairs
-                    + " timesteps and as many items, got " + timesteps.length + " timesteps and "
-                    + (label == null ? "none" : label.length) + " and " + items.length);
+        if (timesteps.length != 2 * pairs
+                || items.length != 2 * pairs
+                || (label != null && label.length != pairs)
+                || (weight != null && weight.length != pairs)) {
+            throw new IllegalArgumentException("pair latents: expected " + pairs + " labels and weights, " + 2 * pairs
+                    + " timesteps and as many items, got " + count(label) + ", " + count(weight) + ", "
+                    + timesteps.length + " and " + items.length);
         }
+    }
+
+    private static String count(double[] values) {
+        return values == null ? "none" : "" + values.length;
     }
 
     /// The number of pairs W.

@@ -6,7 +6,6 @@ import org.smpo.ffi.Engine;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.MicroBatch;
 import org.smpo.ffi.PairBatch;
-import org.smpo.ffi.PairResults;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
@@ -102,8 +101,14 @@ public final class PreferenceStep {
             meanGain = OptionalDouble.of(batch.read().meanGain());
         }
         accumulate(batch, pairs, networks, microBatch, 1.0 / totalPairs, backward, meanGain);
-        PairResults results = batch.read();
-        return new StepResults(results, report, (noised - start) / 1e9, (System.nanoTime() - noised) / 1e9);
+        return new StepResults(
+                batch.read(),
+                pairs.labelsFor(objective),
+                logitScale(pairs),
+                pairs.weight() != null,
+                report,
+                (noised - start) / 1e9,
+                (System.nanoTime() - noised) / 1e9);
     }
 
     /// Computes the noised latents and targets of every image.
@@ -142,7 +147,7 @@ public final class PreferenceStep {
                             gradientScale,
                             label == null ? null : Arrays.copyOfRange(label, first, end),
                             Arrays.copyOfRange(logitScale, first, end),
-                            null,
+                            pairs.weight() == null ? null : Arrays.copyOfRange(pairs.weight(), first, end),
                             meanGain));
         }
     }

@@ -20,7 +20,8 @@ import org.smpo.recipe.Recipe;
 /// run.
 final class RecipeChanges {
     /// Keys of paths, whose contents the manifest identifies.
-    private static final Set<String> PLACES = Set.of("model", "output", "data.paths", "labels.scores");
+    private static final Set<String> PLACES =
+            Set.of("model", "output", "data.paths", "labels.scores", "labels.weights");
 
     /// Sections without influence on the weights.
     private static final List<String> REPORTS = List.of("checkpoint.", "evaluate.", "samples.", "export.");

@@ -10,14 +10,19 @@ import org.smpo.ffi.EngineStatistics;
 import org.smpo.ffi.LogRecord;
 import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
+import org.smpo.objective.PairLoss;
 import org.smpo.recipe.Recipe;
 
 /// Entries of `log.jsonl` and TensorBoard about a run's steps and evaluations.
 ///
-/// An entry about held-out pairs has the following keys.
+/// An entry about a step has `weighted_loss` beside the plain `loss` where pairs have weights. An entry about
+/// held-out pairs has the following keys, and so has a step where they apply.
 ///
 /// ```text
 /// loss, winner_error, ...    means with the objective's own noise: inverted latents for an inverting objective
+/// winner_over_budget         with objective.bcr: share of pairs whose winner is worse than the budget allows
+/// margin_error, ...          a method that reads margins: mean |margin − logit|, margin_overshoot the share of
+///                            logits beyond the margin, negative_margins the share of margins below 0
 /// implicit_accuracy          share of pairs with a logit above 0; absent for an objective without a logit
 /// forward_accuracy           inverting objectives only: share of pairs for which the policy has gained
 ///                            more over the reference on the winner than on the loser, with forward
@@ -31,6 +36,7 @@ import org.smpo.recipe.Recipe;
 final class StepLog {
     private static final int MARGIN_BUCKETS = 10;
 
+    private final PairLoss loss;
     private final boolean hasReference;
     private final boolean hasLogit;
     private final int bucketWidth;
@@ -52,6 +58,7 @@ final class StepLog {
     }
 
     StepLog(Recipe recipe) {
+        this.loss = recipe.objective().pairLoss();
         this.hasReference = recipe.objective().loss().needsReference();
         this.hasLogit = recipe.objective().loss().hasLogit();
         this.bucketWidth = Math.max(1, recipe.timesteps().end() / MARGIN_BUCKETS);
@@ -76,7 +83,8 @@ final class StepLog {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "step");
         entry.put("step", done);
-        putErrors(entry, ErrorTotals.of(pairs), results.loss());
+        putErrors(entry, ErrorTotals.of(loss, results), results.loss());
+        results.weightedLoss().ifPresent(weighted -> entry.put("weighted_loss", weighted));
         entry.put("margins", margins(batch.latents().timesteps(), pairs));
         entry.put("undecided", undecided);
         entry.put("learning_rate", outcome.learningRate());
@@ -125,13 +133,14 @@ final class StepLog {
         return entry;
     }
 
-    private void putErrors(Map<String, Object> entry, ErrorTotals totals, double loss) {
+    private void putErrors(Map<String, Object> entry, ErrorTotals totals, double meanLoss) {
         entry.put("pairs", totals.pairs());
-        entry.put("loss", loss);
+        entry.put("loss", meanLoss);
         if (hasLogit) {
             entry.put("implicit_accuracy", totals.implicitAccuracy());
         }
         totals.putErrors(entry, "", hasReference);
+        totals.putMethod(entry);
     }
 
     private static List<String> ids(PairStream.Batch batch) {

@@ -1,6 +1,8 @@
 package org.smpo.train;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.PairResults;
@@ -8,14 +10,29 @@ import org.smpo.ffi.PairResults;
 /// The results of one pass over a global batch.
 ///
 /// @param pairs results of each pair
+/// @param label the number that the objective reads of each pair; null if it reads none
+/// @param logitScale factor of each pair's logit
+/// @param weighted whether pairs have weights
 /// @param inversion cost of the inversion; null where nothing was inverted
 /// @param noiseSeconds time of the inversion or the forward noise, in seconds
 /// @param gradientSeconds time of the forward and backward passes, in seconds
-public record StepResults(PairResults pairs, InversionReport inversion, double noiseSeconds, double gradientSeconds) {
-
-    /// The mean over the pairs of the loss that was differentiated, weights included.
+@SuppressWarnings("ArrayRecordComponent") // results of one call, never compared
+public record StepResults(
+        PairResults pairs,
+        double[] label,
+        double[] logitScale,
+        boolean weighted,
+        InversionReport inversion,
+        double noiseSeconds,
+        double gradientSeconds) {
+    /// The mean of the pairs' losses, without weights.
     public double loss() {
-        return pairs.lossSum();
+        return weighted ? Arrays.stream(pairs.loss()).average().orElseThrow() : pairs.lossSum();
+    }
+
+    /// The mean of weight times loss over the pairs, which was differentiated; empty when pairs have no weights.
+    public OptionalDouble weightedLoss() {
+        return weighted ? OptionalDouble.of(pairs.lossSum()) : OptionalDouble.empty();
     }
 
     /// Throws if the loss of a pair is not finite.

@@ -11,32 +11,21 @@ import java.util.Optional;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.function.Consumer;
-import java.util.function.IntFunction;
 import org.smpo.data.Crop;
 import org.smpo.data.DataCursor;
 import org.smpo.data.DecodeOptions;
 import org.smpo.data.JoinedPairs;
-import org.smpo.data.Labeler;
-import org.smpo.data.LabelledPairs;
 import org.smpo.data.PairDecoder;
-import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.data.PairUse;
 import org.smpo.data.PreparedBatch;
 import org.smpo.data.PreparedImage;
 import org.smpo.data.PreparedPair;
 import org.smpo.io.Closer;
-import org.smpo.io.Digest;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Rendering;
-import org.smpo.objective.Objective;
-import org.smpo.objective.PairInput;
-import org.smpo.objective.PairLabel;
 import org.smpo.recipe.DataRecipe;
-import org.smpo.recipe.LabelRecipe;
 import org.smpo.recipe.Recipe;
-import org.smpo.recipe.ScoreRange;
-import org.smpo.reward.ScoreTable;
 import org.smpo.schedule.TimestepSampler;
 
 /// Pairs from files. The pairs of the next step are decoded on virtual threads while the current step computes.
@@ -48,7 +37,7 @@ final class StoredPairs implements PairStream {
     private final Closer sources;
     private final Rendering rendering;
     private final PairSource source;
-    private final LabelledPairs labels;
+    private final StoredLabels labels;
     private final Recipe recipe;
     private final DataCursor cursor;
     private final PairDecoder decoder;
@@ -64,7 +53,7 @@ final class StoredPairs implements PairStream {
     private StoredPairs(
             Closer sources,
             PairSource source,
-            LabelledPairs labels,
+            StoredLabels labels,
             PairEncoder encoder,
             Recipe recipe,
             Rendering rendering) {
@@ -99,11 +88,10 @@ final class StoredPairs implements PairStream {
     /// @param encoder encoder of images and captions; the caller keeps ownership
     /// @param begun manifest of the run that is resumed; empty for a new run
     /// @param say receiver of lines about the pairs found
-    /// @throws IllegalArgumentException when the objective reads what stored pairs lack, or none can be trained on
+    /// @throws IllegalArgumentException when no pair can be trained on
     /// @throws IOException when a file cannot be read
     static StoredPairs open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
             throws IOException {
-        requireInputs(recipe.objective().loss());
         Closer sources = new Closer();
         try {
             List<PairSource> parts = new ArrayList<>();
@@ -115,60 +103,10 @@ final class StoredPairs implements PairStream {
             }
             PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
             source.notes().forEach(note -> say.accept("data.paths: " + note));
-            return new StoredPairs(sources, source, labels(recipe, source, say), encoder, recipe, rendering);
+            return new StoredPairs(sources, source, StoredLabels.open(recipe, source, say), encoder, recipe, rendering);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
-        }
-    }
-
-    private static void requireInputs(Objective objective) {
-        for (PairInput input : objective.inputs()) {
-            switch (input) {
-                case LABEL, MEAN_GAIN -> {}
-                case REWARD_MARGIN ->
-                    throw new IllegalArgumentException("objective.method: " + objective.name()
-                            + " needs calibrated rewards of generated images, which stored pairs do not have; choose "
-                            + "another method");
-            }
-        }
-    }
-
-    private static LabelledPairs labels(Recipe recipe, PairSource source, Consumer<String> say) throws IOException {
-        boolean smooth = recipe.objective().loss().inputs().contains(PairInput.LABEL)
-                && recipe.labels().probability().isEmpty();
-        boolean byReward = recipe.labels().winner() == LabelRecipe.Winner.REWARD;
-        IntFunction<Optional<PairScores>> scores = source.labels()::scores;
-        if (recipe.labels().scores().isPresent()) {
-            ScoreTable file = ScoreTable.read(recipe.labels().scores().get(), source);
-            scores = file::scores;
-            if (smooth) {
-                requireRange(recipe.labels(), file.reward(), say);
-            }
-        }
-        Labeler labeler = smooth || byReward
-                ? Labeler.smoothed(recipe.labels().smoothed(LabelledPairs.allScores(source.labels(), scores)))
-                : Labeler.ofPeople();
-        LabelledPairs labels = new LabelledPairs(
-                source.labels(), scores, labeler.reversedIf(recipe.labels().reversed()));
-        if (labels.eligible().length == 0) {
-            throw new IllegalArgumentException("data.paths: none of the " + source.size() + " pairs can be trained on: "
-                    + labels.ties() + " ties, " + labels.unlabelled() + " without "
-                    + (smooth || byReward ? "scores (run smpo score, and name its file in labels.scores)" : "a label"));
-        }
-        say.accept(source.describe() + ": " + labels.eligible().length + " pairs to train on or hold out, "
-                + labels.ties() + " ties, " + labels.unlabelled() + " without a winner, " + labels.flipped()
-                + " whose winner differs from the human choice"
-                + (recipe.labels().reversed() ? "; labels.reversed exchanges winner and loser of every pair" : ""));
-        return labels;
-    }
-
-    private static void requireRange(LabelRecipe labels, Optional<String> reward, Consumer<String> say) {
-        if (reward.isPresent()) {
-            labels.requireFits(reward.get());
-        } else if (labels.range() instanceof ScoreRange.Published) {
-            say.accept("labels.scores: the file does not name its reward; labels.range: published is the range of "
-                    + ScoreRange.PUBLISHED_REWARD + " alone, so set it to data if another reward made the scores");
         }
     }
 
@@ -186,9 +124,7 @@ final class StoredPairs implements PairStream {
     public Map<String, Object> identity() throws IOException {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));
-        if (recipe.labels().scores().isPresent()) {
-            all.put("scores_sha256", Digest.sha256(recipe.labels().scores().get()));
-        }
+        all.putAll(labels.identity());
         if (rendering == Rendering.VIEWER) {
             all.put(RENDERING, "viewer");
         }
@@ -277,25 +213,29 @@ final class StoredPairs implements PairStream {
         List<PreparedImage> images = new ArrayList<>(2 * pairs);
         List<PreparedImage> losers = new ArrayList<>(pairs);
         int[] inBatch = new int[pairs];
-        double[] p = new double[pairs];
+        int[] indices = new int[pairs];
+        double[] numbers = new double[pairs];
         long[] items = new long[2 * pairs];
         for (int i = 0; i < pairs; i++) {
             PreparedPair pair = decoded.pairs().get(i);
-            PairLabel label = labels.label(pair.use().pair()).orElseThrow();
-            images.add(pair.image(label.winner()));
-            losers.add(pair.image(1 - label.winner()));
-            p[i] = recipe.labels().probability().orElse(label.probability());
+            indices[i] = pair.use().pair();
+            int winner = labels.winner(indices[i]);
+            images.add(pair.image(winner));
+            losers.add(pair.image(1 - winner));
+            numbers[i] = labels.number(indices[i]);
             int place = places.get(pair.use());
             inBatch[i] = place;
             items[i] = 2L * place;
             items[pairs + i] = 2L * place + 1;
         }
         images.addAll(losers);
+        // A held-out pair counts as any other, so that evaluations of runs with different weights compare.
+        double[] weights = step == HELD_OUT_STEP ? null : labels.weights(indices);
         int[] t = timesteps.ofImages(step, inBatch, timestepPerImage);
         List<String> captions =
                 decoded.pairs().stream().map(PreparedPair::caption).toList();
         List<String> ids = decoded.pairs().stream().map(PreparedPair::id).toList();
-        return new Batch(encoder.encode(images, captions, t, p, step, items), ids, decoded.bad());
+        return new Batch(encoder.encode(images, captions, t, numbers, weights, step, items), ids, decoded.bad());
     }
 
     @Override

@@ -157,6 +157,7 @@ public final class Trace {
                         : engine.fromHost(joined(timeIds.values(), timeIds.values()), 2 * pairs, timeIds.sizes()[1]),
                 byImage(integers(timesteps.values()), 2 * (int) pairs),
                 labels == null ? null : doubles(labels.values()),
+                null,
                 items);
     }
 

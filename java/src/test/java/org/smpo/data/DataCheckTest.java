@@ -57,7 +57,7 @@ class DataCheckTest {
                             .toList());
             assertThat(batch.pairs()).hasSize(source.size() - 14);
             // A pair without a winner cannot be trained on.
-            LabelledPairs labelled = new LabelledPairs(source.labels(), source.labels()::scores, Labeler.ofPeople());
+            LabelledPairs labelled = new LabelledPairs(source.labels(), pair -> List.of(), Labeler.ofPeople(), false);
             assertThat(labelled.ties()).isEqualTo(1);
             assertThat(labelled.eligible())
                     .doesNotContain(

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,6 +44,9 @@ class PairSourceTest {
                 for (int i = 0; i < PAIRS; i++) {
                     Synthetic expected = synthetic.get(i);
                     assertThat(source.labels().people(i)).isEqualTo(expected.people());
+                    assertThat(source.labels().probability0(i).stream().boxed().toList())
+                            .isEqualTo(
+                                    Stream.ofNullable(expected.probability0()).toList());
                     assertThat(source.labels().scores(i))
                             .contains(new PairScores(expected.score0(), expected.score1()));
                 }
@@ -69,7 +73,7 @@ class PairSourceTest {
     private static List<PreparedPair> batches(Path path, int threads, int steps)
             throws IOException, InterruptedException {
         try (PairSource source = PairSource.open(path)) {
-            LabelledPairs labelled = new LabelledPairs(source.labels(), source.labels()::scores, Labeler.ofPeople());
+            LabelledPairs labelled = new LabelledPairs(source.labels(), pair -> List.of(), Labeler.ofPeople(), false);
             DataCursor cursor = new DataCursor(labelled.eligible(), 20, 11, 0, 1);
             PairDecoder decoder = new PairDecoder(new DecodeOptions(64, Crop.RANDOM, true, false, 0.2, threads), 11);
             List<PreparedPair> pairs = new ArrayList<>();

@@ -56,6 +56,18 @@ final class SyntheticPairs {
             return (which == 0 ? image0 : image1).bytes()[0] == (byte) 0xff ? "jpg" : "png";
         }
 
+        /// `probability_0` of every second pair that has a label: one that agrees with it.
+        Double probability0() {
+            if (label == null || Integer.parseInt(id.replaceAll("\\D", "")) % 2 == 0) {
+                return null;
+            }
+            return switch (people()) {
+                case IMAGE_0 -> 0.875;
+                case IMAGE_1 -> 0.25;
+                default -> 0.5;
+            };
+        }
+
         HumanChoice people() {
             return switch (label) {
                 case null -> HumanChoice.UNKNOWN;
@@ -142,6 +154,9 @@ final class SyntheticPairs {
             line.put("id", pair.id);
             line.put("caption", pair.caption);
             line.put("label", pair.label);
+            if (pair.probability0() != null) {
+                line.put("probability_0", pair.probability0());
+            }
             line.put("score_0", pair.score0);
             line.put("score_1", pair.score1);
             lines.append(Json.canonical(line).replace("\n", " ").strip()).append('\n');
@@ -158,9 +173,10 @@ final class SyntheticPairs {
             for (int first = 0; first < pairs.size(); first += perFile) {
                 statement.execute("CREATE OR REPLACE TABLE pairs (are_different BOOLEAN, best_image_uid VARCHAR,"
                         + " caption VARCHAR, has_label BOOLEAN, image_0_uid VARCHAR, image_1_uid VARCHAR, jpg_0 BLOB,"
-                        + " jpg_1 BLOB, label_0 DOUBLE, label_1 DOUBLE, id VARCHAR, score_0 DOUBLE, score_1 DOUBLE)");
+                        + " jpg_1 BLOB, label_0 DOUBLE, label_1 DOUBLE, id VARCHAR, score_0 DOUBLE, score_1 DOUBLE,"
+                        + " probability_0 DOUBLE)");
                 try (PreparedStatement insert = connection.prepareStatement(
-                        "INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")) {
+                        "INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")) {
                     for (Synthetic pair : pairs.subList(first, Math.min(first + perFile, pairs.size()))) {
                         insert(insert, pair);
                     }
@@ -193,6 +209,7 @@ final class SyntheticPairs {
         insert.setObject(11, pair.id);
         insert.setObject(12, pair.score0);
         insert.setObject(13, pair.score1);
+        insert.setObject(14, pair.probability0());
         insert.execute();
     }
 
@@ -209,6 +226,7 @@ final class SyntheticPairs {
                     put(tar, pair.id + ".caption.txt", (pair.caption + "\n").getBytes(StandardCharsets.UTF_8));
                     Map<String, Object> fields = new LinkedHashMap<>();
                     fields.put("label", pair.label);
+                    fields.put("probability_0", pair.probability0());
                     fields.put("score_0", pair.score0);
                     fields.put("score_1", pair.score1);
                     put(tar, pair.id + ".json", Json.canonical(fields).getBytes(StandardCharsets.UTF_8));

@@ -45,7 +45,7 @@ final class SmoothedLabelTest {
         assertThat(label(0.25, 0.18).winner()).isZero();
         assertThat(label(0.18, 0.25).winner()).isEqualTo(1);
         assertThat(label(0.18, 0.25).probability()).isEqualTo(label(0.25, 0.18).probability());
-        assertThat(label(0.2, 0.2)).isEqualTo(new PairLabel(1, 0.5, false));
+        assertThat(label(0.2, 0.2)).isEqualTo(new PairLabel(1, 0.5, false, 0));
     }
 
     @Test
@@ -61,7 +61,7 @@ final class SmoothedLabelTest {
                         .flipped())
                 .isFalse();
         assertThat(PICKSCORE.ofScores(0.2, 0.2, HumanChoice.IMAGE_0).orElseThrow())
-                .isEqualTo(new PairLabel(1, 0.5, true));
+                .isEqualTo(new PairLabel(1, 0.5, true, 0));
     }
 
     @Test
@@ -130,8 +130,8 @@ final class SmoothedLabelTest {
 
     @Test
     void fromVotes() {
-        assertThat(SmoothedLabel.ofVotes(3, 1, 0)).isEqualTo(Optional.of(new PairLabel(0, 0.75, false)));
-        assertThat(SmoothedLabel.ofVotes(1, 3, 1)).isEqualTo(Optional.of(new PairLabel(1, 4.0 / 6, false)));
+        assertThat(SmoothedLabel.ofVotes(3, 1, 0)).isEqualTo(Optional.of(new PairLabel(0, 0.75, false, Double.NaN)));
+        assertThat(SmoothedLabel.ofVotes(1, 3, 1)).isEqualTo(Optional.of(new PairLabel(1, 4.0 / 6, false, Double.NaN)));
         assertThat(SmoothedLabel.ofVotes(5, 0, 0).orElseThrow().probability()).isEqualTo(1);
         assertThat(SmoothedLabel.ofVotes(2, 2, 0)).isEmpty();
         assertThatIllegalArgumentException().isThrownBy(() -> SmoothedLabel.ofVotes(0, 0, 1));

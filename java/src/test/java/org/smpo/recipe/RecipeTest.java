@@ -213,11 +213,13 @@ class RecipeTest {
                         OptionalInt.of(3)),
                 new LabelRecipe(
                         LabelRecipe.Winner.REWARD,
-                        Optional.of(Path.of("none")),
+                        List.of(Path.of("none")),
                         new ScoreRange.Between(-1, 2.5e-7),
                         0.5,
-                        OptionalDouble.empty(),
-                        true),
+                        new LabelProbability.OfScores(),
+                        Optional.empty(),
+                        true,
+                        Optional.of(Path.of("data"))),
                 new ObjectiveRecipe(
                         new Smpo(Math.PI, 3, 1),
                         Optional.of(new BcrBudget(1.5, 0.25)),
@@ -274,12 +276,18 @@ class RecipeTest {
                 "train.weights={type: lora, targets: attention+ff}",
                 "labels.range=data",
                 "labels.reversed=true",
+                "labels.weights=w.parquet",
+                "labels.scores=none.parquet",
+                "labels={scores: [a.parquet, b.parquet], combine: {temperatures: [0.01, 1], weights: [0.75, 0.25]}}",
+                "labels={scores: a.parquet, combine: {temperatures: [0.01]}}",
                 "objective={method: dmpo, beta: 2000}",
                 "objective={method: ipo, beta: 2000, margin: -1}",
                 "objective={method: npo, beta: 500, kappa: 1}",
                 "objective={method: kto, beta: 5000}",
                 "objective=mapo",
                 "objective={method: capo, beta: 1, bias: 2}",
+                "objective={method: capo, beta: 1, bias: inf}",
+                "objective={method: dpo, beta: 1, bcr: {lambda: 1, delta: inf}}",
                 "objective=sft"
             })
     void everyKindReadsBackEqual(String override) throws RecipeException {
@@ -363,7 +371,8 @@ class RecipeTest {
                 "data.paths=[5]|data.paths[0]: expected a path (text that looks like a number needs quotes), found 5",
                 "data.flip=yes|data.flip: expected true or false, found 'yes'",
                 "objective.method=dpoo|objective.method: expected smpo, dpo, inpo,",
-                "objective.method=smpo|objective.beta: expected a number, found no such key",
+                "objective.method=smpo|objective.beta: expected a number or inf, found no such key",
+                "objective.beta=inf|objective.beta: expected a finite number > 0, got Infinity",
                 "objective.beta=-1|objective.beta: expected a finite number > 0, got -1.0",
                 "optimizer.beta1=1|optimizer.beta1: expected a number from 0 to below 1, got 1.0",
                 "optimizer={name: adafactor, warmup_init: true}|optimizer.relative_step to true",
@@ -373,6 +382,22 @@ class RecipeTest {
                 "inversion.steps=5|set inversion to none",
                 "labels.probability=0.7|dpo takes no probability",
                 "labels={winner: reward, probability: 0.7}|set labels.winner to human",
+                "labels={winner: reward, probability: data}|set labels.winner to human",
+                "labels.probability=data|dpo takes no probability",
+                "labels.probability=0.5|labels.probability: expected a number above 0.5, up to 1, got 0.5",
+                "labels.scores=[a, b]|labels.combine: expected a temperature for each of the 2 files of labels.scores",
+                "labels={scores: [a, b], combine: {temperatures: [1]}}|one for each file of labels.scores (2), got 1",
+                "labels={scores: a, combine: {temperatures: [0]}}|labels.combine.temperatures: expected a number above"
+                        + " 0",
+                "labels={scores: a, combine: {temperatures: [1], weights: [0]}}|expected at least one number above 0",
+                "labels={scores: a, combine: {temperatures: [1], weights: [-1]}}|combine.weights: expected a number of"
+                        + " 0 or more",
+                "labels={scores: a, combine: {temperatures: [1], weights: [1, 2]}}|one for each of the 1 temperatures,"
+                        + " got 2",
+                "labels={scores: a, range: data, combine: {temperatures: [1]}}|labels.range and labels.temperature"
+                        + " have no say",
+                "labels={scores: a, temperature: 2, combine: {temperatures: [1]}}|labels.range and labels.temperature"
+                        + " have no say",
                 "labels.range=[1, 0]|labels.range: expected [minimum, maximum]",
                 "labels.range=[1]|published, data or [minimum, maximum]",
                 "evaluate.every=5|set data.held_out to a number of pairs",

@@ -16,7 +16,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.ffi.PairResults;
 import org.smpo.io.Json;
+import org.smpo.objective.Capo;
 import org.smpo.objective.Dpo;
+import org.smpo.objective.Ipo;
 import org.smpo.objective.Mapo;
 import org.smpo.objective.Npo;
 import org.smpo.objective.Objective;
@@ -169,6 +171,23 @@ final class HealthTest {
         assertThat(worst)
                 .as("the run must make winners worse, or it proves nothing")
                 .isGreaterThan(1.014);
+    }
+
+    /// A squared distance has a large gradient where the logit is large, and small targets make small first losses.
+    @Test
+    void aLossWithATargetDoesNotSaturate() {
+        for (Objective objective : List.of(new Capo(2000, 1.5), new Ipo(2000, 0.5, 0.5))) {
+            Health health = new Health(RECIPE, objective);
+            for (int i = 0; i < 6; i++) {
+                assertThat(health.step(pairs(1, 9, 0.02), 0.02, 0)).isEmpty();
+            }
+            // 4 x 0.1 is no divergence here; 4 x 1 is.
+            for (int i = 0; i < 3; i++) {
+                assertThat(health.step(pairs(1, 9, 3), 3, 0)).isEmpty();
+            }
+            health.step(pairs(1, 9, 9), 9, 0);
+            assertThat(kinds(health.step(pairs(1, 9, 9), 9, 0))).containsExactly("diverging");
+        }
     }
 
     @Test

@@ -474,12 +474,12 @@ enum { SMPO_SAMPLER_MAX_HISTORY = 4, SMPO_SAMPLER_MAX_STEPS = 100000 };
  *   out  = UNet(input_scale x, timestep), guided
  *   h[0] = history_sample x + history_output out          (earlier entries move to h[1], h[2], h[3])
  *   x'   = sample x + saved s + sum over j of history[j] h[j] + noise N(0,1)
- *   if saves: s = x;  if not keeps: h[0] is removed from the history again;  then x = x' */
+ *   if saves: s = x;  if not keeps: h[0] is removed from the history again;  so are h[1] .. h[drops];  then x = x' */
 typedef struct smpo_sampler_row {
   uint32_t size;
   int32_t saves;
   int32_t keeps;
-  int32_t reserved; /* 0 */
+  int32_t drops; /* 0..3, of entries that exist */
   double timestep;
   double input_scale;
   double history_sample;

@@ -1,19 +1,21 @@
 """Golden latents and images of diffusers' text-to-image pipelines on tiny models of SD 1, SD 2 and SDXL base.
 
-    python tools/golden/pipeline.py      writes java/src/test/resources/org/smpo/generate/pipeline/{pipeline.json,
-                                         pipeline.safetensors, SHA256SUMS}
+    python tools/golden/pipeline.py [SET ...]    writes SET.json and SET.safetensors, of the sets pipeline and
+                                                 more_samplers (all by default;
+                                                 each has its own pins, VERSIONS), and SHA256SUMS into
+                                                 java/src/test/resources/org/smpo/generate/pipeline
 
-Pinned: torch 2.11.0, diffusers 0.42.1, transformers 5.23.0, peft 0.21.2. Weights, adapters and initial latents come from
+Pinned per set: VERSIONS. Weights, adapters and initial latents come from
 synthetic.py by name (a parameter's in its component, as checkpoints have it), so the files hold configs, cases and
 results. The tokenizers' vocabulary is that of clip_tokenizer.py. float32, 20 steps.
 
-pipeline.json, per model: its family, configs, scheduler, the rest of model_index.json, and its cases:
+SET.json, per model: its family, configs, scheduler, the rest of model_index.json, and its cases:
   sampler, prompts, guidance_scale, guidance_rescale, clip_skip   arguments of the call
   negative    one negative prompt per prompt, or null: none is given
   lora        null, or the weight of the adapters under "lora" (rank, and the shapes of each module's A and B)
   bf16_error  relative L2 error of the same pipeline wholly in bfloat16, where it was run
   scheduler   keys with other values in this case
-pipeline.safetensors, per model and case K:
+SET.safetensors, per model and case K:
   MODEL.K.latents  [B, 4, 6, 5]       the sampler's last latents
   MODEL.K.image    [B, 48, 40, 3] U8  the decoded images
 Initial latents are normal_like("MODEL.K.latents", [B, 4, 6, 5]).
@@ -38,6 +40,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    UniPCMultistepScheduler,
 )
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -51,6 +54,11 @@ RESOURCES = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/s
 OUT = RESOURCES / "generate/pipeline"
 HEIGHT, WIDTH, STEPS = 48, 40, 20
 SAMPLERS = dict(ddim=DDIMScheduler, euler=EulerDiscreteScheduler, dpmpp_2m=DPMSolverMultistepScheduler, pndm=PNDMScheduler)
+# Ancestral Euler is not here: its noise is our own.
+MORE_SAMPLERS = dict(
+    SAMPLERS, euler_karras=EulerDiscreteScheduler, dpmpp_2m_karras=DPMSolverMultistepScheduler,
+    unipc=UniPCMultistepScheduler, unipc_karras=UniPCMultistepScheduler,
+)
 
 # Schedules of the published models.
 SCHEDULER = dict(
@@ -116,6 +124,16 @@ MODELS = {
     "sdxl": dict(SDXL, cases=VARIED),
     "sdxl_no_zeros": dict(SDXL, index=dict(force_zeros_for_empty_prompt=False), cases=[case("euler")]),
 }
+RUNGE_KUTTA = dict(skip_prk_steps=False)
+MORE = [
+    case("euler_karras"), case("dpmpp_2m_karras"), case("unipc", [CATS, ""], [UGLY, ""]), case("unipc_karras"),
+    case("unipc", scheduler=dict(solver_order=3, timestep_spacing="trailing")), case("pndm", scheduler=RUNGE_KUTTA),
+]
+VERSIONS = dict(
+    pipeline=dict(torch="2.11.0", diffusers="0.42.1", transformers="5.23.0", peft="0.21.2"),
+    more_samplers=dict(torch="2.12.1", diffusers="0.42.1", transformers="5.24.0", peft="0.21.2"),
+)
+SETS = {"pipeline": MODELS, "more_samplers": {name: dict(MODELS[name], cases=MORE) for name in ("sd1", "sd2", "sdxl")}}
 # Some attention and convolution layers of each model, with PEFT's names.
 RANK = 2
 ADAPTED = {
@@ -174,7 +192,10 @@ def adapters(parts):
 
 def run(model, case, latents, temporary, dtype):
     parts = build(model, temporary)
-    scheduler = SAMPLERS[case["sampler"]].from_config(dict(model["scheduler"], **case["scheduler"]))
+    config = dict(model["scheduler"], **case["scheduler"])
+    if case["sampler"].endswith("_karras"):
+        config["use_karras_sigmas"] = True
+    scheduler = MORE_SAMPLERS[case["sampler"]].from_config(config)
     if model["family"] == "sdxl":
         pipe = StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **model["index"])
     else:
@@ -213,15 +234,22 @@ def main():
         torch=torch.__version__.split("+")[0], diffusers=diffusers.__version__, transformers=transformers.__version__,
         peft=peft.__version__,
     )
-    assert versions == dict(torch="2.11.0", diffusers="0.42.1", transformers="5.23.0", peft="0.21.2"), versions
+    for name in sys.argv[1:] or SETS:
+        assert versions == VERSIONS[name], (name, versions)
     # One thread, because synchronization would cost more than networks this small.
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity_error()
     OUT.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[1:] or SETS:
+        write(name, SETS[name])
+    synthetic.write_sums(OUT)
+
+
+def write(set_name, models):
     golden, tensors = {}, {}
     with tempfile.TemporaryDirectory() as temporary:
-        for name, model in MODELS.items():
+        for name, model in models.items():
             parts = build(model, Path(temporary))
             configs = dict(
                 unet=dict(shown(parts["unet"].config), _class_name="UNet2DConditionModel"),
@@ -253,16 +281,15 @@ def main():
                 family=model["family"], scheduler=model["scheduler"], index=model.get("index", {}), configs=configs,
                 lora=lora, cases=cases,
             )
-    save_file(tensors, OUT / "pipeline.safetensors")
-    (OUT / "pipeline.safetensors").chmod(0o644)
+    save_file(tensors, OUT / f"{set_name}.safetensors")
+    (OUT / f"{set_name}.safetensors").chmod(0o644)
     lines = []
     for name, model in golden.items():
         fields = [f'  {json.dumps(k)}: {json.dumps(v, default=list)}' for k, v in model.items() if k != "cases"]
         fields.append('  "cases": [\n' + ",\n".join(f"   {json.dumps(c)}" for c in model["cases"]) + "\n  ]")
         lines.append(f" {json.dumps(name)}: {{\n" + ",\n".join(fields) + "\n }")
     head = f' "height": {HEIGHT},\n "width": {WIDTH},\n "steps": {STEPS},\n "models": {{\n'
-    (OUT / "pipeline.json").write_text("{\n" + head + ",\n".join(lines) + "\n }\n}\n")
-    synthetic.write_sums(OUT)
+    (OUT / f"{set_name}.json").write_text("{\n" + head + ",\n".join(lines) + "\n }\n}\n")
 
 
 if __name__ == "__main__":

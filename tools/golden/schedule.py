@@ -1,6 +1,7 @@
 """Golden files for java/src/test/resources/org/smpo/schedule: diffusers' schedules, inverse DDIM and samplers.
 
-Made with Python 3.11, torch 2.11.0, numpy 2.4.6, diffusers 0.42.1. Run from anywhere: python schedule.py
+Made with Python 3.11, torch 2.11.0 (more_samplers.json: 2.12.1), numpy 2.4.6, diffusers 0.42.1.
+Run from anywhere: python schedule.py
 The build and the tests do not run this script; they read its output, whose digests are in MANIFEST.
 
 diffusers keeps its tables in float32. Its code runs in double here, so that a difference reveals a wrong formula and not
@@ -285,6 +286,52 @@ def samplers():
     write("samplers.json", {"x": 0.8, "cases": cases})
 
 
+def more_samplers():
+    """The samplers that came after samplers.json: ancestral Euler, UniPC, PNDM with Runge-Kutta steps."""
+    ancestral, unipc, pndm = "EulerAncestralDiscreteScheduler", "UniPCMultistepScheduler", "PNDMScheduler"
+    prk = {"skip_prk_steps": False}
+    karras = {"use_karras_sigmas": True}
+    runs = [
+        (ancestral, SDXL, {}), (ancestral, SD15, {}), (ancestral, SD21, {}), (ancestral, ZERO_SNR, {}),
+        (ancestral, SDXL, {"timestep_spacing": "trailing", "prediction_type": "v_prediction"}),
+        (unipc, SD15, {}), (unipc, SDXL, {}), (unipc, SD21, {}), (unipc, ZERO_SNR, {}), (unipc, SDXL, karras),
+        (unipc, SD21, {**karras, "final_sigmas_type": "sigma_min"}),
+        (unipc, SDXL, {"solver_order": 3}), (unipc, SD21, {"solver_order": 3, "timestep_spacing": "linspace"}),
+        (unipc, SDXL, {"solver_order": 1, "prediction_type": "sample"}),
+        (unipc, SDXL, {"solver_order": 3, "lower_order_final": False, "final_sigmas_type": "sigma_min"}),
+        (unipc, SDXL, {"solver_type": "midpoint"}),
+        (unipc, SDXL, {"solver_type": "bh1", "final_sigmas_type": "sigma_min", "timestep_spacing": "trailing"}),
+        (pndm, SD15, prk), (pndm, SD21, prk), (pndm, SD15, {**prk, "timestep_spacing": "linspace"}),
+        (pndm, SDXL, {**prk, "timestep_spacing": "trailing", "set_alpha_to_one": True}),
+    ]
+    cases = []
+    for name, base, changes in runs:
+        config = {**base, **changes}
+        run = []
+        counts = (4, 5, 7, 20, 25, 50) if name == pndm else (1, 2, 3, 5, 20, 25, 50)
+        if config.get("use_karras_sigmas") and config.get("final_sigmas_type") == "sigma_min":
+            counts = counts[1:]  # one step of diffusers ends where it began: its last level is the first
+        for n in counts:
+            double, single = in_double(name), getattr(diffusers, name)
+            modules = [importlib.import_module(single.__module__), double.step.__globals__]
+            levels = []
+            for scheduler, namespace in ((double, modules[1]), (single, vars(modules[0]))):
+                count = iter(range(10**6))
+                namespace["randn_tensor"] = lambda shape, dtype, **_: torch.full(  # noqa: B023
+                    shape, fresh_noise(next(count)), dtype=dtype)
+                own = scheduler.from_config(config)
+                levels.append((own, sample(own, n, 0)))
+            (double, in_64), (single, in_32) = levels
+            assert torch.allclose(single.timesteps.double(), double.timesteps.double(), atol=1e-2)
+            run.append({
+                "steps": n, "initial_noise_scale": float(double.init_noise_sigma),
+                "timesteps": [int(t) if int(t) == t else float(t) for t in double.timesteps],
+                "levels": in_64, "last_float32": in_32[-1],
+            })
+        cases.append({"class": name, "config": config, "runs": run})
+    write("more_samplers.json", {"x": 0.8, "cases": cases})
+
+
 if __name__ == "__main__":
     assert diffusers.__version__ == DIFFUSERS, diffusers.__version__
     class_defaults()
@@ -292,6 +339,7 @@ if __name__ == "__main__":
     inversions_v022()
     inversions_v020()
     samplers()
+    more_samplers()
     files = sorted(OUT.glob("*.json"))
     (OUT / "MANIFEST").write_text(
         "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files))

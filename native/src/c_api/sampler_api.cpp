@@ -30,7 +30,7 @@ void decode(const smpo_sampler_plan* plan, SamplerOptions& options) {
     }
     require_range(row.saves, 0, 1, "plan.rows.saves");
     require_range(row.keeps, 0, 1, "plan.rows.keeps");
-    require_range(row.reserved, 0, 0, "plan.rows.reserved");
+    require_range(row.drops, 0, SMPO_SAMPLER_MAX_HISTORY - 1, "plan.rows.drops");
   }
   options.initial_noise_scale = plan->initial_noise_scale;
   options.rows.assign(plan->rows, plan->rows + plan->steps);

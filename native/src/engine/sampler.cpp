@@ -6,6 +6,7 @@
 #include <ATen/ops/std.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <string>
@@ -78,7 +79,11 @@ void check_rows(const SamplerOptions& options) {
       fail(SMPO_INVALID_ARGUMENT, "inputs.items: expected items, since plan.rows[", i, "].noise is ", row.noise,
            ", got null");
     }
-    if (row.keeps == 1) ++entries;
+    if (static_cast<size_t>(row.drops) > entries) {
+      fail(SMPO_INVALID_ARGUMENT, "plan.rows[", i, "].drops: expected at most the ", entries,
+           " older entries that exist then, got ", row.drops);
+    }
+    entries = std::min<size_t>(entries, SMPO_SAMPLER_MAX_HISTORY) - row.drops + row.keeps;
     if (row.saves == 1) saved = true;
   }
 }
@@ -143,6 +148,7 @@ void take_row(Session& session, Sampler& sampler) {
     next.add_(noise.value, row.noise);
   }
 
+  history.erase(history.begin() + 1, history.begin() + 1 + row.drops);
   if (row.keeps == 0) {
     history.pop_front();
   } else if (history.size() > SMPO_SAMPLER_MAX_HISTORY) {

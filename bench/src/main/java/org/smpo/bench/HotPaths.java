@@ -5,6 +5,7 @@ import java.util.List;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.Pndm;
 import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSampler;
@@ -29,7 +30,7 @@ final class HotPaths implements AutoCloseable {
         int[] timesteps =
                 TimestepSampler.uniform(1, 0, schedule.trainTimesteps()).draw(0, PAIRS);
         Inversion exact = Inversion.of(Inversion.Semantics.EXACT, 10);
-        Sampler pndm = new Sampler.Pndm(TimestepSpacing.LEADING, 1, false);
+        Sampler pndm = new Pndm(TimestepSpacing.LEADING, 1, false, false);
         return List.of(
                 new HotPath("java/downcall", 50_000, downcall::abiVersion),
                 new HotPath("java/inversion_plan/256", 20, () -> InversionPlan.of(schedule, exact, timesteps)),

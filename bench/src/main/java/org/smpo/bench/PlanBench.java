@@ -12,10 +12,14 @@ import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
+import org.smpo.schedule.Ddim;
+import org.smpo.schedule.DpmSolverMultistep;
+import org.smpo.schedule.Euler;
 import org.smpo.schedule.FinalSigma;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.Pndm;
 import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSampler;
@@ -81,10 +85,10 @@ public class PlanBench {
         public void prepare() {
             schedule = NoiseSchedule.stableDiffusion();
             sampler = switch (rule) {
-                case "DDIM" -> new Sampler.Ddim(TimestepSpacing.LEADING, 1, false, 0);
-                case "EULER" -> new Sampler.Euler(TimestepSpacing.LEADING, 1, false, FinalSigma.ZERO);
+                case "DDIM" -> new Ddim(TimestepSpacing.LEADING, 1, false, 0);
+                case "EULER" -> new Euler(TimestepSpacing.LEADING, 1, false, FinalSigma.ZERO);
                 case "DPM_SOLVER" ->
-                    new Sampler.DpmSolverMultistep(
+                    new DpmSolverMultistep(
                             TimestepSpacing.LEADING,
                             1,
                             2,
@@ -93,11 +97,11 @@ public class PlanBench {
                             true,
                             FinalSigma.ZERO,
                             Double.NEGATIVE_INFINITY);
-                case "PNDM" -> new Sampler.Pndm(TimestepSpacing.LEADING, 1, false);
+                case "PNDM" -> new Pndm(TimestepSpacing.LEADING, 1, false, false);
                 default -> throw new IllegalArgumentException("rule: " + rule);
             };
             int evaluations = SamplerPlan.of(schedule, sampler, STEPS).steps();
-            if (evaluations != (sampler instanceof Sampler.Pndm ? STEPS + 1 : STEPS)) {
+            if (evaluations != (sampler instanceof Pndm ? STEPS + 1 : STEPS)) {
                 throw new IllegalStateException(rule + " plans " + evaluations + " evaluations");
             }
         }

@@ -231,7 +231,7 @@ final class Native {
             JAVA_INT.withName("size"),
             JAVA_INT.withName("saves"),
             JAVA_INT.withName("keeps"),
-            JAVA_INT.withName("reserved"),
+            JAVA_INT.withName("drops"),
             JAVA_DOUBLE.withName("timestep"),
             JAVA_DOUBLE.withName("input_scale"),
             JAVA_DOUBLE.withName("history_sample"),

@@ -63,6 +63,7 @@ public final class NativeSampler extends Handle {
             row.set("size", Math.toIntExact(stride));
             row.set("saves", plan.saves(i) ? 1 : 0);
             row.set("keeps", plan.keeps(i) ? 1 : 0);
+            row.set("drops", plan.drops(i));
             row.set("timestep", plan.timestep(i));
             row.set("input_scale", plan.inputScale(i));
             row.set("history_sample", plan.historySampleCoefficient(i));

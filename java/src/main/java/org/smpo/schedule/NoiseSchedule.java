@@ -229,6 +229,15 @@ public final class NoiseSchedule {
         return alphasCumprod[timestep];
     }
 
+    /// The share of signal power at a timestep, or below timestep 0 the level where a sampler ends: 1 or that of
+    /// timestep 0.
+    double alphaBelow(int timestep, boolean toOne) {
+        if (timestep >= 0) {
+            return alphasCumprod[timestep];
+        }
+        return toOne ? 1 : alphasCumprod[0];
+    }
+
     /// The level assumed for clean latents: 1 with `set_alpha_to_one`, else that of timestep 0.
     public double alphaInit() {
         return setAlphaToOne ? 1 : alphasCumprod[0];

@@ -2,6 +2,7 @@ package org.smpo.schedule;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -61,6 +62,13 @@ final class SchedulerConfig {
     SchedulerConfig(Map<String, Object> values, String className) {
         this.values = values;
         this.className = className;
+    }
+
+    /// The values with one of them replaced.
+    static Map<String, Object> with(Map<String, Object> values, String key, Object value) {
+        Map<String, Object> changed = new LinkedHashMap<>(values);
+        changed.put(key, value);
+        return changed;
     }
 
     /// Keys that no class in [SchedulerClass] takes.
@@ -170,6 +178,22 @@ final class SchedulerConfig {
         if (!value.equals(supported)) {
             throw unsupported(key, supported, value, why);
         }
+    }
+
+    /// Refuses a list with entries.
+    void requireEmpty(String key, String why) {
+        if (has(key) && !(values.get(key) instanceof List<?> list && list.isEmpty())) {
+            throw unsupported(key, "an empty list", String.valueOf(values.get(key)), why);
+        }
+    }
+
+    /// Text that must be one of several.
+    String oneOf(String key, String absent, String... choices) {
+        String value = text(key, absent);
+        if (!List.of(choices).contains(value)) {
+            throw unexpected(key, "one of " + String.join(", ", choices), value);
+        }
+        return value;
     }
 
     void requireAbsent(String key, String why) {

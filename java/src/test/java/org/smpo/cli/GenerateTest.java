@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
+import org.smpo.schedule.Sampler;
 
 /// `smpo generate` as a user runs it, on a small model with made-up weights.
 final class GenerateTest {
@@ -22,7 +23,7 @@ final class GenerateTest {
         Path model = TinyModels.writeRunnable(temporary.resolve("model"));
         Path together = temporary.resolve("together");
         Path alone = temporary.resolve("alone");
-        for (String sampler : new String[] {"ddim", "euler", "dpmpp_2m", "pndm"}) {
+        for (Sampler.Kind sampler : Sampler.Kind.values()) {
             Outcome both = smpo(
                     "generate",
                     model,
@@ -39,7 +40,7 @@ final class GenerateTest {
                     "--batch",
                     2,
                     "--sampler",
-                    sampler,
+                    sampler.id(),
                     "--out",
                     together);
             assertThat(both.code()).as(both.err()).isZero();
@@ -58,20 +59,20 @@ final class GenerateTest {
                     "--width",
                     72,
                     "--sampler",
-                    sampler,
+                    sampler.id(),
                     "--out",
                     alone);
             assertThat(one.code()).as(one.err()).isZero();
             Png second = Png.read(together.resolve("00001-4.png"));
             Png same = Png.read(alone.resolve("00000-4.png"));
             assertThat(second.image().width()).isEqualTo(72);
-            assertThat(second.text().get("smpo")).contains("\"a cat\"", sampler);
+            assertThat(second.text().get("smpo")).contains("\"a cat\"", sampler.id());
             byte[] a = second.image().rgb();
             byte[] b = same.image().rgb();
             byte[] other = Png.read(together.resolve("00000-3.png")).image().rgb();
             // Rounding depends on the batch, so a value may fall on the other side of a half.
-            assertThat(largestDifference(a, b)).as(sampler).isLessThanOrEqualTo(1);
-            assertThat(largestDifference(a, other)).as(sampler).isGreaterThan(1);
+            assertThat(largestDifference(a, b)).as(sampler.id()).isLessThanOrEqualTo(1);
+            assertThat(largestDifference(a, other)).as(sampler.id()).isGreaterThan(1);
         }
         assertThat(together.resolve("sheet.png")).exists();
     }

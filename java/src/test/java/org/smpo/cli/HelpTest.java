@@ -3,6 +3,9 @@ package org.smpo.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.smpo.cli.Outcome.smpo;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -92,10 +95,12 @@ class HelpTest {
     }
 
     @Test
-    void namesOfSamplersAreThoseOfTheType() {
+    void namesOfSamplersAreThoseOfTheType() throws IOException {
         String help = smpo("generate", "--help").out();
+        String guide = Files.readString(Path.of(System.getProperty("smpo.root"), "java/src/site/markdown/recipes.md"));
         for (Sampler.Kind sampler : Sampler.Kind.values()) {
             assertThat(help).contains(sampler.id());
+            assertThat(guide).containsPattern("`samples.sampler`.*\\b" + sampler.id() + "\\b");
         }
         assertThat(help).containsPattern("fp32, bf16\\s+\\(default: fp32\\)").doesNotContain("${");
     }

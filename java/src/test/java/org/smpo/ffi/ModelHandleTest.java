@@ -19,8 +19,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
+import org.smpo.schedule.Ddim;
 import org.smpo.schedule.NoiseSchedule;
-import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSpacing;
 
@@ -402,8 +402,7 @@ class ModelHandleTest {
     }
 
     private static SamplerPlan plan() {
-        return SamplerPlan.of(
-                NoiseSchedule.stableDiffusion(), new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0), 1);
+        return SamplerPlan.of(NoiseSchedule.stableDiffusion(), new Ddim(TimestepSpacing.LEADING, 0, true, 0), 1);
     }
 
     private static SamplerInputs inputs(DeviceTensor noise, DeviceTensor words) {

@@ -12,8 +12,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.smpo.io.DType;
+import org.smpo.schedule.Ddim;
 import org.smpo.schedule.NoiseSchedule;
-import org.smpo.schedule.Sampler;
 import org.smpo.schedule.SamplerPlan;
 import org.smpo.schedule.TimestepSpacing;
 
@@ -367,8 +367,7 @@ class NativeModelTest {
     }
 
     private static SamplerPlan plan(int steps) {
-        return SamplerPlan.of(
-                NoiseSchedule.stableDiffusion(), new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0), steps);
+        return SamplerPlan.of(NoiseSchedule.stableDiffusion(), new Ddim(TimestepSpacing.LEADING, 0, true, 0), steps);
     }
 
     /// Writes every parameter.

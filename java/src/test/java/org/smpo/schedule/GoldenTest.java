@@ -16,7 +16,7 @@ class GoldenTest {
         List<String> manifest = new String(Golden.bytes("MANIFEST"), StandardCharsets.UTF_8)
                 .lines()
                 .toList();
-        assertThat(manifest).hasSize(5);
+        assertThat(manifest).hasSize(6);
         for (String line : manifest) {
             String file = line.substring(66);
             byte[] digest = MessageDigest.getInstance("SHA-256").digest(Golden.bytes(file));

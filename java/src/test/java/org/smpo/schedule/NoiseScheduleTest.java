@@ -197,10 +197,10 @@ class NoiseScheduleTest {
 
     private static void assertSamplerRefuses(Map<String, Object> config, String message) {
         assertThatThrownBy(() -> {
-                    Sampler.Pndm.fromConfig(config);
-                    Sampler.Ddim.fromConfig(config, 0);
-                    Sampler.Euler.fromConfig(config);
-                    Sampler.DpmSolverMultistep.fromConfig(config);
+                    Pndm.fromConfig(config);
+                    Ddim.fromConfig(config, 0);
+                    Euler.fromConfig(config);
+                    DpmSolverMultistep.fromConfig(config);
                 })
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining(message);
@@ -209,16 +209,14 @@ class NoiseScheduleTest {
     @Test
     void samplerOptionsThatWeDoNotSupportAreNamed() {
         Map<String, Object> good = Map.of("_class_name", "PNDMScheduler", "skip_prk_steps", true, "clip_sample", false);
-        assertThat(Sampler.Pndm.fromConfig(good)).isEqualTo(new Sampler.Pndm(TimestepSpacing.LEADING, 0, false));
-        assertThat(Sampler.Ddim.fromConfig(good, 0.5))
-                .isEqualTo(new Sampler.Ddim(TimestepSpacing.LEADING, 0, true, 0.5));
-        assertThat(Sampler.Euler.fromConfig(good))
-                .isEqualTo(new Sampler.Euler(TimestepSpacing.LINSPACE, 0, false, FinalSigma.ZERO));
-        assertThat(Sampler.DpmSolverMultistep.fromConfig(good))
-                .isEqualTo(new Sampler.DpmSolverMultistep(
+        assertThat(Pndm.fromConfig(good)).isEqualTo(new Pndm(TimestepSpacing.LEADING, 0, false, false));
+        assertThat(Ddim.fromConfig(good, 0.5)).isEqualTo(new Ddim(TimestepSpacing.LEADING, 0, true, 0.5));
+        assertThat(Euler.fromConfig(good)).isEqualTo(new Euler(TimestepSpacing.LINSPACE, 0, false, FinalSigma.ZERO));
+        assertThat(DpmSolverMultistep.fromConfig(good))
+                .isEqualTo(new DpmSolverMultistep(
                         TimestepSpacing.LINSPACE, 0, 2, true, false, false, FinalSigma.ZERO, Double.NEGATIVE_INFINITY));
 
-        assertSamplerRefuses(Map.of(), "skip_prk_steps: expected true, got false (the key is absent");
+        assertThat(Pndm.fromConfig(Map.of()).rungeKutta()).isTrue();
         assertSamplerRefuses(
                 Map.of("skip_prk_steps", true), "clip_sample: expected false, got true (the key is absent");
         Map<String, Object> bad = Map.ofEntries(

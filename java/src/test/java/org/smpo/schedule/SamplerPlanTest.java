@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -15,17 +16,19 @@ class SamplerPlanTest {
     private static final NoiseSchedule SD15 = NoiseSchedule.stableDiffusion();
 
     static List<JsonNode> cases() {
-        return Golden.cases("samplers.json");
+        return Stream.concat(Golden.cases("samplers.json").stream(), Golden.cases("more_samplers.json").stream())
+                .toList();
     }
 
     private static Sampler sampler(JsonNode golden) {
         Map<String, Object> config = Golden.config(golden.get("config"));
         return switch (golden.get("class").asString()) {
-            case "PNDMScheduler" -> Sampler.Pndm.fromConfig(config);
-            case "DDIMScheduler" ->
-                Sampler.Ddim.fromConfig(config, golden.get("eta").asDouble());
-            case "EulerDiscreteScheduler" -> Sampler.Euler.fromConfig(config);
-            case "DPMSolverMultistepScheduler" -> Sampler.DpmSolverMultistep.fromConfig(config);
+            case "EulerAncestralDiscreteScheduler" -> EulerAncestral.fromConfig(config);
+            case "UniPCMultistepScheduler" -> UniPc.fromConfig(config);
+            case "PNDMScheduler" -> Pndm.fromConfig(config);
+            case "DDIMScheduler" -> Ddim.fromConfig(config, golden.get("eta").asDouble());
+            case "EulerDiscreteScheduler" -> Euler.fromConfig(config);
+            case "DPMSolverMultistepScheduler" -> DpmSolverMultistep.fromConfig(config);
             default -> throw new AssertionError(golden.get("class"));
         };
     }
@@ -41,7 +44,7 @@ class SamplerPlanTest {
     void runsAsDiffusersDoes(JsonNode golden) {
         NoiseSchedule schedule = NoiseSchedule.fromConfig(Golden.config(golden.get("config")));
         Sampler sampler = sampler(golden);
-        assertThat(Golden.list(golden.get("runs"))).hasSize(7);
+        assertThat(Golden.list(golden.get("runs"))).hasSizeGreaterThan(5);
         for (JsonNode run : Golden.list(golden.get("runs"))) {
             int steps = run.get("steps").asInt();
             SamplerPlan plan = SamplerPlan.of(schedule, sampler, steps);
@@ -71,7 +74,7 @@ class SamplerPlanTest {
 
     @Test
     void pndmVisitsItsSecondTimestepTwiceAndReadsFourOutputs() {
-        SamplerPlan plan = SamplerPlan.of(SD15, new Sampler.Pndm(TimestepSpacing.LEADING, 1, false), 50);
+        SamplerPlan plan = SamplerPlan.of(SD15, new Pndm(TimestepSpacing.LEADING, 1, false, false), 50);
         assertThat(plan.steps()).isEqualTo(51);
         assertThat(plan.timestep(0)).isEqualTo(981);
         assertThat(plan.timestep(1)).isEqualTo(961);
@@ -82,6 +85,49 @@ class SamplerPlanTest {
         assertThat(plan.savedCoefficient(1)).isEqualTo(plan.sampleCoefficient(0));
         assertThat(plan.keeps(1)).isFalse();
         assertThat(plan.historyCoefficient(50, 3)).isNotZero();
+    }
+
+    @Test
+    void rungeKuttaStepsLeaveTheirFirstOutputsInTheHistory() {
+        SamplerPlan plan = SamplerPlan.of(SD15, new Pndm(TimestepSpacing.LEADING, 1, false, true), 50);
+        assertThat(plan.steps()).isEqualTo(59);
+        assertThat(IntStream.range(0, 13).mapToDouble(plan::timestep).toArray())
+                .containsExactly(981, 971, 971, 961, 961, 951, 951, 941, 941, 931, 931, 921, 921);
+        assertThat(plan.drops(3)).isEqualTo(1);
+        assertThat(plan.historyCoefficient(12, 3)).isNotZero();
+        assertThatThrownBy(() -> SamplerPlan.of(SD15, new Pndm(TimestepSpacing.LEADING, 1, false, true), 3))
+                .hasMessageContaining("expected 4 or more")
+                .hasMessageContaining("skip_prk_steps");
+    }
+
+    @Test
+    void karrasSamplersSpaceTheirLevelsWhateverTheModelsSchedulerDoes() {
+        Map<String, Object> config = Map.of("_class_name", "EulerDiscreteScheduler", "use_karras_sigmas", false);
+        for (Sampler.Kind kind : Sampler.Kind.values()) {
+            if (kind.id().endsWith("_karras")) {
+                Sampler.Kind plain = Sampler.Kind.parse(kind.id().replace("_karras", ""));
+                assertThat(kind.fromConfig(config)).isNotEqualTo(plain.fromConfig(config));
+                assertThat(kind.fromConfig(config))
+                        .isEqualTo(plain.fromConfig(
+                                Map.of("_class_name", "EulerDiscreteScheduler", "use_karras_sigmas", true)));
+            }
+        }
+    }
+
+    @Test
+    void namesOfOtherToolsAreAnsweredWithOurs() {
+        for (List<String> names : List.of(
+                List.of("Euler a", "euler_a"),
+                List.of("euler_ancestral", "euler_a"),
+                List.of("DPM++ 2M Karras", "dpmpp_2m_karras"),
+                List.of("DPMSolverMultistepScheduler", "dpmpp_2m"),
+                List.of("uni_pc", "unipc"),
+                List.of("PLMS", "pndm"))) {
+            assertThatThrownBy(() -> Sampler.Kind.parse(names.get(0)))
+                    .hasMessageContaining("expected ddim, euler, ")
+                    .hasMessageEndingWith("got " + names.get(0) + "; here this is " + names.get(1));
+        }
+        assertThatThrownBy(() -> Sampler.Kind.parse("heun")).hasMessageEndingWith("got heun");
     }
 
     @Test
@@ -96,7 +142,8 @@ class SamplerPlanTest {
                     assertThat(plan.historyCoefficient(i, back)).isZero();
                 }
                 assertThat(saved || plan.savedCoefficient(i) == 0).isTrue();
-                kept += plan.keeps(i) ? 1 : 0;
+                assertThat(plan.drops(i)).isLessThanOrEqualTo(kept);
+                kept = Math.min(kept, SamplerPlan.MAX_HISTORY) - plan.drops(i) + (plan.keeps(i) ? 1 : 0);
                 saved |= plan.saves(i);
             }
         }
@@ -108,26 +155,28 @@ class SamplerPlanTest {
         double clean = 0.6;
         double noise = -1.3;
         List<Sampler> samplers = List.of(
-                new Sampler.Ddim(TimestepSpacing.TRAILING, 0, true, 0),
-                new Sampler.Pndm(TimestepSpacing.TRAILING, 0, true),
-                new Sampler.DpmSolverMultistep(
+                new Ddim(TimestepSpacing.TRAILING, 0, true, 0),
+                new Pndm(TimestepSpacing.TRAILING, 0, true, false),
+                new Pndm(TimestepSpacing.TRAILING, 0, true, true),
+                new UniPc(TimestepSpacing.TRAILING, 0, 2, false, true, false, FinalSigma.ZERO),
+                new UniPc(TimestepSpacing.TRAILING, 0, 3, true, true, false, FinalSigma.ZERO),
+                new DpmSolverMultistep(
                         TimestepSpacing.TRAILING, 0, 2, true, false, false, FinalSigma.ZERO, Double.NEGATIVE_INFINITY));
         for (Sampler sampler : samplers) {
             SamplerPlan plan = SamplerPlan.of(SD15, sampler, 10);
             double alpha = SD15.alphaCumprod(999);
             double x = Math.sqrt(alpha) * clean + Math.sqrt(1 - alpha) * noise;
             double saved = 0;
-            double[] history = new double[SamplerPlan.MAX_HISTORY];
+            double[] history = ToyModel.emptyHistory();
             for (int i = 0; i < plan.steps(); i++) {
-                double[] before = history.clone();
-                System.arraycopy(before, 0, history, 1, history.length - 1);
+                System.arraycopy(history, 0, history, 1, history.length - 1);
                 history[0] = plan.historySampleCoefficient(i) * x + plan.historyOutputCoefficient(i) * noise;
                 double next = plan.sampleCoefficient(i) * x + plan.savedCoefficient(i) * saved;
-                for (int j = 0; j < history.length; j++) {
+                for (int j = 0; j < SamplerPlan.MAX_HISTORY; j++) {
                     next += plan.historyCoefficient(i, j) * history[j];
                 }
                 saved = plan.saves(i) ? x : saved;
-                history = plan.keeps(i) ? history : before;
+                history = ToyModel.kept(plan, i, history);
                 x = next;
             }
             // 1 / sqrt(alpha) = 15 amplifies the roundings.
@@ -137,36 +186,53 @@ class SamplerPlanTest {
 
     @Test
     void trailingCountsThatDiffusersRunsPastStayWhole() {
-        Sampler ddim = new Sampler.Ddim(TimestepSpacing.TRAILING, 0, true, 0);
+        Sampler ddim = new Ddim(TimestepSpacing.TRAILING, 0, true, 0);
         for (int steps : new int[] {61, 103, 487}) {
             SamplerPlan plan = SamplerPlan.of(SD15, ddim, steps);
             assertThat(plan.steps()).isEqualTo(steps);
             assertThat(plan.timestep(steps - 1)).isGreaterThanOrEqualTo(0);
         }
-        Sampler solver = new Sampler.DpmSolverMultistep(
+        Sampler solver = new DpmSolverMultistep(
                 TimestepSpacing.TRAILING, 0, 2, true, false, false, FinalSigma.ZERO, Double.NEGATIVE_INFINITY);
         assertThat(SamplerPlan.of(SD15, solver, 61).steps()).isEqualTo(61);
     }
 
     @Test
     void whatCannotRunSaysWhy() {
-        Sampler ddim = new Sampler.Ddim(TimestepSpacing.LEADING, 1, false, 0);
+        Sampler ddim = new Ddim(TimestepSpacing.LEADING, 1, false, 0);
         assertThatThrownBy(() -> SamplerPlan.of(SD15, ddim, 0)).hasMessageContaining("expected 1 to 1000, got 0");
         assertThatThrownBy(() -> SamplerPlan.of(SD15, ddim, 1001)).hasMessageContaining("got 1001");
         assertThatThrownBy(() -> SamplerPlan.of(SD15, ddim, 1000)).hasMessageContaining("need timestep 1000");
-        assertThatThrownBy(() -> new Sampler.Ddim(TimestepSpacing.LEADING, 1, false, -0.1))
+        assertThatThrownBy(() -> new Ddim(TimestepSpacing.LEADING, 1, false, -0.1))
                 .hasMessageContaining("eta");
         assertThatThrownBy(() -> SamplerPlan.of(
                         SD15.withPredictionType(PredictionType.SAMPLE),
-                        new Sampler.Pndm(TimestepSpacing.LEADING, 1, false),
+                        new Pndm(TimestepSpacing.LEADING, 1, false, false),
                         5))
                 .hasMessageContaining("PNDM");
         NoiseSchedule zeroSnr = NoiseSchedule.fromConfig(
                 Map.of("_class_name", "DDIMScheduler", "clip_sample", false, "rescale_betas_zero_snr", true));
-        assertThatThrownBy(() -> SamplerPlan.of(zeroSnr, new Sampler.Ddim(TimestepSpacing.TRAILING, 0, true, 0), 5))
+        assertThatThrownBy(() -> SamplerPlan.of(zeroSnr, new Ddim(TimestepSpacing.TRAILING, 0, true, 0), 5))
                 .hasMessageContaining("zero terminal SNR");
-        assertThatThrownBy(() -> SamplerPlan.of(zeroSnr, new Sampler.Pndm(TimestepSpacing.LEADING, 0, true), 5))
+        assertThatThrownBy(() -> SamplerPlan.of(zeroSnr, new Pndm(TimestepSpacing.LEADING, 0, true, false), 5))
                 .hasMessageContaining("rescale_betas_zero_snr");
+        assertThatThrownBy(() -> SamplerPlan.of(
+                        SD15.withPredictionType(PredictionType.SAMPLE),
+                        new EulerAncestral(TimestepSpacing.LEADING, 1),
+                        5))
+                .hasMessageContaining("euler_a");
+        assertThatThrownBy(() -> new UniPc(TimestepSpacing.LEADING, 1, 2, false, false, false, FinalSigma.ZERO))
+                .hasMessageContaining("lower_order_final");
+        assertThatThrownBy(() -> new UniPc(TimestepSpacing.LEADING, 1, 4, false, true, false, FinalSigma.SIGMA_MIN))
+                .hasMessageContaining("solver_order: expected 1 to 3");
+        for (Map<String, Object> option : List.<Map<String, Object>>of(
+                Map.of("predict_x0", false),
+                Map.of("disable_corrector", List.of(0)),
+                Map.of("solver_type", "bh3"),
+                Map.of("use_flow_sigmas", true))) {
+            assertThatThrownBy(() -> UniPc.fromConfig(option))
+                    .hasMessageContaining(option.keySet().iterator().next());
+        }
         SamplerPlan plan = SamplerPlan.of(SD15, ddim, 5);
         assertThatThrownBy(() -> plan.historyCoefficient(0, 4)).isInstanceOf(IndexOutOfBoundsException.class);
     }

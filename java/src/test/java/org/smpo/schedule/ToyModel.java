@@ -1,5 +1,9 @@
 package org.smpo.schedule;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
 /// Runs plans on one number instead of latents, with a smooth function instead of a UNet: the
 /// counterpart of `toy` in tools/golden/schedule.py.
 final class ToyModel {
@@ -44,29 +48,45 @@ final class ToyModel {
     /// Likewise, with the coefficient of the current output at step `mutated` changed by 1e-5.
     static double[] sample(SamplerPlan plan, double start, int mutated) {
         double[] levels = new double[plan.steps()];
-        double[] history = new double[SamplerPlan.MAX_HISTORY];
+        double[] history = emptyHistory();
         double saved = 0;
         double x = plan.initialNoiseScale() * start;
         for (int i = 0; i < levels.length; i++) {
             double out = output(plan.inputScale(i) * x, plan.timestep(i));
-            double[] before = history.clone();
-            System.arraycopy(before, 0, history, 1, history.length - 1);
+            System.arraycopy(history, 0, history, 1, history.length - 1);
             history[0] = plan.historySampleCoefficient(i) * x + plan.historyOutputCoefficient(i) * out;
             double next = plan.sampleCoefficient(i) * x
                     + plan.savedCoefficient(i) * saved
                     + plan.noiseCoefficient(i) * freshNoise(i);
-            for (int j = 0; j < history.length; j++) {
+            for (int j = 0; j < SamplerPlan.MAX_HISTORY; j++) {
                 next += (plan.historyCoefficient(i, j) + (i == mutated && j == 0 ? 1e-5 : 0)) * history[j];
             }
             if (plan.saves(i)) {
                 saved = x;
             }
-            if (!plan.keeps(i)) {
-                history = before;
-            }
+            history = kept(plan, i, history);
             x = next;
             levels[i] = x;
         }
         return levels;
+    }
+
+    /// A history with a place more than a step can read, for the oldest entry while the step's own is in front.
+    static double[] emptyHistory() {
+        return new double[SamplerPlan.MAX_HISTORY + 1];
+    }
+
+    /// The history after a step, from the one that the step read.
+    static double[] kept(SamplerPlan plan, int step, double[] read) {
+        List<Double> entries = new ArrayList<>(Arrays.stream(read).boxed().toList());
+        entries.subList(1, 1 + plan.drops(step)).clear();
+        if (!plan.keeps(step)) {
+            entries.remove(0);
+        }
+        double[] kept = emptyHistory();
+        for (int j = 0; j < Math.min(entries.size(), SamplerPlan.MAX_HISTORY); j++) {
+            kept[j] = entries.get(j);
+        }
+        return kept;
     }
 }

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ SETTINGS = {
     "npo-condition": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
     "capo": dict(steps=30, rate="3e-5", beta=2000, bias=1.5, images=8),
     "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
-    "bcr": dict(steps=150, rate="3e-5", beta=2000, budget=0.1, strength=1.0),
+    "bcr": dict(steps=100, rate="3e-5", beta=2000, budget=0.1, strength=1.0),
 }
 
 
@@ -98,7 +99,7 @@ class Seed:
         if not recipe["health"]:
             del recipe["health"]
         file = self.folder / f"{name}.yaml"
-        file.write_text(json.dumps(recipe, indent=2))  # JSON is YAML
+        file.write_text(re.sub('"(none|full)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
         resume = ["--resume"] if (run / "recipe.yaml").exists() else []
         smpo("train", file, "--cache", self.folder / "cache", *resume)
         return run
@@ -137,6 +138,8 @@ class Finding:
         return self.low > 0 if self.claim in ("gain", "control") else self.high < 0
 
     def text(self):
+        if self.low == self.high:
+            return f"{self.estimate:+.1f}"
         return f"{self.estimate:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
 
 
@@ -253,6 +256,7 @@ def bcr(seed):
     print(f"seed {seed.seed}: rise of the winner's held-out error over the reference's: with the budget {rise['bcr']:.2e},"
           f" without {rise['bcr-control']:.2e}; the budget allows {allowed:.2e}", file=sys.stderr)
     return [
+        # The log has means only, so this figure has no interval within a seed.
         Finding("rise of the winner's error without the budget − with it, units of 1e-5",
                 *(3 * [1e5 * (rise["bcr-control"] - rise["bcr"])]), "gain"),
         difference(report, "bcr", "DPO with the budget − DPO without", "gain"),

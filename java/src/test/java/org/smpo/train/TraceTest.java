@@ -114,8 +114,11 @@ final class TraceTest {
             names.add(kind + "_w.0");
             names.add(kind + "_l.2");
         }
+        double lossLimit = golden.lossLimit(one.string("name"), 3, golden.loss(one.string("name"), 3));
+        assertThat(lossLimit).isLessThan(1e-3);
         for (String name : names) {
-            assertThat(golden.worst(one.string("name"), 3, scaled(found, name, 1 + 2.1 * INTERMEDIATE)))
+            double limit = name.equals("loss") ? lossLimit : INTERMEDIATE;
+            assertThat(golden.worst(one.string("name"), 3, scaled(found, name, 1 + 2.1 * limit)))
                     .as(name)
                     .extractingByKey(name)
                     .satisfies(share -> assertThat(share).isGreaterThan(1));
@@ -344,11 +347,10 @@ final class TraceTest {
         Map<String, Double> worst(String name, int pairs, Map<String, FloatTensor> found) throws IOException {
             List<Long> chosen = chosen(pairs);
             Map<String, Double> worst = new LinkedHashMap<>();
-            double loss = 0;
+            double loss = loss(name, pairs);
             for (int pair = 0; pair < pairs; pair++) {
                 int own = Math.toIntExact(chosen.get(pair));
                 worst.put("errors." + pair, intermediate(found, "errors." + pair, row(name + ".errors", own)));
-                loss += wanted.get(name + ".loss").values()[own] / pairs;
                 for (String kind : KINDS) {
                     for (String side : List.of("_w", "_l")) {
                         String tensor = kind + side + "." + pair;
@@ -359,10 +361,39 @@ final class TraceTest {
                     }
                 }
             }
-            worst.put("loss", intermediate(found, "loss", new float[] {(float) loss}));
+            worst.put(
+                    "loss",
+                    difference(found.get("loss").values(), new float[] {(float) loss}, 0)
+                            / lossLimit(name, pairs, loss));
             gradients(name, pairs, found, worst);
             assertThat(found).hasSize(pairs * (1 + 2 * KINDS.size()) + 1 + parameters.size());
             return worst;
+        }
+
+        /// Returns the limit of the loss's relative difference. The loss multiplies a difference of four
+        /// errors by κβγ|2p − 1|, over a thousand, and with it what the errors lose to rounding: one unit
+        /// in the last place of each.
+        double lossLimit(String name, int pairs, double loss) throws IOException {
+            JsonObject settings = document.object("settings");
+            double strength = settings.number("kappa") * settings.number("beta") * settings.number("gamma");
+            double rounding = 0;
+            for (long own : chosen(pairs)) {
+                double sum = 0;
+                for (float error : row(name + ".errors", Math.toIntExact(own))) {
+                    sum += Math.abs(error) * 2 * Math.scalb(1, -24);
+                }
+                float p = inputs.get("p").values()[Math.toIntExact(own)];
+                rounding += strength * Math.abs(2 * p - 1) * sum / pairs;
+            }
+            return Math.max(INTERMEDIATE, rounding / loss);
+        }
+
+        double loss(String name, int pairs) throws IOException {
+            double loss = 0;
+            for (long own : chosen(pairs)) {
+                loss += wanted.get(name + ".loss").values()[Math.toIntExact(own)] / pairs;
+            }
+            return loss;
         }
 
         private static double intermediate(Map<String, FloatTensor> found, String name, float[] wanted) {

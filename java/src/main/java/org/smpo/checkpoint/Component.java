@@ -143,13 +143,4 @@ public record Component(
         }
         return digest.hex();
     }
-
-    /// Reads every element.
-    ///
-    /// @throws ModelException when one is NaN or infinite, naming the tensor
-    public void requireFinite() throws IOException {
-        for (Weight weight : weights.values()) {
-            weight.requireFinite();
-        }
-    }
 }

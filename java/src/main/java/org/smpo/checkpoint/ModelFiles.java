@@ -222,11 +222,6 @@ public final class ModelFiles implements AutoCloseable {
         }
     }
 
-    /// The scheduler's config as it was read; empty for one component.
-    public Optional<JsonObject> schedulerConfig() {
-        return Optional.ofNullable(scheduler);
-    }
-
     /// The folder of a tokenizer (`tokenizer`, `tokenizer_2`), with vocab.json and merges.txt or a
     /// tokenizer.json.
     /// Empty where the model came without.

@@ -190,14 +190,6 @@ public record UNetConfig(
         return 4 * blockOutChannels.get(0);
     }
 
-    /// Number of sizes that condition the model: 6 for SDXL, 5 for its refiner, 0 for others. Pooled text fills
-    /// the rest of [#projectionClassEmbeddingsInputDim].
-    ///
-    /// @param pooledDim Width of the pooled text
-    public int timeIds(int pooledDim) {
-        return additionEmbed ? (projectionClassEmbeddingsInputDim - pooledDim) / additionTimeEmbedDim : 0;
-    }
-
     @Override
     public Map<String, List<Long>> parameters() {
         ParameterTable table = new ParameterTable();

@@ -14,12 +14,6 @@ package org.smpo.network;
 /// @param targetWidth Width of the image
 public record SizeConditioning(
         int originalHeight, int originalWidth, int cropTop, int cropLeft, int targetHeight, int targetWidth) {
-    /// Default aesthetic score of the refiner for the prompt.
-    public static final float AESTHETIC_SCORE = 6.0f;
-
-    /// Default aesthetic score of the refiner for the negative prompt.
-    public static final float NEGATIVE_AESTHETIC_SCORE = 2.5f;
-
     /// Checks the sizes; a crop may be negative, as in diffusers.
     ///
     /// @throws IllegalArgumentException when a size is not positive
@@ -38,13 +32,6 @@ public record SizeConditioning(
     /// The base model's row, [6].
     public float[] timeIds() {
         return new float[] {originalHeight, originalWidth, cropTop, cropLeft, targetHeight, targetWidth};
-    }
-
-    /// The refiner's row, [5], which has an aesthetic score in place of the target size.
-    ///
-    /// @param aestheticScore Aesthetic score, about 1 to 10
-    public float[] refinerTimeIds(float aestheticScore) {
-        return new float[] {originalHeight, originalWidth, cropTop, cropLeft, aestheticScore};
     }
 
     /// Checks that a UNet takes rows of this length.

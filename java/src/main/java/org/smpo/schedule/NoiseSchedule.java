@@ -243,11 +243,6 @@ public final class NoiseSchedule {
         return setAlphaToOne ? 1 : alphasCumprod[0];
     }
 
-    /// A copy of the table, by timestep.
-    public double[] alphasCumprod() {
-        return alphasCumprod.clone();
-    }
-
     public PredictionType predictionType() {
         return predictionType;
     }

@@ -26,10 +26,6 @@ class SizeConditioningTest {
                         s.get(4).asInt(),
                         s.get(5).asInt());
                 assertThat(size.timeIds()).containsExactly(floats(golden.get("base")));
-                assertThat(size.refinerTimeIds(SizeConditioning.AESTHETIC_SCORE))
-                        .containsExactly(floats(golden.get("refiner")));
-                assertThat(size.refinerTimeIds(SizeConditioning.NEGATIVE_AESTHETIC_SCORE))
-                        .containsExactly(floats(golden.get("negative")));
             }
         }
     }

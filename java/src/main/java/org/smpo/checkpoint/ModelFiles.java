@@ -1,6 +1,9 @@
 package org.smpo.checkpoint;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -11,7 +14,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.smpo.io.Closer;
+import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
@@ -56,6 +61,8 @@ public final class ModelFiles implements AutoCloseable {
     static final String SCHEDULER = "scheduler/scheduler_config.json";
     private static final String INDEX = "model_index.json";
 
+    private static final String SHA256 = "_sha256";
+
     private final Path path;
     private final String pipelineClass;
     private final Family family;
@@ -93,7 +100,7 @@ public final class ModelFiles implements AutoCloseable {
     /// @throws ModelException when it is none of these, or not one that we support
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path) throws IOException {
-        return java.nio.file.Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
+        return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
     }
 
     /// A component's [Component#sha256()], which reads every weight: once, however often it is asked for.
@@ -106,6 +113,57 @@ public final class ModelFiles implements AutoCloseable {
             digests.put(component, digest);
         }
         return digest;
+    }
+
+    /// SHA-256 of every part that decides what the model computes, by name: each component's weights and
+    /// config, the tokenizers' files, and the scheduler's config. Entries of a config that tools add for
+    /// themselves, such as `_name_or_path`, do not count.
+    public Map<String, String> digests() throws IOException {
+        Map<String, String> all = new LinkedHashMap<>();
+        for (String name : components.keySet()) {
+            all.putAll(digests(component(name)));
+            String tokenizer = name.replace("text_encoder", "tokenizer");
+            Optional<Path> folder = tokenizer.startsWith("tokenizer") ? tokenizer(tokenizer) : Optional.empty();
+            if (folder.isPresent()) {
+                all.put(tokenizer + SHA256, tokenizerDigest(folder.get()));
+            }
+        }
+        if (scheduler != null) {
+            all.put("scheduler" + SHA256, configDigest(samplerConfig()));
+        }
+        return all;
+    }
+
+    /// SHA-256 of a component's weights and of its config, by name.
+    public Map<String, String> digests(Component component) throws IOException {
+        Map<String, String> both = new LinkedHashMap<>();
+        both.put(component.name() + SHA256, sha256(component.name()));
+        if (!(component.config() instanceof OpaqueConfig)) {
+            both.put(
+                    component.name() + "_config" + SHA256,
+                    configDigest(component.config().json().asMap()));
+        }
+        return both;
+    }
+
+    private static String configDigest(Map<String, Object> config) {
+        Map<String, Object> kept = new LinkedHashMap<>(config);
+        kept.keySet().removeIf(key -> key.startsWith("_") || key.equals("transformers_version"));
+        return Digest.sha256(Json.canonical(kept).getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static String tokenizerDigest(Path folder) throws IOException {
+        Digest digest = new Digest();
+        try (Stream<Path> documents = Files.list(folder)) {
+            for (Path file : documents
+                    .filter(file -> file.toString().matches(".*\\.(json|txt)"))
+                    .sorted()
+                    .toList()) {
+                String line = file.getFileName() + " " + Digest.sha256(file) + "\n";
+                digest.update(ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8)));
+            }
+        }
+        return digest.hex();
     }
 
     /// The one component of a component's own folder.

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
@@ -31,6 +32,7 @@ final class Policy implements AutoCloseable {
     private final Closer parts = new Closer();
     private final UNet policy;
     private final UNet reference;
+    private Map<String, String> referenceDigests = Map.of();
     private final UNet ema;
     private final NativeOptimizer optimizer;
 
@@ -70,8 +72,9 @@ final class Policy implements AutoCloseable {
         Optional<Path> other = recipe.train().reference();
         if (other.isPresent()) {
             try (ModelFiles its = ModelFiles.open(other.get())) {
-                return parts.add(
-                        UNet.load(engine, its.family().isPresent() ? its.component("unet") : its.only(), frozen));
+                Component unet = its.family().isPresent() ? its.component("unet") : its.only();
+                referenceDigests = its.digests(unet);
+                return parts.add(UNet.load(engine, unet, frozen));
             }
         }
         // With its adapters off, the policy is the reference. An inversion uses a network as it is,
@@ -112,6 +115,12 @@ final class Policy implements AutoCloseable {
                         adafactor.warmupInit());
         };
         return new OptimizerOptions(rule, recipe.train().ema().orElse(0));
+    }
+
+    /// Digests of the reference that the recipe names; empty where the policy's own start is the
+    /// reference.
+    Map<String, String> referenceDigests() {
+        return referenceDigests;
     }
 
     /// The network in training.

@@ -24,7 +24,7 @@ import org.smpo.report.TensorBoard;
 /// checkpoints, the samples and the tuned model.
 final class Run implements AutoCloseable {
     /// Manifest entries that describe the program and the machine. A run resumes even if they differ.
-    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device");
+    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device", "cpu");
 
     private static final String RECIPE_DIGEST = "recipe_sha256";
 
@@ -155,29 +155,33 @@ final class Run implements AutoCloseable {
         Map<String, Object> now =
                 Json.parseObject("manifest", Json.canonical(manifest)).asMap();
         for (String key : now.keySet()) {
-            boolean unknownThen = !before.containsKey(key);
-            if (unknownThen
-                    || key.equals(RECIPE_DIGEST)
-                    || Objects.equals(withoutPlaces(before.get(key)), withoutPlaces(now.get(key)))) {
-                continue;
-            }
-            String difference = folder.manifest() + ": " + key + ": the run was begun with " + before.get(key)
-                    + ", found " + now.get(key);
-            if (PROGRAM.contains(key)) {
-                listener.warn(difference + "; the last bits of the result may differ");
-            } else {
-                throw new IOException(difference + "; restore the original, or begin another run");
+            if (!key.equals(RECIPE_DIGEST)) {
+                requireSame(key, before.get(key), now.get(key));
             }
         }
     }
 
-    private static Object withoutPlaces(Object entry) {
-        if (!(entry instanceof Map<?, ?> parts)) {
-            return entry;
+    /// Compares an entry, part by part where it has parts. What an earlier version did not record is
+    /// taken as it is.
+    private void requireSame(String key, Object before, Object now) throws IOException {
+        if (before == null || Objects.equals(before, now)) {
+            return;
         }
-        Map<Object, Object> rest = new LinkedHashMap<>(parts);
-        rest.keySet().removeAll(PLACES);
-        return rest;
+        if (before instanceof Map<?, ?> old && now instanceof Map<?, ?> parts) {
+            for (Object part : old.keySet()) {
+                if (!PLACES.contains(part)) {
+                    requireSame(key + "." + part, old.get(part), parts.get(part));
+                }
+            }
+            return;
+        }
+        String difference = folder.manifest() + ": " + key + ": the run was begun with " + before + ", found "
+                + (now == null ? "none" : now);
+        if (PROGRAM.contains(key)) {
+            listener.warn(difference + "; the last bits of the result may differ");
+        } else {
+            throw new IOException(difference + "; restore the original, or begin another run");
+        }
     }
 
     /// Appends an event to the log.

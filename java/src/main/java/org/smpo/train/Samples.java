@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -52,7 +53,11 @@ final class Samples implements AutoCloseable {
             GeneratedImage image =
                     model.generate(ImageRequest.of(List.of(prompt), config)).getFirst();
             long seed = prompt.seed().getAsLong();
-            byte[] png = new Png(image.image(), Map.of("prompt", prompt.text(), "seed", Long.toString(seed))).bytes();
+            // In an order of its own: that of Map.of differs between virtual machines.
+            Map<String, String> text = new LinkedHashMap<>();
+            text.put("prompt", prompt.text());
+            text.put("seed", Long.toString(seed));
+            byte[] png = new Png(image.image(), text).bytes();
             images.add(png);
             board.image(step, "samples/" + prompt.text() + " (" + seed + ")", png);
         }

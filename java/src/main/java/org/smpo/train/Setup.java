@@ -3,11 +3,15 @@ package org.smpo.train;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.smpo.cache.Cache;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.ModelFiles;
+import org.smpo.ffi.CpuInfo;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
@@ -37,6 +41,8 @@ record Setup(
         Map<String, Object> manifest,
         Closer parts)
         implements AutoCloseable {
+    /// Variables that restrict the instruction sets of LibTorch, MKL and oneDNN.
+    private static final List<String> LIMITS = List.of("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA");
 
     /// Opens everything.
     ///
@@ -48,7 +54,7 @@ record Setup(
             throws IOException {
         Closer parts = new Closer();
         try (ModelFiles files = ModelFiles.open(recipe.model())) {
-            Family family = family(files);
+            family(files);
             requireTimesteps(recipe, files);
             Device device = Device.parse(recipe.train().device());
             Engine engine = parts.add(Engine.open(EngineConfig.onCpu()
@@ -86,7 +92,7 @@ record Setup(
                             encoder,
                             recipe.samples(),
                             recipe.data().resolution())));
-            Map<String, Object> manifest = manifest(recipe, files, family, device, pairs, sizes);
+            Map<String, Object> manifest = manifest(recipe, files, policy.referenceDigests(), device, pairs, sizes);
             return new Setup(engine, policy, pairs, step, sizes, samples, manifest, parts);
         } catch (IOException | RuntimeException e) {
             parts.closeAfter(e);
@@ -119,7 +125,12 @@ record Setup(
     }
 
     private static Map<String, Object> manifest(
-            Recipe recipe, ModelFiles files, Family family, Device device, PairStream pairs, BatchSizes sizes)
+            Recipe recipe,
+            ModelFiles files,
+            Map<String, String> reference,
+            Device device,
+            PairStream pairs,
+            BatchSizes sizes)
             throws IOException {
         LibraryInfo library = LibraryInfo.read();
         Map<String, Object> all = new LinkedHashMap<>();
@@ -127,17 +138,31 @@ record Setup(
         all.put("commit", library.commit());
         all.put("libtorch", library.libtorch());
         all.put("device", device.toString());
+        all.put("cpu", cpu());
         all.put("recipe_sha256", recipe.digest());
         Map<String, Object> model = new LinkedHashMap<>();
         model.put("path", recipe.model().toString());
-        model.put("family", family.id());
-        for (String name : files.components().keySet()) {
-            model.put(name + "_sha256", files.sha256(name));
-        }
+        model.put("family", family(files).id());
+        model.putAll(files.digests());
         all.put("model", model);
+        if (!reference.isEmpty()) {
+            all.put("reference", reference);
+        }
         all.putAll(pairs.identity());
         sizes.putInto(all);
         return all;
+    }
+
+    /// The instruction sets that decide the order of the CPU's sums: those it has, and what the
+    /// environment allows.
+    private static String cpu() {
+        String features = CpuInfo.read().features().stream()
+                .map(feature -> feature.name().toLowerCase(Locale.ROOT))
+                .collect(Collectors.joining(" "));
+        return LIMITS.stream()
+                .filter(name -> System.getenv(name) != null)
+                .map(name -> ", " + name + "=" + System.getenv(name))
+                .collect(Collectors.joining("", features.isEmpty() ? "baseline" : features, ""));
     }
 
     @Override

@@ -12,6 +12,7 @@ import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.checkpoint.TinyModels;
 import org.smpo.recipe.Recipe;
 
 /// Changes that are allowed between the two parts of a run, and the state after a stop inside a step.
@@ -161,6 +162,87 @@ final class ResumeTest {
                 .hasMessageContaining("learning_rate.schedule: cosine", "begin another run from its tuned weights");
     }
 
+    /// Replaces text in a file, and puts the old content back when it is closed.
+    private record Edit(Path file, byte[] old) implements AutoCloseable {
+        static Edit replace(Path file, String from, String to) throws IOException {
+            byte[] old = Files.readAllBytes(file);
+            Files.writeString(file, Files.readString(file).replaceFirst(from, to));
+            assertThat(Files.readAllBytes(file)).isNotEqualTo(old);
+            return new Edit(file, old);
+        }
+
+        @Override
+        public void close() throws IOException {
+            Files.write(file, old);
+        }
+    }
+
+    @Test
+    void aResumeNamesThePartOfTheModelThatChanged() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path reference = temporary.resolve("reference");
+        TinyModels.writeTrainable(reference);
+        Recipe recipe = tiny.recipe("run", "train.reference='" + reference + "'");
+        TinyRun.Said said = new TinyRun.Said();
+        said.stopAfter = 3;
+        tiny.run(recipe, false, said);
+        List<List<String>> changes = List.of(
+                List.of(
+                        "model.scheduler_sha256",
+                        "model/scheduler/scheduler_config.json",
+                        "\"beta_end\": *[0-9.]+",
+                        "\"beta_end\": 0.02"),
+                List.of("model.unet_config_sha256", "model/unet/config.json", "\\{", "{\"shiny\": 0.5,"),
+                List.of(
+                        "model.vae_config_sha256",
+                        "model/vae/config.json",
+                        "\"scaling_factor\": *[0-9.]+",
+                        "\"scaling_factor\": 0.19"),
+                List.of(
+                        "model.text_encoder_config_sha256",
+                        "model/text_encoder/config.json",
+                        "\\{",
+                        "{\"shiny\": 0.5,"),
+                List.of("model.tokenizer_sha256", "model/tokenizer/vocab.json", "\\}", " }"),
+                List.of("reference.unet_config_sha256", "reference/unet/config.json", "\\{", "{\"shiny\": 0.5,"));
+        for (List<String> change : changes) {
+            try (Edit edit = Edit.replace(temporary.resolve(change.get(1)), change.get(2), change.get(3))) {
+                assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
+                        .as(edit.file().toString())
+                        .hasMessageContaining("manifest.json: " + change.get(0) + ": the run was begun with")
+                        .hasMessageContaining("restore the original, or begin another run");
+            }
+        }
+        Path unet = reference.resolve("unet/diffusion_pytorch_model.safetensors");
+        byte[] weights = Files.readAllBytes(unet);
+        byte[] changed = weights.clone();
+        changed[changed.length - 2] ^= 1;
+        Files.write(unet, changed);
+        assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
+                .hasMessageContaining("reference.unet_sha256: the run was begun with");
+        Files.write(unet, weights);
+        // What decides no number may change: comments of tools in configs, other files beside a tokenizer.
+        Edit.replace(temporary.resolve("model/unet/config.json"), "\\{", "{\"_name_or_path\": \"x\",");
+        Files.writeString(temporary.resolve("model/tokenizer/README.md"), "x");
+        assertThat(tiny.run(recipe, true, new TinyRun.Said()).finished()).isTrue();
+    }
+
+    @Test
+    void anotherCpuIsAWarning() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        TinyRun.Said said = new TinyRun.Said();
+        said.stopAfter = 3;
+        tiny.run(tiny.recipe("run"), false, said);
+        Path manifest = tiny.output("run").resolve("manifest.json");
+        Files.writeString(
+                manifest, Files.readString(manifest).replaceAll("\"cpu\": *\"[^\"]*\"", "\"cpu\": \"avx2 fma\""));
+        TinyRun.Said again = new TinyRun.Said();
+        assertThat(tiny.run(tiny.recipe("run"), true, again).finished()).isTrue();
+        assertThat(again.warnings)
+                .anySatisfy(warning -> assertThat(warning)
+                        .contains("cpu: the run was begun with avx2 fma", "the last bits of the result may differ"));
+    }
+
     @Test
     void inputsAndOutputsOfARunMayMove() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
@@ -181,7 +263,7 @@ final class ResumeTest {
         bytes[bytes.length - 2] ^= 1;
         Files.write(unet, bytes);
         assertThatThrownBy(() -> tiny.run(moved, true, new TinyRun.Said()))
-                .hasMessageContaining("model: the run was begun with");
+                .hasMessageContaining("model.unet_sha256: the run was begun with");
     }
 
     /// Steps of many micro-batches, one of which is interrupted by another thread.

@@ -16,11 +16,10 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -34,16 +33,15 @@ import java.util.regex.Pattern;
 /// two renames, the target is absent until [#recover] restores the old folder.
 ///
 /// Files that a dead process leaves behind have names like
-/// `.weights.safetensors.4711-1763692800000-0.smpo-partial` (or `.smpo-replaced`) and are removed by
-/// [#recover]. If the target is a symbolic link, the link is replaced.
+/// `.weights.safetensors.4711-17636-0-1f0c9a3e.smpo-partial` (or `.smpo-replaced`; see [WriterProcess]).
+/// They are removed by [#recover], and when a process writes to their folder for the first time. If the
+/// target is a symbolic link, the link is replaced.
 public final class AtomicFiles {
-    private static final Pattern LEFTOVER =
-            Pattern.compile("\\.(?<target>.+)\\.(?<pid>\\d+)-(?<start>\\d+)-\\d+\\.smpo-(?<kind>partial|replaced)");
+    private static final Pattern LEFTOVER = Pattern.compile("\\.(?<target>.+)\\.(?<pid>\\d+)-(?<start>\\d+)-\\d+"
+            + "(-(?<place>[0-9a-f]{8}))?\\.smpo-(?<kind>partial|replaced)");
 
-    /// Two processes may see different start times of a process when the clock was adjusted in between.
-    private static final long START_TOLERANCE_MILLIS = 5_000;
-
-    private static final AtomicLong SEQUENCE = new AtomicLong();
+    /// Folders in which this process has looked for what a dead process left behind.
+    private static final Set<Path> RECOVERED = ConcurrentHashMap.newKeySet();
 
     private AtomicFiles() {}
 
@@ -266,10 +264,8 @@ public final class AtomicFiles {
     }
 
     /// Cleans up after a process that died while writing to a folder: restores a replaced folder whose
-    /// successor was never
-    /// renamed, and deletes partial files and folders. Files of a living process of this machine stay. On a
-    /// file system
-    /// shared between machines, hold a lock on the folder first.
+    /// successor was never renamed, and deletes partial files and folders. Files of a living process
+    /// stay, and those of another container or machine that changed within an hour.
     ///
     /// @return paths that were restored or deleted
     /// @throws IOException when the folder cannot be read or changed
@@ -277,7 +273,7 @@ public final class AtomicFiles {
         List<Path> done = new ArrayList<>();
         for (Path leftover : leftovers(directory)) {
             Matcher name = LEFTOVER.matcher(leftover.getFileName().toString());
-            if (!name.matches() || alive(name)) {
+            if (!name.matches() || WriterProcess.isAlive(leftover, name)) {
                 continue;
             }
             Path target = leftover.resolveSibling(name.group("target"));
@@ -310,28 +306,21 @@ public final class AtomicFiles {
         return found;
     }
 
-    /// Whether the process that wrote this file still runs.
-    private static boolean alive(Matcher name) {
-        try {
-            long pid = Long.parseLong(name.group("pid"));
-            long start = Long.parseLong(name.group("start"));
-            return ProcessHandle.of(pid)
-                    .filter(ProcessHandle::isAlive)
-                    .filter(process -> Math.abs(startMillis(process) - start) <= START_TOLERANCE_MILLIS)
-                    .isPresent();
-        } catch (NumberFormatException e) {
-            return false; // beyond 2^63: no process of ours wrote that
-        }
-    }
-
-    private static long startMillis(ProcessHandle process) {
-        return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
-    }
-
     private static Path beside(Path target, String kind) {
-        ProcessHandle self = ProcessHandle.current();
-        return target.resolveSibling("." + target.getFileName() + "." + self.pid() + "-" + startMillis(self) + "-"
-                + SEQUENCE.getAndIncrement() + ".smpo-" + kind);
+        recoverOnce(parent(target));
+        return target.resolveSibling("." + target.getFileName() + "." + WriterProcess.unique() + ".smpo-" + kind);
+    }
+
+    /// Removes what an earlier attempt left behind, so that no verb needs to do it. A folder that cannot
+    /// be read or changed makes the writing itself fail, with a better message.
+    private static void recoverOnce(Path folder) {
+        if (RECOVERED.add(folder)) {
+            try {
+                recover(folder);
+            } catch (IOException e) {
+                RECOVERED.remove(folder);
+            }
+        }
     }
 
     private static Path parent(Path absolute) {

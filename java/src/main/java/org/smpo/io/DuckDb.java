@@ -1,5 +1,6 @@
 package org.smpo.io;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -13,7 +14,17 @@ final class DuckDb {
 
     /// Opens a connection that downloads nothing, writes no temporary files, keeps the order of rows and
     /// uses at most 4 GB.
-    static Connection connect() throws SQLException {
+    ///
+    /// @throws IOException when its library cannot be loaded or it does not start
+    static Connection connect() throws IOException {
+        try {
+            return DuckDbLibrary.using(() -> DriverManager.getConnection("jdbc:duckdb:", options()));
+        } catch (SQLException e) {
+            throw new IOException("Parquet: DuckDB does not start: " + message(e), e);
+        }
+    }
+
+    private static Properties options() {
         Properties options = new Properties();
         options.putAll(Map.of(
                 "threads", "1",
@@ -23,7 +34,7 @@ final class DuckDb {
                 "jdbc_stream_results", "true",
                 "autoinstall_known_extensions", "false",
                 "autoload_known_extensions", "false"));
-        return DriverManager.getConnection("jdbc:duckdb:", options);
+        return options;
     }
 
     /// A text literal.

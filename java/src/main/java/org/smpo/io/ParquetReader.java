@@ -42,11 +42,7 @@ public final class ParquetReader implements Closeable {
 
     /// Opens a reader for any number of files.
     public static ParquetReader open() throws IOException {
-        try {
-            return new ParquetReader(DuckDb.connect());
-        } catch (SQLException e) {
-            throw new IOException("Parquet: DuckDB does not start: " + DuckDb.message(e), e);
-        }
+        return new ParquetReader(DuckDb.connect());
     }
 
     /// The quoted name of a column, for expressions that [#read] takes.

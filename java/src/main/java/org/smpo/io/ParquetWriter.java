@@ -103,7 +103,7 @@ public final class ParquetWriter {
                         .map(entry -> DuckDb.text(entry.getKey()) + ": " + DuckDb.text(entry.getValue()))
                         .collect(Collectors.joining(", "));
                 statement.execute("COPY written TO " + DuckDb.text(partial.toString())
-                        + " (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE " + ROW_GROUP_SIZE
+                        + " (FORMAT parquet, USE_TMP_FILE false, COMPRESSION zstd, ROW_GROUP_SIZE " + ROW_GROUP_SIZE
                         + (pairs.isEmpty() ? "" : ", KV_METADATA {" + pairs + "}") + ")");
             } catch (SQLException e) {
                 throw new IOException(DuckDb.message(e), e);

@@ -13,6 +13,9 @@ import java.nio.channels.WritableByteChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
@@ -115,6 +118,44 @@ final class AtomicFilesTest {
                     .containsExactlyInAnyOrder("step-1", "step-2", ".hidden");
         }
         assertThat(AtomicFiles.recover(folder)).isEmpty();
+    }
+
+    /// A container that shares the folder has other process ids, and a clock that was set has other
+    /// times.
+    @Test
+    void filesOfAnotherContainerStayForAnHour() throws IOException {
+        Path young = Files.writeString(folder.resolve(".a.99999999-1-0-00000000.smpo-partial"), "half");
+        Path old = Files.createDirectory(folder.resolve(".b.99999999-1-0-00000000.smpo-partial"));
+        Path part = Files.writeString(old.resolve("part"), "half");
+        FileTime twoHoursAgo = FileTime.from(Instant.now().minus(Duration.ofHours(2)));
+        Files.setLastModifiedTime(old, twoHoursAgo);
+        assertThat(AtomicFiles.recover(folder)).as("written a moment ago").isEmpty();
+        Files.setLastModifiedTime(part, twoHoursAgo);
+        assertThat(AtomicFiles.recover(folder)).containsExactly(old);
+        assertThat(young).exists();
+    }
+
+    @Test
+    void ownFilesHaveAPlaceAndAStartThatNoClockMoves() throws IOException {
+        try (AtomicFiles.Pending pending = AtomicFiles.begin(folder.resolve("a"))) {
+            pending.write(ByteBuffer.wrap(new byte[10]));
+            Path partial = AtomicFiles.leftovers(folder).getFirst();
+            assertThat(partial.getFileName().toString()).matches("\\.a\\.\\d+-\\d+-\\d+-[0-9a-f]{8}\\.smpo-partial");
+            // The same process, had it started a moment earlier, is another one.
+            String name = partial.getFileName().toString();
+            Path other = Files.createFile(folder.resolve(name.replaceFirst("-\\d+-", "-1-")));
+            assertThat(AtomicFiles.recover(folder)).containsExactly(other);
+        }
+    }
+
+    /// No verb has to clean up by itself: the next process that writes to the folder does.
+    @Test
+    void theFirstWriteToAFolderRemovesWhatDeadProcessesLeft() throws IOException {
+        Path model = Files.createDirectory(folder.resolve(".model.99999999-1700000000000-0.smpo-partial"));
+        Files.writeString(model.resolve("weights"), "half");
+        AtomicFiles.writeDirectory(
+                folder.resolve("other"), directory -> Files.writeString(directory.resolve("a"), "1"));
+        assertThat(model).doesNotExist();
     }
 
     /// Some file systems cannot sync a folder; the commit succeeds nevertheless.

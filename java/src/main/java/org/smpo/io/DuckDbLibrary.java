@@ -1,0 +1,113 @@
+package org.smpo.io;
+
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.SQLException;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.function.Predicate;
+
+/// DuckDB's native library of 70 MB, which its driver unpacks into the temporary folder for every
+/// process and deletes only when the virtual machine ends by itself, not after Ctrl-C or a kill.
+///
+/// Once the library is loaded, its file is not needed, so it is deleted at once. A process that is
+/// killed while it unpacks leaves the file; the next process deletes it after [#UNPACKING].
+final class DuckDbLibrary {
+    /// Name that the driver gives the file; the rest is random.
+    private static final String FILES = "libduckdb_java*.so";
+
+    /// Time after which nobody unpacks a file any more.
+    static final Duration UNPACKING = Duration.ofMinutes(10);
+
+    private static final Path MAPPED = Path.of("/proc/self/maps");
+
+    private static boolean loaded;
+
+    private DuckDbLibrary() {}
+
+    /// Opens a connection.
+    @FunctionalInterface
+    interface Connector {
+        Connection connect() throws SQLException;
+    }
+
+    /// Opens a connection, which loads the library if it is not.
+    ///
+    /// @throws IOException when the library cannot be unpacked or loaded, with the folder and what to do
+    static synchronized Connection using(Connector connector) throws SQLException, IOException {
+        if (loaded) {
+            return connector.connect();
+        }
+        Path folder = folder();
+        Instant start = Instant.now().minusSeconds(1);
+        delete(folder, changed -> changed.isBefore(start.minus(UNPACKING)));
+        try {
+            Connection connection = connector.connect();
+            loaded = true;
+            deleteLoaded(folder);
+            return connection;
+        } catch (LinkageError e) {
+            delete(folder, changed -> changed.isAfter(start));
+            throw new IOException(
+                    folder + ": expected room for DuckDB's library (70 MB) and permission to run it, found "
+                            + room(folder) + " and: " + reason(e)
+                            + "; free space, or choose another folder with "
+                            + "SMPO_JAVA_OPTIONS=-Djava.io.tmpdir=FOLDER",
+                    e);
+        }
+    }
+
+    private static String room(Path folder) {
+        try {
+            return Files.getFileStore(folder).getUsableSpace() + " bytes free";
+        } catch (IOException e) {
+            return "no such folder";
+        }
+    }
+
+    /// The temporary folder of this virtual machine.
+    static Path folder() {
+        return Path.of(System.getProperty("java.io.tmpdir"));
+    }
+
+    private static String reason(Throwable e) {
+        Throwable first = e;
+        while (first.getCause() != null) {
+            first = first.getCause();
+        }
+        return first.getMessage() == null ? first.toString() : first.getMessage();
+    }
+
+    /// Deletes the file of the library that is loaded. Linux alone tells which one it is; elsewhere it
+    /// stays until the virtual machine ends.
+    private static void deleteLoaded(Path folder) {
+        try {
+            String prefix = folder.toRealPath() + "/libduckdb_java";
+            for (String line : Files.readAllLines(MAPPED)) {
+                int path = line.indexOf('/');
+                if (path >= 0 && line.startsWith(prefix, path)) {
+                    Files.deleteIfExists(Path.of(line.substring(path)));
+                }
+            }
+        } catch (IOException e) {
+            return;
+        }
+    }
+
+    /// Deletes files of the library by the time of their last change.
+    private static void delete(Path folder, Predicate<Instant> which) {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, FILES)) {
+            for (Path file : files) {
+                if (which.test(Files.getLastModifiedTime(file).toInstant())) {
+                    Files.deleteIfExists(file);
+                }
+            }
+        } catch (IOException e) {
+            // Files of other users stay theirs.
+            return;
+        }
+    }
+}

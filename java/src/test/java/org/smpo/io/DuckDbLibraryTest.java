@@ -1,0 +1,71 @@
+package org.smpo.io;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/// What DuckDB's driver leaves in the temporary folder. The child processes have folders of their own.
+final class DuckDbLibraryTest {
+    @TempDir
+    private Path temporary;
+
+    /// Opens a reader and then ends without running anything that Java does at the end.
+    static final class Child {
+        private Child() {}
+
+        public static void main(String[] arguments) throws IOException {
+            try (ParquetReader reader = ParquetReader.open()) {
+                System.out.println("opened " + reader.hashCode());
+            } catch (IOException e) {
+                System.out.println("refused " + e.getMessage());
+            }
+            Runtime.getRuntime().halt(0);
+        }
+    }
+
+    private String child(Path folder) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-XX:TieredStopAtLevel=1",
+                        "-Djava.io.tmpdir=" + folder,
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        Child.class.getName())
+                .redirectErrorStream(true)
+                .start();
+        String output = new String(process.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
+        process.waitFor();
+        return output;
+    }
+
+    private static List<String> files(Path folder) throws IOException {
+        try (var files = Files.list(folder)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    @Test
+    void nothingStaysWhenAProcessIsEndedAtOnce() throws IOException, InterruptedException {
+        Path old = Files.writeString(temporary.resolve("libduckdb_java1.so"), "half");
+        Files.setLastModifiedTime(
+                old, FileTime.from(Instant.now().minus(DuckDbLibrary.UNPACKING).minusSeconds(60)));
+        Files.writeString(temporary.resolve("libduckdb_java2.so"), "being unpacked by another process");
+        assertThat(child(temporary)).contains("opened");
+        assertThat(files(temporary)).containsExactly("libduckdb_java2.so");
+    }
+
+    @Test
+    void aFolderWithoutRoomIsNamed() throws IOException, InterruptedException {
+        assertThat(child(temporary.resolve("missing")))
+                .contains(
+                        "refused " + temporary.resolve("missing") + ": expected room for DuckDB's library",
+                        "-Djava.io.tmpdir=FOLDER");
+    }
+}

@@ -2,6 +2,7 @@ package org.smpo.evaluate;
 
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
@@ -141,9 +142,26 @@ public final class GeneratedPairs {
         return JSON.writeValueAsString(line);
     }
 
+    /// The image that a row names. The name may not lead out of the folder, since evaluations come from
+    /// strangers too.
+    private Path image(String file) throws IOException {
+        Path root = evaluation.toAbsolutePath().normalize();
+        Path found;
+        try {
+            found = file == null ? root : root.resolve(file).normalize();
+        } catch (InvalidPathException e) {
+            found = root;
+        }
+        if (found.equals(root) || !found.startsWith(root) || Path.of(file).isAbsolute()) {
+            throw new IOException(evaluation.resolve("results.parquet") + ": picture: expected the name of a file in "
+                    + evaluation + ", found " + file + "; evaluate again, or restore the original file");
+        }
+        return found;
+    }
+
     private String copied(long prompt, Scored image, Path target) throws IOException {
         String name = IMAGES + "/" + prompt + "-" + image.seed + ".png";
-        Files.copy(evaluation.resolve(image.file), target.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+        Files.copy(image(image.file), target.resolve(name), StandardCopyOption.REPLACE_EXISTING);
         return name;
     }
 }

@@ -10,9 +10,9 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import org.smpo.report.RunLog;
 
-/// The journal of an evaluation: an append-only file with one line per image and per score. A last line
-/// without an end, which a killed process left, is dropped. A score belongs to the image file of one
-/// digest.
+/// The journal of an evaluation: an append-only file with one line per image and per score. It is cut
+/// before the first line that is incomplete or damaged; what followed is computed again. A score belongs
+/// to the image file of one digest.
 final class Journal implements Closeable {
     private record Place(String model, int image) {}
 
@@ -27,36 +27,33 @@ final class Journal implements Closeable {
     static Journal open(Path file) throws IOException {
         Journal journal = new Journal();
         if (Files.exists(file)) {
-            for (Map<String, Object> event : RunLog.read(file)) {
-                journal.take(event);
-            }
-            journal.log = RunLog.resume(file, lines(Files.readAllBytes(file)));
+            journal.log = RunLog.resume(file, RunLog.readSound(file, journal::take));
         } else {
             journal.log = RunLog.create(file);
         }
         return journal;
     }
 
-    /// Returns the length of all complete lines.
-    private static long lines(byte[] bytes) {
-        int length = bytes.length;
-        while (length > 0 && bytes[length - 1] != '\n') {
-            length--;
+    /// Takes an event.
+    ///
+    /// @return false when it is none of a journal
+    private boolean take(Map<String, Object> event) {
+        if (!(event.get("model") instanceof String model)
+                || !(event.get("picture") instanceof Integer image)
+                || !(event.get("sha256") instanceof String sha256)) {
+            return false;
         }
-        return length;
-    }
-
-    private void take(Map<String, Object> event) {
-        String model = (String) event.get("model");
-        int image = ((Number) event.get("picture")).intValue();
-        String sha256 = (String) event.get("sha256");
-        if (event.get("event").equals("drawn")) {
+        if ("drawn".equals(event.get("event"))) {
             generated.put(new Place(model, image), sha256);
-        } else {
-            values.put(
-                    new Scored((String) event.get("measure"), model, image, sha256),
-                    ((Number) event.get("value")).doubleValue());
+            return true;
         }
+        if ("measured".equals(event.get("event"))
+                && event.get("measure") instanceof String metric
+                && event.get("value") instanceof Number value) {
+            values.put(new Scored(metric, model, image, sha256), value.doubleValue());
+            return true;
+        }
+        return false;
     }
 
     /// Returns the digest of an image's file, or null when the image was not generated.

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import org.smpo.io.AppendedFile;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
@@ -111,6 +112,29 @@ public final class RunLog implements Closeable {
             }
         }
         return events;
+    }
+
+    /// Passes the events of a log to a receiver, oldest first, up to the first line that is damaged:
+    /// incomplete, not a JSON object, or refused by the receiver.
+    ///
+    /// @return number of bytes of the lines before it, from which [#resume] continues
+    /// @throws IOException when the file cannot be read
+    public static long readSound(Path file, Predicate<Map<String, Object>> receiver) throws IOException {
+        byte[] bytes = Files.readAllBytes(file);
+        int from = 0;
+        for (int end = 0; end < bytes.length; end++) {
+            if (bytes[end] == NEWLINE) {
+                try {
+                    if (!receiver.test(event(file, 0, Arrays.copyOfRange(bytes, from, end)))) {
+                        return from;
+                    }
+                } catch (IOException e) {
+                    return from;
+                }
+                from = end + 1;
+            }
+        }
+        return from;
     }
 
     @SuppressWarnings("unchecked")

@@ -110,7 +110,9 @@ public final class ScoreRun {
     ///     or other options
     public Summary run(Path target, boolean resume, Progress progress) throws IOException {
         if (Files.exists(target)) {
-            if (resume && Files.notExists(journal(target)) && finished(target)) {
+            if (resume && finished(target)) {
+                // A process that was killed after it wrote the file leaves its journal.
+                Files.deleteIfExists(journal(target));
                 return summary(ScoreFile.read(target).rows(), data.size());
             }
             throw new IOException(target + ": expected no file, found one: delete it or choose another path");
@@ -163,6 +165,9 @@ public final class ScoreRun {
         } catch (ExecutionException e) {
             if (e.getCause() instanceof IOException cause) {
                 throw new IOException(cause.getMessage(), cause);
+            }
+            if (e.getCause() instanceof Error error) {
+                throw error;
             }
             throw new IllegalStateException(e.getCause());
         } catch (InterruptedException e) {

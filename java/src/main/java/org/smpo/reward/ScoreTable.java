@@ -15,11 +15,13 @@ import org.smpo.data.PairSource;
 
 /// The scores of a dataset in memory, by row and by id.
 public final class ScoreTable {
-    /// Version of the file's metadata. Format 1 named every reward `pickscore`; format 2 names its kind.
+    /// Version of the file's metadata. Format 1 named every reward `pickscore`; format 2 names its kind;
+    /// format 3 adds a digest of the rows.
     static final String FORMAT = "smpo.format";
 
-    static final String CURRENT = "2";
+    static final String CURRENT = "3";
     private static final String UNNAMED = "1";
+    private static final List<String> READABLE = List.of(UNNAMED, "2", CURRENT);
 
     static final String REWARD = "smpo.reward";
     static final String MODEL = "smpo.model_digest";
@@ -70,8 +72,8 @@ public final class ScoreTable {
             }
         }
         String format = content.metadata().get(FORMAT);
-        if (!format.equals(UNNAMED) && !format.equals(CURRENT)) {
-            throw new IOException(file + ": expected " + FORMAT + " " + UNNAMED + " or " + CURRENT + ", found " + format
+        if (!READABLE.contains(format)) {
+            throw new IOException(file + ": expected " + FORMAT + " 1 to " + CURRENT + ", found " + format
                     + ": read it with the version of smpo that wrote it, or score the data again");
         }
         for (int row = 0; row < content.rows().size(); row++) {
@@ -106,15 +108,15 @@ public final class ScoreTable {
         return metadata.get(FORMAT).equals(UNNAMED) ? Optional.empty() : Optional.of(metadata.get(REWARD));
     }
 
-    /// Returns the first key in which the metadata of two runs differ. Where one has format 1, format and
-    /// reward are not compared: the digest of the model identifies it.
+    /// Returns the first key in which the metadata of two runs differ. Their formats may differ. Where
+    /// one has format 1, the reward is not compared: the digest of the model identifies it.
     static Optional<String> difference(Map<String, String> found, Map<String, String> wanted) {
         SortedMap<String, String> keys = new TreeMap<>(found);
         keys.putAll(wanted);
         if (UNNAMED.equals(found.get(FORMAT)) || UNNAMED.equals(wanted.get(FORMAT))) {
-            keys.remove(FORMAT);
             keys.remove(REWARD);
         }
+        keys.remove(FORMAT);
         return keys.keySet().stream()
                 .filter(key -> !Objects.equals(found.get(key), wanted.get(key)))
                 .findFirst();

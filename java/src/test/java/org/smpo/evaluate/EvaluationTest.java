@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
@@ -173,6 +174,21 @@ final class EvaluationTest {
 
         // Killed within a line of the journal or before it: the rest is generated and scored again.
         byte[] journal = Files.readAllBytes(out.resolve("journal.jsonl"));
+        int middle = new String(journal, StandardCharsets.UTF_8).indexOf('\n', journal.length / 2) + 1;
+        for (String damage : List.of(
+                "{}",
+                "[1]",
+                "{\"event\": \"drawn\", \"model\": 1}",
+                "\0\0",
+                "{\"event\": \"measured\", \"model\": \"zero\", \"picture\": 0, \"sha256\": \"\", \"measure\": \"m\","
+                        + " \"value\": \"x\"}")) {
+            Files.writeString(
+                    out.resolve("journal.jsonl"),
+                    new String(journal, 0, middle, StandardCharsets.UTF_8) + damage + "\n"
+                            + new String(journal, middle, journal.length - middle, StandardCharsets.UTF_8));
+            assertThat(Journal.open(out.resolve("journal.jsonl"))).as(damage).satisfies(Journal::close);
+            assertThat(out.resolve("journal.jsonl")).hasSize(middle);
+        }
         for (int length : new int[] {0, 7, journal.length / 3, journal.length - 5}) {
             Files.write(out.resolve("journal.jsonl"), java.util.Arrays.copyOf(journal, length));
             run(request, "out");

@@ -63,6 +63,29 @@ final class GeneratedPairsTest {
         }
     }
 
+    /// Results of strangers cannot have other files of this machine copied.
+    @Test
+    void imagesOutsideTheEvaluationAreRefused() throws IOException, SQLException {
+        Files.writeString(temporary.resolve("secret"), "secret");
+        for (String name :
+                new String[] {"../secret", temporary.resolve("secret").toString(), "pictures/../../secret", ""}) {
+            try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
+                    Statement statement = connection.createStatement()) {
+                statement.execute(
+                        "CREATE TABLE results(model VARCHAR, prompt_index BIGINT, prompt VARCHAR, seed BIGINT,"
+                                + " picture VARCHAR, reward DOUBLE)");
+                statement.execute("INSERT INTO results VALUES ('zero', 0, 'a', 5, '" + name + "', 1),"
+                        + " ('zero', 0, 'a', 6, 'pictures/1.png', 0)");
+                statement.execute("COPY results TO '" + evaluation.resolve("results.parquet") + "' (FORMAT parquet)");
+            }
+            Path out = temporary.resolve("out");
+            assertThatThrownBy(() -> GeneratedPairs.write(evaluation, null, "reward", out))
+                    .hasMessageContaining("results.parquet: picture: expected the name of a file in")
+                    .hasMessageContaining("found " + name);
+            assertThat(out.resolve("pictures/0-5.png")).doesNotExist();
+        }
+    }
+
     @Test
     void anotherModelAndAnotherMetric() throws IOException {
         Path out = temporary.resolve("out");

@@ -8,15 +8,21 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
+import org.smpo.io.ParquetReader;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.TinyClip;
@@ -196,6 +202,75 @@ final class ScoreRunTest {
             assertThatThrownBy(() -> ScoreTable.read(file, more))
                     .hasMessageContaining("expected scores of this data (5 records")
                     .hasMessageContaining("found scores of other data (4 records");
+        }
+    }
+
+    /// A file that can be read but has other scores.
+    @Test
+    void changedScoresAreNoticed() throws IOException, SQLException {
+        Path file = temporary.resolve("s.parquet");
+        TreeMap<String, String> metadata = new TreeMap<>(Map.of("smpo.format", ScoreTable.CURRENT, "smpo.rows", "1"));
+        for (String key : List.of("reward", "model_digest", "data_digest", "preprocessing")) {
+            metadata.put("smpo." + key, "1");
+        }
+        ScoreFile.write(file, List.of(ScoredPair.of(0, "a", 0.1, -0.2)), metadata);
+        assertThat(ScoreTable.read(file).scores(0)).hasValue(new PairScores(0.1, -0.2));
+        String digest;
+        try (ParquetReader parquet = ParquetReader.open()) {
+            digest = parquet.metadata(file).get("smpo.rows_sha256");
+        }
+        metadata.put("smpo.rows_sha256", digest);
+        rewrite(file, "0.2", metadata);
+        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("expected rows of the digest " + digest);
+        rewrite(file, "0.1", metadata);
+        assertThat(ScoreTable.read(file).size()).isEqualTo(1);
+        metadata.remove("smpo.rows_sha256");
+        rewrite(file, "0.1", metadata);
+        assertThatThrownBy(() -> ScoreTable.read(file)).hasMessageContaining("expected rows of the digest null");
+    }
+
+    private static void rewrite(Path file, String score, Map<String, String> metadata) throws SQLException {
+        String pairs = metadata.entrySet().stream()
+                .map(entry -> "'" + entry.getKey() + "': '" + entry.getValue() + "'")
+                .collect(Collectors.joining(", "));
+        try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
+                Statement statement = connection.createStatement()) {
+            statement.execute(
+                    "COPY (SELECT 'a' AS id, 0::BIGINT AS row, " + score + "::DOUBLE AS score_0, -0.2::DOUBLE AS"
+                            + " score_1) TO '" + file + "' (FORMAT parquet, KV_METADATA {" + pairs + "})");
+        }
+    }
+
+    /// File names are names, not patterns.
+    @Test
+    void aNameWithBracketsIsItsOwnFile() throws IOException {
+        TreeMap<String, String> metadata = new TreeMap<>(Map.of("smpo.format", "2"));
+        ScoredPair right = ScoredPair.of(0, "right", 1, 2);
+        ScoreFile.write(temporary.resolve("s1.parquet"), List.of(ScoredPair.of(0, "wrong", 3, 4)), metadata);
+        for (String name : List.of("s[1].parquet", "s?.parquet", "s*.parquet")) {
+            ScoreFile.write(temporary.resolve(name), List.of(right), metadata);
+            assertThat(ScoreFile.read(temporary.resolve(name)).rows()).containsExactly(right);
+        }
+    }
+
+    /// A process was killed after it wrote the file and before it deleted its journal.
+    @Test
+    void aFinishedFileWithItsJournalIsFinished() throws IOException {
+        Path file = temporary.resolve("scores.parquet");
+        try (PairSource data = PairSource.open(TinyPairs.write(temporary.resolve("data"), 4, List.of()))) {
+            Arithmetic dies = new Arithmetic("m", 1);
+            assertThatThrownBy(() -> run(data, dies, 2).run(file, false, (before, done, all) -> {}))
+                    .hasMessage("killed");
+            byte[] journal = Files.readAllBytes(ScoreRun.journal(file));
+            run(data, new Arithmetic("m", -1), 2).run(file, true, (before, done, all) -> {});
+            byte[] want = Files.readAllBytes(file);
+            Files.write(ScoreRun.journal(file), journal);
+            assertThat(run(data, new Arithmetic("m", 0), 2)
+                            .run(file, true, (before, done, all) -> {})
+                            .scored())
+                    .isEqualTo(4);
+            assertThat(Files.readAllBytes(file)).isEqualTo(want);
+            assertThat(ScoreRun.journal(file)).doesNotExist();
         }
     }
 

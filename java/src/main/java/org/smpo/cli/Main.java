@@ -1,7 +1,9 @@
 package org.smpo.cli;
 
 import java.io.PrintWriter;
+import java.util.Optional;
 import org.smpo.doctor.BuildInfo;
+import org.smpo.io.Visible;
 import org.smpo.recipe.RecipeException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -11,6 +13,8 @@ import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 
@@ -62,7 +66,9 @@ public final class Main implements Runnable {
     /// The whole command, ready to be executed; output goes to its writers.
     static CommandLine commandLine() {
         Main main = new Main();
-        CommandLine commandLine = new CommandLine(main);
+        CommandLine commandLine =
+                new Terminal(main).setOut(new PrintWriter(System.out, true)).setErr(new PrintWriter(System.err, true));
+        commandLine.setExecutionStrategy(parsed -> main.withoutErrors(commandLine, parsed));
         MethodOptions.addTo(commandLine.getSubcommands().get("trace").getCommandSpec());
         commandLine.setExecutionExceptionHandler(main.failureHandler());
         IParameterExceptionHandler usage = commandLine.getParameterExceptionHandler();
@@ -78,7 +84,14 @@ public final class Main implements Runnable {
     }
 
     private IExecutionExceptionHandler failureHandler() {
-        return (failure, command, parsed) -> report(failure, command.getErr(), command);
+        return (failure, command, parsed) -> {
+            Optional<OutOfMemoryError> exhausted = Breakdown.exhausted(failure);
+            String message = failure.getMessage();
+            String text = exhausted.isPresent()
+                    ? Breakdown.describe(exhausted.get())
+                    : message == null || message.isBlank() ? failure.toString() : message;
+            return report(failure, text, command.getErr(), command);
+        };
     }
 
     /// Whether the command line is well-formed and only a value in it is wrong, so that showing the usage would not
@@ -89,7 +102,7 @@ public final class Main implements Runnable {
 
     private int refuse(ParameterException wrong) {
         CommandLine command = wrong.getCommandLine();
-        command.getErr().println(command.getColorScheme().errorText(wrong.getMessage()));
+        command.getErr().println(command.getColorScheme().errorText(Visible.of(wrong.getMessage())));
         if (debug) {
             wrong.printStackTrace(command.getErr());
         }
@@ -97,10 +110,23 @@ public final class Main implements Runnable {
         return command.getCommandSpec().exitCodeOnInvalidInput();
     }
 
-    private int report(Exception failure, PrintWriter err, CommandLine command) {
-        String message = failure.getMessage();
-        String text = message == null || message.isBlank() ? failure.toString() : message;
-        err.println(command.getColorScheme().errorText("smpo: " + text));
+    /// Runs the command, and reports an [Error] as a failure with a sentence.
+    private int withoutErrors(CommandLine commandLine, ParseResult parsed) {
+        try {
+            return new RunLast().execute(parsed);
+        } catch (Error error) {
+            CommandLine command = commandLine;
+            ParseResult verb = parsed;
+            while (verb.hasSubcommand()) {
+                verb = verb.subcommand();
+                command = verb.commandSpec().commandLine();
+            }
+            return report(error, Breakdown.describe(error), command.getErr(), command);
+        }
+    }
+
+    private int report(Throwable failure, String text, PrintWriter err, CommandLine command) {
+        err.println(command.getColorScheme().errorText("smpo: " + Visible.of(text)));
         if (debug) {
             failure.printStackTrace(err);
         } else {
@@ -108,6 +134,23 @@ public final class Main implements Runnable {
         }
         err.flush();
         return command.getCommandSpec().exitCodeOnExecutionException();
+    }
+
+    /// A command line, and its subcommands, that show control characters in everything printed.
+    private static final class Terminal extends CommandLine {
+        Terminal(Main main) {
+            super(main);
+        }
+
+        @Override
+        public CommandLine setOut(PrintWriter out) {
+            return super.setOut(TerminalWriter.over(out));
+        }
+
+        @Override
+        public CommandLine setErr(PrintWriter err) {
+            return super.setErr(TerminalWriter.over(err));
+        }
     }
 
     /// Output of `--version`: version and commit of the Java side, then of the native library.

@@ -70,7 +70,7 @@ public final class PairDecoder {
                         case PreferencePair pair -> collect(pair, uses.get(i), images.get(i), pairs, bad);
                     }
                 }
-            } catch (IOException | InterruptedException | RuntimeException e) {
+            } catch (IOException | InterruptedException | RuntimeException | Error e) {
                 executor.shutdownNow();
                 throw e;
             }
@@ -104,6 +104,7 @@ public final class PairDecoder {
                     bad.add(new BadPair(pair.index(), pair.id(), Problem.of(image), image.getMessage()));
                 case BadPairException broken -> bad.add(broken.of(pair.index(), pair.id()));
                 case RuntimeException failure -> throw failure;
+                case Error failure -> throw failure;
                 case null, default -> throw new IOException(pair.id() + ": " + e.getCause(), e);
             }
         }

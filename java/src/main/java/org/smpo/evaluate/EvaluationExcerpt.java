@@ -13,6 +13,7 @@ import java.util.stream.IntStream;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
+import org.smpo.io.Visible;
 
 /// The parts of an evaluation that a README or a model card shows: a table in Markdown, a chart of the
 /// differences as SVG, and a strip of randomly chosen images with one row per model.
@@ -113,7 +114,7 @@ final class EvaluationExcerpt {
 
     /// Returns text with the characters escaped that Markdown gives a meaning.
     private static String cell(String text) {
-        return text.replaceAll("([\\\\`*_{}\\[\\]<>|#])", "\\\\$1").replaceAll("\\s+", " ");
+        return Visible.of(text).replaceAll("([\\\\`*_{}\\[\\]<>|#])", "\\\\$1").replaceAll("\\s+", " ");
     }
 
     // ---- chart -------------------------------------------------------------------------------------------------
@@ -204,7 +205,8 @@ final class EvaluationExcerpt {
     }
 
     private static String escaped(String text) {
-        return text.replace("&", "&amp;")
+        return Visible.of(text)
+                .replace("&", "&amp;")
                 .replace("<", "&lt;")
                 .replace(">", "&gt;")
                 .replace("\"", "&quot;");

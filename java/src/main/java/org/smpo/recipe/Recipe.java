@@ -83,6 +83,9 @@ public record Recipe(
 
     private static final String BASE = "base";
 
+    /// A recipe has a few kilobytes; parsing takes time and memory in proportion.
+    private static final int MAX_BYTES = 1 << 20;
+
     /// Checks that the sections agree.
     ///
     /// @throws IllegalArgumentException naming a key, and what to do
@@ -200,7 +203,13 @@ public record Recipe(
             throw new RecipeException(name + ": expected a file or one of the built-in recipes ("
                     + String.join(", ", BUILT_IN) + "), found neither" + Suggestion.nearest(name, BUILT_IN));
         }
-        byte[] bytes = Files.readAllBytes(file);
+        byte[] bytes;
+        try (InputStream in = Files.newInputStream(file)) {
+            bytes = in.readNBytes(MAX_BYTES + 1);
+        }
+        if (bytes.length > MAX_BYTES) {
+            throw new RecipeException(name + ": expected a recipe of at most " + MAX_BYTES + " bytes, found more");
+        }
         String yaml;
         try {
             yaml = StandardCharsets.UTF_8

@@ -9,6 +9,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Properties;
 import java.util.function.Consumer;
+import org.smpo.io.Visible;
 import tools.jackson.databind.json.JsonMapper;
 
 /// A self-contained HTML file: styles, scripts, data and images are inline, and the page makes no network
@@ -268,6 +269,8 @@ public final class HtmlPage {
                             && i + 1 < text.length()
                             && Character.isLowSurrogate(text.charAt(i + 1))) {
                         out.append(c).append(text.charAt(++i));
+                    } else if (!control && Visible.isHidden(c)) {
+                        out.append(Visible.of(String.valueOf(c)));
                     } else {
                         out.append(control || Character.isSurrogate(c) ? '\ufffd' : c);
                     }

@@ -186,6 +186,7 @@ final class StoredPairs implements PairStream {
             switch (e.getCause()) {
                 case IOException failure -> throw failure;
                 case RuntimeException failure -> throw failure;
+                case Error failure -> throw failure;
                 case null, default -> throw new IOException(e.getCause());
             }
         }

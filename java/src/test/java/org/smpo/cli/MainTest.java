@@ -55,6 +55,38 @@ class MainTest {
                 .doesNotContain("\tat ");
     }
 
+    /// Errors of the machine are failures with a sentence, whatever library wraps them.
+    @Test
+    void errorsAreFailuresWithASentence() {
+        assertThat(run("fail", "memory")).isEqualTo(1);
+        assertThat(err.toString())
+                .contains("smpo: out of memory: expected room in the Java heap of ", "(Java heap space)", "-Xmx")
+                .doesNotContain("\tat ");
+        err.getBuffer().setLength(0);
+        assertThat(run("fail", "wrapped")).isEqualTo(1);
+        assertThat(err.toString()).contains("smpo: out of memory").doesNotContain("corrupt");
+        err.getBuffer().setLength(0);
+        assertThat(run("fail", "cut")).isEqualTo(1);
+        assertThat(err.toString()).contains("smpo: a file became shorter").doesNotContain("\tat ");
+        err.getBuffer().setLength(0);
+        assertThat(run("fail", "rebuilt")).isEqualTo(1);
+        assertThat(err.toString()).contains("a part of smpo is missing: org/smpo/X", "run the command again");
+        err.getBuffer().setLength(0);
+        assertThat(run("--debug", "fail", "cut")).isEqualTo(1);
+        assertThat(err.toString()).contains("\tat ");
+    }
+
+    /// Names and captions of strangers cannot steer the terminal.
+    @Test
+    void controlCharactersAreShown() {
+        String hostile = "a\u001b[2Jb\u0007c\u202ed\rsafe\u001b[31m\u0000";
+        assertThat(run("fail", "print", hostile)).isEqualTo(1);
+        String shown = "a\\u001b[2Jb\\u0007c\\u202ed\\u000dsafe";
+        assertThat(out.toString()).contains(shown);
+        assertThat(err.toString()).contains(shown).contains("\\u0000");
+        assertThat(out.toString() + err).doesNotContain("\u001b[2J", "\u0007", "\u202e", "\r", "\u0000");
+    }
+
     @Test
     void debugShowsTheStackTraceBeforeOrAfterTheVerb() {
         assertThat(run("--debug", "fail")).isEqualTo(1);
@@ -116,14 +148,32 @@ class MainTest {
     /// Fails like a verb.
     @Command(name = "fail")
     static final class Fail implements Runnable {
+        @CommandLine.Spec
+        private CommandLine.Model.CommandSpec spec;
+
         @CommandLine.Parameters(arity = "0..1")
-        private String silently;
+        private String how;
+
+        @CommandLine.Parameters(index = "1", arity = "0..1")
+        private String text;
 
         @Override
         public void run() {
-            throw silently == null
-                    ? new IllegalStateException("recipe.yaml: pairs: expected a folder, got a file")
-                    : new IllegalStateException();
+            switch (how) {
+                case null -> throw new IllegalStateException("recipe.yaml: pairs: expected a folder, got a file");
+                case "memory" -> throw new OutOfMemoryError("Java heap space");
+                case "wrapped" ->
+                    throw new IllegalStateException("a corrupt image", new OutOfMemoryError("Java heap space"));
+                case "cut" ->
+                    throw new InternalError(
+                            "a fault occurred in a recent unsafe memory access operation in compiled" + " Java code");
+                case "rebuilt" -> throw new NoClassDefFoundError("org/smpo/X");
+                case "print" -> {
+                    spec.commandLine().getOut().println(text);
+                    throw new IllegalStateException(text);
+                }
+                default -> throw new IllegalStateException();
+            }
         }
     }
 }

@@ -570,4 +570,12 @@ class RecipeTest {
         assertThat(Suggestion.distance(a, b)).isEqualTo(distance);
         assertThat(Suggestion.distance(b, a)).isEqualTo(distance);
     }
+
+    @Test
+    void aRecipeIsSmall() throws IOException {
+        Path file = folder.resolve("big.yaml");
+        Files.writeString(file, "# " + "x".repeat(1 << 20));
+        assertThatThrownBy(() -> Recipe.read(file, List.of()))
+                .hasMessage(file + ": expected a recipe of at most 1048576 bytes, found more");
+    }
 }

@@ -83,6 +83,7 @@ final class HtmlPageTest {
 
     @Test
     void surrogatesAndControlsBecomeTheReplacement() {
+        assertThat(HtmlPage.escape("a\u202eb\u2066")).isEqualTo("a\\u202eb\\u2066");
         assertThat(HtmlPage.escape("a\ud800b\u0007c🔥\n")).isEqualTo("a\ufffdb\ufffdc🔥\n");
         assertThat(HtmlPage.script("\"\ud800<🔥\"")).isEqualTo("\"\\ud800\\u003c🔥\"");
     }

@@ -82,7 +82,7 @@ public record ClipTextConfig(
                 hidden,
                 in.integer("intermediate_size", 2048, 1),
                 heads,
-                in.integer("num_hidden_layers", 12, 1),
+                in.layers("num_hidden_layers", 12),
                 Activation.read(in),
                 type.equals("CLIPTextModel") ? 0 : projection,
                 in.integer("eos_token_id", 49407, 0),

@@ -68,7 +68,7 @@ public record ClipVisionConfig(
                 hidden,
                 in.integer("intermediate_size", 3072, 1),
                 heads,
-                in.integer("num_hidden_layers", 12, 1),
+                in.layers("num_hidden_layers", 12),
                 Activation.read(in),
                 type.equals("CLIPVisionModel") ? 0 : projection,
                 in.positive("layer_norm_eps", 1e-5),

@@ -13,6 +13,9 @@ import org.smpo.io.JsonObject;
 /// Strict reads of a `config.json`: an absent key takes the class's default, a value of the wrong kind or one that
 /// we do not support is an error, and what nobody asked for is remembered as unknown.
 final class ConfigReader {
+    /// More layers than any of these models has.
+    static final int MAX_LAYERS = 64;
+
     private final JsonObject json;
     private final Map<String, Object> values;
     private final Set<String> known = new HashSet<>();
@@ -34,6 +37,26 @@ final class ConfigReader {
     /// An integer of at least `min`.
     int integer(String key, Integer absent, int min) throws ModelException {
         return integer(key, value(key, absent), min);
+    }
+
+    /// A number of layers: at least 1, and at most [#MAX_LAYERS], since their parameters are listed
+    /// before the file is compared with them.
+    int layers(String key, int absent) throws ModelException {
+        return checkedLayers(key, integer(key, absent, 1));
+    }
+
+    private int checkedLayers(String key, int layers) throws ModelException {
+        require(layers <= MAX_LAYERS, key, "at most " + MAX_LAYERS + " layers", layers);
+        return layers;
+    }
+
+    /// One number of layers for all levels, or a list with one for each.
+    List<Integer> layersPerLevel(String key, int absent, int levels) throws ModelException {
+        List<Integer> all = perLevel(key, absent, levels);
+        for (int layers : all) {
+            checkedLayers(key, layers);
+        }
+        return all;
     }
 
     /// An integer, or `otherwise` where the value is null.

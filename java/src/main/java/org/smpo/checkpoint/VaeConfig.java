@@ -70,7 +70,7 @@ public record VaeConfig(
                 in.integer("out_channels", 3, 1),
                 in.integer("latent_channels", 4, 1),
                 channels,
-                in.integer("layers_per_block", 1, 1),
+                in.layers("layers_per_block", 1),
                 groups,
                 in.flag("use_quant_conv", true),
                 in.flag("use_post_quant_conv", true),

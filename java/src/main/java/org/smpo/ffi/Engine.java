@@ -7,6 +7,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.StructLayout;
+import java.lang.foreign.ValueLayout;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -434,6 +437,15 @@ public final class Engine extends Handle {
             spec.set(JAVA_LONG, SPEC_SHAPE + i * JAVA_LONG.byteSize(), i < shape.length ? shape[i] : 0);
         }
         return spec;
+    }
+
+    /// Returns the memory of a buffer's remaining elements. A view of direct memory, such as a
+    /// FloatBuffer, is copied, because it does not tell whether it is a view of a mapped file.
+    static MemorySegment segmentOf(Buffer data) {
+        MemorySegment memory = MemorySegment.ofBuffer(data);
+        return data.isDirect() && !(data instanceof ByteBuffer)
+                ? MemorySegment.ofArray(memory.toArray(ValueLayout.JAVA_BYTE))
+                : memory;
     }
 
     /// Returns whether the library may access this memory directly. It may not access heap memory, which

@@ -188,7 +188,7 @@ public final class NativeModel extends Handle {
 
     /// Writes a parameter's values from a buffer's position to its limit, neither of which changes.
     public void write(String name, DType dtype, List<Long> shape, Buffer data) {
-        write(name, dtype, shape, MemorySegment.ofBuffer(data));
+        write(name, dtype, shape, Engine.segmentOf(data));
     }
 
     /// Copies a parameter to `data`, rounded to nearest even where `dtype` has fewer bits.

@@ -11,6 +11,9 @@ import java.util.Optional;
 /// Tables are float64. diffusers builds its own in float32 and its running product rounds at each of 1000
 /// factors: expect relative differences of about 1e-6 in `alphas_cumprod`.
 public final class NoiseSchedule {
+    /// Numbers of timesteps beyond this are taken for damage, before an array of them is made.
+    private static final int MAX_TIMESTEPS = 100_000;
+
     private final double[] betas;
     private final double[] alphasCumprod;
     private final PredictionType predictionType;
@@ -132,6 +135,10 @@ public final class NoiseSchedule {
 
     private static double[] betas(SchedulerConfig values) {
         int count = values.integer("num_train_timesteps", 1000);
+        if (count > MAX_TIMESTEPS) {
+            throw new IllegalArgumentException(
+                    "scheduler_config.json: num_train_timesteps: expected at most " + MAX_TIMESTEPS + ", got " + count);
+        }
         double[] trained = values.trainedBetas();
         if (trained != null) {
             if (trained.length != count) {

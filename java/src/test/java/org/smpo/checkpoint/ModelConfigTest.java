@@ -19,6 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.schedule.NoiseSchedule;
 
 final class ModelConfigTest {
     private static ModelConfig parse(String name, JsonObject config) throws IOException {
@@ -225,6 +226,23 @@ final class ModelConfigTest {
                 .hasMessageContaining("latents_mean");
         assertThatThrownBy(() -> VaeConfig.parse(changed("vae/f2", "\"_class_name\": \"VQModel\"")))
                 .hasMessageContaining("VQModel");
+    }
+
+    /// Numbers of layers are bounded before their parameters are listed.
+    @Test
+    void bombsAreRefusedAtOnce() throws IOException {
+        assertThat(unet("\"layers_per_block\": 64").layersPerBlock()).contains(64);
+        for (String key : List.of("layers_per_block", "transformer_layers_per_block")) {
+            assertThatThrownBy(() -> unet("\"" + key + "\": 65"))
+                    .hasMessageContaining(key + ": expected at most 64 layers, found 65");
+        }
+        assertThatThrownBy(() -> VaeConfig.parse(changed("vae/f2", "\"layers_per_block\": 1000000")))
+                .hasMessageContaining("layers_per_block: expected at most 64 layers, found 1000000");
+        assertThatThrownBy(() -> ClipTextConfig.parse(changed("clip/vit_l", "\"num_hidden_layers\": 2147483647"), null))
+                .hasMessageContaining("num_hidden_layers: expected at most 64 layers, found 2147483647");
+        Map<String, Object> schedule = Map.of("_class_name", "PNDMScheduler", "num_train_timesteps", 2_000_000_000L);
+        assertThatThrownBy(() -> NoiseSchedule.fromConfig(schedule))
+                .hasMessageContaining("num_train_timesteps: expected at most 100000, got 2000000000");
     }
 
     @Test

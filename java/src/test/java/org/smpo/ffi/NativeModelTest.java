@@ -3,14 +3,22 @@ package org.smpo.ffi;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.smpo.io.DType;
 import org.smpo.schedule.Ddim;
 import org.smpo.schedule.NoiseSchedule;
@@ -84,6 +92,23 @@ class NativeModelTest {
                 assertThat(Float.intBitsToFloat(narrow[i] << 16)).isEqualTo(expected[i]);
             }
         }
+    }
+
+    /// A view of a mapped file does not tell that it is one. The library must not read it in place,
+    /// because another process could cut the file.
+    @Test
+    void viewsOfDirectMemoryAreCopied(@TempDir Path folder) throws IOException {
+        Path file = Files.write(folder.resolve("values"), new byte[64]);
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            ByteBuffer mapped =
+                    channel.map(FileChannel.MapMode.READ_ONLY, 0, 64).order(ByteOrder.LITTLE_ENDIAN);
+            assertThat(Engine.readableInPlace(Engine.segmentOf(mapped))).isFalse();
+            assertThat(Engine.readableInPlace(Engine.segmentOf(mapped.asFloatBuffer())))
+                    .isFalse();
+            assertThat(Engine.segmentOf(mapped.asFloatBuffer()).byteSize()).isEqualTo(64);
+        }
+        assertThat(Engine.readableInPlace(Engine.segmentOf(ByteBuffer.allocateDirect(8))))
+                .isTrue();
     }
 
     @Test

@@ -14,11 +14,11 @@ final class Breakdown {
     static String describe(Error error) {
         String message = error.getMessage() == null ? error.toString() : error.getMessage();
         return switch (error) {
-            case OutOfMemoryError memory -> outOfMemory(message);
-            case StackOverflowError deep ->
+            case OutOfMemoryError _ -> outOfMemory(message);
+            case StackOverflowError _ ->
                 "the input is nested more deeply than the Java stack allows; give a simpler input, or more stack with "
                         + "SMPO_JAVA_OPTIONS=-Xss16m";
-            case NoClassDefFoundError missing ->
+            case NoClassDefFoundError _ ->
                 "a part of smpo is missing: " + message + "; if smpo was rebuilt or moved while it ran, run the "
                         + "command again";
             case LinkageError unusable ->

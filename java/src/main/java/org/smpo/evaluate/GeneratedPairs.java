@@ -31,6 +31,9 @@ public final class GeneratedPairs {
     private static final String IMAGES = "pictures";
     private static final JsonMapper JSON = JsonMapper.shared();
 
+    /// Column of the image's file in the results.
+    private static final String FILE = "picture";
+
     private final Path evaluation;
     private final String model;
     private final String metric;
@@ -153,8 +156,9 @@ public final class GeneratedPairs {
             found = root;
         }
         if (found.equals(root) || !found.startsWith(root) || Path.of(file).isAbsolute()) {
-            throw new IOException(evaluation.resolve("results.parquet") + ": picture: expected the name of a file in "
-                    + evaluation + ", found " + file + "; evaluate again, or restore the original file");
+            throw new IOException(
+                    evaluation.resolve("results.parquet") + ": column " + FILE + ": expected a file name in "
+                            + evaluation + ", found " + file + "; evaluate again, or restore the original file");
         }
         return found;
     }

@@ -1,5 +1,7 @@
 package org.smpo.io;
 
+import java.util.Locale;
+
 /// Makes characters visible that would steer a terminal or reorder text: control characters, and
 /// Unicode's controls of direction and of hidden text. Names, captions and prompts of strangers may
 /// contain them.
@@ -23,7 +25,7 @@ public final class Visible {
     /// Appends a character, or its escape.
     static void append(StringBuilder shown, char c) {
         if (isHidden(c)) {
-            shown.append(String.format("\\u%04x", (int) c));
+            shown.append(String.format(Locale.ROOT, "\\u%04x", (int) c));
         } else {
             shown.append(c);
         }

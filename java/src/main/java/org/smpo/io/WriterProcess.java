@@ -1,6 +1,7 @@
 package org.smpo.io;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -8,6 +9,7 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 
@@ -73,8 +75,9 @@ final class WriterProcess {
         try {
             String status = Files.readString(Path.of("/proc", Long.toString(process.pid()), "stat"));
             // The name of the program, in parentheses, may have spaces.
-            String[] fields = status.substring(status.lastIndexOf(')') + 1).split(" ");
-            return Long.parseLong(fields[START_FIELD]);
+            List<String> fields =
+                    List.of(status.substring(status.lastIndexOf(')') + 1).split(" ", -1));
+            return Long.parseLong(fields.get(START_FIELD));
         } catch (IOException | RuntimeException e) {
             return startMillis(process);
         }
@@ -93,8 +96,7 @@ final class WriterProcess {
             // No Linux: the name of the machine.
             name = String.valueOf(System.getenv("HOSTNAME"));
         }
-        return Digest.sha256(name.getBytes(java.nio.charset.StandardCharsets.UTF_8))
-                .substring(0, PLACE_DIGITS);
+        return Digest.sha256(name.getBytes(StandardCharsets.UTF_8)).substring(0, PLACE_DIGITS);
     }
 
     /// The latest time at which a file, or anything in a folder, changed.

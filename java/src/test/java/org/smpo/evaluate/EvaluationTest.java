@@ -175,13 +175,10 @@ final class EvaluationTest {
         // Killed within a line of the journal or before it: the rest is generated and scored again.
         byte[] journal = Files.readAllBytes(out.resolve("journal.jsonl"));
         int middle = new String(journal, StandardCharsets.UTF_8).indexOf('\n', journal.length / 2) + 1;
-        for (String damage : List.of(
-                "{}",
-                "[1]",
-                "{\"event\": \"drawn\", \"model\": 1}",
-                "\0\0",
-                "{\"event\": \"measured\", \"model\": \"zero\", \"picture\": 0, \"sha256\": \"\", \"measure\": \"m\","
-                        + " \"value\": \"x\"}")) {
+        String wrong = """
+            {"event": "measured", "model": "zero", "picture": 0, "sha256": "", "measure": "m", "value": "x"}
+            """.strip();
+        for (String damage : List.of("{}", "[1]", "{\"event\": \"drawn\", \"model\": 1}", "\0\0", wrong)) {
             Files.writeString(
                     out.resolve("journal.jsonl"),
                     new String(journal, 0, middle, StandardCharsets.UTF_8) + damage + "\n"

@@ -80,7 +80,7 @@ final class GeneratedPairsTest {
             }
             Path out = temporary.resolve("out");
             assertThatThrownBy(() -> GeneratedPairs.write(evaluation, null, "reward", out))
-                    .hasMessageContaining("results.parquet: picture: expected the name of a file in")
+                    .hasMessageContaining("results.parquet: column ")
                     .hasMessageContaining("found " + name);
             assertThat(out.resolve("pictures/0-5.png")).doesNotExist();
         }

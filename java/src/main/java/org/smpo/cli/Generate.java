@@ -46,6 +46,9 @@ final class Generate implements Callable<Integer> {
     private static final int SHEET_COLUMNS = 4;
     private static final int SHEET_CELL = 512;
 
+    /// Images on the sheet. Further ones would need memory for each.
+    private static final int SHEET_IMAGES = 64;
+
     @Spec
     private CommandSpec spec;
 
@@ -203,12 +206,26 @@ final class Generate implements Callable<Integer> {
     private void generate(TextToImage generator, List<ImageRequest> requests) throws IOException {
         int all =
                 requests.stream().mapToInt(request -> request.prompts().size()).sum();
+        if (saveLatents == null) {
+            generate(generator, requests, all, null);
+            return;
+        }
+        GenerationConfig config = requests.getFirst().config();
+        int latent = generator.downscale();
+        try (LatentsFile.Writer latents =
+                LatentsFile.create(saveLatents, all, config.height() / latent, config.width() / latent)) {
+            generate(generator, requests, all, latents);
+        }
+    }
+
+    /// @param latents file of the sampler's last latents; null when they are not asked for
+    private void generate(TextToImage generator, List<ImageRequest> requests, int all, LatentsFile.Writer latents)
+            throws IOException {
         List<ContactSheet.Cell> cells = new ArrayList<>();
-        List<float[]> finals = new ArrayList<>();
         Progress.Display display =
                 Progress.Display.ofStandardError(spec.commandLine().getErr());
+        int from = 0;
         for (ImageRequest request : requests) {
-            int from = cells.size();
             int to = from + request.prompts().size();
             String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
             List<GeneratedImage> generated;
@@ -225,22 +242,22 @@ final class Generate implements Callable<Integer> {
                 Path file = out.resolve(String.format(Locale.ROOT, "%05d-%d.png", from + i, seed));
                 new Png(image.image(), settings(prompt, seed, request).text()).write(file);
                 spec.commandLine().getOut().println(file);
-                cells.add(new ContactSheet.Cell(image.image(), prompt.text() + " (" + seed + ")"));
-                finals.add(image.latents());
+                if (cells.size() < SHEET_IMAGES) {
+                    cells.add(new ContactSheet.Cell(
+                            ContactSheet.shrunk(image.image(), SHEET_CELL), prompt.text() + " (" + seed + ")"));
+                }
+                if (latents != null) {
+                    latents.add(image.latents());
+                }
             }
+            from = to;
         }
         if (cells.size() > 1) {
             Path sheet = out.resolve("sheet.png");
             new Png(ContactSheet.draw(cells, SHEET_COLUMNS, SHEET_CELL), Map.of()).write(sheet);
-            spec.commandLine().getOut().println(sheet);
-        }
-        if (saveLatents != null) {
-            int latent = generator.downscale();
-            LatentsFile.write(
-                    saveLatents,
-                    finals,
-                    requests.getFirst().config().height() / latent,
-                    requests.getFirst().config().width() / latent);
+            spec.commandLine()
+                    .getOut()
+                    .println(cells.size() < all ? sheet + ": the first " + SHEET_IMAGES + " of " + all : sheet);
         }
     }
 

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import org.smpo.io.ByteView;
@@ -33,10 +34,11 @@ public final class LatentsFile {
             }
             ByteBuffer bytes = ByteView.of(file, entry).buffer();
             int row = Math.toIntExact(entry.length() / Float.BYTES / shape.get(0));
+            int different = Math.toIntExact(shape.get(0));
             List<float[]> all = new ArrayList<>();
-            for (int i = 0; i < images; i++) {
+            for (int i = 0; i < different; i++) {
                 float[] values = new float[row];
-                bytes.asFloatBuffer().get(shape.get(0) == 1 ? 0 : i * row, values);
+                bytes.asFloatBuffer().get(i * row, values);
                 for (float value : values) {
                     if (!Float.isFinite(value)) {
                         throw new IOException(path + ": " + NAME + ": expected finite numbers, got " + value);
@@ -44,23 +46,62 @@ public final class LatentsFile {
                 }
                 all.add(values);
             }
-            return all;
+            return different == 1 ? Collections.nCopies(images, all.getFirst()) : all;
         }
     }
 
-    /// Writes latents, all of one size.
+    /// Begins a file for latents that become known one after the other, so that none has to be kept.
     ///
-    /// @param latents latents of at least one image
+    /// @param images number of images
     /// @param height height h of a latent
     /// @param width width w of a latent
-    public static void write(Path path, List<float[]> latents, long height, long width) throws IOException {
-        long channels = latents.getFirst().length / (height * width);
-        SafetensorsWriter.Declaration declaration = new SafetensorsWriter.Declaration(
-                NAME, DType.F32, List.of((long) latents.size(), channels, height, width));
-        SafetensorsWriter.write(path, List.of(declaration), Map.of(), (entry, writer) -> {
-            for (float[] values : latents) {
-                writer.write(NAME, values);
+    public static Writer create(Path path, long images, long height, long width) {
+        return new Writer(path, images, height, width);
+    }
+
+    /// A file in progress. It appears under its name with the latents of the last image.
+    public static final class Writer implements AutoCloseable {
+        private final Path path;
+        private final long images;
+        private final long height;
+        private final long width;
+        private SafetensorsWriter file;
+        private long written;
+
+        private Writer(Path path, long images, long height, long width) {
+            this.path = path;
+            this.images = images;
+            this.height = height;
+            this.width = width;
+        }
+
+        /// Appends the latents of the next image.
+        ///
+        /// @throws IllegalStateException when their size differs from the first image's, or there
+        ///     are too many
+        /// @throws IOException when they cannot be written; an old file is then untouched
+        public void add(float[] latents) throws IOException {
+            if (file == null) {
+                long channels = latents.length / (height * width);
+                file = SafetensorsWriter.create(
+                        path,
+                        List.of(new SafetensorsWriter.Declaration(
+                                NAME, DType.F32, List.of(images, channels, height, width))),
+                        Map.of());
             }
-        });
+            file.write(NAME, latents);
+            written++;
+            if (written == images) {
+                file.commit();
+            }
+        }
+
+        /// Deletes an unfinished file.
+        @Override
+        public void close() throws IOException {
+            if (file != null) {
+                file.close();
+            }
+        }
     }
 }

@@ -30,6 +30,25 @@ public final class ContactSheet {
 
     private ContactSheet() {}
 
+    /// Returns an image as a sheet with this size of cells shows it. Shrinking it again changes nothing.
+    ///
+    /// @param cellSide longest side in pixels
+    public static RgbImage shrunk(RgbImage image, int cellSide) {
+        int w = scaled(image, image.width(), cellSide);
+        int h = scaled(image, image.height(), cellSide);
+        if (w == image.width() && h == image.height()) {
+            return image;
+        }
+        BufferedImage small = new BufferedImage(w, h, BufferedImage.TYPE_INT_RGB);
+        Graphics2D graphics = small.createGraphics();
+        try {
+            graphics.drawImage(image.toBufferedImage().getScaledInstance(w, h, Image.SCALE_AREA_AVERAGING), 0, 0, null);
+        } finally {
+            graphics.dispose();
+        }
+        return RgbImage.of(small);
+    }
+
     /// Paints a sheet. Cells are as large as the largest image, but at most `cellSide`; an image keeps its
     /// proportions and
     /// is never enlarged.
@@ -111,13 +130,9 @@ public final class ContactSheet {
     /// averaged.
     private static void drawImage(
             Graphics2D graphics, RgbImage image, int cellSide, int x, int y, int width, int height) {
-        int w = scaled(image, image.width(), cellSide);
-        int h = scaled(image, image.height(), cellSide);
-        Image scaled = image.toBufferedImage();
-        if (w != image.width() || h != image.height()) {
-            scaled = scaled.getScaledInstance(w, h, Image.SCALE_AREA_AVERAGING);
-        }
-        graphics.drawImage(scaled, x + (width - w) / 2, y + (height - h) / 2, null);
+        RgbImage shown = shrunk(image, cellSide);
+        graphics.drawImage(
+                shown.toBufferedImage(), x + (width - shown.width()) / 2, y + (height - shown.height()) / 2, null);
     }
 
     private static void drawCaption(Graphics2D graphics, String caption, int x, int y, int width, int lineHeight) {

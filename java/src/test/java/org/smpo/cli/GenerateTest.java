@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
+import org.smpo.io.Safetensors;
 import org.smpo.schedule.Sampler;
 
 /// `smpo generate` as a user runs it, on a small model with made-up weights.
@@ -75,6 +76,44 @@ final class GenerateTest {
             assertThat(largestDifference(a, other)).as(sampler.id()).isGreaterThan(1);
         }
         assertThat(together.resolve("sheet.png")).exists();
+    }
+
+    /// Memory does not grow with the number of images: the sheet shows the first ones, and latents go to
+    /// their file at once.
+    @Test
+    void aLongListHasASheetOfItsFirstImages() throws IOException {
+        Path model = TinyModels.writeRunnable(temporary.resolve("model"));
+        Path prompts = temporary.resolve("prompts.txt");
+        Files.writeString(prompts, "a cat\n".repeat(33));
+        Path out = temporary.resolve("out");
+        Path latents = temporary.resolve("latents.safetensors");
+        Outcome outcome = smpo(
+                "generate",
+                model,
+                "--prompt-file",
+                prompts,
+                "--seed",
+                "1,2",
+                "--steps",
+                1,
+                "--batch",
+                8,
+                "--height",
+                64,
+                "--width",
+                64,
+                "--save-latents",
+                latents,
+                "--out",
+                out);
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out()).contains("sheet.png: the first 64 of 66");
+        assertThat(out.resolve("00065-2.png")).exists();
+        // Four columns of cells with 64 pixels and a margin of 8.
+        assertThat(Png.read(out.resolve("sheet.png")).image().width()).isEqualTo(4 * 72 + 8);
+        try (Safetensors file = Safetensors.open(latents)) {
+            assertThat(file.entry("latents").shape().getFirst()).isEqualTo(66);
+        }
     }
 
     @Test

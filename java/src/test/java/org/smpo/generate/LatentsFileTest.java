@@ -24,7 +24,11 @@ final class LatentsFileTest {
 
     private Path write(float[]... latents) throws IOException {
         Path file = temporary.resolve("latents.safetensors");
-        LatentsFile.write(file, List.of(latents), 2, 3);
+        try (LatentsFile.Writer writer = LatentsFile.create(file, latents.length, 2, 3)) {
+            for (float[] image : latents) {
+                writer.add(image);
+            }
+        }
         return file;
     }
 
@@ -34,6 +38,16 @@ final class LatentsFileTest {
         assertThat(read).hasSize(2);
         assertThat(read.get(0)).containsExactly(latents(0));
         assertThat(read.get(1)).containsExactly(latents(100));
+    }
+
+    @Test
+    void anUnfinishedFileIsDiscarded() throws IOException {
+        Path file = temporary.resolve("latents.safetensors");
+        try (LatentsFile.Writer writer = LatentsFile.create(file, 2, 2, 3)) {
+            writer.add(latents(0));
+        }
+        assertThat(temporary).isEmptyDirectory();
+        assertThat(file).doesNotExist();
     }
 
     @Test

@@ -66,8 +66,9 @@ public final class Main implements Runnable {
     /// The whole command, ready to be executed; output goes to its writers.
     static CommandLine commandLine() {
         Main main = new Main();
-        CommandLine commandLine =
-                new Terminal(main).setOut(new PrintWriter(System.out, true)).setErr(new PrintWriter(System.err, true));
+        CommandLine terminal = new Terminal(main);
+        // The writers that picocli makes have the encoding of the terminal.
+        CommandLine commandLine = terminal.setOut(terminal.getOut()).setErr(terminal.getErr());
         commandLine.setExecutionStrategy(parsed -> main.withoutErrors(commandLine, parsed));
         MethodOptions.addTo(commandLine.getSubcommands().get("trace").getCommandSpec());
         commandLine.setExecutionExceptionHandler(main.failureHandler());

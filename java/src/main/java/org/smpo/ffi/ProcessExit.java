@@ -18,11 +18,12 @@ import java.util.concurrent.ConcurrentHashMap;
 /// the static destructors of LibTorch and oneDNN. A call that is still running then uses what they
 /// destroyed, and the JVM crashes.
 ///
-/// The library has its own handler that waits for running calls. But `exit()` runs handlers and
-/// destructors in reverse order of registration, so objects that the running call was the first to use
-/// are destroyed before that handler runs. The JVM can register a handler later than any other code. So
-/// a shutdown hook, installed when the first engine opens, registers `_exit` as the exit handler that
-/// runs first. The process then ends with its own exit code and without destructors.
+/// The library has its own handler that waits for running calls (`native/src/engine/process_exit.h`). It
+/// serves programs in C and C++, which have no shutdown hooks, and [Runtime#halt], which runs none. But
+/// `exit()` runs handlers and destructors in reverse order of registration, so objects that the running
+/// call was the first to use are destroyed before that handler runs. The JVM can register a handler later
+/// than any other code. So a shutdown hook, installed when the first engine opens, registers `_exit` as
+/// the exit handler that runs first. The process then ends with its own exit code and without destructors.
 ///
 /// The hook registers nothing when no call can be running: when every engine is closed, or when the only
 /// threads that own one have ended or are ending the process themselves. Such a process ends as if smpo

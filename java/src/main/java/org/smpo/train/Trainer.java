@@ -8,7 +8,6 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.ffi.CancelledException;
 import org.smpo.ffi.EngineException;
-import org.smpo.ffi.LogRecord;
 import org.smpo.ffi.StepOutcome;
 import org.smpo.io.Closer;
 import org.smpo.recipe.Recipe;
@@ -70,10 +69,10 @@ public final class Trainer implements AutoCloseable {
             run = parts.add(Run.open(recipe, resume, listener));
             setup = parts.add(Setup.open(recipe, run.begun(), cacheFolder, listener));
             reports = new Reports(recipe, setup, run, entries, listener);
-            engineLog = new EngineLog(setup.engine());
+            engineLog = new EngineLog(setup.engine()::drainLog, listener, run::log);
             state = run.start(setup.manifest(), setup.policy(), health);
             saved = state;
-            logEngine();
+            engineLog.pass(state.done());
         } catch (IOException | RuntimeException e) {
             parts.closeAfter(e);
             throw e;
@@ -176,7 +175,7 @@ public final class Trainer implements AutoCloseable {
             Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
             entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
             run.log(state.done(), "train", entry);
-            logEngine();
+            engineLog.pass(state.done());
             stepDone();
             listener.stepped(
                     state.done(),
@@ -216,16 +215,8 @@ public final class Trainer implements AutoCloseable {
     private void report() throws IOException, InterruptedException {
         if (state.reportsDue()) {
             reports.write(state.done());
-            logEngine();
+            engineLog.pass(state.done());
             state = state.withReportsDue(false);
-        }
-    }
-
-    /// Passes warnings of the engine on to the listener and to the log.
-    private void logEngine() throws IOException {
-        for (LogRecord record : engineLog.drain()) {
-            listener.warn(record.message());
-            run.log(StepLog.engine(state.done(), record));
         }
     }
 

@@ -51,6 +51,24 @@ final class TrainTest {
         assertThat(again.err()).contains("has a run already", "--resume");
     }
 
+    @Test
+    void aRunThatEndsItselfFails() throws IOException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
+        Outcome diverged = smpo(
+                "train",
+                recipe,
+                "--cache",
+                tiny.cache(),
+                "--set",
+                "train.steps=30",
+                "--set",
+                "learning_rate={value: 3e-3, warmup_steps: 0}");
+        assertThat(diverged.code()).isEqualTo(1);
+        assertThat(diverged.out()).contains("the loss is diverging");
+        assertThat(tiny.output("run").resolve("model")).doesNotExist();
+    }
+
     /// A child process receives SIGTERM during its run.
     @Test
     @Timeout(120)

@@ -1,7 +1,7 @@
 """Golden file for java/src/test/resources/org/smpo/recipe: the learning rates of diffusers' schedules.
 
-Made with Python 3.11, torch 2.11.0, diffusers 0.42.1. Run from anywhere: python learning_rates.py
-The build and the tests do not run this script; they read its output, whose digest is in MANIFEST.
+Made with Python 3.11, torch 2.11.0 (more_learning_rates.json: 2.12.1), diffusers 0.42.1. Run from anywhere: python learning_rates.py
+The build and the tests do not run this script; they read its output, whose digests are in MANIFEST.
 
 Each rate is the one that the optimizer has when it takes that step: step 0 is the first.
 """
@@ -29,11 +29,27 @@ CASES = [  # schedule, value, warm-up steps, steps, cycles
     ("cosine", 1.0, 3, 40, 1.5),
     ("cosine", 1.0, 12, 10, 0.5),
 ]
+MORE_CASES = [  # schedule, value, warm-up steps, steps, cycles, power, end
+    ("cosine_with_restarts", 1e-4, 7, 31, 3, 1.0, 1e-7),
+    ("cosine_with_restarts", 1.0, 0, 10, 1, 1.0, 1e-7),
+    ("cosine_with_restarts", 1.0, 3, 40, 2, 1.0, 1e-7),
+    ("cosine_with_restarts", 1.0, 12, 10, 2, 1.0, 1e-7),
+    ("polynomial", 1e-4, 7, 31, 0.5, 1.0, 1e-7),
+    ("polynomial", 1e-5, 0, 10, 0.5, 2.0, 0.0),
+    ("polynomial", 1.0, 3, 40, 0.5, 0.5, 0.25),
+    ("polynomial", 1.0, 12, 10, 0.5, 1.0, 1e-7),
+]
 
 
-def rates(schedule, value, warmup, steps, cycles):
+def rates(schedule, value, warmup, steps, cycles, power=1.0, end=1e-7):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=value)
-    if schedule == "cosine":
+    if schedule == "cosine_with_restarts":
+        scheduler = get_scheduler(
+            schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps, num_cycles=cycles)
+    elif schedule == "polynomial":
+        scheduler = diffusers.optimization.get_polynomial_decay_schedule_with_warmup(
+            optimizer, warmup, steps, lr_end=end, power=power)
+    elif schedule == "cosine":
         scheduler = diffusers.optimization.get_cosine_schedule_with_warmup(optimizer, warmup, steps, cycles)
     else:
         scheduler = get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
@@ -45,6 +61,16 @@ def rates(schedule, value, warmup, steps, cycles):
     return out
 
 
+def more():
+    """The schedules that came after learning_rates.json."""
+    cases = [
+        dict(schedule=s, value=v, warmup_steps=w, steps=n, cycles=c, power=p, end=e, rates=rates(s, v, w, n, c, p, e))
+        for s, v, w, n, c, p, e in MORE_CASES
+    ]
+    text = json.dumps({"made_with": {"diffusers": diffusers.__version__, "torch": torch.__version__}, "cases": cases})
+    (OUT / "more_learning_rates.json").write_text(text + "\n")
+
+
 def main():
     assert diffusers.__version__ == "0.42.1", diffusers.__version__
     OUT.mkdir(parents=True, exist_ok=True)
@@ -54,8 +80,10 @@ def main():
     ]
     text = json.dumps({"made_with": {"diffusers": diffusers.__version__, "torch": torch.__version__}, "cases": cases})
     (OUT / "learning_rates.json").write_text(text + "\n")
-    digest = hashlib.sha256((OUT / "learning_rates.json").read_bytes()).hexdigest()
-    (OUT / "MANIFEST").write_text(f"{digest}  learning_rates.json\n")
+    more()
+    files = sorted(OUT.glob("*.json"))
+    (OUT / "MANIFEST").write_text(
+        "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files))
 
 
 if __name__ == "__main__":

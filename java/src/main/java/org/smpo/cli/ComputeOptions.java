@@ -1,6 +1,9 @@
 package org.smpo.cli;
 
+import java.io.PrintWriter;
+import java.util.Optional;
 import org.smpo.io.Precision;
+import org.smpo.network.Compute;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -14,16 +17,17 @@ final class ComputeOptions {
     @Option(
             names = "--device",
             paramLabel = "NAME",
-            defaultValue = "cpu",
-            description = "Device to compute on: cpu, cuda or cuda:N (default: ${DEFAULT-VALUE})")
+            defaultValue = Compute.AUTO,
+            description = "Device to compute on: cpu, cuda or cuda:N; auto takes the first usable GPU, else the CPU"
+                    + " (default: ${DEFAULT-VALUE})")
     private String device;
 
     @Option(
             names = "--precision",
             paramLabel = "TYPE",
-            defaultValue = "fp32",
+            defaultValue = Compute.AUTO,
             completionCandidates = Choices.Precisions.class,
-            description = OptionTexts.PRECISION)
+            description = OptionTexts.PRECISION_OR_AUTO)
     private String precision;
 
     @Option(
@@ -33,19 +37,41 @@ final class ComputeOptions {
             description = "Number of CPU threads; 0 uses one per physical core (default: ${DEFAULT-VALUE})")
     private int threads;
 
+    private Compute chosen;
+
     ComputeOptions() {}
 
     /// `cpu`, `cuda` or `cuda:N`.
     String device() {
-        if (!device.matches("cpu|cuda(:\\d{1,4})?")) {
-            throw usage("--device: expected cpu, cuda or cuda:N, got " + device);
-        }
-        return device;
+        return chosen().device();
     }
 
     Precision precision() {
+        return chosen().precision();
+    }
+
+    /// Decides once, and says so.
+    private Compute chosen() {
+        if (chosen == null) {
+            if (!device.matches("auto|cpu|cuda(:\\d{1,4})?")) {
+                throw usage("--device: expected auto, cpu, cuda or cuda:N, got " + device);
+            }
+            chosen = Compute.choose(device, givenPrecision());
+            if (device.equals(Compute.AUTO) || precision.equals(Compute.AUTO)) {
+                PrintWriter err = spec.commandLine().getErr();
+                err.println("smpo: " + chosen.describe());
+                err.flush();
+            }
+        }
+        return chosen;
+    }
+
+    private Optional<Precision> givenPrecision() {
+        if (precision.equals(Compute.AUTO)) {
+            return Optional.empty();
+        }
         try {
-            return Choices.parse("--precision", Choices.PRECISIONS, Precision::id, precision);
+            return Optional.of(Choices.parse("--precision", Choices.PRECISIONS, Precision::id, precision));
         } catch (IllegalArgumentException e) {
             throw usage(e.getMessage());
         }

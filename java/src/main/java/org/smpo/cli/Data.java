@@ -4,12 +4,14 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.DataCheck;
 import org.smpo.data.DataReport;
 import org.smpo.data.PairSource;
 import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.io.Json;
+import org.smpo.io.Rendering;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -58,6 +60,9 @@ final class Data implements Runnable {
         @Parameters(paramLabel = "PATH", description = "Dataset to check")
         private Path path;
 
+        @Option(names = "--split", paramLabel = "NAME", description = OptionTexts.SPLIT)
+        private String split;
+
         @Option(names = "--json", paramLabel = "FILE", description = "File to write the report to as JSON")
         private Path json;
 
@@ -94,7 +99,7 @@ final class Data implements Runnable {
                 throw usage("--json: " + json + ": expected a file's name in a folder that exists");
             }
             DataReport report;
-            try (PairSource source = PairSource.open(path)) {
+            try (PairSource source = PairSource.open(path, Optional.ofNullable(split), Rendering.VIEWER)) {
                 int workers = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
                 report = DataCheck.run(source, workers, done -> progress(done, source.size()));
             }

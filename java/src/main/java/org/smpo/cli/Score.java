@@ -75,6 +75,9 @@ final class Score implements Callable<Integer> {
             description = OptionTexts.MAX_BAD_FRACTION)
     private double maxBadFraction;
 
+    @Option(names = "--split", paramLabel = "NAME", description = OptionTexts.SPLIT)
+    private String split;
+
     @Option(
             names = "--pillow",
             description =
@@ -95,7 +98,8 @@ final class Score implements Callable<Integer> {
         if (!(maxBadFraction >= 0 && maxBadFraction <= 1)) {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
-        try (PairSource source = PairSource.open(data, pillow ? Rendering.PILLOW : Rendering.VIEWER);
+        try (PairSource source = PairSource.open(
+                        data, Optional.ofNullable(split), pillow ? Rendering.PILLOW : Rendering.VIEWER);
                 Reward reward = rewardSource().open(compute.device(), compute.precision(), compute.threads())) {
             source.notes().forEach(spec.commandLine().getErr()::println);
             // The kind of device decides the last digits of a score; its index does not.

@@ -127,7 +127,7 @@ final class Train implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         DryRun.Estimate estimate;
         try (DryRun run = openDryRun(resolved, cacheFolder, watcher)) {
-            out.print(resolved.resolved());
+            out.print(run.recipe().resolved());
             out.println();
             estimate = run.estimate();
         }

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 
 /// The files of one split of a data set, such as train. Splits are told apart by the names of files and
@@ -29,32 +30,56 @@ record DataSplit(List<Path> files, String note) {
             "eval", "test",
             "evaluation", "test");
 
-    /// Takes the train split where there are several splits.
+    /// Takes one split of the files of a folder.
     ///
-    /// @throws IOException when there are several splits and none is called train
-    static DataSplit choose(Path folder, List<Path> files) throws IOException {
+    /// @param chosen name of the split; empty: train, where there are several
+    /// @throws IOException when there is no such split
+    static DataSplit choose(Path folder, List<Path> files, Optional<String> chosen) throws IOException {
         TreeMap<String, List<Path>> splits = new TreeMap<>();
         for (Path file : files) {
             splits.computeIfAbsent(of(folder, file), none -> new ArrayList<>()).add(file);
         }
-        if (splits.size() == 1) {
+        if (splits.size() == 1 && chosen.isEmpty()) {
             return new DataSplit(files, "");
         }
-        List<String> names = new ArrayList<>();
-        splits.forEach((name, members) -> names.add(
-                name.isEmpty()
-                        ? "files without a split's name (" + members.get(0).getFileName() + ")"
-                        : name));
-        List<Path> train = splits.get(TRAIN);
-        if (train == null) {
-            Path first = splits.lastEntry().getValue().get(0);
-            throw new IOException(folder + ": expected one split of a data set, found several: "
-                    + String.join(", ", names) + "; name the files of one, as in '"
-                    + first.resolveSibling(splits.lastEntry().getKey() + "*") + "'");
+        List<String> names = List.copyOf(splits.keySet());
+        String name = named(folder, names, chosen);
+        return new DataSplit(splits.get(name), names.size() == 1 ? "" : note(folder, names, name));
+    }
+
+    /// The chosen one of several splits, or train when none is chosen.
+    ///
+    /// @throws IOException when there is no such split, listing those that there are
+    static String named(Path folder, List<String> names, Optional<String> chosen) throws IOException {
+        String name = chosen.orElse(TRAIN);
+        if (names.contains(name)) {
+            return name;
         }
-        names.remove(TRAIN);
-        return new DataSplit(
-                train, folder + ": of several splits train is taken, left out: " + String.join(", ", names));
+        if (names.contains(of(name))) {
+            return of(name);
+        }
+        if (chosen.isEmpty() && names.size() == 1) {
+            return names.getFirst();
+        }
+        List<String> shown = names.stream().map(DataSplit::shown).toList();
+        throw new IOException(
+                folder + ": expected " + (chosen.isPresent() ? "a split " + name : "one split of a data set")
+                        + ", found " + String.join(", ", shown)
+                        + "; choose one of the splits with data.split or --split, or name"
+                        + " files, as in '" + folder.resolve("*") + "'");
+    }
+
+    /// What was chosen and left out.
+    static String note(Path folder, List<String> names, String name) {
+        List<String> others = names.stream()
+                .filter(other -> !other.equals(name))
+                .map(DataSplit::shown)
+                .toList();
+        return folder + ": of several splits " + shown(name) + " is taken, left out: " + String.join(", ", others);
+    }
+
+    private static String shown(String name) {
+        return name.isEmpty() ? "files without a split's name" : name;
     }
 
     /// Name of the split that a file belongs to, or empty when neither its name nor a folder's tells.

@@ -3,6 +3,7 @@ package org.smpo.data;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import org.smpo.io.Rendering;
 
 /// Preference pairs in files, by index. The order of a source is fixed: files by name, records as they stand.
@@ -74,11 +75,15 @@ public interface PairSource extends AutoCloseable {
     ///     one format
     /// @throws IOException when nothing is there, the format is not clear, or the source cannot be read
     static PairSource open(Path path) throws IOException {
-        return open(path, Rendering.VIEWER);
+        return open(path, Optional.empty(), Rendering.VIEWER);
     }
 
-    /// Opens a source like [#open(Path)] and decodes its images in one of two ways.
-    static PairSource open(Path path, Rendering rendering) throws IOException {
-        return SourceKind.open(path, rendering);
+    /// Opens a source like [#open(Path)].
+    ///
+    /// @param split name of the split to take from a folder; empty: train, where there are several
+    /// @param rendering how images are decoded
+    /// @throws IOException also when the folder has no such split
+    static PairSource open(Path path, Optional<String> split, Rendering rendering) throws IOException {
+        return SourceKind.open(path, split, rendering);
     }
 }

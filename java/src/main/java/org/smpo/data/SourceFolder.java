@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.smpo.io.Rendering;
 
@@ -25,25 +26,23 @@ final class SourceFolder {
     private static final int MAX_DEPTH = 4;
 
     private final Path folder;
+    private final Optional<String> chosen;
     private final Rendering rendering;
 
-    private SourceFolder(Path folder, Rendering rendering) {
+    private SourceFolder(Path folder, Optional<String> chosen, Rendering rendering) {
         this.folder = folder;
+        this.chosen = chosen;
         this.rendering = rendering;
     }
 
-    static PairSource open(Path folder, Rendering rendering) throws IOException {
-        return new SourceFolder(folder, rendering).open();
+    /// @param chosen split to take; empty: train, where there are several
+    static PairSource open(Path folder, Optional<String> chosen, Rendering rendering) throws IOException {
+        return new SourceFolder(folder, chosen, rendering).open();
     }
 
     private PairSource open() throws IOException {
         if (Files.exists(folder.resolve("dataset_dict.json"))) {
-            List<String> splits = list(folder).stream()
-                    .filter(Files::isDirectory)
-                    .map(path -> path.getFileName().toString())
-                    .toList();
-            throw new IOException(folder + ": expected one split of a data set, found several: name the folder of one ("
-                    + String.join(", ", splits) + ")");
+            return openDictionary();
         }
         Map<SourceKind, List<Path>> found = new LinkedHashMap<>();
         for (String name : LISTS) {
@@ -79,11 +78,22 @@ final class SourceFolder {
                             : "none of them among " + candidates.size() + " files"));
         }
         SourceKind kind = found.keySet().iterator().next();
-        DataSplit split = DataSplit.choose(folder, found.get(kind));
+        DataSplit split = DataSplit.choose(folder, found.get(kind), chosen);
         PairSource source = kind == SourceKind.ARROW
                 ? RecordPairs.of(ArrowRecords.openFolder(folder, split.files()), rendering)
                 : kind.open(folder, split.files(), rendering);
         return split.note().isEmpty() ? source : new NotedPairs(source, split.note());
+    }
+
+    /// Opens a data set of several splits as `save_to_disk` writes it: a folder for each.
+    private PairSource openDictionary() throws IOException {
+        List<String> splits = list(folder).stream()
+                .filter(Files::isDirectory)
+                .map(path -> path.getFileName().toString())
+                .toList();
+        String split = DataSplit.named(folder, splits, chosen);
+        PairSource source = open(folder.resolve(split), Optional.empty(), rendering);
+        return splits.size() == 1 ? source : new NotedPairs(source, DataSplit.note(folder, splits, split));
     }
 
     private static void addDataFiles(List<Path> candidates, Map<SourceKind, List<Path>> found) {

@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.List;
+import java.util.Optional;
 import org.smpo.io.Rendering;
 
 /// The formats of pair sources, recognized by content.
@@ -31,9 +32,13 @@ enum SourceKind {
         return title;
     }
 
-    static PairSource open(Path path, Rendering rendering) throws IOException {
+    static PairSource open(Path path, Optional<String> split, Rendering rendering) throws IOException {
         if (Files.isDirectory(path)) {
-            return SourceFolder.open(path, rendering);
+            return SourceFolder.open(path, split, rendering);
+        }
+        if (split.isPresent() && Files.exists(path)) {
+            throw new IOException(path + ": expected a folder, since the split " + split.get()
+                    + " is chosen, found a file; name the folder, or leave the split out");
         }
         if (Files.isRegularFile(path)) {
             return files(path.toAbsolutePath().getParent(), List.of(path), path.toString(), rendering);

@@ -16,7 +16,9 @@ public record CheckpointRecipe(OptionalLong every, int keep, Milestones mileston
 
     static CheckpointRecipe read(Section in) throws RecipeException {
         return in.build(() -> new CheckpointRecipe(
-                in.integerOrNone("every", OptionalLong.of(50)), in.small("keep", 2), in.milestones("milestones")));
+                in.integerOrNone("every", OptionalLong.of(50)),
+                in.small("keep", 2),
+                Milestones.read(in, "milestones")));
     }
 
     /// Whether the state after a step of a run is saved.

@@ -80,7 +80,7 @@ public record LabelRecipe(
             return new LabelRecipe(
                     in.choice("winner", Winner.class, Winner.HUMAN),
                     in.pathsOrNone(SCORES),
-                    in.scoreRange("range", new ScoreRange.Published()),
+                    ScoreRange.read(in, "range", new ScoreRange.Published()),
                     in.number("temperature", 1),
                     in.labelProbability("probability"),
                     combine.isEmpty() ? Optional.empty() : Optional.of(CombineRecipe.read(combine.get())),

@@ -1,6 +1,9 @@
 package org.smpo.recipe;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
 
 /// Modules of the UNet that get adapters, by the ends of their names, as PEFT's `target_modules` does.
 public sealed interface LoraTargets extends Written {
@@ -57,6 +60,22 @@ public sealed interface LoraTargets extends Written {
         public Object written() {
             return names;
         }
+    }
+
+    /// Reads `attention`, `attention+ff` or a list of modules.
+    static LoraTargets read(Section in, String key, LoraTargets otherwise) throws RecipeException {
+        Optional<Node> found = in.find(key);
+        if (found.isEmpty()) {
+            return otherwise;
+        }
+        for (Preset preset : Preset.values()) {
+            if (Section.isWord(found.get(), preset.word())) {
+                return preset;
+            }
+        }
+        String expected = Arrays.stream(Preset.values()).map(Preset::word).collect(Collectors.joining(", "))
+                + " or a list of module names";
+        return new Modules(in.list(key, expected, found.get(), (at, node) -> in.text(at, node, "a name")));
     }
 
     /// Module names, or their ends after a dot.

@@ -1,6 +1,7 @@
 package org.smpo.recipe;
 
 import java.util.List;
+import java.util.Optional;
 
 /// Steps whose checkpoints are never deleted.
 public sealed interface Milestones extends Written {
@@ -31,6 +32,18 @@ public sealed interface Milestones extends Written {
         public Object written() {
             return steps;
         }
+    }
+
+    /// Reads `none`, a list of steps, or an interval in steps.
+    static Milestones read(Section in, String key) throws RecipeException {
+        Optional<Node> found = in.find(key);
+        if (found.isEmpty() || Section.isWord(found.get(), Section.NONE)) {
+            return new At(List.of());
+        }
+        String expected = "none, a list of steps, or a number of steps";
+        return found.get() instanceof Node.Scalar scalar
+                ? new Every(in.integer(key, scalar, expected))
+                : new At(in.list(key, expected, found.get(), (at, node) -> in.integer(at, node, "a step")));
     }
 
     /// Whether the state after a step is a milestone.

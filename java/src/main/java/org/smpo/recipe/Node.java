@@ -169,6 +169,11 @@ sealed interface Node {
             below = ofKind(below, kind);
             over = ofKind(over, kind);
         }
+        String main = Recipe.VALUES.get(path);
+        if (main != null) {
+            below = ofValue(below, main);
+            over = ofValue(over, main);
+        }
         if (!(below instanceof Fields old) || !(over instanceof Fields added)) {
             return over;
         }
@@ -193,6 +198,18 @@ sealed interface Node {
     static Node ofKind(Node node, String kind) {
         if (node instanceof Scalar scalar && scalar.type() == Scalar.Type.WORD) {
             return new Fields(scalar.where(), Map.of(kind, new Field(scalar.where(), scalar)));
+        }
+        return node;
+    }
+
+    /// A number that stands for a mapping with that value. YAML 1.1 has no numbers such as `1e-5`, so a word that
+    /// begins with a digit is one.
+    static Node ofValue(Node node, String key) {
+        if (node instanceof Scalar scalar
+                && (scalar.type() == Scalar.Type.INTEGER
+                        || scalar.type() == Scalar.Type.NUMBER
+                        || (scalar.type() == Scalar.Type.WORD && scalar.text().matches("[-+.]?\\d.*")))) {
+            return new Fields(scalar.where(), Map.of(key, new Field(scalar.where(), scalar)));
         }
         return node;
     }

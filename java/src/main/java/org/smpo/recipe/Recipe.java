@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.smpo.io.Digest;
+import org.smpo.io.Precision;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.PairImage;
 import org.smpo.objective.PairInput;
@@ -69,6 +70,9 @@ public record Recipe(
             "timesteps", TimestepRecipe.KIND,
             "train.weights", WeightsRecipe.KIND,
             "optimizer", OptimizerRecipe.KIND);
+
+    /// Sections whose main value may stand for the section: `learning_rate: 1e-5` is `learning_rate: {value: 1e-5}`.
+    static final Map<String, String> VALUES = Map.of("learning_rate", "value");
 
     private static final List<String> BUILT_IN = List.of(
             "smpo-sd15",
@@ -157,7 +161,7 @@ public record Recipe(
         Check.agreement(
                 relative || learningRate.isPresent(),
                 "learning_rate",
-                "expected a learning rate, such as learning_rate: {value: 1e-5}, found none");
+                "expected a learning rate, such as learning_rate: 1e-5, found none");
         Check.agreement(
                 !relative || learningRate.isEmpty(),
                 "learning_rate",
@@ -320,7 +324,7 @@ public record Recipe(
             TimestepRecipe timesteps = TimestepRecipe.read(in.kinds("timesteps", TimestepRecipe.KIND));
             TrainRecipe train = TrainRecipe.read(in.section("train"));
             OptimizerRecipe optimizer = OptimizerRecipe.read(in.kinds("optimizer", OptimizerRecipe.KIND));
-            Optional<Section> learningRate = in.sectionOrNone("learning_rate");
+            Optional<Section> learningRate = in.valueSectionOrNone("learning_rate");
             return new Recipe(
                     model,
                     output,
@@ -369,6 +373,31 @@ public record Recipe(
     /// The inversion with the objective's eta; empty for objectives with forward noise.
     public Optional<Inversion> inversionSchedule() {
         return inversion.map(recipe -> recipe.inversion(objective.loss().inversionEta()));
+    }
+
+    /// This recipe with everything filled in that depends on the machine and on the model.
+    ///
+    /// @param resolution the model's own resolution, for a recipe without one
+    /// @param device the device to compute on
+    /// @param precision the device's precision, for a recipe without one
+    public Recipe completed(int resolution, String device, Precision precision) {
+        return new Recipe(
+                model,
+                output,
+                seed,
+                data.atResolution(resolution),
+                labels,
+                objective,
+                inversion,
+                timesteps,
+                train.on(device, precision),
+                optimizer,
+                learningRate,
+                checkpoint,
+                evaluate,
+                samples,
+                export,
+                health);
     }
 
     /// The learning rate of a step, from 0; 0 for Adafactor with `relative_step`, which does not read it.

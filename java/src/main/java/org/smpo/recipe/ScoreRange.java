@@ -1,6 +1,7 @@
 package org.smpo.recipe;
 
 import java.util.List;
+import java.util.Optional;
 
 /// The range of a reward model's scores, which a smoothed label maps to 0..1.
 public sealed interface ScoreRange extends Written {
@@ -43,5 +44,25 @@ public sealed interface ScoreRange extends Written {
         public Object written() {
             return List.of(minimum, maximum);
         }
+    }
+
+    /// Reads `published`, `data` or [minimum, maximum].
+    static ScoreRange read(Section in, String key, ScoreRange otherwise) throws RecipeException {
+        Optional<Node> found = in.find(key);
+        if (found.isEmpty()) {
+            return otherwise;
+        }
+        if (Section.isWord(found.get(), PUBLISHED)) {
+            return new Published();
+        }
+        if (Section.isWord(found.get(), DATA)) {
+            return new OfData();
+        }
+        String expected = "published, data or [minimum, maximum]";
+        List<Double> ends = in.list(key, expected, found.get(), (at, node) -> in.number(at, node, "a number"));
+        if (ends.size() != 2) {
+            throw in.wrong(key, expected, found.get());
+        }
+        return new Between(ends.get(0), ends.get(1));
     }
 }

@@ -13,7 +13,6 @@ import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
-import java.util.stream.Collectors;
 import org.smpo.objective.InvalidParameterException;
 
 /// Reader of one mapping of a recipe. It records which keys were read; [#build] refuses the others.
@@ -92,12 +91,13 @@ final class Section {
         return path.isEmpty() ? key : path + "." + key;
     }
 
-    private RecipeException wrong(String key, String expected, Node found) {
+    RecipeException wrong(String key, String expected, Node found) {
         return new RecipeException(
                 found.where() + ": " + full(key) + ": expected " + expected + ", found " + found.describe());
     }
 
-    private Optional<Node> find(String key) {
+    /// The node at a key, which is thereby allowed.
+    Optional<Node> find(String key) {
         asked.add(key);
         return Optional.ofNullable(node.fields().get(key)).map(Node.Field::value);
     }
@@ -125,7 +125,7 @@ final class Section {
 
     // ---- scalars: a reader of a node, with and without a default ----------------------------------------
 
-    private long integer(String key, Node found, String expected) throws RecipeException {
+    long integer(String key, Node found, String expected) throws RecipeException {
         if (found instanceof Node.Scalar scalar && scalar.type() == Node.Scalar.Type.INTEGER) {
             try {
                 return Long.parseLong(scalar.text());
@@ -144,7 +144,7 @@ final class Section {
         return (int) value;
     }
 
-    private double number(String key, Node found, String expected) throws RecipeException {
+    double number(String key, Node found, String expected) throws RecipeException {
         if (found instanceof Node.Scalar scalar
                 && (scalar.type() == Node.Scalar.Type.INTEGER || scalar.type() == Node.Scalar.Type.NUMBER)) {
             try {
@@ -161,7 +161,7 @@ final class Section {
         throw wrong(key, expected, found);
     }
 
-    private String text(String key, Node found, String expected) throws RecipeException {
+    String text(String key, Node found, String expected) throws RecipeException {
         if (found instanceof Node.Scalar scalar
                 && (scalar.type() == Node.Scalar.Type.WORD || scalar.type() == Node.Scalar.Type.QUOTED)) {
             return scalar.text();
@@ -181,7 +181,7 @@ final class Section {
         }
     }
 
-    private static boolean isWord(Node node, String word) {
+    static boolean isWord(Node node, String word) {
         return node instanceof Node.Scalar scalar && scalar.isWord(word);
     }
 
@@ -241,6 +241,16 @@ final class Section {
     <E extends Enum<E>> E choice(String key, Class<E> type, E otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         return found.isEmpty() ? otherwise : choice(key, type, found.get());
+    }
+
+    /// A choice that may also be written in another way.
+    <E extends Enum<E>> E choice(String key, Class<E> type, E otherwise, Map<String, E> alsoWritten)
+            throws RecipeException {
+        Optional<Node> found = find(key);
+        boolean other = found.isPresent()
+                && found.get() instanceof Node.Scalar scalar
+                && alsoWritten.containsKey(scalar.text());
+        return other ? alsoWritten.get(((Node.Scalar) found.get()).text()) : choice(key, type, otherwise);
     }
 
     private <E extends Enum<E>> E choice(String key, Class<E> type, Node found) throws RecipeException {
@@ -310,15 +320,29 @@ final class Section {
                 : Optional.of(path(key, found.get(), "none or a path"));
     }
 
+    <E extends Enum<E>> Optional<E> choiceOrAuto(String key, Class<E> type) throws RecipeException {
+        Optional<Node> found = find(key);
+        return found.isEmpty() || isWord(found.get(), AUTO)
+                ? Optional.empty()
+                : Optional.of(choice(key, type, found.get()));
+    }
+
+    Optional<String> textOrNone(String key) throws RecipeException {
+        Optional<Node> found = find(key);
+        return found.isEmpty() || isWord(found.get(), NONE)
+                ? Optional.empty()
+                : Optional.of(text(key, found.get(), "none or text"));
+    }
+
     // ---- lists ----------------------------------------------------------------------------------------------------
 
     /// One item of a list.
     @FunctionalInterface
-    private interface Item<T> {
+    interface Item<T> {
         T read(String key, Node node) throws RecipeException;
     }
 
-    private <T> List<T> list(String key, String expected, Node found, Item<T> item) throws RecipeException {
+    <T> List<T> list(String key, String expected, Node found, Item<T> item) throws RecipeException {
         if (!(found instanceof Node.Items items)) {
             throw wrong(key, expected, found);
         }
@@ -386,26 +410,6 @@ final class Section {
                 : new HeldOut.Count(integer(key, found.get(), expected));
     }
 
-    /// Reads `published`, `data` or [minimum, maximum].
-    ScoreRange scoreRange(String key, ScoreRange otherwise) throws RecipeException {
-        Optional<Node> found = find(key);
-        if (found.isEmpty()) {
-            return otherwise;
-        }
-        if (isWord(found.get(), ScoreRange.PUBLISHED)) {
-            return new ScoreRange.Published();
-        }
-        if (isWord(found.get(), ScoreRange.DATA)) {
-            return new ScoreRange.OfData();
-        }
-        String expected = "published, data or [minimum, maximum]";
-        List<Double> ends = list(key, expected, found.get(), (at, node) -> number(at, node, "a number"));
-        if (ends.size() != 2) {
-            throw wrong(key, expected, found.get());
-        }
-        return new ScoreRange.Between(ends.get(0), ends.get(1));
-    }
-
     /// Reads `none`, `data` or a number.
     LabelProbability labelProbability(String key) throws RecipeException {
         Optional<Node> found = find(key);
@@ -415,36 +419,6 @@ final class Section {
         return isWord(found.get(), LabelProbability.DATA)
                 ? new LabelProbability.OfData()
                 : new LabelProbability.Fixed(number(key, found.get(), "none, data or a number"));
-    }
-
-    /// Reads `none`, a list of steps, or an interval in steps.
-    Milestones milestones(String key) throws RecipeException {
-        Optional<Node> found = find(key);
-        if (found.isEmpty() || isWord(found.get(), NONE)) {
-            return new Milestones.At(List.of());
-        }
-        String expected = "none, a list of steps, or a number of steps";
-        return found.get() instanceof Node.Scalar scalar
-                ? new Milestones.Every(integer(key, scalar, expected))
-                : new Milestones.At(list(key, expected, found.get(), (at, node) -> integer(at, node, "a step")));
-    }
-
-    /// Reads `attention`, `attention+ff` or a list of modules.
-    LoraTargets loraTargets(String key, LoraTargets otherwise) throws RecipeException {
-        Optional<Node> found = find(key);
-        if (found.isEmpty()) {
-            return otherwise;
-        }
-        for (LoraTargets.Preset preset : LoraTargets.Preset.values()) {
-            if (isWord(found.get(), preset.word())) {
-                return preset;
-            }
-        }
-        String expected = Arrays.stream(LoraTargets.Preset.values())
-                        .map(LoraTargets.Preset::word)
-                        .collect(Collectors.joining(", "))
-                + " or a list of module names";
-        return new LoraTargets.Modules(list(key, expected, found.get(), (at, node) -> text(at, node, "a name")));
     }
 
     // ---- sections -------------------------------------------------------------------------------------------------
@@ -464,6 +438,15 @@ final class Section {
         return found.isEmpty() || isWord(found.get(), NONE)
                 ? Optional.empty()
                 : Optional.of(below(key, "none or a mapping", found.get()));
+    }
+
+    /// The mapping below a key for whose main value it may stand ([Recipe#VALUES]); empty when the key is absent or
+    /// `none`.
+    Optional<Section> valueSectionOrNone(String key) throws RecipeException {
+        Optional<Node> found = find(key).map(node -> Node.ofValue(node, Recipe.VALUES.get(full(key))));
+        return found.isEmpty() || isWord(found.get(), NONE)
+                ? Optional.empty()
+                : Optional.of(below(key, "none, a number or a mapping", found.get()));
     }
 
     /// The mapping below a key, whose key `kind` names its kind; a single word is such a mapping too.

@@ -3,14 +3,19 @@ package org.smpo.recipe;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 
 /// Suggestions for unknown keys.
 final class Suggestion {
     private Suggestion() {}
 
-    /// The end of a message about an unknown key: a similar key of the same section, otherwise the same key of
-    /// another section, otherwise the known keys.
+    /// The end of a message about an unknown key: our key for another trainer's name, otherwise a similar key of the
+    /// same section, otherwise the same key of another section, otherwise the known keys.
     static String of(String key, String path, Collection<String> known) {
+        Optional<String> ours = ForeignKeys.ours(key);
+        if (ours.isPresent() && !known.contains(key)) {
+            return "; here this is " + ours.get();
+        }
         String prefix = path.isEmpty() ? "" : path + ".";
         String nearest = nearest(key, known);
         if (!nearest.isEmpty()) {

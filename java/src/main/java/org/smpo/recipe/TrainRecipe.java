@@ -13,8 +13,9 @@ import org.smpo.io.Precision;
 /// @param pairsPerStep global batch size: number of pairs per optimizer step
 /// @param microBatch number of pairs per micro-batch, at most [#pairsPerStep] and not necessarily a divisor of
 ///     it; absent: as many as fit into memory. The result does not depend on it beyond rounding.
-/// @param precision precision of the networks; master weights, gradients and the loss are always fp32
-/// @param device `cpu`, `cuda` or `cuda:N`
+/// @param precision precision of the networks; master weights, gradients and the loss are always fp32. Absent: the
+///     device's, bf16 on a GPU and fp32 on the CPU
+/// @param device `auto`, `cpu`, `cuda` or `cuda:N`; auto: the first GPU that can be used, else the CPU
 /// @param threads number of CPU threads; absent: one per physical core
 /// @param weights weights to train
 /// @param gradientCheckpointing whether the backward pass recomputes activations instead of keeping them
@@ -28,7 +29,7 @@ public record TrainRecipe(
         long steps,
         int pairsPerStep,
         OptionalInt microBatch,
-        Precision precision,
+        Optional<Precision> precision,
         String device,
         OptionalInt threads,
         WeightsRecipe weights,
@@ -39,6 +40,7 @@ public record TrainRecipe(
         boolean deterministic)
         implements Written {
     private static final String DETERMINISTIC = "deterministic";
+    private static final String PRECISION = "precision";
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public TrainRecipe {
@@ -52,7 +54,7 @@ public record TrainRecipe(
                     "auto, or at most train.pairs_per_step (" + pairsPerStep + ")",
                     microBatch.getAsInt());
         }
-        Check.that(device.matches("cpu|cuda(:\\d{1,4})?"), "device", "cpu, cuda or cuda:N", device);
+        Check.that(device.matches("auto|cpu|cuda(:\\d{1,4})?"), "device", "auto, cpu, cuda or cuda:N", device);
         if (threads.isPresent()) {
             Check.atLeast(1, "threads", threads.getAsInt());
         }
@@ -65,8 +67,8 @@ public record TrainRecipe(
                 in.integer("steps"),
                 in.small("pairs_per_step"),
                 in.smallOrAuto("micro_batch", OptionalInt.empty()),
-                in.choice("precision", Precision.class, Precision.FP32),
-                in.text("device", "cpu"),
+                in.choiceOrAuto(PRECISION, Precision.class),
+                in.text("device", Section.AUTO),
                 in.smallOrAuto("threads", OptionalInt.empty()),
                 WeightsRecipe.read(in.kinds("weights", WeightsRecipe.KIND)),
                 in.flag("gradient_checkpointing", false),
@@ -76,9 +78,30 @@ public record TrainRecipe(
                 in.flag(DETERMINISTIC, true)));
     }
 
+    /// This recipe on a device, with a precision unless it has one.
+    TrainRecipe on(String chosen, Precision usual) {
+        return new TrainRecipe(
+                steps,
+                pairsPerStep,
+                microBatch,
+                Optional.of(precision.orElse(usual)),
+                chosen,
+                threads,
+                weights,
+                gradientCheckpointing,
+                maxGradNorm,
+                ema,
+                reference,
+                deterministic);
+    }
+
     @Override
     public Object written() {
         Map<String, Object> fields = ResolvedText.components(this);
+        fields.put("device", device.equals(Section.AUTO) ? new ResolvedText.Word(device) : device);
+        if (precision.isEmpty()) {
+            fields.put(PRECISION, new ResolvedText.Word(Section.AUTO));
+        }
         if (deterministic) {
             fields.remove(DETERMINISTIC);
         }

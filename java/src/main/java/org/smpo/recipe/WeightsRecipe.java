@@ -38,7 +38,8 @@ public sealed interface WeightsRecipe extends Written {
                 return new Full();
             }
             int rank = in.small("rank", 16);
-            return new Lora(rank, in.number("alpha", rank), in.loraTargets("targets", LoraTargets.Preset.ATTENTION));
+            return new Lora(
+                    rank, in.number("alpha", rank), LoraTargets.read(in, "targets", LoraTargets.Preset.ATTENTION));
         });
     }
 }

@@ -50,7 +50,13 @@ public final class DryRun implements AutoCloseable {
     /// @throws IOException when a file cannot be read, or the output folder has a run already
     public static DryRun open(Recipe recipe, Path cacheFolder, Trainer.Listener listener) throws IOException {
         Run.requireUnused(RunFolder.unlocked(recipe.output()));
-        return new DryRun(recipe, Setup.open(recipe, Optional.empty(), cacheFolder, listener));
+        Recipe completed = Completion.of(recipe, listener);
+        return new DryRun(completed, Setup.open(completed, Optional.empty(), cacheFolder, listener));
+    }
+
+    /// The recipe with everything filled in that it left to the machine and to the model.
+    public Recipe recipe() {
+        return recipe;
     }
 
     /// Takes the steps and measures them.

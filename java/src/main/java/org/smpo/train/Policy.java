@@ -42,7 +42,7 @@ final class Policy implements AutoCloseable {
     Policy(Engine engine, ModelFiles files, Recipe recipe) throws IOException {
         this.engine = engine;
         this.recipe = recipe;
-        Precision precision = recipe.train().precision();
+        Precision precision = recipe.train().precision().orElseThrow();
         boolean full = recipe.train().weights() instanceof WeightsRecipe.Full;
         try {
             policy = parts.add(UNet.load(

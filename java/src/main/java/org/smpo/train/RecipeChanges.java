@@ -70,10 +70,7 @@ final class RecipeChanges {
         }
         return before.learningRate()
                 .map(LearningRateRecipe::schedule)
-                .filter(schedule -> switch (schedule) {
-                    case CONSTANT, CONSTANT_WITH_WARMUP -> false;
-                    case LINEAR, COSINE -> true;
-                })
+                .filter(LearningRateRecipe.Schedule::dependsOnLength)
                 .map(schedule -> "and with learning_rate.schedule: "
                         + schedule.name().toLowerCase(Locale.ROOT)
                         + " every step's rate depends on the number of steps; resume it with the old value, or begin "

@@ -63,8 +63,8 @@ record Setup(
                     .withSeed(recipe.seed())
                     .withDeterministic(recipe.train().deterministic())));
             Policy policy = parts.add(new Policy(engine, files, recipe));
-            PairEncoder encoder = parts.add(new PairEncoder(
-                    engine, files, recipe.data().resolution(), Cache.open(cacheFolder, listener::warn)));
+            PairEncoder encoder = parts.add(
+                    new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(StoredPairs.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
@@ -74,8 +74,8 @@ record Setup(
                     () -> BatchSizes.Memory.of(
                             files,
                             device,
-                            recipe.train().precision(),
-                            recipe.data().resolution()),
+                            recipe.train().precision().orElseThrow(),
+                            recipe.data().side()),
                     listener::warn);
             PreferenceStep step = new PreferenceStep(
                     engine,
@@ -91,7 +91,7 @@ record Setup(
                             policy.unet(),
                             encoder,
                             recipe.samples(),
-                            recipe.data().resolution())));
+                            recipe.data().side())));
             Map<String, Object> manifest = manifest(recipe, files, policy.referenceDigests(), device, pairs, sizes);
             return new Setup(engine, policy, pairs, step, sizes, samples, manifest, parts);
         } catch (IOException | RuntimeException e) {

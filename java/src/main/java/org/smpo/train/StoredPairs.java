@@ -70,15 +70,15 @@ final class StoredPairs implements PairStream {
         int threads = data.decodeThreads().orElse(Runtime.getRuntime().availableProcessors());
         this.decoder = new PairDecoder(
                 new DecodeOptions(
-                        data.resolution(),
+                        data.side(),
                         data.crop(),
                         data.flip(),
                         data.sharedAugmentation(),
                         data.captionDropout(),
                         threads),
                 recipe.seed());
-        this.plain = new PairDecoder(
-                new DecodeOptions(data.resolution(), Crop.CENTRE, false, true, 0, threads), recipe.seed());
+        this.plain =
+                new PairDecoder(new DecodeOptions(data.side(), Crop.CENTRE, false, true, 0, threads), recipe.seed());
         this.timesteps = recipe.timesteps().sampler(recipe.seed());
         this.timestepPerImage = recipe.objective().loss().timestepPerImage();
     }
@@ -99,7 +99,7 @@ final class StoredPairs implements PairStream {
             boolean asPillow = begun.isPresent() && !begun.get().has(RENDERING);
             Rendering rendering = asPillow ? Rendering.PILLOW : Rendering.VIEWER;
             for (Path path : recipe.data().paths()) {
-                parts.add(sources.add(PairSource.open(path, rendering)));
+                parts.add(sources.add(PairSource.open(path, recipe.data().split(), rendering)));
             }
             PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
             source.notes().forEach(note -> say.accept("data.paths: " + note));

@@ -193,7 +193,7 @@ final class EvaluateTest {
                 "checker: prompt 1: expected one of the demo's captions", with(checked, "--width", 64, "--height", 64));
         assertWrong("--sampler: expected ddim, euler", with(checked, "--sampler", "magic"));
         assertWrong("--precision: expected one of fp32, bf16, got fp8", with(checked, "--precision", "fp8"));
-        assertWrong("device: expected cpu, cuda or cuda:N, got tpu", with(checked, "--device", "tpu"));
+        assertWrong("device: expected auto, cpu, cuda or cuda:N, got tpu", with(checked, "--device", "tpu"));
         assertWrong("batch: expected 1 or more, got 0", with(checked, "--batch", 0));
         assertWrong("--limit: expected 1 or more, got 0", with(checked, "--limit", 0));
         assertWrong("images per prompt: expected 1 or more, got 0", with(checked, "--images", 0));

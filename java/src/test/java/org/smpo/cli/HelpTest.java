@@ -32,6 +32,7 @@ class HelpTest {
             "--steps", "trace counts inversion steps",
             "--threads", "data validate only decodes images",
             "--resume", "score resumes from its options, train from the recipe's folder",
+            "--precision", "inspect estimates memory for one precision",
             "--json", "data validate writes a file; doctor and inspect print");
 
     private static final Set<String> BAD_BEGINNINGS = Set.of("Of", "In", "At", "As", "For", "Also", "Only", "Those");
@@ -102,7 +103,9 @@ class HelpTest {
             assertThat(help).contains(sampler.id());
             assertThat(guide).containsPattern("`samples.sampler`.*\\b" + sampler.id() + "\\b");
         }
-        assertThat(help).containsPattern("fp32, bf16\\s+\\(default: fp32\\)").doesNotContain("${");
+        assertThat(help)
+                .containsPattern("fp32, bf16;\\s+auto is bf16 on a GPU and fp32 on the CPU\\s+\\(default: auto\\)")
+                .doesNotContain("${");
     }
 
     /// `--help` and `--version`, whose texts are picocli's.

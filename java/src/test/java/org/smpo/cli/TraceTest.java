@@ -109,7 +109,7 @@ final class TraceTest {
         assertUsage("--slots: expected 0 or more, got -2", "--slots", -2);
         assertUsage("steps: expected 1 or more, got 0", "--steps", 0);
         assertUsage("--steps", "--steps", "five");
-        assertUsage("device: expected cpu, cuda or cuda:N, got gpu", "--device", "gpu");
+        assertUsage("device: expected auto, cpu, cuda or cuda:N, got gpu", "--device", "gpu");
         assertUsage("--threads: expected 0 or more, got -1", "--threads", -1);
         assertUsage("beta", "--beta", "NaN");
         assertUsage("eta", "--objective", "inpo", "--eta", 2);

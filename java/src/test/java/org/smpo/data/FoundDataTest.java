@@ -15,6 +15,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 import org.junit.jupiter.api.Test;
@@ -92,7 +93,30 @@ class FoundDataTest {
         }
         Files.delete(folder.resolve("data/train-00000-of-00001.parquet"));
         assertThatThrownBy(() -> PairSource.open(folder))
-                .hasMessageContaining("found several: test_unique, validation; name the files of one");
+                .hasMessageContaining("expected one split of a data set, found test_unique, validation; choose one");
+    }
+
+    @Test
+    void aChosenSplitIsTaken() throws IOException {
+        Path folder = temporary.resolve("hub");
+        parquet(folder.resolve("data/train-00000-of-00001.parquet"), some(3));
+        parquet(folder.resolve("data/validation-00000-of-00001.parquet"), some(2));
+        for (String name : List.of("validation", "val")) {
+            try (PairSource source = PairSource.open(folder, Optional.of(name), Rendering.VIEWER)) {
+                assertThat(source.size()).isEqualTo(2);
+                assertThat(source.notes()).singleElement().asString().endsWith("validation is taken, left out: train");
+            }
+        }
+        assertThatThrownBy(() -> PairSource.open(folder, Optional.of("test"), Rendering.VIEWER))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("hub: expected a split test, found train, validation; choose one");
+        Path file = folder.resolve("data/train-00000-of-00001.parquet");
+        assertThatThrownBy(() -> PairSource.open(file, Optional.of("train"), Rendering.VIEWER))
+                .hasMessageContaining("expected a folder, since the split train is chosen, found a file");
+        Path plain = temporary.resolve("plain");
+        parquet(plain.resolve("a.parquet"), some(1));
+        assertThatThrownBy(() -> PairSource.open(plain, Optional.of("train"), Rendering.VIEWER))
+                .hasMessageContaining("expected a split train, found files without a split's name");
     }
 
     @Test
@@ -179,7 +203,7 @@ class FoundDataTest {
         PairDecoder decoder = new PairDecoder(new DecodeOptions(16, Crop.CENTRE, false, false, 0, 1), 1);
         List<String> transformations = new ArrayList<>();
         for (Rendering rendering : Rendering.values()) {
-            try (PairSource source = PairSource.open(folder, rendering)) {
+            try (PairSource source = PairSource.open(folder, Optional.empty(), rendering)) {
                 EncodedImage image = ((PreferencePair) source.read(0)).image0();
                 int width = rendering == Rendering.VIEWER ? 40 : 80;
                 assertThat(image.header().width()).isEqualTo(width);

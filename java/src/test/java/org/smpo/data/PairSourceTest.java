@@ -9,11 +9,13 @@ import java.nio.file.Path;
 import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.SyntheticPairs.Synthetic;
+import org.smpo.io.Rendering;
 import org.smpo.io.RgbImage;
 
 /// Every dataset format yields the same 500 pairs in the same batches.
@@ -169,8 +171,13 @@ class PairSourceTest {
                 .hasMessageContaining("pairs.jsonl")
                 .hasMessageContaining("tar shards");
         Files.writeString(odd.resolve("dataset_dict.json"), "{\"splits\": [\"train\"]}");
+        Files.createDirectories(odd.resolve("dev"));
+        Files.createDirectories(odd.resolve("test"));
+        assertThatThrownBy(() -> PairSource.open(odd)).hasMessageContaining("found dev, test; choose one");
         Files.createDirectories(odd.resolve("train"));
-        assertThatThrownBy(() -> PairSource.open(odd)).hasMessageContaining("name the folder of one (train)");
+        assertThatThrownBy(() -> PairSource.open(odd)).hasMessageContaining("train: expected pairs.jsonl");
+        assertThatThrownBy(() -> PairSource.open(odd, Optional.of("dev"), Rendering.VIEWER))
+                .hasMessageContaining("dev: expected pairs.jsonl");
         Files.writeString(odd.resolve("x.parquet"), "PAR1 and no more");
         assertThatThrownBy(() -> PairSource.open(odd.resolve("x.parquet")))
                 .isInstanceOf(IOException.class)

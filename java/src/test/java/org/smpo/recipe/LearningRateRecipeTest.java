@@ -4,9 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -20,10 +20,15 @@ class LearningRateRecipeTest {
     private static final double TOLERANCE = 6 * Math.ulp(1.0);
 
     static List<JsonNode> cases() throws IOException {
-        try (InputStream stream = LearningRateRecipeTest.class.getResourceAsStream("learning_rates.json")) {
-            JsonNode all = new JsonMapper().readTree(stream.readAllBytes()).get("cases");
-            return StreamSupport.stream(all.spliterator(), false).toList();
+        List<JsonNode> all = new ArrayList<>();
+        for (String file : List.of("learning_rates.json", "more_learning_rates.json")) {
+            try (InputStream stream = LearningRateRecipeTest.class.getResourceAsStream(file)) {
+                JsonNode cases =
+                        new JsonMapper().readTree(stream.readAllBytes()).get("cases");
+                cases.forEach(all::add);
+            }
         }
+        return all;
     }
 
     private static boolean agrees(LearningRateRecipe recipe, long steps, JsonNode rates, double scale) {
@@ -44,7 +49,9 @@ class LearningRateRecipeTest {
                 LearningRateRecipe.Schedule.valueOf(
                         golden.get("schedule").asString().toUpperCase(Locale.ROOT)),
                 golden.get("warmup_steps").asLong(),
-                golden.get("cycles").asDouble());
+                golden.get("cycles").asDouble(),
+                golden.has("power") ? golden.get("power").asDouble() : 1,
+                golden.has("end") ? golden.get("end").asDouble() : 1e-7);
         long steps = golden.get("steps").asLong();
         assertThat(agrees(recipe, steps, golden.get("rates"), 1)).isTrue();
         assertThat(agrees(recipe, steps, golden.get("rates"), 1 + 1e-13))
@@ -62,6 +69,7 @@ class LearningRateRecipeTest {
         assertThat(cases().stream()
                         .map(golden -> golden.get("schedule").asString())
                         .distinct())
-                .containsExactlyInAnyOrder("constant", "constant_with_warmup", "linear", "cosine");
+                .containsExactlyInAnyOrder(
+                        "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial");
     }
 }

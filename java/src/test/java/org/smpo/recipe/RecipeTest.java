@@ -7,11 +7,13 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -92,7 +94,7 @@ class RecipeTest {
         Recipe sdxl = Recipe.builtIn("smpo-sdxl");
         assertThat(sdxl.objective().loss()).isEqualTo(new Smpo(5000, 10, 0.5));
         assertThat(sdxl.inversion().orElseThrow().steps()).isEqualTo(10);
-        assertThat(sdxl.data().resolution()).isEqualTo(1024);
+        assertThat(sdxl.data().side()).isEqualTo(1024);
         assertThat(sdxl.optimizer())
                 .isEqualTo(new OptimizerRecipe.Adafactor(
                         1e-30, 1e-3, 1, -0.8, OptionalDouble.empty(), 1e-2, false, false, false));
@@ -116,7 +118,7 @@ class RecipeTest {
             seed: 0
             data:
               paths: [d]
-              resolution: 512
+              resolution: auto
               crop: centre
               flip: true
               shared_augmentation: false
@@ -145,8 +147,8 @@ class RecipeTest {
               steps: 10
               pairs_per_step: 4
               micro_batch: auto
-              precision: fp32
-              device: cpu
+              precision: auto
+              device: auto
               threads: auto
               weights:
                 type: full
@@ -203,7 +205,8 @@ class RecipeTest {
                 -7,
                 new DataRecipe(
                         List.of(Path.of("auto"), Path.of("a: b, [c] #d.parquet")),
-                        64,
+                        Optional.of("none at all"),
+                        OptionalInt.of(64),
                         Crop.RANDOM,
                         false,
                         true,
@@ -236,7 +239,7 @@ class RecipeTest {
                         3_000_000_000L,
                         10,
                         OptionalInt.of(3),
-                        Precision.BF16,
+                        Optional.of(Precision.BF16),
                         "cuda:1",
                         OptionalInt.of(2),
                         new WeightsRecipe.Lora(4, 8.5, new LoraTargets.Modules(List.of("to_q", "ff.net.2"))),
@@ -275,6 +278,12 @@ class RecipeTest {
                 "checkpoint.every=none",
                 "train.weights={type: lora, targets: attention+ff}",
                 "labels.range=data",
+                "learning_rate={value: 1e-4, schedule: polynomial, power: 2, end: 0}",
+                "learning_rate={value: 1e-4, schedule: cosine_with_restarts}",
+                "data.split=validation",
+                "data.resolution=768",
+                "train.device=cuda",
+                "train.precision=bf16",
                 "labels.reversed=true",
                 "labels.weights=w.parquet",
                 "labels.scores=none.parquet",
@@ -295,6 +304,51 @@ class RecipeTest {
         assertThat(recipe).isNotEqualTo(parse(SMALLEST));
         assertThat(parse(recipe.resolved())).isEqualTo(recipe);
         assertThat(recipe.digest()).isNotEqualTo(parse(SMALLEST).digest());
+    }
+
+    @Test
+    void aNumberIsALearningRateWithTheDefaultsOfItsBase() throws RecipeException {
+        for (String number : List.of("1e-5", "0.00001", "1.0e-05")) {
+            Recipe short1 = parse(SMALLEST, "learning_rate=" + number);
+            assertThat(short1).as(number).isEqualTo(parse(SMALLEST, "learning_rate={value: 1e-5}"));
+        }
+        String base = "base: smpo-sd15\nlearning_rate: 3e-6\n";
+        LearningRateRecipe rate = parse(base).learningRate().orElseThrow();
+        assertThat(rate.value()).isEqualTo(3e-6);
+        assertThat(rate.schedule()).isEqualTo(LearningRateRecipe.Schedule.CONSTANT_WITH_WARMUP);
+        assertThat(rate.warmupSteps()).isEqualTo(100);
+        assertThatThrownBy(() -> parse(SMALLEST, "learning_rate=fast"))
+                .hasMessageContaining("learning_rate: expected none, a number or a mapping, found \"fast\"");
+    }
+
+    @Test
+    void centerIsCentre() throws RecipeException {
+        assertThat(parse(SMALLEST, "data.crop=center")).isEqualTo(parse(SMALLEST, "data.crop=centre"));
+        assertThatThrownBy(() -> parse(SMALLEST, "data.crop=middle")).hasMessageContaining("expected centre or random");
+    }
+
+    @Test
+    void namesOfOtherTrainersAreAnsweredWithOurs() throws RecipeException {
+        assertThatThrownBy(() -> parse(SMALLEST + "pretrained_model_name_or_path: x\n"))
+                .hasMessageContaining("pretrained_model_name_or_path: unknown key; here this is model");
+        assertThatThrownBy(() -> parse(SMALLEST, "train.weights={type: lora, lora_alpha: 8}"))
+                .hasMessageContaining("train.weights.lora_alpha: unknown key; here this is train.weights.alpha");
+        assertThatThrownBy(() -> parse(SMALLEST, "lr_scheduler=cosine"))
+                .hasMessageContaining("lr_scheduler: unknown key; here this is learning_rate.schedule");
+        Set<String> known = new HashSet<>(Recipe.knownKeys());
+        known.add("data.split");
+        known.add("learning_rate.power");
+        ForeignKeys.targets().forEach(ours -> assertThat(known).contains(ours));
+    }
+
+    @Test
+    void whatARecipeLeavesOpenIsFilledIn() throws RecipeException {
+        Recipe open = parse(SMALLEST);
+        assertThat(open.resolved()).contains("resolution: auto", "device: auto", "precision: auto");
+        Recipe completed = open.completed(768, "cuda:0", Precision.BF16);
+        assertThat(completed.resolved()).contains("resolution: 768", "device: cuda:0", "precision: bf16");
+        assertThat(completed.completed(512, "cuda:0", Precision.FP32)).isEqualTo(completed);
+        assertThat(parse(completed.resolved())).isEqualTo(completed);
     }
 
     /// Every misspelt key of a complete recipe is located, with the right key suggested.
@@ -355,7 +409,7 @@ class RecipeTest {
                 "train.steps=99999999999999999999|train.steps: expected an integer within 64 bits",
                 "train.pairs_per_step=3000000000|an integer within 32 bits",
                 "train.micro_batch=5|train.micro_batch: expected auto, or at most train.pairs_per_step (4), got 5",
-                "train.device=gpu|train.device: expected cpu, cuda or cuda:N, got gpu",
+                "train.device=gpu|train.device: expected auto, cpu, cuda or cuda:N, got gpu",
                 "train.precision=fp16|train.precision: expected fp32 or bf16, found 'fp16'",
                 "train.ema=1|train.ema: expected a number from 0 to below 1, got 1.0",
                 "train.max_grad_norm=.inf|train.max_grad_norm: expected none or a number that is finite, found .inf",
@@ -364,7 +418,7 @@ class RecipeTest {
                 "train..steps=5|expected keys separated by single dots",
                 "train.steps|expected KEY=VALUE, such as train.steps=100",
                 "data.caption_dropout=2|data.caption_dropout: expected a number from 0 to 1, got 2.0",
-                "data.resolution=500|data.resolution: expected a positive multiple of 8, got 500",
+                "data.resolution=500|data.resolution: expected auto or a positive multiple of 8, got 500",
                 "data.held_out=-1|data.held_out",
                 "data.held_out=1.5|a share between 0 and 1",
                 "data.paths=[]|data.paths: expected at least one path",

@@ -135,6 +135,26 @@ final class ResumeTest {
     }
 
     @Test
+    void whatTheRecipeLeavesOpenIsRecordedAndSaid() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Recipe open = tiny.recipe(
+                "open", "train.steps=1", "train.device=auto", "train.precision=auto", "data.resolution=auto");
+        TinyRun.Said said = new TinyRun.Said();
+        assertThat(tiny.run(open, false, said).finished()).isTrue();
+        assertThat(said.messages)
+                .anyMatch(line -> line.matches("computing on (cpu in fp32|cuda:0 in bf16), at a resolution of \\d+"));
+        assertThat(Files.readString(tiny.output("open").resolve("recipe.yaml")))
+                .containsPattern("resolution: \\d+")
+                .containsPattern("precision: (fp32|bf16)")
+                .containsPattern("device: (cpu|cuda:0)");
+        assertThat(tiny.run(open, true, new TinyRun.Said()).finished()).isTrue();
+        assertThatThrownBy(() ->
+                        tiny.run(tiny.recipe("open", "train.steps=1", "data.resolution=24"), true, new TinyRun.Said()))
+                .hasMessageContaining("data.resolution: ")
+                .hasMessageContaining("data.resolution: 24 now, which would change its numbers");
+    }
+
+    @Test
     void anExtendedRunEqualsOneThatWasPlannedThatLong() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         tiny.run(tiny.recipe("long", "train.steps=6"));

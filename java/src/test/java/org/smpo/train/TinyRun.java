@@ -103,7 +103,7 @@ public final class TinyRun {
             labels: {winner: human, range: data}
             objective: {method: smpo, beta: 2000}
             inversion: {semantics: exact, steps: 2, renoise: last_step}
-            train: {steps: 6, pairs_per_step: 3, micro_batch: 2, threads: 1}
+            train: {steps: 6, pairs_per_step: 3, micro_batch: 2, threads: 1, device: cpu, precision: fp32}
             optimizer: {name: adamw}
             learning_rate: {value: 1e-4, schedule: constant_with_warmup, warmup_steps: 2}
             checkpoint: {every: 2, keep: 2}

@@ -3,7 +3,7 @@
 
     noisy_judge.py --scores EVALUATION --noise SIGMA --votes N
 
-Reads JSON lines {"id", "prompt", "image_0", "image_1"} and answers {"id", "p"}, the share of votes for image 1. A vote
+Reads JSON lines {"id", "prompt", "image_0", "image_1"} and answers {"id", "p"}: 1 if most votes are for image 0, else 0. A vote
 compares the two rewards, each with normal noise that depends only on the vote and on the file's bytes, so that the same
 question always gets the same answer.
 """
@@ -46,7 +46,7 @@ def main():
         votes = 0
         for vote in range(options.votes):
             first, second = (noisy(known[key], key, vote, options.noise) for key in keys)
-            votes += second > first
+            votes += first > second
         print(json.dumps({"id": question["id"], "p": 1.0 if 2 * votes > options.votes else 0.0}), flush=True)
 
 

@@ -4,7 +4,8 @@
 
 pairs/: Pick-a-Pic's columns with plain bytes, 12 rows in 2 files, batches of 5 rows, with columns of types that readers
 skip. images/: `Image()` features (structs of bytes and path), large text, labels as integers, 3 rows, one without a caption
-and one without an image. odd.arrow: one stream of every skipped type. expected.json: the content of the first two.
+and one without an image. odd.arrow: one stream of every skipped type. soft.arrow: `probability_0` in
+float32, three rows, one of them without it. expected.json: the content of the first two.
 """
 
 import base64
@@ -105,6 +106,20 @@ def odd(path):
         writer.write_table(table.slice(1, 2))
 
 
+def soft(path):
+    """Pairs whose label is a probability."""
+    table = pa.table(
+        dict(
+            caption=pa.array(["one", "two", "three"]),
+            jpg_0=pa.array([encoded(60 + i, "PNG") for i in range(3)]),
+            jpg_1=pa.array([encoded(70 + i, "PNG") for i in range(3)]),
+            probability_0=pa.array([0.25, None, 0.875], pa.float32()),
+        )
+    )
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+
+
 def shown(row):
     return {k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in row.items() if k != "created_at"}
 
@@ -121,6 +136,7 @@ def main():
             values.pop("_fingerprint", None)
             info.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
     odd(RESOURCES / "odd.arrow")
+    soft(RESOURCES / "soft.arrow")
     (RESOURCES / "expected.json").write_text(json.dumps(expected, indent=0, ensure_ascii=False) + "\n")
     files = sorted(p for p in RESOURCES.rglob("*") if p.is_file())
     sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(RESOURCES)}" for p in files]

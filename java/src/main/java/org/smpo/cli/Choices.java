@@ -5,7 +5,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.function.Function;
 import org.smpo.checkpoint.Family;
+import org.smpo.evaluate.PairsRequest;
 import org.smpo.io.Precision;
+import org.smpo.objective.RewardEnsemble;
 import org.smpo.reward.RewardKind;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
@@ -21,6 +23,10 @@ final class Choices {
     static final List<Inversion.Renoise> RENOISES = List.of(Inversion.Renoise.values());
     /// No published checkpoint predicts the sample.
     static final List<PredictionType> PREDICTION_TYPES = List.of(PredictionType.EPSILON, PredictionType.V_PREDICTION);
+
+    static final List<PairsRequest.Select> PAIR_RULES = List.of(PairsRequest.Select.values());
+    static final List<PairsRequest.Loser> LOSERS = List.of(PairsRequest.Loser.values());
+    static final List<RewardEnsemble.Combination> COMBINATIONS = List.of(RewardEnsemble.Combination.values());
 
     private Choices() {}
 
@@ -81,6 +87,30 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return names(INVERSION_SEMANTICS, Choices::lowerCase).iterator();
+        }
+    }
+
+    /// Names of `--select`.
+    static final class PairRules implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(PAIR_RULES, PairsRequest.Select::id).iterator();
+        }
+    }
+
+    /// Names of `--loser`.
+    static final class Losers implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(LOSERS, PairsRequest.Loser::id).iterator();
+        }
+    }
+
+    /// Names of `--combine`.
+    static final class Combinations implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(COMBINATIONS, PairsRequest::id).iterator();
         }
     }
 

@@ -9,7 +9,6 @@ import java.util.concurrent.Callable;
 import org.smpo.data.DataCheck;
 import org.smpo.data.DataReport;
 import org.smpo.data.PairSource;
-import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.io.Json;
 import org.smpo.io.Rendering;
 import picocli.CommandLine.Command;
@@ -24,7 +23,7 @@ import picocli.CommandLine.Spec;
         name = "data",
         description = "Check preference pairs, or build them from images that a model generated.",
         mixinStandardHelpOptions = true,
-        subcommands = {Data.Validate.class, Data.Pairs.class})
+        subcommands = {Data.Validate.class, DataPairs.class})
 final class Data implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -119,76 +118,6 @@ final class Data implements Runnable {
                 err.println("smpo: " + done + " of " + all + " records");
                 err.flush();
             }
-        }
-
-        private ParameterException usage(String message) {
-            return new ParameterException(spec.commandLine(), message);
-        }
-    }
-
-    /// `smpo data pairs`: pairs the best and the worst image of each prompt of an evaluation.
-    @Command(
-            name = "pairs",
-            description = {
-                "Build preference pairs from images that a model generated: per prompt, the best against the worst.",
-                "EVALUATION is a folder written by smpo evaluate with several images per prompt (--images) and a"
-                        + " reward."
-            },
-            mixinStandardHelpOptions = true,
-            exitCodeListHeading = "%nExit codes:%n",
-            exitCodeList = {"0:pairs written", "1:failure", "2:wrong usage"})
-    static final class Pairs implements Callable<Integer> {
-        @Spec
-        private CommandSpec spec;
-
-        @Parameters(paramLabel = "EVALUATION", description = "Folder of the evaluation")
-        private Path evaluation;
-
-        @Option(
-                names = "--by",
-                required = true,
-                paramLabel = "NAME",
-                description = "Name, in the evaluation, of the reward that ranks the images")
-        private String measure;
-
-        @Option(
-                names = "--model",
-                paramLabel = "NAME",
-                description = "Name, in the evaluation, of the model whose images to use (default: the first model)")
-        private String model;
-
-        @Option(
-                names = "--out",
-                required = true,
-                paramLabel = "DIR",
-                description = "Folder for pairs.jsonl and the images; created if missing")
-        private Path out;
-
-        Pairs() {}
-
-        @Override
-        public Integer call() throws IOException {
-            if (!Files.isDirectory(evaluation)) {
-                throw usage("EVALUATION: " + evaluation + ": expected an evaluation's folder, found "
-                        + (Files.exists(evaluation) ? "a file" : "nothing"));
-            }
-            if (Files.exists(out) && !Files.isDirectory(out)) {
-                throw usage("--out: " + out + ": expected a folder, found a file");
-            }
-            if (Files.exists(out.resolve(GeneratedPairs.LIST))) {
-                throw usage("--out: " + out.resolve(GeneratedPairs.LIST)
-                        + " exists already; remove it or choose another folder");
-            }
-            GeneratedPairs.Made made;
-            try {
-                made = GeneratedPairs.write(evaluation, model, measure, out);
-            } catch (IllegalArgumentException e) {
-                throw usage(e.getMessage());
-            }
-            PrintWriter output = spec.commandLine().getOut();
-            output.println(made.pairs() + " pairs in " + out + ", " + made.ties() + " prompts without one");
-            output.flush();
-            return 0;
         }
 
         private ParameterException usage(String message) {

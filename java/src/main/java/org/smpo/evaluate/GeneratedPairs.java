@@ -2,170 +2,250 @@ package org.smpo.evaluate;
 
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
-import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
-import java.util.Collection;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.Set;
-import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.smpo.evaluate.PairsRequest.Measure;
+import org.smpo.evaluate.PairsRequest.Select;
 import org.smpo.io.AtomicFiles;
-import org.smpo.io.ParquetReader;
+import org.smpo.io.Digest;
+import org.smpo.io.Json;
+import org.smpo.objective.RewardEnsemble;
+import org.smpo.objective.RewardEnsemble.Combination;
 import tools.jackson.databind.json.JsonMapper;
 
-/// Preference pairs of a model's own images: for each prompt of an evaluation, the image with the highest
-/// score and the image with the lowest.
+/// Preference pairs of a model's own images: the images of a prompt in an evaluation are a group, from which a rule
+/// selects pairs.
 ///
-/// The result is a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it, with copies of the
-/// images, labels and scores. The image of the lower seed comes first, so that the position carries no
-/// information.
+/// The result is a folder with `pairs.jsonl`, as [org.smpo.data.PairSource] reads it, with copies of the images,
+/// labels, scores and, where they are known, probabilities. The image of the lower seed comes first, so that the
+/// position carries no information. `pairs.json` beside it records how the pairs were made.
 public final class GeneratedPairs {
     /// The file that lists the pairs. It is written last, so a folder that has it is complete.
     public static final String LIST = "pairs.jsonl";
 
+    private static final String RECORD = "pairs.json";
+    private static final String JUDGE_LOG = "judge.log";
     private static final String IMAGES = "pictures";
     private static final JsonMapper JSON = JsonMapper.shared();
 
-    /// Column of the image's file in the results.
-    private static final String FILE = "picture";
+    private final PairsRequest request;
+    private final List<Measure> by;
+    private final Map<String, Integer> columns;
+    private final ScoredGroup.Groups groups;
 
-    private final Path evaluation;
-    private final String model;
-    private final String metric;
-
-    private GeneratedPairs(Path evaluation, String model, String metric) {
-        this.evaluation = evaluation;
-        this.model = model;
-        this.metric = metric;
+    private GeneratedPairs(
+            PairsRequest request, List<Measure> by, Map<String, Integer> columns, ScoredGroup.Groups groups) {
+        this.request = request;
+        this.by = by;
+        this.columns = columns;
+        this.groups = groups;
     }
 
     /// Numbers of what was written.
     ///
     /// @param pairs number of pairs
-    /// @param ties number of prompts without a pair: all of their images score the same, or there is only
-    ///     one
+    /// @param ties number of prompts without a pair
     public record Made(int pairs, int ties) {}
-
-    /// A scored image of a prompt.
-    private record Scored(String file, long seed, double score) {}
 
     /// Writes the pairs of a finished evaluation.
     ///
-    /// @param evaluation folder of the evaluation
-    /// @param model name of the model in the evaluation; null: its first model
-    /// @param metric name of the metric in the evaluation
-    /// @param target folder for the pairs; created, or empty
-    /// @throws IllegalArgumentException when the evaluation has no such model or metric, naming those it
-    ///     has
-    /// @throws IOException when the evaluation is unfinished, an image is missing, or a file cannot be
-    ///     written
-    public static Made write(Path evaluation, String model, String metric, Path target) throws IOException {
-        Path results = evaluation.resolve("results.parquet");
-        if (Files.notExists(results)) {
-            throw new IOException(evaluation + ": expected a finished evaluation, found no results.parquet");
+    /// @param warnings told when the file system has no locks
+    /// @throws IllegalArgumentException when the evaluation has no such model or metric, naming those it has
+    /// @throws IOException when the evaluation is unfinished, a score is not finite, an image is missing, a judge
+    ///     fails, or a file cannot be written
+    public static Made write(PairsRequest request, Consumer<String> warnings) throws IOException, InterruptedException {
+        Set<String> metrics = new LinkedHashSet<>();
+        request.by().forEach(measure -> metrics.add(measure.name()));
+        request.judge().ifPresent(judge -> metrics.addAll(metrics(judge)));
+        ScoredGroup.Groups groups =
+                ScoredGroup.read(request.evaluation(), request.model().orElse(null), List.copyOf(metrics));
+        Map<String, Integer> columns = new LinkedHashMap<>();
+        metrics.forEach(metric -> columns.put(metric, columns.size()));
+        List<Measure> by = new ArrayList<>();
+        for (Measure measure : request.by()) {
+            boolean needed = request.combination() == Combination.CALIBRATED;
+            by.add(needed ? withTemperature(measure, groups, columns) : measure);
         }
-        try (ParquetReader parquet = ParquetReader.open()) {
-            List<String> metrics = new ArrayList<>(parquet.columns(results).keySet());
-            metrics.removeAll(EvaluationRequest.RESERVED);
-            require("metric", metric, metrics);
-            Set<String> models = new LinkedHashSet<>();
-            parquet.read(results, List.of("model"), (row, values) -> models.add((String) values.getFirst()));
-            String chosen = model == null ? models.iterator().next() : model;
-            require("model", chosen, models);
-            return new GeneratedPairs(evaluation, chosen, metric).write(parquet, results, target);
+        return new GeneratedPairs(request, by, columns, groups).write(warnings);
+    }
+
+    private static List<String> metrics(PairsRequest.JudgeSpec judge) {
+        return switch (judge) {
+            case PairsRequest.ScoreJudge score -> List.of(score.measure().name());
+            case PairsRequest.MajorityJudge majority -> majority.names();
+            case PairsRequest.ExternalJudge external -> List.of();
+        };
+    }
+
+    /// The reward with the temperature that is typical of its scores, where it has none.
+    private static Measure withTemperature(Measure measure, ScoredGroup.Groups groups, Map<String, Integer> columns) {
+        if (measure.temperature().isPresent()) {
+            return measure;
+        }
+        int column = columns.get(measure.name());
+        try {
+            double typical = RewardEnsemble.typicalTemperature(groups.all().stream()
+                    .map(group -> group.images().stream()
+                            .mapToDouble(image -> image.score(column))
+                            .toArray())
+                    .toList());
+            return new Measure(measure.name(), OptionalDouble.of(typical), measure.weight());
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(measure.name() + ": " + e.getMessage(), e);
         }
     }
 
-    private static void require(String what, String name, Collection<String> names) {
-        if (!names.contains(name)) {
-            throw new IllegalArgumentException(
-                    what + ": expected one of the evaluation's, " + String.join(", ", names) + "; got " + name);
-        }
-    }
-
-    private Made write(ParquetReader parquet, Path results, Path target) throws IOException {
-        Files.createDirectories(target.resolve(IMAGES));
-        Map<Long, String> captions = new TreeMap<>();
-        Map<Long, List<Scored>> byPrompt = new TreeMap<>();
-        List<String> columns =
-                List.of("model", "prompt_index", "prompt", "picture", "seed", ParquetReader.column(metric));
-        parquet.read(results, columns, (row, values) -> {
-            if (model.equals(values.get(0))) {
-                long prompt = (Long) values.get(1);
-                captions.put(prompt, (String) values.get(2));
-                byPrompt.computeIfAbsent(prompt, none -> new ArrayList<>())
-                        .add(new Scored((String) values.get(3), (Long) values.get(4), (Double) values.get(5)));
-            }
-        });
+    private Made write(Consumer<String> warnings) throws IOException, InterruptedException {
+        Files.createDirectories(request.target().resolve(IMAGES));
+        Map<String, Object> counts = new LinkedHashMap<>();
+        List<List<PairChoice>> chosen = request.select() == Select.TOURNAMENT
+                ? byTournament(counts, warnings)
+                : groups.all().stream().map(this::byScores).toList();
         StringBuilder lines = new StringBuilder();
         int pairs = 0;
         int ties = 0;
-        for (Map.Entry<Long, List<Scored>> entry : byPrompt.entrySet()) {
-            entry.getValue().sort(Comparator.comparingLong(Scored::seed));
-            String line = line(captions.get(entry.getKey()), entry.getKey(), entry.getValue(), target);
-            if (line == null) {
-                ties++;
-            } else {
-                lines.append(line).append('\n');
+        for (int i = 0; i < chosen.size(); i++) {
+            ScoredGroup group = groups.all().get(i);
+            ties += chosen.get(i).isEmpty() ? 1 : 0;
+            for (int k = 0; k < chosen.get(i).size(); k++) {
+                lines.append(line(group, k, chosen.get(i).get(k))).append('\n');
                 pairs++;
             }
         }
-        AtomicFiles.write(target.resolve(LIST), lines.toString());
+        Json.write(request.target().resolve(RECORD), record(pairs, ties, counts));
+        AtomicFiles.write(request.target().resolve(LIST), lines.toString());
         return new Made(pairs, ties);
     }
 
-    /// Copies the images of a pair.
-    ///
-    /// @param images images of one prompt, by seed
-    /// @return the line of the pair, or null when all images score the same
-    private String line(String caption, long prompt, List<Scored> images, Path target) throws IOException {
-        Scored best = images.getFirst();
-        Scored worst = images.getFirst();
-        for (Scored image : images) {
-            best = image.score > best.score ? image : best;
-            worst = image.score < worst.score ? image : worst;
+    private RewardEnsemble ensemble() {
+        return new RewardEnsemble(
+                by.stream().map(measure -> measure.temperature().orElse(1)).toList(),
+                by.stream().map(Measure::weight).toList());
+    }
+
+    private List<Integer> ownColumns() {
+        return by.stream().map(measure -> columns.get(measure.name())).toList();
+    }
+
+    private double[] combined(ScoredGroup group) {
+        return ensemble().combined(request.combination(), group.scores(ownColumns()));
+    }
+
+    private List<PairChoice> byScores(ScoredGroup group) {
+        return PairChoice.choose(request, group, group.scores(ownColumns()), combined(group));
+    }
+
+    /// The pairs of all tournaments. A prompt of one image has none.
+    private List<List<PairChoice>> byTournament(Map<String, Object> counts, Consumer<String> warnings)
+            throws IOException, InterruptedException {
+        int[] playing = IntStream.range(0, groups.all().size())
+                .filter(i -> groups.all().get(i).images().size() > 1)
+                .toArray();
+        try (Judge judge = judge(warnings)) {
+            Tournaments tournaments = new Tournaments(
+                    request,
+                    judge,
+                    IntStream.of(playing).mapToObj(groups.all()::get).toList());
+            List<PairChoice> pairs = tournaments.run();
+            List<List<PairChoice>> all = new ArrayList<>();
+            groups.all().forEach(group -> all.add(List.of()));
+            for (int i = 0; i < playing.length; i++) {
+                if (pairs.get(i) != null) {
+                    all.set(playing[i], List.of(pairs.get(i)));
+                }
+            }
+            counts.putAll(tournaments.counts());
+            return all;
         }
-        if (!(best.score > worst.score)) {
-            return null;
-        }
-        boolean first = best.seed < worst.seed;
+    }
+
+    private Judge judge(Consumer<String> warnings) throws IOException {
+        return switch (request.judge().orElseThrow()) {
+            case PairsRequest.ScoreJudge score -> {
+                Measure measure = withTemperature(score.measure(), groups, columns);
+                yield RewardJudge.ofScore(
+                        columns.get(measure.name()), measure.temperature().orElseThrow());
+            }
+            case PairsRequest.MajorityJudge majority ->
+                RewardJudge.ofMajority(
+                        majority.names().stream().map(columns::get).toList());
+            case PairsRequest.ExternalJudge external ->
+                new CommandJudge(
+                        external,
+                        JudgeJournal.open(external.journal(), external.words(), warnings),
+                        request.target().resolve(JUDGE_LOG));
+        };
+    }
+
+    /// The line of a pair, whose images are copied.
+    private String line(ScoredGroup group, int number, PairChoice pair) throws IOException {
+        boolean winnerFirst = group.images().get(pair.winner()).seed()
+                < group.images().get(pair.loser()).seed();
+        int first = winnerFirst ? pair.winner() : pair.loser();
+        int second = winnerFirst ? pair.loser() : pair.winner();
+        String name = groups.model() + "-" + group.prompt();
         Map<String, Object> line = new LinkedHashMap<>();
-        line.put("id", model + "-" + prompt);
-        line.put("caption", caption);
-        line.put("image_0", copied(prompt, first ? best : worst, target));
-        line.put("image_1", copied(prompt, first ? worst : best, target));
-        line.put("label", first ? 0 : 1);
-        line.put("score_0", (first ? best : worst).score);
-        line.put("score_1", (first ? worst : best).score);
+        line.put("id", number == 0 ? name : name + "-" + number);
+        line.put("group", name);
+        line.put("caption", group.caption());
+        line.put("image_0", copied(group, first));
+        line.put("image_1", copied(group, second));
+        line.put("label", winnerFirst ? 0 : 1);
+        if (pair.probability().isPresent()) {
+            double p = pair.probability().getAsDouble();
+            line.put("probability_0", winnerFirst ? p : 1 - p);
+        }
+        if (!by.isEmpty()) {
+            double[] combined = combined(group);
+            line.put("score_0", combined[first]);
+            line.put("score_1", combined[second]);
+        }
         return JSON.writeValueAsString(line);
     }
 
-    /// The image that a row names. The name may not lead out of the folder, since evaluations come from
-    /// strangers too.
-    private Path image(String file) throws IOException {
-        Path root = evaluation.toAbsolutePath().normalize();
-        Path found;
-        try {
-            found = file == null ? root : root.resolve(file).normalize();
-        } catch (InvalidPathException e) {
-            found = root;
-        }
-        if (found.equals(root) || !found.startsWith(root) || Path.of(file).isAbsolute()) {
-            throw new IOException(
-                    evaluation.resolve("results.parquet") + ": column " + FILE + ": expected a file name in "
-                            + evaluation + ", found " + file + "; evaluate again, or restore the original file");
-        }
-        return found;
+    private String copied(ScoredGroup group, int index) throws IOException {
+        ScoredGroup.Image image = group.images().get(index);
+        String name = IMAGES + "/" + group.prompt() + "-" + image.seed() + ".png";
+        Files.copy(image.file(), request.target().resolve(name), StandardCopyOption.REPLACE_EXISTING);
+        return name;
     }
 
-    private String copied(long prompt, Scored image, Path target) throws IOException {
-        String name = IMAGES + "/" + prompt + "-" + image.seed + ".png";
-        Files.copy(image(image.file), target.resolve(name), StandardCopyOption.REPLACE_EXISTING);
-        return name;
+    private Map<String, Object> record(int pairs, int ties, Map<String, Object> counts) throws IOException {
+        Map<String, Object> record = new LinkedHashMap<>();
+        record.put("evaluation_sha256", Digest.sha256(ScoredGroup.results(request.evaluation())));
+        record.put("model", groups.model());
+        List<Map<String, Object>> rewards = new ArrayList<>();
+        for (Measure measure : by) {
+            Map<String, Object> reward = new LinkedHashMap<>();
+            reward.put("name", measure.name());
+            reward.put(
+                    "temperature",
+                    measure.temperature().isPresent() ? measure.temperature().getAsDouble() : null);
+            reward.put("weight", measure.weight());
+            rewards.add(reward);
+        }
+        record.put("rewards", rewards);
+        record.put("combine", PairsRequest.id(request.combination()));
+        record.put("select", request.select().id());
+        request.judge().ifPresent(judge -> {
+            record.put("judge", judge.text());
+            record.put("loser", request.loser().id());
+        });
+        record.put("per_prompt", request.perPrompt());
+        record.put("min_preference", request.minPreference());
+        record.put("seed", request.seed());
+        record.put("prompts", groups.all().size());
+        record.put("pairs", pairs);
+        record.put("prompts_without_pair", ties);
+        record.putAll(counts);
+        return record;
     }
 }

@@ -98,14 +98,13 @@ public record RewardEnsemble(List<Double> temperatures, List<Double> weights) {
         double[][] calibrated = new double[scores.length][size()];
         for (int image = 0; image < scores.length; image++) {
             for (int reward = 0; reward < size(); reward++) {
+                // An image meets itself, too, which adds ½, so that images of equal scores have the same sum to the
+                // bit.
                 double sum = 0;
-                for (int other = 0; other < scores.length; other++) {
-                    if (other != image) {
-                        double lead = scores[image][reward] - scores[other][reward];
-                        sum += Logistic.sigmoid(lead / temperatures.get(reward));
-                    }
+                for (double[] other : scores) {
+                    sum += Logistic.sigmoid((scores[image][reward] - other[reward]) / temperatures.get(reward));
                 }
-                calibrated[image][reward] = scores.length == 1 ? 0.5 : sum / (scores.length - 1);
+                calibrated[image][reward] = scores.length == 1 ? 0.5 : (sum - 0.5) / (scores.length - 1);
             }
         }
         return calibrated;

@@ -36,7 +36,14 @@ public enum Purpose {
     /// item: the scene.
     DEMO_SCENES(14),
     /// Position, size and shade in the demo's images. Step: which image of the scene; item: the scene.
-    DEMO_IMAGES(15);
+    DEMO_IMAGES(15),
+    /// Choice of pairs among the images of a group. Step: 0; item: the group's prompt.
+    GROUP_CHOICE(18),
+    /// Order of a tournament's images, and the choice of its loser. Step: 0 for the order, 1 for the loser; item:
+    /// the group's prompt.
+    TOURNAMENT(19),
+    /// Which image of a comparison a judge sees first. Step: the comparison; item: the group's prompt.
+    JUDGE_ORDER(20);
 
     private final int code;
 

@@ -82,6 +82,8 @@ public record Recipe(
             "smpo-small",
             "dpo-sd15",
             "dpo-sd15-lora",
+            "dpo-bcr-sd15-lora",
+            "capo-sd15-lora",
             "inpo-sd15",
             "inpo-sd15-lora");
 

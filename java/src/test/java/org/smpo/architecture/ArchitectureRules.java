@@ -72,7 +72,17 @@ final class ArchitectureRules {
                         "recipe"));
         imports.put(
                 "evaluate",
-                Set.of("generate", "network", "checkpoint", "reward", "data", "schedule", "report", "io", "demo"));
+                Set.of(
+                        "generate",
+                        "network",
+                        "checkpoint",
+                        "reward",
+                        "data",
+                        "schedule",
+                        "objective",
+                        "report",
+                        "io",
+                        "demo"));
         imports.put("iterate", Set.of("train", "evaluate", "recipe", "generate", "reward", "data", "report", "io"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());
         forCli.remove("ffi");

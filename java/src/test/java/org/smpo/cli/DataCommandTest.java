@@ -6,10 +6,12 @@ import static org.smpo.cli.Outcome.smpo;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.sql.SQLException;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.BadRecords;
+import org.smpo.evaluate.FakeEvaluation;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
@@ -54,6 +56,15 @@ final class DataCommandTest {
             {"data", "validate", folder, "--json", temporary.resolve("no/such/folder.json")},
             {"data", "validate", folder, "--jsn", "x"},
             {"data", "pairs", folder, "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--select", "best", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--combine", "mean", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--loser", "first", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--per-prompt", 0, "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a:1", "--min-preference", 1, "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--judge", "score:a", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--select", "tournament", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--select", "tournament", "--judge", "vote", "--out", temporary.resolve("out")},
+            {"data", "pairs", folder, "--by", "a", "--judge-timeout", 0, "--out", temporary.resolve("out")},
             {"data", "pairs", temporary.resolve("nothing"), "--by", "reward", "--out", temporary.resolve("out")}
         };
         for (Object[] arguments : wrong) {
@@ -67,5 +78,49 @@ final class DataCommandTest {
         Outcome unreadable = smpo("data", "validate", folder);
         assertThat(unreadable.code()).isEqualTo(1);
         assertThat(unreadable.err()).contains("expected pairs.jsonl").doesNotContain("\tat ");
+    }
+
+    /// From an evaluation to pairs that training reads.
+    @Test
+    void pairsAreBuilt() throws IOException, SQLException {
+        Path evaluation = temporary.resolve("evaluation");
+        FakeEvaluation fake = new FakeEvaluation(evaluation, "a", "b");
+        for (int image = 0; image < 4; image++) {
+            fake.add("base", 0, "a cat", image, image, -image);
+            fake.add("tuned", 0, "a cat", image, 2 * image, image);
+        }
+        fake.write();
+        Path out = temporary.resolve("out");
+        Outcome built =
+                smpo("data", "pairs", evaluation, "--by", "a", "--by", "b:2:3", "--model", "tuned", "--out", out);
+        assertThat(built.code()).as(built.err()).isZero();
+        assertThat(built.out().strip()).isEqualTo("1 pairs in " + out + ", 0 prompts without one");
+        JsonObject record = Json.readObject(out.resolve("pairs.json"));
+        assertThat(record.string("combine")).isEqualTo("calibrated");
+        assertThat(record.objects("rewards").get(1).number("temperature")).isEqualTo(2.0);
+        assertThat(record.objects("rewards").get(1).number("weight")).isEqualTo(3.0);
+        assertThat(Files.readString(out.resolve("pairs.jsonl"))).contains("tuned-0", "probability_0");
+        Outcome again = smpo("data", "pairs", evaluation, "--by", "a", "--out", out);
+        assertThat(again.code()).isEqualTo(2);
+        assertThat(again.err()).contains("pairs.jsonl exists already");
+        Path champions = temporary.resolve("champions");
+        Outcome tournament = smpo(
+                "data",
+                "pairs",
+                evaluation,
+                "--select",
+                "tournament",
+                "--judge",
+                "score:b:1",
+                "--loser",
+                "worst",
+                "--out",
+                champions);
+        assertThat(tournament.code()).as(tournament.err()).isZero();
+        // By b, image 0 of the first model is the best and image 3 the worst.
+        assertThat(Files.readString(champions.resolve("pairs.jsonl"))).contains("0-0.png", "0-3.png", "\"label\":0");
+        assertThat(smpo("data", "pairs", evaluation, "--by", "c", "--out", temporary.resolve("x"))
+                        .err())
+                .contains("metric: expected one of the evaluation's, a, b; got c");
     }
 }

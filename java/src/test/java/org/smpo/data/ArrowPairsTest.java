@@ -116,6 +116,18 @@ class ArrowPairsTest {
     }
 
     @Test
+    void probabilitiesAreLabels() throws IOException {
+        try (PairSource source = PairSource.open(golden("soft.arrow"))) {
+            assertThat(source.labels().probability0(0)).hasValue(0.25);
+            assertThat(source.labels().people(0)).isEqualTo(HumanChoice.IMAGE_1);
+            assertThat(source.labels().probability0(1)).isEmpty();
+            assertThat(source.labels().people(1)).isEqualTo(HumanChoice.UNKNOWN);
+            assertThat(source.labels().people(2)).isEqualTo(HumanChoice.IMAGE_0);
+            assertThat(((PreferencePair) source.read(2)).people()).isEqualTo(HumanChoice.IMAGE_0);
+        }
+    }
+
+    @Test
     void statesThatReferToOtherRowsAreRefused() throws IOException {
         Files.writeString(temporary.resolve("state.json"), "{\"_data_files\": [{\"filename\": \"../x.arrow\"}]}");
         Files.writeString(temporary.resolve("x.arrow"), "");

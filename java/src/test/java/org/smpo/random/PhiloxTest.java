@@ -85,7 +85,10 @@ class PhiloxTest {
                         "12 INITIAL_WEIGHTS",
                         "13 HELD_OUT",
                         "14 DEMO_SCENES",
-                        "15 DEMO_IMAGES");
+                        "15 DEMO_IMAGES",
+                        "18 GROUP_CHOICE",
+                        "19 TOURNAMENT",
+                        "20 JUDGE_ORDER");
     }
 
     @Test

@@ -1,0 +1,238 @@
+package org.smpo.evaluate;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.smpo.objective.RewardEnsemble.Combination;
+
+/// How preference pairs are made from an evaluation's images.
+///
+/// @param evaluation folder of the evaluation
+/// @param model name of the model whose images are used; empty: the evaluation's first model
+/// @param by rewards that score the images; may be empty for a tournament
+/// @param combination how the rewards become one score per image
+/// @param select rule that selects pairs
+/// @param judge judge of a tournament; present exactly with [Select#TOURNAMENT]
+/// @param loser choice of a tournament's loser
+/// @param perPrompt largest number of pairs per prompt, 1 or more
+/// @param minPreference least preference 2p − 1 of a pair, from 0 to below 1
+/// @param seed seed of the random choices
+/// @param target folder for the pairs; created, or without pairs
+public record PairsRequest(
+        Path evaluation,
+        Optional<String> model,
+        List<Measure> by,
+        Combination combination,
+        Select select,
+        Optional<JudgeSpec> judge,
+        Loser loser,
+        int perPrompt,
+        double minPreference,
+        long seed,
+        Path target) {
+    /// A word of a command, parts of which may stand in quotes.
+    private static final Pattern WORD = Pattern.compile("(?:[^\\s\"']+|\"[^\"]*\"|'[^']*')+");
+
+    /// A rule that selects pairs among the images of a prompt.
+    public enum Select {
+        /// The image with the highest score against the one with the lowest; then the second ones, and so on.
+        BEST_WORST("best-worst"),
+        /// Random pairs of an image on the upper and one on the lower Pareto front.
+        FRONTIER("frontier"),
+        /// The champion of a tournament against another image.
+        TOURNAMENT("tournament"),
+        /// Random pairs.
+        RANDOM("random");
+
+        private final String id;
+
+        Select(String id) {
+            this.id = id;
+        }
+
+        /// Returns the name on command lines.
+        public String id() {
+            return id;
+        }
+    }
+
+    /// The image that loses to a tournament's champion.
+    public enum Loser {
+        /// A random one of the others.
+        RANDOM,
+        /// The one that a second tournament finds to be the worst.
+        WORST;
+
+        /// Returns the name on command lines.
+        public String id() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /// A reward that scores the images.
+    ///
+    /// @param name name of its scores in the evaluation
+    /// @param temperature what scores are divided by to have logits; empty: found from the scores
+    ///     where it is needed
+    /// @param weight weight among the rewards, 0 or more
+    public record Measure(String name, OptionalDouble temperature, double weight) {
+        /// @throws IllegalArgumentException when a number is out of its range
+        public Measure {
+            require(
+                    temperature.isEmpty()
+                            || (temperature.getAsDouble() > 0 && Double.isFinite(temperature.getAsDouble())),
+                    name + ": temperature",
+                    "a finite number above 0, or auto",
+                    temperature);
+            require(weight >= 0 && Double.isFinite(weight), name + ": weight", "a finite number of 0 or more", weight);
+        }
+
+        /// Reads `NAME[:TEMPERATURE[:WEIGHT]]`; the temperature may be `auto`.
+        ///
+        /// @throws IllegalArgumentException when the text has another form
+        public static Measure parse(String text) {
+            String[] parts = text.split(":", -1);
+            require(
+                    parts.length <= 3 && !parts[0].isEmpty(),
+                    "reward",
+                    "NAME, NAME:TEMPERATURE or NAME:TEMPERATURE:WEIGHT",
+                    text);
+            return new Measure(
+                    parts[0],
+                    parts.length < 2 || parts[1].equals("auto")
+                            ? OptionalDouble.empty()
+                            : OptionalDouble.of(number(text, parts[1])),
+                    parts.length < 3 ? 1 : number(text, parts[2]));
+        }
+
+        private static double number(String text, String part) {
+            try {
+                return Double.parseDouble(part);
+            } catch (NumberFormatException e) {
+                throw new IllegalArgumentException(text + ": expected a number, got " + part, e);
+            }
+        }
+    }
+
+    /// The judge of a tournament.
+    public sealed interface JudgeSpec {
+        /// Returns the judge as it is given on a command line.
+        String text();
+    }
+
+    /// A judge that compares the scores of one reward: p = σ(Δ/T).
+    ///
+    /// @param measure the reward; a temperature that is absent is found from the scores
+    public record ScoreJudge(Measure measure, String text) implements JudgeSpec {}
+
+    /// A judge that counts the votes of several rewards, each for the image that it scores higher.
+    ///
+    /// @param names names of the rewards in the evaluation
+    public record MajorityJudge(List<String> names, String text) implements JudgeSpec {}
+
+    /// A judge that asks an external program; see [CommandJudge].
+    ///
+    /// @param words the program and its arguments
+    /// @param journal file of the answers; kept between runs
+    /// @param timeout longest time to wait for an answer
+    public record ExternalJudge(List<String> words, Path journal, Duration timeout, String text) implements JudgeSpec {}
+
+    /// Reads a judge as it is given on a command line: `score:NAME[:T]`, `majority:NAME,NAME,...` or
+    /// `command:PROGRAM ARGUMENTS`. Words of a command are separated by spaces; quotes keep a word together.
+    ///
+    /// @param journal file of an external judge's answers
+    /// @param timeout longest time to wait for an answer of an external judge
+    /// @throws IllegalArgumentException when the text has another form
+    public static JudgeSpec judge(String text, Path journal, Duration timeout) {
+        int colon = text.indexOf(':');
+        String kind = colon < 0 ? text : text.substring(0, colon);
+        String rest = colon < 0 ? "" : text.substring(colon + 1).strip();
+        require(
+                !rest.isEmpty() && List.of("score", "majority", "command").contains(kind),
+                "judge",
+                "score:NAME[:T], majority:NAME,NAME,... or command:PROGRAM ARGUMENTS",
+                text);
+        return switch (kind) {
+            case "score" -> new ScoreJudge(Measure.parse(rest), text);
+            case "majority" -> new MajorityJudge(List.of(rest.split(",", -1)), text);
+            default -> new ExternalJudge(words(rest), journal, timeout, text);
+        };
+    }
+
+    private static List<String> words(String command) {
+        List<String> words = new ArrayList<>();
+        Matcher matcher = WORD.matcher(command);
+        while (matcher.find()) {
+            words.add(matcher.group().replaceAll("[\"']", ""));
+        }
+        return words;
+    }
+
+    /// @throws IllegalArgumentException when the settings do not go together, naming what to change
+    public PairsRequest {
+        by = List.copyOf(by);
+        Set<String> names = new HashSet<>();
+        for (Measure measure : by) {
+            require(names.add(measure.name()), "by", "distinct rewards", "a second " + measure.name());
+        }
+        boolean ofTournament = select == Select.TOURNAMENT;
+        require(ofTournament || !by.isEmpty(), "by", "at least one reward for " + select.id(), "none");
+        require(by.isEmpty() || by.stream().anyMatch(m -> m.weight() > 0), "by", "a weight above 0", "none");
+        require(
+                judge.isPresent() == ofTournament,
+                "judge",
+                ofTournament ? "one for a tournament" : "none for " + select.id() + ", which asks no judge",
+                judge.map(JudgeSpec::text).orElse("none"));
+        require(perPrompt >= 1, "per_prompt", "1 or more", perPrompt);
+        require(!ofTournament || perPrompt == 1, "per_prompt", "1 for a tournament, which has one champion", perPrompt);
+        require(minPreference >= 0 && minPreference < 1, "min_preference", "from 0 to below 1", minPreference);
+        require(
+                combination != Combination.RAW
+                        || by.size() <= 1
+                        || by.stream().allMatch(m -> m.temperature().isPresent()),
+                "combine",
+                "a temperature for each reward with raw scores (NAME:TEMPERATURE), or calibrated or standardised"
+                        + " scores",
+                "raw");
+        require(
+                minPreference == 0 || ofTournament || hasProbabilities(by, combination),
+                "min_preference",
+                "0 for raw scores without a temperature, which say no probability (give NAME:TEMPERATURE)",
+                minPreference);
+    }
+
+    /// Returns whether combined scores say how probable a preference is.
+    boolean hasProbabilities() {
+        return hasProbabilities(by, combination);
+    }
+
+    private static boolean hasProbabilities(List<Measure> by, Combination combination) {
+        return combination != Combination.RAW
+                || by.stream().allMatch(m -> m.temperature().isPresent());
+    }
+
+    /// Returns the name of a combination on command lines.
+    public static String id(Combination combination) {
+        return combination.name().toLowerCase(Locale.ROOT);
+    }
+
+    /// Returns the combination that is meant where none is named: a single reward's own scores, so that they keep their
+    /// unit, and calibrated ones of several rewards, whose units differ.
+    public static Combination combinationOf(List<Measure> by) {
+        return by.size() == 1 ? Combination.RAW : Combination.CALIBRATED;
+    }
+
+    static void require(boolean holds, String what, String expected, Object found) {
+        if (!holds) {
+            throw new IllegalArgumentException(what + ": expected " + expected + ", got " + found);
+        }
+    }
+}

@@ -1,10 +1,8 @@
 package org.smpo.schedule;
 
 import java.util.Arrays;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /// A sampling rule and its options, by diffusers' names. Each `fromConfig` reads a parsed
@@ -16,24 +14,21 @@ public sealed interface Sampler permits Ddim, DpmSolverMultistep, Euler, EulerAn
     /// Karras et al., whatever the model's scheduler does.
     enum Kind {
         /// Deterministic (eta 0).
-        DDIM(config -> Ddim.fromConfig(config, 0), "DDIMScheduler"),
-        EULER(Euler::fromConfig, "EulerDiscreteScheduler"),
-        EULER_KARRAS(config -> Euler.fromConfig(withKarras(config)), "Euler Karras"),
-        EULER_A(EulerAncestral::fromConfig, "EulerAncestralDiscreteScheduler", "euler_ancestral"),
-        DPMPP_2M(DpmSolverMultistep::fromConfig, "DPMSolverMultistepScheduler", "DPM++ 2M"),
-        DPMPP_2M_KARRAS(config -> DpmSolverMultistep.fromConfig(withKarras(config)), "DPM++ 2M Karras"),
-        UNIPC(UniPc::fromConfig, "UniPCMultistepScheduler", "uni_pc", "uni_pc_bh2"),
-        UNIPC_KARRAS(config -> UniPc.fromConfig(withKarras(config)), "UniPC Karras"),
-        PNDM(Pndm::fromConfig, "PNDMScheduler", "PLMS");
+        DDIM("DDIMScheduler"),
+        EULER("EulerDiscreteScheduler"),
+        EULER_KARRAS("Euler Karras"),
+        EULER_A("EulerAncestralDiscreteScheduler, euler_ancestral"),
+        DPMPP_2M("DPMSolverMultistepScheduler, DPM++ 2M"),
+        DPMPP_2M_KARRAS("DPM++ 2M Karras"),
+        UNIPC("UniPCMultistepScheduler, uni_pc, uni_pc_bh2"),
+        UNIPC_KARRAS("UniPC Karras"),
+        PNDM("PNDMScheduler, PLMS");
 
-        private final Function<Map<String, Object>, Sampler> reader;
+        /// Names in diffusers and in user interfaces, separated by commas.
+        private final String foreignNames;
 
-        /// Names in diffusers and in user interfaces.
-        private final List<String> foreignNames;
-
-        Kind(Function<Map<String, Object>, Sampler> reader, String... foreignNames) {
-            this.reader = reader;
-            this.foreignNames = List.of(foreignNames);
+        Kind(String foreignNames) {
+            this.foreignNames = foreignNames;
         }
 
         /// Returns the sampler of a name.
@@ -56,7 +51,7 @@ public sealed interface Sampler permits Ddim, DpmSolverMultistep, Euler, EulerAn
 
         private boolean isCalled(String name) {
             return squeezed(id()).equals(squeezed(name))
-                    || foreignNames.stream()
+                    || Arrays.stream(foreignNames.split(",", -1))
                             .anyMatch(foreign -> squeezed(foreign).equals(squeezed(name)));
         }
 
@@ -78,7 +73,17 @@ public sealed interface Sampler permits Ddim, DpmSolverMultistep, Euler, EulerAn
         ///
         /// @throws IllegalArgumentException naming an option that is not supported
         public Sampler fromConfig(Map<String, Object> config) {
-            return reader.apply(config);
+            return switch (this) {
+                case DDIM -> Ddim.fromConfig(config, 0);
+                case EULER -> Euler.fromConfig(config);
+                case EULER_KARRAS -> Euler.fromConfig(withKarras(config));
+                case EULER_A -> EulerAncestral.fromConfig(config);
+                case DPMPP_2M -> DpmSolverMultistep.fromConfig(config);
+                case DPMPP_2M_KARRAS -> DpmSolverMultistep.fromConfig(withKarras(config));
+                case UNIPC -> UniPc.fromConfig(config);
+                case UNIPC_KARRAS -> UniPc.fromConfig(withKarras(config));
+                case PNDM -> Pndm.fromConfig(config);
+            };
         }
     }
 

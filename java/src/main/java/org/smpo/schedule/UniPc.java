@@ -112,12 +112,22 @@ public record UniPc(
     ///
     /// where x is predicted from the corrected latents y, and y' corrects x. So y' is x plus a combination of
     /// predictions: the run need not keep y.
-    ///
-    /// @param signal factor of the clean latents at the end
-    /// @param minusH minus the step in half log-SNR
-    /// @param b B(h)
-    /// @param ratios r_1, ... and 1; as many as the order
-    private record Interval(double signal, double minusH, double b, double[] ratios) {
+    private static final class Interval {
+        private final double signal;
+        private final double minusH;
+        private final double b;
+        private final double[] ratios;
+
+        /// @param signal factor of the clean latents at the end
+        /// @param minusH minus the step in half log-SNR
+        /// @param b B(h)
+        /// @param ratios r_1, ... and 1; as many as the order
+        Interval(double signal, double minusH, double b, double[] ratios) {
+            this.signal = signal;
+            this.minusH = minusH;
+            this.b = b;
+            this.ratios = ratios.clone();
+        }
 
         /// Adds the weights of m_0, m_1, ... in x.
         void predict(double[] weights) {

@@ -18,6 +18,8 @@ import org.smpo.io.JsonObject;
 final class FakeJudge {
     private FakeJudge() {}
 
+    /// Answers until standard input ends.
+    ///
     /// @param arguments the file of the questions, and a way to behave
     public static void main(String[] arguments) throws IOException, InterruptedException {
         Path asked = Path.of(arguments[0]);

@@ -318,6 +318,7 @@ final class ImageFile {
             throw truncated(source, Format.WEBP, file);
         }
         int at = 12;
+        long canvas = -1;
         while (true) {
             if (claimed - at < 8) {
                 throw truncated(source, Format.WEBP, file);
@@ -338,6 +339,7 @@ final class ImageFile {
                     }
                     int width = u8(file, content + 6) | (u8(file, content + 7) & 0x3f) << 8;
                     int height = u8(file, content + 8) | (u8(file, content + 9) & 0x3f) << 8;
+                    requireCanvas(source, canvas, width, height);
                     return new ImageFile(
                             header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0);
                 }
@@ -348,14 +350,41 @@ final class ImageFile {
                     long packed = u32le(file, content + 1);
                     long width = (packed & 0x3fff) + 1;
                     long height = (packed >> 14 & 0x3fff) + 1;
+                    requireCanvas(source, canvas, width, height);
                     return new ImageFile(
                             header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0);
                 }
                 case "ANIM", "ANMF" ->
                     throw new ImageException(Reason.FORMAT, source + ": expected one image, found a WebP animation");
-                default -> at = content + (int) Math.min(length + (length & 1), claimed - content);
+                default -> {
+                    if (kind.equals("VP8X") && length >= 10) {
+                        canvas = canvas(u24le(file, content + 4) + 1, u24le(file, content + 7) + 1);
+                    } else if (at == 12) {
+                        throw corrupt(source, Format.WEBP, "expected VP8, VP8L or VP8X, found the chunk " + kind);
+                    }
+                    at = content + (int) Math.min(length + (length & 1), claimed - content);
+                }
             }
         }
+    }
+
+    private static long canvas(long width, long height) {
+        return width << 32 | height;
+    }
+
+    /// Compares the size of an image with that of the extended format's canvas, if there is one.
+    private static void requireCanvas(String source, long canvas, long width, long height) throws ImageException {
+        if (canvas >= 0 && canvas != canvas(width, height)) {
+            throw corrupt(
+                    source,
+                    Format.WEBP,
+                    "its canvas has " + (canvas >> 32) + "x" + (canvas & 0xffffffffL) + " pixels, its image " + width
+                            + "x" + height);
+        }
+    }
+
+    private static long u24le(byte[] file, int at) {
+        return u8(file, at) | u8(file, at + 1) << 8 | u8(file, at + 2) << 16;
     }
 
     private static byte[] simpleWebp(byte[] file, int chunk, int length) {

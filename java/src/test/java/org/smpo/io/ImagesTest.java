@@ -211,6 +211,20 @@ class ImagesTest {
         assertThat(small.height()).isEqualTo(29);
     }
 
+    /// The extended format has the size twice.
+    @Test
+    void webpWhoseCanvasDiffersIsRefused() throws IOException {
+        byte[] sound = file("webp lossy alpha");
+        assertThat(new String(sound, 12, 4, StandardCharsets.US_ASCII)).isEqualTo("VP8X");
+        assertThat(decode("sound", sound).width()).isPositive();
+        byte[] wide = sound.clone();
+        wide[24]++;
+        assertThatThrownBy(() -> decode("wide", wide)).hasMessageContaining("its canvas has ");
+        byte[] unknown = sound.clone();
+        unknown[15] = 'Y';
+        assertThatThrownBy(() -> decode("unknown", unknown)).hasMessageContaining("found the chunk VP8Y");
+    }
+
     private static byte[] hostile(String name) throws IOException {
         try (var in = ImagesTest.class.getResourceAsStream("hostile/" + name)) {
             return in.readAllBytes();

@@ -1,0 +1,2 @@
+/// Attacks on the readers, for `tools/attack`.
+package org.smpo.attack;

@@ -19,6 +19,20 @@ commit() {
   echo "$id"
 }
 
+# locked COMMAND...: runs a command while no other script of this checkout sets up or builds, so that two first uses do not
+# write the same files. The lock ends with the process.
+locked() {
+  if [ -n "${SMPO_BUILD_LOCK:-}" ] || ! command -v flock >/dev/null; then "$@"; return; fi
+  mkdir -p build
+  (
+    exec 9>build/.lock
+    flock -n 9 || { say "${0##*/}: waiting for another set-up or build in this checkout"; flock 9; }
+    export SMPO_BUILD_LOCK=held
+    # Programs that the command leaves running do not keep the lock.
+    "$@" 9>&-
+  )
+}
+
 # tools/setup, then its findings: JAVA_HOME, SMPO_LIBTORCH and, with --cuda, SMPO_CUDA_ROOT.
 set_up() {
   tools/setup --quiet "$@"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import unittest.mock
 import zipfile
@@ -129,6 +130,24 @@ class FetchWheels(unittest.TestCase):
         result = self.fetch()
         self.assertEqual(result.returncode, 1)
         self.assertIn("pins.txt:2: expected", result.stderr)
+
+
+class Lock(unittest.TestCase):
+    """Set-ups and builds of one checkout take turns."""
+
+    def test_two_do_not_overlap_and_a_program_left_running_does_not_keep_the_lock(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / "tools").mkdir()
+            (root / "tools/common.sh").write_bytes((TOOLS / "common.sh").read_bytes())
+            script = root / "tools/turn"
+            script.write_text("source tools/common.sh\nturn() { echo in; sleep 0.3; echo out; sleep 30 >/dev/null 2>&1 & }\nlocked turn >>log\n")
+            started = time.monotonic()
+            both = [subprocess.Popen(["bash", script], cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+            said = "".join(each.communicate(timeout=60)[1] for each in both)
+            self.assertLess(time.monotonic() - started, 20)
+            self.assertEqual((root / "log").read_text().split(), ["in", "out", "in", "out"])
+            self.assertIn("waiting for another set-up or build", said)
 
 
 class CompareUNets(unittest.TestCase):

@@ -150,6 +150,28 @@ class Lock(unittest.TestCase):
             self.assertIn("waiting for another set-up or build", said)
 
 
+class SupplyChain(unittest.TestCase):
+    """Jars that are not those that were pinned."""
+
+    def test_a_changed_jar_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            jar = root / "repository/org/thing/thing/1.0/thing-1.0.jar"
+            jar.parent.mkdir(parents=True)
+            jar.write_bytes(b"sound")
+            pins = root / "pins.txt"
+            pins.write_text(f"{hashlib.sha256(b'sound').hexdigest()}  org/thing/thing/1.0/thing-1.0.jar\n")
+            loader = importlib.machinery.SourceFileLoader("supply_chain", str(TOOLS / "supply-chain"))
+            module = importlib.util.module_from_spec(importlib.util.spec_from_loader("supply_chain", loader))
+            loader.exec_module(module)
+            module.LIBRARIES = root / "none"
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+                self.assertFalse(module.check(root / "repository", module.read_pins(pins)))
+                jar.write_bytes(b"other")
+                self.assertTrue(module.check(root / "repository", module.read_pins(pins)))
+            self.assertIn("thing-1.0.jar: expected sha256", said.getvalue())
+
+
 class CompareUNets(unittest.TestCase):
     """The driver of `tools/bench unet`, with contenders that implement its protocol and report given values."""
 

@@ -89,21 +89,21 @@ public final class Fuzz {
     }
 
     private void prepare() throws IOException {
-        Map<String, List<byte[]>> pictures = new TreeMap<>();
+        Map<String, List<byte[]>> encoded = new TreeMap<>();
         try (var in = Images.class.getResourceAsStream("decode/decode.json")) {
             for (JsonNode item : JsonMapper.shared().readTree(in.readAllBytes())) {
-                pictures.computeIfAbsent(item.get("name").asString().split(" ", 2)[0], none -> new ArrayList<>())
+                encoded.computeIfAbsent(item.get("name").asString().split(" ", 2)[0], none -> new ArrayList<>())
                         .add(Base64.getDecoder().decode(item.get("file").asString()));
             }
         }
-        pictures.forEach((kind, files) -> formats.put(
+        encoded.forEach((kind, files) -> formats.put(
                 kind,
                 new Format(
                         kind.equals("png") ? Mutation.Structure.PNG : Mutation.Structure.BYTES,
                         folder.resolve("image." + kind),
                         files,
                         this::image)));
-        byte[] png = pictures.get("png").getFirst();
+        byte[] png = encoded.get("png").getFirst();
         Path tensors = folder.resolve("a.safetensors");
         String lora = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_";
         SafetensorsWriter.write(

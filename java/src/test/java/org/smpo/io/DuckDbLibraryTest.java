@@ -3,6 +3,7 @@ package org.smpo.io;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -56,9 +57,18 @@ final class DuckDbLibraryTest {
         Path old = Files.writeString(temporary.resolve("libduckdb_java1.so"), "half");
         Files.setLastModifiedTime(
                 old, FileTime.from(Instant.now().minus(DuckDbLibrary.UNPACKING).minusSeconds(60)));
-        Files.writeString(temporary.resolve("libduckdb_java2.so"), "being unpacked by another process");
-        assertThat(child(temporary)).contains("opened");
-        assertThat(files(temporary)).containsExactly("libduckdb_java2.so");
+        Files.writeString(temporary.resolve("libduckdb_java2.so"), "just unpacked by another process");
+        FileTime settled =
+                FileTime.from(Instant.now().minus(DuckDbLibrary.SETTLED).minusSeconds(1));
+        Path killed = Files.writeString(temporary.resolve("libduckdb_java3.so"), "its writer is gone");
+        Files.setLastModifiedTime(killed, settled);
+        Path open = Files.writeString(temporary.resolve("libduckdb_java4.so"), "its writer is slow");
+        try (OutputStream out = Files.newOutputStream(open)) {
+            out.write(0);
+            Files.setLastModifiedTime(open, settled);
+            assertThat(child(temporary)).contains("opened");
+        }
+        assertThat(files(temporary)).containsExactly("libduckdb_java2.so", "libduckdb_java4.so");
     }
 
     @Test

@@ -288,14 +288,7 @@ public final class KohyaFile {
         metadata.put(
                 "ss_network_alpha",
                 alphas.size() == 1 ? alphas.iterator().next().toString() : "Dynamic");
-        metadata.put(
-                "ss_base_model_version",
-                switch (family) {
-                    case SD1 -> "sd_v1";
-                    case SD2 -> "sd_v2";
-                    case SDXL -> "sdxl_base_v1-0";
-                    case SDXL_REFINER -> "sdxl_refiner_v1-0";
-                });
+        metadata.put(Lora.BASE, Lora.baseVersion(family));
         metadata.put("modelspec.sai_model_spec", "1.0.1");
         metadata.put(
                 "modelspec.architecture",

@@ -14,6 +14,9 @@ import java.util.regex.Pattern;
 /// @param modules Adapted modules by `component.path`, such as `unet.mid_block.attentions.0.proj_in`
 /// @param metadata Metadata of the file other than the adapters' configs
 public record Lora(SortedMap<String, Module> modules, Map<String, String> metadata) {
+    /// Key of the base model in the metadata.
+    public static final String BASE = "ss_base_model_version";
+
     /// One adapted module, linear or convolution.
     ///
     /// @param component `unet`, `text_encoder` or `text_encoder_2`
@@ -26,7 +29,7 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
         /// Modules that are linear in every supported model; the others may be 1x1 convolutions or linear.
         private static final Pattern LINEAR = Pattern.compile(
                 "(.*\\.)?(to_[qkv]|to_out\\.0|ff\\.net\\.\\d+(\\.proj)?|[qkv]_proj|out_proj|fc[12]|linear_[12]|time_emb_proj"
-                        + "|text_projection)");
+                    + "|text_projection)");
 
         /// Checks the shapes. Matrices of linear modules lose dimensions of 1 at their ends.
         ///
@@ -118,9 +121,19 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
                 .sum();
     }
 
+    /// The name of a base model in the metadata of kohya's scripts, under the key [#BASE].
+    public static String baseVersion(Family family) {
+        return switch (family) {
+            case SD1 -> "sd_v1";
+            case SD2 -> "sd_v2";
+            case SDXL -> "sdxl_base_v1-0";
+            case SDXL_REFINER -> "sdxl_refiner_v1-0";
+        };
+    }
+
     /// The family that the adapters fit, where widths or metadata show it.
     public Optional<Family> family() {
-        String base = metadata.getOrDefault("ss_base_model_version", "");
+        String base = metadata.getOrDefault(BASE, "");
         boolean secondEncoder =
                 modules.values().stream().anyMatch(m -> m.component().equals("text_encoder_2"));
         for (Module module : modules.values()) {

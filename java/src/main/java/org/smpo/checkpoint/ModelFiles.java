@@ -17,6 +17,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
+import org.smpo.io.HubCache;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
@@ -97,10 +98,12 @@ public final class ModelFiles implements AutoCloseable {
 
     /// Opens a diffusers folder, a folder of one component, or a single-file checkpoint.
     ///
+    /// @param path where it is, or the `OWNER/NAME` of a repository in the Hugging Face cache
     /// @throws ModelException when it is none of these, or not one that we support
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path) throws IOException {
-        return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path);
+        Path found = HubCache.standard().find(path, HubCache.Kind.MODEL);
+        return Files.isDirectory(found) ? ModelFolder.open(found) : SingleFile.open(found);
     }
 
     /// A component's [Component#sha256()], which reads every weight: once, however often it is asked for.

@@ -49,11 +49,7 @@ final class Evaluate implements Callable<Integer> {
     @Parameters(
             arity = "1..*",
             paramLabel = "MODEL",
-            description = {
-                "[NAME=]PATH[+LORA[:WEIGHT]]: a diffusers folder, a single-file checkpoint or a run folder, optionally"
-                        + " with LoRA files.",
-                "Every other model is compared with the first."
-            })
+            description = {"[NAME=]" + OptionTexts.MODEL + ".", "Every other model is compared with the first."})
     private List<String> models = List.of();
 
     @Option(names = "--prompts", required = true, paramLabel = "FILE", description = OptionTexts.PROMPT_FILE)

@@ -16,6 +16,7 @@ import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.SingleFile;
+import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
@@ -52,8 +53,11 @@ final class Generate implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(index = "0", paramLabel = "MODEL", description = "Diffusers folder or single-file checkpoint")
+    @Parameters(index = "0", paramLabel = "MODEL", description = OptionTexts.MODEL)
     private Path model;
+
+    /// The files of the model: those that the argument names, or those of a run.
+    private EvaluatedModel source;
 
     @Option(names = "--prompt", paramLabel = "TEXT", description = "Prompt to generate an image from; repeatable")
     private List<String> prompts = List.of();
@@ -110,8 +114,10 @@ final class Generate implements Callable<Integer> {
             throw usage(
                     "--lora-weight: expected one for each --lora (" + loras.size() + "), got " + loraWeights.size());
         }
-        if (!Files.exists(model)) {
-            throw usage("MODEL: " + model + ": expected a folder or a file, found nothing");
+        try {
+            source = ModelArgument.parse(model.toString(), checkpoint.options());
+        } catch (IllegalArgumentException e) {
+            throw usage(e.getMessage());
         }
         List<Prompt> images = images();
         try (ModelFiles files = files()) {
@@ -129,20 +135,29 @@ final class Generate implements Callable<Integer> {
     }
 
     private void merge(TextToImage generator) throws IOException {
-        for (int i = 0; i < loras.size(); i++) {
-            try (LoraFile lora = LoraFile.open(loras.get(i))) {
+        for (EvaluatedModel.Adapter adapter : adapters()) {
+            try (LoraFile lora = LoraFile.open(adapter.file())) {
                 Notices.print(spec, lora.path(), lora.notices());
-                generator.merge(lora.lora(), loraWeights.isEmpty() ? 1 : loraWeights.get(i));
+                generator.merge(lora.lora(), adapter.weight());
             }
         }
     }
 
+    /// Those of the model's argument, then those of the options.
+    private List<EvaluatedModel.Adapter> adapters() {
+        List<EvaluatedModel.Adapter> all = new ArrayList<>(source.loras());
+        for (int i = 0; i < loras.size(); i++) {
+            all.add(new EvaluatedModel.Adapter(loras.get(i), loraWeights.isEmpty() ? 1 : loraWeights.get(i)));
+        }
+        return all;
+    }
+
     private ModelFiles files() throws IOException {
-        if (!Files.isDirectory(model)) {
-            return SingleFile.open(model, checkpoint.options());
+        if (!Files.isDirectory(source.path())) {
+            return SingleFile.open(source.path(), source.options());
         }
         checkpoint.requireNone();
-        return ModelFolder.open(model);
+        return ModelFolder.open(source.path());
     }
 
     private ParameterException usage(String message) {
@@ -266,9 +281,10 @@ final class Generate implements Callable<Integer> {
         Path name = model.toAbsolutePath().normalize().getFileName();
         more.put("model", name == null ? model.toString() : name.toString());
         more.put("precision", compute.precision().id());
-        for (int i = 0; i < loras.size(); i++) {
-            Path file = loras.get(i).getFileName();
-            more.put("lora_" + (i + 1), file + ":" + (loraWeights.isEmpty() ? 1.0 : loraWeights.get(i)));
+        List<EvaluatedModel.Adapter> adapters = adapters();
+        for (int i = 0; i < adapters.size(); i++) {
+            EvaluatedModel.Adapter adapter = adapters.get(i);
+            more.put("lora_" + (i + 1), adapter.file().getFileName() + ":" + adapter.weight());
         }
         return request.config().metadata(prompt, seed, more);
     }

@@ -4,12 +4,11 @@ import java.io.PrintWriter;
 import java.util.Optional;
 import org.smpo.doctor.BuildInfo;
 import org.smpo.io.Visible;
-import org.smpo.recipe.RecipeException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IExecutionExceptionHandler;
-import picocli.CommandLine.IParameterExceptionHandler;
 import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -17,6 +16,7 @@ import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /// The `smpo` command. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 @Command(
@@ -72,9 +72,8 @@ public final class Main implements Runnable {
         commandLine.setExecutionStrategy(parsed -> main.withoutErrors(commandLine, parsed));
         MethodOptions.addTo(commandLine.getSubcommands().get("trace").getCommandSpec());
         commandLine.setExecutionExceptionHandler(main.failureHandler());
-        IParameterExceptionHandler usage = commandLine.getParameterExceptionHandler();
-        commandLine.setParameterExceptionHandler((wrong, arguments) ->
-                refused(wrong) ? main.refuse(wrong) : usage.handleParseException(wrong, arguments));
+        commandLine.setUsageHelpAutoWidth(true);
+        commandLine.setParameterExceptionHandler((wrong, arguments) -> main.refuse(wrong));
         return commandLine;
     }
 
@@ -87,24 +86,29 @@ public final class Main implements Runnable {
     private IExecutionExceptionHandler failureHandler() {
         return (failure, command, parsed) -> {
             Optional<OutOfMemoryError> exhausted = Breakdown.exhausted(failure);
-            String message = failure.getMessage();
-            String text = exhausted.isPresent()
-                    ? Breakdown.describe(exhausted.get())
-                    : message == null || message.isBlank() ? failure.toString() : message;
+            String text = exhausted.isPresent() ? Breakdown.describe(exhausted.get()) : Failure.describe(failure);
             return report(failure, text, command.getErr(), command);
         };
     }
 
-    /// Whether the command line is well-formed and only a value in it is wrong, so that showing the usage would not
-    /// help.
-    private static boolean refused(ParameterException wrong) {
-        return wrong.getCause() instanceof RecipeException || wrong.getCause() instanceof IllegalArgumentException;
+    /// Whether showing the usage would help: an option or an argument is missing or unknown. A value that is wrong
+    /// needs
+    /// no more than its message.
+    private static boolean needsUsage(ParameterException wrong) {
+        return wrong instanceof MissingParameterException
+                || wrong instanceof UnmatchedArgumentException
+                || wrong.getCommandLine().getParent() == null;
     }
 
     private int refuse(ParameterException wrong) {
         CommandLine command = wrong.getCommandLine();
+        if (needsUsage(wrong)) {
+            // The message comes last, where a person looks first.
+            command.usage(command.getErr(), command.getColorScheme());
+            command.getErr().println();
+        }
         command.getErr().println(command.getColorScheme().errorText(Visible.of(wrong.getMessage())));
-        if (debug) {
+        if (debug && wrong.getCause() != null) {
             wrong.printStackTrace(command.getErr());
         }
         command.getErr().flush();

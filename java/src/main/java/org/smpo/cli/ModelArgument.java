@@ -10,6 +10,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.evaluate.EvaluatedModel;
+import org.smpo.io.HubCache;
 import org.smpo.train.FinishedRun;
 
 /// A model of a command line: `[NAME=]PATH[+LORA[:WEIGHT]]...`, the path of a diffusers folder, a checkpoint, or the
@@ -36,7 +37,7 @@ final class ModelArgument {
         for (String part : parts.subList(1, parts.size())) {
             loras.add(adapter(part));
         }
-        String called = hasName ? named.group("name") : called(path, loras);
+        String called = hasName ? named.group("name") : called(Path.of(parts.getFirst()), loras);
         if (!FinishedRun.isRun(path)) {
             return new EvaluatedModel(called, path, options, loras, Optional.empty());
         }
@@ -49,7 +50,7 @@ final class ModelArgument {
                 called, run.model(), own, loras, Optional.of(new EvaluatedModel.RunRecords(run.log(), run.recipe())));
     }
 
-    private static EvaluatedModel.Adapter adapter(String text) {
+    private static EvaluatedModel.Adapter adapter(String text) throws IOException {
         int colon = text.lastIndexOf(':');
         if (colon < 0 || Files.exists(Path.of(text))) {
             return new EvaluatedModel.Adapter(existing(text), 1);
@@ -63,8 +64,8 @@ final class ModelArgument {
         }
     }
 
-    private static Path existing(String text) {
-        Path path = Path.of(text);
+    private static Path existing(String text) throws IOException {
+        Path path = HubCache.standard().find(Path.of(text), HubCache.Kind.MODEL);
         if (text.isEmpty() || !Files.exists(path)) {
             throw new IllegalArgumentException("MODEL: " + text + ": expected a folder or a file, found nothing");
         }

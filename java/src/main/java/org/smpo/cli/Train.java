@@ -29,9 +29,10 @@ import picocli.CommandLine.Spec;
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
-            "0:the run finished, or was stopped and can be resumed",
+            "0:the run finished",
             "1:failure, or stopped by the health checks",
-            "2:wrong usage or recipe"
+            "2:wrong usage or recipe",
+            "130:stopped by Ctrl-C; rerun with --resume (143: by SIGTERM)"
         })
 final class Train implements Callable<Integer> {
     private static final double MEBI = 1 << 20;
@@ -58,7 +59,8 @@ final class Train implements Callable<Integer> {
     @Option(
             names = "--dry-run",
             description =
-                    "Check everything, print the resolved recipe and take three steps to estimate time and memory")
+                    "Check everything, print the resolved recipe and take two steps with a few pairs to estimate time"
+                            + " and memory")
     private boolean dryRun;
 
     @Option(names = "--cache", paramLabel = "DIR", description = OptionTexts.CACHE)
@@ -92,13 +94,13 @@ final class Train implements Callable<Integer> {
                     Trainer trainer = open(resolved, cacheFolder, watcher)) {
                 ending.stopWith(trainer::stop);
                 watcher.begin(trainer.done());
-                code = run(trainer, watcher);
+                code = run(trainer, watcher, ending);
             } catch (IOException | RuntimeException e) {
                 if (!ending.isRequested()) {
                     throw e;
                 }
                 // The process ends before the usual handler could print the failure.
-                err.println("smpo: " + (e.getMessage() == null ? e : e.getMessage()));
+                err.println("smpo: " + Failure.describe(e));
                 err.flush();
                 code = 1;
             }
@@ -129,7 +131,13 @@ final class Train implements Callable<Integer> {
         try (DryRun run = openDryRun(resolved, cacheFolder, watcher)) {
             out.print(run.recipe().resolved());
             out.println();
-            estimate = run.estimate();
+            out.flush();
+            Progress.Display display =
+                    Progress.Display.ofStandardError(spec.commandLine().getErr());
+            try (Progress progress = new Progress(display, "dry run", "step", 0, DryRun.STEPS)) {
+                progress.to(0);
+                estimate = run.estimate(progress::to);
+            }
         }
         out.printf(
                 Locale.ROOT,
@@ -141,7 +149,12 @@ final class Train implements Callable<Integer> {
         if (estimate.inversionBatch() > 0) {
             out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.inversionBatch());
         }
-        out.printf(Locale.ROOT, "a step               %.3g s%n", estimate.stepSeconds());
+        out.printf(
+                Locale.ROOT,
+                "a step               %.3g s, measured on %d of its %d pairs%n",
+                estimate.stepSeconds(),
+                estimate.measuredPairs(),
+                resolved.train().pairsPerStep());
         out.printf(Locale.ROOT, "the run              %s%n", duration(estimate.runSeconds()));
         out.printf(Locale.ROOT, "host tensors         %,.0f MiB at most%n", estimate.hostBytesPeak() / MEBI);
         if (estimate.deviceBytesPeak() > 0) {
@@ -158,7 +171,8 @@ final class Train implements Callable<Integer> {
                 : String.format(Locale.ROOT, "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60);
     }
 
-    private int run(Trainer trainer, Watcher watcher) throws IOException, InterruptedException {
+    private int run(Trainer trainer, Watcher watcher, GracefulShutdown ending)
+            throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
         TrainingResult result = trainer.run();
         watcher.end();
@@ -170,7 +184,7 @@ final class Train implements Callable<Integer> {
             }
             case STOPPED -> {
                 stopped(out, result, "on request");
-                yield 0;
+                yield ending.stoppedCode();
             }
             case UNHEALTHY -> {
                 stopped(out, result, result.reason());

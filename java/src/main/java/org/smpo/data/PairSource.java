@@ -71,8 +71,8 @@ public interface PairSource extends AutoCloseable {
     /// train split
     /// is taken.
     ///
-    /// @param path a folder, a file, or a pattern with `*` or `?` in its last part that stands for files of
-    ///     one format
+    /// @param path a folder, a file, the `OWNER/NAME` of a dataset in the Hugging Face cache, or a pattern
+    ///     with `*` or `?` in its last part that stands for files of one format
     /// @throws IOException when nothing is there, the format is not clear, or the source cannot be read
     static PairSource open(Path path) throws IOException {
         return open(path, Optional.empty(), Rendering.VIEWER);

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.List;
 import java.util.Optional;
+import org.smpo.io.HubCache;
 import org.smpo.io.Rendering;
 
 /// The formats of pair sources, recognized by content.
@@ -32,7 +33,8 @@ enum SourceKind {
         return title;
     }
 
-    static PairSource open(Path path, Optional<String> split, Rendering rendering) throws IOException {
+    static PairSource open(Path given, Optional<String> split, Rendering rendering) throws IOException {
+        Path path = HubCache.standard().find(given, HubCache.Kind.DATASET);
         if (Files.isDirectory(path)) {
             return SourceFolder.open(path, split, rendering);
         }

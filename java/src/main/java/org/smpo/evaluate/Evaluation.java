@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
@@ -59,7 +60,7 @@ public final class Evaluation {
     /// @throws IOException when a file cannot be read or written, or the folder has another evaluation
     public static EvaluationResult run(EvaluationRequest request, Path folder, Progress.Display display)
             throws IOException {
-        EvaluationRequest sized = sized(request);
+        EvaluationRequest sized = sized(request, display.out()::println);
         for (Metric.Source metric : sized.metrics()) {
             metric.requireFits(
                     sized.prompts(),
@@ -84,10 +85,13 @@ public final class Evaluation {
 
     /// Returns the request with the resolution of the first model where none is given, checked against
     /// every model.
-    private static EvaluationRequest sized(EvaluationRequest request) throws IOException {
+    ///
+    /// @param say receiver of what a person should know about the models' files
+    private static EvaluationRequest sized(EvaluationRequest request, Consumer<String> say) throws IOException {
         GenerationConfig config = request.generation().config();
         for (EvaluatedModel model : request.models()) {
             try (ModelFiles files = model.files()) {
+                files.notices().forEach(notice -> say.accept(model.name() + ": " + notice));
                 config = config.sizedFor(files);
             } catch (IllegalArgumentException e) {
                 throw new IllegalArgumentException(model.name() + ": " + e.getMessage(), e);

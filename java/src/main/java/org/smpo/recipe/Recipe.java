@@ -383,16 +383,25 @@ public record Recipe(
     /// @param device the device to compute on
     /// @param precision the device's precision, for a recipe without one
     public Recipe completed(int resolution, String device, Precision precision) {
+        return with(data.atResolution(resolution), train.on(device, precision));
+    }
+
+    /// This recipe with another global batch size.
+    public Recipe withPairsPerStep(int pairs) {
+        return with(data, train.withPairsPerStep(pairs));
+    }
+
+    private Recipe with(DataRecipe newData, TrainRecipe newTrain) {
         return new Recipe(
                 model,
                 output,
                 seed,
-                data.atResolution(resolution),
+                newData,
                 labels,
                 objective,
                 inversion,
                 timesteps,
-                train.on(device, precision),
+                newTrain,
                 optimizer,
                 learningRate,
                 checkpoint,

@@ -78,6 +78,23 @@ public record TrainRecipe(
                 in.flag(DETERMINISTIC, true)));
     }
 
+    /// This recipe with another global batch size.
+    TrainRecipe withPairsPerStep(int pairs) {
+        return new TrainRecipe(
+                steps,
+                pairs,
+                microBatch,
+                precision,
+                device,
+                threads,
+                weights,
+                gradientCheckpointing,
+                maxGradNorm,
+                ema,
+                reference,
+                deterministic);
+    }
+
     /// This recipe on a device, with a precision unless it has one.
     TrainRecipe on(String chosen, Precision usual) {
         return new TrainRecipe(

@@ -2,6 +2,7 @@ package org.smpo.report;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -9,6 +10,8 @@ import java.time.Instant;
 import java.time.InstantSource;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /// The progress of a long task: a bar that redraws itself on a terminal, and occasional plain lines
 /// elsewhere.
@@ -36,10 +39,27 @@ public final class Progress implements AutoCloseable {
         private static final int DEFAULT_COLUMNS = 80;
         private static final Duration DEFAULT_INTERVAL = Duration.ofSeconds(10);
 
-        /// Returns the display of the standard error stream. It redraws when that stream is a terminal,
-        /// `TERM` is not `dumb` and `NO_COLOR` is unset or empty. `COLUMNS` sets the width.
+        private static final Path TERMINAL = Path.of("/dev/tty");
+        private static final Pattern SIZE = Pattern.compile("\\d+ ([1-9]\\d{1,3})");
+
+        /// Returns the display of the standard error stream. It redraws when that stream is a terminal and
+        /// `TERM` is not `dumb`. The width is that of the terminal, or `COLUMNS` if that is set.
         public static Display ofStandardError(PrintWriter out) {
-            return of(out, standardErrorIsTerminal(), System.getenv());
+            boolean terminal = standardErrorIsTerminal();
+            return of(out, terminal, System.getenv(), terminal ? terminalSize() : "");
+        }
+
+        /// Rows and columns of the terminal as `stty size` prints them; empty when that fails.
+        private static String terminalSize() {
+            try {
+                Process stty = new ProcessBuilder("stty", "size")
+                        .redirectInput(TERMINAL.toFile())
+                        .redirectError(ProcessBuilder.Redirect.DISCARD)
+                        .start();
+                return new String(stty.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).strip();
+            } catch (IOException e) {
+                return "";
+            }
         }
 
         /// Java reports only whether standard input and output are a console; Linux reports each stream.
@@ -52,10 +72,11 @@ public final class Progress implements AutoCloseable {
             }
         }
 
-        static Display of(PrintWriter out, boolean terminal, Map<String, String> environment) {
-            boolean plain = !environment.getOrDefault("NO_COLOR", "").isEmpty()
-                    || environment.getOrDefault("TERM", "").equals("dumb");
-            String columns = environment.getOrDefault("COLUMNS", "");
+        /// @param size rows and columns of the terminal; empty when unknown
+        static Display of(PrintWriter out, boolean terminal, Map<String, String> environment, String size) {
+            boolean plain = environment.getOrDefault("TERM", "").equals("dumb");
+            Matcher measured = SIZE.matcher(size);
+            String columns = environment.getOrDefault("COLUMNS", measured.matches() ? measured.group(1) : "");
             return new Display(
                     out,
                     terminal && !plain,

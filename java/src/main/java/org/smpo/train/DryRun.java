@@ -3,22 +3,32 @@ package org.smpo.train;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.IntConsumer;
 import org.smpo.ffi.EngineException;
 import org.smpo.ffi.EngineStatistics;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.TrainRecipe;
 
-/// The first steps of a run, taken to measure time and memory. Nothing is logged or saved, and the run's folder is not
-/// created; images and prompts encoded by these steps stay in the cache.
+/// The first steps of a run with a small part of the global batch, taken to measure time and memory. Nothing is logged
+/// or saved, and the run's folder is not created; images and prompts encoded by these steps stay in the cache.
 public final class DryRun implements AutoCloseable {
     /// Steps taken. The first one warms up and is not timed.
-    private static final int STEPS = 3;
+    public static final int STEPS = 2;
+
+    /// Number of pairs of a measured step for each kind of device, where the recipe names no micro-batch. A GPU needs
+    /// many to be busy.
+    private static final int PAIRS_ON_CPU = 8;
+
+    private static final int PAIRS_ON_GPU = 64;
 
     private final Recipe recipe;
     private final Setup setup;
+    private final int pairs;
 
     /// Measurements of a dry run.
     ///
-    /// @param stepSeconds mean time of a step in seconds
+    /// @param stepSeconds time of a step in seconds, from that of the measured pairs
+    /// @param measuredPairs number of pairs of a measured step
     /// @param runSeconds time of all steps of the run in seconds, at that pace
     /// @param hostBytesPeak peak size of CPU tensors in bytes
     /// @param deviceBytesPeak peak size of GPU tensors in bytes; 0 on the CPU
@@ -29,6 +39,7 @@ public final class DryRun implements AutoCloseable {
     /// @param trainedParameters number of trained values
     public record Estimate(
             double stepSeconds,
+            int measuredPairs,
             double runSeconds,
             long hostBytesPeak,
             long deviceBytesPeak,
@@ -38,9 +49,10 @@ public final class DryRun implements AutoCloseable {
             int heldOutPairs,
             long trainedParameters) {}
 
-    private DryRun(Recipe recipe, Setup setup) {
+    private DryRun(Recipe recipe, Setup setup, int pairs) {
         this.recipe = recipe;
         this.setup = setup;
+        this.pairs = pairs;
     }
 
     /// Opens the model and the data of a recipe.
@@ -51,7 +63,18 @@ public final class DryRun implements AutoCloseable {
     public static DryRun open(Recipe recipe, Path cacheFolder, Trainer.Listener listener) throws IOException {
         Run.requireUnused(RunFolder.unlocked(recipe.output()));
         Recipe completed = Completion.of(recipe, listener);
-        return new DryRun(completed, Setup.open(completed, Optional.empty(), cacheFolder, listener));
+        Recipe small = completed.withPairsPerStep(measured(completed.train()));
+        return new DryRun(
+                completed,
+                Setup.open(small, Optional.empty(), cacheFolder, listener),
+                small.train().pairsPerStep());
+    }
+
+    /// Number of pairs of a measured step: two micro-batches where the recipe names their size.
+    private static int measured(TrainRecipe train) {
+        int usual = train.device().equals("cpu") ? PAIRS_ON_CPU : PAIRS_ON_GPU;
+        int enough = train.microBatch().isPresent() ? 2 * train.microBatch().getAsInt() : usual;
+        return Math.min(train.pairsPerStep(), enough);
     }
 
     /// The recipe with everything filled in that it left to the machine and to the model.
@@ -60,7 +83,9 @@ public final class DryRun implements AutoCloseable {
     }
 
     /// Takes the steps and measures them.
-    public Estimate estimate() throws IOException, InterruptedException {
+    ///
+    /// @param taken receives the number of steps taken, after each
+    public Estimate estimate(IntConsumer taken) throws IOException, InterruptedException {
         double seconds = 0;
         for (int step = 0; step < STEPS; step++) {
             long start = System.nanoTime();
@@ -70,11 +95,13 @@ public final class DryRun implements AutoCloseable {
                 throw RecipeAdvice.explain(e);
             }
             seconds += step == 0 ? 0 : (System.nanoTime() - start) / 1e9;
+            taken.accept(step + 1);
         }
         EngineStatistics statistics = setup.engine().statistics();
-        double stepSeconds = seconds / (STEPS - 1);
+        double stepSeconds = seconds / (STEPS - 1) / pairs * recipe.train().pairsPerStep();
         return new Estimate(
                 stepSeconds,
+                pairs,
                 stepSeconds * recipe.train().steps(),
                 statistics.hostBytesPeak(),
                 statistics.deviceBytesPeak(),

@@ -40,14 +40,17 @@ final class Export {
     private final Engine engine;
     private final Path model;
     private final WeightsRecipe weights;
+    private final String run;
     private final Map<String, String> metadata;
 
     /// @param model the model that training started from
+    /// @param run name of the run, which people see in the list of a user interface
     /// @param metadata entries about the run for files that can hold them
-    Export(Engine engine, Path model, WeightsRecipe weights, Map<String, String> metadata) {
+    Export(Engine engine, Path model, WeightsRecipe weights, String run, Map<String, String> metadata) {
         this.engine = engine;
         this.model = model;
         this.weights = weights;
+        this.run = run;
         this.metadata = metadata;
     }
 
@@ -66,9 +69,10 @@ final class Export {
                 Path target = folder.resolve(
                         switch (format) {
                             case DIFFUSERS -> "model" + suffix;
-                            case SINGLE_FILE -> "model" + suffix + ".safetensors";
-                            case LORA_PEFT -> "pytorch_lora_weights" + suffix + ".safetensors";
-                            case LORA_KOHYA -> "lora_kohya" + suffix + ".safetensors";
+                            case SINGLE_FILE -> run + suffix + ".safetensors";
+                            // The name that diffusers looks for in a folder.
+                            case LORA_PEFT -> PeftFile.FILE_NAME.replace(".", suffix + ".");
+                            case LORA_KOHYA -> run + "-lora" + suffix + ".safetensors";
                         });
                 write(tuned, format, target, folder.resolve(".merged" + suffix + ".safetensors"));
                 written.add(target);
@@ -160,7 +164,11 @@ final class Export {
                 modules.put(module.key(), module);
             }
         }
-        return new Lora(modules, metadata);
+        Map<String, String> withBase = new TreeMap<>(metadata);
+        try (ModelFiles files = ModelFiles.open(model)) {
+            files.family().ifPresent(family -> withBase.put(Lora.BASE, Lora.baseVersion(family)));
+        }
+        return new Lora(modules, withBase);
     }
 
     /// Adds the adapters to the UNet's weights, in fp32, and writes them.

@@ -5,6 +5,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
+import org.smpo.checkpoint.PeftFile;
 import org.smpo.recipe.Recipe;
 
 /// The files that a finished run left in its folder.
@@ -27,24 +29,30 @@ public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora
     public static FinishedRun open(Path folder) throws IOException {
         RunFolder run = RunFolder.unlocked(folder);
         Recipe recipe = Recipe.read(run.recipe(), List.of());
-        Path checkpoint = folder.resolve("model.safetensors");
+        // The folder may have been renamed since; before runs named their files, it was "model" and "lora_kohya".
+        List<String> names = List.of(RunFolder.name(recipe.output()), RunFolder.name(folder));
         if (Files.isDirectory(run.model())) {
             return new FinishedRun(run.model(), Optional.empty(), Optional.empty(), run.log(), run.recipe());
         }
-        if (Files.exists(checkpoint)) {
-            return new FinishedRun(checkpoint, Optional.of(recipe.model()), Optional.empty(), run.log(), run.recipe());
+        Optional<Path> checkpoint = first(folder, names, "", "model.safetensors");
+        if (checkpoint.isPresent()) {
+            return new FinishedRun(
+                    checkpoint.get(), Optional.of(recipe.model()), Optional.empty(), run.log(), run.recipe());
         }
-        for (String adapters : List.of("pytorch_lora_weights.safetensors", "lora_kohya.safetensors")) {
-            if (Files.exists(folder.resolve(adapters))) {
-                return new FinishedRun(
-                        recipe.model(),
-                        Optional.empty(),
-                        Optional.of(folder.resolve(adapters)),
-                        run.log(),
-                        run.recipe());
-            }
+        Optional<Path> adapters = Files.exists(folder.resolve(PeftFile.FILE_NAME))
+                ? Optional.of(folder.resolve(PeftFile.FILE_NAME))
+                : first(folder, names, "-lora", "lora_kohya.safetensors");
+        if (adapters.isPresent()) {
+            return new FinishedRun(recipe.model(), Optional.empty(), adapters, run.log(), run.recipe());
         }
-        throw new IOException(folder + ": expected a tuned model in this run's folder (model, model.safetensors or a"
-                + " LoRA), found none: the run is not finished; resume it with smpo train --resume");
+        throw new IOException(folder + ": expected a tuned model in this run's folder (model, " + names.getFirst()
+                + ".safetensors or a LoRA), found none: the run is not finished; resume it with smpo train --resume");
+    }
+
+    private static Optional<Path> first(Path folder, List<String> names, String suffix, String older) {
+        return Stream.concat(names.stream().map(name -> name + suffix + ".safetensors"), Stream.of(older))
+                .map(folder::resolve)
+                .filter(Files::exists)
+                .findFirst();
     }
 }

@@ -2,6 +2,8 @@ package org.smpo.train;
 
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.smpo.ffi.ProcessExit;
 
 /// Turns a request to end the process (Ctrl-C, SIGTERM) into a stop of the run: the run ends after its step with a
@@ -12,10 +14,17 @@ import org.smpo.ffi.ProcessExit;
 /// must not wait for the run's thread, because that thread ends the process and thus waits for the
 /// hooks.
 public final class GracefulShutdown implements AutoCloseable {
+    /// The JVM runs the handler of a signal in a thread of this name.
+    private static final Pattern HANDLER = Pattern.compile("SIG(INT|TERM|HUP) handler");
+
+    private static final int SIGINT = 2;
+    private static final int EXIT_OF_SIGNALS = 128;
+
     private final Consumer<String> notice;
     private final CountDownLatch ended = new CountDownLatch(1);
     private final Thread hook = new Thread(this::shutDown, "smpo-graceful-shutdown");
     private volatile boolean requested;
+    private volatile int signal = SIGINT;
     private volatile int code = -1;
     private volatile Runnable stop;
 
@@ -42,6 +51,25 @@ public final class GracefulShutdown implements AutoCloseable {
         return requested;
     }
 
+    /// Exit code of a process that ended because of the signal that asked it to: 130 for Ctrl-C, 143 for SIGTERM.
+    public int stoppedCode() {
+        return EXIT_OF_SIGNALS + signal;
+    }
+
+    /// The number of the signal whose handler waits for the shutdown hooks; that of Ctrl-C when there is none.
+    private static int received() {
+        return Thread.getAllStackTraces().keySet().stream()
+                .map(thread -> HANDLER.matcher(thread.getName()))
+                .filter(Matcher::matches)
+                .map(name -> switch (name.group(1)) {
+                    case "TERM" -> 15;
+                    case "HUP" -> 1;
+                    default -> SIGINT;
+                })
+                .findFirst()
+                .orElse(SIGINT);
+    }
+
     /// Sets the exit code of a process that was asked to end. Call it when everything is saved and
     /// printed.
     public void exitCode(int exitCode) {
@@ -49,6 +77,7 @@ public final class GracefulShutdown implements AutoCloseable {
     }
 
     private void shutDown() {
+        signal = received();
         requested = true;
         Runnable request = stop;
         if (request == null) {

@@ -186,7 +186,8 @@ final class Policy implements AutoCloseable {
     /// @param metadata entries for files that can hold them
     /// @return the files and folders written
     List<Path> export(Checkpoint checkpoint, Path folder, Map<String, String> metadata) throws IOException {
-        Export export = new Export(engine, recipe.model(), recipe.train().weights(), metadata);
+        Export export =
+                new Export(engine, recipe.model(), recipe.train().weights(), RunFolder.name(recipe.output()), metadata);
         List<ExportRecipe.Format> formats = recipe.export().formats();
         List<Path> written = new ArrayList<>(export.write(checkpoint, false, formats, folder, ""));
         if (recipe.train().ema().isPresent()) {

@@ -4,9 +4,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.InstantSource;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -248,7 +251,30 @@ final class Run implements AutoCloseable {
         metadata.put("smpo_method", recipe.objective().loss().name());
         metadata.put("smpo_steps", Long.toString(newest.step()));
         metadata.put("smpo_version", LibraryInfo.read().version());
+        metadata.putAll(shown(newest.step()));
         return policy.export(newest, folder.root(), metadata);
+    }
+
+    /// The entries that user interfaces show, by the names of Stability's model metadata and of kohya's scripts.
+    private Map<String, String> shown(long steps) {
+        String name = RunFolder.name(recipe.output());
+        int side = recipe.data().side();
+        Map<String, String> all = new LinkedHashMap<>();
+        all.put("modelspec.title", name);
+        all.put("modelspec.date", LocalDate.now(ZoneOffset.UTC).toString());
+        all.put("modelspec.resolution", side + "x" + side);
+        all.put("ss_output_name", name);
+        all.put("ss_sd_model_name", RunFolder.name(recipe.model()));
+        all.put("ss_resolution", "(" + side + ", " + side + ")");
+        all.put("ss_steps", Long.toString(steps));
+        all.put("ss_max_train_steps", Long.toString(recipe.train().steps()));
+        all.put("ss_total_batch_size", Integer.toString(recipe.train().pairsPerStep()));
+        all.put("ss_seed", Long.toString(recipe.seed()));
+        recipe.learningRate().ifPresent(rate -> {
+            all.put("ss_learning_rate", Double.toString(rate.value()));
+            all.put("ss_lr_scheduler", rate.schedule().name().toLowerCase(Locale.ROOT));
+        });
+        return all;
     }
 
     /// Makes the logs durable.

@@ -17,7 +17,7 @@ import org.smpo.io.FolderLock;
 /// events.out.tfevents.*  the same for TensorBoard
 /// checkpoints/step-N/    everything needed to resume bit for bit
 /// samples/step-N/        sample images
-/// model/                 the tuned model
+/// model/                 the tuned model; other formats are files named after the run
 /// ```
 final class RunFolder implements AutoCloseable {
     private static final String SAMPLES = "samples";
@@ -41,6 +41,12 @@ final class RunFolder implements AutoCloseable {
     /// Names a folder without creating or locking it.
     static RunFolder unlocked(Path root) {
         return new RunFolder(root, null);
+    }
+
+    /// Name of a folder or a file, without its place and the ending of checkpoints.
+    static String name(Path path) {
+        Path last = path.toAbsolutePath().normalize().getFileName();
+        return last == null ? "model" : last.toString().replaceFirst("\\.(safetensors|ckpt)$", "");
     }
 
     Path root() {

@@ -54,6 +54,7 @@ record Setup(
             throws IOException {
         Closer parts = new Closer();
         try (ModelFiles files = ModelFiles.open(recipe.model())) {
+            files.notices().forEach(notice -> listener.say(files.path() + ": " + notice));
             family(files);
             requireTimesteps(recipe, files);
             Device device = Device.parse(recipe.train().device());

@@ -13,6 +13,7 @@ import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
 import org.smpo.io.Safetensors;
 import org.smpo.schedule.Sampler;
+import org.smpo.train.TinyRun;
 
 /// `smpo generate` as a user runs it, on a small model with made-up weights.
 final class GenerateTest {
@@ -239,5 +240,31 @@ final class GenerateTest {
             largest = Math.max(largest, Math.abs((a[i] & 0xff) - (b[i] & 0xff)));
         }
         return largest;
+    }
+
+    /// The folder of a run stands for the model that it tuned, here the base model and adapters.
+    @Test
+    void theFolderOfARunIsAModel() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        tiny.run(tiny.recipe(
+                "tuned",
+                "train.steps=2",
+                "learning_rate.value=1e-2",
+                "train.weights={type: lora, rank: 2}",
+                "export.formats=[lora_kohya]"));
+        Path adapters = tiny.output("tuned").resolve("tuned-lora.safetensors");
+        byte[] byRun = image(tiny.output("tuned"), "by run");
+        assertThat(byRun).isEqualTo(image(tiny.model(), "by hand", "--lora", adapters));
+        assertThat(byRun).isEqualTo(image(Path.of(tiny.model() + "+" + adapters), "in one word"));
+        assertThat(byRun).isNotEqualTo(image(tiny.model(), "untuned"));
+    }
+
+    @Test
+    void aModelOfTheHubThatIsNotThereComesWithItsDownload() {
+        Outcome outcome = smpo("generate", "nobody-such/model-1", "--prompt", "a", "--out", temporary.resolve("out"));
+        assertThat(outcome.code()).isEqualTo(1);
+        assertThat(outcome.err())
+                .contains("nobody-such/model-1: expected a file or folder of this name, or a repository in the Hugging")
+                .contains("hf download nobody-such/model-1");
     }
 }

@@ -4,6 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.smpo.doctor.Checkup;
@@ -43,8 +49,27 @@ class MainTest {
                 new String[] {"--debug"})) {
             assertThat(run(wrong)).as(String.join(" ", wrong)).isEqualTo(2);
             assertThat(err.toString()).contains("Usage: smpo").doesNotContain("\tat ");
+            assertThat(err.toString().lines().toList().getLast())
+                    .as("the message comes last")
+                    .matches("(?i).*(missing|unmatched|unknown|expected).*");
         }
         assertThat(out.toString()).isEmpty();
+    }
+
+    @Test
+    void aFailureOfJavasFilesIsMoreThanAPath() {
+        for (Exception failure : List.of(
+                new NoSuchFileException("/models/x"),
+                new AccessDeniedException("/models/x"),
+                new FileAlreadyExistsException("/models/x"),
+                new DirectoryNotEmptyException("/models/x"),
+                new NotDirectoryException("/models/x"))) {
+            assertThat(Failure.describe(failure))
+                    .startsWith("/models/x: expected ")
+                    .contains(", found ", "; ");
+        }
+        assertThat(Failure.describe(new FileSystemException("/models/x", null, "No space left on device")))
+                .isEqualTo("/models/x: No space left on device");
     }
 
     @Test

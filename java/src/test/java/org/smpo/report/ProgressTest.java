@@ -141,18 +141,23 @@ class ProgressTest {
     @ParameterizedTest
     @CsvSource({
         "true, '', xterm, true",
-        "true, 1, xterm, false",
+        "true, 1, xterm, true",
         "true, '', dumb, false",
         "false, '', xterm, false",
     })
     void whereItRedraws(boolean terminal, String noColor, String term, boolean redraws) {
         PrintWriter out = new PrintWriter(printed);
-        Progress.Display display = Progress.Display.of(out, terminal, Map.of("NO_COLOR", noColor, "TERM", term));
+        Progress.Display display = Progress.Display.of(out, terminal, Map.of("NO_COLOR", noColor, "TERM", term), "");
         assertThat(display.redraws()).isEqualTo(redraws);
         assertThat(display.columns()).isEqualTo(80);
-        assertThat(Progress.Display.of(out, true, Map.of("COLUMNS", "132")).columns())
-                .isEqualTo(132);
-        assertThat(Progress.Display.of(out, true, Map.of("COLUMNS", "wide")).columns())
-                .isEqualTo(80);
+        assertThat(columns(Map.of(), "50 120")).isEqualTo(120);
+        assertThat(columns(Map.of("COLUMNS", "132"), "50 120")).isEqualTo(132);
+        assertThat(columns(Map.of("COLUMNS", "wide"), "")).isEqualTo(80);
+        assertThat(columns(Map.of(), "0 0")).isEqualTo(80);
+    }
+
+    private int columns(Map<String, String> environment, String size) {
+        return Progress.Display.of(new PrintWriter(printed), true, environment, size)
+                .columns();
     }
 }

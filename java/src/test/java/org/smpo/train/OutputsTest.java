@@ -158,22 +158,30 @@ final class OutputsTest {
         assertThat(result.written())
                 .containsExactly(
                         output.resolve("model"),
-                        output.resolve("model.safetensors"),
+                        output.resolve("run.safetensors"),
                         output.resolve("model-ema"),
-                        output.resolve("model-ema.safetensors"));
+                        output.resolve("run-ema.safetensors"));
         Checkpoint last = Checkpoint.all(output.resolve("checkpoints")).getLast();
         float[] policy = prediction(tiny.model(), last, 1);
         float[] untrained = prediction(tiny.model(), null, 1);
         assertThat(prediction(output.resolve("model"), null, 1))
                 .isEqualTo(policy)
                 .isNotEqualTo(untrained);
-        assertThat(single(tiny, "model.safetensors")).isEqualTo(policy);
+        assertThat(single(tiny, "run.safetensors")).isEqualTo(policy);
         assertThat(prediction(output.resolve("model-ema"), null, 1))
-                .isEqualTo(single(tiny, "model-ema.safetensors"))
+                .isEqualTo(single(tiny, "run-ema.safetensors"))
                 .isNotEqualTo(policy)
                 .isNotEqualTo(untrained);
-        try (Safetensors file = Safetensors.open(output.resolve("model.safetensors"))) {
-            assertThat(file.metadata()).containsEntry("smpo_method", "smpo").containsEntry("smpo_steps", "3");
+        try (Safetensors file = Safetensors.open(output.resolve("run.safetensors"))) {
+            assertThat(file.metadata())
+                    .containsEntry("smpo_method", "smpo")
+                    .containsEntry("smpo_steps", "3")
+                    .containsEntry("modelspec.title", "run")
+                    .containsEntry("modelspec.resolution", "16x16")
+                    .containsEntry("ss_output_name", "run")
+                    .containsEntry("ss_learning_rate", "1.0E-4")
+                    .containsEntry("ss_lr_scheduler", "constant_with_warmup")
+                    .containsKey("modelspec.date");
         }
     }
 
@@ -203,8 +211,9 @@ final class OutputsTest {
         }
         assertThat(trained).isNotEmpty();
         try (ModelFiles files = ModelFiles.open(tiny.model())) {
-            for (String name : List.of("pytorch_lora_weights.safetensors", "lora_kohya.safetensors")) {
+            for (String name : List.of("pytorch_lora_weights.safetensors", "run-lora.safetensors")) {
                 try (LoraFile file = LoraFile.open(output.resolve(name), files.unet())) {
+                    assertThat(file.lora().family()).as("the base of " + name).isEqualTo(files.family());
                     Map<String, byte[]> read = new TreeMap<>();
                     for (Lora.Module module : file.lora().modules().values()) {
                         // The scale alpha / rank is 2; PEFT's file has it in B, kohya's in alpha.

@@ -165,7 +165,7 @@ final class ResumeTest {
         assertThat(said.messages).contains("changed since the run began: train.steps: 4 then, train.steps: 6 now");
         assertThat(weights(tiny.output("run"), 6)).isEqualTo(weights(tiny.output("long"), 6));
         assertThat(tiny.losses("run")).isEqualTo(tiny.losses("long"));
-        assertThat(tiny.output("run").resolve("model.safetensors")).exists();
+        assertThat(tiny.output("run").resolve("run.safetensors")).exists();
         // The folder's recipe is the one that produced the model.
         assertThat(tiny.output("run").resolve("recipe.yaml")).hasContent(longer.resolved());
         assertThat(tiny.run(longer, true, new TinyRun.Said()).finished()).isTrue();

@@ -20,6 +20,7 @@ import java.util.Map;
 import org.smpo.io.CacheFolder;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.UnpackedFiles;
 
 /// CLIP's tokenizer, read from the files of a diffusers folder. It gives the ids of transformers' `CLIPTokenizer`
 /// with `padding="max_length", truncation=True`.
@@ -239,6 +240,8 @@ public final class ClipTokenizer implements AutoCloseable {
             List<String> set = new ArrayList<>();
             try {
                 Files.createDirectories(FOLDER);
+                UnpackedFiles.deleteAbandoned(FOLDER, "jna*");
+                UnpackedFiles.deleteAbandoned(FOLDER.resolve("tokenizers"), "tmp*");
                 scoped.forEach((key, value) -> {
                     if (setIfAbsent(key, value)) {
                         set.add(key);

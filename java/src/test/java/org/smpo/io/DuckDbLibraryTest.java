@@ -56,10 +56,10 @@ final class DuckDbLibraryTest {
     void nothingStaysWhenAProcessIsEndedAtOnce() throws IOException, InterruptedException {
         Path old = Files.writeString(temporary.resolve("libduckdb_java1.so"), "half");
         Files.setLastModifiedTime(
-                old, FileTime.from(Instant.now().minus(DuckDbLibrary.UNPACKING).minusSeconds(60)));
+                old, FileTime.from(Instant.now().minus(UnpackedFiles.UNPACKING).minusSeconds(60)));
         Files.writeString(temporary.resolve("libduckdb_java2.so"), "just unpacked by another process");
         FileTime settled =
-                FileTime.from(Instant.now().minus(DuckDbLibrary.SETTLED).minusSeconds(1));
+                FileTime.from(Instant.now().minus(UnpackedFiles.SETTLED).minusSeconds(1));
         Path killed = Files.writeString(temporary.resolve("libduckdb_java3.so"), "its writer is gone");
         Files.setLastModifiedTime(killed, settled);
         Path open = Files.writeString(temporary.resolve("libduckdb_java4.so"), "its writer is slow");
@@ -77,5 +77,20 @@ final class DuckDbLibraryTest {
                 .contains(
                         "refused " + temporary.resolve("missing") + ": expected room for DuckDB's library",
                         "-Djava.io.tmpdir=FOLDER");
+    }
+
+    /// DJL unpacks into a folder that it renames.
+    @Test
+    void foldersAreAbandonedLater() throws IOException {
+        Path young = Files.createDirectory(temporary.resolve("tmp1"));
+        Path old = Files.createDirectory(temporary.resolve("tmp2"));
+        Files.writeString(old.resolve("libtokenizers.so"), "half");
+        Files.setLastModifiedTime(
+                young, FileTime.from(Instant.now().minus(UnpackedFiles.SETTLED).minusSeconds(1)));
+        Files.setLastModifiedTime(
+                old, FileTime.from(Instant.now().minus(UnpackedFiles.UNPACKING).minusSeconds(1)));
+        UnpackedFiles.deleteAbandoned(temporary, "tmp*");
+        assertThat(files(temporary)).containsExactly("tmp1");
+        UnpackedFiles.deleteAbandoned(temporary.resolve("missing"), "tmp*");
     }
 }

@@ -499,21 +499,27 @@ typedef struct smpo_sampler_plan {
 
 typedef struct smpo_sampler_inputs {
   uint32_t size;
-  uint32_t reserved;             /* 0 */
+  int32_t negative_adapters;     /* 1: the adapters of the model act on the negative prediction only; else 0 */
   double guidance_scale;         /* 1: no guidance, and the negative inputs are 0 */
   double guidance_rescale;       /* 0..1: Lin et al., "Common Diffusion Noise Schedules", section 3.4; 0: off */
   smpo_tensor noise;             /* [B,in_channels,h,w]: standard normal, before initial_noise_scale */
   smpo_tensor encoder_hidden_states;          /* [B,S,D] */
   smpo_tensor text_embeds;                    /* [B,E] with text_time, else 0 */
   smpo_tensor time_ids;                       /* [B,K] f32 with text_time, else 0 */
-  smpo_tensor negative_encoder_hidden_states; /* of the same shapes */
+  smpo_tensor negative_encoder_hidden_states; /* of the same shapes, unless two networks predict */
   smpo_tensor negative_text_embeds;
   smpo_tensor negative_time_ids;
   const int64_t *items; /* B, in [0, 2^56): the item whose noise each row gets; NULL if no row of the plan adds noise */
-} smpo_sampler_inputs;
+  smpo_model negative_model; /* predicts the negative side of guidance; 0: the model, both sides in one batch */
+} smpo_sampler_inputs; /* 96 bytes */
 
-/* Starts a run. The sampler keeps what it needs: the handles of its model and tensors may be closed. Noise has
- * purpose 8, the row's index as its step, and `items`; see smpo_tensor_fill_normal. */
+/* Starts a run. The sampler keeps what it needs: the handles of its models and tensors may be closed. Noise has
+ * purpose 8, the row's index as its step, and `items`; see smpo_tensor_fill_normal.
+ *
+ * Guidance: out = n + guidance_scale (p - n), with the model's prediction p for the prompt and the prediction n for the
+ * negative prompt. Two networks predict when `negative_model` is given, which needs the model's in_channels, or when
+ * `negative_adapters` is 1: then p is the prediction of the model without its adapters, n that with them, and
+ * `negative_model` is 0. Each then evaluates B rows, and its conditions have the shapes that it needs. */
 smpo_status smpo_sampler_open(smpo_session session, smpo_model model, const smpo_sampler_plan *plan,
                               const smpo_sampler_inputs *inputs, smpo_sampler *sampler, smpo_error *error);
 

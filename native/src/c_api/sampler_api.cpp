@@ -45,7 +45,7 @@ SMPO_EXPORT smpo_status smpo_sampler_open(smpo_session session, smpo_model model
     SamplerOptions options;
     decode(plan, options);
     require_struct(inputs, "inputs");
-    require_range(inputs->reserved, 0, 0, "inputs.reserved");
+    require_range(inputs->negative_adapters, 0, 1, "inputs.negative_adapters");
     require_pointer(sampler, "sampler");
     options.guidance_scale = inputs->guidance_scale;
     options.guidance_rescale = inputs->guidance_rescale;
@@ -71,6 +71,10 @@ SMPO_EXPORT smpo_status smpo_sampler_open(smpo_session session, smpo_model model
                inputs->negative_time_ids != 0) {
       fail(SMPO_INVALID_ARGUMENT, "inputs: expected no negative tensors, since guidance_scale is 1");
     }
+    if (inputs->negative_model != 0) {
+      options.negative_model = s.model(inputs->negative_model, "inputs.negative_model");
+    }
+    options.negative_adapters = inputs->negative_adapters == 1;
     if (inputs->items != nullptr) {
       const auto spec = smpo::engine::describe(*prompt.sample);
       if (!spec.shape().empty()) options.items.assign(inputs->items, inputs->items + spec.shape()[0]);

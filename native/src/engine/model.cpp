@@ -190,19 +190,20 @@ UNet::Inputs unet_inputs(const UNet& unet, const at::Tensor& sample, const at::T
 
 namespace {
 
-at::Tensor evaluate(const Model& model, const UNet::Inputs& inputs) {
-  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+at::Tensor evaluate(const Model& model, const UNet::Inputs& inputs, bool with_adapters) {
+  tape::Tape tape = tape::Tape::inference(with_adapters && model.uses_adapters());
   return require_unet(model).forward(tape, inputs).value;
 }
 
 }  // namespace
 
-at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inputs& inputs) {
+at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inputs& inputs, bool with_adapters) {
   Recorder* recorder = session.recorder();
-  if (recorder == nullptr) return evaluate(model, inputs).to(at::kFloat);
+  if (recorder == nullptr) return evaluate(model, inputs, with_adapters).to(at::kFloat);
   // Checked first, so that invalid inputs leave no entry behind.
   require_unet(model).check_inputs(inputs);
   GraphKey key;
+  key.add(with_adapters);
   for (const at::Tensor& value : {inputs.sample_BCHW.value, inputs.encoder_hidden_states_BTD.value,
                                   inputs.text_embeds_BE.value, inputs.time_ids_BK}) {
     key.add_all(value.defined() ? value.sizes() : at::IntArrayRef());
@@ -211,7 +212,8 @@ at::Tensor unet_prediction(Session& session, const Model& model, const UNet::Inp
   PredictionMemory& memory = entry.memory;
   take_inputs(memory.inputs, inputs);
   model.predictions.run(
-      entry, *recorder, [&model, &memory] { memory.prediction_BCHW = evaluate(model, memory.inputs); },
+      entry, *recorder,
+      [&model, &memory, with_adapters] { memory.prediction_BCHW = evaluate(model, memory.inputs, with_adapters); },
       [&session](const char* why) { log_refusal(session, "a UNet evaluation", why); });
   // A copy, because the next evaluation overwrites this memory.
   return memory.prediction_BCHW.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);

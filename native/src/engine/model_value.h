@@ -76,8 +76,9 @@ models::UNet::Inputs unet_inputs(const models::UNet& unet, const at::Tensor& sam
                                  const at::Tensor& encoder_hidden_states, const at::Tensor& text_embeds,
                                  const at::Tensor& time_ids);
 
-// Returns the prediction in f32. Throws Error.
-at::Tensor unet_prediction(Session& session, const Model& model, const models::UNet::Inputs& inputs);
+// Returns the prediction in f32, with the model's adapters or without them. Throws Error.
+at::Tensor unet_prediction(Session& session, const Model& model, const models::UNet::Inputs& inputs,
+                           bool with_adapters = true);
 
 }  // namespace smpo::engine
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -22,12 +23,22 @@
 // Legend: B images, C channels, H W size of a latent.
 namespace smpo::engine {
 
-struct Sampler {
+namespace {
+
+// A network and the conditions of its predictions. Sample and timesteps are set at every step.
+struct Side {
   std::shared_ptr<Model> unet;
-  SamplerOptions options;
-  // With guidance, B rows of the negative prompt, then B rows of the prompt. Sample and timesteps are set at every
-  // step.
+  bool adapters;
   models::UNet::Inputs conditions;
+};
+
+}  // namespace
+
+struct Sampler {
+  SamplerOptions options;
+  // With guidance but without a negative side of its own: B rows of the negative prompt, then B rows of the prompt.
+  Side prompt;
+  std::optional<Side> negative;
 
   size_t next = 0;
   at::Tensor latents_BCHW;  // f32
@@ -101,12 +112,9 @@ at::Tensor joined(const at::Tensor& negative, const at::Tensor& positive, const 
   return at::cat({negative, positive});
 }
 
-at::Tensor guided_prediction(const Sampler& sampler, const at::Tensor& prediction) {
-  const std::vector<at::Tensor> sides = prediction.chunk(2);
-  const at::Tensor& negative = sides[0];
-  const at::Tensor& positive = sides[1];
-  at::Tensor guided = negative.add(positive.sub(negative).mul_(sampler.options.guidance_scale));
-  const double rescale = sampler.options.guidance_rescale;
+at::Tensor guided_prediction(const SamplerOptions& options, const at::Tensor& negative, const at::Tensor& positive) {
+  at::Tensor guided = negative.add(positive.sub(negative).mul_(options.guidance_scale));
+  const double rescale = options.guidance_rescale;
   if (rescale == 0) return guided;
   // Guidance increases the standard deviation of a prediction, which over-exposes the image. Rescaling moves it back
   // towards that of the prompt's own prediction.
@@ -115,14 +123,23 @@ at::Tensor guided_prediction(const Sampler& sampler, const at::Tensor& predictio
   return rescaled.mul_(rescale).add_(guided, 1.0 - rescale);
 }
 
+at::Tensor predict(Session& session, const Side& side, const at::Tensor& sample_BCHW, double timestep) {
+  models::UNet::Inputs inputs = side.conditions;
+  inputs.sample_BCHW = sample_BCHW.to(require_unet(*side.unet).weights().options().precision);
+  inputs.timesteps_B = at::full({sample_BCHW.size(0)}, timestep, sample_BCHW.options());
+  return unet_prediction(session, *side.unet, inputs, side.adapters);
+}
+
 at::Tensor predict(Session& session, const Sampler& sampler, const smpo_sampler_row& row) {
   const at::Tensor sample = sampler.latents_BCHW.mul(row.input_scale);
-  const at::Tensor both = sampler.guided() ? at::cat({sample, sample}) : sample;
-  models::UNet::Inputs inputs = sampler.conditions;
-  inputs.sample_BCHW = both.to(require_unet(*sampler.unet).weights().options().precision);
-  inputs.timesteps_B = at::full({both.size(0)}, row.timestep, sample.options());
-  const at::Tensor prediction = unet_prediction(session, *sampler.unet, inputs);
-  return sampler.guided() ? guided_prediction(sampler, prediction) : prediction;
+  if (!sampler.guided()) return predict(session, sampler.prompt, sample, row.timestep);
+  if (sampler.negative) {
+    const at::Tensor negative = predict(session, *sampler.negative, sample, row.timestep);
+    return guided_prediction(sampler.options, negative, predict(session, sampler.prompt, sample, row.timestep));
+  }
+  const std::vector<at::Tensor> sides =
+      predict(session, sampler.prompt, at::cat({sample, sample}), row.timestep).chunk(2);
+  return guided_prediction(sampler.options, sides[0], sides[1]);
 }
 
 // Takes one row of the plan. Changes the sampler only after everything has been computed, so a row that throws leaves
@@ -160,35 +177,88 @@ void take_row(Session& session, Sampler& sampler) {
   ++sampler.next;
 }
 
+struct Conditions {
+  at::Tensor encoder_hidden_states;
+  at::Tensor text_embeds;
+  at::Tensor time_ids;
+};
+
+Conditions conditions_of(const UNetTensors& tensors) {
+  return {value_of(tensors.encoder_hidden_states), value_of(tensors.text_embeds), value_of(tensors.time_ids)};
+}
+
+Conditions joined(const Conditions& negative, const Conditions& positive) {
+  return {joined(negative.encoder_hidden_states, positive.encoder_hidden_states, "encoder_hidden_states"),
+          joined(negative.text_embeds, positive.text_embeds, "text_embeds"),
+          joined(negative.time_ids, positive.time_ids, "time_ids")};
+}
+
+// Checks the inputs against the network.
+Side open_side(std::shared_ptr<Model> unet, bool adapters, const at::Tensor& sample, const Conditions& conditions) {
+  const models::UNet& network = require_unet(*unet);
+  const int64_t rows = sample.dim() > 0 ? sample.size(0) : 0;
+  models::UNet::Inputs inputs =
+      unet_inputs(network, sample, at::zeros({rows}, sample.options().dtype(at::kFloat)),
+                  conditions.encoder_hidden_states, conditions.text_embeds, conditions.time_ids);
+  network.check_inputs(inputs);
+  inputs.sample_BCHW = tape::Var();
+  inputs.timesteps_B = at::Tensor();
+  return {.unet = std::move(unet), .adapters = adapters, .conditions = std::move(inputs)};
+}
+
+// Returns the network of the negative side; null without guidance, or if the model predicts both sides in one batch.
+std::shared_ptr<Model> negative_network(const std::shared_ptr<Model>& unet, const SamplerOptions& options) {
+  const bool guided = options.guidance_scale != 1.0;
+  if (options.negative_model != nullptr) {
+    if (!guided) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.negative_model: expected 0 without guidance (guidance_scale 1), got a model");
+    }
+    if (options.negative_adapters) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.negative_adapters: expected 0 with a negative model, got 1");
+    }
+    const int64_t channels = require_denoiser(*options.negative_model, "inputs.negative_model").spec().in_channels;
+    const int64_t own = require_unet(*unet).spec().in_channels;
+    if (channels != own) {
+      fail(SMPO_SHAPE_MISMATCH, "inputs.negative_model: expected ", own, " channels like the model, got ", channels);
+    }
+    return options.negative_model;
+  }
+  if (!options.negative_adapters) return nullptr;
+  if (!guided) {
+    fail(SMPO_INVALID_ARGUMENT, "inputs.negative_adapters: expected 0 without guidance (guidance_scale 1), got 1");
+  }
+  if (unet->weights().adapters() == nullptr) {
+    fail(SMPO_INVALID_ARGUMENT, "inputs.negative_adapters: expected 0, since the model has no adapters, got 1");
+  }
+  return unet;
+}
+
 }  // namespace
 
 std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOptions options, const UNetTensors& prompt,
                                       const UNetTensors& negative) {
-  const models::UNet& network = require_denoiser(*unet, "model");
+  require_denoiser(*unet, "model");
   check_rows(options);
-  const bool guided = options.guidance_scale != 1.0;
-  const auto side = [&](const std::shared_ptr<Tensor>& own, const std::shared_ptr<Tensor>& other, const char* name) {
-    return guided ? joined(value_of(other), value_of(own), name) : value_of(own);
-  };
+  const std::shared_ptr<Model> other = negative_network(unet, options);
+  const bool both_at_once = options.guidance_scale != 1.0 && other == nullptr;
   const at::Tensor& noise = prompt.sample->value;
   const int64_t batch = noise.dim() > 0 ? noise.size(0) : 0;
   if (!options.items.empty() && static_cast<int64_t>(options.items.size()) != batch) {
     fail(SMPO_INTERNAL, "sampler: ", options.items.size(), " items for ", batch, " images");
   }
-  const at::Tensor sample = guided ? at::cat({noise, noise}) : noise;
-  const int64_t rows = sample.dim() > 0 ? sample.size(0) : 0;
-  models::UNet::Inputs conditions =
-      unet_inputs(network, sample, at::zeros({rows}, noise.options().dtype(at::kFloat)),
-                  side(prompt.encoder_hidden_states, negative.encoder_hidden_states, "encoder_hidden_states"),
-                  side(prompt.text_embeds, negative.text_embeds, "text_embeds"),
-                  side(prompt.time_ids, negative.time_ids, "time_ids"));
-  network.check_inputs(conditions);
-  conditions.sample_BCHW = tape::Var();
-  conditions.timesteps_B = at::Tensor();
+  const Conditions wanted = conditions_of(prompt), unwanted = conditions_of(negative);
+  Side prompt_side =
+      open_side(unet, /*adapters=*/!options.negative_adapters, both_at_once ? at::cat({noise, noise}) : noise,
+                both_at_once ? joined(unwanted, wanted) : wanted);
+  std::optional<Side> negative_side;
+  if (other != nullptr) {
+    in_context([] { return std::string("negative side"); },
+               [&] { negative_side = open_side(other, /*adapters=*/true, noise, unwanted); });
+  }
   const double scale = options.initial_noise_scale;
-  return std::make_shared<Sampler>(Sampler{.unet = std::move(unet),
-                                           .options = std::move(options),
-                                           .conditions = std::move(conditions),
+  return std::make_shared<Sampler>(Sampler{.options = std::move(options),
+                                           .prompt = std::move(prompt_side),
+                                           .negative = std::move(negative_side),
                                            .latents_BCHW = noise.to(at::kFloat).mul(scale)});
 }
 

@@ -19,7 +19,9 @@ struct SamplerOptions {
   double guidance_rescale = 0.0;  // 0..1
   double initial_noise_scale = 1.0;
   std::vector<smpo_sampler_row> rows;
-  std::vector<int64_t> items;  // one per image; empty if no row adds noise
+  std::vector<int64_t> items;             // one per image; empty if no row adds noise
+  std::shared_ptr<Model> negative_model;  // predicts the negative side; null: the model itself
+  bool negative_adapters = false;         // the model's adapters act on the negative side only
 };
 
 // `prompt.sample` is standard normal noise; its timesteps are not read. `negative` has the conditions of the negative

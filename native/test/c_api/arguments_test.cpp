@@ -313,6 +313,11 @@ Case null_pointer(const char* argument, std::function<void(Arguments&)> spoil) {
           std::string(argument) + ": expected a pointer"};
 }
 
+void guide(Arguments& a) {
+  a.sampler_inputs.guidance_scale = 7.5;
+  a.sampler_inputs.negative_encoder_hidden_states = a.inputs.encoder_hidden_states;
+}
+
 // Two cases: a size of 0, and a size that is too large by one.
 std::vector<Case> wrong_size(const char* argument, const std::function<uint32_t*(Arguments&)>& size) {
   const std::string message = std::string(argument) + ".size: expected ";
@@ -1169,8 +1174,47 @@ const std::vector<Function>& functions() {
              out_of_range("drops what does not exist", [](Arguments& a) { a.rows[1].drops = 2; },
                           "plan.rows[1].drops: expected at most the 1 older entries that exist then, got 2"),
              out_of_range("noise of nobody", [](Arguments& a) { a.rows[1].noise = 1; }, "inputs.items: expected items"),
-             out_of_range("reserved 1", [](Arguments& a) { a.sampler_inputs.reserved = 1; },
-                          "inputs.reserved: expected 0..0, got 1"),
+             out_of_range("negative_adapters 2", [](Arguments& a) { a.sampler_inputs.negative_adapters = 2; },
+                          "inputs.negative_adapters: expected 0..1, got 2"),
+             out_of_range("negative adapters without guidance",
+                          [](Arguments& a) { a.sampler_inputs.negative_adapters = 1; },
+                          "inputs.negative_adapters: expected 0 without guidance (guidance_scale 1), got 1"),
+             out_of_range("negative model without guidance",
+                          [](Arguments& a) { a.sampler_inputs.negative_model = a.model; },
+                          "inputs.negative_model: expected 0 without guidance (guidance_scale 1), got a model"),
+             out_of_range("negative model and adapters",
+                          [](Arguments& a) {
+                            guide(a);
+                            a.sampler_inputs.negative_model = a.model;
+                            a.sampler_inputs.negative_adapters = 1;
+                          },
+                          "inputs.negative_adapters: expected 0 with a negative model, got 1"),
+             out_of_range("negative adapters of a model without",
+                          [](Arguments& a) {
+                            guide(a);
+                            a.model = a.bare_model;
+                            a.sampler_inputs.negative_adapters = 1;
+                          },
+                          "inputs.negative_adapters: expected 0, since the model has no adapters, got 1"),
+             {"a tensor as the negative model",
+              [](Arguments& a) {
+                guide(a);
+                a.sampler_inputs.negative_model = a.tensor;
+              },
+              SMPO_INVALID_HANDLE, "inputs.negative_model: expected a model handle, got a tensor handle"},
+             {"a text encoder as the negative model",
+              [](Arguments& a) {
+                guide(a);
+                a.sampler_inputs.negative_model = a.encoders.text;
+              },
+              SMPO_INVALID_HANDLE, "inputs.negative_model: expected a UNet, got a model of another kind"},
+             {"negative states of another width",
+              [](Arguments& a) {
+                guide(a);
+                a.sampler_inputs.negative_model = a.model;
+                a.sampler_inputs.negative_encoder_hidden_states = a.cotangent;
+              },
+              SMPO_SHAPE_MISMATCH, "negative side: encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"},
              out_of_range("guidance nan", [](Arguments& a) { a.sampler_inputs.guidance_scale = NAN; },
                           "inputs.guidance_scale: expected a finite number"),
              out_of_range("rescale without guidance", [](Arguments& a) { a.sampler_inputs.guidance_rescale = 0.5; },

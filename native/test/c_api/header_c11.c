@@ -11,7 +11,7 @@ _Static_assert(sizeof(smpo_tensor_spec) == 16 + 8 * SMPO_MAX_RANK, "smpo_tensor_
 _Static_assert(sizeof(smpo_session_config) == 40, "smpo_session_config has no padding");
 _Static_assert(sizeof(smpo_unet_spec) == 248 && sizeof(smpo_parameter_info) == 280 && sizeof(smpo_sampler_row) == 104 &&
                    sizeof(smpo_model_info) == 40 && sizeof(smpo_lora_spec) == 32 && sizeof(smpo_unet_inputs) == 48 &&
-                   sizeof(smpo_sampler_plan) == 24 && sizeof(smpo_sampler_inputs) == 88 &&
+                   sizeof(smpo_sampler_plan) == 24 && sizeof(smpo_sampler_inputs) == 96 &&
                    sizeof(smpo_vae_spec) == 72 && sizeof(smpo_clip_text_spec) == 48 &&
                    sizeof(smpo_clip_vision_spec) == 48,
                "the structs of models, encoders and samplers have no padding");

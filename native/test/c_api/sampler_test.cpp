@@ -32,6 +32,46 @@ class SamplerTest : public BorderTest {
     inputs_.negative_encoder_hidden_states = negative_;
   }
 
+  /// A UNet with other weights than the model's, of `channels` latent channels.
+  smpo_model another_unet(int32_t channels = kChannels) {
+    auto spec = tiny_unet_spec();
+    spec.in_channels = spec.out_channels = channels;
+    const auto options = f32_options();
+    smpo_model other = 0;
+    EXPECT_OK(smpo_unet_open(session, &spec, &options, &other, &error));
+    for (const char* name : {"conv_in.bias", "conv_out.bias", "mid_block.attentions.0.proj_in.bias"}) {
+      write_constant(other, name, {0.3f});
+    }
+    write_missing(session, other);
+    return other;
+  }
+
+  /// Fills a parameter with values in turn.
+  void write_constant(smpo_model model, const std::string& name, const std::vector<float>& values) {
+    for (const smpo_parameter_info& parameter : parameters_of(session, model)) {
+      if (name != parameter.name) continue;
+      const auto spec = host_spec_of(parameter);
+      std::vector<float> all(elements_of(spec));
+      for (size_t i = 0; i < all.size(); ++i) all[i] = values[i % values.size()];
+      EXPECT_OK(smpo_model_write_parameter(session, model, parameter.name, &spec, all.data(),
+                                           all.size() * sizeof(float), &error));
+      return;
+    }
+    FAIL() << "no parameter " << name;
+  }
+
+  void add_adapters(smpo_model model) {
+    const char* modules[] = {"conv_in"};
+    auto lora = sized<smpo_lora_spec>();
+    lora.rank = 1;
+    lora.alpha = 1;
+    lora.module_count = 1;
+    lora.modules = modules;
+    EXPECT_OK(smpo_model_add_lora(session, model, &lora, &error));
+    write_constant(model, "conv_in.lora_A.weight", {0.2f, -0.1f, 0.3f});
+    write_constant(model, "conv_in.lora_B.weight", {0.5f, -0.4f, 0.3f});
+  }
+
   smpo_sampler open(const std::vector<smpo_sampler_row>& rows) {
     auto plan = sized<smpo_sampler_plan>();
     plan.steps = static_cast<uint32_t>(rows.size());
@@ -52,13 +92,13 @@ class SamplerTest : public BorderTest {
     return latents(sampler);
   }
 
-  std::vector<double> predict(const std::vector<double>& x, double timestep, smpo_tensor states) {
+  std::vector<double> predict(smpo_model model, const std::vector<double>& x, double timestep, smpo_tensor states) {
     auto inputs = sized<smpo_unet_inputs>();
     inputs.sample = from_host(spec_of(SMPO_F32, {2, kChannels, 6, 5}), std::vector<float>(x.begin(), x.end()));
     inputs.timesteps = from_host(spec_of(SMPO_F32, {2}), std::vector<float>(2, static_cast<float>(timestep)));
     inputs.encoder_hidden_states = states;
     smpo_tensor output = 0;
-    EXPECT_OK(smpo_unet_forward(session, model_, &inputs, &output, &error));
+    EXPECT_OK(smpo_unet_forward(session, model, &inputs, &output, &error));
     const std::vector<float> values = to_host<float>(output);
     return {values.begin(), values.end()};
   }
@@ -71,9 +111,13 @@ class SamplerTest : public BorderTest {
   }
 
   std::vector<double> guided(const std::vector<double>& x, double timestep) {
-    const std::vector<double> positive = predict(x, timestep, inputs_.encoder_hidden_states);
+    const bool adapters = inputs_.negative_adapters == 1;
+    if (adapters) EXPECT_OK(smpo_model_set_lora_scale(session, model_, 0, &error));
+    const std::vector<double> positive = predict(model_, x, timestep, inputs_.encoder_hidden_states);
+    if (adapters) EXPECT_OK(smpo_model_set_lora_scale(session, model_, 1, &error));
     if (inputs_.guidance_scale == 1) return positive;
-    const std::vector<double> negative = predict(x, timestep, negative_);
+    const smpo_model other = inputs_.negative_model == 0 ? model_ : inputs_.negative_model;
+    const std::vector<double> negative = predict(other, x, timestep, inputs_.negative_encoder_hidden_states);
     std::vector<double> result(positive.size());
     for (size_t i = 0; i < result.size(); ++i) {
       result[i] = negative[i] + inputs_.guidance_scale * (positive[i] - negative[i]);
@@ -187,6 +231,82 @@ TEST_F(SamplerTest, GuidanceBetweenEqualPromptsHasNoEffect) {
   expect_close(run(ddim()), std::vector<double>(single.begin(), single.end()));
 }
 
+TEST_F(SamplerTest, TheNegativeModelPredictsTheNegativeSide) {
+  guide(7.5, 0.7);
+  const std::vector<float> one_network = run(everything());
+  inputs_.negative_model = another_unet();
+  const std::vector<float> two_networks = run(everything());
+  expect_close(two_networks, expected(everything()));
+  EXPECT_NE(two_networks, one_network);
+}
+
+TEST_F(SamplerTest, TheNegativeModelHasConditionsOfItsOwn) {
+  guide(3, 0);
+  inputs_.negative_model = another_unet();
+  inputs_.negative_encoder_hidden_states = some_tensor(session, {2, 3, 6}, 24);
+  expect_close(run(ddim()), expected(ddim()));
+}
+
+TEST_F(SamplerTest, TheModelItselfAsItsNegativeChangesRoundingOnly) {
+  for (const double rescale : {0.0, 0.7}) {
+    guide(7.5, rescale);
+    inputs_.negative_model = 0;
+    const std::vector<float> batched = run(everything());
+    inputs_.negative_model = model_;
+    expect_close(run(everything()), std::vector<double>(batched.begin(), batched.end()));
+  }
+}
+
+TEST_F(SamplerTest, AdaptersMayActOnTheNegativeSideOnly) {
+  guide(7.5, 0.7);
+  const std::vector<float> without = run(ddim());
+  add_adapters(model_);
+  const std::vector<float> on_both_sides = run(ddim());
+  inputs_.negative_adapters = 1;
+  const std::vector<float> on_the_negative_side = run(ddim());
+  expect_close(on_the_negative_side, expected(ddim()));
+  EXPECT_NE(on_the_negative_side, without);
+  EXPECT_NE(on_the_negative_side, on_both_sides);
+}
+
+TEST_F(SamplerTest, GuidanceWithTwoNetworksHasThePublishedFormula) {
+  // Networks whose prediction is the bias of conv_out, whatever their input: numpy's values in float64.
+  const auto constant = [this](const std::vector<float>& prediction) {
+    const smpo_model model = open_unet(session, f32_options());
+    write_constant(model, "conv_out.weight", {0});
+    write_constant(model, "conv_out.bias", prediction);
+    write_missing(session, model);
+    return model;
+  };
+  model_ = constant({0.5f, -0.2f, 0.1f, 0.3f});
+  inputs_.noise = some_tensor(session, {1, kChannels, 1, 1}, 21);
+  inputs_.encoder_hidden_states = some_tensor(session, {1, 7, 6}, 22);
+  negative_ = some_tensor(session, {1, 7, 6}, 23);
+  const smpo_model other = constant({0.4f, -0.1f, 0.3f, 0.1f});
+  const std::vector<smpo_sampler_row> only_the_prediction = {ddim_row(500, 0, 1)};
+  const auto expect = [&](double scale, double rescale, const std::vector<double>& wanted) {
+    guide(scale, rescale);
+    inputs_.negative_model = other;
+    expect_close(run(only_the_prediction), wanted);
+  };
+  expect(7.5, 0, {1.15, -0.85, -1.2, 1.6});
+  expect(7.5, 0.7, {0.516082362496, -0.381452180975, -0.538520726083, 0.718027634777});
+  expect(0, 0, {0.4, -0.1, 0.3, 0.1});
+}
+
+TEST_F(SamplerTest, TheNegativeModelHasTheModelsChannels) {
+  guide(7.5, 0);
+  inputs_.negative_model = another_unet(8);
+  auto plan = sized<smpo_sampler_plan>();
+  const auto rows = ddim();
+  plan.steps = static_cast<uint32_t>(rows.size());
+  plan.initial_noise_scale = 1;
+  plan.rows = rows.data();
+  smpo_sampler sampler = 0;
+  EXPECT_EQ(smpo_sampler_open(session, model_, &plan, &inputs_, &sampler, &error), SMPO_SHAPE_MISMATCH);
+  EXPECT_STREQ(error.message, "smpo_sampler_open: inputs.negative_model: expected 4 channels like the model, got 8");
+}
+
 TEST_F(SamplerTest, NoiseIsTheItems) {
   inputs_.items = items_;
   std::vector<smpo_sampler_row> rows = ddim();
@@ -226,11 +346,15 @@ TEST_F(SamplerTest, ACancelledRunGoesOn) {
 }
 
 TEST_F(SamplerTest, KeepsWhatItNeeds) {
+  guide(7.5, 0);
+  inputs_.negative_model = another_unet();
   const std::vector<float> wanted = run(ddim());
   const smpo_sampler sampler = open(ddim());
   EXPECT_OK(smpo_tensor_close(session, inputs_.noise, &error));
   EXPECT_OK(smpo_tensor_close(session, inputs_.encoder_hidden_states, &error));
+  EXPECT_OK(smpo_tensor_close(session, inputs_.negative_encoder_hidden_states, &error));
   EXPECT_OK(smpo_model_close(session, model_, &error));
+  EXPECT_OK(smpo_model_close(session, inputs_.negative_model, &error));
   EXPECT_OK(smpo_sampler_step(session, sampler, 3, &error));
   EXPECT_EQ(latents(sampler), wanted);
   EXPECT_OK(smpo_sampler_close(session, sampler, &error));

@@ -114,6 +114,13 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
         metadata = Collections.unmodifiableMap(new TreeMap<>(metadata));
     }
 
+    /// The adapters of one component alone.
+    public Lora only(String component) {
+        SortedMap<String, Module> kept = new TreeMap<>(modules);
+        kept.values().removeIf(module -> !module.component().equals(component));
+        return new Lora(kept, metadata);
+    }
+
     /// Number of elements of all matrices.
     public long parameterCount() {
         return modules.values().stream()

@@ -265,6 +265,26 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return values;
     }
 
+    /// `count` elements from position `from` on, as doubles.
+    ///
+    /// @throws ModelException when one is NaN or infinite, naming the tensor, the place and the value
+    double[] toDoubles(long from, int count) throws IOException {
+        int width = dtype.bits() / 8;
+        byte[] bytes = new byte[Math.multiplyExact(count, width)];
+        if (transposed) {
+            copyTransposed(from, bytes, bytes.length, width);
+        } else {
+            data.copyTo(from * width, bytes, 0, bytes.length);
+        }
+        ByteBuffer chunk = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        requireFinite(chunk, count, from);
+        double[] values = new double[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = Floats.get(dtype, chunk, i);
+        }
+        return values;
+    }
+
     private interface ChunkConsumer {
         void accept(ByteBuffer chunk, int elements) throws IOException;
     }

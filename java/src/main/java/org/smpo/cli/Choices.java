@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.function.Function;
 import org.smpo.checkpoint.Family;
 import org.smpo.evaluate.PairsRequest;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.io.Precision;
 import org.smpo.objective.RewardEnsemble;
 import org.smpo.reward.RewardKind;
@@ -21,6 +22,7 @@ final class Choices {
     static final List<Family> FAMILIES = List.of(Family.values());
     static final List<Inversion.Semantics> INVERSION_SEMANTICS = List.of(Inversion.Semantics.values());
     static final List<Inversion.Renoise> RENOISES = List.of(Inversion.Renoise.values());
+    static final List<NegativeCondition> NEGATIVE_CONDITIONS = List.of(NegativeCondition.values());
     /// No published checkpoint predicts the sample.
     static final List<PredictionType> PREDICTION_TYPES = List.of(PredictionType.EPSILON, PredictionType.V_PREDICTION);
 
@@ -55,6 +57,14 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return names(SAMPLERS, Sampler.Kind::id).iterator();
+        }
+    }
+
+    /// Names of `--negative-condition`.
+    static final class NegativeConditions implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(NEGATIVE_CONDITIONS, NegativeCondition::id).iterator();
         }
     }
 

@@ -3,6 +3,8 @@ package org.smpo.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
@@ -16,7 +18,10 @@ import org.smpo.checkpoint.PeftFile;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.checkpoint.SingleFileWriter;
 import org.smpo.checkpoint.UNetConfig;
+import org.smpo.checkpoint.WeightSum;
+import org.smpo.io.Closer;
 import org.smpo.io.DType;
+import org.smpo.train.FinishedRun;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -47,10 +52,19 @@ final class Convert implements Callable<Integer> {
 
     @Option(
             names = "--to",
-            required = true,
             paramLabel = "FORMAT",
-            description = "Format to write: diffusers or single-file for a model, peft or kohya for a LoRA")
+            description =
+                    "Format to write: diffusers or single-file for a model, peft or kohya for a LoRA (default with"
+                            + " --add: that of IN)")
     private String form;
+
+    @Option(
+            names = "--add",
+            paramLabel = "MODEL:WEIGHT",
+            description =
+                    "Model whose UNet's difference from IN's is added with this weight, in float64 with one rounding"
+                            + " at the end; repeatable")
+    private List<String> added = List.of();
 
     @Option(
             names = "--dtype",
@@ -107,6 +121,15 @@ final class Convert implements Callable<Integer> {
         }
         DType target = target();
         boolean lora = LoraFile.isLora(in);
+        if (lora && !added.isEmpty()) {
+            throw usage("--add: expected a model as IN, got a LoRA file");
+        }
+        if (form == null) {
+            if (added.isEmpty()) {
+                throw usage("--to: expected diffusers, single-file, peft or kohya, got nothing");
+            }
+            form = Files.isDirectory(in) ? "diffusers" : "single-file";
+        }
         switch (form) {
             case "diffusers", "single-file" -> {
                 if (lora) {
@@ -154,12 +177,76 @@ final class Convert implements Callable<Integer> {
         try (ModelFiles model =
                 folder ? ModelFolder.open(in, fromVariant) : SingleFile.open(in, checkpoint.options())) {
             Notices.print(spec, in, model.notices());
-            if (form.equals("diffusers")) {
-                FolderWriter.write(model, out, new FolderWriter.Options(target, variant, maxShardSize));
+            if (added.isEmpty()) {
+                write(model, target);
             } else {
-                SingleFileWriter.write(model, out, target, Map.of());
+                writeSum(model, target);
             }
         }
+    }
+
+    private void write(ModelFiles model, DType target) throws IOException {
+        if (form.equals("diffusers")) {
+            FolderWriter.write(model, out, new FolderWriter.Options(target, variant, maxShardSize));
+        } else {
+            SingleFileWriter.write(model, out, target, Map.of());
+        }
+    }
+
+    /// Writes the model with a sum in place of its UNet's weights.
+    private void writeSum(ModelFiles model, DType target) throws IOException {
+        Closer opened = new Closer();
+        Path absolute = out.toAbsolutePath();
+        Path scratch = absolute.resolveSibling("." + absolute.getFileName() + ".sum.safetensors");
+        try {
+            List<WeightSum.Term> terms = new ArrayList<>();
+            for (String one : added) {
+                terms.add(term(one, opened));
+            }
+            WeightSum.write(model, terms, target, scratch);
+            try (ModelFiles changed =
+                    model.withWeights(WeightSum.component(model).name(), scratch)) {
+                write(changed, target);
+            }
+        } finally {
+            Files.deleteIfExists(scratch);
+            opened.close();
+        }
+    }
+
+    private WeightSum.Term term(String text, Closer opened) throws IOException {
+        int colon = text.lastIndexOf(':');
+        Path path = Path.of(text.substring(0, Math.max(colon, 0)));
+        if (colon < 1 || !Files.exists(path)) {
+            throw usage(
+                    "--add: " + text + ": expected MODEL:WEIGHT with a folder or a file as MODEL, found nothing there");
+        }
+        double weight;
+        try {
+            weight = Double.parseDouble(text.substring(colon + 1));
+        } catch (NumberFormatException e) {
+            throw usage("--add: " + text + ": expected MODEL:WEIGHT, got the weight " + text.substring(colon + 1));
+        }
+        if (!Double.isFinite(weight)) {
+            throw usage("--add: " + text + ": expected a finite weight, got " + weight);
+        }
+        return new WeightSum.Term(opened.add(addedModel(path)), weight);
+    }
+
+    /// Opens a model, or that of a finished run.
+    private ModelFiles addedModel(Path path) throws IOException {
+        if (!FinishedRun.isRun(path)) {
+            return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, checkpoint.options());
+        }
+        FinishedRun run = FinishedRun.open(path);
+        if (run.lora().isPresent()) {
+            throw usage("--add: " + path + ": expected a run that exported a model, found adapters alone: "
+                    + run.lora().get() + "; add diffusers to export.formats and rerun it with --resume");
+        }
+        return run.config().isPresent()
+                ? SingleFile.open(
+                        run.model(), new SingleFile.Options(run.config().get(), null, "--config"))
+                : ModelFolder.open(run.model());
     }
 
     private void lora(DType target) throws IOException {

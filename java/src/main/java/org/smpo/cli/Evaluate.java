@@ -20,6 +20,7 @@ import org.smpo.evaluate.GenerationSetup;
 import org.smpo.evaluate.Metric;
 import org.smpo.evaluate.MetricSummary;
 import org.smpo.evaluate.Metrics;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.PromptFile;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
@@ -141,9 +142,10 @@ final class Evaluate implements Callable<Integer> {
 
     private EvaluationRequest request() throws IOException {
         SingleFile.Options options = checkpoints.options();
+        NegativeCondition condition = generation.negativeCondition(ModelArgument.haveNegative(models));
         List<EvaluatedModel> all = new ArrayList<>();
         for (String model : models) {
-            all.add(ModelArgument.parse(model, options));
+            all.add(ModelArgument.parse(model, options, condition, this::warn));
         }
         List<Prompt> texts = PromptFile.read(prompts);
         if (limit != null && limit < 1) {
@@ -189,6 +191,12 @@ final class Evaluate implements Callable<Integer> {
 
     private static String fileName(Path folder) {
         return String.valueOf(folder.toAbsolutePath().normalize().getFileName()).replaceAll("[^A-Za-z0-9_-]", "_");
+    }
+
+    private void warn(String warning) {
+        PrintWriter err = spec.commandLine().getErr();
+        err.println("smpo: " + warning);
+        err.flush();
     }
 
     /// The command line as one would type it.

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
@@ -21,6 +22,7 @@ import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
 import org.smpo.generate.LatentsFile;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.ContactSheet;
@@ -88,6 +90,20 @@ final class Generate implements Callable<Integer> {
     private List<Double> loraWeights = List.of();
 
     @Option(
+            names = "--negative-model",
+            paramLabel = "PATH[+LORA[:WEIGHT]]",
+            description = "Network for the negative side of guidance: the UNet of a diffusers folder, a single-file"
+                    + " checkpoint or a run folder, optionally with LoRA files (default: the model itself)")
+    private String negativeModel;
+
+    @Option(
+            names = "--negative-lora",
+            paramLabel = "FILE[:WEIGHT]",
+            description = "LoRA file that makes the model, with its --lora files, the network for the negative side of"
+                    + " guidance; repeatable (default weight: 1)")
+    private List<String> negativeLoras = List.of();
+
+    @Option(
             names = "--initial-latents",
             paramLabel = "FILE",
             description =
@@ -106,6 +122,8 @@ final class Generate implements Callable<Integer> {
     @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder for the images")
     private Path out;
 
+    private EvaluatedModel.Negative negative;
+
     Generate() {}
 
     @Override
@@ -114,24 +132,76 @@ final class Generate implements Callable<Integer> {
             throw usage(
                     "--lora-weight: expected one for each --lora (" + loras.size() + "), got " + loraWeights.size());
         }
+        boolean used = negativeModel != null
+                || !negativeLoras.isEmpty()
+                || ModelArgument.haveNegative(List.of(model.toString()));
+        NegativeCondition condition = generation.negativeCondition(used);
         try {
-            source = ModelArgument.parse(model.toString(), checkpoint.options());
+            source = ModelArgument.parse(model.toString(), checkpoint.options(), condition, this::warn);
         } catch (IllegalArgumentException e) {
             throw usage(e.getMessage());
         }
         List<Prompt> images = images();
+        GenerationConfig config = generation.config();
+        negative = used ? negative(condition, config, images) : null;
+        loras.forEach(file -> ModelArgument.warnOfNegative(file, this::warn));
         try (ModelFiles files = files()) {
             Notices.print(spec, model, files.notices());
-            List<ImageRequest> requests = requests(files, images, generation.config());
+            List<ImageRequest> requests = requests(files, images, config);
+            if (negative != null) {
+                negative.requireFits(files);
+            }
             Files.createDirectories(out);
             try (TextToImage generator =
                     TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
                 merge(generator);
+                if (negative != null) {
+                    negative.load(generator, files, compute.precision());
+                }
                 warnOfCuts(generator, images);
                 generate(generator, requests);
             }
         }
         return 0;
+    }
+
+    /// The negative network of the model's argument or of the options.
+    private EvaluatedModel.Negative negative(NegativeCondition condition, GenerationConfig config, List<Prompt> images)
+            throws IOException {
+        if (negativeModel != null && !negativeLoras.isEmpty()) {
+            throw usage("--negative-lora: expected no --negative-model beside it; add the file to the model, as in"
+                    + " --negative-model PATH+LORA");
+        }
+        boolean options = negativeModel != null || !negativeLoras.isEmpty();
+        if (options && source.negative().isPresent()) {
+            throw usage("MODEL: expected no ~NEGATIVE beside --negative-model and --negative-lora, got "
+                    + source.negative().get().name());
+        }
+        try {
+            config.requireGuidance();
+            condition.requireFits(images);
+        } catch (IllegalArgumentException e) {
+            throw usage(GenerationOptions.named(e.getMessage()));
+        }
+        if (!options) {
+            return source.negative().orElseThrow();
+        }
+        EvaluatedModel itself = new EvaluatedModel(
+                "model", source.path(), source.options(), adapters(), Optional.empty(), Optional.empty());
+        try {
+            return negativeModel == null
+                    ? ModelArgument.adapted(negativeLoras, itself, condition)
+                    : ModelArgument.negative(negativeModel, itself, checkpoint.options(), condition);
+        } catch (IllegalArgumentException e) {
+            String option = negativeModel == null ? "--negative-lora" : "--negative-model";
+            throw usage(e.getMessage().replaceFirst("^MODEL", option));
+        }
+    }
+
+    private void warn(String warning) {
+        PrintWriter err = spec.commandLine().getErr();
+        err.println("smpo: " + warning);
+        err.flush();
     }
 
     private void merge(TextToImage generator) throws IOException {
@@ -285,6 +355,9 @@ final class Generate implements Callable<Integer> {
         for (int i = 0; i < adapters.size(); i++) {
             EvaluatedModel.Adapter adapter = adapters.get(i);
             more.put("lora_" + (i + 1), adapter.file().getFileName() + ":" + adapter.weight());
+        }
+        if (negative != null) {
+            more.putAll(negative.metadata());
         }
         return request.config().metadata(prompt, seed, more);
     }

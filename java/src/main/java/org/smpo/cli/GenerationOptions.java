@@ -2,6 +2,7 @@ package org.smpo.cli;
 
 import java.util.Locale;
 import org.smpo.generate.GenerationConfig;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.schedule.Sampler;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -18,6 +19,14 @@ final class GenerationOptions {
             paramLabel = "TEXT",
             description = "Negative prompt for all prompts that have none of their own")
     private String negativePrompt;
+
+    @Option(
+            names = "--negative-condition",
+            paramLabel = "TEXT",
+            completionCandidates = Choices.NegativeConditions.class,
+            description = "Text that conditions a negative network: ${COMPLETION-CANDIDATES}; empty is the negative"
+                    + " prompt, prompt the prompt itself (default: empty)")
+    private String negativeCondition;
 
     @Option(
             names = "--height",
@@ -83,6 +92,24 @@ final class GenerationOptions {
     /// Null without the option.
     String negativePrompt() {
         return negativePrompt;
+    }
+
+    /// The condition of negative networks.
+    ///
+    /// @param used Whether there is one
+    NegativeCondition negativeCondition(boolean used) {
+        if (negativeCondition == null) {
+            return NegativeCondition.EMPTY;
+        }
+        if (!used) {
+            throw usage("--negative-condition: expected a negative network, which it conditions, got none");
+        }
+        try {
+            return Choices.parse(
+                    "--negative-condition", Choices.NEGATIVE_CONDITIONS, NegativeCondition::id, negativeCondition);
+        } catch (IllegalArgumentException e) {
+            throw usage(e.getMessage());
+        }
     }
 
     /// Everything that the options say about the images.

@@ -9,8 +9,10 @@ final class OptionTexts {
     static final String MAX_BAD_FRACTION =
             "Largest tolerated fraction of unreadable pairs, from 0 to 1 (default: ${DEFAULT-VALUE})";
     static final String MODEL =
-            "PATH[+LORA[:WEIGHT]]: a diffusers folder, a single-file checkpoint, a run folder or the"
-                    + " OWNER/NAME of a model in the Hugging Face cache, optionally with LoRA files";
+            "PATH[+LORA[:WEIGHT]][~NEGATIVE]: a diffusers folder, a single-file checkpoint, a run folder or the"
+                    + " OWNER/NAME of a model in the Hugging Face cache, optionally with LoRA files and a negative"
+                    + " network: PATH[+LORA[:WEIGHT]], or +LORA[:WEIGHT] for the model's own weights with these LoRA"
+                    + " files";
     static final String PRECISION =
             "Precision of weights and activations: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE})";
     static final String PRECISION_OR_AUTO =

@@ -15,6 +15,8 @@ import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.OpaqueConfig;
 import org.smpo.checkpoint.SingleFile;
+import org.smpo.generate.NegativeCondition;
+import org.smpo.generate.NegativeNetwork;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
@@ -27,10 +29,18 @@ import org.smpo.io.Precision;
 /// @param options options for reading a checkpoint; unused for a folder
 /// @param loras adapters to merge into the model, in this order
 /// @param run log and recipe of the training run that made the model, for the report
+/// @param negative negative network of its guidance; empty: the model itself
 public record EvaluatedModel(
-        String name, Path path, SingleFile.Options options, List<Adapter> loras, Optional<RunRecords> run) {
+        String name,
+        Path path,
+        SingleFile.Options options,
+        List<Adapter> loras,
+        Optional<RunRecords> run,
+        Optional<Negative> negative) {
     /// Largest number of characters in a name.
     public static final int LONGEST_NAME = 60;
+
+    private static final String SHA256 = "sha256";
 
     /// A LoRA file to merge into a model.
     ///
@@ -45,6 +55,88 @@ public record EvaluatedModel(
         }
     }
 
+    /// A negative network: the UNet of a model with adapters of its own.
+    ///
+    /// @param name name in the report and in metadata
+    /// @param path path of a diffusers folder, a checkpoint, or the folder of a UNet
+    /// @param options options for reading a checkpoint; unused for a folder
+    /// @param merged adapters of the model that are part of it; modules of text encoders among them are already in
+    ///     the text encoders that the model and its negative network share
+    /// @param loras adapters that make it the negative network, of the UNet alone
+    /// @param condition text that conditions it
+    public record Negative(
+            String name,
+            Path path,
+            SingleFile.Options options,
+            List<Adapter> merged,
+            List<Adapter> loras,
+            NegativeCondition condition) {
+        public Negative {
+            Objects.requireNonNull(path);
+            Objects.requireNonNull(options);
+            Objects.requireNonNull(condition);
+            merged = List.copyOf(merged);
+            loras = List.copyOf(loras);
+        }
+
+        private ModelFiles files() throws IOException {
+            return filesOf(path, options);
+        }
+
+        /// Checks that it can be the negative network of a model, from the files' configs.
+        ///
+        /// @throws org.smpo.checkpoint.ModelException naming what differs from the model
+        public void requireFits(ModelFiles model) throws IOException {
+            try (ModelFiles files = files()) {
+                NegativeNetwork.unet(model, files);
+            }
+        }
+
+        /// Loads it into a model that is already loaded.
+        ///
+        /// @param model files of that model
+        public void load(TextToImage generator, ModelFiles model, Precision precision) throws IOException {
+            try (ModelFiles files = files()) {
+                generator.loadNegative(model, files, precision, condition);
+            }
+            for (Adapter adapter : merged) {
+                try (LoraFile lora = LoraFile.open(adapter.file())) {
+                    generator.mergeNegative(lora.lora().only("unet"), adapter.weight());
+                }
+            }
+            for (Adapter adapter : loras) {
+                try (LoraFile lora = LoraFile.open(adapter.file())) {
+                    generator.mergeNegative(lora.lora(), adapter.weight());
+                }
+            }
+        }
+
+        /// Returns what the metadata of an image records.
+        public Map<String, Object> metadata() {
+            Map<String, Object> metadata = new LinkedHashMap<>();
+            metadata.put("negative_model", name);
+            metadata.put("negative_condition", condition.id());
+            return metadata;
+        }
+
+        /// Returns the name, the SHA-256 of the network's weights and adapters, and the condition.
+        private Map<String, Object> identity() throws IOException {
+            Map<String, Object> parts = new LinkedHashMap<>();
+            try (ModelFiles files = files()) {
+                Component unet = files.family().isPresent() ? files.component("unet") : files.only();
+                parts.put("unet", unet.sha256());
+                parts.put("unet config", unet.config().json().asMap());
+            }
+            putLoras(parts, "merged lora ", merged);
+            putLoras(parts, "lora ", loras);
+            Map<String, Object> identity = new LinkedHashMap<>();
+            identity.put("name", name);
+            identity.put(SHA256, digestOf(parts));
+            identity.put("condition", condition.id());
+            return identity;
+        }
+    }
+
     /// Records of a training run that a report shows.
     ///
     /// @param log path of `log.jsonl`
@@ -56,6 +148,7 @@ public record EvaluatedModel(
         Objects.requireNonNull(path);
         Objects.requireNonNull(options);
         Objects.requireNonNull(run);
+        Objects.requireNonNull(negative);
         loras = List.copyOf(loras);
         if (name.isBlank() || name.length() > LONGEST_NAME || name.chars().anyMatch(c -> c < ' ')) {
             throw new IllegalArgumentException(
@@ -65,20 +158,29 @@ public record EvaluatedModel(
 
     /// Returns a model without adapters or records.
     public static EvaluatedModel of(String name, Path path) {
-        return new EvaluatedModel(name, path, SingleFile.Options.none(), List.of(), Optional.empty());
+        return new EvaluatedModel(name, path, SingleFile.Options.none(), List.of(), Optional.empty(), Optional.empty());
     }
 
     /// Returns the same model with the records of its training.
     public EvaluatedModel with(RunRecords records) {
-        return new EvaluatedModel(name, path, options, loras, Optional.of(records));
+        return new EvaluatedModel(name, path, options, loras, Optional.of(records), negative);
+    }
+
+    /// Returns the same model with a negative network.
+    public EvaluatedModel with(Negative network) {
+        return new EvaluatedModel(name, path, options, loras, run, Optional.of(network));
     }
 
     /// Opens the files. The caller closes them.
     ModelFiles files() throws IOException {
+        return filesOf(path, options);
+    }
+
+    private static ModelFiles filesOf(Path path, SingleFile.Options options) throws IOException {
         return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, options);
     }
 
-    /// Loads the model and merges its adapters. The caller closes it.
+    /// Loads the model with its adapters and its negative network. The caller closes it.
     TextToImage open(String device, Precision precision, int threads) throws IOException {
         try (ModelFiles files = files()) {
             TextToImage model = TextToImage.open(files, device, precision, threads);
@@ -88,6 +190,9 @@ public record EvaluatedModel(
                         model.merge(lora.lora(), adapter.weight());
                     }
                 }
+                if (negative.isPresent()) {
+                    negative.get().load(model, files, precision);
+                }
             } catch (IOException | RuntimeException e) {
                 model.close();
                 throw e;
@@ -96,9 +201,27 @@ public record EvaluatedModel(
         }
     }
 
-    /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers and
-    /// adapters. It does not depend on how the weights are spread over files.
+    /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers, adapters
+    /// and the negative network. It does not depend on how the weights are spread over files.
     String digest() throws IOException {
+        return (String) identity().get(SHA256);
+    }
+
+    /// Returns the name, the digest, and the identity of the negative network, if there is one.
+    Map<String, Object> identity() throws IOException {
+        Map<String, Object> parts = parts();
+        Map<String, Object> identity = new LinkedHashMap<>();
+        identity.put("name", name);
+        if (negative.isPresent()) {
+            Map<String, Object> network = negative.get().identity();
+            identity.put("negative_model", network);
+            parts.put("negative", List.of(network.get(SHA256), network.get("condition")));
+        }
+        identity.put(SHA256, digestOf(parts));
+        return identity;
+    }
+
+    private Map<String, Object> parts() throws IOException {
         Map<String, Object> parts = new LinkedHashMap<>();
         try (ModelFiles files = files()) {
             parts.put("class", files.pipelineClass());
@@ -120,14 +243,22 @@ public record EvaluatedModel(
             }
             parts.put("scheduler", files.samplerConfig());
         }
+        putLoras(parts, "lora ", loras);
+        return parts;
+    }
+
+    private static void putLoras(Map<String, Object> parts, String prefix, List<Adapter> loras) throws IOException {
         for (int i = 0; i < loras.size(); i++) {
             Path file = loras.get(i).file();
             parts.put(
-                    "lora " + i,
+                    prefix + i,
                     List.of(
                             Files.isDirectory(file) ? folderDigest(file) : Digest.sha256(file),
                             loras.get(i).weight()));
         }
+    }
+
+    private static String digestOf(Map<String, Object> parts) {
         return Digest.sha256(Json.canonical(parts).getBytes(StandardCharsets.UTF_8));
     }
 

@@ -69,9 +69,9 @@ public final class Evaluation {
         }
         sized.generation().request(List.of(sized.images().getFirst().prompt()));
         try (EvaluationFolder opened = EvaluationFolder.open(folder, display.out()::println)) {
-            List<String> models = new ArrayList<>();
+            List<Map<String, Object>> models = new ArrayList<>();
             for (EvaluatedModel model : sized.models()) {
-                models.add(model.digest());
+                models.add(model.identity());
             }
             List<Map<String, Object>> metrics = metrics(sized);
             Map<String, Object> identity = identity(sized, models, metrics);
@@ -93,6 +93,9 @@ public final class Evaluation {
             try (ModelFiles files = model.files()) {
                 files.notices().forEach(notice -> say.accept(model.name() + ": " + notice));
                 config = config.sizedFor(files);
+                if (model.negative().isPresent()) {
+                    model.negative().get().requireFits(files);
+                }
             } catch (IllegalArgumentException e) {
                 throw new IllegalArgumentException(model.name() + ": " + e.getMessage(), e);
             }
@@ -113,11 +116,7 @@ public final class Evaluation {
     }
 
     private static Map<String, Object> identity(
-            EvaluationRequest request, List<String> digests, List<Map<String, Object>> metrics) {
-        List<Object> models = new ArrayList<>();
-        for (int i = 0; i < digests.size(); i++) {
-            models.add(Map.of("name", request.models().get(i).name(), "sha256", digests.get(i)));
-        }
+            EvaluationRequest request, List<Map<String, Object>> models, List<Map<String, Object>> metrics) {
         Map<String, Object> identity = new LinkedHashMap<>();
         identity.put("format", 1L);
         identity.put("models", models);
@@ -137,7 +136,7 @@ public final class Evaluation {
     }
 
     private EvaluationResult run(
-            List<String> modelDigests,
+            List<Map<String, Object>> modelIdentities,
             List<Map<String, Object>> metrics,
             Map<String, Object> identity,
             Map<String, Object> madeBy)
@@ -164,6 +163,9 @@ public final class Evaluation {
         for (int metric = 0; metric < values.length; metric++) {
             score(metric, files, digests, values[metric], madeBy);
         }
+        List<String> modelDigests = modelIdentities.stream()
+                .map(model -> (String) model.get("sha256"))
+                .toList();
         Results results = new Results(request, images, modelDigests, files, digests, values);
         return write(results, metrics, identity, madeBy, missing);
     }
@@ -215,7 +217,8 @@ public final class Evaluation {
                         for (int i = 0; i < group.size(); i++) {
                             int at = group.get(i).index();
                             if (own[at] == null) {
-                                own[at] = keep(name, group.get(i), generated.get(i), files[model][at]);
+                                own[at] = keep(
+                                        request.models().get(model), group.get(i), generated.get(i), files[model][at]);
                                 progress.to(++done, name);
                             }
                         }
@@ -248,17 +251,19 @@ public final class Evaluation {
     }
 
     /// Writes an image, then the line of the journal that records it.
-    private String keep(String model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
+    private String keep(EvaluatedModel model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
             throws IOException {
-        ImageSettings settings =
-                request.generation().config().metadata(spec.prompt(), spec.seed(), Map.of("model", model));
+        Map<String, Object> more = new LinkedHashMap<>();
+        more.put("model", model.name());
+        model.negative().ifPresent(network -> more.putAll(network.metadata()));
+        ImageSettings settings = request.generation().config().metadata(spec.prompt(), spec.seed(), more);
         Path path = folder.root().resolve(file);
         Files.createDirectories(path.getParent());
         Png png = new Png(image.image(), settings.text());
         byte[] bytes = png.bytes();
         AtomicFiles.write(path, bytes);
         String digest = Digest.sha256(bytes);
-        journal.addImage(model, spec.index(), digest);
+        journal.addImage(model.name(), spec.index(), digest);
         return digest;
     }
 

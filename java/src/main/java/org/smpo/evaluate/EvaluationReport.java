@@ -122,8 +122,8 @@ final class EvaluationReport {
     private void agreements(HtmlPage.Section section) {
         section.text(
                 "A reward is a useful training signal to the extent that it prefers images that are right. Here each"
-                        + " reward is compared with a metric that judges right or wrong and that nothing was trained on;"
-                        + " 50 % is what guessing reaches.");
+                    + " reward is compared with a metric that judges right or wrong and that nothing was trained on;"
+                    + " 50 % is what guessing reaches.");
         List<List<String>> rows = new ArrayList<>();
         for (Agreement found : data.result().agreements()) {
             rows.add(List.of(
@@ -150,9 +150,9 @@ final class EvaluationReport {
                 rows));
         section.text(
                 "Area under the ROC curve: how often a right image scores above a wrong one, whatever their prompts."
-                        + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the"
-                        + " other half of the prompts; compare it with the share of right images, which always answering"
-                        + " \"right\" reaches.");
+                    + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the"
+                    + " other half of the prompts; compare it with the share of right images, which always answering"
+                    + " \"right\" reaches.");
     }
 
     private void training(HtmlPage page) throws IOException {
@@ -208,9 +208,15 @@ final class EvaluationReport {
         rows.add(List.of("Evaluation", evaluation));
         rows.add(List.of("Prompts", request.promptsDigest()));
         for (int i = 0; i < data.models().size(); i++) {
+            EvaluatedModel model = data.models().get(i);
+            String digest = data.results().modelDigests().get(i);
             rows.add(List.of(
-                    "Model " + data.models().get(i).name(),
-                    data.results().modelDigests().get(i)));
+                    "Model " + model.name(),
+                    digest
+                            + model.negative()
+                                    .map(network -> "; negative network: " + network.name() + ", condition: "
+                                            + network.condition().id())
+                                    .orElse("")));
         }
         for (Map<String, Object> metric : metrics) {
             rows.add(List.of("Metric " + metric.get("name"), metric.get("sha256") + ": " + metric.get("what")));

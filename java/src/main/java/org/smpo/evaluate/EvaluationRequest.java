@@ -8,6 +8,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.smpo.generate.GenerationConfig;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.network.Prompt;
@@ -114,6 +116,9 @@ public record EvaluationRequest(
         Set<String> names = new HashSet<>();
         for (EvaluatedModel model : models) {
             require(names.add(model.name()), "models", "distinct names (NAME=PATH)", "a second " + model.name());
+            if (model.negative().isPresent()) {
+                requireUsed(model, generation.config(), prompts, negativePrompt);
+            }
         }
         Set<String> columns = new HashSet<>(RESERVED);
         for (Metric.Source metric : metrics) {
@@ -123,6 +128,18 @@ public record EvaluationRequest(
                     "a name of 1 to 40 letters, digits, _ and -",
                     metric.name());
             require(columns.add(metric.name()), "metrics", "distinct names", "a second " + metric.name());
+        }
+    }
+
+    private static void requireUsed(
+            EvaluatedModel model, GenerationConfig config, List<Prompt> prompts, String negativePrompt) {
+        try {
+            config.requireGuidance();
+            NegativeCondition condition = model.negative().orElseThrow().condition();
+            condition.requireFits(prompts);
+            condition.requireFits(List.of(new Prompt("", negativePrompt, OptionalLong.empty())));
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(model.name() + ": " + e.getMessage(), e);
         }
     }
 

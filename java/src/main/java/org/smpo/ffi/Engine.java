@@ -420,6 +420,16 @@ public final class Engine extends Handle {
         return tensor.id();
     }
 
+    /// Returns the handle of a model.
+    ///
+    /// @throws InvalidHandleException when it belongs to another engine
+    long own(NativeModel model) {
+        if (model.engine() != this) {
+            throw new InvalidHandleException(model + ": belongs to another engine than this " + this, 0);
+        }
+        return model.id();
+    }
+
     private DeviceTensor created(DType dtype, long[] shape) {
         return new DeviceTensor(this, result.get(JAVA_LONG, 0), dtype, shape.clone());
     }

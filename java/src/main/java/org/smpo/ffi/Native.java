@@ -251,7 +251,7 @@ final class Native {
     static final StructLayout SAMPLER_INPUTS = struct(
             "smpo_sampler_inputs",
             JAVA_INT.withName("size"),
-            JAVA_INT.withName("reserved"),
+            JAVA_INT.withName("negative_adapters"),
             JAVA_DOUBLE.withName("guidance_scale"),
             JAVA_DOUBLE.withName("guidance_rescale"),
             JAVA_LONG.withName("noise"),
@@ -261,7 +261,8 @@ final class Native {
             JAVA_LONG.withName("negative_encoder_hidden_states"),
             JAVA_LONG.withName("negative_text_embeds"),
             JAVA_LONG.withName("negative_time_ids"),
-            ADDRESS.withName("items"));
+            ADDRESS.withName("items"),
+            JAVA_LONG.withName("negative_model"));
 
     static final StructLayout PAIR_BATCH_INPUTS = struct(
             "smpo_pair_batch_inputs",

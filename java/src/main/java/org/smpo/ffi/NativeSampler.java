@@ -25,7 +25,7 @@ public final class NativeSampler extends Handle {
         this.steps = steps;
     }
 
-    /// Starts a run. It keeps what it needs, so the model and the tensors may be closed.
+    /// Starts a run. It keeps what it needs, so the models and the tensors may be closed.
     ///
     /// @throws ShapeMismatchException naming the input that does not fit
     /// @throws InvalidArgumentException when a number is out of range
@@ -92,6 +92,12 @@ public final class NativeSampler extends Handle {
             struct.set("negative_encoder_hidden_states", engine.own(negative.encoderHiddenStates()));
             struct.set("negative_text_embeds", engine.ownOrNone(negative.textEmbeds()));
             struct.set("negative_time_ids", engine.ownOrNone(negative.timeIds()));
+        }
+        switch (inputs.negativeNetwork()) {
+            case SamplerInputs.NegativeNetwork.Same() -> {}
+            case SamplerInputs.NegativeNetwork.Other(NativeModel unet) ->
+                struct.set("negative_model", engine.own(unet));
+            case SamplerInputs.NegativeNetwork.Adapters() -> struct.set("negative_adapters", 1);
         }
         if (inputs.items() != null) {
             // The library reads one item for each row of the batch.

@@ -123,7 +123,7 @@ public final class PairBatch extends Handle {
     /// @throws CancelledException after [Engine#cancel()]
     public InversionReport invert(NativeModel unet, InversionPlan plan, int inversionBatch) {
         long id = id();
-        long model = own(unet);
+        long model = engine.own(unet);
         long session = engine.enter();
         requireImages("InversionPlan", plan.rows());
         try (Arena arena = Arena.ofConfined()) {
@@ -167,8 +167,8 @@ public final class PairBatch extends Handle {
     ///     reference if the loss has none
     public void accumulate(NativeModel policy, NativeModel reference, PairLoss loss, MicroBatch microBatch) {
         long id = id();
-        long policyId = own(policy);
-        long referenceId = reference == null ? 0 : own(reference);
+        long policyId = engine.own(policy);
+        long referenceId = reference == null ? 0 : engine.own(reference);
         long session = engine.enter();
         try (Arena arena = Arena.ofConfined()) {
             Errors.check(
@@ -291,13 +291,6 @@ public final class PairBatch extends Handle {
                     "smpo_posterior_sample");
             return engine.adopt(0);
         }
-    }
-
-    private long own(NativeModel model) {
-        if (model.engine() != engine) {
-            throw new InvalidHandleException(model + ": belongs to another engine than this " + this, 0);
-        }
-        return model.id();
     }
 
     private void requireImages(String plan, int rows) {

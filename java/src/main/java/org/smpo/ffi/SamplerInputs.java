@@ -9,25 +9,48 @@ import java.util.Objects;
 ///
 /// @param noise Standard normal noise `[B,in_channels,h,w]`, before the plan's initial scale is applied
 /// @param condition Condition of the prompts
-/// @param negative Condition of the negative prompts, of the same shapes; null without guidance
+/// @param negative Condition of the negative prompts, of the same shapes unless two networks predict;
+///     null without guidance
 /// @param guidanceScale Guidance scale; 1 means no guidance
 /// @param guidanceRescale Guidance rescale of Lin et al., arXiv 2305.08891, section 3.4, 0 to 1; 0 means
 ///     none
 /// @param items Items that number the noise of each row of the batch, one per row, 0 to 2^56 - 1; null
 ///     if no row of the plan adds noise
+/// @param negativeNetwork Network that predicts the negative side of guidance
 public record SamplerInputs(
         DeviceTensor noise,
         Condition condition,
         Condition negative,
         double guidanceScale,
         double guidanceRescale,
-        List<Long> items) {
+        List<Long> items,
+        NegativeNetwork negativeNetwork) {
 
-    /// Requires noise and a condition.
+    /// Requires noise, a condition and the negative network.
     public SamplerInputs {
         Objects.requireNonNull(noise, "noise");
         Objects.requireNonNull(condition, "condition");
+        Objects.requireNonNull(negativeNetwork, "negativeNetwork");
         items = items == null ? null : List.copyOf(items);
+    }
+
+    /// The network that predicts the negative side of guidance.
+    public sealed interface NegativeNetwork {
+        /// The model itself, which predicts both sides in one batch.
+        record Same() implements NegativeNetwork {}
+
+        /// Another UNet with the model's number of latent channels.
+        ///
+        /// @param unet the network; the caller keeps ownership
+        record Other(NativeModel unet) implements NegativeNetwork {
+            /// Requires the network.
+            public Other {
+                Objects.requireNonNull(unet, "unet");
+            }
+        }
+
+        /// The model with its adapters; the model without them predicts the prompt's side.
+        record Adapters() implements NegativeNetwork {}
     }
 
     /// The text condition of a UNet.

@@ -98,6 +98,17 @@ public record GenerationConfig(
         require(vaeTile % (4 * scale) == 0, "VAE tile", "0 or a multiple of " + 4 * scale, vaeTile);
     }
 
+    /// Checks that guidance evaluates a negative network.
+    ///
+    /// @throws IllegalArgumentException without guidance
+    public void requireGuidance() {
+        require(
+                guidanceScale > 1,
+                "guidance scale",
+                "above 1 with a negative network, which 1 never evaluates",
+                guidanceScale);
+    }
+
     /// The values by the names that manifests and reports use.
     public Map<String, Object> asMap() {
         Map<String, Object> all = new LinkedHashMap<>();

@@ -4,11 +4,8 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.Function;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.Lora;
@@ -18,7 +15,6 @@ import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
-import org.smpo.ffi.LoraSpec;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.NativeSampler;
@@ -27,7 +23,6 @@ import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.NativeWeights;
 import org.smpo.network.Prompt;
 import org.smpo.network.PromptEncoder;
 import org.smpo.network.SizeConditioning;
@@ -46,10 +41,10 @@ import org.smpo.schedule.SamplerPlan;
 /// }
 /// ```
 ///
-/// The same initial latents give the image that diffusers' pipeline gives. Sampled latents are a function of the
-/// engine's seed (0 unless the caller opens the engine) and the image's own seed: the other images of a batch change
-/// only the rounding of sums. Text encoders and VAE compute in fp32. Belongs to the
-/// thread that opened it.
+/// The same initial latents give the image that diffusers' pipeline gives. Sampled latents are a
+/// function of the engine's seed (0 unless the caller opens the engine) and the image's own seed: the
+/// other images of a batch change only the rounding of sums. Text encoders and VAE compute in fp32.
+/// Belongs to the thread that opened it.
 public final class TextToImage implements AutoCloseable {
     private static final String ZEROS = "force_zeros_for_empty_prompt";
 
@@ -62,6 +57,8 @@ public final class TextToImage implements AutoCloseable {
     private PromptEncoder promptEncoder;
     private UNet unet;
     private Vae vae;
+    private SamplerInputs.NegativeNetwork negativeNetwork = new SamplerInputs.NegativeNetwork.Same();
+    private NegativeCondition negativeCondition = NegativeCondition.EMPTY;
 
     /// Receives the progress after each step.
     @FunctionalInterface
@@ -143,8 +140,8 @@ public final class TextToImage implements AutoCloseable {
         return this;
     }
 
-    /// Opens a model whose networks are already loaded, such as those of a training run. The caller keeps and closes
-    /// them, and the engine.
+    /// Opens a model whose networks are already loaded, such as those of a training run. The caller
+    /// keeps and closes them, and the engine.
     public static TextToImage open(ModelFiles files, Engine engine, UNet unet, PromptEncoder prompts, Vae vae)
             throws IOException {
         TextToImage opened = new TextToImage(files, engine, new Closer());
@@ -180,41 +177,53 @@ public final class TextToImage implements AutoCloseable {
         return unet.config().sampleSize() * downscale();
     }
 
-    /// Merges adapters into the weights permanently.
+    /// Merges adapters into the weights permanently. A negative network of its own is not changed.
     ///
     /// @param weight Factor of the adapters
     /// @throws ModelException when a module is not in the model or does not fit
     public void merge(Lora lora, double weight) throws IOException {
-        Map<String, Map<List<Double>, List<Lora.Module>>> byComponent = new TreeMap<>();
-        for (Lora.Module module : lora.modules().values()) {
-            // The library multiplies by alpha / rank.
-            List<Double> kind = List.of((double) module.rank(), module.scale() * module.rank());
-            byComponent
-                    .computeIfAbsent(module.component(), name -> new LinkedHashMap<>())
-                    .computeIfAbsent(kind, rank -> new ArrayList<>())
-                    .add(module);
+        LoraMerge.merge(lora, weight, this::network);
+    }
+
+    /// Loads another UNet as the negative network, which closes with this object. It takes the model's
+    /// own place on the negative side of guidance from then on. The files may be closed afterwards.
+    ///
+    /// @param model Files of this model
+    /// @param negative Files of a model, of which only the UNet is used, or of a UNet alone
+    /// @param precision Precision of the negative network
+    /// @param condition Text that conditions it
+    /// @throws ModelException when it does not fit the model, naming what differs
+    public void loadNegative(ModelFiles model, ModelFiles negative, Precision precision, NegativeCondition condition)
+            throws IOException {
+        useNegative(
+                owned.add(UNet.load(
+                        engine, NegativeNetwork.unet(model, negative), ModelOptions.frozen(precision.dtype()))),
+                condition);
+    }
+
+    /// Takes a loaded UNet as the negative network, such as one in training. The caller keeps and closes it.
+    public void useNegative(UNet network, NegativeCondition condition) {
+        negativeNetwork = new SamplerInputs.NegativeNetwork.Other(network.network());
+        negativeCondition = condition;
+    }
+
+    /// Takes the model with its adapters as the negative network, and the model without them for the prompt.
+    public void useNegativeAdapters(NegativeCondition condition) {
+        negativeNetwork = new SamplerInputs.NegativeNetwork.Adapters();
+        negativeCondition = condition;
+    }
+
+    /// Merges adapters into the weights of the negative network permanently.
+    ///
+    /// @param weight Factor of the adapters
+    /// @throws ModelException when a module is not in its UNet or does not fit
+    /// @throws IllegalStateException unless a UNet has been loaded or taken as the negative network
+    public void mergeNegative(Lora lora, double weight) throws IOException {
+        NegativeNetwork.requireUNetOnly(lora);
+        if (!(negativeNetwork instanceof SamplerInputs.NegativeNetwork.Other(NativeModel unet))) {
+            throw new IllegalStateException("negative LoRA: expected a negative network to merge into, found none");
         }
-        for (Map.Entry<String, Map<List<Double>, List<Lora.Module>>> component : byComponent.entrySet()) {
-            NativeModel network = network(component.getKey());
-            for (Map.Entry<List<Double>, List<Lora.Module>> group :
-                    component.getValue().entrySet()) {
-                int rank = group.getKey().get(0).intValue();
-                List<Lora.Module> modules = group.getValue();
-                network.addLora(new LoraSpec(
-                        rank,
-                        group.getKey().get(1),
-                        modules.stream().map(Lora.Module::path).toList()));
-                Map<String, List<Long>> shapes = new HashMap<>();
-                network.parameters().forEach(parameter -> shapes.put(parameter.name(), parameter.shape()));
-                for (Lora.Module stored : modules) {
-                    Lora.Module module = stored.reshaped(
-                            shapes.get(stored.path() + ".lora_A.weight"), shapes.get(stored.path() + ".lora_B.weight"));
-                    NativeWeights.write(network, module.down().named(module.path() + ".lora_A.weight"));
-                    NativeWeights.write(network, module.up().named(module.path() + ".lora_B.weight"));
-                }
-                network.mergeLora(weight);
-            }
-        }
+        LoraMerge.merge(lora, weight, component -> unet);
     }
 
     private NativeModel network(String component) throws ModelException {
@@ -239,7 +248,8 @@ public final class TextToImage implements AutoCloseable {
 
     /// Generates the images of a request, in its order.
     ///
-    /// @throws IllegalArgumentException when sizes, steps, latents or prompts are not what this model takes
+    /// @throws IllegalArgumentException when sizes, steps, latents or prompts are not what this model
+    ///     takes, or when a negative network has no guidance
     /// @throws org.smpo.ffi.CancelledException after [#cancel()]
     public List<GeneratedImage> generate(ImageRequest request, Progress progress) {
         GenerationConfig config = sized(request.config());
@@ -247,14 +257,14 @@ public final class TextToImage implements AutoCloseable {
         int width = config.width() / downscale();
         SamplerPlan plan = SamplerPlan.of(schedule, config.sampler().fromConfig(samplerConfig), config.steps());
         boolean guided = config.guidanceScale() > 1;
+        requireUsed(request.prompts(), config);
         List<Long> items = request.prompts().stream()
                 .map(prompt -> prompt.seed().orElse(0))
                 .toList();
         try (DeviceTensor noise = noise(request.initialLatents(), items, height, width);
                 SamplerInputs.Condition condition =
                         condition(request.prompts(), config, Prompt::text, config.clipSkip(), false);
-                SamplerInputs.Condition negative =
-                        guided ? condition(request.prompts(), config, Prompt::negative, 0, zerosForNoNegative) : null;
+                SamplerInputs.Condition negative = guided ? negativeCondition(request.prompts(), config) : null;
                 NativeSampler sampler = NativeSampler.open(
                         unet.network(),
                         plan,
@@ -264,7 +274,8 @@ public final class TextToImage implements AutoCloseable {
                                 negative,
                                 guided ? config.guidanceScale() : 1,
                                 guided ? config.guidanceRescale() : 0,
-                                items))) {
+                                items,
+                                negativeNetwork))) {
             for (int step = 1; step <= sampler.steps(); step++) {
                 sampler.step(1);
                 progress.step(step, sampler.steps());
@@ -273,6 +284,22 @@ public final class TextToImage implements AutoCloseable {
                 return decode(latents.toFloats(), items.size(), config);
             }
         }
+    }
+
+    /// Refuses settings under which the negative network or a negative prompt would have no effect.
+    private void requireUsed(List<Prompt> prompts, GenerationConfig config) {
+        if (negativeNetwork instanceof SamplerInputs.NegativeNetwork.Same()) {
+            return;
+        }
+        config.requireGuidance();
+        negativeCondition.requireFits(prompts);
+    }
+
+    private SamplerInputs.Condition negativeCondition(List<Prompt> prompts, GenerationConfig config) {
+        return switch (negativeCondition) {
+            case EMPTY -> condition(prompts, config, Prompt::negative, 0, zerosForNoNegative);
+            case PROMPT -> condition(prompts, config, Prompt::text, config.clipSkip(), false);
+        };
     }
 
     /// Stops [#generate] at its next step. From any thread.
@@ -314,7 +341,8 @@ public final class TextToImage implements AutoCloseable {
     }
 
     /// @param skip Number of further final text encoder layers to skip, which diffusers does for the prompt only
-    /// @param zeros Whether the condition of a prompt that is not given is zero instead of that of the empty prompt
+    /// @param zeros Whether the condition of a prompt that is not given is zero instead of that of the
+    ///     empty prompt
     private SamplerInputs.Condition condition(
             List<Prompt> all, GenerationConfig config, Function<Prompt, String> text, int skip, boolean zeros) {
         List<Boolean> given =

@@ -85,7 +85,9 @@ public record Recipe(
             "dpo-bcr-sd15-lora",
             "capo-sd15-lora",
             "inpo-sd15",
-            "inpo-sd15-lora");
+            "inpo-sd15-lora",
+            "npo-sd15-lora",
+            "npo-sdxl-lora");
 
     private static final String BASE = "base";
 
@@ -102,6 +104,7 @@ public record Recipe(
         checkReference(objective, inversion, train);
         checkLearningRate(optimizer, learningRate);
         checkEvaluation(data, evaluate);
+        checkSamples(samples, favours(objective, labels));
         checkExport(train, export);
     }
 
@@ -183,6 +186,27 @@ public record Recipe(
                         || evaluate.pairs().orElse(0) <= held,
                 "evaluate.pairs",
                 "more than the pairs held out; raise data.held_out, or set this to auto for all of them");
+    }
+
+    private static void checkSamples(SamplesRecipe samples, PairImage favoured) {
+        Check.agreement(
+                samples.every().isEmpty()
+                        || samples.guidanceScale() > 1
+                        || draws(samples, favoured) == SamplesRecipe.Draws.POLICY,
+                "samples.guidance_scale",
+                "the samples show the policy as the negative network of guidance, which 1 never evaluates; raise it, or"
+                        + " set samples.draws to policy");
+    }
+
+    private static SamplesRecipe.Draws draws(SamplesRecipe samples, PairImage favoured) {
+        return samples.draws()
+                .orElse(favoured == PairImage.WINNER ? SamplesRecipe.Draws.POLICY : SamplesRecipe.Draws.NEGATIVE);
+    }
+
+    /// The image of a pair in the data that training prefers: the loser, for a network to lead away from.
+    private static PairImage favours(ObjectiveRecipe objective, LabelRecipe labels) {
+        PairImage favoured = objective.loss().favours();
+        return labels.reversed() ? favoured.other() : favoured;
     }
 
     private static void checkExport(TrainRecipe train, ExportRecipe export) {
@@ -370,6 +394,16 @@ public record Recipe(
                 collect(field.value(), full, keys);
             });
         }
+    }
+
+    /// Whether training prefers the losers of the data, so that the tuned model is a negative network.
+    public boolean trainsNegative() {
+        return favours(objective, labels) == PairImage.LOSER;
+    }
+
+    /// Place of the policy in the guidance of the samples: as the recipe says, else that for which it is trained.
+    public SamplesRecipe.Draws samplesDraw() {
+        return draws(samples, favours(objective, labels));
     }
 
     /// The inversion with the objective's eta; empty for objectives with forward noise.

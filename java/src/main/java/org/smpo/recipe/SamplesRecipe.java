@@ -1,6 +1,8 @@
 package org.smpo.recipe;
 
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import org.smpo.schedule.Sampler;
 
@@ -12,13 +14,27 @@ import org.smpo.schedule.Sampler;
 /// @param steps number of sampling steps
 /// @param guidanceScale scale of classifier-free guidance; 1: no guidance
 /// @param sampler sampling rule
+/// @param draws network on which the policy is sampled; absent: the one for which the labels train it.
+///     Written only when present, so that recipes from before this key keep their text.
 public record SamplesRecipe(
         List<String> prompts,
         OptionalLong every,
         List<Long> seeds,
         int steps,
         double guidanceScale,
-        Sampler.Kind sampler) {
+        Sampler.Kind sampler,
+        Optional<Draws> draws)
+        implements Written {
+    private static final String DRAWS = "draws";
+
+    /// Place of the policy in the guidance of the samples.
+    public enum Draws {
+        /// The policy is the model.
+        POLICY,
+        /// The policy is the negative network of the model that training starts from.
+        NEGATIVE
+    }
+
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public SamplesRecipe {
         prompts = List.copyOf(prompts);
@@ -44,6 +60,16 @@ public record SamplesRecipe(
                 in.integers("seeds", List.of(0L)),
                 in.small("steps", 20),
                 in.number("guidance_scale", 7.5),
-                in.choice("sampler", Sampler.Kind.class, Sampler.Kind.DDIM)));
+                in.choice("sampler", Sampler.Kind.class, Sampler.Kind.DDIM),
+                Optional.ofNullable(in.choice(DRAWS, Draws.class, null))));
+    }
+
+    @Override
+    public Object written() {
+        Map<String, Object> fields = ResolvedText.components(this);
+        if (draws.isEmpty()) {
+            fields.remove(DRAWS);
+        }
+        return fields;
     }
 }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.PeftFile;
+import org.smpo.io.Json;
 import org.smpo.recipe.Recipe;
 
 /// The files that a finished run left in its folder.
@@ -20,6 +21,27 @@ public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora
     /// Whether a folder holds a run.
     public static boolean isRun(Path folder) {
         return Files.isDirectory(folder) && RunFolder.unlocked(folder).hasRun();
+    }
+
+    /// The folder of the run that made a model to be used as a negative network, if one did.
+    ///
+    /// @param path folder of the run, or a model or LoRA in it
+    public static Optional<Path> negativeRun(Path path) {
+        Path parent = path.toAbsolutePath().normalize().getParent();
+        for (Path folder : parent == null ? List.of(path) : List.of(path, parent)) {
+            if (isRun(folder) && isNegative(RunFolder.unlocked(folder).manifest())) {
+                return Optional.of(folder);
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static boolean isNegative(Path manifest) {
+        try {
+            return RunFolder.NEGATIVE.equals(Json.readObject(manifest).asMap().get(RunFolder.ROLE));
+        } catch (IOException e) {
+            return false; // A run without a readable manifest is reported where the run itself is read.
+        }
     }
 
     /// Finds the tuned model: the exported diffusers folder, else the checkpoint, else the adapters.

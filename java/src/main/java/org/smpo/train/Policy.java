@@ -128,8 +128,27 @@ final class Policy implements AutoCloseable {
         return policy;
     }
 
-    /// The networks of the next step. Copies the EMA weights into the network that inverts, where the recipe asks for
-    /// it.
+    /// The model that training started from, as a network of its own: the reference where that is this model, else
+    /// another copy. Empty for adapters, without which the policy is this model.
+    ///
+    /// @param files the model that training started from
+    Optional<UNet> start(ModelFiles files) throws IOException {
+        if (!(recipe.train().weights() instanceof WeightsRecipe.Full)) {
+            return Optional.empty();
+        }
+        boolean isReference = reference != null && recipe.train().reference().isEmpty();
+        return Optional.of(
+                isReference
+                        ? reference
+                        : parts.add(UNet.load(
+                                engine,
+                                files.component("unet"),
+                                ModelOptions.frozen(
+                                        recipe.train().precision().orElseThrow().dtype()))));
+    }
+
+    /// The networks of the next step. Copies the EMA weights into the network that inverts, where the
+    /// recipe asks for it.
     Networks networks() {
         if (ema != null) {
             optimizer.copyEma(ema.network());
@@ -181,7 +200,8 @@ final class Policy implements AutoCloseable {
         return checkpoint.restore(policy.network(), optimizer);
     }
 
-    /// Writes the tuned model of a checkpoint in every format of the recipe, and the EMA weights where there are any.
+    /// Writes the tuned model of a checkpoint in every format of the recipe, and the EMA weights where
+    /// there are any.
     ///
     /// @param metadata entries for files that can hold them
     /// @return the files and folders written

@@ -20,6 +20,12 @@ import org.smpo.io.FolderLock;
 /// model/                 the tuned model; other formats are files named after the run
 /// ```
 final class RunFolder implements AutoCloseable {
+    /// Entry of the manifest that a run has whose model is to be used in a particular way.
+    static final String ROLE = "role";
+
+    /// The [#ROLE] of a model to be used as a negative network.
+    static final String NEGATIVE = "negative";
+
     private static final String SAMPLES = "samples";
 
     private final Path root;

@@ -8,36 +8,56 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.TreeMap;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
+import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
 import org.smpo.network.Prompt;
 import org.smpo.network.UNet;
+import org.smpo.recipe.Recipe;
 import org.smpo.recipe.SamplesRecipe;
 import org.smpo.report.TensorBoard;
 
-/// Sample images of the policy in its current state: every prompt with every seed, from the same noise each time.
+/// Sample images of the policy in its current state: every prompt with every seed, from the same noise
+/// each time. The policy is the model, or the negative network of the model that training started from.
 final class Samples implements AutoCloseable {
     private final SamplesRecipe recipe;
     private final GenerationConfig config;
     private final TextToImage model;
+    private final Map<String, String> metadata;
 
-    /// @param encoder encoders of the model; the caller keeps ownership
-    /// @param side side of the square images in pixels
-    Samples(Engine engine, ModelFiles files, UNet policy, PairEncoder encoder, SamplesRecipe recipe, int side)
-            throws IOException {
-        this.recipe = recipe;
+    /// @param policy networks of the run; the caller keeps ownership, as of the next
+    /// @param encoder encoders of the model
+    Samples(Engine engine, ModelFiles files, Policy policy, PairEncoder encoder, Recipe run) throws IOException {
+        this.recipe = run.samples();
+        int side = run.data().side();
         this.config = GenerationConfig.standard()
                 .withSize(side, side)
                 .withSampler(recipe.sampler(), recipe.steps())
                 .withGuidanceScale(recipe.guidanceScale());
-        this.model = TextToImage.open(files, engine, policy, encoder.prompts(), encoder.vae());
+        Optional<UNet> start =
+                run.samplesDraw() == SamplesRecipe.Draws.NEGATIVE ? policy.start(files) : Optional.empty();
+        model = TextToImage.open(files, engine, start.orElse(policy.unet()), encoder.prompts(), encoder.vae());
+        metadata = switch (run.samplesDraw()) {
+            case POLICY -> Map.of();
+            case NEGATIVE -> {
+                if (start.isPresent()) {
+                    model.useNegative(policy.unet(), NegativeCondition.EMPTY);
+                } else {
+                    model.useNegativeAdapters(NegativeCondition.EMPTY);
+                }
+                yield new TreeMap<>(
+                        Map.of("negative_model", "policy", "negative_condition", NegativeCondition.EMPTY.id()));
+            }
+        };
     }
 
     /// Generates the images, one at a time, and writes them into a new folder and to TensorBoard.
@@ -57,6 +77,7 @@ final class Samples implements AutoCloseable {
             Map<String, String> text = new LinkedHashMap<>();
             text.put("prompt", prompt.text());
             text.put("seed", Long.toString(seed));
+            text.putAll(metadata);
             byte[] png = new Png(image.image(), text).bytes();
             images.add(png);
             board.image(step, "samples/" + prompt.text() + " (" + seed + ")", png);

@@ -86,13 +86,7 @@ record Setup(
                     sizes.inversionBatch());
             Optional<Samples> samples = recipe.samples().every().isEmpty()
                     ? Optional.empty()
-                    : Optional.of(parts.add(new Samples(
-                            engine,
-                            files,
-                            policy.unet(),
-                            encoder,
-                            recipe.samples(),
-                            recipe.data().side())));
+                    : Optional.of(parts.add(new Samples(engine, files, policy, encoder, recipe)));
             Map<String, Object> manifest = manifest(recipe, files, policy.referenceDigests(), device, pairs, sizes);
             return new Setup(engine, policy, pairs, step, sizes, samples, manifest, parts);
         } catch (IOException | RuntimeException e) {
@@ -148,6 +142,9 @@ record Setup(
         all.put("model", model);
         if (!reference.isEmpty()) {
             all.put("reference", reference);
+        }
+        if (recipe.trainsNegative()) {
+            all.put(RunFolder.ROLE, RunFolder.NEGATIVE);
         }
         all.putAll(pairs.identity());
         sizes.putInto(all);

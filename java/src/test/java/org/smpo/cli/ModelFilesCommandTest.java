@@ -7,9 +7,13 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.Family;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.checkpoint.SingleFile;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
@@ -97,5 +101,49 @@ final class ModelFilesCommandTest {
         assertThat(broken.code()).isEqualTo(1);
         assertThat(broken.err()).contains("unet/config.json");
         assertThat(out).doesNotExist();
+    }
+
+    /// The sum of a model's own difference is the model, in either format and with the other components of the base.
+    @Test
+    void differencesOfModelsAreAdded() throws IOException {
+        Path base = TinyModels.writeRunnable(temporary.resolve("base"));
+        Path other = TinyModels.write(temporary.resolve("other"), Family.SD1);
+        Path sum = temporary.resolve("sum");
+        assertThat(smpo("convert", base, sum, "--add", other + ":0.25", "--add", other + ":0.75")
+                        .code())
+                .isZero();
+        Path single = temporary.resolve("sum.safetensors");
+        assertThat(smpo("convert", base, single, "--to", "single-file", "--add", other + ":1")
+                        .code())
+                .isZero();
+        try (ModelFiles start = ModelFiles.open(base);
+                ModelFiles added = ModelFiles.open(other);
+                ModelFiles folder = ModelFiles.open(sum);
+                ModelFiles file = SingleFile.open(single, new SingleFile.Options(base, null, "--config"))) {
+            for (ModelFiles model : List.of(folder, file)) {
+                assertThat(model.sha256("unet")).isEqualTo(added.sha256("unet"));
+                assertThat(model.sha256("vae")).isEqualTo(start.sha256("vae")).isNotEqualTo(added.sha256("vae"));
+            }
+        }
+        try (Stream<Path> left = Files.list(temporary)) {
+            assertThat(left.map(path -> path.getFileName().toString()))
+                    .containsExactlyInAnyOrder("base", "other", "sum", "sum.safetensors");
+        }
+        Object[][] wrong = {
+            {other, "expected MODEL:WEIGHT with a folder or a file as MODEL, found nothing there"},
+            {other + ":much", "expected MODEL:WEIGHT, got the weight much"},
+            {other + ":NaN", "expected a finite weight, got NaN"},
+            {"nowhere:1", "found nothing there"},
+        };
+        for (Object[] one : wrong) {
+            Outcome outcome = smpo("convert", base, temporary.resolve("wrong"), "--add", one[0]);
+            assertThat(outcome.code()).isEqualTo(2);
+            assertThat(outcome.err()).startsWith("--add: " + one[0]).contains(one[1].toString());
+        }
+        Path large = TinyModels.write(temporary.resolve("large"), Family.SDXL);
+        Outcome unlike = smpo("convert", base, temporary.resolve("wrong"), "--add", large + ":1");
+        assertThat(unlike.code()).isEqualTo(1);
+        assertThat(unlike.err()).contains("as the base has it");
+        assertThat(temporary.resolve("wrong")).doesNotExist();
     }
 }

@@ -406,7 +406,14 @@ class ModelHandleTest {
     }
 
     private static SamplerInputs inputs(DeviceTensor noise, DeviceTensor words) {
-        return new SamplerInputs(noise, new SamplerInputs.Condition(words, null, null), null, 1, 0, null);
+        return new SamplerInputs(
+                noise,
+                new SamplerInputs.Condition(words, null, null),
+                null,
+                1,
+                0,
+                null,
+                new SamplerInputs.NegativeNetwork.Same());
     }
 
     private static NativeModel filled(NativeModel model) {

@@ -264,7 +264,13 @@ class NativeModelTest {
                 DeviceTensor text = tensor(102, 2, 7, 6)) {
             fill(model);
             SamplerInputs inputs = new SamplerInputs(
-                    noise, new SamplerInputs.Condition(text, null, null), null, 1, 0, List.of(1L, 2L));
+                    noise,
+                    new SamplerInputs.Condition(text, null, null),
+                    null,
+                    1,
+                    0,
+                    List.of(1L, 2L),
+                    new SamplerInputs.NegativeNetwork.Same());
             float[] whole;
             try (NativeSampler sampler = NativeSampler.open(model, plan, inputs)) {
                 assertThat(sampler.steps()).isEqualTo(3);
@@ -281,11 +287,29 @@ class NativeModelTest {
             }
             assertThatExceptionOfType(ShapeMismatchException.class)
                     .isThrownBy(() -> NativeSampler.open(
-                            model, plan, new SamplerInputs(noise, inputs.condition(), null, 1, 0, List.of(1L))))
+                            model,
+                            plan,
+                            new SamplerInputs(
+                                    noise,
+                                    inputs.condition(),
+                                    null,
+                                    1,
+                                    0,
+                                    List.of(1L),
+                                    new SamplerInputs.NegativeNetwork.Same())))
                     .withMessageContaining("items");
             assertThatExceptionOfType(EngineException.class)
                     .isThrownBy(() -> NativeSampler.open(
-                            model, plan, new SamplerInputs(noise, inputs.condition(), null, 7.5, 0, null)));
+                            model,
+                            plan,
+                            new SamplerInputs(
+                                    noise,
+                                    inputs.condition(),
+                                    null,
+                                    7.5,
+                                    0,
+                                    null,
+                                    new SamplerInputs.NegativeNetwork.Same())));
         }
     }
 
@@ -297,8 +321,14 @@ class NativeModelTest {
                 DeviceTensor text = tensor(102, 1, 7, 6);
                 Engine other = Engine.open(EngineConfig.onCpu());
                 DeviceTensor foreign = other.zeros(DType.F32, 1)) {
-            SamplerInputs inputs =
-                    new SamplerInputs(noise, new SamplerInputs.Condition(text, null, null), null, 1, 0, null);
+            SamplerInputs inputs = new SamplerInputs(
+                    noise,
+                    new SamplerInputs.Condition(text, null, null),
+                    null,
+                    1,
+                    0,
+                    null,
+                    new SamplerInputs.NegativeNetwork.Same());
             NativeSampler sampler = NativeSampler.open(model, plan(1), inputs);
             assertThatExceptionOfType(InvalidHandleException.class)
                     .isThrownBy(() -> model.forward(UNetInputs.of(noise, foreign, text)))

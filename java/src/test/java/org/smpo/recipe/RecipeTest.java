@@ -108,6 +108,37 @@ class RecipeTest {
         Recipe inpo = Recipe.builtIn("inpo-sd15");
         assertThat(inpo.objective().loss()).isEqualTo(new Inpo(2000, 0.5, 0.1));
         assertThat(inpo.inversionSchedule().orElseThrow().eta()).isEqualTo(0.1);
+
+        Recipe npo = Recipe.builtIn("npo-sd15-lora");
+        assertThat(npo.objective().loss()).isEqualTo(new Dpo(500, 1));
+        assertThat(npo.train().pairsPerStep()).isEqualTo(64);
+        Recipe npoXl = Recipe.builtIn("npo-sdxl-lora");
+        assertThat(npoXl.objective().loss()).isEqualTo(new Dpo(2000, 0.5));
+        assertThat(npoXl.train().pairsPerStep()).isEqualTo(60);
+        for (Recipe negative : List.of(npo, npoXl)) {
+            assertThat(negative.train().steps()).isEqualTo(2000);
+            assertThat(negative.train().weights())
+                    .isEqualTo(new WeightsRecipe.Lora(8, 8, LoraTargets.Preset.ATTENTION));
+            assertThat(negative.optimizer()).isEqualTo(new OptimizerRecipe.AdamW(0.9, 0.999, 1e-8, 1e-2));
+            assertThat(negative.learningRateAt(0)).isEqualTo(5e-6);
+            assertThat(negative.data().captionDropout()).isEqualTo(0.2);
+            assertThat(negative.trainsNegative()).isTrue();
+            assertThat(negative.samplesDraw()).isEqualTo(SamplesRecipe.Draws.NEGATIVE);
+        }
+        assertThat(dpo.trainsNegative()).isFalse();
+        assertThat(dpo.samplesDraw()).isEqualTo(SamplesRecipe.Draws.POLICY);
+    }
+
+    /// Guidance 1 never evaluates a negative network, so samples of one would not show it.
+    @Test
+    void samplesOfANegativeNetworkNeedGuidance() {
+        List<String> negative =
+                List.of("samples={every: 5, prompts: [a cat], guidance_scale: 1}", "labels.reversed=true");
+        assertRefused(
+                SMALLEST,
+                negative,
+                "samples.guidance_scale: the samples show the policy as the negative network of guidance, which 1 never"
+                        + " evaluates; raise it, or set samples.draws to policy");
     }
 
     @Test
@@ -263,7 +294,8 @@ class RecipeTest {
                         List.of(-1L, Long.MAX_VALUE),
                         15,
                         1,
-                        Sampler.Kind.PNDM),
+                        Sampler.Kind.PNDM,
+                        Optional.of(SamplesRecipe.Draws.POLICY)),
                 new ExportRecipe(List.of(ExportRecipe.Format.LORA_KOHYA, ExportRecipe.Format.SINGLE_FILE)),
                 new HealthRecipe(true, 1, 0.5, 2, 0.125, 0.25, 0.75, OptionalDouble.of(6), OptionalDouble.of(3)));
         assertThat(parse(unusual.resolved())).as(unusual.resolved()).isEqualTo(unusual);

@@ -2,9 +2,11 @@ package org.smpo.schedule;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
 import java.util.Map;
+import java.util.function.DoubleBinaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -235,5 +237,30 @@ class SamplerPlanTest {
         }
         SamplerPlan plan = SamplerPlan.of(SD15, ddim, 5);
         assertThatThrownBy(() -> plan.historyCoefficient(0, 4)).isInstanceOf(IndexOutOfBoundsException.class);
+    }
+
+    /// Four DDIM steps of a number with two linear networks in guidance, against numpy's float64.
+    @Test
+    void guidanceWithTwoNetworks() {
+        SamplerPlan plan =
+                SamplerPlan.of(NoiseSchedule.stableDiffusion(), new Ddim(TimestepSpacing.LEADING, 1, false, 0), 4);
+        DoubleBinaryOperator positive = (x, t) -> 0.9 * x + 0.0001 * t;
+        DoubleBinaryOperator negative = (x, t) -> 0.8 * x - 0.05;
+        assertThat(guided(plan, positive, negative, 3)).isCloseTo(-0.079897340535, within(1e-11));
+        assertThat(guided(plan, negative, positive, 3)).isCloseTo(1.948755490667, within(1e-11));
+        assertThat(guided(plan, positive, negative, 1)).isCloseTo(0.478069424073, within(1e-11));
+    }
+
+    private static double guided(
+            SamplerPlan plan, DoubleBinaryOperator positive, DoubleBinaryOperator negative, double scale) {
+        double x = plan.initialNoiseScale();
+        for (int i = 0; i < plan.steps(); i++) {
+            double input = x * plan.inputScale(i);
+            double away = negative.applyAsDouble(input, plan.timestep(i));
+            double output = away + scale * (positive.applyAsDouble(input, plan.timestep(i)) - away);
+            double entry = plan.historySampleCoefficient(i) * x + plan.historyOutputCoefficient(i) * output;
+            x = plan.sampleCoefficient(i) * x + plan.historyCoefficient(i, 0) * entry;
+        }
+        return x;
     }
 }

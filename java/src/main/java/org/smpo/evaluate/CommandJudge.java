@@ -9,6 +9,7 @@ import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -72,7 +73,7 @@ final class CommandJudge implements Judge {
             writer.join();
             requireFewStrays();
         }
-        List<Answer> answers = new java.util.ArrayList<>();
+        List<Answer> answers = new ArrayList<>();
         for (Question question : questions) {
             answers.add(journal.find(journal.key(question)).orElseThrow());
         }
@@ -194,19 +195,9 @@ final class CommandJudge implements Judge {
             }
         }
         if (p == null && choice != null) {
-            switch (choice.toString()) {
-                case "0" -> {
-                    return Answer.vote(0);
-                }
-                case "1" -> {
-                    return Answer.vote(1);
-                }
-                case "tie" -> {
-                    return Answer.vote(-1);
-                }
-                default -> {
-                    // Falls through to the message.
-                }
+            int vote = List.of("0", "1", "tie").indexOf(choice.toString());
+            if (vote >= 0) {
+                return Answer.vote(vote);
             }
         }
         throw new IOException("judge: expected {\"id\", \"p\": a number from 0 to 1} or {\"id\", \"choice\": 0, 1 or "

@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import org.smpo.objective.InvalidParameterException;
 import org.smpo.objective.SmoothedLabel;
 
 /// A judge of a tournament: it tells which of two images of a prompt is the better one. Belongs to one thread.
@@ -29,14 +28,14 @@ interface Judge extends AutoCloseable {
     /// @param probability probability that the first image is the better one
     /// @param isVote whether the judge named one image, or a tie, without a probability
     record Answer(double probability, boolean isVote) {
-        /// @throws InvalidParameterException when the probability is not within 0 to 1
+        /// @throws IllegalArgumentException when the probability is not within 0 to 1
         public Answer {
             if (!(probability >= 0 && probability <= 1)) {
                 throw new IllegalArgumentException("p: expected a number from 0 to 1, found " + probability);
             }
         }
 
-        /// Returns the answer that prefers the first image, the second one, or neither.
+        /// Returns the answer that prefers the first image (0), the second one (1), or neither (2).
         static Answer vote(int choice) {
             return new Answer(choice == 0 ? 1 : choice == 1 ? 0 : 0.5, true);
         }

@@ -2,6 +2,7 @@ package org.smpo.evaluate;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -67,7 +68,7 @@ final class Tournaments {
         List<Tournament> reverse = new ArrayList<>();
         for (int i = 0; i < groups.size(); i++) {
             int champion = tournaments.get(i).champion();
-            int[] others = java.util.Arrays.stream(order(groups.get(i)))
+            int[] others = Arrays.stream(order(groups.get(i)))
                     .filter(image -> image != champion)
                     .toArray();
             if (request.loser() == PairsRequest.Loser.RANDOM) {
@@ -111,10 +112,12 @@ final class Tournaments {
                 playing.add(tournament);
             }
             if (playing.isEmpty()) {
+                for (Tournament tournament : tournaments) {
+                    comparisons += tournament.comparisons().size();
+                }
                 return;
             }
             List<Judge.Answer> answers = judge.ask(questions);
-            comparisons += questions.size();
             for (int i = 0; i < playing.size(); i++) {
                 Judge.Answer ofFirst = view.apply(answers.get(i));
                 playing.get(i).decide((turned.get(i) ? ofFirst.turned() : ofFirst).probability());

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairSource;
+import org.smpo.data.PairWeights;
 
 /// Labels that the data, several rewards or a file of weights give to stored pairs, in whole runs.
 final class StoredLabelsTest {
@@ -142,6 +143,10 @@ final class StoredLabelsTest {
         said = run("mixed", with(evaluated, "labels.weights=" + mixed));
         assertThat(said.messages).noneMatch(line -> line.contains("does not name its data"));
         assertThat(policy("mixed")).isNotNull().isNotEqualTo(policy("plain"));
+        try (PairSource data = PairSource.open(tiny.data())) {
+            // The mean of 4/4 and 4/2.
+            assertThat(PairWeights.read(mixed, data, message -> {}).weight(4)).isEqualTo(1.5);
+        }
         Map<String, Object> step = tiny.log("mixed").getFirst();
         assertThat(step).containsKey("weighted_loss");
         // The policy is the reference at first: every pair loses log 2, whatever its weight.

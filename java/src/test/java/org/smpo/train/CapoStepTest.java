@@ -1,10 +1,13 @@
 package org.smpo.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +19,8 @@ import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.objective.Capo;
+import org.smpo.objective.Fronts;
+import org.smpo.objective.RewardEnsemble;
 import org.smpo.random.Synthetic;
 
 /// A step of CaPO on four pairs against torch's autograd in fp64: tools/golden/capo.py, which says how weights,
@@ -128,6 +133,43 @@ final class CapoStepTest {
         // The noise of the two images of a pair is not the same: at t = 751 it is nearly all there is.
         assertThat(found.get("noised_w.1").values())
                 .isNotEqualTo(found.get("noised_l.1").values());
+    }
+
+    private static double[][] matrix(JsonObject group, String name) {
+        return ((List<?>) group.asMap().get(name))
+                .stream()
+                        .map(row -> ((List<?>) row)
+                                .stream()
+                                        .mapToDouble(value -> ((Number) value).doubleValue())
+                                        .toArray())
+                        .toArray(double[][]::new);
+    }
+
+    /// From scores to pairs, exactly; calibrated scores to rounding.
+    @Test
+    void groupsGiveThePairsOfTheScript() throws IOException {
+        List<JsonObject> groups = golden.objects("groups");
+        assertThat(groups).hasSize(4);
+        for (JsonObject group : groups) {
+            double[][] scores = matrix(group, "scores");
+            RewardEnsemble ensemble = RewardEnsemble.of(Collections.nCopies(scores[0].length, 1.0));
+            double[][] calibrated = ensemble.calibrated(scores);
+            double[][] wanted = matrix(group, "calibrated");
+            for (int image = 0; image < scores.length; image++) {
+                for (int reward = 0; reward < scores[0].length; reward++) {
+                    assertThat(calibrated[image][reward]).isCloseTo(wanted[image][reward], within(1e-14));
+                }
+            }
+            Fronts fronts = Fronts.of(scores);
+            assertThat(fronts.upper().stream().map(Integer::longValue).toList()).isEqualTo(group.integers("upper"));
+            assertThat(fronts.lower().stream().map(Integer::longValue).toList()).isEqualTo(group.integers("lower"));
+            List<Fronts.Candidate> pairs = new ArrayList<>();
+            for (double[] pair : matrix(group, "pairs")) {
+                pairs.add(new Fronts.Candidate((int) pair[0], (int) pair[1]));
+            }
+            assertThat(fronts.pairs(ensemble.combined(RewardEnsemble.Combination.CALIBRATED, scores)))
+                    .isEqualTo(pairs);
+        }
     }
 
     /// The comparisons notice another strength.

@@ -182,8 +182,7 @@ final class GeneratedPairsTest {
         }
         assertThat(winners).containsExactly("pictures/3-0.png", "pictures/3-1.png", "pictures/3-2.png");
         assertThat(ids).containsExactly("m-3", "m-3-1", "m-3-2");
-        assertThat(lines("all").stream().filter(line -> line.toString() != null).count())
-                .isEqualTo(3);
+        assertThat(lines("all")).hasSize(3);
         // One of them per prompt, which one depends on the seed, not on the time.
         PairsRequest one = request(null, Select.FRONTIER, 1, 0, "one", "a:1", "b:1");
         assertThat(GeneratedPairs.write(one, message -> {})).isEqualTo(new GeneratedPairs.Made(1, 1));

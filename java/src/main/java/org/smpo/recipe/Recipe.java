@@ -425,6 +425,11 @@ public record Recipe(
         return with(data, train.withPairsPerStep(pairs));
     }
 
+    /// This recipe with another number of steps.
+    public Recipe withSteps(long steps) {
+        return with(data, train.withSteps(steps));
+    }
+
     private Recipe with(DataRecipe newData, TrainRecipe newTrain) {
         return new Recipe(
                 model,

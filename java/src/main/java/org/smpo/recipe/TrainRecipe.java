@@ -78,6 +78,23 @@ public record TrainRecipe(
                 in.flag(DETERMINISTIC, true)));
     }
 
+    /// This recipe with another number of steps.
+    TrainRecipe withSteps(long newSteps) {
+        return new TrainRecipe(
+                newSteps,
+                pairsPerStep,
+                microBatch,
+                precision,
+                device,
+                threads,
+                weights,
+                gradientCheckpointing,
+                maxGradNorm,
+                ema,
+                reference,
+                deterministic);
+    }
+
     /// This recipe with another global batch size.
     TrainRecipe withPairsPerStep(int pairs) {
         return new TrainRecipe(

@@ -57,7 +57,8 @@ public final class Trainer implements AutoCloseable {
     /// @throws IllegalArgumentException when the recipe does not suit the model or the data
     /// @throws IOException when a file cannot be read, the folder has a run already, or another process works there
     public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
-        return new Trainer(Completion.of(recipe, listener), resume, cacheFolder, listener);
+        Recipe completed = Completion.of(resume ? Completion.ofFinished(recipe, listener) : recipe, listener);
+        return new Trainer(completed, resume, cacheFolder, listener);
     }
 
     private Trainer(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {

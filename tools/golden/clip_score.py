@@ -102,7 +102,7 @@ def image_pixels(name, height, width):
 
 def tokenizer():
     """Returns the tokenizer of the small vocabulary, with OpenAI's padding."""
-    source = TESTS / "model/tokenizer"
+    source = TESTS / "network/tokenizer"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("vocab.json", "merges.txt"):
             (Path(folder) / name).write_bytes((source / name).read_bytes())

@@ -42,8 +42,8 @@ public final class FolderWriter {
 
     /// Writes a model as a diffusers folder, whole or not at all.
     ///
-    /// Configs and tokenizers are copied byte for byte; with another dtype, the `torch_dtype` that a text encoder's
-    /// config names is changed with it.
+    /// Configs and tokenizers are copied byte for byte; with another dtype, the `torch_dtype` that a
+    /// text encoder's config names is changed with it.
     ///
     /// @param target a folder that does not exist yet
     /// @throws ModelException when a weight is not finite, or leaves the range of the new type
@@ -65,6 +65,7 @@ public final class FolderWriter {
                 Files.createDirectories(file.getParent());
                 Json.write(file, document.getValue());
             }
+            writeBuiltInTokenizers(model, folder);
             for (Component component : model.components().values()) {
                 Path directory = model.family().isPresent() ? folder.resolve(component.name()) : folder;
                 Files.createDirectories(directory);
@@ -73,7 +74,8 @@ public final class FolderWriter {
         });
     }
 
-    /// A pipeline without its tokenizers does not load, and a checkpoint does not bring them.
+    /// A pipeline without its tokenizers does not load, and a checkpoint with another vocabulary than
+    /// CLIP's does not bring them.
     private static void requireTokenizers(ModelFiles model) throws ModelException {
         if (model.family().isEmpty()) {
             return;
@@ -88,6 +90,28 @@ public final class FolderWriter {
                         "none: a checkpoint holds no tokenizer; name a "
                                 + "diffusers folder of the same family that has it (--config)");
             }
+        }
+    }
+
+    /// Writes CLIP's tokenizer for a model that came without, and names it in the index.
+    private static void writeBuiltInTokenizers(ModelFiles model, Path folder) throws IOException {
+        if (model.family().isEmpty()) {
+            return;
+        }
+        JsonObject index = model.index().orElseThrow();
+        Map<String, Object> named = new LinkedHashMap<>(index.asMap());
+        for (String encoder : model.family().get().textEncoders()) {
+            String name = encoder.replace("text_encoder", "tokenizer");
+            if (model.tokenizer(name).orElseThrow() instanceof TokenizerFiles.Clip clip) {
+                Path directory = Files.createDirectories(folder.resolve(name));
+                for (Map.Entry<String, byte[]> file : clip.contents().entrySet()) {
+                    Files.write(directory.resolve(file.getKey()), file.getValue());
+                }
+                named.put(name, List.of("transformers", "CLIPTokenizer"));
+            }
+        }
+        if (!named.equals(index.asMap())) {
+            Json.write(folder.resolve("model_index.json"), index.with(named));
         }
     }
 

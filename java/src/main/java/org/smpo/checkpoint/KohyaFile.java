@@ -12,12 +12,12 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import org.smpo.io.DType;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 
 /// LoRA files of sd-scripts (kohya), which the web UIs read: `lora_unet_<module>.lora_down.weight`,
-/// `.lora_up.weight` and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's modules have
-/// the names of Stability's code; diffusers' names are read there too.
+/// `.lora_up.weight` and `.alpha`, with the module's dots turned into underscores. For SDXL the UNet's
+/// modules have the names of Stability's code; diffusers' names are read there too.
 public final class KohyaFile {
     /// Names that contain underscores; every other underscore was a dot.
     private static final Set<String> WORDS = Set.of(
@@ -92,11 +92,10 @@ public final class KohyaFile {
 
     private KohyaFile() {}
 
-    /// @param unet Config of the base model's UNet, which decides the block numbers in SDXL's own names; null: that of
-    /// the
-    ///     published SDXL
+    /// @param unet Config of the base model's UNet, which decides the block numbers in SDXL's own names;
+    ///     null: that of the published SDXL
     /// @param notices Receives what is left out, one line each
-    static Lora read(Safetensors file, UNetConfig unet, Set<String> notices) throws IOException {
+    static Lora read(TensorFile file, UNetConfig unet, Set<String> notices) throws IOException {
         Map<String, LoraTensors> parts = new TreeMap<>();
         for (TensorEntry entry : file.entries()) {
             Optional<String> embedding = LoraTensors.embedding(entry.name());
@@ -131,11 +130,11 @@ public final class KohyaFile {
 
     /// Translates the names of one file's modules.
     private static final class Names {
-        private final Safetensors file;
+        private final TensorFile file;
         private final UNetConfig unet;
         private LdmNames sgm;
 
-        Names(Safetensors file, UNetConfig unet) {
+        Names(TensorFile file, UNetConfig unet) {
             this.file = file;
             this.unet = unet;
         }
@@ -211,13 +210,13 @@ public final class KohyaFile {
 
     /// Writes adapters for the web UIs, whole or not at all.
     ///
-    /// kohya's format has no rank-stabilized scale: such an alpha is written times sqrt(rank), which is equivalent.
+    /// kohya's format has no rank-stabilized scale: such an alpha is written times sqrt(rank), which is
+    /// equivalent.
     ///
     /// @param family Family of the base model, which decides the names
     /// @param unet Config of the base model's UNet; null: that of the family's published model
-    /// @param dtype Dtype of the tensors; null keeps the dtype of each. An alpha is F32, or F64 where that
-    ///     holds it and F32
-    ///     not
+    /// @param dtype Dtype of the tensors; null keeps the dtype of each. An alpha is F32, or F64 where
+    ///     that holds it and F32 not
     /// @throws ModelException when a module has no name in this format, or an element is not finite
     /// @throws IOException when the file cannot be written; an old one is then untouched
     public static void write(Lora lora, Path target, Family family, UNetConfig unet, DType dtype) throws IOException {

@@ -1,16 +1,18 @@
 package org.smpo.checkpoint;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// The module names of one network in CompVis' and Stability's code, and the corresponding names in diffusers.
+/// The module names of one network in CompVis' and Stability's code, and the corresponding names in
+/// diffusers.
 ///
-/// The numbers of blocks follow from the config: in the original code, blocks are numbered across all levels.
-/// Names are translated by their longest known prefix, so that parameters (`....conv1.weight`) and modules
-/// (`....conv1`) both work.
+/// The numbers of blocks follow from the config: in the original code, blocks are numbered across all
+/// levels. Names are translated by their longest known prefix, so that parameters (`....conv1.weight`)
+/// and modules (`....conv1`) both work.
 final class LdmNames {
     private static final Map<String, String> RESNET = Map.of(
             "norm1", "in_layers.0",
@@ -106,23 +108,41 @@ final class LdmNames {
         return names;
     }
 
-    /// OpenCLIP's text tower, as far as names go one to one; `self_attn`'s three input projections are one there.
+    /// OpenCLIP's text tower, as far as names go one to one; `self_attn`'s three input projections are
+    /// one there.
     static LdmNames openClip(ClipTextConfig config) {
         LdmNames names = new LdmNames();
         names.put("text_model.embeddings.token_embedding", "token_embedding");
         names.put("text_model.embeddings.position_embedding.weight", "positional_embedding");
         names.put("text_model.final_layer_norm", "ln_final");
         names.put("text_projection.weight", "text_projection");
-        for (int i = 0; i < config.layers(); i++) {
-            String theirs = "transformer.resblocks." + i;
-            String ours = "text_model.encoder.layers." + i;
-            names.put(ours + ".layer_norm1", theirs + ".ln_1");
-            names.put(ours + ".layer_norm2", theirs + ".ln_2");
-            names.put(ours + ".self_attn.out_proj", theirs + ".attn.out_proj");
-            names.put(ours + ".mlp.fc1", theirs + ".mlp.c_fc");
-            names.put(ours + ".mlp.fc2", theirs + ".mlp.c_proj");
-        }
+        names.openClipLayers("text_model", config.layers());
         return names;
+    }
+
+    /// OpenCLIP's vision tower, likewise.
+    static LdmNames openClipVision(ClipVisionConfig config) {
+        LdmNames names = new LdmNames();
+        names.put("vision_model.embeddings.class_embedding", "class_embedding");
+        names.put("vision_model.embeddings.patch_embedding", "conv1");
+        names.put("vision_model.embeddings.position_embedding.weight", "positional_embedding");
+        names.put("vision_model.pre_layrnorm", "ln_pre");
+        names.put("vision_model.post_layernorm", "ln_post");
+        names.put("visual_projection.weight", "proj");
+        names.openClipLayers("vision_model", config.layers());
+        return names;
+    }
+
+    private void openClipLayers(String tower, int layers) {
+        for (int i = 0; i < layers; i++) {
+            String theirs = OpenClip.BLOCKS + i;
+            String ours = tower + ".encoder.layers." + i;
+            put(ours + ".layer_norm1", theirs + ".ln_1");
+            put(ours + ".layer_norm2", theirs + ".ln_2");
+            put(ours + ".self_attn.out_proj", theirs + ".attn.out_proj");
+            put(ours + ".mlp.fc1", theirs + ".mlp.c_fc");
+            put(ours + ".mlp.fc2", theirs + ".mlp.c_proj");
+        }
     }
 
     private void resnet(String ours, String theirs) {
@@ -146,6 +166,20 @@ final class LdmNames {
     /// The name there; empty for one that this network does not have.
     Optional<String> toLdm(String name) {
         return translate(toLdm, name);
+    }
+
+    /// Removes this network's tensors from `file` and returns them under diffusers' names.
+    ///
+    /// @param prefix Beginning of the network's names in the file
+    List<Weight> take(ModelConfig config, String prefix, Map<String, Weight> file) {
+        List<Weight> weights = new ArrayList<>();
+        for (String parameter : config.parameters().keySet()) {
+            Weight weight = toLdm(parameter).map(n -> file.remove(prefix + n)).orElse(null);
+            if (weight != null) {
+                weights.add(weight.named(parameter));
+            }
+        }
+        return weights;
     }
 
     /// diffusers' name; empty for one that this network does not have.

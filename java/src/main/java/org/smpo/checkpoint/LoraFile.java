@@ -7,10 +7,11 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import org.smpo.io.Closer;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 
-/// An open LoRA file in any format. The adapters are views of the memory-mapped file and end when it is closed.
+/// An open LoRA file in any format. The adapters are views of the memory-mapped file and end when it is
+/// closed.
 public final class LoraFile implements AutoCloseable {
     /// Naming scheme of a file's tensors.
     public enum Format {
@@ -31,20 +32,20 @@ public final class LoraFile implements AutoCloseable {
         }
     }
 
-    private final Safetensors file;
+    private final TensorFile file;
     private final Format format;
     private final Lora lora;
     private final List<String> notices;
 
-    private LoraFile(Safetensors file, Format format, Lora lora, Set<String> notices) {
+    private LoraFile(TensorFile file, Format format, Lora lora, Set<String> notices) {
         this.file = file;
         this.format = format;
         this.lora = lora;
         this.notices = List.copyOf(notices);
     }
 
-    /// Opens a file, or a folder that holds one under the name that diffusers or PEFT gives it. Names of SDXL's own
-    /// code are taken to be those of the published SDXL.
+    /// Opens a file, or a folder that holds one under the name that diffusers or PEFT gives it. Names of
+    /// SDXL's own code are taken to be those of the published SDXL.
     ///
     /// @throws ModelException when it holds no LoRA, or one of a kind that we do not support
     /// @throws IOException when it cannot be read
@@ -54,9 +55,8 @@ public final class LoraFile implements AutoCloseable {
 
     /// Opens a file whose base model has the given UNet.
     ///
-    /// @param unet Config of the base model's UNet, which decides the block numbers in the names of SDXL's own
-    ///     code; null:
-    ///     that of the published SDXL
+    /// @param unet Config of the base model's UNet, which decides the block numbers in the names of
+    ///     SDXL's own code; null: that of the published SDXL
     public static LoraFile open(Path path, UNetConfig unet) throws IOException {
         Path weights = path;
         if (Files.isDirectory(path)) {
@@ -67,10 +67,10 @@ public final class LoraFile implements AutoCloseable {
                     .orElseThrow(() -> new ModelException(
                             path, "folder", PeftFile.FILE_NAME + " or adapter_model.safetensors", "neither"));
         }
-        SingleFile.refusePickle(weights);
+        SingleFile.requireFile(weights);
         Closer opened = new Closer();
         try {
-            Safetensors file = opened.add(Safetensors.open(weights));
+            TensorFile file = opened.add(TensorFile.open(weights));
             Set<String> notices = new LinkedHashSet<>();
             boolean kohya = file.entries().stream().anyMatch(e -> e.name().startsWith("lora_"));
             Lora lora = kohya ? KohyaFile.read(file, unet, notices) : PeftFile.read(file, notices);
@@ -93,8 +93,8 @@ public final class LoraFile implements AutoCloseable {
                     && (Files.exists(path.resolve(PeftFile.FILE_NAME))
                             || Files.exists(path.resolve("adapter_model.safetensors")));
         }
-        SingleFile.refusePickle(path);
-        try (Safetensors file = Safetensors.open(path)) {
+        SingleFile.requireFile(path);
+        try (TensorFile file = TensorFile.open(path)) {
             return file.entries().stream().map(TensorEntry::name).anyMatch(n -> n.contains("lora"));
         }
     }

@@ -14,16 +14,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.HubCache;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Safetensors;
+import org.smpo.io.TensorFile;
 import org.smpo.schedule.NoiseSchedule;
 
-/// The open files of a model in any layout. Weights are views of memory-mapped files and end when this is closed.
+/// The open files of a model in any layout. Weights are views of memory-mapped files and end when this
+/// is closed.
 public final class ModelFiles implements AutoCloseable {
     /// The files of a folder other than weights: `model_index.json`, configs, tokenizers.
     ///
@@ -106,7 +106,8 @@ public final class ModelFiles implements AutoCloseable {
         return Files.isDirectory(found) ? ModelFolder.open(found) : SingleFile.open(found);
     }
 
-    /// A component's [Component#sha256()], which reads every weight: once, however often it is asked for.
+    /// A component's [Component#sha256()], which reads every weight: once, however often it is asked
+    /// for.
     ///
     /// @throws ModelException when there is no such component, or for a value that is NaN or infinite
     public String sha256(String component) throws IOException {
@@ -126,9 +127,10 @@ public final class ModelFiles implements AutoCloseable {
         for (String name : components.keySet()) {
             all.putAll(digests(component(name)));
             String tokenizer = name.replace("text_encoder", "tokenizer");
-            Optional<Path> folder = tokenizer.startsWith("tokenizer") ? tokenizer(tokenizer) : Optional.empty();
-            if (folder.isPresent()) {
-                all.put(tokenizer + SHA256, tokenizerDigest(folder.get()));
+            Optional<TokenizerFiles> files =
+                    tokenizer.startsWith("tokenizer") ? tokenizer(tokenizer) : Optional.empty();
+            if (files.isPresent()) {
+                all.put(tokenizer + SHA256, tokenizerDigest(files.get()));
             }
         }
         if (scheduler != null) {
@@ -155,17 +157,13 @@ public final class ModelFiles implements AutoCloseable {
         return Digest.sha256(Json.canonical(kept).getBytes(StandardCharsets.UTF_8));
     }
 
-    private static String tokenizerDigest(Path folder) throws IOException {
+    private static String tokenizerDigest(TokenizerFiles files) throws IOException {
         Digest digest = new Digest();
-        try (Stream<Path> documents = Files.list(folder)) {
-            for (Path file : documents
-                    .filter(file -> file.toString().matches(".*\\.(json|txt)"))
-                    .sorted()
-                    .toList()) {
-                String line = file.getFileName() + " " + Digest.sha256(file) + "\n";
-                digest.update(ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8)));
+        files.digests().forEach((name, sha256) -> {
+            if (name.matches(".*\\.(json|txt)")) {
+                digest.update(ByteBuffer.wrap((name + " " + sha256 + "\n").getBytes(StandardCharsets.UTF_8)));
             }
-        }
+        });
         return digest.hex();
     }
 
@@ -179,18 +177,17 @@ public final class ModelFiles implements AutoCloseable {
         return components.values().iterator().next();
     }
 
-    /// This model with other weights for one of its components, from a file with the same parameter names. This
-    /// one stays open, and must stay so as long as the new one is used; closing the new one closes its own file
-    /// only.
+    /// This model with other weights for one of its components, from a file with the same parameter
+    /// names. This one stays open, and must stay so as long as the new one is used; closing the new one
+    /// closes its own file only.
     ///
     /// @throws ModelException listing missing, unexpected and misshapen tensors
     public ModelFiles withWeights(String component, Path weights) throws IOException {
         Component old = component(component);
         Closer opened = new Closer();
         try {
-            Safetensors file = opened.add(Safetensors.open(weights));
-            List<Weight> found =
-                    file.entries().stream().map(entry -> Weight.of(file, entry)).toList();
+            TensorFile file = opened.add(TensorFile.open(weights));
+            List<Weight> found = Weight.all(file);
             Component.Fitted fitted = Component.fit(
                     old.name(),
                     new ComponentConfig(old.library(), old.className(), old.config()),
@@ -254,9 +251,9 @@ public final class ModelFiles implements AutoCloseable {
         return (VaeConfig) component("vae").config();
     }
 
-    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what old configs
-    /// have wrong before anything samples: timesteps are counted from 1, and latents are not clamped, whatever
-    /// they say.
+    /// The scheduler's config as the family's pipeline takes it. For SD 1 and 2, diffusers mends what
+    /// old configs have wrong before anything samples: timesteps are counted from 1, and latents are not
+    /// clamped, whatever they say.
     ///
     /// @throws ModelException when there is none
     public Map<String, Object> samplerConfig() throws ModelException {
@@ -283,15 +280,26 @@ public final class ModelFiles implements AutoCloseable {
         }
     }
 
-    /// The folder of a tokenizer (`tokenizer`, `tokenizer_2`), with vocab.json and merges.txt or a
-    /// tokenizer.json.
-    /// Empty where the model came without.
-    public Optional<Path> tokenizer(String name) {
-        return Set.of("vocab.json", "tokenizer.json").stream()
-                .map(file -> documents.copied().get(name + "/" + file))
-                .filter(java.util.Objects::nonNull)
-                .map(Path::getParent)
-                .findFirst();
+    /// The files of a tokenizer (`tokenizer`, `tokenizer_2`): those of the model's folder or, where the
+    /// model came without, CLIP's own if its text encoder has a vocabulary of that size. Empty
+    /// otherwise.
+    public Optional<TokenizerFiles> tokenizer(String name) {
+        for (String file : List.of("vocab.json", "tokenizer.json")) {
+            Path copied = documents.copied().get(name + "/" + file);
+            if (copied != null) {
+                return Optional.of(new TokenizerFiles.InFolder(copied.getParent()));
+            }
+        }
+        String encoder = name.replace("tokenizer", "text_encoder");
+        return family != null
+                        && components.containsKey(encoder)
+                        && components.get(encoder).config() instanceof ClipTextConfig text
+                        && text.vocabSize() == TokenizerFiles.Clip.TOKENS
+                ? Optional.of(new TokenizerFiles.Clip(
+                        SingleFileLayout.isOpenClip(family, encoder)
+                                ? TokenizerFiles.Clip.EXCLAMATION_MARK
+                                : TokenizerFiles.Clip.END))
+                : Optional.empty();
     }
 
     /// Tensors of the files that are not parameters of the model, such as position ids or EMA weights.

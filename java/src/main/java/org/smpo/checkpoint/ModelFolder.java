@@ -14,11 +14,12 @@ import java.util.TreeMap;
 import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 
-/// Reads diffusers folders: `model_index.json` and one folder for each component, with `config.json` and weights in
-/// safetensors files, whole or sharded, under the plain name or that of a variant such as `fp16`.
+/// Reads diffusers folders: `model_index.json` and one folder for each component, with `config.json` and
+/// weights in safetensors files, whole or sharded, under the plain name or that of a variant such as
+/// `fp16`.
 public final class ModelFolder {
     /// Names that old files have for parameters of the VAE's attention.
     private static final Map<String, String> OLD_ATTENTION =
@@ -44,8 +45,8 @@ public final class ModelFolder {
 
     /// Opens a folder with a `model_index.json`, or the folder of one component.
     ///
-    /// @param variant Variant of the weights; components that lack it give their plain ones, as in diffusers; null:
-    ///     plain
+    /// @param variant Variant of the weights; components that lack it give their plain ones, as in
+    ///     diffusers; null: plain
     /// @throws ModelException when the folder is not a model's or holds what we do not support
     /// @throws IOException when a file cannot be read
     public static ModelFiles open(Path folder, String variant) throws IOException {
@@ -142,7 +143,7 @@ public final class ModelFolder {
             throws IOException {
         List<Weight> weights = new ArrayList<>();
         for (Map.Entry<Path, Set<String>> file : files.tensors().entrySet()) {
-            Safetensors safetensors = opened.add(Safetensors.open(file.getKey()));
+            TensorFile safetensors = opened.add(TensorFile.open(file.getKey()));
             weightFiles.add(file.getKey());
             Set<String> promised = new LinkedHashSet<>(file.getValue());
             for (TensorEntry entry : safetensors.entries()) {
@@ -175,8 +176,8 @@ public final class ModelFolder {
         return fitted.component();
     }
 
-    /// The current name of a parameter: some writers leave out `text_model.`, and old VAEs have other names
-    /// for their attention.
+    /// The current name of a parameter: some writers leave out `text_model.`, and old VAEs have other
+    /// names for their attention.
     static String canonicalName(ModelConfig config, String name) {
         if (config instanceof ClipTextConfig
                 && (name.startsWith("embeddings.")
@@ -201,7 +202,7 @@ public final class ModelFolder {
     }
 
     /// Old VAEs have 1x1 convolutions where newer ones have matrices of the same elements.
-    private static Weight legacyShape(ModelConfig config, Weight weight) {
+    static Weight legacyShape(ModelConfig config, Weight weight) {
         List<Long> shape = weight.shape();
         boolean pointwise = config instanceof VaeConfig
                 && weight.name().contains(".attentions.")

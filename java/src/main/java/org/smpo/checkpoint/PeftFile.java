@@ -19,14 +19,15 @@ import java.util.stream.Collectors;
 import org.smpo.io.DType;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 
-/// LoRA files of diffusers and PEFT: `unet.<module>.lora_A.weight`, with rank and alpha in the JSON text under
-/// `lora_adapter_metadata`. A file without that text has alpha = rank, as diffusers takes it.
+/// LoRA files of diffusers and PEFT: `unet.<module>.lora_A.weight`, with rank and alpha in the JSON text
+/// under `lora_adapter_metadata`. A file without that text has alpha = rank, as diffusers takes it.
 ///
-/// Names that diffusers wrote before are read too: `.lora.down.weight`, `.processor.to_q_lora.down.weight`,
-/// `.lora_linear_layer.down.weight`, and PEFT's own `base_model.model.` beside an adapter_config.json.
+/// Names that diffusers wrote before are read too: `.lora.down.weight`,
+/// `.processor.to_q_lora.down.weight`, `.lora_linear_layer.down.weight`, and PEFT's own
+/// `base_model.model.` beside an adapter_config.json.
 public final class PeftFile {
     /// The name under which diffusers looks for adapters in a folder.
     public static final String FILE_NAME = "pytorch_lora_weights.safetensors";
@@ -44,7 +45,7 @@ public final class PeftFile {
     private PeftFile() {}
 
     /// @param notices Receives what is left out, one line each
-    static Lora read(Safetensors file, Set<String> notices) throws IOException {
+    static Lora read(TensorFile file, Set<String> notices) throws IOException {
         Map<String, LoraTensors> parts = new TreeMap<>();
         Set<String> adapters = new TreeSet<>();
         for (TensorEntry entry : file.entries()) {
@@ -158,8 +159,8 @@ public final class PeftFile {
             return json.number(prefix + "lora_alpha");
         }
 
-        /// PEFT takes keys as regular expressions: `re.match(rf"(.*\.)?({key})$", path)`. The text encoder's paths have
-        /// no `text_model.` in some versions of transformers.
+        /// PEFT takes keys as regular expressions: `re.match(rf"(.*\.)?({key})$", path)`. The text
+        /// encoder's paths have no `text_model.` in some versions of transformers.
         private static boolean matches(JsonObject patterns, String key, String path) throws ModelException {
             try {
                 Pattern pattern = Pattern.compile("(.*\\.)?(" + key + ")");
@@ -216,7 +217,7 @@ public final class PeftFile {
         }
     }
 
-    private static Map<String, Settings> settings(Safetensors file) throws IOException {
+    private static Map<String, Settings> settings(TensorFile file) throws IOException {
         Map<String, Settings> settings = new TreeMap<>();
         String text = file.metadata().get(METADATA);
         Path config = file.path().resolveSibling("adapter_config.json");
@@ -231,9 +232,9 @@ public final class PeftFile {
         return settings;
     }
 
-    /// Writes adapters for `load_lora_weights`, whole or not at all. Scales are multiplied into B and alpha is the
-    /// rank, so
-    /// that readers that ignore the metadata apply the adapters at the right strength.
+    /// Writes adapters for `load_lora_weights`, whole or not at all. Scales are multiplied into B and
+    /// alpha is the rank, so that readers that ignore the metadata apply the adapters at the right
+    /// strength.
     ///
     /// @param dtype Dtype of the tensors; null keeps the dtype of each
     /// @throws ModelException when an element is not finite, or leaves the range of the new type
@@ -282,8 +283,8 @@ public final class PeftFile {
                 modules.stream().map(PeftFile::configName).toList());
     }
 
-    /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a CLIPTextModel's, so
-    /// this is the name that matches in all versions.
+    /// PEFT finds modules by the ends of their paths. transformers 5 has no `text_model.` in a
+    /// CLIPTextModel's, so this is the name that matches in all versions.
     private static String configName(Lora.Module module) {
         return module.path().replaceFirst("^text_model\\.", "");
     }

@@ -1,14 +1,12 @@
 package org.smpo.checkpoint;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -16,17 +14,18 @@ import java.util.TreeSet;
 import java.util.regex.Pattern;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 import org.smpo.schedule.PredictionType;
 
-/// Reads single-file checkpoints: a whole model in one safetensors file, under the names of CompVis' (Stable Diffusion
-/// 1.x, 2.x) and Stability's code (SDXL), which the web UIs read and write.
+/// Reads single-file checkpoints: a whole model in one safetensors or torch file (`.ckpt`), under the
+/// names of CompVis' (Stable Diffusion 1.x, 2.x) and Stability's code (SDXL), which the web UIs read and
+/// write.
 ///
-/// Diffusers stores some tensors differently: the VAE's attention as matrices instead of 1x1 convolutions, and
-/// OpenCLIP's text towers with three input projections instead of one and another projection transposed. SD
-/// 2's diffusers folder leaves out the tower's last layer, which the model never uses, so a file written from it
-/// lacks it.
+/// Diffusers stores some tensors differently: the VAE's attention as matrices instead of 1x1
+/// convolutions, and OpenCLIP's text towers with three input projections instead of one and another
+/// projection transposed. SD 2's diffusers folder leaves out the tower's last layer, which the model
+/// never uses, so a file written from it lacks it.
 public final class SingleFile {
     /// Tensors that are not parameters of the model: schedules, EMA copies, losses, marks.
     private static final Pattern BUFFERS = Pattern.compile("model_ema\\..*"
@@ -37,21 +36,43 @@ public final class SingleFile {
 
     private SingleFile() {}
 
+    /// Whether a tensor of this name is never a parameter of the model.
+    static boolean isBuffer(String name) {
+        return BUFFERS.matcher(name).matches();
+    }
+
     /// Properties that the file itself does not record.
     ///
-    /// @param config Diffusers folder whose configs, tokenizers and scheduler belong to these weights (its weights
-    ///     are not read, except those of the VAE for a file without one); null: the configs of the family's
-    ///     published model
-    /// @param predictionType Prediction type of the UNet; null: as the file is marked, otherwise as
-    ///     `config` says, otherwise as the weights suggest (SD 2) or as the published model does
-    /// @param configOption Name of the option or recipe key that sets `config`, for messages; null: none
-    public record Options(Path config, PredictionType predictionType, String configOption) {
+    /// @param config Diffusers folder whose configs, tokenizers and scheduler belong to these weights
+    ///     (its weights are not read, except those of the VAE for a file without one); null: the configs
+    ///     of the family's published model
+    /// @param predictionType Prediction type of the UNet; null: as the file is marked, otherwise as `config`
+    ///     says, otherwise as the weights suggest (SD 2) or as the published model does
+    /// @param vae Folder of diffusers, or file, whose VAE is taken in place of the file's own; null: the
+    ///     file's own
+    /// @param prefix Beginning of the options or recipe keys that set these, such as `--`, for messages;
+    ///     null: none
+    public record Options(Path config, PredictionType predictionType, Path vae, String prefix) {
         public static Options none() {
-            return new Options(null, null, null);
+            return new Options(null, null, null, null);
         }
 
-        private String how() {
-            return configOption == null ? "" : " (" + configOption + ")";
+        /// Options without another VAE.
+        public Options(Path config, PredictionType predictionType, String prefix) {
+            this(config, predictionType, null, prefix);
+        }
+
+        /// These options, with those of `others` where these say nothing.
+        public Options or(Options others) {
+            return new Options(
+                    config == null ? others.config : config,
+                    predictionType == null ? others.predictionType : predictionType,
+                    vae == null ? others.vae : vae,
+                    prefix == null ? others.prefix : prefix);
+        }
+
+        private String how(String name) {
+            return prefix == null ? "" : " (" + prefix + name + ")";
         }
     }
 
@@ -65,45 +86,25 @@ public final class SingleFile {
     /// @throws ModelException when it is no checkpoint of a whole model, or not one that we support
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path, Options options) throws IOException {
-        refusePickle(path);
+        requireFile(path);
         Closer opened = new Closer();
         try {
-            return open(path, opened.add(Safetensors.open(path)), options, opened);
+            return open(path, opened.add(TensorFile.open(path)), options, opened);
         } catch (IOException | RuntimeException e) {
             opened.closeAfter(e);
             throw e;
         }
     }
 
-    /// Refuses Python pickles by name and by content, before anything else reads them.
-    static void refusePickle(Path path) throws IOException {
+    /// Requires a file before anything reads it.
+    static void requireFile(Path path) throws NoSuchFileException {
         if (!Files.isRegularFile(path)) {
-            throw new NoSuchFileException(
-                    path + ": expected a file, found " + (Files.isDirectory(path) ? "a folder" : "nothing"));
-        }
-        byte[] start;
-        try (InputStream in = Files.newInputStream(path)) {
-            start = in.readNBytes(2);
-        }
-        String name = path.getFileName().toString().toLowerCase(Locale.ROOT);
-        boolean zip = start.length == 2 && start[0] == 'P' && start[1] == 'K';
-        boolean pickle = start.length == 2 && (start[0] & 0xff) == 0x80 && start[1] >= 2 && start[1] <= 5;
-        boolean named =
-                name.endsWith(".ckpt") || name.endsWith(".pt") || name.endsWith(".pth") || name.endsWith(".bin");
-        // A safetensors file starts with its header's length. 80 02 or "PK" would be a header of some kilobytes, which
-        // is possible; then only the name decides.
-        if (named || ((zip || pickle) && !name.endsWith(".safetensors"))) {
-            throw new ModelException(
-                    path + ": expected a safetensors file, found a Python pickle: reading one runs the code in it, so"
-                            + " we do not. Convert it once, from a source that you trust: python -c \"import torch,"
-                            + " safetensors.torch as s; d = torch.load('FILE', weights_only=True); s.save_file({k:"
-                            + " v.contiguous() for k, v in d.get('state_dict', d).items() if hasattr(v, 'shape')},"
-                            + " 'OUT.safetensors')\"");
+            throw new NoSuchFileException(path + ": expected a file, found " + FolderLayout.whatIs(path));
         }
     }
 
     /// Detects the family from names and shapes in the file.
-    static Family detect(Safetensors file) throws ModelException {
+    static Family detect(TensorFile file) throws ModelException {
         List<String> names = file.entries().stream().map(TensorEntry::name).toList();
         if (file.find(SingleFileLayout.CONV_IN).isEmpty()) {
             throw notACheckpoint(file.path(), names);
@@ -159,7 +160,7 @@ public final class SingleFile {
         return new ModelException(path, "checkpoint", "tensors under " + SingleFileLayout.UNET + "input_blocks", found);
     }
 
-    private static ModelFiles open(Path path, Safetensors file, Options options, Closer opened) throws IOException {
+    private static ModelFiles open(Path path, TensorFile file, Options options, Closer opened) throws IOException {
         Family family = detect(file);
         Leftovers leftovers = new Leftovers();
         Map<String, ComponentConfig> configs;
@@ -210,6 +211,10 @@ public final class SingleFile {
         Set<String> others = new TreeSet<>(configs.keySet());
         SingleFileLayout.componentNames(family).forEach(others::remove);
         Map<String, Component> components = components(path, file, family, configs, options, leftovers, opened);
+        if (options.vae() != null) {
+            documents = documents.with(
+                    "vae/config.json", components.get("vae").config().json());
+        }
         return new ModelFiles(
                 path,
                 pipelineClass,
@@ -224,7 +229,7 @@ public final class SingleFile {
 
     private static Map<String, Component> components(
             Path path,
-            Safetensors file,
+            TensorFile file,
             Family family,
             Map<String, ComponentConfig> configs,
             Options options,
@@ -236,7 +241,7 @@ public final class SingleFile {
             if (SingleFileMarks.NAMES.contains(entry.name())) {
                 continue;
             }
-            if (BUFFERS.matcher(entry.name()).matches()) {
+            if (isBuffer(entry.name())) {
                 leftovers.ignore(entry.name());
             } else {
                 rest.put(entry.name(), Weight.of(file, entry));
@@ -245,13 +250,19 @@ public final class SingleFile {
         String hint = options.config() != null
                 ? ""
                 : "\n  If this is a " + family.title() + " model of another size, name a diffusers folder "
-                        + "that has its configs" + options.how() + ".";
+                        + "that has its configs" + options.how("config") + ".";
         Map<String, Component> components = new LinkedHashMap<>();
         for (String name : SingleFileLayout.componentNames(family)) {
             ComponentConfig config = configs.get(name);
             String prefix = SingleFileLayout.prefix(family, name);
+            if (name.equals("vae") && options.vae() != null) {
+                rest.keySet().removeIf(n -> n.startsWith(prefix));
+                components.put(name, SingleFileVae.open(options.vae(), config, leftovers, opened));
+                leftovers.notice("vae: taken from " + options.vae());
+                continue;
+            }
             if (name.equals("vae") && rest.keySet().stream().noneMatch(n -> n.startsWith(prefix))) {
-                components.put(name, vaeOfConfig(path, options, leftovers, opened));
+                components.put(name, vaeOfConfig(path, config, options, leftovers, opened));
                 continue;
             }
             List<Weight> weights = take(config.config(), prefix, rest, leftovers);
@@ -268,45 +279,33 @@ public final class SingleFile {
     }
 
     /// The VAE of the folder with the configs, for a file that has none.
-    private static Component vaeOfConfig(Path path, Options options, Leftovers leftovers, Closer opened)
-            throws IOException {
+    private static Component vaeOfConfig(
+            Path path, ComponentConfig config, Options options, Leftovers leftovers, Closer opened) throws IOException {
         if (options.config() == null) {
             throw new ModelException(
                     path,
                     "vae",
                     "tensors under " + SingleFileLayout.VAE,
-                    "none: this file has no VAE; name a diffusers folder whose VAE belongs to it" + options.how());
+                    "none: this file has no VAE; name a folder or a file whose VAE belongs to it" + options.how("vae"));
         }
         Path folder = options.config().resolve("vae");
-        ModelFiles files = opened.add(ModelFolder.open(folder));
         leftovers.notice("vae: the file has none; taken from " + folder);
-        return files.component("vae");
+        return SingleFileVae.open(folder, config, leftovers, opened);
     }
 
     /// Removes a component's tensors from `file` and gives them diffusers' names and forms.
     private static List<Weight> take(ModelConfig config, String prefix, Map<String, Weight> file, Leftovers leftovers) {
         return switch (config) {
-            case UNetConfig unet -> renamed(LdmNames.unet(unet), unet, prefix, file);
+            case UNetConfig unet -> LdmNames.unet(unet).take(unet, prefix, file);
             case VaeConfig vae -> takeVae(vae, prefix, file);
             case ClipTextConfig text when prefix.endsWith(".model.") -> takeOpenClip(text, prefix, file, leftovers);
             default -> takeClip(config, prefix, file);
         };
     }
 
-    private static List<Weight> renamed(LdmNames names, ModelConfig config, String prefix, Map<String, Weight> file) {
-        List<Weight> weights = new ArrayList<>();
-        for (String parameter : config.parameters().keySet()) {
-            Weight weight =
-                    names.toLdm(parameter).map(n -> file.remove(prefix + n)).orElse(null);
-            if (weight != null) {
-                weights.add(weight.named(parameter));
-            }
-        }
-        return weights;
-    }
-
-    private static List<Weight> takeVae(VaeConfig config, String prefix, Map<String, Weight> file) {
-        List<Weight> weights = renamed(LdmNames.vae(config), config, prefix, file);
+    /// Removes a VAE's tensors from `file` and returns them under diffusers' names.
+    static List<Weight> takeVae(VaeConfig config, String prefix, Map<String, Weight> file) {
+        List<Weight> weights = LdmNames.vae(config).take(config, prefix, file);
         weights.replaceAll(weight -> {
             List<Long> shape = weight.shape();
             boolean attention = weight.name().contains(".attentions.") && shape.size() > 2;
@@ -332,30 +331,12 @@ public final class SingleFile {
 
     private static List<Weight> takeOpenClip(
             ClipTextConfig config, String prefix, Map<String, Weight> file, Leftovers leftovers) {
-        List<Weight> weights = new ArrayList<>();
-        String blocks = prefix + "transformer.resblocks.";
-        for (int i = 0; i < config.layers(); i++) {
-            for (String kind : List.of("weight", "bias")) {
-                Weight all = file.get(blocks + i + ".attn.in_proj_" + kind);
-                if (all == null || all.shape().get(0) != 3L * config.hiddenSize()) {
-                    continue; // stays, and is reported
-                }
-                file.remove(all.name());
-                int part = 0;
-                for (String projection : List.of("q_proj", "k_proj", "v_proj")) {
-                    weights.add(all.rows((long) part * config.hiddenSize(), config.hiddenSize())
-                            .named("text_model.encoder.layers." + i + ".self_attn." + projection + "." + kind));
-                    part++;
-                }
-            }
-        }
-        weights.addAll(renamed(LdmNames.openClip(config), config, prefix, file));
-        weights.replaceAll(
-                w -> w.name().equals("text_projection.weight") && w.shape().size() == 2 ? w.transpose() : w);
+        List<Weight> weights = OpenClip.takeText(config, prefix, file);
         // SD 2 reads the penultimate layer, so its diffusers folder has one layer less than the tower; and a tower
         // without projection does not need the file's.
-        String unused = blocks + config.layers() + ".";
-        boolean oneMore = file.keySet().stream().noneMatch(n -> n.startsWith(blocks + (config.layers() + 1) + "."));
+        String unused = prefix + OpenClip.BLOCKS + config.layers() + ".";
+        String further = prefix + OpenClip.BLOCKS + (config.layers() + 1) + ".";
+        boolean oneMore = file.keySet().stream().noneMatch(n -> n.startsWith(further));
         List<String> dropped = file.keySet().stream()
                 .filter(n -> (oneMore && n.startsWith(unused))
                         || (config.projectionDim() == 0 && n.equals(prefix + "text_projection")))

@@ -6,11 +6,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Safetensors;
+import org.smpo.io.TensorFile;
 import org.smpo.schedule.NoiseSchedule;
 import org.smpo.schedule.PredictionType;
 
-/// The marks in a single-file checkpoint that name what its UNet predicts and whether its terminal SNR is zero.
+/// The marks in a single-file checkpoint that name what its UNet predicts and whether its terminal SNR
+/// is zero.
 final class SingleFileMarks {
     /// An empty tensor that marks a model that predicts v.
     static final String V_PREDICTION = "v_pred";
@@ -21,24 +22,24 @@ final class SingleFileMarks {
     /// The marks' names.
     static final Set<String> NAMES = Set.of(V_PREDICTION, ZERO_TERMINAL_SNR);
 
-    /// A bias whose spread tells the SD 2 models apart: its standard deviation is above 0.09 in those that predict v
-    /// (comfyanonymous/ComfyUI, comfy/supported_models.py, class SD20).
+    /// A bias whose spread tells the SD 2 models apart: its standard deviation is above 0.09 in those
+    /// that predict v (comfyanonymous/ComfyUI, comfy/supported_models.py, class SD20).
     private static final String SPREAD = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
 
     private static final double SPREAD_OF_V = 0.09;
 
-    private final Safetensors file;
+    private final TensorFile file;
     private final Family family;
     private final Leftovers leftovers;
 
-    SingleFileMarks(Safetensors file, Family family, Leftovers leftovers) {
+    SingleFileMarks(TensorFile file, Family family, Leftovers leftovers) {
         this.file = file;
         this.family = family;
         this.leftovers = leftovers;
     }
 
-    /// The scheduler's config with what the file is marked as. The caller's choice wins over the marks, and the marks
-    /// over the config; contradictions and guesses are noticed.
+    /// The scheduler's config with what the file is marked as. The caller's choice wins over the marks,
+    /// and the marks over the config; contradictions and guesses are noticed.
     ///
     /// @param chosen Prediction type that the caller chose; null: none
     /// @param given Whether the config is the caller's and not that of the published model

@@ -12,15 +12,16 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.smpo.io.ByteView;
 import org.smpo.io.DType;
-import org.smpo.io.Safetensors;
 import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
 
-/// One tensor of a model: where its bytes are and how to assemble them. Bytes are read when they are needed.
+/// One tensor of a model: where its bytes are and how to assemble them. Bytes are read when they are
+/// needed.
 ///
-/// A checkpoint may store a tensor differently from how the model takes it: as rows of a larger tensor, as several
-/// tensors to be joined, or transposed. A weight is a view of all of these: nothing is copied before [#buffer] or
-/// [#writeTo].
+/// A checkpoint may store a tensor differently from how the model takes it: as rows of a larger tensor,
+/// as several tensors to be joined, or transposed. A weight is a view of all of these: nothing is copied
+/// before [#buffer] or [#writeTo].
 ///
 /// @param name Name of the parameter
 /// @param dtype Dtype as stored
@@ -51,7 +52,10 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, dtype, shape, ByteView.of(bytes), false, name);
     }
 
-    public static Weight of(Safetensors file, TensorEntry entry) {
+    /// A tensor of an open file.
+    ///
+    /// @throws IOException when its bytes are damaged and the file's format has checksums
+    public static Weight of(TensorFile file, TensorEntry entry) throws IOException {
         return new Weight(
                 entry.name(),
                 entry.dtype(),
@@ -61,8 +65,19 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
                 file.path() + ": " + entry.name());
     }
 
-    /// Writes a safetensors file of weights under their names, whole or not at all. Its metadata has `format: pt`,
-    /// without which transformers refuses a file.
+    /// Every tensor of an open file.
+    ///
+    /// @throws IOException when bytes are damaged and the file's format has checksums
+    static List<Weight> all(TensorFile file) throws IOException {
+        List<Weight> weights = new ArrayList<>();
+        for (TensorEntry entry : file.entries()) {
+            weights.add(of(file, entry));
+        }
+        return weights;
+    }
+
+    /// Writes a safetensors file of weights under their names, whole or not at all. Its metadata has
+    /// `format: pt`, without which transformers refuses a file.
     ///
     /// @param dtype Dtype as stored
     /// @throws ModelException when an element is not finite or leaves the range of the dtype
@@ -143,7 +158,8 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, first.dtype, shape, ByteView.joined(data), false, first.origin);
     }
 
-    /// The elements times a factor, in the same dtype where it can hold them exactly, otherwise in F32 or F64.
+    /// The elements times a factor, in the same dtype where it can hold them exactly, otherwise in F32
+    /// or F64.
     Weight scaled(double factor) throws IOException {
         double[] values = toDoubles();
         ByteBuffer wide = ByteBuffer.allocate(Math.multiplyExact(Double.BYTES, values.length))
@@ -177,8 +193,8 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
         return new Weight(name, dtype, List.of(shape.get(1), shape.get(0)), data, !transposed, origin);
     }
 
-    /// The whole tensor, little-endian and row-major: a view of the file where its bytes lie there in this form,
-    /// else a copy.
+    /// The whole tensor, little-endian and row-major: a view of the file where its bytes lie there in
+    /// this form, else a copy.
     ///
     /// @throws IllegalStateException when it has more bytes than a buffer can hold (2³¹ − 1)
     public ByteBuffer buffer() throws IOException {
@@ -192,7 +208,8 @@ public record Weight(String name, DType dtype, List<Long> shape, ByteView data, 
 
     /// Declares this tensor for a file to be written.
     ///
-    /// @param target Dtype to write; null keeps the dtype, and tensors that are not floating point always keep it
+    /// @param target Dtype to write; null keeps the dtype, and tensors that are not floating point
+    ///     always keep it
     SafetensorsWriter.Declaration declaration(DType target) {
         return new SafetensorsWriter.Declaration(name, storedAs(target), shape);
     }

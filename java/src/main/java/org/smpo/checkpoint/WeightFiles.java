@@ -24,7 +24,10 @@ record WeightFiles(Map<Path, Set<String>> tensors, Path index, String variant) {
     private static final Pattern WEIGHT_FILE = Pattern.compile(
             ".*\\.(safetensors|bin|ckpt|pt|pth|msgpack|h5|onnx|onnx_data|gguf|flashpack)|.*\\.index(\\..+)?\\.json");
 
-    private static final Pattern PICKLE = Pattern.compile(".*\\.(bin|ckpt|pt|pth)");
+    private static final String SAFETENSORS = ".safetensors";
+
+    /// Files of torch, which older models have instead.
+    private static final String TORCH = ".bin";
 
     /// Whether a file of this name holds weights, in any format, or an index of them.
     static boolean isWeightFile(String name) {
@@ -36,9 +39,14 @@ record WeightFiles(Map<Path, Set<String>> tensors, Path index, String variant) {
         return library.equals("diffusers") ? "diffusion_pytorch_model" : "model";
     }
 
-    /// Finds the files of a component. Without a variant, the plain files are preferred, and a folder with the
-    /// files of one variant alone gives those. With a variant, a component that lacks it gives its plain files, as
-    /// in diffusers.
+    /// The name of a library's torch files, likewise.
+    private static String torchStem(String library) {
+        return library.equals("diffusers") ? "diffusion_pytorch_model" : "pytorch_model";
+    }
+
+    /// Finds the files of a component. Without a variant, the plain files are preferred, and a folder
+    /// with the files of one variant alone gives those. With a variant, a component that lacks it gives
+    /// its plain files, as in diffusers. Torch files are taken where there are no safetensors files.
     ///
     /// @param directory Folder of the component
     /// @param library Library that the component's class belongs to
@@ -46,46 +54,52 @@ record WeightFiles(Map<Path, Set<String>> tensors, Path index, String variant) {
     /// @throws ModelException when there are none that can be read
     static WeightFiles find(Path directory, String library, String variant) throws IOException {
         String stem = stem(library);
+        String torch = torchStem(library);
         if (variant != null) {
-            WeightFiles exact = tryVariant(directory, stem, variant);
+            WeightFiles exact = tryVariant(directory, stem, SAFETENSORS, variant);
+            exact = exact == null ? tryVariant(directory, torch, TORCH, variant) : exact;
             if (exact != null) {
                 return exact;
             }
         }
-        WeightFiles plain = tryVariant(directory, stem, null);
+        WeightFiles plain = tryVariant(directory, stem, SAFETENSORS, null);
         if (plain != null) {
             return plain;
         }
         Set<String> variants = variants(directory, stem);
         if (variant == null && variants.size() == 1) {
-            return tryVariant(directory, stem, variants.iterator().next());
+            return tryVariant(directory, stem, SAFETENSORS, variants.iterator().next());
+        }
+        WeightFiles old = tryVariant(directory, torch, TORCH, null);
+        if (old != null) {
+            return old;
         }
         throw absent(directory, stem, variant, variants);
     }
 
-    private static WeightFiles tryVariant(Path directory, String stem, String variant) throws IOException {
+    private static WeightFiles tryVariant(Path directory, String stem, String ending, String variant)
+            throws IOException {
         String infix = variant == null ? "" : "." + variant;
-        Path single = directory.resolve(stem + infix + ".safetensors");
+        Path single = directory.resolve(stem + infix + ending);
         if (Files.exists(single)) {
             return new WeightFiles(Map.of(single, Set.of()), null, variant);
         }
-        for (String name :
-                List.of(stem + ".safetensors.index" + infix + ".json", stem + ".safetensors" + infix + ".index.json")) {
+        for (String name : List.of(stem + ending + ".index" + infix + ".json", stem + ending + infix + ".index.json")) {
             if (Files.exists(directory.resolve(name))) {
-                return sharded(directory, directory.resolve(name), variant);
+                return sharded(directory, directory.resolve(name), ending, variant);
             }
         }
         return null;
     }
 
-    private static WeightFiles sharded(Path directory, Path index, String variant) throws IOException {
+    private static WeightFiles sharded(Path directory, Path index, String ending, String variant) throws IOException {
         JsonObject map = Json.readObject(index).object("weight_map");
         Map<Path, Set<String>> tensors = new TreeMap<>();
         for (String tensor : map.keys()) {
             String file = map.string(tensor);
-            if (file.contains("/") || file.contains("\\") || !file.endsWith(".safetensors")) {
+            if (file.contains("/") || file.contains("\\") || !file.endsWith(ending)) {
                 throw new ModelException(
-                        index, "weight_map." + tensor, "the name of a safetensors file in the same folder", file);
+                        index, "weight_map." + tensor, "the name of a " + ending + " file in the same folder", file);
             }
             Path shard = directory.resolve(file);
             if (!Files.exists(shard)) {
@@ -114,21 +128,12 @@ record WeightFiles(Map<Path, Set<String>> tensors, Path index, String variant) {
             throws IOException {
         String wanted = stem + (variant == null ? "" : "[." + variant + "]") + ".safetensors";
         List<String> names = names(directory);
-        List<String> pickles =
-                names.stream().filter(n -> PICKLE.matcher(n).matches()).toList();
         if (!variants.isEmpty()) {
             return new ModelException(directory, "weights", wanted, "the variants " + variants + ": choose one");
         }
         if (names.stream().anyMatch(n -> n.startsWith(stem + "-") && n.endsWith(".safetensors"))) {
             return new ModelException(
                     directory, "weights", stem + ".safetensors.index.json beside the shards", "shards alone");
-        }
-        if (!pickles.isEmpty()) {
-            return new ModelException(directory + ": weights: expected " + wanted + ", found " + pickles
-                    + ", which are Python pickles: reading one runs the code in it, so we do not. Convert the "
-                    + "model once, with diffusers, from a source that you trust: python -c \"from diffusers import "
-                    + "DiffusionPipeline; DiffusionPipeline.from_pretrained('MODEL', use_safetensors=False)"
-                    + ".save_pretrained('OUT')\"");
         }
         return new ModelException(directory, "weights", wanted, names.isEmpty() ? "an empty folder" : names);
     }

@@ -16,6 +16,9 @@ final class CheckpointOptions {
     @Option(names = "--config", paramLabel = "DIR", description = OptionTexts.CONFIG)
     private Path config;
 
+    @Option(names = "--vae", paramLabel = "PATH", description = OptionTexts.VAE)
+    private Path vae;
+
     @Option(
             names = "--prediction-type",
             paramLabel = "TYPE",
@@ -43,16 +46,16 @@ final class CheckpointOptions {
     }
 
     SingleFile.Options options() {
-        return new SingleFile.Options(config, predictionType(), "--config");
+        return new SingleFile.Options(config, predictionType(), vae, "--");
     }
 
     /// Diffusers folders record all of this themselves.
     void requireNone() {
-        if (config != null || predictionType != null) {
+        if (config != null || predictionType != null || vae != null) {
             throw new ParameterException(
                     spec.commandLine(),
-                    "--config and --prediction-type: expected a single-file checkpoint, got a diffusers folder, which"
-                            + " has its own; leave the options out");
+                    "--config, --prediction-type and --vae: expected a single-file checkpoint, got a diffusers folder,"
+                            + " which has its own; leave the options out");
         }
     }
 }

@@ -243,10 +243,9 @@ final class Convert implements Callable<Integer> {
             throw usage("--add: " + path + ": expected a run that exported a model, found adapters alone: "
                     + run.lora().get() + "; add diffusers to export.formats and rerun it with --resume");
         }
-        return run.config().isPresent()
-                ? SingleFile.open(
-                        run.model(), new SingleFile.Options(run.config().get(), null, "--config"))
-                : ModelFolder.open(run.model());
+        return Files.isDirectory(run.model())
+                ? ModelFolder.open(run.model())
+                : SingleFile.open(run.model(), checkpoint.options().or(run.options()));
     }
 
     private void lora(DType target) throws IOException {

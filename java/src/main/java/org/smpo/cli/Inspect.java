@@ -111,7 +111,7 @@ final class Inspect implements Callable<Integer> {
 
     private Map<String, Object> model(ModelReport.Options options) throws IOException {
         try (ModelFiles model = config != null && !Files.isDirectory(path)
-                ? SingleFile.open(path, new SingleFile.Options(config, null, "--config"))
+                ? SingleFile.open(path, new SingleFile.Options(config, null, "--"))
                 : ModelFiles.open(path)) {
             return ModelReport.of(path, model, options);
         }

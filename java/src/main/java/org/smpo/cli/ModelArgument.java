@@ -136,10 +136,7 @@ final class ModelArgument {
         }
         FinishedRun run = FinishedRun.open(path);
         run.lora().ifPresent(file -> loras.addFirst(new EvaluatedModel.Adapter(file, 1)));
-        SingleFile.Options own = run.config().isPresent()
-                ? new SingleFile.Options(run.config().get(), options.predictionType(), options.configOption())
-                : options;
-        return new ModelPart(run.model(), own, loras, run);
+        return new ModelPart(run.model(), options.or(run.options()), loras, run);
     }
 
     private static EvaluatedModel.Adapter adapter(String text) throws IOException {

@@ -19,12 +19,14 @@ final class OptionTexts {
             "Precision of weights and activations: ${COMPLETION-CANDIDATES}; auto is bf16 on a GPU and fp32 on the CPU"
                     + " (default: ${DEFAULT-VALUE})";
     static final String PREDICTION_TYPE = "Prediction type of a single-file checkpoint that does not record it:"
-            + " ${COMPLETION-CANDIDATES} (default for SD 2: v_prediction)";
+            + " ${COMPLETION-CANDIDATES} (default for SD 2: as its weights suggest)";
     static final String PROMPT_FILE = "File of prompts: one per line; .jsonl or .json with prompt, negative_prompt,"
             + " seed and category; or .tsv or .csv with Prompt and Category, like PartiPrompts";
     static final String PROCESSOR =
             "Folder with preprocessor_config.json and tokenizer for a reward model that has none";
     static final String SPLIT = "Split to take from a folder with several, such as validation (default: train)";
+    static final String VAE =
+            "Folder or file whose VAE replaces that of a single-file checkpoint, or is taken for one without VAE";
     static final String CACHE = "Directory for cached latents and text embeddings (default: ~/.cache/smpo/cache)";
 
     private OptionTexts() {}

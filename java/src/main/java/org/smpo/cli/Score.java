@@ -26,7 +26,7 @@ import picocli.CommandLine.Spec;
 /// `smpo score`: scores the pairs of a dataset with a reward model.
 @Command(
         name = "score",
-        description = "Score the images of a dataset with PickScore or another CLIP model.",
+        description = "Score the images of a dataset with PickScore, HPSv2, the aesthetic predictor or a CLIP model.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:scores written", "1:failure", "2:wrong usage"})
@@ -98,9 +98,10 @@ final class Score implements Callable<Integer> {
         if (!(maxBadFraction >= 0 && maxBadFraction <= 1)) {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
+        RewardSource rewardSource = rewardSource();
         try (PairSource source = PairSource.open(
                         data, Optional.ofNullable(split), pillow ? Rendering.PILLOW : Rendering.VIEWER);
-                Reward reward = rewardSource().open(compute.device(), compute.precision(), compute.threads())) {
+                Reward reward = rewardSource.open(compute.device(), compute.precision(), compute.threads())) {
             source.notes().forEach(spec.commandLine().getErr()::println);
             // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
@@ -113,7 +114,11 @@ final class Score implements Callable<Integer> {
             try (Bar bar = new Bar(spec.commandLine().getErr())) {
                 summary = run.run(out, resume, bar);
             }
-            report(summary, ScoreTable.read(out).statistics());
+            Optional<ScoreStatistics> statistics = ScoreTable.read(out).statistics();
+            report(summary, statistics);
+            statistics
+                    .flatMap(scores -> rewardSource.kind().published().remark(scores.lowest(), scores.highest()))
+                    .ifPresent(remark -> spec.commandLine().getErr().println("notice: " + remark));
             requireFewBad(summary);
         }
         return 0;
@@ -136,7 +141,8 @@ final class Score implements Callable<Integer> {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /// Progress bar of a run. It starts with the first batch, when it is known how much an earlier run has scored.
+    /// Progress bar of a run. It starts with the first batch, when it is known how much an earlier run
+    /// has scored.
     private static final class Bar implements ScoreRun.Progress, AutoCloseable {
         private final Progress.Display display;
         private Progress progress;

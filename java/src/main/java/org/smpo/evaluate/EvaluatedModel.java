@@ -1,6 +1,7 @@
 package org.smpo.evaluate;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -9,12 +10,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.SortedMap;
 import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.OpaqueConfig;
 import org.smpo.checkpoint.SingleFile;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.NegativeNetwork;
 import org.smpo.generate.TextToImage;
@@ -235,10 +238,10 @@ public record EvaluatedModel(
                             component.config().json().asMap());
                 }
                 String tokenizer = entry.getKey().replace("text_encoder", "tokenizer");
-                Optional<Path> folder =
+                Optional<TokenizerFiles> its =
                         tokenizer.startsWith("tokenizer") ? files.tokenizer(tokenizer) : Optional.empty();
-                if (folder.isPresent()) {
-                    parts.put(tokenizer, folderDigest(folder.get()));
+                if (its.isPresent()) {
+                    parts.put(tokenizer, digest(its.get().digests()));
                 }
             }
             parts.put("scheduler", files.samplerConfig());
@@ -253,7 +256,7 @@ public record EvaluatedModel(
             parts.put(
                     prefix + i,
                     List.of(
-                            Files.isDirectory(file) ? folderDigest(file) : Digest.sha256(file),
+                            Files.isDirectory(file) ? digest(Digest.ofFiles(file)) : Digest.sha256(file),
                             loras.get(i).weight()));
         }
     }
@@ -262,14 +265,10 @@ public record EvaluatedModel(
         return Digest.sha256(Json.canonical(parts).getBytes(StandardCharsets.UTF_8));
     }
 
-    private static String folderDigest(Path folder) throws IOException {
+    private static String digest(SortedMap<String, String> digests) {
         Digest digest = new Digest();
-        try (var files = Files.list(folder)) {
-            for (Path file : files.filter(Files::isRegularFile).sorted().toList()) {
-                String line = file.getFileName() + " " + Digest.sha256(file) + "\n";
-                digest.update(java.nio.ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8)));
-            }
-        }
+        digests.forEach((name, sha256) ->
+                digest.update(ByteBuffer.wrap((name + " " + sha256 + "\n").getBytes(StandardCharsets.UTF_8))));
         return digest.hex();
     }
 }

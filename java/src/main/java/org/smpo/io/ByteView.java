@@ -1,5 +1,6 @@
 package org.smpo.io;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -24,7 +25,9 @@ public final class ByteView {
     }
 
     /// A view of a tensor's bytes in an open file.
-    public static ByteView of(Safetensors file, TensorEntry entry) {
+    ///
+    /// @throws IOException when the bytes are damaged and the file's format has checksums
+    public static ByteView of(TensorFile file, TensorEntry entry) throws IOException {
         return new ByteView(List.of(file.segment(entry)));
     }
 

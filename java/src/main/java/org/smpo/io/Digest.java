@@ -4,11 +4,15 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /// Computes SHA-256 incrementally, or at once for bytes, files and memory segments of any size.
 public final class Digest {
@@ -44,6 +48,19 @@ public final class Digest {
     /// Returns the digest as 64 lower-case hexadecimal digits and resets it.
     public String hex() {
         return HexFormat.of().formatHex(sha256.digest());
+    }
+
+    /// SHA-256 of every file in a folder, by its name; folders in it are left out.
+    ///
+    /// @throws IOException when a file cannot be read
+    public static SortedMap<String, String> ofFiles(Path folder) throws IOException {
+        SortedMap<String, String> digests = new TreeMap<>();
+        try (Stream<Path> files = Files.list(folder)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                digests.put(file.getFileName().toString(), sha256(file));
+            }
+        }
+        return digests;
     }
 
     public static String sha256(byte[] bytes) {

@@ -1,7 +1,6 @@
 package org.smpo.io;
 
 import java.io.IOException;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -52,26 +51,25 @@ public final class FloatTensor {
     /// Reads every tensor of a safetensors or torch file, in the file's order. Narrower floating-point
     /// dtypes are widened; F64 and integers are rounded to the nearest float.
     ///
-    /// @throws IOException when the file cannot be read, is damaged, or holds a dtype that is not a number
+    /// @throws IOException when the file cannot be read, is damaged, or holds a dtype that is not a
+    ///     number
     public static Map<String, FloatTensor> readAll(Path path) throws IOException {
         Map<String, FloatTensor> all = new LinkedHashMap<>();
-        if (TorchFile.isZip(path)) {
-            try (TorchFile file = TorchFile.open(path)) {
-                for (TensorEntry entry : file.entries().values()) {
-                    byte[] bytes = file.segment(entry.name()).toArray(ValueLayout.JAVA_BYTE);
-                    all.put(entry.name(), new FloatTensor(entry.shape(), floats(path, entry, bytes)));
-                }
-            }
-            return all;
-        }
-        try (Safetensors file = Safetensors.open(path)) {
+        try (TensorFile file = TensorFile.open(path)) {
             for (TensorEntry entry : file.entries()) {
-                byte[] bytes = new byte[Math.toIntExact(entry.length())];
-                ByteView.of(file, entry).copyTo(0, bytes, 0, bytes.length);
-                all.put(entry.name(), new FloatTensor(entry.shape(), floats(path, entry, bytes)));
+                all.put(entry.name(), read(file, entry));
             }
         }
         return all;
+    }
+
+    /// Reads one tensor of an open file, likewise.
+    ///
+    /// @throws IOException when its bytes are damaged, or its dtype is not a number
+    public static FloatTensor read(TensorFile file, TensorEntry entry) throws IOException {
+        byte[] bytes = new byte[Math.toIntExact(entry.length())];
+        ByteView.of(file, entry).copyTo(0, bytes, 0, bytes.length);
+        return new FloatTensor(entry.shape(), floats(file.path(), entry, bytes));
     }
 
     private static float[] floats(Path path, TensorEntry entry, byte[] bytes) throws SafetensorsException {

@@ -47,7 +47,7 @@ public final class Resample {
         private static final double A = -0.5;
 
         /// Half the width of the filter, in source pixels when the image does not shrink.
-        private final double support;
+        final double support;
 
         Filter(double support) {
             this.support = support;

@@ -13,13 +13,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// A safetensors file, mapped read-only into memory. Opening reads and checks the header; a tensor's bytes
-/// are read when
-/// its segment is accessed. Files and tensors may exceed 2 GiB.
+/// A safetensors file, mapped read-only into memory. Opening reads and checks the header; a tensor's
+/// bytes are read when its segment is accessed. Files and tensors may exceed 2 GiB.
 ///
 /// The file must not be truncated while it is open: accessing a missing page raises an [InternalError].
 /// Any thread may read; after [#close] every segment is invalid and throws [IllegalStateException].
-public final class Safetensors implements AutoCloseable {
+public final class Safetensors implements TensorFile {
     /// The format's limit on the header's length.
     public static final int MAX_HEADER_BYTES = 100_000_000;
 
@@ -106,15 +105,18 @@ public final class Safetensors implements AutoCloseable {
                 path, "size", expected + " bytes, as when it was opened", channel.size() + ": it was cut meanwhile");
     }
 
+    @Override
     public Path path() {
         return path;
     }
 
     /// All tensors in the order of their data.
+    @Override
     public List<TensorEntry> entries() {
         return header.entries();
     }
 
+    @Override
     public Optional<TensorEntry> find(String name) {
         return Optional.ofNullable(header.byName().get(name));
     }
@@ -122,6 +124,7 @@ public final class Safetensors implements AutoCloseable {
     /// The tensor with a name.
     ///
     /// @throws SafetensorsException when there is none
+    @Override
     public TensorEntry entry(String name) throws SafetensorsException {
         TensorEntry entry = header.byName().get(name);
         if (entry == null) {
@@ -143,11 +146,13 @@ public final class Safetensors implements AutoCloseable {
     }
 
     /// The bytes of one of [#entries].
+    @Override
     public MemorySegment segment(TensorEntry entry) {
         return file.asSlice(entry.offset(), entry.length());
     }
 
     /// The file's `__metadata__`, in its order; empty when there is none.
+    @Override
     public Map<String, String> metadata() {
         return Collections.unmodifiableMap(header.metadata());
     }

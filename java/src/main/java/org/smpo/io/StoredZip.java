@@ -13,8 +13,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.zip.CRC32;
 
-/// The directory of a ZIP file whose entries are stored uncompressed, as `torch.save` writes them. Entries
-/// of more than 4 GiB (ZIP64) are read; compressed, encrypted and overlapping entries are refused.
+/// The directory of a ZIP file whose entries are stored uncompressed, as `torch.save` writes them.
+/// Entries of more than 4 GiB (ZIP64) are read; compressed, encrypted and overlapping entries are
+/// refused.
 ///
 /// The layout is that of PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 to 4.3.16.
 final class StoredZip {
@@ -71,9 +72,19 @@ final class StoredZip {
         return entries;
     }
 
+    /// Returns the size of the whole file in bytes.
+    long size() {
+        return file.byteSize();
+    }
+
+    /// Returns the bytes of an entry as they are.
+    MemorySegment view(Entry entry) {
+        return file.asSlice(entry.offset(), entry.length());
+    }
+
     /// Returns the bytes of an entry, after checking them against their CRC.
     MemorySegment bytes(Entry entry) throws IOException {
-        MemorySegment bytes = file.asSlice(entry.offset(), entry.length());
+        MemorySegment bytes = view(entry);
         CRC32 crc = new CRC32();
         for (long at = 0; at < entry.length(); at += CRC_CHUNK) {
             crc.update(

@@ -24,7 +24,11 @@ final class TorchPickle {
             "torch.BFloat16Storage", DType.BF16,
             "torch.DoubleStorage", DType.F64,
             "torch.LongStorage", DType.I64,
-            "torch.IntStorage", DType.I32);
+            "torch.IntStorage", DType.I32,
+            "torch.ShortStorage", DType.I16,
+            "torch.CharStorage", DType.I8,
+            "torch.ByteStorage", DType.U8,
+            "torch.BoolStorage", DType.BOOL);
     private static final String ORDERED_DICT = "collections.OrderedDict";
     private static final String TENSOR = "torch._utils._rebuild_tensor_v2";
     private static final String PARAMETER = "torch._utils._rebuild_parameter";
@@ -65,12 +69,12 @@ final class TorchPickle {
         this.in = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    /// Returns every tensor of a pickle by name. The name joins the keys that lead to the tensor with dots;
-    /// keys below a top-level `state_dict` stand alone.
+    /// Returns every tensor of a pickle by name. The name joins the keys that lead to the tensor with
+    /// dots; keys below a top-level `state_dict` stand alone.
     ///
     /// @param source file and entry, for messages
-    /// @throws IOException when the pickle is damaged or holds anything but tensors, dictionaries, lists,
-    ///     numbers and texts
+    /// @throws IOException when the pickle is damaged or holds anything but tensors, dictionaries,
+    ///     lists, numbers and texts
     static Map<String, Tensor> tensors(String source, byte[] bytes) throws IOException {
         TorchPickle pickle = new TorchPickle(source, bytes);
         Object root;

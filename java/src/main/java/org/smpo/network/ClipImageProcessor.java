@@ -8,19 +8,21 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.smpo.checkpoint.ModelException;
+import org.smpo.io.FloatResample;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Resample;
 import org.smpo.io.RgbImage;
 
-/// The preprocessing of images for CLIP's vision tower: resize, crop, scale to 0..1, normalize, as configured in
-/// `preprocessor_config.json`.
+/// The preprocessing of images for CLIP's vision tower: resize, crop, scale to 0..1, normalize, as
+/// configured in `preprocessor_config.json`.
 ///
-/// The values are those of transformers' `CLIPImageProcessorPil` (up to version 4 the class `CLIPImageProcessor`,
-/// with which PickScore was published), to the bit: Pillow resizes 8-bit pixels. Where torchvision is installed,
-/// transformers 5 takes a torchvision-backed class instead, whose resize rounds differently: on photograph-like
-/// images it differs by one level of 255 in about 0.4 % of the values (two levels where an image of 100x130 pixels is
-/// enlarged), which is up to 0.015 (0.03) after normalization (transformers 5.23, torchvision 0.26).
+/// The values are those of transformers' `CLIPImageProcessorPil` (up to version 4 the class
+/// `CLIPImageProcessor`, with which PickScore was published), to the bit: Pillow resizes 8-bit pixels.
+/// Where torchvision is installed, transformers 5 takes a torchvision-backed class instead, whose resize
+/// rounds differently: on photograph-like images it differs by one level of 255 in about 0.4 % of the
+/// values (two levels where an image of 100x130 pixels is enlarged), which is up to 0.015 (0.03) after
+/// normalization (transformers 5.23, torchvision 0.26).
 ///
 /// @param resize First step
 /// @param filter Filter of the resize
@@ -57,6 +59,10 @@ public record ClipImageProcessor(
     /// To a shorter side of `pixels`, with its proportions.
     public record ShortestEdge(int pixels) implements Resize {}
 
+    /// Resizes to a longer side of `pixels`, with its proportions, in float and not rounded to 8 bits; then
+    /// black rows or columns on both sides make it a square.
+    public record LongestSide(int pixels) implements Resize {}
+
     /// Resizes to these sides and ignores proportions.
     public record Exact(int height, int width) implements Resize {}
 
@@ -69,6 +75,17 @@ public record ClipImageProcessor(
     public static ClipImageProcessor openAi() {
         return new ClipImageProcessor(
                 new ShortestEdge(SIDE), Resample.Filter.BICUBIC, SIDE, SIDE, 1.0 / 255, OPENAI_MEAN, OPENAI_STD);
+    }
+
+    /// HPSv2's (github.com/tgxs002/HPSv2, commit 866735e, hpsv2/src/open_clip/transform.py): the longer
+    /// side resized, zeros around, then OpenAI's normalization. Antialiased, as torchvision 0.17 and
+    /// later resize tensors; HPSv2's own scores of 2023 were made without. An image whose longer side
+    /// fits is padded as well, which the original does not do.
+    ///
+    /// @param pixels side of the result
+    static ClipImageProcessor longestSide(int pixels) {
+        return new ClipImageProcessor(
+                new LongestSide(pixels), Resample.Filter.BICUBIC, pixels, pixels, 1.0 / 255, OPENAI_MEAN, OPENAI_STD);
     }
 
     /// Reads the `preprocessor_config.json` in a folder; absent keys take the class's defaults.
@@ -191,21 +208,27 @@ public record ClipImageProcessor(
         String sized = switch (resize) {
             case NoResize none -> "none";
             case ShortestEdge edge -> "shortest_edge " + edge.pixels();
+            case LongestSide edge -> "longest_edge " + edge.pixels() + " padded";
             case Exact exact -> exact.height() + "x" + exact.width();
         };
-        return "clip pil-8bit; resize " + sized + " " + filter.name().toLowerCase(Locale.ROOT) + "; crop " + cropHeight
-                + "x" + cropWidth + "; rescale " + rescaleFactor + "; mean " + mean + "; std " + std;
+        return (resize instanceof LongestSide ? "clip float antialiased" : "clip pil-8bit") + "; resize " + sized + " "
+                + filter.name().toLowerCase(Locale.ROOT) + "; crop " + cropHeight + "x" + cropWidth + "; rescale "
+                + rescaleFactor + "; mean " + mean + "; std " + std;
     }
 
     /// Preprocesses an image.
     ///
     /// @return [3, height, width]
     public float[] apply(RgbImage image) {
-        RgbImage resized = switch (resize) {
-            case NoResize none -> image;
-            case ShortestEdge edge -> Resample.shorterSide(image, edge.pixels(), filter);
-            case Exact exact -> Resample.resize(image, exact.width(), exact.height(), filter);
+        return switch (resize) {
+            case NoResize none -> cropped(image);
+            case ShortestEdge edge -> cropped(Resample.shorterSide(image, edge.pixels(), filter));
+            case LongestSide edge -> padded(image, edge.pixels());
+            case Exact exact -> cropped(Resample.resize(image, exact.width(), exact.height(), filter));
         };
+    }
+
+    private float[] cropped(RgbImage resized) {
         int rows = cropHeight > 0 ? cropHeight : resized.height();
         int columns = cropWidth > 0 ? cropWidth : resized.width();
         int top = cropStart(resized.height(), rows);
@@ -226,13 +249,38 @@ public record ClipImageProcessor(
         return values;
     }
 
-    /// The first source row (or column) of a crop; negative where the image is smaller and gets a border. An odd
-    /// border has its larger half before the image, an odd crop its larger half after.
+    /// An image in float whose longer side is resized, with zeros around it, normalized. The shorter
+    /// side is rounded to the nearest pixel, half to even.
+    private float[] padded(RgbImage image, int side) {
+        double scale = side / (double) Math.max(image.height(), image.width());
+        int rows = Math.max(1, (int) Math.rint(image.height() * scale));
+        int columns = Math.max(1, (int) Math.rint(image.width() * scale));
+        float[] resized = FloatResample.resize(image, columns, rows, filter);
+        int top = (side - rows) / 2;
+        int left = (side - columns) / 2;
+        float[] values = new float[CHANNELS * side * side];
+        for (int channel = 0; channel < CHANNELS; channel++) {
+            float shift = mean.get(channel).floatValue();
+            float scaling = std.get(channel).floatValue();
+            for (int y = 0; y < side; y++) {
+                for (int x = 0; x < side; x++) {
+                    boolean inside = y >= top && y < top + rows && x >= left && x < left + columns;
+                    float value = inside ? resized[(channel * rows + y - top) * columns + x - left] : 0;
+                    values[(channel * side + y) * side + x] = (value - shift) / scaling;
+                }
+            }
+        }
+        return values;
+    }
+
+    /// The first source row (or column) of a crop; negative where the image is smaller and gets a
+    /// border. An odd border has its larger half before the image, an odd crop its larger half after.
     private static int cropStart(int from, int to) {
         return Math.floorDiv(from - to, 2);
     }
 
-    /// The value of each level, rounded as transformers rounds: the product in double to float, then in float.
+    /// The value of each level, rounded as transformers rounds: the product in double to float, then in
+    /// float.
     private float[] table(int channel) {
         float[] table = new float[LEVELS];
         float shift = mean.get(channel).floatValue();

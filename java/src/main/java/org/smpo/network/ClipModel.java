@@ -1,46 +1,35 @@
 package org.smpo.network;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import org.smpo.checkpoint.Activation;
+import java.util.Optional;
+import org.smpo.checkpoint.ClipFile;
 import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.checkpoint.ClipTextConfig;
-import org.smpo.checkpoint.ClipVisionConfig;
 import org.smpo.checkpoint.Component;
-import org.smpo.checkpoint.ModelConfig;
 import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.checkpoint.ModelFolder;
-import org.smpo.checkpoint.Weight;
-import org.smpo.ffi.ClipActivation;
-import org.smpo.ffi.ClipVisionSpec;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.ModelOptions;
-import org.smpo.ffi.NativeModel;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 
-/// A CLIP model in the layout of transformers' `CLIPModel`: it embeds texts and images as unit vectors of one space,
-/// whose inner products are cosines. OpenAI's models, OpenCLIP's conversions and PickScore are such models.
+/// A CLIP model with both towers: it embeds texts and images as unit vectors of one space, whose inner
+/// products are cosines. OpenAI's models, OpenCLIP's conversions and PickScore are such models.
 ///
-/// Embeddings are computed on the device and normalized here in double. Belongs to the thread that opened it.
+/// Embeddings are computed on the device and normalized here in double. Belongs to the thread that
+/// opened it.
 public final class ClipModel implements AutoCloseable {
-    private static final String COMPONENT = "clip";
-
     /// Files that decide the token ids of a text.
     private static final List<String> TOKENIZER_FILES =
             List.of("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json");
@@ -51,7 +40,7 @@ public final class ClipModel implements AutoCloseable {
     private final ClipImageProcessor images;
     private final ClipTokenizer tokenizer;
     private final TextEncoder text;
-    private final NativeModel vision;
+    private final ClipVision vision;
     private final double logitScale;
     private final String digest;
 
@@ -62,7 +51,7 @@ public final class ClipModel implements AutoCloseable {
             ClipImageProcessor images,
             ClipTokenizer tokenizer,
             TextEncoder text,
-            NativeModel vision,
+            ClipVision vision,
             double logitScale,
             String digest) {
         this.engine = engine;
@@ -78,21 +67,20 @@ public final class ClipModel implements AutoCloseable {
 
     /// Opens a model on an engine of its own, which closes with it.
     ///
-    /// @param folder Folder with `config.json` and the weights, `model.safetensors` or shards of it
-    /// @param processor Folder with `preprocessor_config.json` and the tokenizer's files; often `folder` itself
+    /// @param path Folder or file; see [ClipFile]
     /// @param device `cpu`, `cuda` or `cuda:N`
     /// @param precision Precision of both towers
     /// @param threads Number of CPU threads; 0: one per physical core
     /// @throws ModelException when the model is no CLIP model, or not one that we support
     /// @throws IllegalArgumentException for an unknown device
     /// @throws IOException when a file is missing or cannot be read
-    public static ClipModel open(Path folder, Path processor, String device, Precision precision, int threads)
+    public static ClipModel open(Path path, ClipProcessor processor, String device, Precision precision, int threads)
             throws IOException {
         EngineConfig config =
                 EngineConfig.onCpu().withDevice(Device.parse(device)).withThreads(threads);
         Closer owned = new Closer();
         try {
-            return open(owned.add(Engine.open(config)), owned, folder, processor, precision);
+            return open(owned.add(Engine.open(config)), owned, path, processor, precision);
         } catch (IOException | RuntimeException e) {
             owned.closeAfter(e);
             throw e;
@@ -100,51 +88,36 @@ public final class ClipModel implements AutoCloseable {
     }
 
     /// Opens a model on an engine that the caller keeps and closes.
-    public static ClipModel open(Engine engine, Path folder, Path processor, Precision precision) throws IOException {
+    public static ClipModel open(Engine engine, Path path, ClipProcessor processor, Precision precision)
+            throws IOException {
         Closer owned = new Closer();
         try {
-            return open(engine, owned, folder, processor, precision);
+            return open(engine, owned, path, processor, precision);
         } catch (IOException | RuntimeException e) {
             owned.closeAfter(e);
             throw e;
         }
     }
 
-    private static ClipModel open(Engine engine, Closer owned, Path folder, Path processor, Precision precision)
+    private static ClipModel open(Engine engine, Closer owned, Path path, ClipProcessor processor, Precision precision)
             throws IOException {
-        try (ModelFiles files = ModelFolder.open(folder)) {
-            Component whole = files.components().values().iterator().next();
+        try (ModelFiles files = ClipFile.open(path)) {
+            Component whole = files.only();
             ClipModelConfig config = NativeWeights.config(whole, ClipModelConfig.class);
-            ClipImageProcessor images = ClipImageProcessor.open(processor);
-            requireFits(config.vision(), images, processor);
+            ClipImageProcessor images = processor.images(config.vision());
+            TokenizerFiles tokens = processor.tokenizer(config.text());
             double logitScale = whole.weights().get(ClipModelConfig.LOGIT_SCALE).toDoubles()[0];
-            String digest = digest(whole, processor);
-            ClipTokenizer tokenizer = owned.add(ClipTokenizer.open(processor));
-            requireFits(config.text(), tokenizer, processor);
+            String digest = digest(whole, tokens);
+            ClipTokenizer tokenizer = owned.add(ClipTokenizer.open(tokens));
+            requireFits(config.text(), tokenizer, tokens.place(""));
             ModelOptions options = ModelOptions.frozen(precision.dtype());
-            TextEncoder text = owned.add(TextEncoder.load(engine, part(whole, config.text()), options));
-            NativeModel vision = owned.add(NativeWeights.fill(
-                    NativeModel.openClipVision(engine, spec(config.vision()), options), part(whole, config.vision())));
+            TextEncoder text = owned.add(TextEncoder.load(engine, ClipVision.part(whole, config.text()), options));
+            ClipVision vision = owned.add(ClipVision.open(engine, files, processor, precision));
             return new ClipModel(engine, owned, config, images, tokenizer, text, vision, logitScale, digest);
         }
     }
 
-    private static void requireFits(ClipVisionConfig vision, ClipImageProcessor images, Path processor)
-            throws ModelException {
-        if (vision.channels() != 3) {
-            throw new ModelException(
-                    vision.json().source(), "vision_config.num_channels", "3 (red, green, blue)", vision.channels());
-        }
-        if (images.height() != vision.imageSize() || images.width() != vision.imageSize()) {
-            throw new ModelException(
-                    processor,
-                    "preprocessor_config.json",
-                    "images of " + vision.imageSize() + "x" + vision.imageSize() + ", as the model takes them",
-                    images.describe());
-        }
-    }
-
-    private static void requireFits(ClipTextConfig text, ClipTokenizer tokenizer, Path processor)
+    private static void requireFits(ClipTextConfig text, ClipTokenizer tokenizer, String processor)
             throws ModelException {
         if (tokenizer.length() > text.maxPositionEmbeddings()) {
             throw new ModelException(
@@ -160,53 +133,30 @@ public final class ClipModel implements AutoCloseable {
         }
     }
 
-    /// One tower of the whole model.
-    private static Component part(Component whole, ModelConfig tower) {
-        Map<String, Weight> weights = new LinkedHashMap<>();
-        tower.parameters()
-                .keySet()
-                .forEach(name -> weights.put(name, whole.weights().get(name)));
-        return new Component(COMPONENT, whole.library(), whole.className(), tower, weights, whole.files());
-    }
-
-    private static ClipVisionSpec spec(ClipVisionConfig config) {
-        return new ClipVisionSpec(
-                config.imageSize(),
-                config.patchSize(),
-                config.channels(),
-                config.hiddenSize(),
-                config.intermediateSize(),
-                config.attentionHeads(),
-                config.layers(),
-                config.activation() == Activation.GELU ? ClipActivation.GELU : ClipActivation.QUICK_GELU,
-                config.projectionDim(),
-                config.layerNormEps());
-    }
-
     /// Returns the digest of the model that [#open] returns, without loading it.
     ///
-    /// @param folder folder of the model
-    /// @param processor folder with the tokenizer's files
+    /// @param path folder or file of the model
     /// @throws IOException when a file is missing or cannot be read
-    public static String digest(Path folder, Path processor) throws IOException {
-        try (ModelFiles files = ModelFolder.open(folder)) {
-            return digest(files.components().values().iterator().next(), processor);
+    public static String digest(Path path, ClipProcessor processor) throws IOException {
+        try (ModelFiles files = ClipFile.open(path)) {
+            Component whole = files.only();
+            return digest(
+                    whole,
+                    processor.tokenizer(
+                            NativeWeights.config(whole, ClipModelConfig.class).text()));
         }
     }
 
-    private static String digest(Component whole, Path processor) throws IOException {
+    private static String digest(Component whole, TokenizerFiles tokenizer) throws IOException {
         StringBuilder parts =
                 new StringBuilder("weights ").append(whole.sha256()).append('\n');
         parts.append("config ").append(Json.canonical(whole.config().json().asMap()));
         for (String name : TOKENIZER_FILES) {
-            Path file = processor.resolve(name);
-            if (Files.exists(file)) {
-                parts.append(name).append(' ').append(Digest.sha256(file)).append('\n');
-            }
+            Optional<byte[]> file = tokenizer.read(name);
+            file.ifPresent(bytes ->
+                    parts.append(name).append(' ').append(Digest.sha256(bytes)).append('\n'));
         }
-        return new Digest()
-                .update(ByteBuffer.wrap(parts.toString().getBytes(StandardCharsets.UTF_8)))
-                .hex();
+        return Digest.sha256(parts.toString().getBytes(StandardCharsets.UTF_8));
     }
 
     /// The architecture.
@@ -229,8 +179,8 @@ public final class ClipModel implements AutoCloseable {
         return logitScale;
     }
 
-    /// SHA-256 of everything that decides the embeddings except the preprocessing of images: weights (independent of
-    /// how they are divided among files), config, tokenizer.
+    /// SHA-256 of everything that decides the embeddings except the preprocessing of images: weights
+    /// (independent of how they are divided among files), config, tokenizer.
     public String digest() {
         return digest;
     }
@@ -253,7 +203,7 @@ public final class ClipModel implements AutoCloseable {
         }
         try (DeviceTensor tokens = engine.fromHost(ids, rows.size(), length);
                 EncodedText encoded = text.network().encodeText(tokens, 0, true, true)) {
-            return unit(encoded.pooled().toFloats(), rows.size());
+            return ClipVision.unit(encoded.pooled().toFloats(), rows.size());
         }
     }
 
@@ -262,30 +212,14 @@ public final class ClipModel implements AutoCloseable {
     /// @return a unit vector for each, of the projection's width
     /// @throws ArithmeticException when one's embedding has no direction
     public double[][] embedImages(List<RgbImage> rgbImages) {
-        return embedPixels(rgbImages.stream().map(images::apply).toList());
+        return vision.embed(rgbImages);
     }
 
     /// Embeds images that the image processor has prepared.
     ///
     /// @param pixelValues Preprocessed images, each [3, height, width]
     public double[][] embedPixels(List<float[]> pixelValues) {
-        if (pixelValues.isEmpty()) {
-            return new double[0][];
-        }
-        int row = 3 * images.height() * images.width();
-        float[] all = new float[Math.multiplyExact(row, pixelValues.size())];
-        for (int i = 0; i < pixelValues.size(); i++) {
-            float[] values = pixelValues.get(i);
-            if (values.length != row) {
-                throw new IllegalArgumentException("pixel values " + i + ": expected 3x" + images.height() + "x"
-                        + images.width() + " numbers, got " + values.length);
-            }
-            System.arraycopy(values, 0, all, i * row, row);
-        }
-        try (DeviceTensor pixels = engine.fromHost(all, pixelValues.size(), 3, images.height(), images.width());
-                DeviceTensor embedded = vision.encodeImage(pixels)) {
-            return unit(embedded.toFloats(), pixelValues.size());
-        }
+        return vision.embedPixels(pixelValues);
     }
 
     /// The inner product of unit vectors of one width, in double.
@@ -298,30 +232,6 @@ public final class ClipModel implements AutoCloseable {
             sum += a[i] * b[i];
         }
         return sum;
-    }
-
-    private static double[][] unit(float[] rows, int count) {
-        int width = rows.length / count;
-        double[][] units = new double[count][width];
-        for (int i = 0; i < count; i++) {
-            double squares = 0;
-            for (int j = 0; j < width; j++) {
-                double value = rows[i * width + j];
-                squares += value * value;
-            }
-            double norm = Math.sqrt(squares);
-            if (!(norm > 0) || Double.isInfinite(norm)) {
-                throw new ArithmeticException(
-                        "embedding " + i + ": expected a vector with a direction, got one of norm "
-                                + norm + ": "
-                                + Arrays.toString(Arrays.copyOfRange(rows, i * width, i * width + Math.min(4, width)))
-                                + "...");
-            }
-            for (int j = 0; j < width; j++) {
-                units[i][j] = rows[i * width + j] / norm;
-            }
-        }
-        return units;
     }
 
     @Override

@@ -9,7 +9,6 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -17,17 +16,19 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.io.CacheFolder;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.UnpackedFiles;
 
-/// CLIP's tokenizer, read from the files of a diffusers folder. It gives the ids of transformers' `CLIPTokenizer`
-/// with `padding="max_length", truncation=True`.
+/// CLIP's tokenizer, read from the files of a diffusers folder. It gives the ids of transformers'
+/// `CLIPTokenizer` with `padding="max_length", truncation=True`.
 ///
-/// The work is done by the Rust library `tokenizers`, which DJL brings along. It is unpacked from DJL's jar into
-/// `~/.cache/smpo/djl`; nothing is downloaded, and DJL's usage reports are switched off (by default it sends them
-/// from Amazon's machines).
+/// The work is done by the Rust library `tokenizers`, which DJL brings along. It is unpacked from DJL's
+/// jar into `~/.cache/smpo/djl`; nothing is downloaded, and DJL's usage reports are switched off (by
+/// default it sends them from Amazon's machines).
 ///
 /// Safe for use by several threads. Close it to free the native vocabulary.
 public final class ClipTokenizer implements AutoCloseable {
@@ -49,33 +50,32 @@ public final class ClipTokenizer implements AutoCloseable {
         this.pad = pad;
     }
 
-    /// Opens the tokenizer in a folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; and, where they
+    /// Opens a tokenizer: `tokenizer.json`, or else `vocab.json` and `merges.txt`; and, where they
     /// are there, `tokenizer_config.json` and `special_tokens_map.json`.
     ///
-    /// @throws NoSuchFileException when the folder holds no tokenizer, naming what was looked for
-    /// @throws TokenizerException when the files are broken, do not belong together or need what we do not support
+    /// @throws java.nio.file.NoSuchFileException when there is no tokenizer, naming what was looked for
+    /// @throws TokenizerException when the files are broken, do not belong together or need what we do
+    ///     not support
     /// @throws IOException when a file cannot be read or is not the JSON that it should be
-    public static ClipTokenizer open(Path folder) throws IOException {
-        Path one = folder.resolve("tokenizer.json");
-        JsonObject json = Files.exists(one) ? Json.readObject(one) : null;
-        ClipVocabulary vocabulary = json != null
-                ? ClipVocabulary.read(json, one)
-                : ClipVocabulary.read(needed(folder, "vocab.json"), needed(folder, "merges.txt"));
-        SpecialTokens special = SpecialTokens.read(folder, json);
+    public static ClipTokenizer open(TokenizerFiles files) throws IOException {
+        Optional<JsonObject> one = json(files, "tokenizer.json");
+        ClipVocabulary vocabulary = one.isPresent()
+                ? ClipVocabulary.read(one.get(), files.place("tokenizer.json"))
+                : ClipVocabulary.read(files);
+        SpecialTokens special = SpecialTokens.read(files, one);
         int start = vocabulary.id(special.start());
         int end = vocabulary.id(special.end());
         int pad = vocabulary.id(special.pad());
         String definition = Json.canonical(definition(vocabulary, special));
-        return new ClipTokenizer(Library.load(folder, definition), special.length(), start, end, pad);
+        return new ClipTokenizer(Library.load(files.place(""), definition), special.length(), start, end, pad);
     }
 
-    private static Path needed(Path folder, String name) throws NoSuchFileException {
-        Path file = folder.resolve(name);
-        if (!Files.exists(file)) {
-            throw new NoSuchFileException(file
-                    + ": expected a tokenizer here: tokenizer.json, or vocab.json and merges.txt; found no " + name);
-        }
-        return file;
+    /// Reads a file that holds one JSON object; empty where there is none.
+    static Optional<JsonObject> json(TokenizerFiles files, String name) throws IOException {
+        Optional<byte[]> bytes = files.read(name);
+        return bytes.isEmpty()
+                ? Optional.empty()
+                : Optional.of(Json.parseObject(files.place(name), ClipVocabulary.text(files.place(name), bytes.get())));
     }
 
     /// Number of ids of a row: 77.
@@ -88,20 +88,23 @@ public final class ClipTokenizer implements AutoCloseable {
         return start;
     }
 
-    /// Id of the token that ends every row's text. The text models take their pooled output at its first position.
+    /// Id of the token that ends every row's text. The text models take their pooled output at its first
+    /// position.
     public int endId() {
         return end;
     }
 
-    /// Id of the token that fills every row after the end token: often the end token itself, in SDXL's second
-    /// tokenizer 0.
+    /// Id of the token that fills every row after the end token: often the end token itself, in SDXL's
+    /// second tokenizer 0.
     public int padId() {
         return pad;
     }
 
-    /// Encodes one prompt. A prompt that is too long keeps its beginning; [ClipTokens#cut()] is the rest.
+    /// Encodes one prompt. A prompt that is too long keeps its beginning; [ClipTokens#cut()] is the
+    /// rest.
     ///
-    /// @throws IllegalArgumentException when the prompt is not Unicode text: half a surrogate pair stands alone
+    /// @throws IllegalArgumentException when the prompt is not Unicode text: half a surrogate pair
+    ///     stands alone
     public ClipTokens encode(String prompt) {
         requireUnicode(prompt);
         Encoding encoding = tokenizer.encode(prompt, false, false);
@@ -157,8 +160,8 @@ public final class ClipTokenizer implements AutoCloseable {
         }
     }
 
-    /// The tokenizer that transformers builds for CLIP, as the content of a `tokenizer.json`. The start and end
-    /// tokens of a row are left to [#encode], which must know where the text ends anyway.
+    /// The tokenizer that transformers builds for CLIP, as the content of a `tokenizer.json`. The start
+    /// and end tokens of a row are left to [#encode], which must know where the text ends anyway.
     private static Map<String, Object> definition(ClipVocabulary vocabulary, SpecialTokens special) throws IOException {
         List<Object> added = new ArrayList<>();
         for (SpecialTokens.AddedToken token : special.added()) {
@@ -208,7 +211,8 @@ public final class ClipTokenizer implements AutoCloseable {
     }
 
     /// DJL's native library. Where DJL puts it, and whether it may use the network, it takes from system
-    /// properties while it loads; they are put back afterwards, because others in this process may use DJL too.
+    /// properties while it loads; they are put back afterwards, because others in this process may use
+    /// DJL too.
     private static final class Library {
         private static final Map<String, String> OPTIONS =
                 Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false");
@@ -216,13 +220,13 @@ public final class ClipTokenizer implements AutoCloseable {
 
         private Library() {}
 
-        static HuggingFaceTokenizer load(Path folder, String definition) throws IOException {
+        static HuggingFaceTokenizer load(String place, String definition) throws IOException {
             ready();
             byte[] json = definition.getBytes(StandardCharsets.UTF_8);
             try {
                 return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), OPTIONS);
             } catch (RuntimeException e) {
-                throw new TokenizerException(folder + ": the tokenizer's files are refused: " + e.getMessage(), e);
+                throw new TokenizerException(place + ": the tokenizer's files are refused: " + e.getMessage(), e);
             }
         }
 

@@ -4,8 +4,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
@@ -13,42 +12,47 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
 /// CLIP's byte-pair vocabulary: the tokens' ids, and the merges in order of rank, each of two tokens.
 ///
-/// Checked on reading: ids are distinct and not negative, and every merge joins tokens into a token. Without
-/// these checks the tokenizer accepts truncated or edited merges and silently gives wrong ids.
+/// Checked on reading: ids are distinct and not negative, and every merge joins tokens into a token.
+/// Without these checks the tokenizer accepts truncated or edited merges and silently gives wrong ids.
 ///
-/// @param source File that the tokens came from, for messages
+/// @param source Place that the tokens came from, for messages
 /// @param ids Ids by token
 /// @param merges Pairs of tokens, in order of rank
-record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> merges) {
+record ClipVocabulary(String source, Map<String, Integer> ids, List<List<String>> merges) {
     /// The ending of the last piece of a word.
     static final String END_OF_WORD = "</w>";
 
     private static final String VERSION = "#version";
 
     /// Reads `vocab.json` and `merges.txt`.
-    static ClipVocabulary read(Path vocabFile, Path mergesFile) throws IOException {
-        Map<String, Integer> ids = ids(Json.readObject(vocabFile), vocabFile);
+    ///
+    /// @throws NoSuchFileException when one of them is missing
+    static ClipVocabulary read(TokenizerFiles files) throws IOException {
+        String vocabFile = files.place("vocab.json");
+        String vocabText = text(files, "vocab.json");
+        Map<String, Integer> ids = ids(Json.parseObject(vocabFile, vocabText), vocabFile);
         List<List<String>> merges = new ArrayList<>();
         int number = 0;
-        for (String line : text(mergesFile).split("\n", -1)) {
+        for (String line : text(files, "merges.txt").split("\n", -1)) {
             number++;
             String merge = line.endsWith("\r") ? line.substring(0, line.length() - 1) : line;
             if (merge.isEmpty() || merge.startsWith(VERSION)) {
                 continue;
             }
-            String where = mergesFile + ": line " + number;
+            String where = files.place("merges.txt") + ": line " + number;
             merges.add(merge(where, List.of(merge.split(" ", -1)), ids));
         }
         return new ClipVocabulary(vocabFile, ids, Collections.unmodifiableList(merges));
     }
 
     /// Reads the model part of a `tokenizer.json`.
-    static ClipVocabulary read(JsonObject tokenizer, Path file) throws IOException {
+    static ClipVocabulary read(JsonObject tokenizer, String file) throws IOException {
         JsonObject model = tokenizer.object("model");
         expect(file, "model.type", "BPE", model.asMap().get("type"));
         expect(file, "model.end_of_word_suffix", END_OF_WORD, model.asMap().get("end_of_word_suffix"));
@@ -80,7 +84,7 @@ record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> 
         return id;
     }
 
-    private static Map<String, Integer> ids(JsonObject vocabulary, Path file) throws TokenizerException {
+    private static Map<String, Integer> ids(JsonObject vocabulary, String file) throws TokenizerException {
         Map<String, Integer> ids = new LinkedHashMap<>();
         Set<Integer> taken = new HashSet<>();
         for (Map.Entry<String, Object> entry : vocabulary.asMap().entrySet()) {
@@ -109,20 +113,31 @@ record ClipVocabulary(Path source, Map<String, Integer> ids, List<List<String>> 
         return pair;
     }
 
-    private static void expect(Path file, String key, String expected, Object found) throws TokenizerException {
+    private static void expect(String file, String key, String expected, Object found) throws TokenizerException {
         if (!expected.equals(found)) {
             throw new TokenizerException(file + ": " + key + ": expected " + expected + ", found " + found);
         }
     }
 
-    private static String text(Path file) throws IOException {
+    private static String text(TokenizerFiles files, String name) throws IOException {
+        byte[] bytes = files.read(name)
+                .orElseThrow(() -> new NoSuchFileException(files.place(name)
+                        + ": expected a tokenizer here: tokenizer.json, or vocab.json and merges.txt; found no "
+                        + name));
+        return text(files.place(name), bytes);
+    }
+
+    /// Decodes a file.
+    ///
+    /// @throws TokenizerException when it is not UTF-8
+    static String text(String place, byte[] bytes) throws TokenizerException {
         try {
             return StandardCharsets.UTF_8
                     .newDecoder()
-                    .decode(ByteBuffer.wrap(Files.readAllBytes(file)))
+                    .decode(ByteBuffer.wrap(bytes))
                     .toString();
         } catch (CharacterCodingException e) {
-            throw new TokenizerException(file + ": expected UTF-8, found bytes that are not", e);
+            throw new TokenizerException(place + ": expected UTF-8, found bytes that are not", e);
         }
     }
 }

@@ -2,21 +2,18 @@ package org.smpo.network;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.stream.Stream;
 import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.ModelFiles;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.ffi.EncodedText;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.ModelOptions;
@@ -25,8 +22,8 @@ import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
 
-/// A model's tokenizers and text encoders. They turn prompts into the UNet's conditions like diffusers' pipelines and
-/// training scripts. Computes in fp32. Belongs to the engine's thread.
+/// A model's tokenizers and text encoders. They turn prompts into the UNet's conditions like diffusers'
+/// pipelines and training scripts. Computes in fp32. Belongs to the engine's thread.
 public final class PromptEncoder implements AutoCloseable {
     private static final String SECOND = "text_encoder_2";
 
@@ -70,19 +67,19 @@ public final class PromptEncoder implements AutoCloseable {
         }
     }
 
-    private static Path tokenizer(ModelFiles files, String encoder) throws ModelException {
+    private static TokenizerFiles tokenizer(ModelFiles files, String encoder) throws ModelException {
         String name = encoder.replace("text_encoder", "tokenizer");
         return files.tokenizer(name)
-                .orElseThrow(
-                        () -> new ModelException(
-                                files.path(),
-                                name,
-                                "a folder with vocab.json and merges.txt",
-                                "none: a single file has no tokenizer; open it with the configs of a diffusers folder of the same family"));
+                .orElseThrow(() -> new ModelException(
+                        files.path(),
+                        name,
+                        "a folder with vocab.json and merges.txt",
+                        "none, and the model's vocabulary is not CLIP's; name a diffusers folder that has the tokenizer"
+                                + " (option --config, recipe key single_file.config)"));
     }
 
-    /// SHA-256 over everything that an embedding depends on besides the prompt: encoders' weights and configs, and
-    /// tokenizers' files.
+    /// SHA-256 over everything that an embedding depends on besides the prompt: encoders' weights and
+    /// configs, and tokenizers' files.
     ///
     /// @throws IOException when a file cannot be read
     public static String digest(ModelFiles files) throws IOException {
@@ -92,14 +89,7 @@ public final class PromptEncoder implements AutoCloseable {
             Component encoder = files.component(name);
             add(digest, name, files.sha256(name));
             add(digest, "config", encoder.config().json().asMap().toString());
-            try (Stream<Path> documents = Files.list(tokenizer(files, name))) {
-                for (Path file : documents
-                        .filter(Files::isRegularFile)
-                        .sorted(Comparator.comparing(Path::getFileName))
-                        .toList()) {
-                    add(digest, file.getFileName().toString(), Digest.sha256(file));
-                }
-            }
+            tokenizer(files, name).digests().forEach((file, sha256) -> add(digest, file, sha256));
         }
         return digest.hex();
     }
@@ -120,7 +110,8 @@ public final class PromptEncoder implements AutoCloseable {
         return Optional.ofNullable(encoders.get(encoder)).map(TextEncoder::network);
     }
 
-    /// The part of a prompt that is cut off because it is too long, by text encoder; empty when all of it fits.
+    /// The part of a prompt that is cut off because it is too long, by text encoder; empty when all of
+    /// it fits.
     public Map<String, String> cut(String prompt) {
         Map<String, String> cut = new LinkedHashMap<>();
         tokenizers.forEach((name, tokenizer) -> {
@@ -132,8 +123,8 @@ public final class PromptEncoder implements AutoCloseable {
         return cut;
     }
 
-    /// Encodes prompts. Stable Diffusion 1 and 2: the last layer through the final norm. SDXL: the last layer but
-    /// one of both encoders side by side, and the second one's pooled output.
+    /// Encodes prompts. Stable Diffusion 1 and 2: the last layer through the final norm. SDXL: the last
+    /// layer but one of both encoders side by side, and the second one's pooled output.
     public List<Embedding> encode(List<String> prompts) {
         List<Embedding> embeddings = new ArrayList<>(prompts.size());
         for (String prompt : prompts) {

@@ -2,26 +2,26 @@ package org.smpo.network;
 
 import java.io.IOException;
 import java.math.BigInteger;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 
-/// The settings of `tokenizer_config.json` and its companions: the tokens that begin, end and pad a row, the row's
-/// length, and the tokens that are matched in the text before it is split into words.
+/// The settings of `tokenizer_config.json` and its companions: the tokens that begin, end and pad a row,
+/// the row's length, and the tokens that are matched in the text before it is split into words.
 ///
-/// The last is not a detail: SDXL's second tokenizer names "!" as its padding, so that in it, unlike in the first,
-/// every exclamation mark of a prompt is a token of its own with id 0.
+/// The last is not a detail: SDXL's second tokenizer names "!" as its padding, so that in it, unlike in
+/// the first, every exclamation mark of a prompt is a token of its own with id 0.
 ///
-/// The rules are those of transformers 5: tokens of `special_tokens_map.json` replace those of the configuration,
-/// unless that has an `added_tokens_decoder`; a token given as an object keeps its flags, one given as text is
-/// matched before normalization; of two entries for the same token the later counts, in the order start, end,
-/// unknown, padding.
+/// The rules are those of transformers 5: tokens of `special_tokens_map.json` replace those of the
+/// configuration, unless that has an `added_tokens_decoder`; a token given as an object keeps its flags,
+/// one given as text is matched before normalization; of two entries for the same token the later
+/// counts, in the order start, end, unknown, padding.
 ///
 /// @param start Token that begins a row
 /// @param end Token that ends a row
@@ -51,7 +51,8 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
     /// A token that is matched in the text before it is split into words.
     ///
     /// @param content Text to match
-    /// @param normalized Whether it is matched in the normalized (lowercase) text instead of the text as written
+    /// @param normalized Whether it is matched in the normalized (lowercase) text instead of the text as
+    ///     written
     /// @param leftStrip Whether it absorbs white space before it
     /// @param rightStrip Whether it absorbs white space after it
     /// @param singleWord Whether it must stand between word boundaries
@@ -61,15 +62,15 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
         }
     }
 
-    /// Reads a tokenizer's folder.
+    /// Reads a tokenizer's files.
     ///
-    /// @param tokenizer the folder's `tokenizer.json`, or null where there is none
-    static SpecialTokens read(Path folder, JsonObject tokenizer) throws IOException {
-        Path configFile = folder.resolve(CONFIG);
-        JsonObject config = Files.exists(configFile)
-                ? Json.readObject(configFile)
-                : Json.parseObject(folder + " (without " + CONFIG + ")", "{}");
-        refuseWhatWeDoNotDo(folder, config);
+    /// @param tokenizer `tokenizer.json`; empty where there is none
+    static SpecialTokens read(TokenizerFiles files, Optional<JsonObject> tokenizer) throws IOException {
+        Optional<JsonObject> configFile = ClipTokenizer.json(files, CONFIG);
+        JsonObject config = configFile.isPresent()
+                ? configFile.get()
+                : Json.parseObject(files.place("") + " (without " + CONFIG + ")", "{}");
+        refuseWhatWeDoNotDo(files, config);
 
         Map<String, Object> named = new LinkedHashMap<>(DEFAULTS);
         take(config, named);
@@ -82,12 +83,10 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
                 known.put(token.content(), token);
             }
         } else {
-            if (Files.exists(folder.resolve(MAP))) {
-                take(Json.readObject(folder.resolve(MAP)), named);
-            }
-            if (tokenizer != null && tokenizer.has("added_tokens")) {
-                for (JsonObject object : tokenizer.objects("added_tokens")) {
-                    AddedToken token = token(tokenizer.source(), "added_tokens", object.asMap());
+            ClipTokenizer.json(files, MAP).ifPresent(map -> take(map, named));
+            if (tokenizer.isPresent() && tokenizer.get().has("added_tokens")) {
+                for (JsonObject object : tokenizer.get().objects("added_tokens")) {
+                    AddedToken token = token(tokenizer.get().source(), "added_tokens", object.asMap());
                     known.put(token.content(), token);
                 }
             }
@@ -150,7 +149,7 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
         return (int) length;
     }
 
-    private static void refuseWhatWeDoNotDo(Path folder, JsonObject config) throws IOException {
+    private static void refuseWhatWeDoNotDo(TokenizerFiles files, JsonObject config) throws IOException {
         List<String> refused = new ArrayList<>();
         for (String side : List.of("padding_side", "truncation_side")) {
             if (config.has(side) && !config.string(side).equals("right")) {
@@ -171,10 +170,10 @@ record SpecialTokens(String start, String end, String unknown, String pad, int l
         if (!refused.isEmpty()) {
             throw new TokenizerException(config.source() + ": " + String.join("; ", refused));
         }
-        Path added = folder.resolve("added_tokens.json");
-        if (Files.exists(added) && !Json.readObject(added).keys().isEmpty()) {
-            throw new TokenizerException(added + ": expected no tokens beyond the vocabulary, found "
-                    + Json.readObject(added).keys());
+        Optional<JsonObject> added = ClipTokenizer.json(files, "added_tokens.json");
+        if (added.isPresent() && !added.get().keys().isEmpty()) {
+            throw new TokenizerException(added.get().source() + ": expected no tokens beyond the vocabulary, found "
+                    + added.get().keys());
         }
     }
 }

@@ -23,15 +23,17 @@ import org.smpo.schedule.Inversion;
 
 /// Configuration of a training run.
 ///
-/// A file may begin with `base: NAME`, the name of a built-in recipe, and then lists only what differs; `--set`
-/// overrides both. A mapping that names another method, optimizer, kind of weights or distribution of timesteps
-/// than the recipe below replaces that mapping as a whole. Unknown keys, values of another type and values out
-/// of range are errors that name the place, the expected and the found value. Paths are relative to the working
-/// directory.
+/// A file may begin with `base: NAME`, the name of a built-in recipe, and then lists only what differs;
+/// `--set` overrides both. A mapping that names another method, optimizer, kind of weights or
+/// distribution of timesteps than the recipe below replaces that mapping as a whole. Unknown keys,
+/// values of another type and values out of range are errors that name the place, the expected and the
+/// found value. Paths are relative to the working directory.
 ///
 /// [#resolved] is the recipe with every default in it; it reads back as an equal recipe.
 ///
 /// @param model diffusers folder or checkpoint from which the policy starts
+/// @param singleFile what a model in a single file does not record; written only where it is given, so
+///     that recipes from before this section keep their text
 /// @param output folder of the run
 /// @param seed seed of all random numbers of the run
 /// @param data pairs and their augmentation
@@ -41,7 +43,8 @@ import org.smpo.schedule.Inversion;
 /// @param timesteps distribution of training timesteps
 /// @param train the optimization
 /// @param optimizer update rule
-/// @param learningRate learning rate schedule; absent exactly when Adafactor derives the rate from the step
+/// @param learningRate learning rate schedule; absent exactly when Adafactor derives the rate from the
+///     step
 /// @param checkpoint schedule of checkpoints
 /// @param evaluate evaluation on held-out pairs
 /// @param samples images generated during the run
@@ -49,6 +52,7 @@ import org.smpo.schedule.Inversion;
 /// @param health health warnings
 public record Recipe(
         Path model,
+        SingleFileRecipe singleFile,
         Path output,
         long seed,
         DataRecipe data,
@@ -341,6 +345,7 @@ public record Recipe(
                     .map(component -> Section.snakeCase(component.getName()))
                     .toList());
             Path model = in.path("model");
+            SingleFileRecipe singleFile = SingleFileRecipe.read(in.section("single_file"));
             Path output = in.path("output");
             long seed = in.integer("seed", 0);
             DataRecipe data = DataRecipe.read(in.section("data"));
@@ -353,6 +358,7 @@ public record Recipe(
             Optional<Section> learningRate = in.valueSectionOrNone("learning_rate");
             return new Recipe(
                     model,
+                    singleFile,
                     output,
                     seed,
                     data,
@@ -433,6 +439,7 @@ public record Recipe(
     private Recipe with(DataRecipe newData, TrainRecipe newTrain) {
         return new Recipe(
                 model,
+                singleFile,
                 output,
                 seed,
                 newData,
@@ -457,7 +464,11 @@ public record Recipe(
 
     /// The whole recipe as YAML, every default explicit, in the order of the records.
     public String resolved() {
-        return ResolvedText.of(this);
+        Map<String, Object> fields = ResolvedText.components(this);
+        if (singleFile.equals(SingleFileRecipe.none())) {
+            fields.remove("single_file");
+        }
+        return ResolvedText.of(fields);
     }
 
     /// SHA-256 of [#resolved], as 64 hexadecimal digits.

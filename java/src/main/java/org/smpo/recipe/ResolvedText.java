@@ -14,9 +14,9 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Pattern;
 
-/// Writes records as YAML: every component in its declared order, names in snake_case, so that equal recipes
-/// make equal bytes. An absent integer of 32 bits is `auto`, any other absent value `none`; the reader accepts
-/// the same.
+/// Writes records as YAML: every component in its declared order, names in snake_case, so that equal
+/// recipes make equal bytes. An absent integer of 32 bits is `auto`, any other absent value `none`; the
+/// reader accepts the same.
 final class ResolvedText {
     /// Text that YAML 1.2 reads as text without quotes, also in a list.
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z_./][A-Za-z0-9_./+=@-]*(:[A-Za-z0-9_./+=@-]+)*");
@@ -30,9 +30,9 @@ final class ResolvedText {
     /// A word with a meaning, such as `none`.
     record Word(String text) {}
 
-    static String of(Record value) {
+    static String of(Map<String, Object> fields) {
         StringBuilder out = new StringBuilder();
-        writeFields(out, components(value), 0);
+        writeFields(out, fields, 0);
         return out.toString();
     }
 

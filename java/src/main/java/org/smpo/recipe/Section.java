@@ -55,7 +55,8 @@ final class Section {
         }
     }
 
-    /// Declares the allowed keys, so that a misspelt section is found before its keys are reported missing.
+    /// Declares the allowed keys, so that a misspelt section is found before its keys are reported
+    /// missing.
     ///
     /// @throws RecipeException for any other key
     void expect(List<String> keys) throws RecipeException {
@@ -251,6 +252,14 @@ final class Section {
                 && found.get() instanceof Node.Scalar scalar
                 && alsoWritten.containsKey(scalar.text());
         return other ? alsoWritten.get(((Node.Scalar) found.get()).text()) : choice(key, type, otherwise);
+    }
+
+    /// Reads a constant; absent or `none` gives nothing.
+    <E extends Enum<E>> Optional<E> choiceOrNone(String key, Class<E> type) throws RecipeException {
+        Optional<Node> found = find(key);
+        return found.isEmpty() || isWord(found.get(), NONE)
+                ? Optional.empty()
+                : Optional.of(choice(key, type, found.get()));
     }
 
     private <E extends Enum<E>> E choice(String key, Class<E> type, Node found) throws RecipeException {

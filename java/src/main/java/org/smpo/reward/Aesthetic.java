@@ -1,6 +1,7 @@
 package org.smpo.reward;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -8,31 +9,40 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.smpo.checkpoint.ClipFile;
+import org.smpo.checkpoint.ClipModelConfig;
+import org.smpo.checkpoint.ClipVisionConfig;
+import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.io.Digest;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.ClipImageProcessor;
-import org.smpo.network.ClipModel;
+import org.smpo.io.TensorEntry;
+import org.smpo.io.TensorFile;
+import org.smpo.network.ClipProcessor;
+import org.smpo.network.ClipVision;
 
 /// The LAION aesthetic predictor (github.com/christophschuhmann/improved-aesthetic-predictor, commit
-/// 6934dd8): a head on the normalised image embedding of CLIP ViT-L/14. Scores range from about 1 to 10 and
-/// do not depend on the caption.
+/// 6934dd8): a head on the normalised image embedding of CLIP ViT-L/14. Scores range from about 1 to 10
+/// and do not depend on the caption.
 ///
-/// Two heads are published. `sac+logos+ava1-l14-linearMSE.pth` has five linear layers without activations
-/// in between, which are one linear layer, folded here in double. `ava+logos-l14-reluMSE.pth` has a ReLU
-/// after each layer but the last. The numbers of the layers tell them apart, since dropout and ReLU are
-/// numbered as well.
+/// Two heads are published. `sac+logos+ava1-l14-linearMSE.pth` has five linear layers without
+/// activations in between, which are one linear layer, folded here in double.
+/// `ava+logos-l14-reluMSE.pth` has a ReLU after each layer but the last. The numbers of the layers tell
+/// them apart, since dropout and ReLU are numbered as well.
 final class Aesthetic implements Reward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override
         public boolean recognises(Path path) throws IOException {
             return Files.isDirectory(path)
-                    && ClipScore.isClipModel(path)
-                    && heads(path).size() == 1;
+                    ? ClipFile.isFolder(path) && heads(path).size() == 1
+                    : Head.isIn(path);
         }
 
         @Override
@@ -44,20 +54,20 @@ final class Aesthetic implements Reward {
     private static final List<Integer> LINEAR = List.of(0, 2, 4, 6, 7);
     private static final List<Integer> RELU = List.of(0, 3, 6, 9, 11);
 
-    private final ClipModel clip;
+    private final ClipVision clip;
     private final Head head;
     private final String digest;
     private final Precision precision;
 
-    private Aesthetic(ClipModel clip, Head head, String digest, Precision precision) {
+    private Aesthetic(ClipVision clip, Head head, String digest, Precision precision) {
         this.clip = clip;
         this.head = head;
         this.digest = digest;
         this.precision = precision;
     }
 
-    /// Returns the files in a folder that may be heads: torch files, and safetensors files that are not the
-    /// CLIP model's.
+    /// Returns the files in a folder that may be heads: torch files, and safetensors files that are not
+    /// the CLIP model's.
     private static List<Path> heads(Path folder) throws IOException {
         try (Stream<Path> files = Files.list(folder)) {
             return files.filter(file -> file.getFileName().toString().matches(".*\\.pth|(?!model).*\\.safetensors"))
@@ -66,52 +76,64 @@ final class Aesthetic implements Reward {
         }
     }
 
-    /// A CLIP model in the transformers format and a head.
+    /// A CLIP model and a head.
     ///
-    /// @param clip folder of the CLIP model
-    /// @param processor folder with `preprocessor_config.json` and the tokenizer
-    /// @param head file of the head
-    record AestheticFiles(Path clip, Path processor, Path head) implements RewardFiles {
-        /// Finds the files: a folder with a CLIP model and a head, or a head with the CLIP model in the
-        /// processor's folder.
+    /// @param clip folder or file of the CLIP model, of which the vision tower is used
+    /// @param processor folder with `preprocessor_config.json`
+    /// @param head file of the head; the same as `clip` where one file holds both
+    record AestheticFiles(Path clip, ClipProcessor processor, Path head) implements RewardFiles {
+        /// Finds the files: a folder with a CLIP model and a head, a file with both, or a head with the
+        /// CLIP model in the processor's folder.
         static AestheticFiles of(Path path, Path processor) throws IOException {
             if (!Files.isDirectory(path)) {
-                Path clip = processor.equals(path) ? path.toAbsolutePath().getParent() : processor;
-                return new AestheticFiles(clip, clip, path);
+                boolean own = processor.equals(path);
+                if (ClipFile.hasVision(path)) {
+                    return new AestheticFiles(path, ClipProcessor.of(processor), path);
+                }
+                Path clip = own ? path.toAbsolutePath().getParent() : processor;
+                return new AestheticFiles(clip, ClipProcessor.of(clip), path);
             }
             List<Path> heads = heads(path);
             if (heads.size() != 1) {
                 throw new IOException(path + ": expected one head (.pth or .safetensors) beside the CLIP model, found "
                         + (heads.isEmpty() ? "none" : heads) + ": name the head's file instead of the folder");
             }
-            return new AestheticFiles(path, processor, heads.getFirst());
+            return new AestheticFiles(path, ClipProcessor.of(processor), heads.getFirst());
         }
 
         @Override
         public String digest() throws IOException {
-            return digest(ClipModel.digest(clip, processor));
+            try (ModelFiles files = ClipFile.open(clip)) {
+                return digest(ClipVision.digest(files), Head.read(head));
+            }
         }
 
-        private String digest(String clipDigest) throws IOException {
-            return Digest.sha256((clipDigest + "\n" + Digest.sha256(head)).getBytes(StandardCharsets.UTF_8));
+        private static String digest(String clip, Head head) {
+            return Digest.sha256((clip + "\n" + head.digest()).getBytes(StandardCharsets.UTF_8));
         }
 
         @Override
         public String preprocessing(Precision precision) throws IOException {
-            return ClipImageProcessor.open(processor).describe() + "; " + precision.id();
+            ClipVisionConfig vision = ClipFile.config(clip) instanceof ClipModelConfig whole
+                    ? whole.vision()
+                    : (ClipVisionConfig) ClipFile.config(clip);
+            return processor.images(vision).describe() + "; " + precision.id();
         }
 
         @Override
         public Reward open(Engine engine, Precision precision) throws IOException {
             Head head = Head.read(this.head);
-            ClipModel model = ClipModel.open(engine, clip, processor, precision);
-            int width = model.config().vision().projectionDim();
-            if (width != head.width()) {
-                model.close();
-                throw new IOException(this.head + ": expected a head for embeddings of width " + width
-                        + ", as the CLIP model has, found one for " + head.width());
+            try (ModelFiles files = ClipFile.open(clip)) {
+                String digest = digest(ClipVision.digest(files), head);
+                ClipVision model = ClipVision.open(engine, files, processor, precision);
+                int width = model.config().projectionDim();
+                if (width != head.width()) {
+                    model.close();
+                    throw new IOException(this.head + ": expected a head for embeddings of width " + width
+                            + ", as the CLIP model has, found one for " + head.width());
+                }
+                return new Aesthetic(model, head, digest, precision);
             }
-            return new Aesthetic(model, head, digest(model.digest()), precision);
         }
     }
 
@@ -121,19 +143,60 @@ final class Aesthetic implements Reward {
     /// @param biases biases of the layers
     /// @param relu whether a ReLU follows each layer but the last
     record Head(List<double[][]> weights, List<double[]> biases, boolean relu) {
-        /// Reads a head from a torch or safetensors file. Keys may have the prefix `mlp.`.
+        private static final Pattern LAYER = Pattern.compile("(?<prefix>.*\\.)?layers\\.(?<number>\\d{1,4})\\.weight");
+
+        /// Returns whether a file holds the layers of a published head and nothing that it would not be
+        /// found with: a CLIP model at most.
+        static boolean isIn(Path file) throws IOException {
+            try (TensorFile tensors = TensorFile.open(file)) {
+                return layers(tensors).values().stream().anyMatch(Head::isPublished);
+            } catch (IOException e) {
+                // Another kind of file; what is wrong with it is said by whoever reads it.
+                return false;
+            }
+        }
+
+        private static boolean isPublished(TreeSet<Integer> layers) {
+            List<Integer> numbers = List.copyOf(layers);
+            return numbers.equals(LINEAR) || numbers.equals(RELU);
+        }
+
+        /// Returns the numbers of the layers by the prefix of their names, without those of a CLIP
+        /// model.
+        private static Map<String, TreeSet<Integer>> layers(TensorFile file) {
+            Map<String, TreeSet<Integer>> layers = new TreeMap<>();
+            for (TensorEntry entry : file.entries()) {
+                Matcher matcher = LAYER.matcher(entry.name());
+                if (matcher.matches()) {
+                    String prefix = matcher.group("prefix") == null ? "" : matcher.group("prefix");
+                    layers.computeIfAbsent(prefix, p -> new TreeSet<>()).add(Integer.valueOf(matcher.group("number")));
+                }
+            }
+            return layers;
+        }
+
+        /// Reads a head from a torch or safetensors file. Its keys may have a prefix such as `mlp.`.
         ///
         /// @throws IOException when the layers are not those of a published head
         static Head read(Path file) throws IOException {
-            Map<String, FloatTensor> tensors = FloatTensor.readAll(file);
-            String prefix = tensors.keySet().stream().anyMatch(name -> name.startsWith("mlp.layers.")) ? "mlp." : "";
-            TreeSet<Integer> found = new TreeSet<>();
-            for (String name : tensors.keySet()) {
-                if (name.matches(java.util.regex.Pattern.quote(prefix) + "layers\\.\\d{1,4}\\.weight")) {
-                    found.add(Integer.valueOf(name.replaceAll(".*layers\\.(\\d+)\\.weight", "$1")));
+            Map<String, FloatTensor> tensors = new TreeMap<>();
+            String prefix = "";
+            List<Integer> layers;
+            try (TensorFile open = TensorFile.open(file)) {
+                Map<String, TreeSet<Integer>> found = layers(open);
+                if (found.size() > 1) {
+                    throw new IOException(file + ": expected one head, found layers under " + found.keySet());
+                }
+                if (!found.isEmpty()) {
+                    prefix = found.keySet().iterator().next();
+                }
+                layers = List.copyOf(found.getOrDefault(prefix, new TreeSet<>()));
+                for (TensorEntry entry : open.entries()) {
+                    if (entry.name().startsWith(prefix + "layers.")) {
+                        tensors.put(entry.name(), FloatTensor.read(open, entry));
+                    }
                 }
             }
-            List<Integer> layers = List.copyOf(found);
             if (!layers.equals(LINEAR) && !layers.equals(RELU)) {
                 throw new IOException(
                         file + ": expected layers 0, 2, 4, 6, 7 (linear) or 0, 3, 6, 9, 11 (ReLU), found " + layers);
@@ -209,6 +272,25 @@ final class Aesthetic implements Reward {
             return output;
         }
 
+        /// Returns the SHA-256 of everything that decides a score.
+        String digest() {
+            Digest digest = new Digest();
+            for (int layer = 0; layer < weights.size(); layer++) {
+                for (double[] row : weights.get(layer)) {
+                    update(digest, row);
+                }
+                update(digest, biases.get(layer));
+            }
+            return digest.update(ByteBuffer.wrap(new byte[] {(byte) (relu ? 1 : 0)}))
+                    .hex();
+        }
+
+        private static void update(Digest digest, double[] values) {
+            ByteBuffer bytes = ByteBuffer.allocate(Double.BYTES * values.length);
+            bytes.asDoubleBuffer().put(values);
+            digest.update(bytes);
+        }
+
         /// Returns the width of the embeddings that the head takes.
         int width() {
             return weights.getFirst()[0].length;
@@ -250,7 +332,7 @@ final class Aesthetic implements Reward {
             throw new IllegalArgumentException(
                     "score: expected as many captions as images, got " + captions.size() + " and " + images.size());
         }
-        return Arrays.stream(clip.embedImages(images)).mapToDouble(head::score).toArray();
+        return Arrays.stream(clip.embed(images)).mapToDouble(head::score).toArray();
     }
 
     @Override

@@ -7,13 +7,13 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.smpo.checkpoint.ClipFile;
+import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.ffi.Engine;
-import org.smpo.io.Json;
-import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
-import org.smpo.network.ClipImageProcessor;
 import org.smpo.network.ClipModel;
+import org.smpo.network.ClipProcessor;
 
 /// Cosine between the CLIP embeddings of a caption and an image. Published CLIP scores are 100 times the
 /// cosine, and 0 where it is negative (arXiv 2104.08718).
@@ -21,12 +21,12 @@ final class ClipScore implements Reward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override
         public boolean recognises(Path path) throws IOException {
-            return isClipModel(path);
+            return Files.isDirectory(path) && ClipFile.isFolder(path);
         }
 
         @Override
         public RewardFiles files(Path path, Path processor) {
-            return new ClipFiles("clip", path, processor);
+            return new ClipFiles("clip", path, ClipProcessor.of(processor));
         }
     };
 
@@ -40,23 +40,12 @@ final class ClipScore implements Reward {
         this.precision = precision;
     }
 
-    /// Returns whether a folder holds a whole CLIP model in the transformers format.
-    static boolean isClipModel(Path folder) throws IOException {
-        Path config = folder.resolve("config.json");
-        if (!Files.isRegularFile(config)) {
-            return false;
-        }
-        JsonObject json = Json.readObject(config);
-        boolean byClass = json.asMap().get("architectures") instanceof List<?> classes && classes.contains("CLIPModel");
-        return byClass || "clip".equals(json.asMap().get("model_type"));
-    }
-
-    /// A CLIP model in the transformers format whose cosines are the scores.
+    /// A CLIP model whose cosines are the scores.
     ///
     /// @param kind id of the reward's kind
-    /// @param model folder of the model
-    /// @param processor folder with `preprocessor_config.json` and the tokenizer
-    record ClipFiles(String kind, Path model, Path processor) implements RewardFiles {
+    /// @param model folder or file of the model
+    /// @param processor preprocessing of images and captions
+    record ClipFiles(String kind, Path model, ClipProcessor processor) implements RewardFiles {
         @Override
         public String digest() throws IOException {
             return ClipModel.digest(model, processor);
@@ -64,7 +53,10 @@ final class ClipScore implements Reward {
 
         @Override
         public String preprocessing(Precision precision) throws IOException {
-            return ClipImageProcessor.open(processor).describe() + "; " + precision.id();
+            if (ClipFile.config(model) instanceof ClipModelConfig config) {
+                return processor.images(config.vision()).describe() + "; " + precision.id();
+            }
+            throw new IOException(model + ": expected a CLIP model with a text tower, found a vision tower alone");
         }
 
         @Override
@@ -90,7 +82,9 @@ final class ClipScore implements Reward {
 
     @Override
     public Map<String, String> metadata() {
-        return Map.of("logit_scale", Double.toString(clip.logitScale()));
+        double temperature =
+                RewardKind.of(files.kind()).orElseThrow().published().temperature();
+        return Map.of("logit_scale", Double.toString(clip.logitScale()), "temperature", Double.toString(temperature));
     }
 
     /// Scores images. Each caption is embedded once, however often it occurs.

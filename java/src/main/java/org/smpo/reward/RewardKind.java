@@ -8,15 +8,36 @@ import java.util.stream.Collectors;
 
 /// The kinds of reward model. The kind decides how files are read and what a score means.
 ///
-/// To add a kind, write one class that reads its files and scores, and name it here. Kinds that recognise
-/// fewer files come first, since the first kind that recognises a path is taken where a user names none.
+/// To add a kind, write one class that reads its files and scores, and name it here. Kinds that
+/// recognise fewer files come first, since the first kind that recognises a path is taken where a user
+/// names none.
 public enum RewardKind {
     /// PickScore v1 (arXiv 2305.01569).
-    PICKSCORE("pickscore", "PickScore: cosine of the CLIP embeddings of caption and image"),
+    PICKSCORE("pickscore", "PickScore: cosine of the CLIP embeddings of caption and image", 0.01, 0.115, 0.282),
+    /// HPS v2 and v2.1 (arXiv 2306.09341).
+    HPSV2("hpsv2", "HPSv2: cosine of the CLIP embeddings of caption and image", 0.01, 0.2, 0.35),
     /// The LAION aesthetic predictor.
-    AESTHETIC("aesthetic", "score of the LAION aesthetic predictor, whatever the caption"),
-    /// Any CLIP model in the transformers format.
-    CLIP("clip", "cosine of the CLIP embeddings of caption and image");
+    AESTHETIC("aesthetic", "score of the LAION aesthetic predictor, whatever the caption", Double.NaN, 4, 7),
+    /// Any other CLIP model.
+    CLIP("clip", "cosine of the CLIP embeddings of caption and image", 0.01, 0.1, 0.4);
+
+    /// What is known of a kind's published scores.
+    ///
+    /// @param temperature what scores are divided by to have logits; NaN: unknown
+    /// @param low lower end of the range in which scores of generated images usually lie
+    /// @param high upper end of that range
+    public record Published(double temperature, double low, double high) {
+        /// Returns a remark about scores that all lie outside the usual range; empty for others.
+        ///
+        /// @param lowest lowest score
+        /// @param highest highest score
+        public Optional<String> remark(double lowest, double highest) {
+            return highest >= low && lowest <= high
+                    ? Optional.empty()
+                    : Optional.of("no score is in the usual range of this kind of reward, " + low + " to " + high
+                            + "; check that the model and its image processor are the published ones");
+        }
+    }
 
     /// The files of a kind.
     interface Format {
@@ -26,16 +47,23 @@ public enum RewardKind {
         /// Reads the files at a path.
         ///
         /// @param path file or folder that the user named
-        /// @param processor folder with `preprocessor_config.json` and the tokenizer; often `path` itself
+        /// @param processor folder with `preprocessor_config.json` and the tokenizer, or a file in it;
+        ///     often `path` itself
         RewardFiles files(Path path, Path processor) throws IOException;
     }
 
     private final String id;
     private final String title;
+    private final double temperature;
+    private final double low;
+    private final double high;
 
-    RewardKind(String id, String title) {
+    RewardKind(String id, String title, double temperature, double low, double high) {
         this.id = id;
         this.title = title;
+        this.temperature = temperature;
+        this.low = low;
+        this.high = high;
     }
 
     /// Returns the name of this kind on command lines and in score files.
@@ -48,9 +76,15 @@ public enum RewardKind {
         return title;
     }
 
+    /// Returns what is known of this kind's published scores.
+    public Published published() {
+        return new Published(temperature, low, high);
+    }
+
     Format format() {
         return switch (this) {
             case PICKSCORE -> PickScore.FORMAT;
+            case HPSV2 -> Hpsv2.FORMAT;
             case AESTHETIC -> Aesthetic.FORMAT;
             case CLIP -> ClipScore.FORMAT;
         };

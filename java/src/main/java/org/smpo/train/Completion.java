@@ -46,7 +46,7 @@ final class Completion {
         if (recipe.data().resolution().isPresent()) {
             return recipe.data().side();
         }
-        try (ModelFiles files = ModelFiles.open(recipe.model())) {
+        try (ModelFiles files = BaseModel.open(recipe)) {
             return GenerationConfig.standard().sizedFor(files).width();
         }
     }

@@ -28,6 +28,7 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 import org.smpo.network.UNet;
 import org.smpo.recipe.ExportRecipe;
+import org.smpo.recipe.Recipe;
 import org.smpo.recipe.WeightsRecipe;
 
 /// The tuned model of a checkpoint in the formats that other programs read.
@@ -38,19 +39,18 @@ final class Export {
     private static final String EMA = "ema.";
 
     private final Engine engine;
-    private final Path model;
+    private final Recipe recipe;
     private final WeightsRecipe weights;
     private final String run;
     private final Map<String, String> metadata;
 
-    /// @param model the model that training started from
-    /// @param run name of the run, which people see in the list of a user interface
+    /// @param recipe recipe of the run, which names the model that training started from
     /// @param metadata entries about the run for files that can hold them
-    Export(Engine engine, Path model, WeightsRecipe weights, String run, Map<String, String> metadata) {
+    Export(Engine engine, Recipe recipe, Map<String, String> metadata) {
         this.engine = engine;
-        this.model = model;
-        this.weights = weights;
-        this.run = run;
+        this.recipe = recipe;
+        this.weights = recipe.train().weights();
+        this.run = RunFolder.name(recipe.output());
         this.metadata = metadata;
     }
 
@@ -99,7 +99,7 @@ final class Export {
             }
             case LORA_PEFT -> PeftFile.write(lora(tuned), target, null);
             case LORA_KOHYA -> {
-                try (ModelFiles files = ModelFiles.open(model)) {
+                try (ModelFiles files = BaseModel.open(recipe)) {
                     KohyaFile.write(lora(tuned), target, files.family().orElseThrow(), files.unet(), null);
                 }
             }
@@ -107,7 +107,7 @@ final class Export {
     }
 
     private void writeModel(Path unet, ExportRecipe.Format format, Path target) throws IOException {
-        try (ModelFiles files = ModelFiles.open(model);
+        try (ModelFiles files = BaseModel.open(recipe);
                 ModelFiles changed = files.withWeights(UNET, unet)) {
             if (format == ExportRecipe.Format.SINGLE_FILE) {
                 SingleFileWriter.write(changed, target, null, metadata);
@@ -146,7 +146,7 @@ final class Export {
 
     /// The adapters as a LoRA.
     private Lora lora(Path tuned) throws IOException {
-        WeightsRecipe.Lora recipe = (WeightsRecipe.Lora) weights;
+        WeightsRecipe.Lora adapters = (WeightsRecipe.Lora) weights;
         Map<String, Weight> tensors = new TreeMap<>();
         try (Safetensors file = Safetensors.open(tuned)) {
             for (TensorEntry entry : file.entries()) {
@@ -160,26 +160,26 @@ final class Export {
             if (tensor.getKey().endsWith(DOWN)) {
                 String path = tensor.getKey().substring(0, tensor.getKey().length() - DOWN.length());
                 Lora.Module module =
-                        new Lora.Module(UNET, path, tensor.getValue(), tensors.get(path + UP), recipe.alpha(), false);
+                        new Lora.Module(UNET, path, tensor.getValue(), tensors.get(path + UP), adapters.alpha(), false);
                 modules.put(module.key(), module);
             }
         }
         Map<String, String> withBase = new TreeMap<>(metadata);
-        try (ModelFiles files = ModelFiles.open(model)) {
+        try (ModelFiles files = BaseModel.open(recipe)) {
             files.family().ifPresent(family -> withBase.put(Lora.BASE, Lora.baseVersion(family)));
         }
         return new Lora(modules, withBase);
     }
 
     /// Adds the adapters to the UNet's weights, in fp32, and writes them.
-    private void merge(Path tuned, WeightsRecipe.Lora recipe, Path target) throws IOException {
+    private void merge(Path tuned, WeightsRecipe.Lora adapters, Path target) throws IOException {
         Lora lora = lora(tuned);
-        try (ModelFiles files = ModelFiles.open(model);
+        try (ModelFiles files = BaseModel.open(recipe);
                 UNet unet = UNet.load(engine, files.component(UNET), ModelOptions.frozen(Precision.FP32.dtype()))) {
             NativeModel network = unet.network();
             network.addLora(new LoraSpec(
-                    recipe.rank(),
-                    recipe.alpha(),
+                    adapters.rank(),
+                    adapters.alpha(),
                     lora.modules().values().stream().map(Lora.Module::path).toList()));
             for (Lora.Module module : lora.modules().values()) {
                 write(network, module.path() + DOWN, module.down());

@@ -7,17 +7,19 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.PeftFile;
+import org.smpo.checkpoint.SingleFile;
 import org.smpo.io.Json;
 import org.smpo.recipe.Recipe;
 
 /// The files that a finished run left in its folder.
 ///
-/// @param model diffusers folder or checkpoint of the tuned model, or of the model that the adapters belong to
-/// @param config diffusers folder with the tokenizers of a checkpoint; empty for a diffusers folder
+/// @param model diffusers folder or checkpoint of the tuned model, or of the model that the adapters
+///     belong to
+/// @param options what a checkpoint does not record
 /// @param lora adapters, if the run exported nothing else
 /// @param log log with one object per step
 /// @param recipe the resolved recipe
-public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora, Path log, Path recipe) {
+public record FinishedRun(Path model, SingleFile.Options options, Optional<Path> lora, Path log, Path recipe) {
     /// Whether a folder holds a run.
     public static boolean isRun(Path folder) {
         return Files.isDirectory(folder) && RunFolder.unlocked(folder).hasRun();
@@ -54,18 +56,25 @@ public record FinishedRun(Path model, Optional<Path> config, Optional<Path> lora
         // The folder may have been renamed since; before runs named their files, it was "model" and "lora_kohya".
         List<String> names = List.of(RunFolder.name(recipe.output()), RunFolder.name(folder));
         if (Files.isDirectory(run.model())) {
-            return new FinishedRun(run.model(), Optional.empty(), Optional.empty(), run.log(), run.recipe());
+            return new FinishedRun(run.model(), SingleFile.Options.none(), Optional.empty(), run.log(), run.recipe());
         }
         Optional<Path> checkpoint = first(folder, names, "", "model.safetensors");
         if (checkpoint.isPresent()) {
+            Path config = Files.isDirectory(recipe.model())
+                    ? recipe.model()
+                    : recipe.singleFile().config().orElse(null);
             return new FinishedRun(
-                    checkpoint.get(), Optional.of(recipe.model()), Optional.empty(), run.log(), run.recipe());
+                    checkpoint.get(),
+                    new SingleFile.Options(config, null, null),
+                    Optional.empty(),
+                    run.log(),
+                    run.recipe());
         }
         Optional<Path> adapters = Files.exists(folder.resolve(PeftFile.FILE_NAME))
                 ? Optional.of(folder.resolve(PeftFile.FILE_NAME))
                 : first(folder, names, "-lora", "lora_kohya.safetensors");
         if (adapters.isPresent()) {
-            return new FinishedRun(recipe.model(), Optional.empty(), adapters, run.log(), run.recipe());
+            return new FinishedRun(recipe.model(), BaseModel.options(recipe), adapters, run.log(), run.recipe());
         }
         throw new IOException(folder + ": expected a tuned model in this run's folder (model, " + names.getFirst()
                 + ".safetensors or a LoRA), found none: the run is not finished; resume it with smpo train --resume");

@@ -24,8 +24,8 @@ import org.smpo.recipe.OptimizerRecipe;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.WeightsRecipe;
 
-/// The UNet in training and everything that accompanies it: the frozen reference, the copy of the EMA weights that
-/// inverts, new adapters, and the optimizer with its state. Belongs to the engine's thread.
+/// The UNet in training and everything that accompanies it: the frozen reference, the copy of the EMA
+/// weights that inverts, new adapters, and the optimizer with its state. Belongs to the engine's thread.
 final class Policy implements AutoCloseable {
     private final Engine engine;
     private final Recipe recipe;
@@ -71,7 +71,7 @@ final class Policy implements AutoCloseable {
         }
         Optional<Path> other = recipe.train().reference();
         if (other.isPresent()) {
-            try (ModelFiles its = ModelFiles.open(other.get())) {
+            try (ModelFiles its = BaseModel.open(recipe, other.get())) {
                 Component unet = its.family().isPresent() ? its.component("unet") : its.only();
                 referenceDigests = its.digests(unet);
                 return parts.add(UNet.load(engine, unet, frozen));
@@ -206,8 +206,7 @@ final class Policy implements AutoCloseable {
     /// @param metadata entries for files that can hold them
     /// @return the files and folders written
     List<Path> export(Checkpoint checkpoint, Path folder, Map<String, String> metadata) throws IOException {
-        Export export =
-                new Export(engine, recipe.model(), recipe.train().weights(), RunFolder.name(recipe.output()), metadata);
+        Export export = new Export(engine, recipe, metadata);
         List<ExportRecipe.Format> formats = recipe.export().formats();
         List<Path> written = new ArrayList<>(export.write(checkpoint, false, formats, folder, ""));
         if (recipe.train().ema().isPresent()) {

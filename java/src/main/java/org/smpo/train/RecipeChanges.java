@@ -20,8 +20,14 @@ import org.smpo.recipe.Recipe;
 /// run.
 final class RecipeChanges {
     /// Keys of paths, whose contents the manifest identifies.
-    private static final Set<String> PLACES =
-            Set.of("model", "output", "data.paths", "labels.scores", "labels.weights");
+    private static final Set<String> PLACES = Set.of(
+            "model",
+            "single_file.config",
+            "single_file.vae",
+            "output",
+            "data.paths",
+            "labels.scores",
+            "labels.weights");
 
     /// Sections without influence on the weights.
     private static final List<String> REPORTS = List.of("checkpoint.", "evaluate.", "samples.", "export.");

@@ -20,8 +20,8 @@ import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.recipe.Recipe;
 
-/// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and its batch
-/// sizes. Belongs to the thread that opened it.
+/// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and
+/// its batch sizes. Belongs to the thread that opened it.
 ///
 /// @param engine the session that runs all computations
 /// @param policy the networks and their optimizer
@@ -53,7 +53,7 @@ record Setup(
     static Setup open(Recipe recipe, Optional<JsonObject> begun, Path cacheFolder, Trainer.Listener listener)
             throws IOException {
         Closer parts = new Closer();
-        try (ModelFiles files = ModelFiles.open(recipe.model())) {
+        try (ModelFiles files = BaseModel.open(recipe)) {
             files.notices().forEach(notice -> listener.say(files.path() + ": " + notice));
             family(files);
             requireTimesteps(recipe, files);

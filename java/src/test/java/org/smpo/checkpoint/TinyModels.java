@@ -19,6 +19,9 @@ import org.smpo.io.JsonObject;
 public final class TinyModels {
     public static final Path GOLDEN = Path.of(System.getProperty("smpo.root"), "native/test/golden");
 
+    /// Number of tokens of the small vocabulary.
+    private static final long VOCABULARY = 3314;
+
     private TinyModels() {}
 
     public static JsonObject golden(String name) throws IOException {
@@ -83,6 +86,10 @@ public final class TinyModels {
     /// Writes a small, runnable Stable Diffusion 1: a real vocabulary, a text tower of the width that
     /// the UNet expects, and weights with bounded activations.
     public static Path writeRunnable(Path folder) throws IOException {
+        return writeRunnable(folder, VOCABULARY);
+    }
+
+    private static Path writeRunnable(Path folder, long tokens) throws IOException {
         write(folder, Family.SD1);
         Path vocabulary =
                 Path.of(System.getProperty("smpo.root"), "java/src/test/resources/org/smpo/network/tokenizer");
@@ -92,7 +99,7 @@ public final class TinyModels {
         }
         Map<String, Object> text =
                 new LinkedHashMap<>(golden("clip/vit_l").object("config").asMap());
-        text.put("vocab_size", 3314L);
+        text.put("vocab_size", tokens);
         text.put("hidden_size", 20L);
         text.put("projection_dim", 20L);
         text.put("num_attention_heads", 4L);
@@ -104,7 +111,12 @@ public final class TinyModels {
 
     /// The smallest Stable Diffusion 1 that has every kind of layer: its steps take milliseconds.
     public static Path writeTrainable(Path folder) throws IOException {
-        writeRunnable(folder);
+        return writeTrainable(folder, VOCABULARY);
+    }
+
+    /// The same with room for another number of tokens.
+    public static Path writeTrainable(Path folder, long tokens) throws IOException {
+        writeRunnable(folder, tokens);
         Map<String, Object> unet =
                 new LinkedHashMap<>(golden("unet/sd1").object("config").asMap());
         unet.put("sample_size", 2L);

@@ -157,8 +157,8 @@ final class GenerateTest {
             {
                 "--config",
                 model,
-                "--config and --prediction-type: expected a single-file checkpoint, got a diffusers folder, which has"
-                        + " its own"
+                "--config, --prediction-type and --vae: expected a single-file checkpoint, got a diffusers folder,"
+                        + " which has its own"
             },
         };
         for (Object[] one : wrong) {

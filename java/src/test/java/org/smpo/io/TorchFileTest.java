@@ -33,8 +33,8 @@ final class TorchFileTest {
     private static Map<String, List<Object>> read(Path path) throws IOException {
         Map<String, List<Object>> all = new LinkedHashMap<>();
         try (TorchFile file = TorchFile.open(path)) {
-            for (TensorEntry entry : file.entries().values()) {
-                byte[] bytes = file.segment(entry.name()).toArray(ValueLayout.JAVA_BYTE);
+            for (TensorEntry entry : file.entries()) {
+                byte[] bytes = file.segment(entry).toArray(ValueLayout.JAVA_BYTE);
                 assertThat(bytes).hasSize((int) entry.length());
                 all.put(entry.name(), List.of(entry.dtype(), entry.shape(), Arrays.hashCode(bytes)));
             }

@@ -47,6 +47,46 @@ final class ClipImageProcessorTest {
         assertThat(compared).isEqualTo(14);
     }
 
+    /// HPSv2's pixel values against torchvision's (tools/golden/rewards.py).
+    @Test
+    void theLongerSideIsResizedAndTheRestIsBlack() throws IOException {
+        JsonObject golden = TinyClip.rewards();
+        ClipImageProcessor processor = ClipImageProcessor.longestSide((int) golden.integer("side"));
+        int compared = 0;
+        try (Safetensors pixels = TinyClip.rewardPixels()) {
+            for (Map.Entry<String, RgbImage> image :
+                    TinyClip.images(golden, "images").entrySet()) {
+                float[] want = new float[3 * processor.height() * processor.width()];
+                ByteView.of(pixels, pixels.entry("hpsv2." + image.getKey()))
+                        .buffer()
+                        .asFloatBuffer()
+                        .get(want);
+                assertThat(largest(processor.apply(image.getValue()), want))
+                        .as(image.getKey())
+                        .isLessThan(2e-6);
+                byte[] rgb = image.getValue().rgb();
+                rgb[rgb.length / 2] = (byte) (rgb[rgb.length / 2] ^ 0x40);
+                RgbImage other =
+                        RgbImage.of(image.getValue().width(), image.getValue().height(), rgb);
+                assertThat(largest(processor.apply(other), want))
+                        .as("one value of %s is another", image.getKey())
+                        .isGreaterThan(2e-6);
+                compared++;
+            }
+        }
+        assertThat(compared).isEqualTo(6);
+        assertThat(processor.describe()).startsWith("clip float antialiased; resize longest_edge 42 padded bicubic");
+    }
+
+    private static double largest(float[] found, float[] want) {
+        assertThat(found).hasSameSizeAs(want);
+        double largest = 0;
+        for (int i = 0; i < want.length; i++) {
+            largest = Math.max(largest, Math.abs(found[i] - want[i]));
+        }
+        return largest;
+    }
+
     @Test
     void absentKeysAreTheClassDefaults() throws IOException {
         assertThat(parse("{}")).isEqualTo(ClipImageProcessor.openAi());

@@ -57,7 +57,7 @@ final class ClipModelTest {
     @CsvSource({"vit_h, 1", "vit_l, 3"})
     void cosinesAreTransformers(String name, int shards) throws IOException {
         Path folder = TinyClip.write(temporary.resolve(name), name, shards);
-        try (ClipModel model = ClipModel.open(folder, folder, "cpu", Precision.FP32, 2)) {
+        try (ClipModel model = ClipModel.open(folder, ClipProcessor.of(folder), "cpu", Precision.FP32, 2)) {
             double[][] got = cosines(model);
             double[][] exact = TinyClip.scores(name, "exact");
             assertThat(largest(got, exact)).isLessThan(TOLERANCE);
@@ -73,8 +73,8 @@ final class ClipModelTest {
     void lowPrecisionIsCloseAndBatchesAgree() throws IOException {
         Path folder = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         try (Engine engine = Engine.open(EngineConfig.onCpu().withThreads(2));
-                ClipModel model = ClipModel.open(engine, folder, folder, Precision.FP32);
-                ClipModel coarse = ClipModel.open(engine, folder, folder, Precision.BF16)) {
+                ClipModel model = ClipModel.open(engine, folder, ClipProcessor.of(folder), Precision.FP32);
+                ClipModel coarse = ClipModel.open(engine, folder, ClipProcessor.of(folder), Precision.BF16)) {
             double[][] together = cosines(model);
             // bfloat16 has 8 bits: half a unit in the last place is 2^-9, and three layers add up.
             assertThat(largest(cosines(coarse), together)).isBetween(1e-6, 0.03);
@@ -107,7 +107,7 @@ final class ClipModelTest {
         List<String> digests = new ArrayList<>();
         try (Engine engine = Engine.open(EngineConfig.onCpu().withThreads(1))) {
             for (Path folder : List.of(whole, shards, other, padded)) {
-                try (ClipModel model = ClipModel.open(engine, folder, folder, Precision.FP32)) {
+                try (ClipModel model = ClipModel.open(engine, folder, ClipProcessor.of(folder), Precision.FP32)) {
                     digests.add(model.digest());
                 }
             }
@@ -120,7 +120,7 @@ final class ClipModelTest {
     void whatDoesNotFitIsAnError() throws IOException {
         Path folder = TinyClip.write(temporary.resolve("model"), "vit_h", 1);
         Files.writeString(folder.resolve("preprocessor_config.json"), "{}");
-        assertThatThrownBy(() -> ClipModel.open(folder, folder, "cpu", Precision.FP32, 1))
+        assertThatThrownBy(() -> ClipModel.open(folder, ClipProcessor.of(folder), "cpu", Precision.FP32, 1))
                 .isInstanceOf(ModelException.class)
                 .hasMessageContaining("images of 42x42")
                 .hasMessageContaining("shortest_edge 224");
@@ -128,14 +128,14 @@ final class ClipModelTest {
                 Json.readObject(folder.resolve("config.json")).asMap());
         config.put("projection_dim", 25L);
         Json.write(folder.resolve("config.json"), config);
-        assertThatThrownBy(() -> ClipModel.open(folder, folder, "cpu", Precision.FP32, 1))
+        assertThatThrownBy(() -> ClipModel.open(folder, ClipProcessor.of(folder), "cpu", Precision.FP32, 1))
                 .hasMessageContaining("2 wrong: text_projection.weight is [24, 32], expected [25, 32]");
-        assertThatThrownBy(() -> ClipModel.open(folder, folder, "tpu", Precision.FP32, 1))
+        assertThatThrownBy(() -> ClipModel.open(folder, ClipProcessor.of(folder), "tpu", Precision.FP32, 1))
                 .hasMessageContaining("tpu");
         Path text = temporary.resolve("text");
         TinyModels.component(text, TinyModels.golden("clip/vit_l").object("config"), "CLIPTextModel");
-        assertThatThrownBy(() -> ClipModel.open(text, folder, "cpu", Precision.FP32, 1))
-                .hasMessageContaining("ClipModelConfig");
+        assertThatThrownBy(() -> ClipModel.open(text, ClipProcessor.of(folder), "cpu", Precision.FP32, 1))
+                .hasMessageContaining("vision tower: expected a CLIP model");
     }
 
     @Test

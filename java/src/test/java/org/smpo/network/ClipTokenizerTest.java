@@ -24,6 +24,7 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.io.JsonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -112,7 +113,7 @@ class ClipTokenizerTest {
     private Map<String, String> wrong(String config, boolean second) throws IOException {
         Files.write(folder.resolve("tokenizer_config.json"), bytes(config));
         Map<String, String> wrong = new TreeMap<>();
-        try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
+        try (ClipTokenizer tokenizer = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
             List<ClipTokens> rows =
                     tokenizer.encode(STRINGS.stream().map(Golden::text).toList());
             for (int i = 0; i < rows.size(); i++) {
@@ -143,7 +144,7 @@ class ClipTokenizerTest {
             }
             Files.writeString(folder.resolve(file.getKey()), JSON.writeValueAsString(content));
         }
-        try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
+        try (ClipTokenizer tokenizer = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
             assertThat(tokenizer.padId()).isEqualTo(variant.get("pad_id").asInt());
             assertThat(tokenizer.length()).isEqualTo(LENGTH);
             for (int i = 0; i < variant.get("texts").size(); i++) {
@@ -176,7 +177,7 @@ class ClipTokenizerTest {
 
     @Test
     void theTruncatedPartIsTheEndOfThePromptAsWritten() throws IOException {
-        try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
+        try (ClipTokenizer tokenizer = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
             assertThat(tokenizer.encode("").cut()).isEmpty();
             assertThat(tokenizer.encode("a ".repeat(75)).cut()).isEmpty();
             assertThat(tokenizer.encode("a ".repeat(75)).count()).isEqualTo(LENGTH);
@@ -198,7 +199,7 @@ class ClipTokenizerTest {
 
     @Test
     void halfASurrogatePairIsRefused() throws IOException {
-        try (ClipTokenizer tokenizer = ClipTokenizer.open(folder)) {
+        try (ClipTokenizer tokenizer = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
             assertThatThrownBy(() -> tokenizer.encode(List.of("fine 🔥", "bad \ud83d")))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage("prompt 1: expected Unicode text, found half a surrogate pair (U+D83D) at index 4");
@@ -209,7 +210,7 @@ class ClipTokenizerTest {
     @Test
     void aFolderWithoutATokenizerIsNamed() throws IOException {
         Files.delete(folder.resolve("merges.txt"));
-        assertThatThrownBy(() -> ClipTokenizer.open(folder))
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
                 .isInstanceOf(NoSuchFileException.class)
                 .hasMessageContaining("merges.txt")
                 .hasMessageContaining("tokenizer.json, or vocab.json and merges.txt");
@@ -220,25 +221,28 @@ class ClipTokenizerTest {
         Path merges = folder.resolve("merges.txt");
         List<String> lines = Files.readAllLines(merges);
         Files.write(merges, List.of("#version: 0.2", lines.get(1), "a b c"));
-        assertThatThrownBy(() -> ClipTokenizer.open(folder))
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
                 .isInstanceOf(TokenizerException.class)
                 .hasMessageContaining(
                         "merges.txt: line 3: expected two tokens and a space between them, found \"a b c\"");
         Files.write(merges, List.of("#version: 0.2", "q zzz"));
-        assertThatThrownBy(() -> ClipTokenizer.open(folder))
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
                 .hasMessageContaining("needs the token \"zzz\", which the vocabulary lacks");
         Files.write(merges, new byte[] {'a', ' ', (byte) 0xff, '\n'});
-        assertThatThrownBy(() -> ClipTokenizer.open(folder)).hasMessageContaining("expected UTF-8");
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
+                .hasMessageContaining("expected UTF-8");
         Files.write(merges, lines);
 
         Files.writeString(folder.resolve("vocab.json"), "{\"a\": 1, \"b\": 1}");
-        assertThatThrownBy(() -> ClipTokenizer.open(folder))
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
                 .hasMessageContaining("token \"b\": expected an id of its own");
         Files.writeString(folder.resolve("vocab.json"), "{\"a\": ");
-        assertThatThrownBy(() -> ClipTokenizer.open(folder)).isInstanceOf(JsonException.class);
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
+                .isInstanceOf(JsonException.class);
         Files.writeString(folder.resolve("vocab.json"), "{\"a\": 0}");
         Files.writeString(merges, "");
-        assertThatThrownBy(() -> ClipTokenizer.open(folder)).hasMessageContaining("expected the token <|startoftext|>");
+        assertThatThrownBy(() -> ClipTokenizer.open(new TokenizerFiles.InFolder(folder)))
+                .hasMessageContaining("expected the token <|startoftext|>");
     }
 
     @ParameterizedTest
@@ -257,7 +261,8 @@ class ClipTokenizerTest {
             })
     void whatWeDoNotDoIsRefused(String config, String message) throws IOException {
         Files.writeString(folder.resolve("tokenizer_config.json"), config);
-        assertThatThrownBy(() -> ClipTokenizer.open(folder).close())
+        assertThatThrownBy(() ->
+                        ClipTokenizer.open(new TokenizerFiles.InFolder(folder)).close())
                 .isInstanceOf(TokenizerException.class)
                 .hasMessageContaining(message);
     }
@@ -266,7 +271,7 @@ class ClipTokenizerTest {
     /// telemetry switched off.
     @Test
     void djlIsLeftAsItWas() throws IOException {
-        ClipTokenizer.open(folder).close();
+        ClipTokenizer.open(new TokenizerFiles.InFolder(folder)).close();
         assertThat(System.getProperty("OPT_OUT_TRACKING")).isEqualTo("true");
         assertThat(System.getProperties())
                 .doesNotContainKeys("ai.djl.offline", "ENGINE_CACHE_DIR", "jna.tmpdir", "slf4j.internal.verbosity");

@@ -27,14 +27,36 @@ public final class TinyClip {
         return Json.readObject(TESTS.resolve("reward/clip_score.json"));
     }
 
+    /// Returns the results of tools/golden/rewards.py.
+    public static JsonObject rewards() throws IOException {
+        return Json.readObject(TESTS.resolve("reward/rewards.json"));
+    }
+
+    static Safetensors rewardPixels() throws IOException {
+        return Safetensors.open(TESTS.resolve("reward/rewards.safetensors"));
+    }
+
+    /// Copies the small vocabulary into a folder.
+    public static void writeTokenizer(Path folder) throws IOException {
+        Path tokenizer = TESTS.resolve("network/tokenizer");
+        Files.copy(tokenizer.resolve("vocab.json"), folder.resolve("vocab.json"));
+        Files.copy(tokenizer.resolve("merges.txt"), folder.resolve("merges.txt"));
+        Files.copy(tokenizer.resolve("first.json"), folder.resolve("tokenizer_config.json"));
+    }
+
     static Safetensors pixelValues() throws IOException {
         return Safetensors.open(TESTS.resolve("reward/clip_score.safetensors"));
     }
 
     /// Returns the images by name, in the order of the golden file.
     public static Map<String, RgbImage> images() throws IOException {
+        return images(golden(), "pictures");
+    }
+
+    /// Returns the images that a key of a golden file describes, by name.
+    public static Map<String, RgbImage> images(JsonObject golden, String key) {
         Map<String, RgbImage> images = new LinkedHashMap<>();
-        for (Object entry : (List<?>) golden().asMap().get("pictures")) {
+        for (Object entry : (List<?>) golden.asMap().get(key)) {
             List<?> image = (List<?>) entry;
             String name = (String) image.get(0);
             int height = ((Long) image.get(1)).intValue();
@@ -80,10 +102,7 @@ public final class TinyClip {
         Json.write(
                 folder.resolve("preprocessor_config.json"),
                 golden().object("processors").object("edge").asMap());
-        Path tokenizer = TESTS.resolve("network/tokenizer");
-        Files.copy(tokenizer.resolve("vocab.json"), folder.resolve("vocab.json"));
-        Files.copy(tokenizer.resolve("merges.txt"), folder.resolve("merges.txt"));
-        Files.copy(tokenizer.resolve("first.json"), folder.resolve("tokenizer_config.json"));
+        writeTokenizer(folder);
         JsonObject parameters = described.object("parameters");
         List<Weight> weights = new ArrayList<>();
         for (String name : parameters.keys()) {
@@ -110,7 +129,8 @@ public final class TinyClip {
         return folder;
     }
 
-    private static Weight weight(String name, List<Long> shape) {
+    /// Returns the synthetic tensor of a name.
+    public static Weight weight(String name, List<Long> shape) {
         float[] values = SyntheticWeights.tensor(name, shape);
         ByteBuffer bytes = ByteBuffer.allocate(Float.BYTES * values.length).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(values);

@@ -30,6 +30,7 @@ import org.smpo.objective.SdpoSafeguard;
 import org.smpo.objective.Sft;
 import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
+import org.smpo.schedule.PredictionType;
 import org.smpo.schedule.Sampler;
 import org.smpo.schedule.TimestepSpacing;
 
@@ -232,6 +233,10 @@ class RecipeTest {
     void nothingButDefaultsIsLost() throws RecipeException {
         Recipe unusual = new Recipe(
                 Path.of("some model"),
+                new SingleFileRecipe(
+                        Optional.of(Path.of("a config")),
+                        Optional.of(PredictionType.V_PREDICTION),
+                        Optional.of(Path.of("auto"))),
                 Path.of("none"),
                 -7,
                 new DataRecipe(

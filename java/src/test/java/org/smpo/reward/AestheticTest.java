@@ -19,6 +19,7 @@ import org.smpo.io.FloatTensor;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.ClipModel;
+import org.smpo.network.ClipProcessor;
 import org.smpo.network.TinyClip;
 
 final class AestheticTest {
@@ -131,7 +132,7 @@ final class AestheticTest {
         int width;
         double[][] embedded;
         List<RgbImage> images = List.copyOf(TinyClip.images().values());
-        try (ClipModel clip = ClipModel.open(model, model, "cpu", Precision.FP32, 1)) {
+        try (ClipModel clip = ClipModel.open(model, ClipProcessor.of(model), "cpu", Precision.FP32, 1)) {
             width = clip.config().vision().projectionDim();
             embedded = clip.embedImages(images);
         }

@@ -29,7 +29,7 @@ public record Lora(SortedMap<String, Module> modules, Map<String, String> metada
         /// Modules that are linear in every supported model; the others may be 1x1 convolutions or linear.
         private static final Pattern LINEAR = Pattern.compile(
                 "(.*\\.)?(to_[qkv]|to_out\\.0|ff\\.net\\.\\d+(\\.proj)?|[qkv]_proj|out_proj|fc[12]|linear_[12]|time_emb_proj"
-                    + "|text_projection)");
+                        + "|text_projection)");
 
         /// Checks the shapes. Matrices of linear modules lose dimensions of 1 at their ends.
         ///

@@ -122,8 +122,8 @@ final class EvaluationReport {
     private void agreements(HtmlPage.Section section) {
         section.text(
                 "A reward is a useful training signal to the extent that it prefers images that are right. Here each"
-                    + " reward is compared with a metric that judges right or wrong and that nothing was trained on;"
-                    + " 50 % is what guessing reaches.");
+                        + " reward is compared with a metric that judges right or wrong and that nothing was trained on;"
+                        + " 50 % is what guessing reaches.");
         List<List<String>> rows = new ArrayList<>();
         for (Agreement found : data.result().agreements()) {
             rows.add(List.of(
@@ -150,9 +150,9 @@ final class EvaluationReport {
                 rows));
         section.text(
                 "Area under the ROC curve: how often a right image scores above a wrong one, whatever their prompts."
-                    + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the"
-                    + " other half of the prompts; compare it with the share of right images, which always answering"
-                    + " \"right\" reaches.");
+                        + " Same prompt: the same among images of one prompt. Accuracy: with a threshold fitted on the"
+                        + " other half of the prompts; compare it with the share of right images, which always answering"
+                        + " \"right\" reaches.");
     }
 
     private void training(HtmlPage page) throws IOException {

@@ -7,7 +7,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.smpo.checkpoint.Activation;
-import org.smpo.checkpoint.ClipFile;
 import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.checkpoint.ClipVisionConfig;
 import org.smpo.checkpoint.Component;

@@ -187,6 +187,7 @@ final class ResumeTest {
     }
 
     /// Replaces text in a file, and puts the old content back when it is closed.
+    @SuppressWarnings("ArrayRecordComponent") // a file and its content, never compared
     private record Edit(Path file, byte[] old) implements AutoCloseable {
         static Edit replace(Path file, String from, String to) throws IOException {
             byte[] old = Files.readAllBytes(file);

@@ -127,6 +127,6 @@ final class SurvivalTest {
         Path lines = tiny.data().resolve("pairs.jsonl");
         Files.writeString(lines, Files.readString(lines).replace("cat number 3", "dog number 3"));
         assertThatThrownBy(() -> tiny.run(recipe, true, new TinyRun.Said()))
-                .hasMessageContaining("data: the run was begun with");
+                .hasMessageContaining("data.fingerprint: the run was begun with");
     }
 }

@@ -3,7 +3,7 @@
 
 namespace smpo::c_api {
 
-// What this library was built from and with; texts as in smpo_library_info.
+// Sources and tools of this build; texts as in smpo_library_info.
 struct BuildInfo {
   const char* version;
   const char* commit;

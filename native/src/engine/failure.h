@@ -12,7 +12,7 @@
 
 namespace smpo::engine {
 
-// What the border reports of an exception: status, backend code and message. The buffer is fixed, so that filling it
+// Report of an exception at the border: status, backend code and message. The buffer is fixed, so that filling it
 // cannot fail.
 struct Failure {
   smpo_status status = SMPO_INTERNAL;
@@ -25,7 +25,7 @@ struct Failure {
 // forward of the reference: CUDA out of memory. ...".
 Failure current_failure() noexcept;
 
-// What the engine was doing when another exception was thrown. Always thrown with that exception nested in it.
+// The work during which another exception was thrown. Always thrown with that exception nested in it.
 class Context : public std::exception {
  public:
   explicit Context(std::string doing) : doing_(std::move(doing)) {}

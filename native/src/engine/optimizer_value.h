@@ -1,4 +1,4 @@
-// What an optimizer holds (optimizer.h), for the files that implement it.
+// State of an optimizer (optimizer.h), for the files that implement it.
 #ifndef SMPO_ENGINE_OPTIMIZER_VALUE_H_
 #define SMPO_ENGINE_OPTIMIZER_VALUE_H_
 

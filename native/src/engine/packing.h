@@ -8,7 +8,7 @@ namespace smpo::engine {
 class Session;
 
 // Packed weights take at most half of the memory that is free when they are made, so that activations keep the rest.
-// What does not fit is logged once and runs on plain weights: slower, with the same bits. The session must outlive the
+// Any other is logged once and runs on plain weights: slower, with the same bits. The session must outlive the
 // model.
 tape::PackingOptions packing_for(Session& session);
 

@@ -69,7 +69,7 @@ void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_micro_ba
       .copy_(some_BCHW.narrow(0, micro_batch.pairs, micro_batch.pairs));
 }
 
-// What a micro-batch computes: its models, its options, and the memory of graph_memory.h.
+// Inputs of a micro-batch: its models, its options, and the memory of graph_memory.h.
 struct Step {
   Model& policy;
   const Model* reference;  // null: the policy without its adapters

@@ -50,7 +50,7 @@ inline constexpr int64_t kLanes = 256;
 inline constexpr int64_t kChunk = 16384;
 }  // namespace adafactor_order
 
-/// How a parameter lies in memory.
+/// Memory layout of a parameter.
 struct AdafactorShape {
   int64_t outer = 1;    // O
   int64_t rows = 1;     // R

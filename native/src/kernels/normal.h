@@ -22,7 +22,7 @@ struct NormalPair {
   float z0, z1;
 };
 
-/// What bits0 stands for, times 2^32: in [1/2, 2^32].
+/// Value of bits0, times 2^32: in [1/2, 2^32].
 SMPO_HOST_DEVICE float scaled_uniform(uint32_t bits) {
   // Both conversions are exact; the one rounding is the sum's. (Few machines convert unsigned words.)
   const float high = static_cast<float>(static_cast<int32_t>(bits >> 8));

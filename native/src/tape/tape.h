@@ -49,7 +49,7 @@ class Recomputed {
   at::Tensor value_;
 };
 
-/// What a record keeps of a value: the value, or a way to compute it. Undefined until assigned.
+/// A value kept by a record: the value, or a way to compute it. Undefined until assigned.
 class Kept {
  public:
   Kept() = default;

@@ -17,9 +17,9 @@ struct Parameter {
   std::string name = {};
   /// The copy that ops compute with, in the dtype of the activations. Undefined: the layer has no such parameter.
   at::Tensor value = {};
-  /// Where backward adds (`+=`) the gradient; f32, or f64 where `value` is f64. Undefined: frozen.
+  /// Buffer to which backward adds (`+=`) the gradient; f32, or f64 where `value` is f64. Undefined: frozen.
   at::Tensor grad = {};
-  /// Where ops look for a packed copy of `value`. Null: this parameter is never packed.
+  /// Packed copy of `value` for ops. Null: this parameter is never packed.
   PackedWeights* packed = nullptr;
 
   bool defined() const { return value.defined(); }

@@ -20,7 +20,7 @@ struct Tensor;
 struct CommConfig {
   int32_t rank;        // 0 .. size - 1
   int32_t world_size;  // number of processes
-  // Where rank 0 listens and the others connect.
+  // Address at which rank 0 listens and to which the others connect.
   std::string host;
   uint16_t port;
   std::chrono::milliseconds timeout;

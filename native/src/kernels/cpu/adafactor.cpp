@@ -243,7 +243,7 @@ double sum_of_chunks(const double* sums, int64_t chunks) {
 
 // ---- the parameter
 
-/// Where an element's copy goes; its type is the copy's.
+/// Destination of an element's copy; its type is the copy's.
 struct NoCopy {
   SMPO_HOST_DEVICE void store(int64_t, float) const {}
 };

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kChunk = 16384;
 
-/// Where an element's copy goes; its type is the copy's.
+/// Destination of an element's copy; its type is the copy's.
 struct NoCopy {
   SMPO_HOST_DEVICE void store(int64_t, float) const {}
 };

@@ -29,7 +29,7 @@
 
 namespace smpo::kernels::cpu {
 
-/// What an inner loop is compiled for, worst first: the compiler's baseline (SSE2 on x86-64), AVX2 (without FMA: one
+/// Instruction sets of an inner loop, worst first: the compiler's baseline (SSE2 on x86-64), AVX2 (without FMA: one
 /// rounding per operation), and AVX-512 F + BW + DQ + VL.
 enum class InstructionSet : int32_t { kBaseline = 0, kAvx2 = 1, kAvx512 = 2 };
 

@@ -22,7 +22,7 @@ struct GradientChunk {
   }
 };
 
-/// Where the sums of stage 1 lie in the workspace.
+/// Places of the sums of stage 1 in the workspace.
 struct Sums {
   int64_t chunks;
   double* policy_RC;

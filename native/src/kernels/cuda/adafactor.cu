@@ -311,7 +311,7 @@ __global__ void finish(AdafactorGroupArgs group) {
   }
 }
 
-/// What `compute` points at when no copy is wanted.
+/// Target of `compute` when no copy is wanted.
 struct NoCopy {};
 
 __device__ __forceinline__ void store_copy(NoCopy*, int64_t, float) {}

@@ -8,7 +8,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kPerThread = 4;  // 16 bytes of each f32 buffer
 
-/// What `compute` points at when no copy is wanted.
+/// Target of `compute` when no copy is wanted.
 struct NoCopy {};
 
 __device__ __forceinline__ void store_copy(NoCopy*, int64_t, const float*) {}

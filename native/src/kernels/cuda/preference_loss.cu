@@ -9,7 +9,7 @@ namespace {
 constexpr int kPairThreads = 256;
 constexpr int kGradientThreads = 256;
 
-/// Where the sums of stage 1 lie in the workspace.
+/// Places of the sums of stage 1 in the workspace.
 struct Sums {
   int64_t chunks;
   double* policy_RC;

@@ -1,4 +1,4 @@
-// How the reference versions read and write tensors: any element type as f64.
+// Element access of the reference versions: any element type as f64.
 #ifndef SMPO_KERNELS_REFERENCE_ELEMENTS_H_
 #define SMPO_KERNELS_REFERENCE_ELEMENTS_H_
 

@@ -334,6 +334,7 @@ class RecipeTest {
                 "objective={method: capo, beta: 1, bias: 2}",
                 "objective={method: capo, beta: 1, bias: inf}",
                 "objective={method: dpo, beta: 1, bcr: {lambda: 1, delta: inf}}",
+                "train.deterministic=false",
                 "objective=sft"
             })
     void everyKindReadsBackEqual(String override) throws RecipeException {

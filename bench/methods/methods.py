@@ -94,10 +94,7 @@ class Seed:
             "export": {"formats": ["diffusers"]},
             "objective": objective,
             "inversion": "none",
-            "health": health or {},
-        }
-        if not recipe["health"]:
-            del recipe["health"]
+        } | ({"health": health} if health else {})
         file = self.folder / f"{name}.yaml"
         file.write_text(re.sub('"(none|full)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
         resume = ["--resume"] if (run / "recipe.yaml").exists() else []
@@ -179,10 +176,10 @@ def npo(seed):
 def npo_condition(seed):
     """The same networks, the negative one with the image's own prompt instead of the empty one."""
     negative, positive = npo_runs(seed)
-    models = {"base": seed.model, "npo": f"{seed.model}~{negative}", "control": f"{seed.model}~{positive}"}
     plain = seed.evaluate("npo-condition-base", {"base": seed.model, "same": f"{seed.model}~{seed.model}"}, 1.0001,
                           "--negative-condition", "prompt")
-    models = {"base": f"{seed.model}~{seed.model}"} | {key: value for key, value in models.items() if key != "base"}
+    itself, away, control = (f"{seed.model}~{other}" for other in (seed.model, negative, positive))
+    models = {"base": itself, "npo": away, "control": control}
     guided = seed.evaluate("npo-condition", models, seed.settings["guidance"], "--negative-condition", "prompt")
     return [
         difference(guided, "npo", "base with the negative network − base without guidance", "gain"),

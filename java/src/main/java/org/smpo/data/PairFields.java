@@ -29,8 +29,7 @@ import org.smpo.objective.HumanChoice;
 /// | `jpg_1`, `image_1`, `rejected` | image 1 |
 ///
 /// Names of images may end with `_file_name`, as in Hugging Face's `metadata.jsonl`. Text may also be UTF-8
-/// bytes. Other
-/// fields are ignored.
+/// bytes. Other fields are ignored.
 final class PairFields {
     /// Fields that tell who won and by how much.
     static final Set<String> LABELS = ordered(

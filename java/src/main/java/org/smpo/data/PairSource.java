@@ -68,8 +68,7 @@ public interface PairSource extends AutoCloseable {
     void close() throws IOException;
 
     /// Opens a source of any format, which is recognized by its content. Of a folder with several splits the
-    /// train split
-    /// is taken.
+    /// train split is taken.
     ///
     /// @param path a folder, a file, the `OWNER/NAME` of a dataset in the Hugging Face cache, or a pattern
     ///     with `*` or `?` in its last part that stands for files of one format

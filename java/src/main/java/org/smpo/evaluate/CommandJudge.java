@@ -10,10 +10,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.smpo.io.Json;
@@ -55,29 +57,29 @@ final class CommandJudge implements Judge {
 
     @Override
     public List<Answer> ask(List<Question> questions) throws IOException, InterruptedException {
-        Map<String, String> keys = new LinkedHashMap<>();
-        StringBuilder text = new StringBuilder();
+        List<String> keys = new ArrayList<>();
         for (Question question : questions) {
-            String key = journal.key(question);
-            if (journal.find(key).isEmpty() && !keys.containsValue(key)) {
+            keys.add(journal.key(question));
+        }
+        Map<String, String> open = new LinkedHashMap<>();
+        Set<String> isOpen = new HashSet<>();
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; i < keys.size(); i++) {
+            if (journal.find(keys.get(i)).isEmpty() && isOpen.add(keys.get(i))) {
                 String id = Long.toString(++asked);
-                keys.put(id, key);
-                text.append(line(id, question)).append('\n');
+                open.put(id, keys.get(i));
+                text.append(line(id, questions.get(i))).append('\n');
             }
         }
-        if (!keys.isEmpty()) {
+        if (!open.isEmpty()) {
             start();
             // Written beside, since a program may answer before it has read all questions.
             Thread writer = Thread.ofVirtual().name("smpo-judge-input").start(() -> write(text.toString()));
-            receive(keys);
+            receive(open);
             writer.join();
             requireFewStrays();
         }
-        List<Answer> answers = new ArrayList<>();
-        for (Question question : questions) {
-            answers.add(journal.find(journal.key(question)).orElseThrow());
-        }
-        return answers;
+        return keys.stream().map(key -> journal.find(key).orElseThrow()).toList();
     }
 
     private static String line(String id, Question question) {
@@ -99,7 +101,7 @@ final class CommandJudge implements Judge {
                     .start();
         } catch (IOException e) {
             throw new IOException(
-                    "judge: " + spec.words().getFirst() + ": expected a program that can be started, " + "found none ("
+                    "judge: " + spec.words().getFirst() + ": expected a program that can be started, found none ("
                             + e.getMessage() + "); give its path",
                     e);
         }
@@ -112,10 +114,9 @@ final class CommandJudge implements Judge {
                 }
             } catch (IOException e) {
                 // The process is gone, which its exit code tells.
+            } finally {
                 lines.add(Optional.empty());
-                return;
             }
-            lines.add(Optional.empty());
         });
     }
 
@@ -128,7 +129,6 @@ final class CommandJudge implements Judge {
             input.flush();
         } catch (IOException e) {
             // The program reads no more. What it has answered is still to be read, and its end tells the rest.
-            return;
         }
     }
 

@@ -17,9 +17,9 @@ import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
 import tools.jackson.databind.json.JsonMapper;
 
-/// The answers of a judge, so that no question is asked twice: a file with one JSON object per line, which grows by
-/// each
-/// answer and is locked while it is open. A last line without an end, which a killed process left, is dropped.
+/// The answers of a judge, so that no question is asked twice: a file with one JSON object per line, which
+/// grows by each answer and is locked while it is open. A last line without an end, which a killed process
+/// left, is dropped.
 ///
 /// The key of a question is a digest of the judge's command, the prompt, and the content of both images in their order.
 /// So other runs, with other seeds or other pairs of the same images, reuse the answers.

@@ -16,9 +16,8 @@ import org.smpo.random.Purpose;
 /// The tournaments of all groups, which run side by side, so that a judge is asked many questions at once.
 ///
 /// The champion of a group meets a loser: a random other image, or the champion of a second tournament for the worst
-/// one. This final comparison gives the pair's label. A judge whose answers may depend on the order of the images is
-/// asked
-/// in both orders, and a pair on which they disagree is a tie.
+/// one. This final comparison gives the pair's label. A judge whose answers may depend on the order of the
+/// images is asked in both orders, and a pair on which they disagree is a tie.
 final class Tournaments {
     private final PairsRequest request;
     private final Judge judge;

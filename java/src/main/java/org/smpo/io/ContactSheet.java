@@ -50,8 +50,7 @@ public final class ContactSheet {
     }
 
     /// Paints a sheet. Cells are as large as the largest image, but at most `cellSide`; an image keeps its
-    /// proportions and
-    /// is never enlarged.
+    /// proportions and is never enlarged.
     ///
     /// @param cells cells row by row, at least one
     /// @param columns number of columns, at least one; fewer when there are fewer cells

@@ -3,12 +3,11 @@ package org.smpo.io;
 import java.util.Arrays;
 
 /// Resizes images with the same result as Pillow's `Image.resize`, which torchvision's `Resize` and the image
-/// processors
-/// of transformers apply to a PIL image.
+/// processors of transformers apply to a PIL image.
 ///
 /// An image is resized along its rows and then along its columns (a very tall one in the opposite order);
-/// between the two
-/// it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights are
+/// between the two it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights
+/// are
 /// computed in double, normalized to a sum of 1 and rounded to fixed point with 22 fractional bits; sums are
 /// exact in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
 /// `src/libImaging/Resample.c`.

@@ -18,8 +18,7 @@ package org.smpo.schedule;
 /// conversion belongs to the step where they were predicted), the raw output for the others. `saves`, `keeps` and
 /// `drops` serve PNDM: several evaluations refine a step from the same latents, and the outputs of all but the
 /// first do not stay in the history. Coefficients at a step's index beyond the steps taken so far are 0 and so is
-/// `saved`
-/// before anything was saved. Immutable.
+/// `saved` before anything was saved. Immutable.
 ///
 /// Float64 throughout; diffusers' tables and levels are float32.
 public final class SamplerPlan {

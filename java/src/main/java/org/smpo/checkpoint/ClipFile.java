@@ -249,7 +249,8 @@ public final class ClipFile {
                 opened);
     }
 
-    private static ClipVisionConfig vision(ModelConfig config) {
+    /// Returns the config of the vision tower of a [#config].
+    public static ClipVisionConfig vision(ModelConfig config) {
         return config instanceof ClipModelConfig whole ? whole.vision() : (ClipVisionConfig) config;
     }
 

@@ -1,7 +1,6 @@
 package org.smpo.checkpoint;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.SortedMap;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.HubCache;
@@ -102,8 +102,16 @@ public final class ModelFiles implements AutoCloseable {
     /// @throws ModelException when it is none of these, or not one that we support
     /// @throws IOException when it cannot be read
     public static ModelFiles open(Path path) throws IOException {
-        Path found = HubCache.standard().find(path, HubCache.Kind.MODEL);
-        return Files.isDirectory(found) ? ModelFolder.open(found) : SingleFile.open(found);
+        return open(HubCache.standard().find(path, HubCache.Kind.MODEL), SingleFile.Options.none());
+    }
+
+    /// Opens a folder, or a single-file checkpoint with what it does not record itself.
+    ///
+    /// @param options options for a file; unused for a folder
+    /// @throws ModelException when the path holds no model, or not one that we support
+    /// @throws IOException when it cannot be read
+    public static ModelFiles open(Path path, SingleFile.Options options) throws IOException {
+        return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, options);
     }
 
     /// A component's [Component#sha256()], which reads every weight: once, however often it is asked
@@ -130,7 +138,9 @@ public final class ModelFiles implements AutoCloseable {
             Optional<TokenizerFiles> files =
                     tokenizer.startsWith("tokenizer") ? tokenizer(tokenizer) : Optional.empty();
             if (files.isPresent()) {
-                all.put(tokenizer + SHA256, tokenizerDigest(files.get()));
+                SortedMap<String, String> digests = files.get().digests();
+                digests.keySet().removeIf(file -> !file.matches(".*\\.(json|txt)"));
+                all.put(tokenizer + SHA256, Digest.ofNamed(digests));
             }
         }
         if (scheduler != null) {
@@ -157,14 +167,11 @@ public final class ModelFiles implements AutoCloseable {
         return Digest.sha256(Json.canonical(kept).getBytes(StandardCharsets.UTF_8));
     }
 
-    private static String tokenizerDigest(TokenizerFiles files) throws IOException {
-        Digest digest = new Digest();
-        files.digests().forEach((name, sha256) -> {
-            if (name.matches(".*\\.(json|txt)")) {
-                digest.update(ByteBuffer.wrap((name + " " + sha256 + "\n").getBytes(StandardCharsets.UTF_8)));
-            }
-        });
-        return digest.hex();
+    /// The UNet of a whole model, or the one component of a component's own folder.
+    ///
+    /// @throws ModelException when there is none
+    public Component unetOrOnly() throws ModelException {
+        return family().isPresent() ? component("unet") : only();
     }
 
     /// The one component of a component's own folder.

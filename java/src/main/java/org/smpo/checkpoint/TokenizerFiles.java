@@ -121,12 +121,7 @@ public sealed interface TokenizerFiles {
 
         @Override
         public Optional<byte[]> read(String name) throws IOException {
-            return switch (name) {
-                case "vocab.json" -> Optional.of(Vocabulary.ids());
-                case "merges.txt" -> Optional.of(Vocabulary.merges());
-                case "tokenizer_config.json" -> Optional.of(configuration());
-                default -> Optional.empty();
-            };
+            return Optional.ofNullable(contents().get(name));
         }
 
         private byte[] configuration() {
@@ -150,9 +145,9 @@ public sealed interface TokenizerFiles {
         /// Returns every file by its name.
         SortedMap<String, byte[]> contents() throws IOException {
             SortedMap<String, byte[]> contents = new TreeMap<>();
-            for (String name : List.of("vocab.json", "merges.txt", "tokenizer_config.json")) {
-                contents.put(name, read(name).orElseThrow());
-            }
+            contents.put("vocab.json", Vocabulary.ids());
+            contents.put("merges.txt", Vocabulary.merges());
+            contents.put("tokenizer_config.json", configuration());
             return contents;
         }
 

@@ -30,14 +30,6 @@ public final class WeightSum {
         }
     }
 
-    /// Returns the component that the sum changes: the UNet of a whole model, or the one component of
-    /// its own folder.
-    ///
-    /// @throws ModelException when there is none
-    public static Component component(ModelFiles model) throws ModelException {
-        return model.family().isPresent() ? model.component("unet") : model.only();
-    }
-
     /// Writes the sum as a safetensors file under the names of the parameters, whole or not at all.
     /// Memory is needed for a chunk of a tensor, whatever its size.
     ///
@@ -46,7 +38,7 @@ public final class WeightSum {
     /// @throws ModelException naming a tensor that another model lacks, has in another shape or has
     ///     beside the base's, and an element that is not finite or leaves the range of the dtype
     public static void write(ModelFiles base, List<Term> terms, DType dtype, Path target) throws IOException {
-        Component unet = component(base);
+        Component unet = base.unetOrOnly();
         for (Term term : terms) {
             requireSameShapes(unet, term.model());
         }
@@ -56,7 +48,7 @@ public final class WeightSum {
             Weight weight = unet.weights().get(entry.name());
             List<Weight> others = new ArrayList<>();
             for (Term term : terms) {
-                others.add(component(term.model()).weights().get(entry.name()));
+                others.add(term.model().unetOrOnly().weights().get(entry.name()));
             }
             for (long from = 0; from < weight.elements(); from += CHUNK) {
                 int count = (int) Math.min(CHUNK, weight.elements() - from);
@@ -67,7 +59,7 @@ public final class WeightSum {
     }
 
     private static void requireSameShapes(Component base, ModelFiles model) throws ModelException {
-        Component other = component(model);
+        Component other = model.unetOrOnly();
         for (Weight weight : base.weights().values()) {
             Weight twin = other.weights().get(weight.name());
             if (twin == null || !twin.shape().equals(weight.shape())) {

@@ -1,7 +1,7 @@
 package org.smpo.cli;
 
 import java.util.Locale;
-import java.util.Optional;
+import org.smpo.io.Causes;
 
 /// What to tell a user about an [Error], by which the machine or the installation ends a command: a
 /// sentence with the cause and what to do.
@@ -22,7 +22,8 @@ final class Breakdown {
                 "a part of smpo is missing: " + message + "; if smpo was rebuilt or moved while it ran, run the "
                         + "command again";
             case LinkageError unusable ->
-                "a library cannot be used: " + rootMessage(unusable) + "; run smpo doctor, which names what is missing";
+                "a library cannot be used: " + Causes.rootMessage(unusable)
+                        + "; run smpo doctor, which names what is missing";
             case InternalError fault
             when message.contains("unsafe memory access") ->
                 "a file became shorter, or its disk failed, while it was read; restore the file and run the command "
@@ -31,16 +32,6 @@ final class Breakdown {
                 error.getClass().getSimpleName() + ": " + message + "; this is a defect of smpo, please report it "
                         + "with the output of --debug";
         };
-    }
-
-    /// The exhausted memory behind a failure: libraries wrap the error in exceptions of theirs.
-    static Optional<OutOfMemoryError> exhausted(Throwable failure) {
-        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-            if (cause instanceof OutOfMemoryError memory) {
-                return Optional.of(memory);
-            }
-        }
-        return Optional.empty();
     }
 
     private static String outOfMemory(String message) {
@@ -52,13 +43,5 @@ final class Breakdown {
                 + Runtime.getRuntime().maxMemory() / MEGA
                 + " MB, found none (" + message + "); give it more with SMPO_JAVA_OPTIONS=-Xmx4g, or process fewer or "
                 + "smaller images at a time";
-    }
-
-    private static String rootMessage(Throwable error) {
-        Throwable root = error;
-        while (root.getCause() != null) {
-            root = root.getCause();
-        }
-        return root.getMessage() == null ? root.toString() : root.getMessage();
     }
 }

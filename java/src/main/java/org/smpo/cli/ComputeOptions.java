@@ -1,6 +1,5 @@
 package org.smpo.cli;
 
-import java.io.PrintWriter;
 import java.util.Optional;
 import org.smpo.io.Precision;
 import org.smpo.network.Compute;
@@ -58,9 +57,7 @@ final class ComputeOptions {
             }
             chosen = Compute.choose(device, givenPrecision());
             if (device.equals(Compute.AUTO) || precision.equals(Compute.AUTO)) {
-                PrintWriter err = spec.commandLine().getErr();
-                err.println("smpo: " + chosen.describe());
-                err.flush();
+                Notices.print(spec, chosen.describe());
             }
         }
         return chosen;

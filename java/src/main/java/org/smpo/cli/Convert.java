@@ -204,8 +204,7 @@ final class Convert implements Callable<Integer> {
                 terms.add(term(one, opened));
             }
             WeightSum.write(model, terms, target, scratch);
-            try (ModelFiles changed =
-                    model.withWeights(WeightSum.component(model).name(), scratch)) {
+            try (ModelFiles changed = model.withWeights(model.unetOrOnly().name(), scratch)) {
                 write(changed, target);
             }
         } finally {
@@ -236,16 +235,14 @@ final class Convert implements Callable<Integer> {
     /// Opens a model, or that of a finished run.
     private ModelFiles addedModel(Path path) throws IOException {
         if (!FinishedRun.isRun(path)) {
-            return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, checkpoint.options());
+            return ModelFiles.open(path, checkpoint.options());
         }
         FinishedRun run = FinishedRun.open(path);
         if (run.lora().isPresent()) {
             throw usage("--add: " + path + ": expected a run that exported a model, found adapters alone: "
                     + run.lora().get() + "; add diffusers to export.formats and rerun it with --resume");
         }
-        return Files.isDirectory(run.model())
-                ? ModelFolder.open(run.model())
-                : SingleFile.open(run.model(), checkpoint.options().or(run.options()));
+        return ModelFiles.open(run.model(), checkpoint.options().or(run.options()));
     }
 
     private void lora(DType target) throws IOException {

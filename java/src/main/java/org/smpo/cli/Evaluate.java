@@ -145,7 +145,7 @@ final class Evaluate implements Callable<Integer> {
         NegativeCondition condition = generation.negativeCondition(ModelArgument.haveNegative(models));
         List<EvaluatedModel> all = new ArrayList<>();
         for (String model : models) {
-            all.add(ModelArgument.parse(model, options, condition, this::warn));
+            all.add(ModelArgument.parse(model, options, condition, warning -> Notices.print(spec, warning)));
         }
         List<Prompt> texts = PromptFile.read(prompts);
         if (limit != null && limit < 1) {
@@ -191,12 +191,6 @@ final class Evaluate implements Callable<Integer> {
 
     private static String fileName(Path folder) {
         return String.valueOf(folder.toAbsolutePath().normalize().getFileName()).replaceAll("[^A-Za-z0-9_-]", "_");
-    }
-
-    private void warn(String warning) {
-        PrintWriter err = spec.commandLine().getErr();
-        err.println("smpo: " + warning);
-        err.flush();
     }
 
     /// The command line as one would type it.

@@ -15,8 +15,6 @@ import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.checkpoint.ModelFolder;
-import org.smpo.checkpoint.SingleFile;
 import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
@@ -137,14 +135,15 @@ final class Generate implements Callable<Integer> {
                 || ModelArgument.haveNegative(List.of(model.toString()));
         NegativeCondition condition = generation.negativeCondition(used);
         try {
-            source = ModelArgument.parse(model.toString(), checkpoint.options(), condition, this::warn);
+            source = ModelArgument.parse(
+                    model.toString(), checkpoint.options(), condition, warning -> Notices.print(spec, warning));
         } catch (IllegalArgumentException e) {
             throw usage(e.getMessage());
         }
         List<Prompt> images = images();
         GenerationConfig config = generation.config();
         negative = used ? negative(condition, config, images) : null;
-        loras.forEach(file -> ModelArgument.warnOfNegative(file, this::warn));
+        loras.forEach(file -> ModelArgument.warnOfNegative(file, warning -> Notices.print(spec, warning)));
         try (ModelFiles files = files()) {
             Notices.print(spec, model, files.notices());
             List<ImageRequest> requests = requests(files, images, config);
@@ -198,12 +197,6 @@ final class Generate implements Callable<Integer> {
         }
     }
 
-    private void warn(String warning) {
-        PrintWriter err = spec.commandLine().getErr();
-        err.println("smpo: " + warning);
-        err.flush();
-    }
-
     private void merge(TextToImage generator) throws IOException {
         for (EvaluatedModel.Adapter adapter : adapters()) {
             try (LoraFile lora = LoraFile.open(adapter.file())) {
@@ -223,11 +216,10 @@ final class Generate implements Callable<Integer> {
     }
 
     private ModelFiles files() throws IOException {
-        if (!Files.isDirectory(source.path())) {
-            return SingleFile.open(source.path(), source.options());
+        if (Files.isDirectory(source.path())) {
+            checkpoint.requireNone();
         }
-        checkpoint.requireNone();
-        return ModelFolder.open(source.path());
+        return ModelFiles.open(source.path(), source.options());
     }
 
     private ParameterException usage(String message) {

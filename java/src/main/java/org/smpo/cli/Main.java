@@ -3,6 +3,7 @@ package org.smpo.cli;
 import java.io.PrintWriter;
 import java.util.Optional;
 import org.smpo.doctor.BuildInfo;
+import org.smpo.io.Causes;
 import org.smpo.io.Visible;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -85,15 +86,14 @@ public final class Main implements Runnable {
 
     private IExecutionExceptionHandler failureHandler() {
         return (failure, command, parsed) -> {
-            Optional<OutOfMemoryError> exhausted = Breakdown.exhausted(failure);
+            Optional<OutOfMemoryError> exhausted = Causes.exhaustedHeap(failure);
             String text = exhausted.isPresent() ? Breakdown.describe(exhausted.get()) : Failure.describe(failure);
             return report(failure, text, command.getErr(), command);
         };
     }
 
-    /// Whether showing the usage would help: an option or an argument is missing or unknown. A value that is wrong
-    /// needs
-    /// no more than its message.
+    /// Whether showing the usage would help: an option or an argument is missing or unknown. A value that is
+    /// wrong needs no more than its message.
     private static boolean needsUsage(ParameterException wrong) {
         return wrong instanceof MissingParameterException
                 || wrong instanceof UnmatchedArgumentException

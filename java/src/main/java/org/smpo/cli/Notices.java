@@ -9,6 +9,13 @@ import picocli.CommandLine.Model.CommandSpec;
 final class Notices {
     private Notices() {}
 
+    /// Prints a line to standard error.
+    static void print(CommandSpec spec, String line) {
+        PrintWriter err = spec.commandLine().getErr();
+        err.println("smpo: " + line);
+        err.flush();
+    }
+
     /// Prints a line for each notice to standard error.
     static void print(CommandSpec spec, Path path, List<String> notices) {
         PrintWriter err = spec.commandLine().getErr();

@@ -1,7 +1,6 @@
 package org.smpo.evaluate;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,11 +9,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.SortedMap;
 import org.smpo.checkpoint.Component;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.checkpoint.ModelFolder;
 import org.smpo.checkpoint.OpaqueConfig;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.checkpoint.TokenizerFiles;
@@ -83,7 +80,7 @@ public record EvaluatedModel(
         }
 
         private ModelFiles files() throws IOException {
-            return filesOf(path, options);
+            return ModelFiles.open(path, options);
         }
 
         /// Checks that it can be the negative network of a model, from the files' configs.
@@ -115,18 +112,15 @@ public record EvaluatedModel(
         }
 
         /// Returns what the metadata of an image records.
-        public Map<String, Object> metadata() {
-            Map<String, Object> metadata = new LinkedHashMap<>();
-            metadata.put("negative_model", name);
-            metadata.put("negative_condition", condition.id());
-            return metadata;
+        public Map<String, String> metadata() {
+            return NegativeNetwork.metadata(name, condition);
         }
 
         /// Returns the name, the SHA-256 of the network's weights and adapters, and the condition.
         private Map<String, Object> identity() throws IOException {
             Map<String, Object> parts = new LinkedHashMap<>();
             try (ModelFiles files = files()) {
-                Component unet = files.family().isPresent() ? files.component("unet") : files.only();
+                Component unet = files.unetOrOnly();
                 parts.put("unet", unet.sha256());
                 parts.put("unet config", unet.config().json().asMap());
             }
@@ -176,11 +170,7 @@ public record EvaluatedModel(
 
     /// Opens the files. The caller closes them.
     ModelFiles files() throws IOException {
-        return filesOf(path, options);
-    }
-
-    private static ModelFiles filesOf(Path path, SingleFile.Options options) throws IOException {
-        return Files.isDirectory(path) ? ModelFolder.open(path) : SingleFile.open(path, options);
+        return ModelFiles.open(path, options);
     }
 
     /// Loads the model with its adapters and its negative network. The caller closes it.
@@ -241,7 +231,7 @@ public record EvaluatedModel(
                 Optional<TokenizerFiles> its =
                         tokenizer.startsWith("tokenizer") ? files.tokenizer(tokenizer) : Optional.empty();
                 if (its.isPresent()) {
-                    parts.put(tokenizer, digest(its.get().digests()));
+                    parts.put(tokenizer, Digest.ofNamed(its.get().digests()));
                 }
             }
             parts.put("scheduler", files.samplerConfig());
@@ -256,19 +246,12 @@ public record EvaluatedModel(
             parts.put(
                     prefix + i,
                     List.of(
-                            Files.isDirectory(file) ? digest(Digest.ofFiles(file)) : Digest.sha256(file),
+                            Files.isDirectory(file) ? Digest.ofNamed(Digest.ofFiles(file)) : Digest.sha256(file),
                             loras.get(i).weight()));
         }
     }
 
     private static String digestOf(Map<String, Object> parts) {
         return Digest.sha256(Json.canonical(parts).getBytes(StandardCharsets.UTF_8));
-    }
-
-    private static String digest(SortedMap<String, String> digests) {
-        Digest digest = new Digest();
-        digests.forEach((name, sha256) ->
-                digest.update(ByteBuffer.wrap((name + " " + sha256 + "\n").getBytes(StandardCharsets.UTF_8))));
-        return digest.hex();
     }
 }

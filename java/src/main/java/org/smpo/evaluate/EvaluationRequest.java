@@ -143,7 +143,7 @@ public record EvaluationRequest(
         }
     }
 
-    private static void require(boolean holds, String what, String expected, Object found) {
+    static void require(boolean holds, String what, String expected, Object found) {
         if (!holds) {
             throw new IllegalArgumentException(what + ": expected " + expected + ", got " + found);
         }

@@ -115,8 +115,9 @@ public final class GeneratedPairs {
         for (int i = 0; i < chosen.size(); i++) {
             ScoredGroup group = groups.all().get(i);
             ties += chosen.get(i).isEmpty() ? 1 : 0;
+            double[] combined = by.isEmpty() || chosen.get(i).isEmpty() ? new double[0] : combined(group);
             for (int k = 0; k < chosen.get(i).size(); k++) {
-                lines.append(line(group, k, chosen.get(i).get(k))).append('\n');
+                lines.append(line(group, combined, k, chosen.get(i).get(k))).append('\n');
                 pairs++;
             }
         }
@@ -186,7 +187,9 @@ public final class GeneratedPairs {
     }
 
     /// The line of a pair, whose images are copied.
-    private String line(ScoredGroup group, int number, PairChoice pair) throws IOException {
+    ///
+    /// @param combined combined score of each image; empty without rewards
+    private String line(ScoredGroup group, double[] combined, int number, PairChoice pair) throws IOException {
         boolean winnerFirst = group.images().get(pair.winner()).seed()
                 < group.images().get(pair.loser()).seed();
         int first = winnerFirst ? pair.winner() : pair.loser();
@@ -203,8 +206,7 @@ public final class GeneratedPairs {
             double p = pair.probability().getAsDouble();
             line.put("probability_0", winnerFirst ? p : 1 - p);
         }
-        if (!by.isEmpty()) {
-            double[] combined = combined(group);
+        if (combined.length > 0) {
             line.put("score_0", combined[first]);
             line.put("score_1", combined[second]);
         }

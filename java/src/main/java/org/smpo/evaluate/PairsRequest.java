@@ -86,13 +86,14 @@ public record PairsRequest(
     public record Measure(String name, OptionalDouble temperature, double weight) {
         /// @throws IllegalArgumentException when a number is out of its range
         public Measure {
-            require(
+            EvaluationRequest.require(
                     temperature.isEmpty()
                             || (temperature.getAsDouble() > 0 && Double.isFinite(temperature.getAsDouble())),
                     name + ": temperature",
                     "a finite number above 0, or auto",
                     temperature);
-            require(weight >= 0 && Double.isFinite(weight), name + ": weight", "a finite number of 0 or more", weight);
+            EvaluationRequest.require(
+                    weight >= 0 && Double.isFinite(weight), name + ": weight", "a finite number of 0 or more", weight);
         }
 
         /// Reads `NAME[:TEMPERATURE[:WEIGHT]]`; the temperature may be `auto`.
@@ -100,7 +101,7 @@ public record PairsRequest(
         /// @throws IllegalArgumentException when the text has another form
         public static Measure parse(String text) {
             String[] parts = text.split(":", -1);
-            require(
+            EvaluationRequest.require(
                     parts.length <= 3 && !parts[0].isEmpty(),
                     "reward",
                     "NAME, NAME:TEMPERATURE or NAME:TEMPERATURE:WEIGHT",
@@ -155,15 +156,13 @@ public record PairsRequest(
         int colon = text.indexOf(':');
         String kind = colon < 0 ? text : text.substring(0, colon);
         String rest = colon < 0 ? "" : text.substring(colon + 1).strip();
-        require(
-                !rest.isEmpty() && List.of("score", "majority", "command").contains(kind),
-                "judge",
-                "score:NAME[:T], majority:NAME,NAME,... or command:PROGRAM ARGUMENTS",
-                text);
-        return switch (kind) {
+        return switch (rest.isEmpty() ? "" : kind) {
             case "score" -> new ScoreJudge(Measure.parse(rest), text);
             case "majority" -> new MajorityJudge(List.of(rest.split(",", -1)), text);
-            default -> new ExternalJudge(words(rest), journal, timeout, text);
+            case "command" -> new ExternalJudge(words(rest), journal, timeout, text);
+            default ->
+                throw new IllegalArgumentException("judge: expected score:NAME[:T], majority:NAME,NAME,... or"
+                        + " command:PROGRAM ARGUMENTS, got " + text);
         };
     }
 
@@ -181,20 +180,25 @@ public record PairsRequest(
         by = List.copyOf(by);
         Set<String> names = new HashSet<>();
         for (Measure measure : by) {
-            require(names.add(measure.name()), "by", "distinct rewards", "a second " + measure.name());
+            EvaluationRequest.require(
+                    names.add(measure.name()), "by", "distinct rewards", "a second " + measure.name());
         }
         boolean ofTournament = select == Select.TOURNAMENT;
-        require(ofTournament || !by.isEmpty(), "by", "at least one reward for " + select.id(), "none");
-        require(by.isEmpty() || by.stream().anyMatch(m -> m.weight() > 0), "by", "a weight above 0", "none");
-        require(
+        EvaluationRequest.require(
+                ofTournament || !by.isEmpty(), "by", "at least one reward for " + select.id(), "none");
+        EvaluationRequest.require(
+                by.isEmpty() || by.stream().anyMatch(m -> m.weight() > 0), "by", "a weight above 0", "none");
+        EvaluationRequest.require(
                 judge.isPresent() == ofTournament,
                 "judge",
                 ofTournament ? "one for a tournament" : "none for " + select.id() + ", which asks no judge",
                 judge.map(JudgeSpec::text).orElse("none"));
-        require(perPrompt >= 1, "per_prompt", "1 or more", perPrompt);
-        require(!ofTournament || perPrompt == 1, "per_prompt", "1 for a tournament, which has one champion", perPrompt);
-        require(minPreference >= 0 && minPreference < 1, "min_preference", "from 0 to below 1", minPreference);
-        require(
+        EvaluationRequest.require(perPrompt >= 1, "per_prompt", "1 or more", perPrompt);
+        EvaluationRequest.require(
+                !ofTournament || perPrompt == 1, "per_prompt", "1 for a tournament, which has one champion", perPrompt);
+        EvaluationRequest.require(
+                minPreference >= 0 && minPreference < 1, "min_preference", "from 0 to below 1", minPreference);
+        EvaluationRequest.require(
                 combination != Combination.RAW
                         || by.size() <= 1
                         || by.stream().allMatch(m -> m.temperature().isPresent()),
@@ -202,7 +206,7 @@ public record PairsRequest(
                 "a temperature for each reward with raw scores (NAME:TEMPERATURE), or calibrated or standardised"
                         + " scores",
                 "raw");
-        require(
+        EvaluationRequest.require(
                 minPreference == 0 || ofTournament || hasProbabilities(by, combination),
                 "min_preference",
                 "0 for raw scores without a temperature, which say no probability (give NAME:TEMPERATURE)",
@@ -228,11 +232,5 @@ public record PairsRequest(
     /// unit, and calibrated ones of several rewards, whose units differ.
     public static Combination combinationOf(List<Measure> by) {
         return by.size() == 1 ? Combination.RAW : Combination.CALIBRATED;
-    }
-
-    static void require(boolean holds, String what, String expected, Object found) {
-        if (!holds) {
-            throw new IllegalArgumentException(what + ": expected " + expected + ", got " + found);
-        }
     }
 }

@@ -27,7 +27,7 @@ public final class NegativeNetwork {
     /// @throws ModelException naming what differs from the model
     /// @throws IOException when a config cannot be read
     public static Component unet(ModelFiles model, ModelFiles negative) throws IOException {
-        Component unet = negative.family().isPresent() ? negative.component("unet") : negative.only();
+        Component unet = negative.unetOrOnly();
         if (!(unet.config() instanceof UNetConfig config)) {
             throw new ModelException(
                     negative.path(), "negative model", "a Stable Diffusion model or a UNet", unet.className());
@@ -78,6 +78,16 @@ public final class NegativeNetwork {
     private static ModelException different(ModelFiles negative, String key, Object expected, Object found) {
         return new ModelException(
                 negative.path(), "negative model: " + key, expected + " as the model's", found.toString());
+    }
+
+    /// What the metadata of an image records of a negative network.
+    ///
+    /// @param name name of the network
+    public static Map<String, String> metadata(String name, NegativeCondition condition) {
+        Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put("negative_model", name);
+        metadata.put("negative_condition", condition.id());
+        return metadata;
     }
 
     /// Requires adapters of a UNet alone.

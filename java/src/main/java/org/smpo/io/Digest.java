@@ -4,12 +4,14 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
+import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -61,6 +63,14 @@ public final class Digest {
             }
         }
         return digests;
+    }
+
+    /// SHA-256 of digests with the names of their files.
+    public static String ofNamed(Map<String, String> digests) {
+        StringBuilder lines = new StringBuilder();
+        digests.forEach(
+                (name, sha256) -> lines.append(name).append(' ').append(sha256).append('\n'));
+        return sha256(lines.toString().getBytes(StandardCharsets.UTF_8));
     }
 
     public static String sha256(byte[] bytes) {

@@ -48,7 +48,7 @@ final class DuckDbLibrary {
             UnpackedFiles.deleteNewer(folder, FILES, start);
             throw new IOException(
                     folder + ": expected room for DuckDB's library (70 MB) and permission to run it, found "
-                            + room(folder) + " and: " + reason(e)
+                            + room(folder) + " and: " + Causes.rootMessage(e)
                             + "; free space, or choose another folder with "
                             + "SMPO_JAVA_OPTIONS=-Djava.io.tmpdir=FOLDER",
                     e);
@@ -66,14 +66,6 @@ final class DuckDbLibrary {
     /// The temporary folder of this virtual machine.
     static Path folder() {
         return Path.of(System.getProperty("java.io.tmpdir"));
-    }
-
-    private static String reason(Throwable e) {
-        Throwable first = e;
-        while (first.getCause() != null) {
-            first = first.getCause();
-        }
-        return first.getMessage() == null ? first.toString() : first.getMessage();
     }
 
     /// Deletes the file of the library that is loaded. Linux alone tells which one it is; elsewhere it

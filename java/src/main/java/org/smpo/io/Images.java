@@ -141,23 +141,16 @@ public final class Images {
             }
             return decoded;
         } catch (IOException | RuntimeException e) {
-            requireMemory(e);
+            // A sound image must not be taken for a corrupt one, depending on the size of the heap.
+            Causes.exhaustedHeap(e).ifPresent(exhausted -> {
+                throw exhausted;
+            });
             // Decoders answer hostile data with index errors, null and worse; none of it may end a run.
             throw new ImageException(
                     e instanceof Truncated ? Reason.TRUNCATED : Reason.CORRUPT,
                     source + ": expected a whole " + header.format.title + " image, found one that cannot be decoded: "
                             + reason(e),
                     e);
-        }
-    }
-
-    /// Throws the error again that says that the heap is exhausted, which ImageIO wraps: a sound image
-    /// must not be taken for a corrupt one, depending on the size of the heap.
-    private static void requireMemory(Throwable failure) {
-        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-            if (cause instanceof OutOfMemoryError exhausted) {
-                throw exhausted;
-            }
         }
     }
 

@@ -15,11 +15,11 @@ import java.util.Optional;
 public record SmoothedLabel(double minimum, double maximum, double temperature, WinnerBy winner) {
     /// Source of the decision which image is the winner.
     public enum WinnerBy {
+        /// People; p is below ½ where the reward disagrees, and SmPO then pushes the other way.
+        HUMAN,
         /// The higher score; image 1 when they are equal. Pairs on which reward and people disagree are
         /// flipped, as in the published method.
-        REWARD,
-        /// People; p is below ½ where the reward disagrees, and SmPO then pushes the other way.
-        HUMAN;
+        REWARD;
 
         /// The winner of a pair that is no tie.
         ///

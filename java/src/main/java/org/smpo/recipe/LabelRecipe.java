@@ -19,7 +19,7 @@ import org.smpo.objective.SmoothedLabel.WinnerBy;
 /// @param reversed whether winner and loser are exchanged, so that a run learns to prefer the worse image
 /// @param weights weight file: how strongly each pair is trained on; absent: all the same
 public record LabelRecipe(
-        Winner winner,
+        WinnerBy winner,
         List<Path> scores,
         ScoreRange range,
         double temperature,
@@ -33,20 +33,12 @@ public record LabelRecipe(
     private static final String REVERSED = "reversed";
     private static final String WEIGHTS = "weights";
 
-    /// Source of the decision.
-    public enum Winner {
-        /// The label of the data.
-        HUMAN,
-        /// The higher score.
-        REWARD
-    }
-
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public LabelRecipe {
         scores = List.copyOf(scores);
         Check.positive("temperature", temperature);
         Check.agreement(
-                probability instanceof LabelProbability.OfScores || (winner == Winner.HUMAN && scores.isEmpty()),
+                probability instanceof LabelProbability.OfScores || (winner == WinnerBy.HUMAN && scores.isEmpty()),
                 "probability",
                 "a fixed probability, or the data's, leaves scores no say; set labels.winner to human and "
                         + "labels.scores to none, or labels.probability to none");
@@ -78,7 +70,7 @@ public record LabelRecipe(
         return in.build(() -> {
             Optional<Section> combine = in.sectionOrNone(COMBINE);
             return new LabelRecipe(
-                    in.choice("winner", Winner.class, Winner.HUMAN),
+                    in.choice("winner", WinnerBy.class, WinnerBy.HUMAN),
                     in.pathsOrNone(SCORES),
                     ScoreRange.read(in, "range", new ScoreRange.Published()),
                     in.number("temperature", 1),
@@ -120,14 +112,6 @@ public record LabelRecipe(
         }
     }
 
-    /// Source of the decision, as labels name it.
-    public WinnerBy winnerBy() {
-        return switch (winner) {
-            case HUMAN -> WinnerBy.HUMAN;
-            case REWARD -> WinnerBy.REWARD;
-        };
-    }
-
     /// The label as a function of two scores.
     ///
     /// @param all the scores of all images of the data; read for [ScoreRange.OfData] only
@@ -137,10 +121,10 @@ public record LabelRecipe(
         return switch (range) {
             case ScoreRange.Published() ->
                 new SmoothedLabel(
-                        SmoothedLabel.PICKSCORE_MINIMUM, SmoothedLabel.PICKSCORE_MAXIMUM, temperature, winnerBy());
-            case ScoreRange.OfData() -> SmoothedLabel.ofRange(all, temperature, winnerBy());
+                        SmoothedLabel.PICKSCORE_MINIMUM, SmoothedLabel.PICKSCORE_MAXIMUM, temperature, winner);
+            case ScoreRange.OfData() -> SmoothedLabel.ofRange(all, temperature, winner);
             case ScoreRange.Between(double minimum, double maximum) ->
-                new SmoothedLabel(minimum, maximum, temperature, winnerBy());
+                new SmoothedLabel(minimum, maximum, temperature, winner);
         };
     }
 }

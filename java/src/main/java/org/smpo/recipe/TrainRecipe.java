@@ -80,46 +80,26 @@ public record TrainRecipe(
 
     /// This recipe with another number of steps.
     TrainRecipe withSteps(long newSteps) {
-        return new TrainRecipe(
-                newSteps,
-                pairsPerStep,
-                microBatch,
-                precision,
-                device,
-                threads,
-                weights,
-                gradientCheckpointing,
-                maxGradNorm,
-                ema,
-                reference,
-                deterministic);
+        return with(newSteps, pairsPerStep, device, precision);
     }
 
     /// This recipe with another global batch size.
     TrainRecipe withPairsPerStep(int pairs) {
-        return new TrainRecipe(
-                steps,
-                pairs,
-                microBatch,
-                precision,
-                device,
-                threads,
-                weights,
-                gradientCheckpointing,
-                maxGradNorm,
-                ema,
-                reference,
-                deterministic);
+        return with(steps, pairs, device, precision);
     }
 
     /// This recipe on a device, with a precision unless it has one.
     TrainRecipe on(String chosen, Precision usual) {
+        return with(steps, pairsPerStep, chosen, Optional.of(precision.orElse(usual)));
+    }
+
+    private TrainRecipe with(long newSteps, int pairs, String newDevice, Optional<Precision> newPrecision) {
         return new TrainRecipe(
-                steps,
-                pairsPerStep,
+                newSteps,
+                pairs,
                 microBatch,
-                Optional.of(precision.orElse(usual)),
-                chosen,
+                newPrecision,
+                newDevice,
                 threads,
                 weights,
                 gradientCheckpointing,

@@ -15,8 +15,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.ClipFile;
-import org.smpo.checkpoint.ClipModelConfig;
-import org.smpo.checkpoint.ClipVisionConfig;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.io.Digest;
@@ -114,10 +112,7 @@ final class Aesthetic implements Reward {
 
         @Override
         public String preprocessing(Precision precision) throws IOException {
-            ClipVisionConfig vision = ClipFile.config(clip) instanceof ClipModelConfig whole
-                    ? whole.vision()
-                    : (ClipVisionConfig) ClipFile.config(clip);
-            return processor.images(vision).describe() + "; " + precision.id();
+            return processor.images(ClipFile.vision(ClipFile.config(clip))).describe() + "; " + precision.id();
         }
 
         @Override

@@ -35,11 +35,9 @@ public record DpmSolverMultistep(
         values.requireOff("thresholding", false, "thresholding latents has no coefficients");
         values.requireText("algorithm_type", "dpmsolver++", "dpmsolver++", "only this algorithm is supported");
         values.requireText("solver_type", "midpoint", "midpoint", "only this solver is supported");
-        values.requireOff("use_exponential_sigmas", false, "only Karras sigmas are supported");
-        values.requireOff("use_beta_sigmas", false, "only Karras sigmas are supported");
+        values.requireKnownSigmas();
         values.requireOff("use_lu_lambdas", false, "only Karras sigmas are supported");
-        values.requireOff("use_flow_sigmas", false, "flow matching is not supported");
-        values.requireOff("use_dynamic_shifting", false, "flow matching is not supported");
+        values.requireNoFlowMatching();
         values.requireAbsent("variance_type", "models that learn their variance are not supported");
         return new DpmSolverMultistep(
                 values.timestepSpacing(TimestepSpacing.LINSPACE),

@@ -13,8 +13,7 @@ public record Euler(TimestepSpacing timestepSpacing, int stepsOffset, boolean ka
         SchedulerConfig values = new SchedulerConfig(config, SchedulerClass.EULER.className);
         values.requireText("interpolation_type", "linear", "linear", "only linear is supported");
         values.requireText("timestep_type", "discrete", "discrete", "only discrete timesteps are supported");
-        values.requireOff("use_exponential_sigmas", false, "only Karras sigmas are supported");
-        values.requireOff("use_beta_sigmas", false, "only Karras sigmas are supported");
+        values.requireKnownSigmas();
         values.requireAbsent("sigma_min", "the range of sigmas comes from the timesteps");
         values.requireAbsent("sigma_max", "the range of sigmas comes from the timesteps");
         return new Euler(

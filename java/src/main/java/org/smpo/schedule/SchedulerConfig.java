@@ -180,6 +180,17 @@ final class SchedulerConfig {
         }
     }
 
+    /// Refuses spacings of levels other than the scheduler's own and that of Karras et al.
+    void requireKnownSigmas() {
+        requireOff("use_exponential_sigmas", false, "only Karras sigmas are supported");
+        requireOff("use_beta_sigmas", false, "only Karras sigmas are supported");
+    }
+
+    void requireNoFlowMatching() {
+        requireOff("use_flow_sigmas", false, "flow matching is not supported");
+        requireOff("use_dynamic_shifting", false, "flow matching is not supported");
+    }
+
     /// Refuses a list with entries.
     void requireEmpty(String key, String why) {
         if (has(key) && !(values.get(key) instanceof List<?> list && list.isEmpty())) {

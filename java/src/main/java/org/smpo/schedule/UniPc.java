@@ -38,10 +38,8 @@ public record UniPc(
         values.requireOn("predict_x0", true, "only the form that predicts clean latents is supported");
         values.requireEmpty("disable_corrector", "every step is corrected");
         values.requireAbsent("solver_p", "the predictor is UniPC's own");
-        values.requireOff("use_exponential_sigmas", false, "only Karras sigmas are supported");
-        values.requireOff("use_beta_sigmas", false, "only Karras sigmas are supported");
-        values.requireOff("use_flow_sigmas", false, "flow matching is not supported");
-        values.requireOff("use_dynamic_shifting", false, "flow matching is not supported");
+        values.requireKnownSigmas();
+        values.requireNoFlowMatching();
         return new UniPc(
                 values.timestepSpacing(TimestepSpacing.LINSPACE),
                 values.integer("steps_offset", 0),

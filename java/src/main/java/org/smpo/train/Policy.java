@@ -72,7 +72,7 @@ final class Policy implements AutoCloseable {
         Optional<Path> other = recipe.train().reference();
         if (other.isPresent()) {
             try (ModelFiles its = BaseModel.open(recipe, other.get())) {
-                Component unet = its.family().isPresent() ? its.component("unet") : its.only();
+                Component unet = its.unetOrOnly();
                 referenceDigests = its.digests(unet);
                 return parts.add(UNet.load(engine, unet, frozen));
             }

@@ -17,6 +17,7 @@ import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.ImageRequest;
 import org.smpo.generate.NegativeCondition;
+import org.smpo.generate.NegativeNetwork;
 import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
@@ -54,8 +55,8 @@ final class Samples implements AutoCloseable {
                 } else {
                     model.useNegativeAdapters(NegativeCondition.EMPTY);
                 }
-                yield new TreeMap<>(
-                        Map.of("negative_model", "policy", "negative_condition", NegativeCondition.EMPTY.id()));
+                // In the order of the keys, as earlier samples have them.
+                yield new TreeMap<>(NegativeNetwork.metadata("policy", NegativeCondition.EMPTY));
             }
         };
     }

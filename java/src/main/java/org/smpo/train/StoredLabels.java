@@ -18,6 +18,7 @@ import org.smpo.io.Digest;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLabel;
+import org.smpo.objective.SmoothedLabel;
 import org.smpo.recipe.LabelProbability;
 import org.smpo.recipe.LabelRecipe;
 import org.smpo.recipe.Recipe;
@@ -75,7 +76,7 @@ final class StoredLabels {
     }
 
     private static boolean needsScores(Recipe recipe) {
-        return smooths(recipe) || recipe.labels().winner() == LabelRecipe.Winner.REWARD;
+        return smooths(recipe) || recipe.labels().winner() == SmoothedLabel.WinnerBy.REWARD;
     }
 
     /// The scores of each pair by each reward; empty where one of them has none.
@@ -106,7 +107,7 @@ final class StoredLabels {
         }
         boolean needed = needsScores(recipe) || readsMargin(recipe.objective().loss());
         if (labels.combine().isPresent() && needed) {
-            return Labeler.combined(labels.combine().get().ensemble(), labels.winnerBy());
+            return Labeler.combined(labels.combine().get().ensemble(), labels.winner());
         }
         return needsScores(recipe)
                 ? Labeler.smoothed(labels.smoothed(LabelledPairs.allScores(source.labels(), scores)))

@@ -7,8 +7,6 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.smpo.checkpoint.Component;
-import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.DeviceTensor;
@@ -84,12 +82,12 @@ public final class Trace {
                 Engine engine = Engine.open(config);
                 UNet trained = UNet.load(
                         engine,
-                        unet(policyFiles),
+                        policyFiles.unetOrOnly(),
                         new ModelOptions(settings.precision().dtype(), true, false));
                 UNet reference = settings.objective().needsReference()
                         ? UNet.load(
                                 engine,
-                                unet(files),
+                                files.unetOrOnly(),
                                 ModelOptions.frozen(settings.precision().dtype()))
                         : null;
                 PairLatents pairs = pairs(engine, batch, settings.objective())) {
@@ -125,10 +123,6 @@ public final class Trace {
         return Files.isRegularFile(config)
                 ? NoiseSchedule.fromConfig(Json.readObject(config).asMap())
                 : files.schedule();
-    }
-
-    private static Component unet(ModelFiles files) throws ModelException {
-        return files.family().isPresent() ? files.component("unet") : files.only();
     }
 
     private static PairLatents pairs(Engine engine, Map<String, FloatTensor> batch, Objective objective) {

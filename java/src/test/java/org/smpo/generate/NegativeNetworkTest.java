@@ -10,7 +10,6 @@ import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -76,34 +75,14 @@ final class NegativeNetworkTest {
     }
 
     private static float[] latents(Path folder, Path negative, JsonObject one, String noiseName) throws IOException {
-        List<String> texts = one.strings("prompts");
-        List<String> negatives = one.has("negative") ? one.strings("negative") : null;
-        int height = Math.toIntExact(PipelineTest.golden().integer("height"));
-        int width = Math.toIntExact(PipelineTest.golden().integer("width"));
-        int row = 4 * (height / 8) * (width / 8);
-        float[] noise = Synthetic.normalLike(noiseName + ".latents", texts.size() * row);
-        List<Prompt> prompts = new ArrayList<>();
-        List<float[]> initial = new ArrayList<>();
-        for (int i = 0; i < texts.size(); i++) {
-            prompts.add(new Prompt(texts.get(i), negatives == null ? null : negatives.get(i), OptionalLong.of(i)));
-            initial.add(Arrays.copyOfRange(noise, i * row, (i + 1) * row));
-        }
-        GenerationConfig config = new GenerationConfig(
-                width,
-                height,
-                Math.toIntExact(PipelineTest.golden().integer("steps")),
-                Sampler.Kind.parse(one.string("sampler")),
-                one.number("guidance_scale"),
-                one.number("guidance_rescale"),
-                0,
-                0);
+        ImageRequest request = PipelineTest.request(one, noiseName, Sampler.Kind.parse(one.string("sampler")), 0);
         try (TextToImage generator = TextToImage.open(folder, "cpu", Precision.FP32, 1)) {
             load(
                     generator,
                     folder,
                     negative,
                     NegativeCondition.valueOf(one.string("condition").toUpperCase(Locale.ROOT)));
-            return all(generator.generate(new ImageRequest(prompts, config, initial)));
+            return all(generator.generate(request));
         }
     }
 

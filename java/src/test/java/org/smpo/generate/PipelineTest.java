@@ -179,14 +179,15 @@ final class PipelineTest {
 
     // ---- running a case ----
 
-    private List<GeneratedImage> generate(
-            Path folder, JsonObject model, JsonObject one, String which, Precision precision) throws IOException {
+    /// The images of a case, from noise of a name.
+    static ImageRequest request(JsonObject one, String noiseName, Sampler.Kind sampler, int clipSkip)
+            throws IOException {
         List<String> texts = one.strings("prompts");
         List<String> negatives = one.has("negative") ? one.strings("negative") : null;
         int height = Math.toIntExact(golden().integer("height"));
         int width = Math.toIntExact(golden().integer("width"));
         int row = 4 * (height / 8) * (width / 8);
-        float[] noise = Synthetic.normalLike(which + ".latents", texts.size() * row);
+        float[] noise = Synthetic.normalLike(noiseName + ".latents", texts.size() * row);
         List<Prompt> prompts = new ArrayList<>();
         List<float[]> initial = new ArrayList<>();
         for (int i = 0; i < texts.size(); i++) {
@@ -197,12 +198,18 @@ final class PipelineTest {
                 width,
                 height,
                 Math.toIntExact(golden().integer("steps")),
-                Sampler.Kind.parse(string(one, "sampler")),
+                sampler,
                 one.number("guidance_scale"),
                 one.number("guidance_rescale"),
-                Math.toIntExact(one.integer("clip_skip")),
+                clipSkip,
                 0);
-        ImageRequest request = new ImageRequest(prompts, config, initial);
+        return new ImageRequest(prompts, config, initial);
+    }
+
+    private List<GeneratedImage> generate(
+            Path folder, JsonObject model, JsonObject one, String which, Precision precision) throws IOException {
+        ImageRequest request = request(
+                one, which, Sampler.Kind.parse(string(one, "sampler")), Math.toIntExact(one.integer("clip_skip")));
         try (TextToImage generator = TextToImage.open(folder, "cpu", precision, 1)) {
             if (one.has("lora")) {
                 Path file = temporary.resolve(which + ".lora.safetensors");

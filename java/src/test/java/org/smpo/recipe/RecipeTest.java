@@ -28,6 +28,7 @@ import org.smpo.objective.Inpo;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 import org.smpo.objective.Sft;
+import org.smpo.objective.SmoothedLabel;
 import org.smpo.objective.Smpo;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
@@ -251,7 +252,7 @@ class RecipeTest {
                         1,
                         OptionalInt.of(3)),
                 new LabelRecipe(
-                        LabelRecipe.Winner.REWARD,
+                        SmoothedLabel.WinnerBy.REWARD,
                         List.of(Path.of("none")),
                         new ScoreRange.Between(-1, 2.5e-7),
                         0.5,

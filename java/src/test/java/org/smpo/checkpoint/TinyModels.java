@@ -13,6 +13,8 @@ import java.util.Map;
 import org.smpo.io.DType;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.Safetensors;
+import org.smpo.io.TorchWriter;
 
 /// Models of the four families with the sizes of the tiny goldens. Their configs and parameters are
 /// those of diffusers and transformers. All weights are different numbers.
@@ -151,5 +153,19 @@ public final class TinyModels {
         });
         String stem = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
         Weight.writeAll(folder.resolve(stem + ".safetensors"), weights, null, Map.of());
+    }
+
+    /// Returns the tensors of a safetensors file, to be written as `torch.save` does.
+    public static Map<String, TorchWriter.Tensor> torchTensors(Path file) throws IOException {
+        Map<String, TorchWriter.Tensor> tensors = new LinkedHashMap<>();
+        try (Safetensors open = Safetensors.open(file)) {
+            for (Weight weight : Weight.all(open)) {
+                ByteBuffer buffer = weight.buffer();
+                byte[] bytes = new byte[buffer.remaining()];
+                buffer.get(bytes);
+                tensors.put(weight.name(), new TorchWriter.Tensor(weight.dtype(), weight.shape(), bytes));
+            }
+        }
+        return tensors;
     }
 }

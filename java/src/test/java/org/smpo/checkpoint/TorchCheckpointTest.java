@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,7 +13,6 @@ import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.smpo.io.Safetensors;
 import org.smpo.io.TorchWriter;
 
 /// Checkpoints and folders in files of `torch.save` give the same model as in safetensors files.
@@ -32,19 +30,6 @@ final class TorchCheckpointTest {
         try (ModelFiles model = ModelFolder.open(folder)) {
             SingleFileWriter.write(model, safetensors, null, Map.of());
         }
-    }
-
-    private static Map<String, TorchWriter.Tensor> tensors(Path file) throws IOException {
-        Map<String, TorchWriter.Tensor> tensors = new LinkedHashMap<>();
-        try (Safetensors open = Safetensors.open(file)) {
-            for (Weight weight : Weight.all(open)) {
-                ByteBuffer buffer = weight.buffer();
-                byte[] bytes = new byte[buffer.remaining()];
-                buffer.get(bytes);
-                tensors.put(weight.name(), new TorchWriter.Tensor(weight.dtype(), weight.shape(), bytes));
-            }
-        }
-        return tensors;
     }
 
     private static Map<String, String> digests(ModelFiles model) throws IOException {
@@ -69,7 +54,7 @@ final class TorchCheckpointTest {
     void aCheckpointOfTorchIsTheSameModel() throws IOException {
         for (boolean nested : List.of(true, false)) {
             Path checkpoint = temporary.resolve(nested ? "nested.ckpt" : "plain.pt");
-            TorchWriter.write(checkpoint, tensors(safetensors), nested);
+            TorchWriter.write(checkpoint, TinyModels.torchTensors(safetensors), nested);
             try (ModelFiles model = SingleFile.open(checkpoint, options())) {
                 assertThat(digests(model)).isEqualTo(expected());
                 assertThat(model.family()).contains(Family.SD1);
@@ -79,7 +64,7 @@ final class TorchCheckpointTest {
 
     @Test
     void aChangedElementIsAnotherModel() throws IOException {
-        Map<String, TorchWriter.Tensor> tensors = tensors(safetensors);
+        Map<String, TorchWriter.Tensor> tensors = TinyModels.torchTensors(safetensors);
         tensors.get("model.diffusion_model.out.2.bias").bytes()[0] ^= 1;
         Path checkpoint = temporary.resolve("changed.ckpt");
         TorchWriter.write(checkpoint, tensors, true);
@@ -92,7 +77,7 @@ final class TorchCheckpointTest {
     @Test
     void damagedBytesAreRefused() throws IOException {
         Path checkpoint = temporary.resolve("damaged.ckpt");
-        TorchWriter.write(checkpoint, tensors(safetensors), true);
+        TorchWriter.write(checkpoint, TinyModels.torchTensors(safetensors), true);
         byte[] bytes = Files.readAllBytes(checkpoint);
         bytes[bytes.length / 2] ^= 1;
         Files.write(checkpoint, bytes);
@@ -110,7 +95,7 @@ final class TorchCheckpointTest {
             assertThat(digests(model)).isEqualTo(expected());
         }
         Path nameless = temporary.resolve("nameless");
-        TorchWriter.write(nameless, tensors(safetensors), true);
+        TorchWriter.write(nameless, TinyModels.torchTensors(safetensors), true);
         try (ModelFiles model = SingleFile.open(nameless, options())) {
             assertThat(digests(model)).isEqualTo(expected());
         }
@@ -127,7 +112,7 @@ final class TorchCheckpointTest {
             Path old = folder.resolve(component)
                     .resolve(text ? "model.safetensors" : "diffusion_pytorch_model.safetensors");
             Path bin = folder.resolve(component).resolve(text ? "pytorch_model.bin" : "diffusion_pytorch_model.bin");
-            TorchWriter.write(bin, tensors(old), false);
+            TorchWriter.write(bin, TinyModels.torchTensors(old), false);
             Files.delete(old);
         }
         try (ModelFiles model = ModelFolder.open(folder)) {
@@ -145,7 +130,7 @@ final class TorchCheckpointTest {
     void aVaeOfItsOwnReplacesTheFiles() throws IOException {
         Path other = TinyModels.write(temporary.resolve("other"), Family.SD1);
         Map<String, TorchWriter.Tensor> vae = new LinkedHashMap<>();
-        tensors(safetensors).forEach((name, tensor) -> {
+        TinyModels.torchTensors(safetensors).forEach((name, tensor) -> {
             if (name.startsWith("first_stage_model.")) {
                 vae.put(name.substring("first_stage_model.".length()), tensor);
             }

@@ -12,6 +12,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Png;
 import org.smpo.io.Safetensors;
+import org.smpo.io.TorchWriter;
 import org.smpo.schedule.Sampler;
 import org.smpo.train.TinyRun;
 
@@ -205,7 +206,11 @@ final class GenerateTest {
         Path file = temporary.resolve("model.safetensors");
         Outcome converted = smpo("convert", model, file, "--to", "single-file");
         assertThat(converted.code()).as(converted.err()).isZero();
-        assertThat(image(file, "checkpoint", "--config", model)).isEqualTo(image(model, "folder"));
+        byte[] expected = image(model, "folder");
+        assertThat(image(file, "checkpoint", "--config", model)).isEqualTo(expected);
+        Path torch = temporary.resolve("model.ckpt");
+        TorchWriter.write(torch, TinyModels.torchTensors(file), true);
+        assertThat(image(torch, "torch checkpoint", "--config", model)).isEqualTo(expected);
         Outcome alone = smpo("generate", file, "--prompt", "a", "--out", temporary.resolve("out"));
         assertThat(alone.code()).isEqualTo(1);
         assertThat(alone.err()).contains("--config");

@@ -17,6 +17,7 @@ import org.smpo.checkpoint.SingleFile;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.TorchWriter;
 
 /// `smpo inspect` and `smpo convert` as a user runs them.
 final class ModelFilesCommandTest {
@@ -64,6 +65,32 @@ final class ModelFilesCommandTest {
                 .exists();
         assertThat(Files.size(half.resolve("unet/diffusion_pytorch_model.fp16.safetensors")))
                 .isLessThan(Files.size(model.resolve(weights)) * 6 / 10);
+    }
+
+    /// A `.ckpt` file, whose tensors are the same, gives the same report and the same folder.
+    @Test
+    void aTorchCheckpointIsInspectedAndConverted() throws IOException {
+        Path model = TinyModels.write(temporary.resolve("model"), Family.SD1);
+        Path checkpoint = temporary.resolve("model.safetensors");
+        assertThat(smpo("convert", model, checkpoint, "--to", "single-file").code())
+                .isZero();
+        Path torch = temporary.resolve("model.ckpt");
+        TorchWriter.write(torch, TinyModels.torchTensors(checkpoint), true);
+        Outcome report = smpo("inspect", torch, "--config", model, "--json");
+        assertThat(report.code()).as(report.err()).isZero();
+        JsonObject unet =
+                Json.parseObject("inspect", report.out()).object("components").object("unet");
+        Outcome original = smpo("inspect", model, "--json");
+        assertThat(unet.string("sha256"))
+                .isEqualTo(Json.parseObject("inspect", original.out())
+                        .object("components")
+                        .object("unet")
+                        .string("sha256"));
+        Path back = temporary.resolve("back");
+        Outcome converted = smpo("convert", torch, back, "--to", "diffusers", "--config", model);
+        assertThat(converted.code()).as(converted.err()).isZero();
+        String weights = "unet/diffusion_pytorch_model.safetensors";
+        assertThat(back.resolve(weights)).hasSameBinaryContentAs(model.resolve(weights));
     }
 
     @Test

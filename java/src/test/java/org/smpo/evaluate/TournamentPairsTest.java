@@ -2,6 +2,7 @@ package org.smpo.evaluate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -160,6 +161,20 @@ final class TournamentPairsTest {
     }
 
     /// A judge that prefers whatever it sees first contradicts itself in the final.
+    /// Golden numbers of a judge that favours the first image by 0.3 log-odds, asked in both orders.
+    @Test
+    void bothOrdersCancelAPreferenceForTheFirstImage() {
+        double[] score = {0.2, 0.9, -0.4, 1.3, 0.9};
+        int[][] pairs = {{1, 0}, {4, 1}, {3, 1}};
+        double[] printed = {0.664873119371, 0.5, 0.596583479824};
+        for (int i = 0; i < pairs.length; i++) {
+            double lead = score[pairs[i][0]] - score[pairs[i][1]];
+            Judge.Answer first = new Judge.Answer(1 / (1 + Math.exp(-lead - 0.3)), false);
+            Judge.Answer second = new Judge.Answer(1 / (1 + Math.exp(lead - 0.3)), false);
+            assertThat(first.with(second.turned())).isCloseTo(printed[i], within(1e-12));
+        }
+    }
+
     @Test
     void aJudgeThatGoesByTheOrderGivesNoPair() throws IOException, InterruptedException {
         assertThat(run(command("first"), "out")).isEqualTo(new GeneratedPairs.Made(0, 5));

@@ -16,6 +16,7 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
+import org.smpo.schedule.NoiseSchedule;
 
 final class ObjectiveTest {
     /// The errors behind the golden numbers: Δ = −3e-4.
@@ -266,6 +267,45 @@ final class ObjectiveTest {
                     .as(objective.name())
                     .isEqualTo(hasBeta ? loss(stronger, plain) : loss(objective, plain));
         }
+    }
+
+    /// Reversed labels exchange winner and loser and keep the probability, so every loss prefers the image
+    /// that people rejected. Golden numbers for the pair whose image 0 people preferred.
+    @Test
+    void reversedLabelsReproduceThePrintedNumbers() {
+        PairErrors reversed =
+                new PairErrors(ERRORS.loser(), ERRORS.winner(), ERRORS.referenceLoser(), ERRORS.referenceWinner());
+        LossValue dpo = loss(new Dpo(5000, 0.5), PairInputs.of(reversed));
+        assertThat(dpo.logit()).isCloseTo(-0.75, within(1e-12));
+        assertThat(dpo.value()).isCloseTo(1.136871006115, within(5.1e-13));
+        assertThat(dpo.loserGradient()).isCloseTo(-1697.946747938456, within(1e-9));
+        LossValue smpo = loss(new Smpo(5000, 10, 0.5), PairInputs.of(reversed).withLabel(0.6));
+        assertThat(smpo.logit()).isCloseTo(-1.5, within(1e-12));
+        assertThat(smpo.value()).isCloseTo(1.701413277983, within(5.1e-13));
+        assertThat(smpo.loserGradient()).isCloseTo(-4087.872380968146, within(1e-9));
+    }
+
+    /// Golden numbers of the weight σ(1.5 − log SNR) under Stable Diffusion's schedule, and of a loss with it.
+    @Test
+    void capoReproducesThePrintedNumbers() {
+        NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
+        Capo capo = new Capo(1000, 1.5);
+        Map<Integer, Double> printed = Map.of(
+                0, 0.003798195195,
+                51, 0.189151560849,
+                251, 0.686125640768,
+                501, 0.921968987106,
+                751, 0.987004892202,
+                951, 0.998168770999,
+                999, 0.998956413386);
+        printed.forEach((t, weight) -> assertThat(capo.logitScale(schedule.alphaCumprod(t)))
+                .as("timestep %d", t)
+                .isCloseTo(weight, within(1e-12)));
+        double scale = capo.logitScale(schedule.alphaCumprod(501));
+        LossValue loss = loss(capo, inputs(ERRORS, Double.NaN, 0.5, scale));
+        assertThat(loss.value()).isCloseTo(0.049911717055, within(5.1e-13));
+        assertThat(loss.winnerGradient()).isCloseTo(411.952899, within(1e-6));
+        assertThat(loss.loserGradient()).isCloseTo(-411.952899, within(1e-6));
     }
 
     @Test

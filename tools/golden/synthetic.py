@@ -66,6 +66,16 @@ def normal_like(name, shape):
     return uniform(name, int(np.prod(shape, dtype=np.int64))).reshape(shape) * np.sqrt(np.float32(3))
 
 
+def normals(count, purpose, step, item):
+    """Standard normal numbers as native/src/kernels/philox_normal.h defines them, float64; seed 0, item below 2^32."""
+    blocks = (count + 3) // 4
+    n = np.ones(blocks, dtype=np.uint64)
+    words = philox((np.arange(blocks), n * item, n * step, n * (purpose << 24)), (0, 0)).reshape(-1, 2)
+    u = ((words[:, 0].astype(np.float64) + 0.5) * 2.0**-32).astype(np.float32).astype(np.float64)
+    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * words[:, 1].astype(np.float64) * 2.0**-32
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:count]
+
+
 def draw_prefix(case, draw):
     """Prefix of the names of a case's inputs. Draw 0 is the case itself; other draws have the same shapes and other values."""
     return f"case{case}." if draw == 0 else f"case{case}.draw{draw}."

@@ -77,6 +77,14 @@ final class GenerationOptions {
     private String sampler;
 
     @Option(
+            names = "--eta",
+            paramLabel = "X",
+            defaultValue = "0",
+            description = "Noise that ddim adds at every step, from 0 (deterministic) to 1 (the variance of DDPM)"
+                    + " (default: ${DEFAULT-VALUE})")
+    private double eta;
+
+    @Option(
             names = "--vae-tile",
             paramLabel = "PIXELS",
             defaultValue = "0",
@@ -123,7 +131,8 @@ final class GenerationOptions {
                     guidanceScale,
                     guidanceRescale,
                     clipSkip,
-                    vaeTile);
+                    vaeTile,
+                    eta);
         } catch (IllegalArgumentException e) {
             throw usage(named(e.getMessage()));
         }

@@ -7,6 +7,7 @@ import java.util.Objects;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.io.ImageSettings;
 import org.smpo.network.Prompt;
+import org.smpo.schedule.Ddim;
 import org.smpo.schedule.Sampler;
 
 /// How images are generated: everything that decides them besides the model, the prompts and the seeds.
@@ -21,6 +22,8 @@ import org.smpo.schedule.Sampler;
 ///     negative prompt is encoded without skipping, as in diffusers
 /// @param vaeTile Side of the tiles that the VAE decodes, in pixels, a multiple of 4 times its downscale factor: less
 ///     memory, with overlapping tiles blended into one another; 0: the whole image
+/// @param eta Amount of noise that DDIM adds at every step: 0 is deterministic, 1 has the variance of DDPM; 0 for other
+///     samplers
 public record GenerationConfig(
         int width,
         int height,
@@ -29,7 +32,8 @@ public record GenerationConfig(
         double guidanceScale,
         double guidanceRescale,
         int clipSkip,
-        int vaeTile) {
+        int vaeTile,
+        double eta) {
     /// Side of the images of a model that does not name the resolution it was trained at.
     private static final int DEFAULT_SIDE = 512;
 
@@ -45,6 +49,12 @@ public record GenerationConfig(
         require(guidanceRescale >= 0 && guidanceRescale <= 1, "guidance rescale", "0 to 1", guidanceRescale);
         require(clipSkip >= 0, "clip skip", "0 or more", clipSkip);
         require(vaeTile >= 0, "VAE tile", "0 or more", vaeTile);
+        require(eta >= 0 && eta <= 1, "eta", "0 to 1", eta);
+        require(
+                eta == 0 || sampler == Sampler.Kind.DDIM,
+                "eta",
+                "0 with sampler " + sampler.id() + ", since only ddim reads it",
+                eta);
     }
 
     private static void require(boolean holds, String what, String expected, Object found) {
@@ -55,24 +65,37 @@ public record GenerationConfig(
 
     /// 20 steps of DDIM with guidance 7.5, at the model's own resolution.
     public static GenerationConfig standard() {
-        return new GenerationConfig(0, 0, 20, Sampler.Kind.DDIM, 7.5, 0, 0, 0);
+        return new GenerationConfig(0, 0, 20, Sampler.Kind.DDIM, 7.5, 0, 0, 0, 0);
     }
 
     /// This config with another size.
     public GenerationConfig withSize(int newWidth, int newHeight) {
         return new GenerationConfig(
-                newWidth, newHeight, steps, sampler, guidanceScale, guidanceRescale, clipSkip, vaeTile);
+                newWidth, newHeight, steps, sampler, guidanceScale, guidanceRescale, clipSkip, vaeTile, eta);
+    }
+
+    /// The sampler with this config's eta and the options of a model's `scheduler_config.json`.
+    ///
+    /// @throws IllegalArgumentException naming an option that is not supported
+    Sampler samplerOf(Map<String, Object> schedulerConfig) {
+        return eta == 0 ? sampler.fromConfig(schedulerConfig) : Ddim.fromConfig(schedulerConfig, eta);
     }
 
     /// This config with another sampler and number of steps.
     public GenerationConfig withSampler(Sampler.Kind newSampler, int newSteps) {
         return new GenerationConfig(
-                width, height, newSteps, newSampler, guidanceScale, guidanceRescale, clipSkip, vaeTile);
+                width, height, newSteps, newSampler, guidanceScale, guidanceRescale, clipSkip, vaeTile, eta);
     }
 
     /// This config with another guidance scale.
     public GenerationConfig withGuidanceScale(double newScale) {
-        return new GenerationConfig(width, height, steps, sampler, newScale, guidanceRescale, clipSkip, vaeTile);
+        return new GenerationConfig(width, height, steps, sampler, newScale, guidanceRescale, clipSkip, vaeTile, eta);
+    }
+
+    /// This config with another amount of noise.
+    GenerationConfig withEta(double newEta) {
+        return new GenerationConfig(
+                width, height, steps, sampler, guidanceScale, guidanceRescale, clipSkip, vaeTile, newEta);
     }
 
     /// This config with the model's own resolution in place of sides that are 0, checked against what its VAE takes.
@@ -120,6 +143,10 @@ public record GenerationConfig(
         all.put("guidance_rescale", guidanceRescale);
         all.put("clip_skip", clipSkip);
         all.put("vae_tile", vaeTile);
+        // Absent without noise, as in the manifests of versions that had no eta.
+        if (eta != 0) {
+            all.put("eta", eta);
+        }
         return all;
     }
 
@@ -138,6 +165,9 @@ public record GenerationConfig(
         }
         if (vaeTile != 0) {
             all.put("vae_tile", (long) vaeTile);
+        }
+        if (eta != 0) {
+            all.put("eta", eta);
         }
         return new ImageSettings(
                 prompt.text(),

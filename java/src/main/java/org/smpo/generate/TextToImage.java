@@ -255,7 +255,7 @@ public final class TextToImage implements AutoCloseable {
         GenerationConfig config = sized(request.config());
         int height = config.height() / downscale();
         int width = config.width() / downscale();
-        SamplerPlan plan = SamplerPlan.of(schedule, config.sampler().fromConfig(samplerConfig), config.steps());
+        SamplerPlan plan = SamplerPlan.of(schedule, config.samplerOf(samplerConfig), config.steps());
         boolean guided = config.guidanceScale() > 1;
         requireUsed(request.prompts(), config);
         List<Long> items = request.prompts().stream()

@@ -13,7 +13,7 @@ public sealed interface Sampler permits Ddim, DpmSolverMultistep, Euler, EulerAn
     /// The samplers by the names that recipes and command lines use. Those with `_KARRAS` space their levels by
     /// Karras et al., whatever the model's scheduler does.
     enum Kind {
-        /// Deterministic (eta 0).
+        /// Deterministic; see [Ddim] for eta above 0.
         DDIM("DDIMScheduler"),
         EULER("EulerDiscreteScheduler"),
         EULER_KARRAS("Euler Karras"),

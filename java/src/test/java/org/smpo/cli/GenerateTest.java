@@ -145,6 +145,8 @@ final class GenerateTest {
         assertThat(wide.err()).contains("initial latents", "4x8x10");
         assertThat(smpo(with(small, "--sampler", "magic")).err()).contains("dpmpp_2m", "magic");
         assertThat(smpo(with(small, "--sampler", "magic")).code()).isEqualTo(2);
+        assertThat(smpo(with(small, "--sampler", "euler", "--eta", 1)).err())
+                .startsWith("--eta: expected 0 with sampler euler, since only ddim reads it, got 1.0");
         Outcome odd = smpo("generate", model, "--prompt", "a", "--height", 65, "--out", out);
         assertThat(odd.code()).isEqualTo(2);
         assertThat(odd.err()).startsWith("--height: expected a multiple of 8, got 65");
@@ -155,6 +157,8 @@ final class GenerateTest {
             {"--steps", 0, "--steps: expected 1 or more, got 0"},
             {"--seed", -1, "--seed: expected 0 to 2^56 - 1, got -1"},
             {"--guidance-rescale", 2, "--guidance-rescale: expected 0 to 1, got 2.0"},
+            {"--eta", 1.5, "--eta: expected 0 to 1, got 1.5"},
+            {"--eta", "NaN", "--eta: expected 0 to 1, got NaN"},
             {
                 "--config",
                 model,
@@ -196,6 +200,7 @@ final class GenerateTest {
         // Only a plausibility check: golden tests measure the errors of tiles and of bf16.
         assertThat(tiled).hasSameSizeAs(plain).isNotEqualTo(plain);
         assertThat(narrow).hasSameSizeAs(plain).isNotEqualTo(plain);
+        assertThat(image(model, "noisy", "--eta", 1)).hasSameSizeAs(plain).isNotEqualTo(plain);
         // A tile that covers the whole image changes nothing.
         assertThat(image(model, "one tile", "--vae-tile", 128)).isEqualTo(plain);
     }

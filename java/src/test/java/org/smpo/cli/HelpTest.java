@@ -33,6 +33,7 @@ class HelpTest {
             "--threads", "data validate only decodes images",
             "--resume", "score resumes from its options, train from the recipe's folder",
             "--precision", "inspect estimates memory for one precision",
+            "--eta", "trace adds noise after inversion steps",
             "--json", "data validate writes a file; doctor and inspect print");
 
     private static final Set<String> BAD_BEGINNINGS = Set.of("Of", "In", "At", "As", "For", "Also", "Only", "Those");

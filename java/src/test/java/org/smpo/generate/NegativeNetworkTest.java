@@ -129,7 +129,7 @@ final class NegativeNetworkTest {
     // ---- a small model ----
 
     private static GenerationConfig small(Sampler.Kind sampler, double scale, double rescale) {
-        return new GenerationConfig(64, 64, 5, sampler, scale, rescale, 0, 0);
+        return new GenerationConfig(64, 64, 5, sampler, scale, rescale, 0, 0, 0);
     }
 
     @ParameterizedTest

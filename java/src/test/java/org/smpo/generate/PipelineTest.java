@@ -202,7 +202,8 @@ final class PipelineTest {
                 one.number("guidance_scale"),
                 one.number("guidance_rescale"),
                 clipSkip,
-                0);
+                0,
+                one.has("eta") ? one.number("eta") : 0);
         return new ImageRequest(prompts, config, initial);
     }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time and memory of `smpo score` with PickScore, HPSv2.1 and the aesthetic predictor at their published sizes.
+"""Time and memory of `smpo score` with PickScore, HPSv2.1, ImageReward and the aesthetic predictor at their published sizes.
 
     tools/bench rewards [--images N] [--threads N] [--only KIND] [--smpo COMMAND]
 
 Weights are random numbers, since time does not depend on them. Each model is written in its published layout (PickScore as a
-folder of transformers, HPSv2.1 as a torch file with OpenCLIP's names, the aesthetic predictor as one safetensors file), scores
+folder of transformers, HPSv2.1 and ImageReward as torch files with their authors' names, the aesthetic predictor as one safetensors file), scores
 the same images of 512x512, and is deleted again. Prints a table. Peak memory is the resident set, of which the mapped file of
 weights is a part; needs a Python with torch and safetensors (SMPO_PEER_PYTHON), and 4 GB of disk.
 """
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VISION_H = dict(width=1280, layers=32, heads=16, patch=14, inner=5120)
 VISION_L = dict(width=1024, layers=24, heads=16, patch=14, inner=4096)
 TEXT_H = dict(width=1024, layers=24, heads=16, inner=4096)
-TOKENS, POSITIONS, SIDE = 49408, 77, 224
+TOKENS, POSITIONS, SIDE, WORDS = 49408, 77, 224, 30522
 
 
 def open_clip():
@@ -137,6 +137,63 @@ def aesthetic(folder):
     return file
 
 
+def blip():
+    """Names and shapes of ImageReward's BLIP: ViT-L/16, and BERT-base with cross-attention."""
+    shapes = {}
+
+    def linear(name, outputs, inputs):
+        shapes[name + ".weight"], shapes[name + ".bias"] = (outputs, inputs), (outputs,)
+
+    def norm(name, width):
+        shapes[name + ".weight"] = shapes[name + ".bias"] = (width,)
+
+    v, t, inner = 1024, 768, 3072
+    see, read = "blip.visual_encoder.", "blip.text_encoder."
+    shapes[see + "cls_token"], shapes[see + "pos_embed"] = (1, 1, v), (1, (SIDE // 16) ** 2 + 1, v)
+    shapes[see + "patch_embed.proj.weight"], shapes[see + "patch_embed.proj.bias"] = (v, 3, 16, 16), (v,)
+    for i in range(24):
+        block = f"{see}blocks.{i}."
+        for name in ("norm1", "norm2"):
+            norm(block + name, v)
+        linear(block + "attn.qkv", 3 * v, v)
+        linear(block + "attn.proj", v, v)
+        linear(block + "mlp.fc1", 4 * v, v)
+        linear(block + "mlp.fc2", v, 4 * v)
+    norm(see + "norm", v)
+    shapes[read + "embeddings.word_embeddings.weight"] = (WORDS + 2, t)
+    shapes[read + "embeddings.position_embeddings.weight"] = (512, t)
+    norm(read + "embeddings.LayerNorm", t)
+    for i in range(12):
+        layer = f"{read}encoder.layer.{i}."
+        for attention, width in dict(attention=t, crossattention=v).items():
+            linear(layer + attention + ".self.query", t, t)
+            linear(layer + attention + ".self.key", t, width)
+            linear(layer + attention + ".self.value", t, width)
+            linear(layer + attention + ".output.dense", t, t)
+            norm(layer + attention + ".output.LayerNorm", t)
+        linear(layer + "intermediate.dense", inner, t)
+        linear(layer + "output.dense", t, inner)
+        norm(layer + "output.LayerNorm", t)
+    widths = [768, 1024, 128, 64, 16, 1]
+    for number, (inputs, outputs) in zip((0, 2, 4, 6, 7), zip(widths, widths[1:])):
+        linear(f"mlp.layers.{number}", outputs, inputs)
+    return shapes
+
+
+def imagereward(folder):
+    import torch
+
+    model = folder / "ImageReward"
+    model.mkdir()
+    torch.save(numbers(blip()), model / "ImageReward.pt")
+    # As many tokens as bert-base-uncased has, with letters, so that a caption has about as many tokens as characters.
+    letters = [chr(c) for c in range(33, 127)]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    tokens += [f"unused{i}" for i in range(WORDS - len(tokens))]
+    (model / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    return model
+
+
 def pairs(folder, images):
     """A folder of pairs whose images are noise."""
     import zlib
@@ -178,12 +235,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=16, help="number of images, even (default: 16)")
     parser.add_argument("--threads", type=int, default=0, help="number of CPU threads (default: one per physical core)")
-    parser.add_argument("--only", choices=["pickscore", "hpsv2", "aesthetic"], help="measure one kind alone")
+    parser.add_argument("--only", choices=["pickscore", "hpsv2", "imagereward", "aesthetic"], help="measure one kind alone")
     parser.add_argument("--smpo", default=str(ROOT / "tools/smpo"), help="command to measure (default: tools/smpo)")
     arguments = parser.parse_args()
     print("| reward | file, GB | 2 images, s | %d images, s | per image, s | processor, s | peak resident, GB |" % arguments.images)
     print("|---|--:|--:|--:|--:|--:|--:|")
-    for name, make in dict(pickscore=pickscore, hpsv2=hpsv2, aesthetic=aesthetic).items():
+    for name, make in dict(pickscore=pickscore, hpsv2=hpsv2, imagereward=imagereward, aesthetic=aesthetic).items():
         if arguments.only not in (None, name):
             continue
         with tempfile.TemporaryDirectory() as temporary:

@@ -255,7 +255,7 @@ smpo_status smpo_tensor_close(smpo_session session, smpo_tensor tensor, smpo_err
 
 typedef uint64_t smpo_model; /* a network with its weights; 0 is never a valid handle */
 
-enum { SMPO_MODEL_UNET = 1, SMPO_MODEL_VAE = 2, SMPO_MODEL_CLIP_TEXT = 3, SMPO_MODEL_CLIP_VISION = 4 };
+enum { SMPO_MODEL_UNET = 1, SMPO_MODEL_VAE = 2, SMPO_MODEL_CLIP_TEXT = 3, SMPO_MODEL_CLIP_VISION = 4, SMPO_MODEL_BERT = 5 };
 
 enum { SMPO_MAX_LEVELS = 8, SMPO_MAX_LORA_MODULES = 65536 };
 
@@ -381,7 +381,7 @@ smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
 
-/* ---- encoders: AutoencoderKL, CLIP ------------------------------------------------------------------------------- */
+/* ---- encoders: AutoencoderKL, CLIP, BERT ------------------------------------------------------------------------- */
 
 enum { SMPO_ACTIVATION_GELU = 1, SMPO_ACTIVATION_QUICK_GELU = 2 };
 
@@ -416,7 +416,8 @@ typedef struct smpo_clip_text_spec {
   double layer_norm_eps;
 } smpo_clip_text_spec; /* 48 bytes */
 
-/* CLIPVisionModelWithProjection as in transformers' config.json. */
+/* CLIPVisionModelWithProjection as in transformers' config.json. The last three fields are 0, 1, 0 for CLIP and 1, 0, 1
+ * for the vision transformer of BLIP. */
 typedef struct smpo_clip_vision_spec {
   uint32_t size;
   int32_t image_size;
@@ -429,7 +430,25 @@ typedef struct smpo_clip_vision_spec {
   int32_t activation;     /* SMPO_ACTIVATION_* */
   int32_t projection_dim; /* 0: no projection */
   double layer_norm_eps;
-} smpo_clip_vision_spec; /* 48 bytes */
+  int32_t patch_bias; /* 1: the convolution that embeds patches has a bias */
+  int32_t pre_norm;   /* 1: a norm before the first layer */
+  int32_t all_tokens; /* 1: the output has all tokens instead of the class token; projection_dim is 0 */
+  int32_t reserved;   /* 0 */
+} smpo_clip_vision_spec; /* 64 bytes */
+
+/* The text half of BLIP's image-grounded encoder as in its med_config.json: BERT without token types and pooler, in
+ * which every layer also attends to the states of an image. */
+typedef struct smpo_bert_spec {
+  uint32_t size;
+  int32_t vocab_size;
+  int32_t max_position_embeddings;
+  int32_t hidden_size;
+  int32_t intermediate_size;
+  int32_t attention_heads;
+  int32_t layers;
+  int32_t encoder_width; /* width of the states that layers attend to */
+  double layer_norm_eps;
+} smpo_bert_spec; /* 40 bytes */
 
 /* Open models without weights: the caller writes every parameter. SMPO_INVALID_ARGUMENT names the wrong field. */
 smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec *spec, const smpo_model_options *options,
@@ -438,6 +457,8 @@ smpo_status smpo_clip_text_open(smpo_session session, const smpo_clip_text_spec 
                                 const smpo_model_options *options, smpo_model *model, smpo_error *error);
 smpo_status smpo_clip_vision_open(smpo_session session, const smpo_clip_vision_spec *spec,
                                   const smpo_model_options *options, smpo_model *model, smpo_error *error);
+smpo_status smpo_bert_open(smpo_session session, const smpo_bert_spec *spec, const smpo_model_options *options,
+                           smpo_model *model, smpo_error *error);
 
 /* Encodes pixels [B,in_channels,H,W] of any floating dtype, in [-1,1], to their posterior: mean and log variance, the
  * latter within [-30,20], each [B,latent_channels,h,w] f32 with h = H / 2^(levels-1) rounded down. `tile`: 0
@@ -459,10 +480,17 @@ smpo_status smpo_vae_decode(smpo_session session, smpo_model model, smpo_tensor 
 smpo_status smpo_clip_text_encode(smpo_session session, smpo_model model, smpo_tensor ids, int32_t skip,
                                   int32_t final_norm, smpo_tensor *hidden, smpo_tensor *pooled, smpo_error *error);
 
-/* `embeds`: [B,projection_dim] (without projection [B,hidden_size]) f32, not normalized. `pixel_values`:
- * [B,channels,image_size,image_size] of any floating dtype. Can be cancelled at the start. */
+/* `embeds`: [B,projection_dim] (without projection [B,hidden_size], with all_tokens [B,tokens,hidden_size]) f32, not
+ * normalized; tokens = 1 + (image_size / patch_size)^2. `pixel_values`: [B,channels,image_size,image_size] of any
+ * floating dtype. Can be cancelled at the start. */
 smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo_tensor pixel_values,
                                     smpo_tensor *embeds, smpo_error *error);
+
+/* `first`: [B,hidden_size] f32, the state of each row's first token after the last layer. `ids`: [B,S] i32 or i64
+ * without padding: rows of one length. `encoder_states`: [B,T,encoder_width] of any floating dtype. Can be cancelled at
+ * the start. */
+smpo_status smpo_bert_encode(smpo_session session, smpo_model model, smpo_tensor ids, smpo_tensor encoder_states,
+                             smpo_tensor *first, smpo_error *error);
 
 /* ---- sampler ---------------------------------------------------------------------------------------------------- */
 

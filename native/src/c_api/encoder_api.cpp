@@ -31,6 +31,13 @@ void check(const ClipSpec* spec) {
   require_range(spec->activation, SMPO_ACTIVATION_GELU, SMPO_ACTIVATION_QUICK_GELU, "spec.activation");
 }
 
+void check_blip(const smpo_clip_vision_spec& spec) {
+  require_range(spec.patch_bias, 0, 1, "spec.patch_bias");
+  require_range(spec.pre_norm, 0, 1, "spec.pre_norm");
+  require_range(spec.all_tokens, 0, 1, "spec.all_tokens");
+  require_range(spec.reserved, 0, 0, "spec.reserved");
+}
+
 }  // namespace
 
 SMPO_EXPORT smpo_status smpo_vae_open(smpo_session session, const smpo_vae_spec* spec,
@@ -57,9 +64,20 @@ SMPO_EXPORT smpo_status smpo_clip_vision_open(smpo_session session, const smpo_c
                                               const smpo_model_options* options, smpo_model* model, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
     check(spec);
+    check_blip(*spec);
     check_encoder_options(options);
     require_pointer(model, "model");
     *model = s.adopt(smpo::engine::open_clip_vision(s, *spec, *options));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_bert_open(smpo_session session, const smpo_bert_spec* spec,
+                                       const smpo_model_options* options, smpo_model* model, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    require_struct(spec, "spec");
+    check_encoder_options(options);
+    require_pointer(model, "model");
+    *model = s.adopt(smpo::engine::open_bert(s, *spec, *options));
   });
 }
 
@@ -110,5 +128,16 @@ SMPO_EXPORT smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model
     const auto input = s.tensor(pixel_values, "pixel_values");
     require_pointer(embeds, "embeds");
     *embeds = s.adopt(smpo::engine::clip_vision_encode(s, *tower, *input));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_bert_encode(smpo_session session, smpo_model model, smpo_tensor ids,
+                                         smpo_tensor encoder_states, smpo_tensor* first, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto bert = s.model(model);
+    const auto input = s.tensor(ids, "ids");
+    const auto states = s.tensor(encoder_states, "encoder_states");
+    require_pointer(first, "first");
+    *first = s.adopt(smpo::engine::bert_encode(s, *bert, *input, *states));
   });
 }

@@ -10,6 +10,7 @@
 
 namespace smpo::engine {
 
+using models::Bert;
 using models::ClipActivation;
 using models::ClipText;
 using models::ClipVision;
@@ -54,6 +55,13 @@ at::Tensor activation(const Tensor& tensor, const models::Weights& weights, cons
   return require_floating(tensor.value, name).to(weights.options().precision);
 }
 
+void require_ids(const Tensor& ids) {
+  const at::ScalarType type = ids.value.scalar_type();
+  if (type != at::kInt && type != at::kLong) {
+    fail(SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got ", dtype_name(dtype_of(type)));
+  }
+}
+
 std::shared_ptr<Tensor> result(const at::Tensor& value) { return hold(value.to(at::kFloat)); }
 
 }  // namespace
@@ -91,8 +99,24 @@ std::shared_ptr<Model> open_clip_vision(Session& session, const smpo_clip_vision
                                                  .patch_size = spec.patch_size,
                                                  .channels = spec.channels,
                                                  .encoder = encoder_of(spec),
-                                                 .projection_dim = spec.projection_dim},
+                                                 .projection_dim = spec.projection_dim,
+                                                 .patch_bias = spec.patch_bias == 1,
+                                                 .pre_norm = spec.pre_norm == 1,
+                                                 .all_tokens = spec.all_tokens == 1},
                           options);
+}
+
+std::shared_ptr<Model> open_bert(Session& session, const smpo_bert_spec& spec, const smpo_model_options& options) {
+  return open<Bert>(session,
+                    models::BertSpec{.vocab_size = spec.vocab_size,
+                                     .max_position_embeddings = spec.max_position_embeddings,
+                                     .hidden_size = spec.hidden_size,
+                                     .intermediate_size = spec.intermediate_size,
+                                     .attention_heads = spec.attention_heads,
+                                     .layers = spec.layers,
+                                     .encoder_width = spec.encoder_width,
+                                     .layer_norm_eps = spec.layer_norm_eps},
+                    options);
 }
 
 Posterior vae_encode(Session& session, const Model& model, const Tensor& pixels, int64_t tile) {
@@ -120,10 +144,7 @@ std::shared_ptr<Tensor> vae_decode(Session& session, const Model& model, const T
 TextEncoding clip_text_encode(Session& session, const Model& model, const Tensor& ids, int64_t skip, bool final_norm,
                               bool wants_pooled) {
   const auto& encoder = require<ClipText>(model, "a CLIP text encoder");
-  const at::ScalarType type = ids.value.scalar_type();
-  if (type != at::kInt && type != at::kLong) {
-    fail(SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got ", dtype_name(dtype_of(type)));
-  }
+  require_ids(ids);
   session.stop_if_cancelled();
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   const ClipText::Output output =
@@ -136,6 +157,16 @@ std::shared_ptr<Tensor> clip_vision_encode(Session& session, const Model& model,
   session.stop_if_cancelled();
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   return result(encoder.encode(tape, activation(pixel_values, encoder.weights(), "pixel_values")).embeds_BP.value);
+}
+
+std::shared_ptr<Tensor> bert_encode(Session& session, const Model& model, const Tensor& ids,
+                                    const Tensor& encoder_states) {
+  const auto& encoder = require<Bert>(model, "a BERT");
+  require_ids(ids);
+  session.stop_if_cancelled();
+  tape::Tape tape = tape::Tape::inference(model.uses_adapters());
+  const tape::Var states = activation(encoder_states, encoder.weights(), "encoder_states");
+  return result(encoder.encode(tape, ids.value, states).value.select(/*dim=*/1, /*index=*/0).contiguous());
 }
 
 }  // namespace smpo::engine

@@ -12,14 +12,15 @@ class Session;
 struct Model;
 struct Tensor;
 
-// The VAE and the CLIP encoders. These functions implement the functions of smpo.h with the same names and throw Error
-// as documented there. Sizes, flags and unused entries of the structs have been checked.
+// The VAE, the CLIP encoders and BERT. These functions implement the functions of smpo.h with the same names and throw
+// Error as documented there. Sizes, flags and unused entries of the structs have been checked.
 
 std::shared_ptr<Model> open_vae(Session& session, const smpo_vae_spec& spec, const smpo_model_options& options);
 std::shared_ptr<Model> open_clip_text(Session& session, const smpo_clip_text_spec& spec,
                                       const smpo_model_options& options);
 std::shared_ptr<Model> open_clip_vision(Session& session, const smpo_clip_vision_spec& spec,
                                         const smpo_model_options& options);
+std::shared_ptr<Model> open_bert(Session& session, const smpo_bert_spec& spec, const smpo_model_options& options);
 
 struct Posterior {
   std::shared_ptr<Tensor> mean;
@@ -37,6 +38,9 @@ TextEncoding clip_text_encode(Session& session, const Model& model, const Tensor
                               bool wants_pooled);
 
 std::shared_ptr<Tensor> clip_vision_encode(Session& session, const Model& model, const Tensor& pixel_values);
+
+std::shared_ptr<Tensor> bert_encode(Session& session, const Model& model, const Tensor& ids,
+                                    const Tensor& encoder_states);
 
 }  // namespace smpo::engine
 

@@ -12,6 +12,7 @@
 
 #include "engine/graph_memory.h"
 #include "engine/graphs.h"
+#include "models/bert.h"
 #include "models/clip_text.h"
 #include "models/clip_vision.h"
 #include "models/unet.h"
@@ -30,7 +31,7 @@ struct Model {
   // The alternatives have the order of SMPO_MODEL_*. Architectures share no base class; all they have in common is
   // weights.
   std::variant<std::unique_ptr<models::UNet>, std::unique_ptr<models::Vae>, std::unique_ptr<models::ClipText>,
-               std::unique_ptr<models::ClipVision>>
+               std::unique_ptr<models::ClipVision>, std::unique_ptr<models::Bert>>
       network;
   // UNet only: the backward pass recomputes each layer's activations.
   bool checkpointing = false;

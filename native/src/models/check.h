@@ -35,6 +35,18 @@ inline void check_size(int64_t value, std::string_view field) {
   if (value < 1 || value > kMost) refuse(field, ": expected 1..", kMost, ", got ", value);
 }
 
+/// Requires attention heads that divide the width of the hidden states.
+inline void check_heads(int64_t hidden_size, int64_t heads) {
+  if (hidden_size % heads != 0) {
+    refuse("num_attention_heads: expected a number that divides hidden_size (", hidden_size, "), got ", heads);
+  }
+}
+
+/// Requires a positive epsilon of the layer norms.
+inline void check_norm_eps(double eps) {
+  if (!(eps > 0)) refuse("layer_norm_eps: expected more than 0, got ", eps);
+}
+
 /// Throws ShapeMismatch "NAME: expected EXPECTED, got ..." unless the input tensor `fits`; std::invalid_argument if it
 /// is undefined.
 inline void check_input(bool fits, std::string_view name, std::string_view expected, const at::Tensor& got) {
@@ -42,6 +54,24 @@ inline void check_input(bool fits, std::string_view name, std::string_view expec
   if (!got.defined()) refuse(name, ": expected ", expected, ", got none");
   throw ShapeMismatch(
       text(name, ": expected ", expected, ", got ", got.sizes(), " of ", at::toString(got.scalar_type())));
+}
+
+/// Returns the token ids [B,S] as int64 on the CPU, dense. Throws ShapeMismatch unless they are int32 or int64 with S
+/// in 1..`positions`, and std::invalid_argument for an id outside 0..`vocab_size` - 1.
+inline at::Tensor checked_ids(const at::Tensor& ids_BS, int64_t vocab_size, int64_t positions) {
+  check_input(ids_BS.defined() && ids_BS.dim() == 2 && ids_BS.size(0) > 0 && ids_BS.size(1) > 0 &&
+                  ids_BS.size(1) <= positions &&
+                  (ids_BS.scalar_type() == at::kInt || ids_BS.scalar_type() == at::kLong),
+              "ids", text("[B,S] of Int or Long, S in 1..", positions), ids_BS);
+  at::Tensor ids = ids_BS.to(at::kCPU, at::kLong).contiguous();
+  const auto* values = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    if (values[i] < 0 || values[i] >= vocab_size) {
+      refuse("ids[", i / ids.size(1), "][", i % ids.size(1), "]: expected 0..", vocab_size - 1,
+             " (vocab_size - 1), got ", values[i]);
+    }
+  }
+  return ids;
 }
 
 }  // namespace smpo::models

@@ -16,11 +16,8 @@ void check_spec(const ClipEncoderSpec& spec) {
   check_size(spec.intermediate_size, "intermediate_size");
   check_size(spec.attention_heads, "num_attention_heads");
   check_size(spec.layers, "num_hidden_layers");
-  if (spec.hidden_size % spec.attention_heads != 0) {
-    refuse("num_attention_heads: expected a number that divides hidden_size (", spec.hidden_size, "), got ",
-           spec.attention_heads);
-  }
-  if (!(spec.layer_norm_eps > 0)) refuse("layer_norm_eps: expected more than 0, got ", spec.layer_norm_eps);
+  check_heads(spec.hidden_size, spec.attention_heads);
+  check_norm_eps(spec.layer_norm_eps);
   if (spec.activation != ClipActivation::kGelu && spec.activation != ClipActivation::kQuickGelu) {
     refuse("hidden_act: expected gelu or quick_gelu, got number ", static_cast<int>(spec.activation));
   }

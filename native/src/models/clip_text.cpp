@@ -47,7 +47,7 @@ ClipText::Output ClipText::encode(Tape& tape, const at::Tensor& ids_BS, const Op
   if (options.skip < 0 || options.skip > layers) {
     refuse("skip: expected 0..", layers, " (the number of layers), got ", options.skip);
   }
-  const at::Tensor ids = checked_ids(ids_BS);
+  const at::Tensor ids = checked_ids(ids_BS, spec_.vocab_size, spec_.max_position_embeddings);
   const at::Tensor end_B = options.pooled ? end_positions(ids).to(weights_.options().device) : at::Tensor();
   weights_.require_written(/*adapters=*/tape.adapters());
 
@@ -66,22 +66,6 @@ ClipText::Output ClipText::encode(Tape& tape, const at::Tensor& ids_BS, const Op
   output.pooled_BP = final_norm(select_tokens(tape, last_BSC, end_B));
   if (text_projection_ != nullptr) output.pooled_BP = linear(tape, output.pooled_BP, *text_projection_);
   return output;
-}
-
-at::Tensor ClipText::checked_ids(const at::Tensor& ids_BS) const {
-  check_input(ids_BS.defined() && ids_BS.dim() == 2 && ids_BS.size(0) > 0 && ids_BS.size(1) > 0 &&
-                  ids_BS.size(1) <= spec_.max_position_embeddings &&
-                  (ids_BS.scalar_type() == at::kInt || ids_BS.scalar_type() == at::kLong),
-              "ids", text("[B,S] of Int or Long, S in 1..", spec_.max_position_embeddings), ids_BS);
-  at::Tensor ids = ids_BS.to(at::kCPU, at::kLong).contiguous();
-  const auto* values = ids.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < ids.numel(); ++i) {
-    if (values[i] < 0 || values[i] >= spec_.vocab_size) {
-      refuse("ids[", i / ids.size(1), "][", i % ids.size(1), "]: expected 0..", spec_.vocab_size - 1,
-             " (vocab_size - 1), got ", values[i]);
-    }
-  }
-  return ids;
 }
 
 at::Tensor ClipText::end_positions(const at::Tensor& ids_BS) const {

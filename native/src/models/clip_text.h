@@ -70,8 +70,6 @@ class ClipText final {
   const Weights& weights() const { return weights_; }
 
  private:
-  /// Returns the ids as int64 on the CPU, after checking them.
-  at::Tensor checked_ids(const at::Tensor& ids_BS) const;
   /// Returns the position of the pooled token in each row.
   at::Tensor end_positions(const at::Tensor& ids_BS) const;
 

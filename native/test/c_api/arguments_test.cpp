@@ -146,6 +146,7 @@ struct Arguments {
   smpo_vae_spec vae_spec = tiny_vae_spec();
   smpo_clip_text_spec text_spec = tiny_text_spec();
   smpo_clip_vision_spec vision_spec = tiny_vision_spec();
+  smpo_bert_spec bert_spec = tiny_bert_spec();
   int32_t tile = 0;
   int32_t skip = 1;
   int32_t final_norm = 0;
@@ -153,6 +154,7 @@ struct Arguments {
   const smpo_vae_spec* vae_spec_pointer = &vae_spec;
   const smpo_clip_text_spec* text_spec_pointer = &text_spec;
   const smpo_clip_vision_spec* vision_spec_pointer = &vision_spec;
+  const smpo_bert_spec* bert_spec_pointer = &bert_spec;
   const smpo_unet_spec* unet_spec_pointer = &unet_spec;
   const smpo_model_options* options_pointer = &options;
   const smpo_lora_spec* lora_pointer = &lora;
@@ -453,15 +455,16 @@ std::vector<Case> encoder_option_cases() {
 // Cases for an encoder's model and its input, of whichever kind the function takes.
 std::vector<Case> encoder_cases(smpo_tensor EncoderWorld::* input, const char* name) {
   const std::string argument = name;
-  return {{"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
-           argument + ": expected a tensor handle, got the null handle"},
-          {"an input of another shape",
-           [input](Arguments& a) {
-             a.encoders.*input = input == &EncoderWorld::ids ? a.encoders.flat_ids : a.encoders.flat;
-           },
-           SMPO_SHAPE_MISMATCH, argument + ": expected [B,"},
-          {"a UNet", [](Arguments& a) { a.encoders.vae = a.encoders.text = a.encoders.vision = a.model; },
-           SMPO_INVALID_HANDLE, "got a model of another kind"}};
+  return {
+      {"no input", [input](Arguments& a) { a.encoders.*input = 0; }, SMPO_INVALID_HANDLE,
+       argument + ": expected a tensor handle, got the null handle"},
+      {"an input of another shape",
+       [input](Arguments& a) {
+         a.encoders.*input = input == &EncoderWorld::ids ? a.encoders.flat_ids : a.encoders.flat;
+       },
+       SMPO_SHAPE_MISMATCH, argument + ": expected [B,"},
+      {"a UNet", [](Arguments& a) { a.encoders.vae = a.encoders.text = a.encoders.vision = a.encoders.bert = a.model; },
+       SMPO_INVALID_HANDLE, "got a model of another kind"}};
 }
 
 // Cases for the spec and the model of a CLIP tower.
@@ -1094,7 +1097,35 @@ const std::vector<Function>& functions() {
            },
        .cases = joined({tower_cases(&Arguments::vision_spec_pointer, &Arguments::vision_spec),
                         {out_of_range("patch 5", [](Arguments& a) { a.vision_spec.patch_size = 5; },
-                                      "patch_size: expected at most image_size (4), got 5")}}),
+                                      "patch_size: expected at most image_size (4), got 5"),
+                         out_of_range("patch_bias 2", [](Arguments& a) { a.vision_spec.patch_bias = 2; },
+                                      "spec.patch_bias: expected 0..1, got 2"),
+                         out_of_range("pre_norm -1", [](Arguments& a) { a.vision_spec.pre_norm = -1; },
+                                      "spec.pre_norm: expected 0..1, got -1"),
+                         out_of_range("all_tokens 2", [](Arguments& a) { a.vision_spec.all_tokens = 2; },
+                                      "spec.all_tokens: expected 0..1, got 2"),
+                         out_of_range("all tokens and a projection", [](Arguments& a) { a.vision_spec.all_tokens = 1; },
+                                      "projection_dim: expected 0 with all_tokens, got 3"),
+                         out_of_range("reserved 1", [](Arguments& a) { a.vision_spec.reserved = 1; },
+                                      "spec.reserved: expected 0..0, got 1")}}),
+       .session = true},
+      {.name = "smpo_bert_open",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_bert_open(a.session, a.bert_spec_pointer, a.options_pointer, a.model_out, e);
+           },
+       .cases = joined({{null_pointer("spec", [](Arguments& a) { a.bert_spec_pointer = nullptr; }),
+                         null_pointer("model", [](Arguments& a) { a.model_out = nullptr; })},
+                        wrong_size("spec", [](Arguments& a) { return &a.bert_spec.size; }),
+                        {out_of_range("heads 4", [](Arguments& a) { a.bert_spec.attention_heads = 4; },
+                                      "num_attention_heads: expected a number that divides hidden_size (6), got 4"),
+                         out_of_range("no states", [](Arguments& a) { a.bert_spec.encoder_width = 0; },
+                                      "encoder_width: expected 1..1048576, got 0"),
+                         out_of_range("no layers", [](Arguments& a) { a.bert_spec.layers = 0; },
+                                      "num_hidden_layers: expected 1..1048576, got 0"),
+                         out_of_range("eps 0", [](Arguments& a) { a.bert_spec.layer_norm_eps = 0; },
+                                      "layer_norm_eps: expected more than 0, got 0")},
+                        encoder_option_cases()}),
        .session = true},
       {.name = "smpo_vae_encode",
        .call =
@@ -1148,6 +1179,21 @@ const std::vector<Function>& functions() {
            },
        .cases = joined({encoder_cases(&EncoderWorld::pixel_values, "pixel_values"),
                         {null_pointer("embeds", [](Arguments& a) { a.tensor_out = nullptr; })}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_bert_encode",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_bert_encode(a.session, a.encoders.bert, a.encoders.ids, a.encoders.states, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::ids, "ids"),
+                        {null_pointer("first", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         {"no states", [](Arguments& a) { a.encoders.states = 0; }, SMPO_INVALID_HANDLE,
+                          "encoder_states: expected a tensor handle, got the null handle"},
+                         {"flat states", [](Arguments& a) { a.encoders.states = a.encoders.flat; },
+                          SMPO_SHAPE_MISMATCH, "encoder_states: expected [2,T,4] of Float, got [5] of Float"},
+                         {"floats for ids", [](Arguments& a) { a.encoders.ids = a.encoders.pixels; },
+                          SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got f32"}}}),
        .session = true,
        .model = true},
       {.name = "smpo_sampler_open",
@@ -1754,7 +1800,8 @@ TEST_F(ArgumentsTest, ModelHandles) {
     expect_refused_everywhere(&Function::model, {name,
                                                  [=](Arguments& a) {
                                                    a.model = a.bare_model = handle;
-                                                   a.encoders.vae = a.encoders.text = a.encoders.vision = handle;
+                                                   a.encoders.vae = a.encoders.text = a.encoders.vision =
+                                                       a.encoders.bert = handle;
                                                  },
                                                  SMPO_INVALID_HANDLE, message});
   };

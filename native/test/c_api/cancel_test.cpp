@@ -84,6 +84,7 @@ TEST_F(CancelTest, Encoders) {
   }
   expect_cancelled_once([&] { return smpo_clip_text_encode(session, world.text, world.ids, 0, 1, &a, &b, &error); });
   expect_cancelled_once([&] { return smpo_clip_vision_encode(session, world.vision, world.pixel_values, &a, &error); });
+  expect_cancelled_once([&] { return smpo_bert_encode(session, world.bert, world.ids, world.states, &a, &error); });
 }
 
 TEST_F(CancelTest, ADecoderStopsBetweenTiles) {

@@ -1,5 +1,5 @@
-// The VAE and CLIP's towers through the C API: kinds, shapes, tiles, optional arguments. The tests of the models check
-// the numbers.
+// The VAE, CLIP's towers and BERT through the C API: kinds, shapes, tiles, optional arguments. The tests of the models
+// check the numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -46,6 +46,7 @@ TEST_F(EncoderTest, ModelsSayWhatTheyAre) {
   EXPECT_EQ(kind(world.vae), SMPO_MODEL_VAE);
   EXPECT_EQ(kind(world.text), SMPO_MODEL_CLIP_TEXT);
   EXPECT_EQ(kind(world.vision), SMPO_MODEL_CLIP_VISION);
+  EXPECT_EQ(kind(world.bert), SMPO_MODEL_BERT);
 }
 
 TEST_F(EncoderTest, VaeWholeAndInTiles) {
@@ -84,14 +85,34 @@ TEST_F(EncoderTest, TextHasItsHiddenStateAndItsPooledToken) {
   EXPECT_STREQ(error.message, "smpo_clip_text_encode: ids[0]: expected the end token 19, got a row without");
 }
 
+TEST_F(EncoderTest, BlipSeesAllTokensAndBertReadsThem) {
+  const EncoderWorld world(session);
+  smpo_model blip = 0;
+  const auto spec = tiny_blip_spec();
+  const auto options = f32_options();
+  EXPECT_OK(smpo_clip_vision_open(session, &spec, &options, &blip, &error));
+  write_missing(session, blip);
+  smpo_tensor tokens = 0, first = 0, other = 0;
+  EXPECT_OK(smpo_clip_vision_encode(session, blip, world.pixel_values, &tokens, &error));
+  EXPECT_EQ(shape_of(tokens), (Shape{2, 5, 4}));
+  EXPECT_OK(smpo_bert_encode(session, world.bert, world.ids, tokens, &first, &error));
+  EXPECT_EQ(shape_of(first), (Shape{2, 6}));
+  EXPECT_OK(smpo_bert_encode(session, world.bert, world.ids, world.states, &other, &error));
+  EXPECT_NE(to_host<float>(first), to_host<float>(other));
+  const smpo_tensor one = some_tensor(session, {1, 7, 4}, 6);
+  EXPECT_EQ(smpo_bert_encode(session, world.bert, world.ids, one, &other, &error), SMPO_SHAPE_MISMATCH);
+  EXPECT_STREQ(error.message, "smpo_bert_encode: encoder_states: expected [2,T,4] of Float, got [1, 7, 4] of Float");
+}
+
 TEST_F(EncoderTest, Bf16AgreesWithF32UpToRounding) {
   const EncoderWorld wide(session), narrow(session, SMPO_BF16);
   const auto outputs = [&](const EncoderWorld& world) {
-    std::vector<smpo_tensor> all(6);
+    std::vector<smpo_tensor> all(7);
     EXPECT_OK(smpo_vae_encode(session, world.vae, world.pixels, 0, &all[0], &all[1], &error));
     EXPECT_OK(smpo_vae_decode(session, world.vae, world.latents, 8, &all[2], &error));
     EXPECT_OK(smpo_clip_text_encode(session, world.text, world.ids, 0, 1, &all[3], &all[4], &error));
     EXPECT_OK(smpo_clip_vision_encode(session, world.vision, world.pixel_values, &all[5], &error));
+    EXPECT_OK(smpo_bert_encode(session, world.bert, world.ids, world.states, &all[6], &error));
     return all;
   };
   const std::vector<smpo_tensor> expected = outputs(wide), got = outputs(narrow);

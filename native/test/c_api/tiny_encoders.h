@@ -1,4 +1,4 @@
-// The smallest VAE and CLIP towers, opened and written through the C API.
+// The smallest VAE, CLIP towers and BERT, opened and written through the C API.
 #ifndef SMPO_TEST_C_API_TINY_ENCODERS_H_
 #define SMPO_TEST_C_API_TINY_ENCODERS_H_
 
@@ -52,6 +52,29 @@ inline smpo_clip_vision_spec tiny_vision_spec() {
   spec.activation = SMPO_ACTIVATION_GELU;
   spec.projection_dim = 3;
   spec.layer_norm_eps = 1e-5;
+  spec.pre_norm = 1;
+  return spec;
+}
+
+/// The vision transformer of BLIP with the sizes of tiny_vision_spec.
+inline smpo_clip_vision_spec tiny_blip_spec() {
+  auto spec = tiny_vision_spec();
+  spec.projection_dim = 0;
+  spec.patch_bias = spec.all_tokens = 1;
+  spec.pre_norm = 0;
+  return spec;
+}
+
+inline smpo_bert_spec tiny_bert_spec() {
+  auto spec = sized<smpo_bert_spec>();
+  spec.vocab_size = 20;
+  spec.max_position_embeddings = 5;
+  spec.hidden_size = 6;
+  spec.intermediate_size = 8;
+  spec.attention_heads = 2;
+  spec.layers = 2;
+  spec.encoder_width = 4;
+  spec.layer_norm_eps = 1e-12;
   return spec;
 }
 
@@ -68,10 +91,12 @@ struct EncoderWorld {
   smpo_model vae = 0;
   smpo_model text = 0;
   smpo_model vision = 0;
+  smpo_model bert = 0;
   smpo_tensor pixels = 0;
   smpo_tensor latents = 0;
   smpo_tensor ids = 0;
   smpo_tensor pixel_values = 0;
+  smpo_tensor states = 0;
   /// Tensors with a shape that no model accepts.
   smpo_tensor flat = 0;
   smpo_tensor flat_ids = 0;
@@ -83,14 +108,17 @@ struct EncoderWorld {
     const auto vae_spec = tiny_vae_spec();
     const auto text_spec = tiny_text_spec();
     const auto vision_spec = tiny_vision_spec();
+    const auto bert_spec = tiny_bert_spec();
     EXPECT_EQ(smpo_vae_open(session, &vae_spec, &options, &vae, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_clip_text_open(session, &text_spec, &options, &text, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_clip_vision_open(session, &vision_spec, &options, &vision, nullptr), SMPO_OK);
-    for (const smpo_model model : {vae, text, vision}) write_missing(session, model);
+    EXPECT_EQ(smpo_bert_open(session, &bert_spec, &options, &bert, nullptr), SMPO_OK);
+    for (const smpo_model model : {vae, text, vision, bert}) write_missing(session, model);
     pixels = some_tensor(session, {1, 3, 12, 10}, 1);
     latents = some_tensor(session, {1, 2, 6, 5}, 2);
     ids = id_tensor(session, {2, 5}, {1, 7, 19, 19, 19, 1, 3, 4, 5, 19});
     pixel_values = some_tensor(session, {2, 3, 4, 4}, 3);
+    states = some_tensor(session, {2, 7, 4}, 5);
     flat = some_tensor(session, {5}, 4);
     flat_ids = id_tensor(session, {3}, {1, 2, 3});
   }

@@ -133,6 +133,24 @@ final class LdmNames {
         return names;
     }
 
+    /// BLIP's vision transformer, which has timm's names, likewise.
+    static LdmNames blipVision(BlipVisionConfig config) {
+        LdmNames names = new LdmNames();
+        names.put("vision_model.embeddings.class_embedding", "cls_token");
+        names.put("vision_model.embeddings.patch_embedding", "patch_embed.proj");
+        names.put("vision_model.embeddings.position_embedding.weight", "pos_embed");
+        names.put("vision_model.post_layernorm", "norm");
+        for (int i = 0; i < config.layers(); i++) {
+            String theirs = "blocks." + i;
+            String ours = "vision_model.encoder.layers." + i;
+            names.put(ours + ".layer_norm1", theirs + ".norm1");
+            names.put(ours + ".layer_norm2", theirs + ".norm2");
+            names.put(ours + ".self_attn.out_proj", theirs + ".attn.proj");
+            names.put(ours + ".mlp", theirs + ".mlp");
+        }
+        return names;
+    }
+
     private void openClipLayers(String tower, int layers) {
         for (int i = 0; i < layers; i++) {
             String theirs = OpenClip.BLOCKS + i;

@@ -7,7 +7,14 @@ import org.smpo.io.JsonObject;
 
 /// A component's `config.json`, parsed and checked: each value is one that we support.
 public sealed interface ModelConfig
-        permits UNetConfig, VaeConfig, ClipTextConfig, ClipVisionConfig, ClipModelConfig, OpaqueConfig {
+        permits UNetConfig,
+                VaeConfig,
+                ClipTextConfig,
+                ClipVisionConfig,
+                ClipModelConfig,
+                BlipVisionConfig,
+                BertConfig,
+                OpaqueConfig {
     /// Parses a component's `config.json`.
     ///
     /// @param className Class of the component

@@ -3,6 +3,7 @@ package org.smpo.checkpoint;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntFunction;
 
 /// The towers of OpenCLIP under transformers' names and in transformers' form: there, attention has
 /// three input projections instead of one, and the projections into the common space are transposed.
@@ -19,7 +20,8 @@ final class OpenClip {
     ///
     /// @param prefix beginning of the tower's names
     static List<Weight> takeText(ClipTextConfig config, String prefix, Map<String, Weight> file) {
-        List<Weight> weights = takeAttention("text_model", config.layers(), config.hiddenSize(), prefix, file);
+        List<Weight> weights =
+                takeAttention("text_model", config.layers(), config.hiddenSize(), i -> inputs(prefix, i), file);
         weights.addAll(LdmNames.openClip(config).take(config, prefix, file));
         return transposed(weights, "text_projection.weight");
     }
@@ -28,17 +30,25 @@ final class OpenClip {
     ///
     /// @param prefix beginning of the tower's names
     static List<Weight> takeVision(ClipVisionConfig config, String prefix, Map<String, Weight> file) {
-        List<Weight> weights = takeAttention("vision_model", config.layers(), config.hiddenSize(), prefix, file);
+        List<Weight> weights =
+                takeAttention("vision_model", config.layers(), config.hiddenSize(), i -> inputs(prefix, i), file);
         weights.addAll(LdmNames.openClipVision(config).take(config, prefix, file));
         return transposed(weights, "visual_projection.weight");
     }
 
-    private static List<Weight> takeAttention(
-            String tower, int layers, long hidden, String prefix, Map<String, Weight> file) {
+    private static String inputs(String prefix, int layer) {
+        return prefix + BLOCKS + layer + ".attn.in_proj_";
+    }
+
+    /// Removes the input projections of a tower's attention from `file` and returns them in three parts.
+    ///
+    /// @param inputs beginning of the names of a layer's projection, before `weight` and `bias`
+    static List<Weight> takeAttention(
+            String tower, int layers, long hidden, IntFunction<String> inputs, Map<String, Weight> file) {
         List<Weight> weights = new ArrayList<>();
         for (int i = 0; i < layers; i++) {
             for (String kind : KINDS) {
-                Weight all = file.get(prefix + BLOCKS + i + ".attn.in_proj_" + kind);
+                Weight all = file.get(inputs.apply(i) + kind);
                 if (all == null || all.shape().isEmpty() || all.shape().get(0) != 3 * hidden) {
                     continue; // stays, and is reported
                 }

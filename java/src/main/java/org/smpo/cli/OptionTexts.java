@@ -23,7 +23,8 @@ final class OptionTexts {
     static final String PROMPT_FILE = "File of prompts: one per line; .jsonl or .json with prompt, negative_prompt,"
             + " seed and category; or .tsv or .csv with Prompt and Category, like PartiPrompts";
     static final String PROCESSOR =
-            "Folder with preprocessor_config.json and tokenizer for a reward model that has none";
+            "Folder with preprocessor_config.json and tokenizer for a reward model that has none (ImageReward:"
+                    + " vocab.txt)";
     static final String SPLIT = "Split to take from a folder with several, such as validation (default: train)";
     static final String VAE =
             "Folder or file whose VAE replaces that of a single-file checkpoint, or is taken for one without VAE";

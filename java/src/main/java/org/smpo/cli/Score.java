@@ -26,7 +26,9 @@ import picocli.CommandLine.Spec;
 /// `smpo score`: scores the pairs of a dataset with a reward model.
 @Command(
         name = "score",
-        description = "Score the images of a dataset with PickScore, HPSv2, the aesthetic predictor or a CLIP model.",
+        description =
+                "Score the images of a dataset with PickScore, HPSv2, ImageReward, the aesthetic predictor or a CLIP"
+                        + " model.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:scores written", "1:failure", "2:wrong usage"})

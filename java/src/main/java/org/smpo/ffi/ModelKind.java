@@ -9,7 +9,9 @@ public enum ModelKind {
     /// `CLIPTextModel`, with or without projection.
     CLIP_TEXT(3),
     /// `CLIPVisionModelWithProjection`.
-    CLIP_VISION(4);
+    CLIP_VISION(4),
+    /// BERT with cross-attention to the states of an image.
+    BERT(5);
 
     private final int code;
 

@@ -434,6 +434,22 @@ final class Native {
             JAVA_INT.withName("layers"),
             JAVA_INT.withName("activation"),
             JAVA_INT.withName("projection_dim"),
+            JAVA_DOUBLE.withName("layer_norm_eps"),
+            JAVA_INT.withName("patch_bias"),
+            JAVA_INT.withName("pre_norm"),
+            JAVA_INT.withName("all_tokens"),
+            JAVA_INT.withName("reserved"));
+
+    static final StructLayout BERT_SPEC = struct(
+            "smpo_bert_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("vocab_size"),
+            JAVA_INT.withName("max_position_embeddings"),
+            JAVA_INT.withName("hidden_size"),
+            JAVA_INT.withName("intermediate_size"),
+            JAVA_INT.withName("attention_heads"),
+            JAVA_INT.withName("layers"),
+            JAVA_INT.withName("encoder_width"),
             JAVA_DOUBLE.withName("layer_norm_eps"));
 
     // ---- library and machine ----
@@ -877,6 +893,17 @@ final class Native {
         }
     }
 
+    private static final MethodHandle BERT_OPEN = bind("smpo_bert_open", JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int bertOpen(
+            long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error) {
+        try {
+            return (int) BERT_OPEN.invokeExact(session, spec, options, model, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
     private static final MethodHandle VAE_ENCODE =
             bind("smpo_vae_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
 
@@ -931,6 +958,18 @@ final class Native {
     static int clipVisionEncode(long session, long model, long pixelValues, MemorySegment embeds, MemorySegment error) {
         try {
             return (int) CLIP_VISION_ENCODE.invokeExact(session, model, pixelValues, embeds, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle BERT_ENCODE =
+            bind("smpo_bert_encode", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int bertEncode(
+            long session, long model, long ids, long encoderStates, MemorySegment first, MemorySegment error) {
+        try {
+            return (int) BERT_ENCODE.invokeExact(session, model, ids, encoderStates, first, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

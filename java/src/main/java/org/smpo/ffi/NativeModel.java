@@ -1,17 +1,14 @@
 package org.smpo.ffi;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.StructLayout;
 import java.nio.Buffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
-import java.util.function.Consumer;
 import org.smpo.io.DType;
 
 /// A network with its weights on an engine's device.
@@ -24,7 +21,7 @@ public final class NativeModel extends Handle {
     private final Engine engine;
     private final ModelKind kind;
 
-    private NativeModel(Engine engine, long id, ModelKind kind) {
+    NativeModel(Engine engine, long id, ModelKind kind) {
         super(
                 engine.session(),
                 id,
@@ -40,76 +37,27 @@ public final class NativeModel extends Handle {
     /// @throws InvalidArgumentException naming the field that does not describe a network
     /// @throws EngineOutOfMemoryException when the model does not fit
     public static NativeModel openUNet(Engine engine, UNetSpec spec, ModelOptions options) {
-        return open(engine, ModelKind.UNET, Native.UNET_SPEC, spec::write, options, Native::unetOpen, "smpo_unet_open");
+        return ModelOpener.UNET.open(engine, spec::write, options);
     }
 
     /// Opens an `AutoencoderKL`; otherwise as [#openUNet].
     public static NativeModel openVae(Engine engine, VaeSpec spec, ModelOptions options) {
-        return open(engine, ModelKind.VAE, Native.VAE_SPEC, spec::write, options, Native::vaeOpen, "smpo_vae_open");
+        return ModelOpener.VAE.open(engine, spec::write, options);
     }
 
     /// Opens CLIP's text tower; otherwise as [#openUNet].
     public static NativeModel openClipText(Engine engine, ClipTextSpec spec, ModelOptions options) {
-        return open(
-                engine,
-                ModelKind.CLIP_TEXT,
-                Native.CLIP_TEXT_SPEC,
-                spec::write,
-                options,
-                Native::clipTextOpen,
-                "smpo_clip_text_open");
+        return ModelOpener.CLIP_TEXT.open(engine, spec::write, options);
     }
 
     /// Opens CLIP's vision tower; otherwise as [#openUNet].
     public static NativeModel openClipVision(Engine engine, ClipVisionSpec spec, ModelOptions options) {
-        return open(
-                engine,
-                ModelKind.CLIP_VISION,
-                Native.CLIP_VISION_SPEC,
-                spec::write,
-                options,
-                Native::clipVisionOpen,
-                "smpo_clip_vision_open");
+        return ModelOpener.CLIP_VISION.open(engine, spec::write, options);
     }
 
-    @FunctionalInterface
-    private interface Opener {
-        int open(long session, MemorySegment spec, MemorySegment options, MemorySegment model, MemorySegment error);
-    }
-
-    private static NativeModel open(
-            Engine engine,
-            ModelKind kind,
-            StructLayout layout,
-            Consumer<Struct> spec,
-            ModelOptions options,
-            Opener opener,
-            String function) {
-        long session = engine.enter();
-        // Opening may fill gigabytes; the cost of an arena for the call is negligible.
-        try (Arena arena = Arena.ofConfined()) {
-            Struct architecture = Struct.allocate(layout, arena);
-            spec.accept(architecture);
-            Errors.check(
-                    opener.open(
-                            session,
-                            architecture.segment(),
-                            options(arena, options),
-                            engine.result(),
-                            engine.error().segment()),
-                    engine.error(),
-                    function);
-        }
-        return new NativeModel(engine, engine.result().get(JAVA_LONG, 0), kind);
-    }
-
-    private static MemorySegment options(Arena arena, ModelOptions options) {
-        Objects.requireNonNull(options, "options");
-        Struct struct = Struct.allocate(Native.MODEL_OPTIONS, arena);
-        struct.set("precision", DTypeCode.of(options.precision()));
-        struct.set("trainable", options.trainable() ? 1 : 0);
-        struct.set("checkpointing", options.checkpointing() ? 1 : 0);
-        return struct.segment();
+    /// Opens BERT with cross-attention; otherwise as [#openUNet].
+    public static NativeModel openBert(Engine engine, BertSpec spec, ModelOptions options) {
+        return ModelOpener.BERT.open(engine, spec::write, options);
     }
 
     /// The engine that the model belongs to.
@@ -407,8 +355,8 @@ public final class NativeModel extends Handle {
     /// Returns the embeddings that CLIP's vision tower computes from images.
     ///
     /// @param pixelValues Images `[B,channels,image_size,image_size]`
-    /// @return `[B,projection_dim]`, or `[B,hidden_size]` without projection, F32, not normalized;
-    ///     the caller closes it
+    /// @return `[B,projection_dim]`, or `[B,hidden_size]` without projection, or `[B,tokens,hidden_size]`
+    ///     with all tokens, F32, not normalized; the caller closes it
     public DeviceTensor encodeImage(DeviceTensor pixelValues) {
         long id = id();
         long session = engine.enter();
@@ -421,6 +369,28 @@ public final class NativeModel extends Handle {
                         engine.error().segment()),
                 engine.error(),
                 "smpo_clip_vision_encode");
+        return engine.adopt(0);
+    }
+
+    /// Returns the state of each text's first token, which BERT computes from tokens and the states of an
+    /// image.
+    ///
+    /// @param ids Token ids `[B,S]` without padding, I32 or I64
+    /// @param encoderStates States `[B,T,encoder_width]`
+    /// @return `[B,hidden_size]` F32; the caller closes it
+    public DeviceTensor encodeTokens(DeviceTensor ids, DeviceTensor encoderStates) {
+        long id = id();
+        long session = engine.enter();
+        Errors.check(
+                Native.bertEncode(
+                        session,
+                        id,
+                        engine.own(ids),
+                        engine.own(encoderStates),
+                        engine.result(),
+                        engine.error().segment()),
+                engine.error(),
+                "smpo_bert_encode");
         return engine.adopt(0);
     }
 

@@ -63,6 +63,10 @@ public record ClipImageProcessor(
     /// black rows or columns on both sides make it a square.
     public record LongestSide(int pixels) implements Resize {}
 
+    /// Resizes to a shorter side of `pixels`, with its proportions, for a square from the middle that
+    /// begins where torchvision's `CenterCrop` begins: at half the rest, rounded half to even.
+    public record ShortestEdgeOfTorchvision(int pixels) implements Resize {}
+
     /// Resizes to these sides and ignores proportions.
     public record Exact(int height, int width) implements Resize {}
 
@@ -86,6 +90,21 @@ public record ClipImageProcessor(
     static ClipImageProcessor longestSide(int pixels) {
         return new ClipImageProcessor(
                 new LongestSide(pixels), Resample.Filter.BICUBIC, pixels, pixels, 1.0 / 255, OPENAI_MEAN, OPENAI_STD);
+    }
+
+    /// Torchvision's `Resize` and `CenterCrop` of a Pillow image with OpenAI's normalization, which BLIP and
+    /// ImageReward take (github.com/THUDM/ImageReward, commit c1392c6, ImageReward/ImageReward.py).
+    ///
+    /// @param pixels side of the result
+    static ClipImageProcessor torchvision(int pixels) {
+        return new ClipImageProcessor(
+                new ShortestEdgeOfTorchvision(pixels),
+                Resample.Filter.BICUBIC,
+                pixels,
+                pixels,
+                1.0 / 255,
+                OPENAI_MEAN,
+                OPENAI_STD);
     }
 
     /// Reads the `preprocessor_config.json` in a folder; absent keys take the class's defaults.
@@ -209,6 +228,7 @@ public record ClipImageProcessor(
             case NoResize none -> "none";
             case ShortestEdge edge -> "shortest_edge " + edge.pixels();
             case LongestSide edge -> "longest_edge " + edge.pixels() + " padded";
+            case ShortestEdgeOfTorchvision edge -> "shortest_edge " + edge.pixels() + " as torchvision";
             case Exact exact -> exact.height() + "x" + exact.width();
         };
         return (resize instanceof LongestSide ? "clip float antialiased" : "clip pil-8bit") + "; resize " + sized + " "
@@ -223,6 +243,7 @@ public record ClipImageProcessor(
         return switch (resize) {
             case NoResize none -> cropped(image);
             case ShortestEdge edge -> cropped(Resample.shorterSide(image, edge.pixels(), filter));
+            case ShortestEdgeOfTorchvision edge -> cropped(Resample.shorterSide(image, edge.pixels(), filter));
             case LongestSide edge -> padded(image, edge.pixels());
             case Exact exact -> cropped(Resample.resize(image, exact.width(), exact.height(), filter));
         };
@@ -274,9 +295,12 @@ public record ClipImageProcessor(
     }
 
     /// The first source row (or column) of a crop; negative where the image is smaller and gets a
-    /// border. An odd border has its larger half before the image, an odd crop its larger half after.
-    private static int cropStart(int from, int to) {
-        return Math.floorDiv(from - to, 2);
+    /// border. An odd border has its larger half before the image, an odd crop its larger half after;
+    /// torchvision rounds half to even.
+    private int cropStart(int from, int to) {
+        return resize instanceof ShortestEdgeOfTorchvision
+                ? (int) Math.rint((from - to) / 2.0)
+                : Math.floorDiv(from - to, 2);
     }
 
     /// The value of each level, rounded as transformers rounds: the product in double to float, then in

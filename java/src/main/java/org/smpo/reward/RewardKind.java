@@ -16,6 +16,13 @@ public enum RewardKind {
     PICKSCORE("pickscore", "PickScore: cosine of the CLIP embeddings of caption and image", 0.01, 0.115, 0.282),
     /// HPS v2 and v2.1 (arXiv 2306.09341).
     HPSV2("hpsv2", "HPSv2: cosine of the CLIP embeddings of caption and image", 0.01, 0.2, 0.35),
+    /// ImageReward v1.0 (arXiv 2304.05977).
+    IMAGE_REWARD(
+            "imagereward",
+            "ImageReward: standardized score of a caption with an image",
+            1 / ImageReward.STANDARD_DEVIATION,
+            -2.3,
+            2),
     /// The LAION aesthetic predictor.
     AESTHETIC("aesthetic", "score of the LAION aesthetic predictor, whatever the caption", Double.NaN, 4, 7),
     /// Any other CLIP model.
@@ -85,6 +92,7 @@ public enum RewardKind {
         return switch (this) {
             case PICKSCORE -> PickScore.FORMAT;
             case HPSV2 -> Hpsv2.FORMAT;
+            case IMAGE_REWARD -> ImageReward.FORMAT;
             case AESTHETIC -> Aesthetic.FORMAT;
             case CLIP -> ClipScore.FORMAT;
         };

@@ -2,6 +2,7 @@ package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.smpo.cli.Outcome.smpo;
+import static org.smpo.cli.Outcome.with;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -10,6 +11,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.network.TinyBlip;
 import org.smpo.network.TinyClip;
 import org.smpo.reward.ScoreRun;
 import org.smpo.reward.TinyPairs;
@@ -56,6 +58,27 @@ final class ScoreTest {
                 .contains("fp8");
         assertThat(smpo("score", model, data, "--out", other, "--device", "tpu").code())
                 .isEqualTo(2);
+    }
+
+    /// ImageReward's files as the authors publish them, with the vocabulary in a folder of its own.
+    @Test
+    void imageRewardScores() throws IOException {
+        Path model = TinyBlip.write(temporary.resolve("ImageReward"));
+        Path data = TinyPairs.write(temporary.resolve("data"), 4, List.of());
+        Path out = temporary.resolve("scores.parquet");
+        Outcome scored = smpo("score", model, data, "--out", out, "--batch", 3, "--threads", 2);
+        assertThat(scored.code()).as(scored.err()).isZero();
+        assertThat(scored.out()).contains("4 scored, 0 bad");
+        Path vocabulary = Files.createDirectories(temporary.resolve("bert")).resolve("vocab.txt");
+        Files.move(model.resolve("vocab.txt"), vocabulary);
+        Path other = temporary.resolve("other.parquet");
+        Object[] again = {"score", "imagereward:" + model.resolve("ImageReward.pt"), data, "--out", other};
+        Outcome refused = smpo(again);
+        assertThat(refused.code()).isEqualTo(1);
+        assertThat(refused.err()).contains("expected the vocabulary of bert-base-uncased, found nothing");
+        Outcome named = smpo(with(again, "--processor", vocabulary.getParent(), "--batch", 3, "--threads", 2));
+        assertThat(named.code()).as(named.err()).isZero();
+        assertThat(Files.readAllBytes(other)).isEqualTo(Files.readAllBytes(out));
     }
 
     /// A process that is killed while it scores resumes without scoring pairs again, and writes the

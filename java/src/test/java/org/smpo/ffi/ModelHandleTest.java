@@ -347,6 +347,7 @@ class ModelHandleTest {
         calls.put("smpo_vae_decode", m -> Native.vaeDecode(session, m, latent, 0, out, error));
         calls.put("smpo_clip_text_encode", m -> Native.clipTextEncode(session, m, tokens, 0, 1, out, second, error));
         calls.put("smpo_clip_vision_encode", m -> Native.clipVisionEncode(session, m, image, out, error));
+        calls.put("smpo_bert_encode", m -> Native.bertEncode(session, m, tokens, image, out, error));
         calls.put(
                 "smpo_sampler_open", m -> Native.samplerOpen(session, m, plan.segment(), start.segment(), out, error));
         calls.put("smpo_model_close", m -> Native.modelClose(session, m, error));
@@ -371,11 +372,13 @@ class ModelHandleTest {
         MemorySegment vae = Struct.allocate(Native.VAE_SPEC, arena).segment();
         MemorySegment text = Struct.allocate(Native.CLIP_TEXT_SPEC, arena).segment();
         MemorySegment vision = Struct.allocate(Native.CLIP_VISION_SPEC, arena).segment();
+        MemorySegment bert = Struct.allocate(Native.BERT_SPEC, arena).segment();
         Map<String, ToIntFunction<Long>> calls = new LinkedHashMap<>();
         calls.put("smpo_unet_open", s -> Native.unetOpen(s, unet, options, out, error));
         calls.put("smpo_vae_open", s -> Native.vaeOpen(s, vae, options, out, error));
         calls.put("smpo_clip_text_open", s -> Native.clipTextOpen(s, text, options, out, error));
         calls.put("smpo_clip_vision_open", s -> Native.clipVisionOpen(s, vision, options, out, error));
+        calls.put("smpo_bert_open", s -> Native.bertOpen(s, bert, options, out, error));
         return calls;
     }
 

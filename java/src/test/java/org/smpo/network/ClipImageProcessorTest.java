@@ -47,6 +47,43 @@ final class ClipImageProcessorTest {
         assertThat(compared).isEqualTo(14);
     }
 
+    /// ImageReward's pixel values against torchvision's (tools/golden/imagereward.py), where a crop of an odd
+    /// rest begins half a pixel to the even side.
+    @Test
+    void theCropIsTorchvisions() throws IOException {
+        JsonObject golden = TinyBlip.golden();
+        ClipImageProcessor processor = ClipImageProcessor.torchvision((int) golden.integer("side"));
+        ClipImageProcessor transformers = new ClipImageProcessor(
+                new ClipImageProcessor.ShortestEdge(processor.height()),
+                processor.filter(),
+                processor.cropHeight(),
+                processor.cropWidth(),
+                processor.rescaleFactor(),
+                processor.mean(),
+                processor.std());
+        int differ = 0;
+        int compared = 0;
+        try (Safetensors pixels = Safetensors.open(TinyBlip.pixels())) {
+            for (Map.Entry<String, RgbImage> image :
+                    TinyClip.images(golden, "images").entrySet()) {
+                float[] want = new float[3 * processor.height() * processor.width()];
+                ByteView.of(pixels, pixels.entry(image.getKey()))
+                        .buffer()
+                        .asFloatBuffer()
+                        .get(want);
+                assertThat(largest(processor.apply(image.getValue()), want))
+                        .as(image.getKey())
+                        .isLessThan(1e-6);
+                differ += largest(transformers.apply(image.getValue()), want) > 1e-3 ? 1 : 0;
+                compared++;
+            }
+        }
+        assertThat(compared).isEqualTo(7);
+        assertThat(differ).isPositive();
+        assertThat(processor.describe()).contains("shortest_edge 48 as torchvision");
+        assertThat(processor.describe()).isNotEqualTo(transformers.describe());
+    }
+
     /// HPSv2's pixel values against torchvision's (tools/golden/rewards.py).
     @Test
     void theLongerSideIsResizedAndTheRestIsBlack() throws IOException {

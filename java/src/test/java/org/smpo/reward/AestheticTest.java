@@ -81,11 +81,11 @@ final class AestheticTest {
         double[] x = {0.5, -0.5, 0.5, 0.25, -0.25, 0.35355339};
         int[] linear = {0, 2, 4, 6, 7};
         Map<String, FloatTensor> one = layers("", linear, widths);
-        assertThat(Aesthetic.Head.read(write("linear.safetensors", one)).score(x))
+        assertThat(Head.read(write("linear.safetensors", one)).score(x))
                 .isCloseTo(byHand(one, "", linear, false, x), within(1e-12));
         int[] relu = {0, 3, 6, 9, 11};
         Map<String, FloatTensor> other = layers("mlp.", relu, widths);
-        Aesthetic.Head head = Aesthetic.Head.read(write("relu.safetensors", other));
+        Head head = Head.read(write("relu.safetensors", other));
         assertThat(head.score(x)).isCloseTo(byHand(other, "mlp.", relu, true, x), within(1e-12));
         assertThat(head.score(x)).isNotCloseTo(byHand(other, "mlp.", relu, false, x), within(1e-3));
         assertThat(head.width()).isEqualTo(6);
@@ -94,12 +94,12 @@ final class AestheticTest {
     @Test
     void otherHeadsAreRefused() throws IOException {
         Path odd = write("odd.safetensors", layers("", new int[] {0, 1, 2, 3, 4}, new int[] {6, 5, 4, 3, 2, 1}));
-        assertThatThrownBy(() -> Aesthetic.Head.read(odd))
+        assertThatThrownBy(() -> Head.read(odd))
                 .isInstanceOf(IOException.class)
                 .hasMessageContaining(
                         "expected layers 0, 2, 4, 6, 7 (linear) or 0, 3, 6, 9, 11 (ReLU), found [0, 1, 2,");
         Path wide = write("wide.safetensors", layers("", new int[] {0, 2, 4, 6, 7}, new int[] {6, 5, 4, 3, 2, 2}));
-        assertThatThrownBy(() -> Aesthetic.Head.read(wide)).hasMessageContaining("expected one output, found 2");
+        assertThatThrownBy(() -> Head.read(wide)).hasMessageContaining("expected one output, found 2");
     }
 
     /// The values of the published head, computed with numpy in float64.
@@ -107,7 +107,7 @@ final class AestheticTest {
     void thePublishedHeadHasItsKnownValues() throws IOException {
         String file = System.getenv(PUBLISHED);
         assumeTrue(file != null, "set " + PUBLISHED + " to the file sac+logos+ava1-l14-linearMSE.pth to check it");
-        Aesthetic.Head head = Aesthetic.Head.read(Path.of(file));
+        Head head = Head.read(Path.of(file));
         assertThat(head.width()).isEqualTo(768);
         assertThat(head.biases().getFirst()[0]).isCloseTo(5.236645845, within(5.1e-10));
         double[] weight = head.weights().getFirst()[0];

@@ -68,7 +68,8 @@ final class RewardSourceTest {
         Path model = model("model");
         assertThatThrownBy(() -> RewardSource.parse("hps:" + model))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("expected one of the kinds pickscore, hpsv2, aesthetic, clip, found hps");
+                .hasMessageContaining(
+                        "expected one of the kinds pickscore, hpsv2, imagereward, aesthetic, clip, found hps");
         assertThatThrownBy(() -> RewardSource.parse("a=clip:" + temporary.resolve("none")))
                 .hasMessageContaining("found nothing");
         assertThatThrownBy(() -> RewardSource.parse("clip:")).hasMessageContaining("found nothing");

@@ -29,6 +29,8 @@ SAMPLING = ["--sampler", "dpmpp_2m", "--steps", "10", "--batch", "32"]
 # The model's own images for pairs share no noise with those of the evaluation.
 OWN_SEED = 1_000_000
 NEEDED = 4
+# Noise beside which the scores mean nothing.
+BLIND = 1e6
 
 SETTINGS = {
     "npo": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
@@ -96,7 +98,7 @@ class Seed:
             "inversion": "none",
         } | ({"health": health} if health else {})
         file = self.folder / f"{name}.yaml"
-        file.write_text(re.sub('"(none|full)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
+        file.write_text(re.sub('"(none|full|data)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
         resume = ["--resume"] if (run / "recipe.yaml").exists() else []
         smpo("train", file, "--cache", self.folder / "cache", *resume)
         return run
@@ -224,18 +226,19 @@ def capo(seed):
 
 
 def ipr(seed):
-    """IPR: a tournament by the majority of three noisy judges against best and worst of one of them."""
+    """IPR: tournaments by the majority of three noisy judges, by one of them, and by one that guesses."""
     s = seed.settings
     objective = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
     made = {}
-    for name, votes in (("ipr", 3), ("ipr-control", 1)):
-        judge = f"command:{sys.executable} {NOISY_JUDGE} --scores {seed.own_images()} --noise {s['noise']} --votes {votes}"
+    for name, votes, noise in (("ipr", 3, s["noise"]), ("ipr-single", 1, s["noise"]), ("ipr-control", 1, BLIND)):
+        judge = f"command:{sys.executable} {NOISY_JUDGE} --scores {seed.own_images()} --noise {noise} --votes {votes}"
         pairs = seed.own_pairs(f"{name}-pairs", "--by", "reward", "--select", "tournament", "--judge", judge)
         made[name] = seed.train(name, objective, pairs)
     report = seed.evaluate("ipr-report", {"base": seed.model, **made}, 1)
     return [
-        difference(report, "ipr", "IPR, majority of three judges − base", "gain"),
-        difference(report, "ipr-control", "one noisy judge − base", "gain"),
+        difference(report, "ipr", "IPR, majority of three noisy judges − base", "gain"),
+        difference(report, "ipr-single", "one noisy judge − base", "gain"),
+        difference(report, "ipr-control", "control: a judge that guesses − base", "control"),
     ]
 
 

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/cpu_info.h"
 #include "engine/error.h"
 #include "engine/memory/cpu_tensors.h"
 #include "support/process_memory.h"
@@ -298,6 +299,23 @@ TEST(ArenaAllocatorDeathTest, AddressSanitizerSeesFreedBlocksAndBothEnds) {
 #endif
 }
 
+// What the process holds beside the arena is not free, and a sixteenth stays free for what it will ask for next.
+TEST(ArenaAllocator, TheRestOfTheProcessLowersTheLimit) {
+  static uint64_t process = 0;
+  ArenaAllocator arena({.pool_bytes = 0, .limit_bytes = 192 * kMiB, .memory_bytes = 256 * kMiB, .process_bytes = [] {
+                          return process;
+                        }});
+  process = 176 * kMiB;
+  void* first = arena.allocate(64 * kMiB);  // 256 - 176 - 16
+  process = 100 * kMiB;                     // 36 beside the first block: 204 would be free, the limit is lower
+  void* second = arena.allocate(128 * kMiB);
+  arena.deallocate(second);
+  process = 177 * kMiB + 64 * kMiB;
+  EXPECT_THROW(arena.allocate(kMiB), Error);
+  arena.deallocate(arena.allocate(1000));  // Small blocks are not worth a look at the process.
+  arena.deallocate(first);
+}
+
 TEST(CpuTensors, LibTorchTakesItsMemoryFromTheArena) {
   ArenaAllocator& arena = cpu_tensors();
   const uint64_t before = arena.statistics().in_use;
@@ -307,6 +325,22 @@ TEST(CpuTensors, LibTorchTakesItsMemoryFromTheArena) {
     EXPECT_TRUE(aligned(tensor.const_data_ptr()));
   }
   EXPECT_EQ(arena.statistics().in_use, before);
+}
+
+TEST(CpuTensors, TheLimitLeavesTheRestOfTheProcessItsShare) {
+  EXPECT_EQ(tensor_limit(512 * kMiB), 384 * kMiB);
+  EXPECT_EQ(tensor_limit(2048 * kMiB), 1536 * kMiB);
+  EXPECT_EQ(tensor_limit(4096 * kMiB), 3072 * kMiB);
+  EXPECT_EQ(tensor_limit(24576 * kMiB), 23552 * kMiB);
+  // A request beyond the limit is refused although the machine's memory would hold it.
+  const uint64_t memory = CpuInfo::of_this_process().total_memory;
+  try {
+    cpu_tensors().allocate(tensor_limit(memory) + 64);
+    ADD_FAILURE() << "the request was served";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), SMPO_OUT_OF_MEMORY);
+    EXPECT_NE(std::string(error.what()).find("the limit is "), std::string::npos) << error.what();
+  }
 }
 
 TEST(CpuTensors, RawAllocateAndDeallocateWork) {

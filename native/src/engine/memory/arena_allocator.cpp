@@ -73,6 +73,7 @@ void* ArenaAllocator::allocate(size_t bytes) {
   Block* evicted = nullptr;
   bool fits = true;
   uint64_t in_use = 0;
+  uint64_t limit = 0;
   {
     const std::lock_guard lock(mutex_);
     block = free_[size_class];
@@ -81,11 +82,12 @@ void* ArenaAllocator::allocate(size_t bytes) {
       ++statistics_.reused;
     } else {
       in_use = statistics_.in_use;
-      fits = capacity <= options_.limit_bytes && in_use <= options_.limit_bytes - capacity;
+      limit = limit_for(capacity);
+      fits = capacity <= limit && in_use <= limit - capacity;
       // Pooled memory counts towards the limit and the peak, but is freed first.
       if (fits) {
         const uint64_t used = in_use + capacity, highest = std::max(statistics_.peak, used);
-        const uint64_t resident = std::min(options_.limit_bytes, highest + highest / 128 + options_.slack_bytes);
+        const uint64_t resident = std::min(limit, highest + highest / 128 + options_.slack_bytes);
         evict_to(resident - used, &evicted);
       }
     }
@@ -96,8 +98,7 @@ void* ArenaAllocator::allocate(size_t bytes) {
   }
   destroy_list(evicted);
   if (!fits) {
-    fail(SMPO_OUT_OF_MEMORY, "host memory: ", bytes, " bytes asked for, ", in_use, " in use, the limit is ",
-         options_.limit_bytes);
+    fail(SMPO_OUT_OF_MEMORY, "host memory: ", bytes, " bytes asked for, ", in_use, " in use, the limit is ", limit);
   }
   if (block == nullptr) {
     block = create(capacity);
@@ -172,6 +173,15 @@ uint64_t ArenaAllocator::trim(uint64_t keep_bytes) noexcept {
 ArenaStatistics ArenaAllocator::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
+}
+
+uint64_t ArenaAllocator::limit_for(size_t capacity) const noexcept {
+  if (options_.process_bytes == nullptr || capacity < kMappedFrom) return options_.limit_bytes;
+  const uint64_t own = statistics_.in_use + statistics_.pooled;
+  const uint64_t process = options_.process_bytes();
+  // The rest of the process may grow between two requests.
+  const uint64_t others = (process > own ? process - own : 0) + options_.memory_bytes / 16;
+  return std::min(options_.limit_bytes, options_.memory_bytes - std::min(options_.memory_bytes, others));
 }
 
 ArenaAllocator::Block* ArenaAllocator::create(size_t capacity) noexcept {

@@ -11,6 +11,10 @@ namespace smpo::engine {
 struct ArenaOptions {
   uint64_t pool_bytes;   // most bytes kept for reuse
   uint64_t limit_bytes;  // most bytes in use; a request beyond it is out of memory
+  // Memory of the machine or container, and a function that returns the bytes of it that this process holds. What the
+  // process holds beside the arena then lowers the limit for large blocks. 0 and nullptr: the limit is fixed.
+  uint64_t memory_bytes = 0;
+  uint64_t (*process_bytes)() = nullptr;
   // Bytes in use and pooled together exceed the peak by at most 1/128 plus this.
   uint64_t slack_bytes = uint64_t{32} << 20;
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more
@@ -63,6 +67,8 @@ class ArenaAllocator final {
   static constexpr size_t kClasses = 8 + 8 * (47 - 9);
 
   static size_t class_of(size_t bytes);
+  // Most bytes that may be in use when a block of this size is created.
+  uint64_t limit_for(size_t capacity) const noexcept;
   Block* create(size_t capacity) noexcept;
   static void destroy_list(Block* first) noexcept;
   void unlink(Block* block) noexcept;

@@ -2,6 +2,12 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <sstream>
 
 #include "engine/cpu_info.h"
 
@@ -11,11 +17,25 @@ namespace {
 // Above the priorities of LibTorch's default allocator (0) and its caching allocator.
 constexpr uint8_t kPriority = 255;
 
+// Returns the bytes that this process holds without those of files, which the kernel can drop; 0 if that is unknown.
+uint64_t anonymous_memory() {
+  static const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  std::array<char, 128> text{};
+  if (file < 0 || pread(file, text.data(), text.size() - 1, 0) <= 0) return 0;
+  uint64_t size = 0, resident = 0, shared = 0;  // pages
+  std::istringstream in(text.data());
+  if (!(in >> size >> resident >> shared) || resident < shared) return 0;
+  return (resident - shared) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 ArenaAllocator& arena() {
   // Never destroyed, because tensors in static variables may outlive it.
   static auto* const instance = [] {
     const uint64_t memory = CpuInfo::of_this_process().total_memory;
-    return new ArenaAllocator({.pool_bytes = memory / 4, .limit_bytes = memory});
+    return new ArenaAllocator({.pool_bytes = memory / 4,
+                               .limit_bytes = tensor_limit(memory),
+                               .memory_bytes = memory,
+                               .process_bytes = &anonymous_memory});
   }();
   return *instance;
 }
@@ -35,6 +55,8 @@ class TorchCpuAllocator final : public c10::Allocator {
 };
 
 }  // namespace
+
+uint64_t tensor_limit(uint64_t total_memory) { return total_memory - std::min(total_memory / 4, uint64_t{1} << 30); }
 
 ArenaAllocator& cpu_tensors() {
   static ArenaAllocator& installed = []() -> ArenaAllocator& {

@@ -128,7 +128,7 @@ final class Evaluate implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         EvaluationResult result;
-        try {
+        try (InterruptNotice _ = new InterruptNotice(spec, "run the same command again to resume")) {
             result = Evaluation.run(
                     request(),
                     out,

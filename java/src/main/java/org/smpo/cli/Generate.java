@@ -151,8 +151,10 @@ final class Generate implements Callable<Integer> {
                 negative.requireFits(files);
             }
             Files.createDirectories(out);
-            try (TextToImage generator =
-                    TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
+            try (InterruptNotice _ = new InterruptNotice(
+                            spec, "finished images are in " + out + "; run the same command again to make them all");
+                    TextToImage generator =
+                            TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
                 merge(generator);
                 if (negative != null) {
                     negative.load(generator, files, compute.precision());

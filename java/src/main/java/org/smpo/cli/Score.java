@@ -113,7 +113,9 @@ final class Score implements Callable<Integer> {
                     Map.of("device", compute.device().replaceFirst(":.*", ""), "rendering", rendering()),
                     spec.commandLine().getErr()::println);
             ScoreRun.Summary summary;
-            try (Bar bar = new Bar(spec.commandLine().getErr())) {
+            try (InterruptNotice _ = new InterruptNotice(
+                            spec, "run the same command with --resume to score the remaining pairs");
+                    Bar bar = new Bar(spec.commandLine().getErr())) {
                 summary = run.run(out, resume, bar);
             }
             Optional<ScoreStatistics> statistics = ScoreTable.read(out).statistics();

@@ -10,9 +10,6 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -78,7 +75,7 @@ final class TrainTest {
         Object[] train = {
             "train", recipe, "--cache", tiny.cache(), "--set", "train.steps=100000", "--set", "checkpoint.every=none"
         };
-        Process process = start(train);
+        Process process = Outcome.start(train);
         Path log = tiny.output("run").resolve("log.jsonl");
         while (process.isAlive() && (!Files.exists(log) || Files.size(log) == 0)) {
             Thread.sleep(20);
@@ -95,7 +92,7 @@ final class TrainTest {
         try (var checkpoints = Files.list(tiny.output("run").resolve("checkpoints"))) {
             assertThat(checkpoints).hasSize(1);
         }
-        Process resumed = start(with(train, "--resume"));
+        Process resumed = Outcome.start(with(train, "--resume"));
         try (BufferedReader out =
                 new BufferedReader(new InputStreamReader(resumed.getInputStream(), StandardCharsets.UTF_8))) {
             for (String line = out.readLine(); line != null; line = out.readLine()) {
@@ -106,17 +103,5 @@ final class TrainTest {
             }
         }
         assertThat(text).contains("resuming after step ");
-    }
-
-    private static Process start(Object[] arguments) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED",
-                "-Dsmpo.library=" + System.getProperty("smpo.library"),
-                "-cp",
-                System.getProperty("java.class.path"),
-                Main.class.getName()));
-        Arrays.stream(arguments).map(Object::toString).forEach(command::add);
-        return new ProcessBuilder(command).redirectErrorStream(true).start();
     }
 }

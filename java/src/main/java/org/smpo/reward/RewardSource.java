@@ -7,6 +7,7 @@ import java.util.Optional;
 import org.smpo.ffi.Device;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
+import org.smpo.io.HubCache;
 import org.smpo.io.Precision;
 
 /// A reward model as a user names it: `[NAME=][KIND:]PATH`. Nothing is loaded before [#open].
@@ -21,6 +22,7 @@ public record RewardSource(Optional<String> name, RewardKind kind, Path path, Pa
     private static final String KIND = "[A-Za-z0-9_-]{2,}";
 
     /// Parses `[NAME=][KIND:]PATH`. A text that is the path of something that exists is taken as that path.
+    /// `OWNER/NAME` is looked up in the Hugging Face cache where no such path exists.
     ///
     /// @throws IllegalArgumentException when nothing is at the path, the kind is unknown, or none is given
     ///     and the files do not show it
@@ -57,12 +59,13 @@ public record RewardSource(Optional<String> name, RewardKind kind, Path path, Pa
         return new RewardSource(name, kind, path, path);
     }
 
-    private static Path existing(String text, String path) {
-        if (path.isEmpty() || !Files.exists(Path.of(path))) {
+    private static Path existing(String text, String path) throws IOException {
+        Path found = HubCache.standard().find(Path.of(path), HubCache.Kind.MODEL);
+        if (path.isEmpty() || !Files.exists(found)) {
             throw new IllegalArgumentException(
                     "reward " + text + ": expected a reward model's file or folder, found nothing");
         }
-        return Path.of(path);
+        return found;
     }
 
     /// Returns the same model with its image processor and tokenizer from another folder.

@@ -73,6 +73,9 @@ final class RewardSourceTest {
         assertThatThrownBy(() -> RewardSource.parse("a=clip:" + temporary.resolve("none")))
                 .hasMessageContaining("found nothing");
         assertThatThrownBy(() -> RewardSource.parse("clip:")).hasMessageContaining("found nothing");
+        assertThatThrownBy(() -> RewardSource.parse("clip:no-such-owner/reward"))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("download it with: hf download no-such-owner/reward");
         Path empty = Files.createDirectories(temporary.resolve("empty"));
         assertThatThrownBy(() -> RewardSource.parse(empty.toString()))
                 .hasMessageContaining("name the kind as KIND:PATH");

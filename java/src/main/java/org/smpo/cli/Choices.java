@@ -8,7 +8,10 @@ import org.smpo.checkpoint.Family;
 import org.smpo.evaluate.PairsRequest;
 import org.smpo.generate.NegativeCondition;
 import org.smpo.io.Precision;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble;
+import org.smpo.objective.TournamentLoser;
+import org.smpo.recipe.IterateRecipe;
 import org.smpo.reward.RewardKind;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
@@ -26,8 +29,8 @@ final class Choices {
     /// No published checkpoint predicts the sample.
     static final List<PredictionType> PREDICTION_TYPES = List.of(PredictionType.EPSILON, PredictionType.V_PREDICTION);
 
-    static final List<PairsRequest.Select> PAIR_RULES = List.of(PairsRequest.Select.values());
-    static final List<PairsRequest.Loser> LOSERS = List.of(PairsRequest.Loser.values());
+    static final List<PairRule> PAIR_RULES = List.of(PairRule.values());
+    static final List<TournamentLoser> LOSERS = List.of(TournamentLoser.values());
     static final List<RewardEnsemble.Combination> COMBINATIONS = List.of(RewardEnsemble.Combination.values());
 
     private Choices() {}
@@ -104,7 +107,7 @@ final class Choices {
     static final class PairRules implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return names(PAIR_RULES, PairsRequest.Select::id).iterator();
+            return names(PAIR_RULES, PairRule::id).iterator();
         }
     }
 
@@ -112,7 +115,7 @@ final class Choices {
     static final class Losers implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return names(LOSERS, PairsRequest.Loser::id).iterator();
+            return names(LOSERS, TournamentLoser::id).iterator();
         }
     }
 
@@ -129,6 +132,14 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return names(RENOISES, Choices::lowerCase).iterator();
+        }
+    }
+
+    /// Names of the built-in recipes with rounds.
+    static final class IterateRecipes implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return IterateRecipe.builtInNames().iterator();
         }
     }
 

@@ -12,7 +12,9 @@ import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.evaluate.PairsRequest;
 import org.smpo.evaluate.PairsRequest.JudgeSpec;
 import org.smpo.evaluate.PairsRequest.Measure;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble.Combination;
+import org.smpo.objective.TournamentLoser;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -174,9 +176,9 @@ final class DataPairs implements Callable<Integer> {
                 Optional.ofNullable(model),
                 measures,
                 combination,
-                Choices.parse("--select", Choices.PAIR_RULES, PairsRequest.Select::id, select),
+                Choices.parse("--select", Choices.PAIR_RULES, PairRule::id, select),
                 judging,
-                Choices.parse("--loser", Choices.LOSERS, PairsRequest.Loser::id, loser),
+                Choices.parse("--loser", Choices.LOSERS, TournamentLoser::id, loser),
                 perPrompt,
                 minPreference,
                 seed,

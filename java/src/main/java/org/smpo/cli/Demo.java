@@ -11,7 +11,6 @@ import org.smpo.demo.DemoFiles;
 import org.smpo.demo.DemoStages;
 import org.smpo.demo.PreferencePairs;
 import org.smpo.demo.SceneSet;
-import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.reward.ScoreRun;
 import picocli.CommandLine;
 import picocli.CommandLine.ArgGroup;
@@ -67,7 +66,7 @@ final class Demo implements Callable<Integer> {
     @Option(
             names = {"--own-images", "--own-pictures"},
             description = "Tune on pairs of images that the model generated: per prompt, the best against the worst by"
-                    + " the reward")
+                    + " the reward, in a round of smpo iterate")
     private boolean ownImages;
 
     private int stage;
@@ -86,7 +85,7 @@ final class Demo implements Callable<Integer> {
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), "--out: " + e.getMessage());
         }
-        List<DemoStages.Stage> all = demo.stages(ScoreRun::journal, GeneratedPairs.LIST);
+        List<DemoStages.Stage> all = demo.stages(ScoreRun::journal);
         stages = all.size();
         for (DemoStages.Stage each : all) {
             if (each.isDone()) {

@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.doctor.BuildInfo;
 import org.smpo.evaluate.Bootstrap;
@@ -22,6 +21,7 @@ import org.smpo.evaluate.MetricSummary;
 import org.smpo.evaluate.Metrics;
 import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.PromptFile;
+import org.smpo.io.ShellWords;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
 import org.smpo.reward.RewardSource;
@@ -195,11 +195,7 @@ final class Evaluate implements Callable<Integer> {
 
     /// The command line as one would type it.
     private String command() {
-        return "smpo "
-                + spec.commandLine().getParseResult().originalArgs().stream()
-                        .map(word ->
-                                word.matches("[A-Za-z0-9_./:=,+@%-]+") ? word : "'" + word.replace("'", "'\\''") + "'")
-                        .collect(Collectors.joining(" "));
+        return "smpo " + ShellWords.join(spec.commandLine().getParseResult().originalArgs());
     }
 
     private void report(EvaluationResult result) {

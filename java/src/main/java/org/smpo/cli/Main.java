@@ -33,6 +33,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
             Data.class,
             Score.class,
             Train.class,
+            Iterate.class,
             Trace.class,
             Evaluate.class,
             CacheCommand.class,

@@ -25,6 +25,7 @@ final class OptionTexts {
     static final String PROCESSOR =
             "Folder with preprocessor_config.json and tokenizer for a reward model that has none (ImageReward:"
                     + " vocab.txt)";
+    static final String SET = "Recipe key to override, such as train.steps=100; repeatable";
     static final String SPLIT = "Split to take from a folder with several, such as validation (default: train)";
     static final String VAE =
             "Folder or file whose VAE replaces that of a single-file checkpoint, or is taken for one without VAE";

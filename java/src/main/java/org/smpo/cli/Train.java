@@ -5,7 +5,6 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import org.smpo.cache.Cache;
 import org.smpo.recipe.Recipe;
@@ -47,10 +46,7 @@ final class Train implements Callable<Integer> {
                     "YAML file, or the name of a built-in recipe such as smpo-sd15, smpo-sdxl, smpo-small or dpo-sd15")
     private Path recipe;
 
-    @Option(
-            names = "--set",
-            paramLabel = "KEY=VALUE",
-            description = "Recipe key to override, such as train.steps=100; repeatable")
+    @Option(names = "--set", paramLabel = "KEY=VALUE", description = OptionTexts.SET)
     private List<String> overrides = List.of();
 
     @Option(names = "--resume", description = "Resume the run in the recipe's output folder")
@@ -82,34 +78,19 @@ final class Train implements Callable<Integer> {
         PrintWriter err = spec.commandLine().getErr();
         Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
         if (dryRun) {
-            return dryRun(
-                    resolved, cacheFolder, new Watcher(err, resolved.train().steps(), false));
+            return dryRun(resolved, cacheFolder, new TrainingWatcher(err));
         }
-        try (GracefulShutdown ending = new GracefulShutdown(message -> {
-            err.println("smpo: " + message);
-            err.flush();
-        })) {
-            int code;
-            try (Watcher watcher = new Watcher(err, resolved.train().steps(), true);
+        return Stoppable.run(err, ending -> {
+            try (TrainingWatcher watcher = new TrainingWatcher(err);
                     Trainer trainer = open(resolved, cacheFolder, watcher)) {
                 ending.stopWith(trainer::stop);
-                watcher.begin(trainer.done());
-                code = run(trainer, watcher, ending);
-            } catch (IOException | RuntimeException e) {
-                if (!ending.isRequested()) {
-                    throw e;
-                }
-                // The process ends before the usual handler could print the failure.
-                err.println("smpo: " + Failure.describe(e));
-                err.flush();
-                code = 1;
+                watcher.begin(trainer.done(), resolved.train().steps());
+                return run(trainer, watcher, ending);
             }
-            ending.exitCode(code);
-            return code;
-        }
+        });
     }
 
-    private Trainer open(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
+    private Trainer open(Recipe resolved, Path cacheFolder, TrainingWatcher watcher) throws IOException {
         try {
             return Trainer.open(resolved, resume, cacheFolder, watcher);
         } catch (IllegalArgumentException e) {
@@ -117,7 +98,7 @@ final class Train implements Callable<Integer> {
         }
     }
 
-    private DryRun openDryRun(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException {
+    private DryRun openDryRun(Recipe resolved, Path cacheFolder, TrainingWatcher watcher) throws IOException {
         try {
             return DryRun.open(resolved, cacheFolder, watcher);
         } catch (IllegalArgumentException e) {
@@ -125,7 +106,8 @@ final class Train implements Callable<Integer> {
         }
     }
 
-    private int dryRun(Recipe resolved, Path cacheFolder, Watcher watcher) throws IOException, InterruptedException {
+    private int dryRun(Recipe resolved, Path cacheFolder, TrainingWatcher watcher)
+            throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
         DryRun.Estimate estimate;
         try (DryRun run = openDryRun(resolved, cacheFolder, watcher)) {
@@ -171,7 +153,7 @@ final class Train implements Callable<Integer> {
                 : String.format(Locale.ROOT, "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60);
     }
 
-    private int run(Trainer trainer, Watcher watcher, GracefulShutdown ending)
+    private int run(Trainer trainer, TrainingWatcher watcher, GracefulShutdown ending)
             throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
         TrainingResult result = trainer.run();
@@ -183,79 +165,18 @@ final class Train implements Callable<Integer> {
                 yield 0;
             }
             case STOPPED -> {
-                stopped(out, result, "on request");
+                stopped(out, result);
                 yield ending.stoppedCode();
             }
             case UNHEALTHY -> {
-                stopped(out, result, result.reason());
+                stopped(out, result);
                 yield 1;
             }
         };
     }
 
-    private static void stopped(PrintWriter out, TrainingResult result, String why) {
-        String newest = result.checkpoint() == null
-                ? "there is no checkpoint yet"
-                : "the newest checkpoint is " + result.checkpoint();
-        out.println("stopped after step " + result.steps() + " (" + why + "); " + newest);
+    private static void stopped(PrintWriter out, TrainingResult result) {
+        out.println(result.describe());
         out.flush();
-    }
-
-    /// Shows a run on the error stream.
-    private static final class Watcher implements Trainer.Listener, AutoCloseable {
-        private final PrintWriter err;
-        private final long steps;
-        private final boolean bar;
-        private Progress progress;
-
-        Watcher(PrintWriter err, long steps, boolean bar) {
-            this.err = err;
-            this.steps = steps;
-            this.bar = bar;
-        }
-
-        void begin(long done) {
-            if (bar) {
-                progress = new Progress(Progress.Display.ofStandardError(err), "train", "step", done, steps);
-            }
-        }
-
-        void end() {
-            if (progress != null) {
-                progress.close();
-                progress = null;
-            }
-        }
-
-        @Override
-        public void say(String message) {
-            if (progress != null) {
-                progress.println(message);
-            } else {
-                err.println(message);
-                err.flush();
-            }
-        }
-
-        @Override
-        public void warn(String message) {
-            say("warning: " + message);
-        }
-
-        @Override
-        public void stepped(long done, long of, double loss, OptionalDouble accuracy) {
-            if (progress != null) {
-                String said = String.format(Locale.ROOT, "loss %.4g", loss);
-                if (accuracy.isPresent()) {
-                    said += String.format(Locale.ROOT, ", accuracy %.0f %%", 100 * accuracy.getAsDouble());
-                }
-                progress.to(done, said);
-            }
-        }
-
-        @Override
-        public void close() {
-            end();
-        }
     }
 }

@@ -16,7 +16,7 @@ public enum DemoRecipe {
           safeguard: {mu: 0}         # no step raises the winner's error
         inversion: none
         """, "3e-5", 100),
-    /// SmPO on pairs of the model's own images.
+    /// One round of SmPO on the model's own images.
     SMPO_OWN(
             "smpo-own",
             "SmPO-Diffusion on the model's own images, best against worst by the reward, for comparison.",
@@ -43,9 +43,6 @@ public enum DemoRecipe {
 
     /// Name of the folder of the painted pairs within the demo folder.
     public static final String DRAWN = "data";
-
-    /// Name of the folder of the pairs of the model's own images within the demo folder.
-    public static final String OWN = "own";
 
     /// Pairs that a run trains on.
     private enum Pairs {
@@ -100,7 +97,12 @@ public enum DemoRecipe {
         return name;
     }
 
-    /// Returns the recipe.
+    /// Returns whether the run is a round on the model's own images.
+    public boolean ofOwnImages() {
+        return pairs == Pairs.OWN;
+    }
+
+    /// Returns the recipe, without [#rounds].
     ///
     /// @param folder folder of the demo, with `model`, the pairs and `scores.parquet`, as the recipe names
     ///     it
@@ -109,13 +111,12 @@ public enum DemoRecipe {
     public String text(Path folder, long seed, int divisor) {
         int chosen = Math.max(1, steps / divisor);
         return """
-            # %s Written by smpo demo; run it with: smpo train FILE
+            # %s Written by smpo demo; run it with: smpo %s FILE
             model: %s
             output: %s
             seed: %d
             data:
-              paths: [%s]
-              resolution: 64
+            %s  resolution: 64
               flip: false                # a flip would make "left of" wrong
               caption_dropout: 0
               held_out: 0.02
@@ -150,21 +151,42 @@ public enum DemoRecipe {
               formats: [diffusers]
             """.formatted(
                                 title,
+                                ofOwnImages() ? "iterate" : "train",
                                 quoted(folder.resolve("model")),
                                 quoted(folder.resolve(name)),
                                 seed,
-                                quoted(folder.resolve(pairs == Pairs.DRAWN ? DRAWN : OWN)),
-                                pairs == Pairs.DRAWN
-                                        ? quoted(folder.resolve("scores.parquet"))
-                                        : "none # the data have scores of their own",
+                                ofOwnImages() ? "" : "  paths: [" + quoted(folder.resolve(DRAWN)) + "]\n",
+                                ofOwnImages()
+                                        ? "none # the pairs have scores of their own"
+                                        : quoted(folder.resolve("scores.parquet")),
                                 chosen,
                                 rate,
                                 Math.min(10, chosen))
                 + method;
     }
 
-    private static String quoted(Path path) {
-        return "'" + path.toString().replace("'", "''") + "'";
+    /// Returns the section of the recipe that makes pairs of the model's own images: best against worst by the
+    /// reward.
+    ///
+    /// @param folder folder of the demo, with `reward` and the prompts
+    /// @param images number of images per prompt
+    /// @param generation how they are generated
+    static String rounds(Path folder, int images, String generation) {
+        return """
+            rounds:
+              prompts: %s
+              images: %d
+              generation: %s
+              rewards: [%s]
+            """.formatted(
+                        quoted(folder.resolve(DemoFiles.OWN_PROMPTS)),
+                        images,
+                        generation,
+                        quoted("reward=" + folder.resolve("reward")));
+    }
+
+    private static String quoted(Object text) {
+        return "'" + text.toString().replace("'", "''") + "'";
     }
 
     @Override

@@ -26,8 +26,8 @@ public record DemoStages(Path out, long seed, boolean quick, boolean inversions,
     private static final int IMAGES = 8;
     private static final int QUICK_IMAGES = 2;
 
-    /// Seed offset of the images to build pairs from, so that they share no noise with the evaluation.
-    private static final long OWN_SEED = 1_000_000;
+    /// Folder of the only round on the model's own images.
+    private static final String ROUND = "round-01";
 
     private static final String SAMPLER = "dpmpp_2m";
     private static final int STEPS = 10;
@@ -89,22 +89,24 @@ public record DemoStages(Path out, long seed, boolean quick, boolean inversions,
     /// Returns the stages in their order.
     ///
     /// @param journal the journal of an unfinished score file, by the path of that file
-    /// @param pairList name of the file that lists pairs of generated images in their folder
-    public List<Stage> stages(UnaryOperator<Path> journal, String pairList) {
+    public List<Stage> stages(UnaryOperator<Path> journal) {
         List<DemoRecipe> runs = runs();
         List<Stage> all = new ArrayList<>(List.of(draw(), score(journal)));
         for (DemoRecipe run : runs) {
-            if (run == DemoRecipe.SMPO_OWN) {
-                all.addAll(ownPairs(pairList));
-            }
-            all.add(train(run));
+            all.add(run.ofOwnImages() ? iterate(run) : train(run));
         }
         all.add(new Stage("evaluate", null, () -> {
             List<Object> models = new ArrayList<>(List.of("base=" + out.resolve("model")));
-            runs.forEach(run -> models.add(run.runName() + "=" + out.resolve(run.runName())));
+            runs.forEach(run -> models.add(run.runName() + "=" + tuned(run)));
             return evaluate(models, out.resolve(DemoFiles.PROMPTS), seed, out.resolve(report()));
         }));
         return all;
+    }
+
+    /// Returns the folder of the training run that made a model.
+    private Path tuned(DemoRecipe run) {
+        Path folder = out.resolve(run.runName());
+        return run.ofOwnImages() ? folder.resolve(ROUND).resolve("run") : folder;
     }
 
     private List<DemoRecipe> runs() {
@@ -143,18 +145,32 @@ public record DemoStages(Path out, long seed, boolean quick, boolean inversions,
         });
     }
 
-    private List<Stage> ownPairs(String pairList) {
-        Path images = out.resolve("own-images");
-        Path own = out.resolve(DemoRecipe.OWN);
-        Stage generate = new Stage("own images", images.resolve("report.html"), () -> {
-            List<Object> base = List.of("base=" + out.resolve("model"));
-            return evaluate(base, out.resolve(DemoFiles.OWN_PROMPTS), OWN_SEED + seed, images);
+    private Stage iterate(DemoRecipe run) {
+        Path folder = out.resolve(run.runName());
+        return new Stage("rounds " + run.runName(), folder.resolve(ROUND).resolve("round.json"), () -> {
+            Path recipe = out.resolve(run.runName() + ".yaml");
+            String generation = "{sampler: %s, steps: %d, guidance_scale: %d, batch: %d}"
+                    .formatted(SAMPLER, STEPS, GUIDANCE, BATCH);
+            AtomicFiles.write(
+                    recipe,
+                    run.text(out, seed, quick ? QUICK_DIVISOR : 1) + DemoRecipe.rounds(out, images(), generation));
+            return resumed("iterate", recipe, folder.resolve("rounds.yaml"));
         });
-        Stage choose = new Stage(
-                "own pairs",
-                own.resolve(pairList),
-                () -> List.of("data", "pairs", images, "--by", "reward", "--out", own));
-        return List.of(generate, choose);
+    }
+
+    private int images() {
+        return quick ? QUICK_IMAGES : IMAGES;
+    }
+
+    /// The words of a command that runs a recipe, or resumes what it began.
+    ///
+    /// @param begun file that is there once it has begun
+    private List<Object> resumed(String verb, Path recipe, Path begun) {
+        List<Object> words = new ArrayList<>(List.of(verb, recipe, "--cache", out.resolve("cache")));
+        if (Files.exists(begun)) {
+            words.add("--resume");
+        }
+        return words;
     }
 
     private Stage train(DemoRecipe run) {
@@ -162,11 +178,7 @@ public record DemoStages(Path out, long seed, boolean quick, boolean inversions,
         return new Stage("train " + run.runName(), folder.resolve("model"), () -> {
             Path recipe = out.resolve(run.runName() + ".yaml");
             AtomicFiles.write(recipe, run.text(out, seed, quick ? QUICK_DIVISOR : 1));
-            List<Object> words = new ArrayList<>(List.of("train", recipe, "--cache", out.resolve("cache")));
-            if (Files.exists(folder.resolve("recipe.yaml"))) {
-                words.add("--resume");
-            }
-            return words;
+            return resumed("train", recipe, folder.resolve("recipe.yaml"));
         });
     }
 
@@ -178,7 +190,7 @@ public record DemoStages(Path out, long seed, boolean quick, boolean inversions,
     private List<Object> evaluate(List<Object> models, Path prompts, long first, Path target) {
         List<Object> words = new ArrayList<>(List.of("evaluate"));
         words.addAll(models);
-        words.addAll(List.of("--prompts", prompts, "--images", quick ? QUICK_IMAGES : IMAGES, "--seed", first));
+        words.addAll(List.of("--prompts", prompts, "--images", images(), "--seed", first));
         words.addAll(List.of("--sampler", SAMPLER, "--steps", STEPS, "--guidance-scale", GUIDANCE, "--batch", BATCH));
         words.addAll(List.of("--checker", "--reward", "reward=" + out.resolve("reward"), "--out", target));
         return words;

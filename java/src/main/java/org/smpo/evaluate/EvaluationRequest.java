@@ -63,7 +63,12 @@ public record EvaluationRequest(
     /// @param commit commit of its sources
     /// @param library version, commit and LibTorch version of the native library
     /// @param command command line that requested the evaluation
-    public record Provenance(String version, String commit, String library, String command) {}
+    public record Provenance(String version, String commit, String library, String command) {
+        /// Returns the origin of another request of the same program.
+        public Provenance withCommand(String other) {
+            return new Provenance(version, commit, library, other);
+        }
+    }
 
     /// An additional section of the report: a paragraph and a table, either of which may be empty.
     ///

@@ -13,10 +13,10 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.smpo.evaluate.PairsRequest.Measure;
-import org.smpo.evaluate.PairsRequest.Select;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble;
 import org.smpo.objective.RewardEnsemble.Combination;
 import tools.jackson.databind.json.JsonMapper;
@@ -31,7 +31,9 @@ public final class GeneratedPairs {
     /// The file that lists the pairs. It is written last, so a folder that has it is complete.
     public static final String LIST = "pairs.jsonl";
 
-    private static final String RECORD = "pairs.json";
+    /// The record of how the pairs were made, with their numbers.
+    public static final String RECORD = "pairs.json";
+
     private static final String JUDGE_LOG = "judge.log";
     private static final String IMAGES = "pictures";
     private static final JsonMapper JSON = JsonMapper.shared();
@@ -64,7 +66,7 @@ public final class GeneratedPairs {
     public static Made write(PairsRequest request, Consumer<String> warnings) throws IOException, InterruptedException {
         Set<String> metrics = new LinkedHashSet<>();
         request.by().forEach(measure -> metrics.add(measure.name()));
-        request.judge().ifPresent(judge -> metrics.addAll(metrics(judge)));
+        request.judge().ifPresent(judge -> metrics.addAll(judge.rewards()));
         ScoredGroup.Groups groups =
                 ScoredGroup.read(request.evaluation(), request.model().orElse(null), List.copyOf(metrics));
         Map<String, Integer> columns = new LinkedHashMap<>();
@@ -75,14 +77,6 @@ public final class GeneratedPairs {
             by.add(needed ? withTemperature(measure, groups, columns) : measure);
         }
         return new GeneratedPairs(request, by, columns, groups).write(warnings);
-    }
-
-    private static List<String> metrics(PairsRequest.JudgeSpec judge) {
-        return switch (judge) {
-            case PairsRequest.ScoreJudge score -> List.of(score.measure().name());
-            case PairsRequest.MajorityJudge majority -> majority.names();
-            case PairsRequest.ExternalJudge external -> List.of();
-        };
     }
 
     /// The reward with the temperature that is typical of its scores, where it has none.
@@ -106,7 +100,7 @@ public final class GeneratedPairs {
     private Made write(Consumer<String> warnings) throws IOException, InterruptedException {
         Files.createDirectories(request.target().resolve(IMAGES));
         Map<String, Object> counts = new LinkedHashMap<>();
-        List<List<PairChoice>> chosen = request.select() == Select.TOURNAMENT
+        List<List<PairChoice>> chosen = request.select() == PairRule.TOURNAMENT
                 ? byTournament(counts, warnings)
                 : groups.all().stream().map(this::byScores).toList();
         StringBuilder lines = new StringBuilder();

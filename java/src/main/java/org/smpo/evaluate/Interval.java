@@ -21,7 +21,7 @@ public record Interval(double estimate, double low, double high) {
     }
 
     /// Returns a text such as `0.1 [-0.2, 0.4]`.
-    String text(int digits) {
+    public String text(int digits) {
         return Double.isNaN(estimate) ? "–" : within(digits);
     }
 
@@ -30,7 +30,7 @@ public record Interval(double estimate, double low, double high) {
     }
 
     /// Returns the text with a sign, as differences are written.
-    String signed(int digits) {
+    public String signed(int digits) {
         String sign = estimate > 0 ? "+" : "";
         return sign + text(digits);
     }
@@ -45,7 +45,8 @@ public record Interval(double estimate, double low, double high) {
         return zero ? text.replace("-", "") : text.replace('-', '−');
     }
 
-    Map<String, Object> json() {
+    /// Returns the numbers by the names that reports use; null for those that are undefined.
+    public Map<String, Object> json() {
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("estimate", finite(estimate));
         json.put("low", finite(low));

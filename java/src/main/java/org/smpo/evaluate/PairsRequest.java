@@ -11,7 +11,9 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble.Combination;
+import org.smpo.objective.TournamentLoser;
 
 /// How preference pairs are made from an evaluation's images.
 ///
@@ -20,7 +22,7 @@ import org.smpo.objective.RewardEnsemble.Combination;
 /// @param by rewards that score the images; may be empty for a tournament
 /// @param combination how the rewards become one score per image
 /// @param select rule that selects pairs
-/// @param judge judge of a tournament; present exactly with [Select#TOURNAMENT]
+/// @param judge judge of a tournament; present exactly with [PairRule#TOURNAMENT]
 /// @param loser choice of a tournament's loser
 /// @param perPrompt largest number of pairs per prompt, 1 or more
 /// @param minPreference least preference 2p − 1 of a pair, from 0 to below 1
@@ -31,51 +33,15 @@ public record PairsRequest(
         Optional<String> model,
         List<Measure> by,
         Combination combination,
-        Select select,
+        PairRule select,
         Optional<JudgeSpec> judge,
-        Loser loser,
+        TournamentLoser loser,
         int perPrompt,
         double minPreference,
         long seed,
         Path target) {
     /// A word of a command, parts of which may stand in quotes.
     private static final Pattern WORD = Pattern.compile("(?:[^\\s\"']+|\"[^\"]*\"|'[^']*')+");
-
-    /// A rule that selects pairs among the images of a prompt.
-    public enum Select {
-        /// The image with the highest score against the one with the lowest; then the second ones, and so on.
-        BEST_WORST("best-worst"),
-        /// Random pairs of an image on the upper and one on the lower Pareto front.
-        FRONTIER("frontier"),
-        /// The champion of a tournament against another image.
-        TOURNAMENT("tournament"),
-        /// Random pairs.
-        RANDOM("random");
-
-        private final String id;
-
-        Select(String id) {
-            this.id = id;
-        }
-
-        /// Returns the name on command lines.
-        public String id() {
-            return id;
-        }
-    }
-
-    /// The image that loses to a tournament's champion.
-    public enum Loser {
-        /// A random one of the others.
-        RANDOM,
-        /// The one that a second tournament finds to be the worst.
-        WORST;
-
-        /// Returns the name on command lines.
-        public String id() {
-            return name().toLowerCase(Locale.ROOT);
-        }
-    }
 
     /// A reward that scores the images.
     ///
@@ -127,24 +93,42 @@ public record PairsRequest(
     public sealed interface JudgeSpec {
         /// Returns the judge as it is given on a command line.
         String text();
+
+        /// Returns the names of the rewards whose scores the judge reads.
+        List<String> rewards();
     }
 
     /// A judge that compares the scores of one reward: p = σ(Δ/T).
     ///
     /// @param measure the reward; a temperature that is absent is found from the scores
-    public record ScoreJudge(Measure measure, String text) implements JudgeSpec {}
+    public record ScoreJudge(Measure measure, String text) implements JudgeSpec {
+        @Override
+        public List<String> rewards() {
+            return List.of(measure.name());
+        }
+    }
 
     /// A judge that counts the votes of several rewards, each for the image that it scores higher.
     ///
     /// @param names names of the rewards in the evaluation
-    public record MajorityJudge(List<String> names, String text) implements JudgeSpec {}
+    public record MajorityJudge(List<String> names, String text) implements JudgeSpec {
+        @Override
+        public List<String> rewards() {
+            return names;
+        }
+    }
 
     /// A judge that asks an external program; see [CommandJudge].
     ///
     /// @param words the program and its arguments
     /// @param journal file of the answers; kept between runs
     /// @param timeout longest time to wait for an answer
-    public record ExternalJudge(List<String> words, Path journal, Duration timeout, String text) implements JudgeSpec {}
+    public record ExternalJudge(List<String> words, Path journal, Duration timeout, String text) implements JudgeSpec {
+        @Override
+        public List<String> rewards() {
+            return List.of();
+        }
+    }
 
     /// Reads a judge as it is given on a command line: `score:NAME[:T]`, `majority:NAME,NAME,...` or
     /// `command:PROGRAM ARGUMENTS`. Words of a command are separated by spaces; quotes keep a word together.
@@ -183,7 +167,7 @@ public record PairsRequest(
             EvaluationRequest.require(
                     names.add(measure.name()), "by", "distinct rewards", "a second " + measure.name());
         }
-        boolean ofTournament = select == Select.TOURNAMENT;
+        boolean ofTournament = select == PairRule.TOURNAMENT;
         EvaluationRequest.require(
                 ofTournament || !by.isEmpty(), "by", "at least one reward for " + select.id(), "none");
         EvaluationRequest.require(

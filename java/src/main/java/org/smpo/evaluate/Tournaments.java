@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.function.Function;
 import org.smpo.objective.Tournament;
+import org.smpo.objective.TournamentLoser;
 import org.smpo.random.Philox;
 import org.smpo.random.PhiloxStream;
 import org.smpo.random.Purpose;
@@ -70,7 +71,7 @@ final class Tournaments {
             int[] others = Arrays.stream(order(groups.get(i)))
                     .filter(image -> image != champion)
                     .toArray();
-            if (request.loser() == PairsRequest.Loser.RANDOM) {
+            if (request.loser() == TournamentLoser.RANDOM) {
                 losers.add(others[
                         philox.stream(Purpose.TOURNAMENT, 1, groups.get(i).prompt())
                                 .nextInt(others.length)]);
@@ -78,7 +79,7 @@ final class Tournaments {
                 reverse.add(new Tournament(others));
             }
         }
-        if (request.loser() == PairsRequest.Loser.WORST) {
+        if (request.loser() == TournamentLoser.WORST) {
             play(reverse, 1 << 16, Judge.Answer::turned);
             reverse.forEach(tournament -> losers.add(tournament.champion()));
         }

@@ -70,19 +70,26 @@ public record DataRecipe(
 
     /// This data at a resolution, unless it has one.
     DataRecipe atResolution(int side) {
-        return resolution.isPresent()
-                ? this
-                : new DataRecipe(
-                        paths,
-                        split,
-                        OptionalInt.of(side),
-                        crop,
-                        flip,
-                        sharedAugmentation,
-                        captionDropout,
-                        heldOut,
-                        maxBadFraction,
-                        decodeThreads);
+        return resolution.isPresent() ? this : with(paths, OptionalInt.of(side));
+    }
+
+    /// This data from other places.
+    DataRecipe withPaths(List<Path> others) {
+        return with(others, resolution);
+    }
+
+    private DataRecipe with(List<Path> newPaths, OptionalInt newResolution) {
+        return new DataRecipe(
+                newPaths,
+                split,
+                newResolution,
+                crop,
+                flip,
+                sharedAugmentation,
+                captionDropout,
+                heldOut,
+                maxBadFraction,
+                decodeThreads);
     }
 
     /// Side of the training images in pixels.

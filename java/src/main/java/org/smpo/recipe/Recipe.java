@@ -1,12 +1,7 @@
 package org.smpo.recipe;
 
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
@@ -92,11 +87,6 @@ public record Recipe(
             "inpo-sd15-lora",
             "npo-sd15-lora",
             "npo-sdxl-lora");
-
-    private static final String BASE = "base";
-
-    /// A recipe has a few kilobytes; parsing takes time and memory in proportion.
-    private static final int MAX_BYTES = 1 << 20;
 
     /// Checks that the sections agree.
     ///
@@ -229,31 +219,7 @@ public record Recipe(
     /// @throws RecipeException when the recipe is not valid
     /// @throws IOException when it cannot be read
     public static Recipe read(Path file, List<String> overrides) throws IOException {
-        String name = file.toString();
-        if (!Files.exists(file)) {
-            if (BUILT_IN.contains(name)) {
-                return builtIn(name, overrides);
-            }
-            throw new RecipeException(name + ": expected a file or one of the built-in recipes ("
-                    + String.join(", ", BUILT_IN) + "), found neither" + Suggestion.nearest(name, BUILT_IN));
-        }
-        byte[] bytes;
-        try (InputStream in = Files.newInputStream(file)) {
-            bytes = in.readNBytes(MAX_BYTES + 1);
-        }
-        if (bytes.length > MAX_BYTES) {
-            throw new RecipeException(name + ": expected a recipe of at most " + MAX_BYTES + " bytes, found more");
-        }
-        String yaml;
-        try {
-            yaml = StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-        } catch (CharacterCodingException e) {
-            throw new RecipeException(name + ": expected UTF-8, found bytes that are not", e);
-        }
-        return parse(name, yaml, overrides);
+        return read(RecipeText.of(file), overrides);
     }
 
     /// Reads text.
@@ -262,18 +228,16 @@ public record Recipe(
     /// @param overrides `KEY=VALUE` each, the value in YAML, later ones over earlier ones
     /// @throws RecipeException when the recipe is not valid
     public static Recipe parse(String source, String yaml, List<String> overrides) throws RecipeException {
-        Node node = withBase(Node.parse(source, yaml, true), new LinkedHashSet<>());
-        for (String override : overrides) {
-            Node over = Node.override("--set", override);
-            if (over instanceof Node.Fields fields && fields.fields().containsKey(BASE)) {
-                throw new RecipeException("--set base: name the base in the recipe itself");
-            }
-            node = node.merge(over, "");
+        return read(new RecipeText(source, yaml), overrides);
+    }
+
+    private static Recipe read(RecipeText text, List<String> overrides) throws RecipeException {
+        Node.Fields fields = text.fields(overrides);
+        if (fields.fields().containsKey(IterateRecipe.ROUNDS)) {
+            throw new RecipeException(fields.fields().get(IterateRecipe.ROUNDS).where()
+                    + ": rounds: this recipe generates its own pairs; run it with smpo iterate");
         }
-        if (!(node instanceof Node.Fields fields)) {
-            throw new RecipeException(node.where() + ": expected keys with values, found " + node.describe());
-        }
-        return read(new Section(fields, ""));
+        return read(fields);
     }
 
     /// One of the recipes that come with the program, with the paths of its model, data and output as
@@ -293,7 +257,7 @@ public record Recipe(
     /// @throws RecipeException when an override is not valid
     /// @throws IllegalArgumentException when there is none of that name
     public static Recipe builtIn(String name, List<String> overrides) throws RecipeException {
-        return parse(sourceOf(name), builtInText(name), overrides);
+        return read(RecipeText.builtIn(name), overrides);
     }
 
     /// Names of the recipes that come with the program.
@@ -305,38 +269,12 @@ public record Recipe(
     ///
     /// @throws IllegalArgumentException when there is none of that name
     public static String builtInText(String name) {
-        if (!BUILT_IN.contains(name)) {
-            throw new IllegalArgumentException("expected one of the built-in recipes (" + String.join(", ", BUILT_IN)
-                    + "), got " + name + Suggestion.nearest(name, BUILT_IN));
-        }
-        try (InputStream stream = Recipe.class.getResourceAsStream(name + ".yaml")) {
-            return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        return RecipeText.builtIn(name).yaml();
     }
 
-    private static String sourceOf(String builtIn) {
-        return builtIn + " (built in)";
-    }
-
-    private static Node withBase(Node node, Set<String> above) throws RecipeException {
-        if (!(node instanceof Node.Fields fields) || !fields.fields().containsKey(BASE)) {
-            return node;
-        }
-        Node.Field base = fields.fields().get(BASE);
-        if (!(base.value() instanceof Node.Scalar name) || !BUILT_IN.contains(name.text())) {
-            String found = base.value().describe();
-            String nearest = base.value() instanceof Node.Scalar text ? Suggestion.nearest(text.text(), BUILT_IN) : "";
-            throw new RecipeException(base.where() + ": base: expected one of the built-in recipes ("
-                    + String.join(", ", BUILT_IN) + "), found " + found + nearest);
-        }
-        if (!above.add(name.text())) {
-            throw new RecipeException(base.where() + ": base: " + name.text() + " is its own base");
-        }
-        String below = sourceOf(name.text());
-        return withBase(Node.parse(below, builtInText(name.text()), true), above)
-                .merge(fields.without(BASE), "");
+    /// Reads the keys of a recipe without rounds.
+    static Recipe read(Node.Fields fields) throws RecipeException {
+        return read(new Section(fields, ""));
     }
 
     private static Recipe read(Section in) throws RecipeException {
@@ -436,6 +374,37 @@ public record Recipe(
         return with(data, train.withSteps(steps));
     }
 
+    /// This recipe for another model, data and output.
+    ///
+    /// @param newSingleFile what the model does not record if it is a single file
+    /// @param reference frozen reference; empty: the model
+    Recipe on(
+            Path newModel,
+            SingleFileRecipe newSingleFile,
+            Path newOutput,
+            long newSeed,
+            List<Path> pairs,
+            Optional<Path> reference) {
+        return new Recipe(
+                newModel,
+                newSingleFile,
+                newOutput,
+                newSeed,
+                data.withPaths(pairs),
+                labels,
+                objective,
+                inversion,
+                timesteps,
+                train.withReference(reference),
+                optimizer,
+                learningRate,
+                checkpoint,
+                evaluate,
+                samples,
+                export,
+                health);
+    }
+
     private Recipe with(DataRecipe newData, TrainRecipe newTrain) {
         return new Recipe(
                 model,
@@ -464,11 +433,16 @@ public record Recipe(
 
     /// The whole recipe as YAML, every default explicit, in the order of the records.
     public String resolved() {
+        return ResolvedText.of(fields());
+    }
+
+    /// The values of the whole recipe by their keys.
+    Map<String, Object> fields() {
         Map<String, Object> fields = ResolvedText.components(this);
         if (singleFile.equals(SingleFileRecipe.none())) {
             fields.remove("single_file");
         }
-        return ResolvedText.of(fields);
+        return fields;
     }
 
     /// SHA-256 of [#resolved], as 64 hexadecimal digits.

@@ -88,6 +88,23 @@ public record TrainRecipe(
         return with(steps, pairs, device, precision);
     }
 
+    /// This recipe with another reference.
+    TrainRecipe withReference(Optional<Path> newReference) {
+        return new TrainRecipe(
+                steps,
+                pairsPerStep,
+                microBatch,
+                precision,
+                device,
+                threads,
+                weights,
+                gradientCheckpointing,
+                maxGradNorm,
+                ema,
+                newReference,
+                deterministic);
+    }
+
     /// This recipe on a device, with a precision unless it has one.
     TrainRecipe on(String chosen, Precision usual) {
         return with(steps, pairsPerStep, chosen, Optional.of(precision.orElse(usual)));

@@ -46,6 +46,11 @@ public final class GracefulShutdown implements AutoCloseable {
         }
     }
 
+    /// Lets the process end at once again, because there is nothing to save.
+    public void stopAtOnce() {
+        stop = null;
+    }
+
     /// Whether the process was asked to end.
     public boolean isRequested() {
         return requested;

@@ -4,13 +4,13 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.smpo.recipe.LearningRateRecipe;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.ResolvedValues;
 
 /// The differences between the recipe of a resumed run and the recipe that the run began with.
 ///
@@ -42,8 +42,8 @@ final class RecipeChanges {
     /// @return one line about each difference
     /// @throws IOException naming the first difference that is not allowed, and what to do
     static List<String> require(Path file, Recipe before, Recipe now) throws IOException {
-        Map<String, String> old = values(before.resolved());
-        Map<String, String> current = values(now.resolved());
+        Map<String, String> old = ResolvedValues.of(before.resolved());
+        Map<String, String> current = ResolvedValues.of(now.resolved());
         Set<String> keys = new HashSet<>(old.keySet());
         keys.addAll(current.keySet());
         List<String> changes = new ArrayList<>();
@@ -82,24 +82,5 @@ final class RecipeChanges {
                         + " every step's rate depends on the number of steps; resume it with the old value, or begin "
                         + "another run from its tuned weights (model: the folder that it exported)")
                 .orElse("");
-    }
-
-    /// The values of a resolved recipe by their full keys, such as `train.steps`.
-    private static Map<String, String> values(String resolved) {
-        Map<String, String> values = new LinkedHashMap<>();
-        List<String> path = new ArrayList<>();
-        for (String line : resolved.lines().toList()) {
-            String text = line.stripLeading();
-            int depth = (line.length() - text.length()) / 2;
-            int colon = text.indexOf(':');
-            while (path.size() > depth) {
-                path.removeLast();
-            }
-            path.add(text.substring(0, colon));
-            if (colon + 1 < text.length()) {
-                values.put(String.join(".", path), text.substring(colon + 1).strip());
-            }
-        }
-        return values;
     }
 }

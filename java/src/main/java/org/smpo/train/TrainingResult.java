@@ -21,6 +21,13 @@ public record TrainingResult(long steps, Ending ending, String reason, Path chec
         UNHEALTHY
     }
 
+    /// A sentence about a run that stopped before its end.
+    public String describe() {
+        String why = ending == Ending.STOPPED ? "on request" : reason;
+        return "stopped after step " + steps + " (" + why + "); "
+                + (checkpoint == null ? "there is no checkpoint yet" : "the newest checkpoint is " + checkpoint);
+    }
+
     /// Whether all steps are taken and the tuned model is written.
     public boolean finished() {
         return ending == Ending.FINISHED;

@@ -83,7 +83,21 @@ final class ArchitectureRules {
                         "report",
                         "io",
                         "demo"));
-        imports.put("iterate", Set.of("train", "evaluate", "recipe", "generate", "reward", "data", "report", "io"));
+        imports.put(
+                "iterate",
+                Set.of(
+                        "train",
+                        "evaluate",
+                        "recipe",
+                        "generate",
+                        "network",
+                        "checkpoint",
+                        "reward",
+                        "data",
+                        "objective",
+                        "schedule",
+                        "report",
+                        "io"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());
         forCli.remove("ffi");
         imports.put("cli", Set.copyOf(forCli));

@@ -31,7 +31,8 @@ class HelpTest {
             "--batch", "score counts pairs; trace reads a file of tensors",
             "--steps", "trace counts inversion steps",
             "--threads", "data validate only decodes images",
-            "--resume", "score resumes from its options, train from the recipe's folder",
+            "--resume", "score resumes from its options, train and iterate from the recipe's folder",
+            "--dry-run", "train takes two steps; iterate prints commands",
             "--precision", "inspect estimates memory for one precision",
             "--eta", "trace adds noise after inversion steps",
             "--json", "data validate writes a file; doctor and inspect print");

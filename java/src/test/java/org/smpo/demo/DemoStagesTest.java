@@ -16,8 +16,7 @@ final class DemoStagesTest {
     private Path out;
 
     private List<DemoStages.Stage> stages(boolean quick, boolean inversions, boolean ownImages) {
-        return new DemoStages(out, 3, quick, inversions, ownImages)
-                .stages(scores -> scores.resolveSibling("journal"), "list");
+        return new DemoStages(out, 3, quick, inversions, ownImages).stages(scores -> scores.resolveSibling("journal"));
     }
 
     private static List<String> names(List<DemoStages.Stage> stages) {
@@ -34,9 +33,7 @@ final class DemoStagesTest {
                         "train dpo",
                         "train smpo-v020",
                         "train smpo-v022",
-                        "own images",
-                        "own pairs",
-                        "train smpo-own",
+                        "rounds smpo-own",
                         "evaluate");
         assertThat(names(stages(true, true, false)))
                 .containsExactly("draw", "score", "train smpo", "train dpo", "evaluate");
@@ -53,6 +50,23 @@ final class DemoStagesTest {
         assertThat(train.words().get()).doesNotContain("--resume");
         Files.createFile(Files.createDirectories(out.resolve("smpo")).resolve("recipe.yaml"));
         assertThat(train.words().get()).contains("--resume");
+        DemoStages.Stage rounds = stages(false, false, true).get(4);
+        assertThat(rounds.words().get()).startsWith("iterate").doesNotContain("--resume");
+        Files.createFile(Files.createDirectories(out.resolve("smpo-own")).resolve("rounds.yaml"));
+        assertThat(rounds.words().get()).contains("--resume");
+    }
+
+    /// The round on the model's own images ends with a run, which the evaluation reads.
+    @Test
+    void theRoundIsEvaluated() throws IOException {
+        List<DemoStages.Stage> stages = stages(false, false, true);
+        stages.get(4).words().get();
+        assertThat(out.resolve("smpo-own.yaml")).content().contains("rounds:", "run it with: smpo iterate FILE");
+        assertThat(stages.getLast().words().get()).contains("smpo-own=" + out.resolve("smpo-own/round-01/run"));
+        assertThat(stages.get(4).isDone()).isFalse();
+        Files.createFile(
+                Files.createDirectories(out.resolve("smpo-own/round-01")).resolve("round.json"));
+        assertThat(stages.get(4).isDone()).isTrue();
     }
 
     /// The evaluation has no result of its own: it decides which images are missing.

@@ -23,11 +23,12 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.PairSource;
 import org.smpo.data.PreferencePair;
 import org.smpo.evaluate.PairsRequest.Measure;
-import org.smpo.evaluate.PairsRequest.Select;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble.Combination;
+import org.smpo.objective.TournamentLoser;
 
 /// Pairs that rewards select among the images of a prompt.
 final class GeneratedPairsTest {
@@ -51,7 +52,7 @@ final class GeneratedPairsTest {
         fake.write();
     }
 
-    private PairsRequest request(String model, Select select, int perPrompt, double least, String out, String... by) {
+    private PairsRequest request(String model, PairRule select, int perPrompt, double least, String out, String... by) {
         List<Measure> measures = Stream.of(by).map(Measure::parse).toList();
         return new PairsRequest(
                 evaluation,
@@ -60,7 +61,7 @@ final class GeneratedPairsTest {
                 PairsRequest.combinationOf(measures),
                 select,
                 Optional.empty(),
-                PairsRequest.Loser.RANDOM,
+                TournamentLoser.RANDOM,
                 perPrompt,
                 least,
                 0,
@@ -68,7 +69,7 @@ final class GeneratedPairsTest {
     }
 
     private GeneratedPairs.Made best(String model, String reward, String out) throws IOException, InterruptedException {
-        return GeneratedPairs.write(request(model, Select.BEST_WORST, 1, 0, out, reward), message -> {});
+        return GeneratedPairs.write(request(model, PairRule.BEST_WORST, 1, 0, out, reward), message -> {});
     }
 
     private List<JsonObject> lines(String out) throws IOException {
@@ -142,10 +143,10 @@ final class GeneratedPairsTest {
         JsonObject line = lines("out").getFirst();
         assertThat(line.number("probability_0")).isEqualTo(1 - 1 / (1 + Math.exp(-2)));
         assertThat(line.number("score_1") - line.number("score_0")).isEqualTo(2.0);
-        PairsRequest sure = request("zero", Select.BEST_WORST, 1, 0.6, "sure", "reward:0.5");
+        PairsRequest sure = request("zero", PairRule.BEST_WORST, 1, 0.6, "sure", "reward:0.5");
         // 2 σ(1.5) - 1 = 0.635 for the cat, 2 σ(2) - 1 = 0.762 for the dog; by T = 1 they are 0.358 and 0.462.
         assertThat(GeneratedPairs.write(sure, message -> {})).isEqualTo(new GeneratedPairs.Made(2, 1));
-        PairsRequest unsure = request("zero", Select.BEST_WORST, 1, 0.4, "unsure", "reward:1");
+        PairsRequest unsure = request("zero", PairRule.BEST_WORST, 1, 0.4, "unsure", "reward:1");
         assertThat(GeneratedPairs.write(unsure, message -> {})).isEqualTo(new GeneratedPairs.Made(1, 2));
         assertThat(lines("unsure").getFirst().string("id")).isEqualTo("zero-1");
     }
@@ -165,7 +166,7 @@ final class GeneratedPairsTest {
     @Test
     void frontsGivePairsWithCalibratedScores() throws IOException, InterruptedException, SQLException {
         writeGroup();
-        PairsRequest all = request(null, Select.FRONTIER, 9, 0, "all", "a:1", "b:1");
+        PairsRequest all = request(null, PairRule.FRONTIER, 9, 0, "all", "a:1", "b:1");
         assertThat(GeneratedPairs.write(all, message -> {})).isEqualTo(new GeneratedPairs.Made(3, 1));
         Set<String> winners = new TreeSet<>();
         Set<String> ids = new TreeSet<>();
@@ -184,7 +185,7 @@ final class GeneratedPairsTest {
         assertThat(ids).containsExactly("m-3", "m-3-1", "m-3-2");
         assertThat(lines("all")).hasSize(3);
         // One of them per prompt, which one depends on the seed, not on the time.
-        PairsRequest one = request(null, Select.FRONTIER, 1, 0, "one", "a:1", "b:1");
+        PairsRequest one = request(null, PairRule.FRONTIER, 1, 0, "one", "a:1", "b:1");
         assertThat(GeneratedPairs.write(one, message -> {})).isEqualTo(new GeneratedPairs.Made(1, 1));
         assertThat(lines("one").getFirst().string("image_0"))
                 .isEqualTo(lines("all").getFirst().string("image_0"));
@@ -195,9 +196,9 @@ final class GeneratedPairsTest {
                     Optional.empty(),
                     one.by(),
                     Combination.CALIBRATED,
-                    Select.FRONTIER,
+                    PairRule.FRONTIER,
                     Optional.empty(),
-                    PairsRequest.Loser.RANDOM,
+                    TournamentLoser.RANDOM,
                     1,
                     0,
                     seed,
@@ -207,7 +208,7 @@ final class GeneratedPairsTest {
         }
         assertThat(chosen).isEqualTo(winners);
         // A reward that scores all images the same has no say but half of the combined score.
-        PairsRequest constant = request(null, Select.FRONTIER, 9, 0, "constant", "a:1", "b:1", "c");
+        PairsRequest constant = request(null, PairRule.FRONTIER, 9, 0, "constant", "a:1", "b:1", "c");
         assertThat(GeneratedPairs.write(constant, message -> {})).isEqualTo(new GeneratedPairs.Made(3, 1));
         assertThat(lines("constant").getFirst().number("score_1"))
                 .isCloseTo((2 * 0.241778848086 + 0.5) / 3, within(1e-12));
@@ -216,21 +217,21 @@ final class GeneratedPairsTest {
     @Test
     void randomAndRankedPairs() throws IOException, InterruptedException, SQLException {
         writeGroup();
-        PairsRequest random = request("m", Select.RANDOM, 99, 0, "random", "a");
+        PairsRequest random = request("m", PairRule.RANDOM, 99, 0, "random", "a");
         // Five images of distinct scores make ten pairs, two make one.
         assertThat(GeneratedPairs.write(random, message -> {})).isEqualTo(new GeneratedPairs.Made(11, 0));
         for (JsonObject line : lines("random")) {
             boolean first = line.number("score_0") > line.number("score_1");
             assertThat(line.integer("label")).isEqualTo(first ? 0 : 1);
         }
-        PairsRequest few = request("m", Select.RANDOM, 2, 0, "few", "a");
+        PairsRequest few = request("m", PairRule.RANDOM, 2, 0, "few", "a");
         assertThat(GeneratedPairs.write(few, message -> {})).isEqualTo(new GeneratedPairs.Made(3, 0));
-        PairsRequest ranked = request("m", Select.BEST_WORST, 3, 0, "ranked", "a");
+        PairsRequest ranked = request("m", PairRule.BEST_WORST, 3, 0, "ranked", "a");
         assertThat(GeneratedPairs.write(ranked, message -> {})).isEqualTo(new GeneratedPairs.Made(3, 0));
         assertThat(lines("ranked").get(1).string("image_0")).isEqualTo("pictures/3-1.png");
         assertThat(lines("ranked").get(1).string("image_1")).isEqualTo("pictures/3-2.png");
         // The typical deviation within a prompt is the temperature that is missing.
-        PairsRequest auto = request("m", Select.BEST_WORST, 1, 0, "auto", "a:auto", "b");
+        PairsRequest auto = request("m", PairRule.BEST_WORST, 1, 0, "auto", "a:auto", "b");
         GeneratedPairs.write(auto, message -> {});
         double found = Json.readObject(temporary.resolve("auto/pairs.json"))
                 .objects("rewards")
@@ -270,13 +271,13 @@ final class GeneratedPairsTest {
 
     @Test
     void settingsThatDoNotGoTogetherAreRefused() {
-        assertRefused("by: expected at least one reward for frontier, got none", Select.FRONTIER, 1, 0);
-        assertRefused("by: expected distinct rewards, got a second reward", Select.RANDOM, 1, 0, "reward", "reward");
-        assertRefused("by: expected a weight above 0, got none", Select.RANDOM, 1, 0, "reward:1:0");
-        assertRefused("per_prompt: expected 1 or more, got 0", Select.RANDOM, 0, 0, "reward");
-        assertRefused("min_preference: expected from 0 to below 1, got 1.0", Select.RANDOM, 1, 1, "reward:1");
-        assertRefused("raw scores without a temperature", Select.BEST_WORST, 1, 0.5, "reward");
-        assertRefused("judge: expected one for a tournament, got none", Select.TOURNAMENT, 1, 0, "reward");
+        assertRefused("by: expected at least one reward for frontier, got none", PairRule.FRONTIER, 1, 0);
+        assertRefused("by: expected distinct rewards, got a second reward", PairRule.RANDOM, 1, 0, "reward", "reward");
+        assertRefused("by: expected a weight above 0, got none", PairRule.RANDOM, 1, 0, "reward:1:0");
+        assertRefused("per_prompt: expected 1 or more, got 0", PairRule.RANDOM, 0, 0, "reward");
+        assertRefused("min_preference: expected from 0 to below 1, got 1.0", PairRule.RANDOM, 1, 1, "reward:1");
+        assertRefused("raw scores without a temperature", PairRule.BEST_WORST, 1, 0.5, "reward");
+        assertRefused("judge: expected one for a tournament, got none", PairRule.TOURNAMENT, 1, 0, "reward");
         for (String wrong :
                 List.of("", ":1", "a:b", "a:1:x", "a:1:1:1", "a:0", "a:-1", "a:NaN", "a:1:-1", "a:1:Infinity")) {
             assertThatThrownBy(() -> Measure.parse(wrong))
@@ -289,9 +290,9 @@ final class GeneratedPairsTest {
                         Optional.empty(),
                         List.of(Measure.parse("a:1"), Measure.parse("b")),
                         Combination.RAW,
-                        Select.RANDOM,
+                        PairRule.RANDOM,
                         Optional.empty(),
-                        PairsRequest.Loser.RANDOM,
+                        TournamentLoser.RANDOM,
                         1,
                         0,
                         0,
@@ -299,7 +300,7 @@ final class GeneratedPairsTest {
                 .hasMessageContaining("combine: expected a temperature for each reward with raw scores");
     }
 
-    private void assertRefused(String message, Select select, int perPrompt, double least, String... by) {
+    private void assertRefused(String message, PairRule select, int perPrompt, double least, String... by) {
         assertThatThrownBy(() -> request(null, select, perPrompt, least, "out", by))
                 .as(message)
                 .isInstanceOf(IllegalArgumentException.class)

@@ -22,7 +22,9 @@ import org.smpo.data.PairSource;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.objective.HumanChoice;
+import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble.Combination;
+import org.smpo.objective.TournamentLoser;
 
 /// Pairs of tournaments: by scores, by votes, and by a program that answers late, wrongly, or not at all.
 final class TournamentPairsTest {
@@ -53,14 +55,14 @@ final class TournamentPairsTest {
                 + String.join(" ", arguments);
     }
 
-    private PairsRequest request(String judge, PairsRequest.Loser loser, long seed, String out) {
+    private PairsRequest request(String judge, TournamentLoser loser, long seed, String out) {
         Path target = temporary.resolve(out);
         return new PairsRequest(
                 evaluation,
                 Optional.empty(),
                 List.of(),
                 Combination.CALIBRATED,
-                PairsRequest.Select.TOURNAMENT,
+                PairRule.TOURNAMENT,
                 Optional.of(PairsRequest.judge(judge, temporary.resolve("judge.jsonl"), Duration.ofSeconds(20))),
                 loser,
                 1,
@@ -70,7 +72,7 @@ final class TournamentPairsTest {
     }
 
     private GeneratedPairs.Made run(String judge, String out) throws IOException, InterruptedException {
-        return GeneratedPairs.write(request(judge, PairsRequest.Loser.WORST, 0, out), message -> {});
+        return GeneratedPairs.write(request(judge, TournamentLoser.WORST, 0, out), message -> {});
     }
 
     private List<JsonObject> lines(String out) throws IOException {
@@ -118,7 +120,7 @@ final class TournamentPairsTest {
         }
         Set<String> losers = new HashSet<>();
         for (int seed = 0; seed < 6; seed++) {
-            PairsRequest request = request("score:a:2", PairsRequest.Loser.RANDOM, seed, "random" + seed);
+            PairsRequest request = request("score:a:2", TournamentLoser.RANDOM, seed, "random" + seed);
             assertThat(GeneratedPairs.write(request, message -> {})).isEqualTo(new GeneratedPairs.Made(4, 1));
             losers.addAll(images("random" + seed));
             assertThat(images("random" + seed)).allMatch(images -> images.endsWith("-14.png 1"));
@@ -192,7 +194,7 @@ final class TournamentPairsTest {
         run(command("p"), "whole");
         assertThat(Files.readAllLines(questions)).hasSize((int) all);
         assertThat(record("whole").integer("asked")).isZero();
-        GeneratedPairs.write(request(command("p"), PairsRequest.Loser.WORST, 1, "other"), message -> {});
+        GeneratedPairs.write(request(command("p"), TournamentLoser.WORST, 1, "other"), message -> {});
         assertThat(Files.readAllLines(questions)).doesNotHaveDuplicates();
         assertThat(images("other")).isEqualTo(BEST_AGAINST_WORST);
         // A last line that a killed process left incomplete is dropped.
@@ -263,9 +265,9 @@ final class TournamentPairsTest {
                 Optional.empty(),
                 List.of(),
                 Combination.CALIBRATED,
-                PairsRequest.Select.TOURNAMENT,
+                PairRule.TOURNAMENT,
                 Optional.of(PairsRequest.judge(judge, temporary.resolve("judge.jsonl"), Duration.ofSeconds(2))),
-                PairsRequest.Loser.RANDOM,
+                TournamentLoser.RANDOM,
                 1,
                 0,
                 0,

@@ -28,6 +28,7 @@ class GuideTest {
     void everyKeyOfARecipeIsInTheGuide() throws IOException {
         SortedSet<String> keys = new TreeSet<>();
         collect("", Recipe.class, keys);
+        collect("rounds.", RoundsRecipe.class, keys);
         keys.remove("learning_rate");
         assertThat(rows("recipes.md").keySet()).containsExactlyInAnyOrderElementsOf(keys);
     }
@@ -40,9 +41,12 @@ class GuideTest {
         }
         for (RecordComponent component : type.getRecordComponents()) {
             String key = prefix + Section.snakeCase(component.getName());
-            Class<?> section = component.getName().equals("inversion")
-                    ? InversionRecipe.class
-                    : component.getName().equals("learningRate") ? LearningRateRecipe.class : component.getType();
+            Class<?> section = switch (component.getName()) {
+                case "inversion" -> InversionRecipe.class;
+                case "learningRate" -> LearningRateRecipe.class;
+                case "evaluation" -> RoundEvaluationRecipe.class;
+                default -> component.getType();
+            };
             if (section.equals(ObjectiveRecipe.class)) {
                 continue;
             }

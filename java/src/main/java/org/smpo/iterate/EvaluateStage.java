@@ -1,0 +1,107 @@
+package org.smpo.iterate;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.smpo.evaluate.Bootstrap;
+import org.smpo.evaluate.EvaluatedModel;
+import org.smpo.evaluate.Evaluation;
+import org.smpo.evaluate.EvaluationRequest;
+import org.smpo.io.AtomicFiles;
+import org.smpo.io.Json;
+import org.smpo.io.ShellWords;
+import org.smpo.network.Prompt;
+import org.smpo.train.TrainingResult.Ending;
+
+/// Generates and scores images: `smpo evaluate`.
+///
+/// @param name name of the stage
+/// @param plan settings
+/// @param models models by the number of rounds that made them; 0 is the model of the recipe
+/// @param promptFile file of the prompts
+/// @param prompts prompts of the file
+/// @param writesPrompts whether the stage writes that file
+/// @param images number of images per prompt
+/// @param seed seed of the first image
+/// @param folder folder of the evaluation
+record EvaluateStage(
+        String name,
+        IterationPlan plan,
+        List<Integer> models,
+        Path promptFile,
+        List<Prompt> prompts,
+        boolean writesPrompts,
+        int images,
+        long seed,
+        Path folder)
+        implements Stage {
+    /// The file that an evaluation writes last.
+    private static final String REPORT = "report.html";
+
+    private static final int GALLERY = 8;
+
+    @Override
+    public List<String> words() {
+        List<String> words = new ArrayList<>(List.of("evaluate"));
+        models.forEach(model -> words.add(plan.modelWord(model)));
+        words.addAll(List.of("--prompts", promptFile.toString(), "--images", Integer.toString(images)));
+        words.addAll(List.of("--seed", Long.toString(seed)));
+        plan.rewardTexts().forEach(reward -> words.addAll(List.of("--reward", reward)));
+        words.addAll(plan.generationWords());
+        words.addAll(List.of("--out", folder.toString()));
+        return words;
+    }
+
+    @Override
+    public boolean isDone() {
+        return Files.exists(folder.resolve(REPORT));
+    }
+
+    @Override
+    public Ending run(Iteration.Listener listener) throws IOException {
+        if (writesPrompts) {
+            Files.createDirectories(promptFile.getParent());
+            AtomicFiles.write(promptFile, promptText());
+        }
+        List<EvaluatedModel> all = new ArrayList<>();
+        for (int model : models) {
+            all.add(plan.model(model));
+        }
+        Evaluation.run(
+                new EvaluationRequest(
+                        all,
+                        prompts,
+                        plan.recipe().rounds().generation().negativePrompt().orElse(null),
+                        seed,
+                        images,
+                        plan.generation(),
+                        plan.metrics(),
+                        Bootstrap.standard(),
+                        GALLERY,
+                        plan.program().withCommand("smpo " + ShellWords.join(words())),
+                        List.of()),
+                folder,
+                listener.display());
+        return Ending.FINISHED;
+    }
+
+    private String promptText() {
+        List<Map<String, Object>> all = new ArrayList<>();
+        for (Prompt prompt : prompts) {
+            Map<String, Object> one = new LinkedHashMap<>();
+            one.put("prompt", prompt.text());
+            if (prompt.negative() != null) {
+                one.put("negative_prompt", prompt.negative());
+            }
+            if (prompt.category() != null) {
+                one.put("category", prompt.category());
+            }
+            all.add(one);
+        }
+        return Json.canonical(all);
+    }
+}

@@ -1,0 +1,55 @@
+package org.smpo.iterate;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.util.List;
+import org.smpo.io.AtomicFiles;
+import org.smpo.recipe.Recipe;
+import org.smpo.train.FinishedRun;
+import org.smpo.train.Trainer;
+import org.smpo.train.TrainingResult;
+import org.smpo.train.TrainingResult.Ending;
+
+/// Tunes the model on a round's pairs: `smpo train`.
+///
+/// @param plan settings
+/// @param round the round
+record TrainStage(IterationPlan plan, RoundFolder round) implements Stage {
+    @Override
+    public String name() {
+        return "round " + round.number() + ": training";
+    }
+
+    @Override
+    public List<String> words() {
+        return List.of(
+                "train", round.recipe().toString(), "--cache", plan.cache().toString());
+    }
+
+    @Override
+    public boolean isDone() {
+        return Files.exists(round.summary());
+    }
+
+    @Override
+    public Ending run(Iteration.Listener listener) throws IOException, InterruptedException {
+        Recipe recipe = plan.training(round);
+        PairCounts pairs = PairCounts.read(round.pairs());
+        pairs.requireStep(round.number(), recipe.train().pairsPerStep());
+        AtomicFiles.write(round.recipe(), recipe.resolved());
+        try (Trainer trainer = Trainer.open(recipe, FinishedRun.isRun(round.run()), plan.cache(), listener)) {
+            listener.training(trainer, recipe.train().steps());
+            try {
+                TrainingResult result = trainer.run();
+                if (result.finished()) {
+                    RoundSummary.of(plan, round, pairs).write(round.summary());
+                } else {
+                    listener.say(result.describe());
+                }
+                return result.ending();
+            } finally {
+                listener.trained();
+            }
+        }
+    }
+}

@@ -60,7 +60,7 @@ final class IterationReport {
                             .table(table));
         }
         page.section("How to reproduce this", section -> {
-            section.text("Each stage is a command, which gives the same files in an empty folder:");
+            section.text("Each stage is a command. It reads prompts.json and train.yaml of its round:");
             section.code("commands", String.join("\n", plan.commands()));
             section.folded(
                     "rounds.yaml", recipe -> recipe.code("recipe", plan.recipe().resolved()));

@@ -566,7 +566,8 @@ typedef uint64_t smpo_pair_batch; /* the pairs of one optimizer step; 0 is never
 
 enum { SMPO_MAX_BATCH_PAIRS = 65536, SMPO_MAX_INVERSION_STEPS = 4096 };
 
-/* W pairs are 2W images: row p is the winner of pair p, row W + p its loser. */
+/* W pairs are 2W images: row p is the winner of pair p, row W + p its loser. A batch of single images has W items of one
+ * image each; wherever this header then says 2W, read W, and where it says pair, read image. */
 typedef struct smpo_pair_batch_inputs {
   uint32_t size;
   uint32_t pairs;            /* W, 1..SMPO_MAX_BATCH_PAIRS */
@@ -578,7 +579,9 @@ typedef struct smpo_pair_batch_inputs {
   smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: sizes and crop of each image */
   const int32_t *timesteps;  /* 2W: training timestep of each image, 0..2^24-1 */
   const int64_t *items;      /* 2W: the item whose random numbers each image gets, in [0, 2^44) */
-} smpo_pair_batch_inputs;
+  int32_t single_images;     /* 1: W single images; 0: W pairs */
+  int32_t reserved;          /* 0 */
+} smpo_pair_batch_inputs; /* 72 bytes */
 
 /* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), for each image: 2W numbers each. */
 typedef struct smpo_forward_noise {
@@ -635,10 +638,15 @@ enum smpo_pair_loss_kind {
                               f(x) = scale x / (e^(scale x) - 1). No reference */
   SMPO_PAIR_LOSS_SFT = 9,  /* l_w, u = 0. No reference */
   SMPO_PAIR_LOSS_HINGE = 10, /* max(0, 1 - u) */
-  SMPO_PAIR_LOSS_ROBUST = 11 /* epsilon: ((1 - epsilon) sp(-u) - epsilon sp(u)) / (1 - 2 epsilon) */
+  SMPO_PAIR_LOSS_ROBUST = 11, /* epsilon: ((1 - epsilon) sp(-u) - epsilon sp(u)) / (1 - 2 epsilon) */
+  SMPO_PAIR_LOSS_PSEUDO_HUBER = 12 /* c: single images only; mean of sqrt(q^2 d^2 + c^2) - c, d = prediction - target,
+                                      q = error_scale. No reference; the loss is also reported as the error, u = 0 */
 };
 
-enum { SMPO_PAIR_LOSS_KINDS = 11, SMPO_MAX_LOSS_PARAMETERS = 8 };
+/* Single images: SFT costs l, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1 for a desirable image, -1
+ * for another one, and u = k (r - l); PSEUDO_HUBER is as above. Other kinds compare two images and are
+ * SMPO_INVALID_ARGUMENT, as are safeguard and budget. */
+enum { SMPO_PAIR_LOSS_KINDS = 12, SMPO_MAX_LOSS_PARAMETERS = 8 };
 
 /* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.
  *   safeguard  the other image's gradient is multiplied by clamp((1 - safeguard_mu) |g|^2 / (g . g' + 1e-9), 0, 1)
@@ -669,6 +677,8 @@ typedef struct smpo_micro_batch {
   const double *weight;      /* per pair: factor of loss and gradients; NULL: 1 */
   const double *mean_gain;   /* KTO: one number, max(0, mean of r - l over all images of the batch); NULL: the mean
                                 over this call's images */
+  const uint8_t *desirable;  /* KTO of single images: per image, 1 where it is desirable, else 0; otherwise NULL */
+  const double *error_scale; /* PSEUDO_HUBER: q per image, above 0; NULL: 1. NULL for other kinds */
 } smpo_micro_batch;
 
 /* Results for the batch's pairs; NaN for a pair that no call has accumulated yet. */
@@ -676,7 +686,8 @@ typedef struct smpo_pair_results {
   uint32_t size;
   uint32_t pairs;   /* W */
   double *errors;   /* 4W: mean squared errors; policy winners, policy losers, reference winners, reference losers;
-                       the latter two are 0 if the loss has no reference */
+                       the latter two are 0 if the loss has no reference. Single images count as winners; the
+                       losers' errors are NaN */
   double *logits;   /* W: above 0 if the policy prefers the winner, more than the reference does */
   double *losses;   /* W, without weight and gradient_scale */
   double loss_sum;  /* out: sum over the calls of gradient_scale * weight * loss */

@@ -40,6 +40,7 @@ void check(const smpo_micro_batch* micro_batch, int64_t batch_pairs) {
   require_all_finite(micro_batch->logit_scale, micro_batch->pairs, "micro_batch.logit_scale");
   require_all_finite(micro_batch->weight, micro_batch->pairs, "micro_batch.weight");
   require_all_finite(micro_batch->mean_gain, 1, "micro_batch.mean_gain");
+  require_all_finite(micro_batch->error_scale, micro_batch->pairs, "micro_batch.error_scale");
 }
 
 }  // namespace
@@ -62,11 +63,15 @@ SMPO_EXPORT smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pa
     require_struct(inputs, "inputs");
     require_range(inputs->pairs, 1, SMPO_MAX_BATCH_PAIRS, "inputs.pairs");
     require_range(inputs->keep_predictions, 0, 1, "inputs.keep_predictions");
+    require_range(inputs->single_images, 0, 1, "inputs.single_images");
+    require_range(inputs->reserved, 0, 0, "inputs.reserved");
     require_pointer(inputs->timesteps, "inputs.timesteps");
     require_pointer(inputs->items, "inputs.items");
     require_pointer(batch, "batch");
-    const size_t rows = 2 * static_cast<size_t>(inputs->pairs);
+    const int64_t images = inputs->single_images == 1 ? 1 : 2;
+    const size_t rows = static_cast<size_t>(images) * inputs->pairs;
     PairBatchOptions options{.pairs = inputs->pairs,
+                             .images = images,
                              .step = inputs->step,
                              .keep_predictions = inputs->keep_predictions == 1,
                              .timesteps = {inputs->timesteps, inputs->timesteps + rows},
@@ -125,7 +130,7 @@ SMPO_EXPORT smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pa
     const auto trained = s.model(policy, "policy");
     const auto frozen = reference == 0 ? nullptr : s.model(reference, "reference");
     check(loss);
-    check(micro_batch, smpo::engine::rows(*pairs) / 2);
+    check(micro_batch, smpo::engine::pairs(*pairs));
     smpo::engine::accumulate(s, pairs, *trained, frozen.get(), *loss, *micro_batch);
   });
 }
@@ -135,7 +140,7 @@ SMPO_EXPORT smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_bat
   return guarded(__func__, session, error, [&](Session& s) {
     const auto pairs = s.pair_batch(batch);
     require_struct(results, "results");
-    const int64_t own = smpo::engine::rows(*pairs) / 2;
+    const int64_t own = smpo::engine::pairs(*pairs);
     require_range(results->pairs, own, own, "results.pairs");
     require_pointer(results->errors, "results.errors");
     require_pointer(results->logits, "results.logits");

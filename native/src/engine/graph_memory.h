@@ -7,8 +7,8 @@
 #include "engine/graphs.h"
 #include "models/unet.h"
 
-// Legend: B images; P pairs of a micro-batch, B = 2P, winners first; C channels, H W size of a latent; S places of an
-// inversion batch; N elements of a latent.
+// Legend: B images; P pairs of a micro-batch, B = 2P, winners first, or P single images, B = P; C channels, H W size of
+// a latent; S places of an inversion batch; N elements of a latent.
 namespace smpo::engine {
 
 // A UNet evaluation without gradients.
@@ -40,17 +40,20 @@ struct StepMemory {
   at::Tensor encoder_hidden_states_BSD = {};
   at::Tensor text_embeds_BE = {};  // undefined without text_time
   at::Tensor time_ids_BK = {};     // undefined without text_time
-  at::Tensor label_P = {};         // f64, as are the next three; undefined if not given
+  at::Tensor label_P = {};         // f64, as are the next four; undefined if not given
   at::Tensor logit_scale_P = {};
   at::Tensor weight_P = {};
   at::Tensor mean_gain_1 = {};
+  at::Tensor error_scale_B = {};
+  at::Tensor desirable_B = {};  // u8
 
   static constexpr at::Tensor StepMemory::* all_inputs[] = {
       &StepMemory::noised_BCHW,    &StepMemory::target_BCHW,
       &StepMemory::timesteps_B,    &StepMemory::encoder_hidden_states_BSD,
       &StepMemory::text_embeds_BE, &StepMemory::time_ids_BK,
       &StepMemory::label_P,        &StepMemory::logit_scale_P,
-      &StepMemory::weight_P,       &StepMemory::mean_gain_1};
+      &StepMemory::weight_P,       &StepMemory::mean_gain_1,
+      &StepMemory::error_scale_B,  &StepMemory::desirable_B};
 
   at::Tensor prediction_BCHW = {};            // out
   at::Tensor reference_prediction_BCHW = {};  // out; undefined if the loss has no reference

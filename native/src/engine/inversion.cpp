@@ -69,7 +69,10 @@ void check(const PairBatch& batch, const smpo_inversion_plan& plan) {
 // The plan's tables as the schedule reads them.
 InversionSchedule schedule_of(const PairBatch& batch, const smpo_inversion_plan& plan) {
   const std::span row_start(plan.row_start, static_cast<size_t>(batch.rows()) + 1);
-  return {row_start, {plan.averages, static_cast<size_t>(row_start.back())}, int64_t{plan.inversion_batch}};
+  return {row_start,
+          {plan.averages, static_cast<size_t>(row_start.back())},
+          int64_t{plan.inversion_batch},
+          batch.options.images};
 }
 
 // Evaluates the UNet and updates every image. Queues device work only and touches this memory only, so that it can be

@@ -6,13 +6,13 @@
 namespace smpo::engine {
 
 InversionSchedule::InversionSchedule(std::span<const int32_t> row_start, std::span<const uint8_t> averages,
-                                     int64_t batch)
+                                     int64_t batch, int64_t images)
     : row_start_(row_start), averages_(averages), batch_(batch) {
   const auto rows = static_cast<int64_t>(row_start.size()) - 1;
   std::vector<int64_t> evaluations(index(rows));
   // The two images of a pair are neighbours in the queue, since they share a prompt.
   for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = i % 2 == 0 ? i / 2 : rows / 2 + i / 2;
+    const int64_t row = i % images * (rows / images) + i / images;
     const int32_t first = row_start[index(row)], end = row_start[index(row) + 1];
     if (first == end) {
       without_steps_.push_back(row);

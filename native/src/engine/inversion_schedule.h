@@ -39,9 +39,10 @@ class InversionSchedule final {
   };
 
   // Row r takes the steps row_start[r] .. row_start[r + 1] - 1; `averages` has one flag per step. Both arrays have been
-  // checked and must outlive the schedule. Rows 0 .. rows / 2 - 1 are winners, the others losers. `batch`: most images
-  // in one UNet evaluation.
-  InversionSchedule(std::span<const int32_t> row_start, std::span<const uint8_t> averages, int64_t batch);
+  // checked and must outlive the schedule. Of pairs, rows 0 .. rows / 2 - 1 are winners, the others losers. `batch`:
+  // most images in one UNet evaluation. `images`: 2 for pairs, 1 for single images.
+  InversionSchedule(std::span<const int32_t> row_start, std::span<const uint8_t> averages, int64_t batch,
+                    int64_t images = 2);
 
   // Images that take no step: they are finished from the start.
   const std::vector<int64_t>& rows_without_steps() const { return without_steps_; }

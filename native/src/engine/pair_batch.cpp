@@ -61,9 +61,11 @@ std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, c
 
 std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors) {
   const int64_t pairs = options.pairs;
+  const int64_t images = options.images * pairs;
+  const bool single = options.images == 1;
   const at::Tensor& latents = tensors.sample->value;
   require_f32(latents, "inputs.latents");
-  require_rows(latents, 4, 2 * pairs, "inputs.latents", "[2W,C,h,w]");
+  require_rows(latents, 4, images, "inputs.latents", single ? "[W,C,h,w]" : "[2W,C,h,w]");
   const at::Tensor& states = tensors.encoder_hidden_states->value;
   require_rows(states, 3, pairs, "inputs.encoder_hidden_states", "[W,S,D]");
   for (size_t row = 0; row < options.timesteps.size(); ++row) {
@@ -89,7 +91,7 @@ std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetT
   }
   if (tensors.time_ids != nullptr) {
     require_f32(tensors.time_ids->value, "inputs.time_ids");
-    require_rows(tensors.time_ids->value, 2, 2 * pairs, "inputs.time_ids", "[2W,K]");
+    require_rows(tensors.time_ids->value, 2, images, "inputs.time_ids", single ? "[W,K]" : "[2W,K]");
     batch->time_ids_RK = tensors.time_ids->value.clone();
   }
   if (batch->options.keep_predictions) {
@@ -99,7 +101,8 @@ std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetT
   return batch;
 }
 
-int64_t rows(const PairBatch& batch) { return batch.rows(); }
+int64_t pairs(const PairBatch& batch) { return batch.pairs(); }
+int64_t images(const PairBatch& batch) { return batch.options.images; }
 
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise) {
   const at::Tensor sample = column(batch, noise.sample, "noise.sample");
@@ -107,7 +110,7 @@ void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noi
   const at::Tensor target_sample = column(batch, noise.target_sample, "noise.target_sample");
   const at::Tensor target_noise = column(batch, noise.target_noise, "noise.target_noise");
   std::vector<int64_t> items = batch.options.items;
-  if (noise.per_image == 0) {
+  if (noise.per_image == 0 && batch.options.images == 2) {
     const auto pairs = static_cast<std::ptrdiff_t>(batch.pairs());
     std::copy(items.begin(), items.begin() + pairs, items.begin() + pairs);
   }

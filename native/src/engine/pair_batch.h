@@ -22,7 +22,8 @@ std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, c
                                          uint32_t step, std::span<const int64_t> items);
 
 struct PairBatchOptions {
-  int64_t pairs = 0;
+  int64_t pairs = 0;   // or single images
+  int64_t images = 2;  // of each: 2 of a pair, or 1
   uint32_t step = 0;
   bool keep_predictions = false;
   std::vector<int32_t> timesteps;
@@ -31,7 +32,9 @@ struct PairBatchOptions {
 // `tensors.sample` is the clean latents; `tensors.timesteps` is not read.
 std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors);
 
-int64_t rows(const PairBatch& batch);
+// Number of pairs or single images, and of images of each.
+int64_t pairs(const PairBatch& batch);
+int64_t images(const PairBatch& batch);
 
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise);
 smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan);

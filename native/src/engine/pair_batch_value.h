@@ -8,7 +8,8 @@
 
 #include "engine/pair_batch.h"
 
-// Legend: W pairs, R = 2W images, winners first; C channels, H W size of a latent; S tokens, D width of a token.
+// Legend: W pairs, R = 2W images, winners first, or W single images, R = W; C channels, H W size of a latent; S tokens,
+// D width of a token.
 namespace smpo::engine {
 
 struct PairBatch {
@@ -36,7 +37,7 @@ struct PairBatch {
   at::Tensor reference_prediction_RCHW = {};
 
   int64_t pairs() const { return options.pairs; }
-  int64_t rows() const { return 2 * options.pairs; }
+  int64_t rows() const { return options.images * options.pairs; }
   int64_t elements() const { return latents_RCHW[0].numel(); }
 };
 

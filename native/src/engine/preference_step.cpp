@@ -24,30 +24,30 @@
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
 
-// Legend: W pairs of the batch; P pairs of the batch, B = 2P images, winners first; C H W a latent.
+// Legend: W pairs of the batch; P pairs of the micro-batch, B = 2P images, winners first, or as many single images, B =
+// P; C H W a latent.
 namespace smpo::engine {
 namespace {
 
-// The batch's rows of a tensor by image, [2W,...] -> [2P,...].
-at::Tensor of_images(const at::Tensor& all, const smpo_micro_batch& micro_batch) {
-  if (!all.defined()) return all;
-  const int64_t pairs = all.size(0) / 2;
-  if (micro_batch.pairs == pairs) return all;
-  return at::cat({all.narrow(0, micro_batch.first_pair, micro_batch.pairs),
-                  all.narrow(0, pairs + micro_batch.first_pair, micro_batch.pairs)});
+// The batch's rows of a tensor by image, [R,...] -> [B,...].
+at::Tensor of_images(const PairBatch& batch, const at::Tensor& all, const smpo_micro_batch& micro_batch) {
+  if (!all.defined() || micro_batch.pairs == batch.pairs()) return all;
+  const at::Tensor first = all.narrow(0, micro_batch.first_pair, micro_batch.pairs);
+  if (batch.options.images == 1) return first;
+  return at::cat({first, all.narrow(0, batch.pairs() + micro_batch.first_pair, micro_batch.pairs)});
 }
 
-// Likewise of a tensor by pair, [W,...] -> [2P,...].
-at::Tensor of_pairs(const at::Tensor& all, const smpo_micro_batch& micro_batch) {
+// Likewise of a tensor by pair, [W,...] -> [B,...].
+at::Tensor of_pairs(const PairBatch& batch, const at::Tensor& all, const smpo_micro_batch& micro_batch) {
   if (!all.defined()) return all;
   const at::Tensor own = all.narrow(0, micro_batch.first_pair, micro_batch.pairs);
-  return at::cat({own, own});
+  return batch.options.images == 1 ? own : at::cat({own, own});
 }
 
 at::Tensor timesteps_of(const PairBatch& batch, const smpo_micro_batch& micro_batch) {
   std::vector<float> t;
   t.reserve(2 * micro_batch.pairs);
-  for (const int64_t first : {int64_t{micro_batch.first_pair}, batch.pairs() + micro_batch.first_pair}) {
+  for (int64_t first = micro_batch.first_pair; first < batch.rows(); first += batch.pairs()) {
     for (uint32_t i = 0; i < micro_batch.pairs; ++i) {
       t.push_back(static_cast<float>(batch.options.timesteps[static_cast<size_t>(first + i)]));
     }
@@ -61,12 +61,14 @@ at::Tensor numbers(const PairBatch& batch, const double* values, uint32_t count)
   return copy_to<double>(batch.latents_RCHW.device(), {values, count});
 }
 
-void keep(at::Tensor& all_RCHW, const at::Tensor& some_BCHW, const smpo_micro_batch& micro_batch) {
+void keep(const PairBatch& batch, const at::Tensor& all_RCHW, const at::Tensor& some_BCHW,
+          const smpo_micro_batch& micro_batch) {
   if (!all_RCHW.defined()) return;
-  const int64_t pairs = all_RCHW.size(0) / 2;
-  all_RCHW.narrow(0, micro_batch.first_pair, micro_batch.pairs).copy_(some_BCHW.narrow(0, 0, micro_batch.pairs));
-  all_RCHW.narrow(0, pairs + micro_batch.first_pair, micro_batch.pairs)
-      .copy_(some_BCHW.narrow(0, micro_batch.pairs, micro_batch.pairs));
+  const int64_t pairs = micro_batch.pairs;
+  for (int64_t image = 0; image < batch.options.images; ++image) {
+    all_RCHW.narrow(0, image * batch.pairs() + micro_batch.first_pair, pairs)
+        .copy_(some_BCHW.narrow(0, image * pairs, pairs));
+  }
 }
 
 // Inputs of a micro-batch: its models, its options, and the memory of graph_memory.h.
@@ -84,8 +86,44 @@ GraphKey key_of(const Step& step, const StepMemory& inputs) {
   return key;
 }
 
+// What the kind of the loss says about single images and pairs.
+void check_images(const PairBatch& batch, const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
+  const bool single = batch.options.images == 1;
+  if (single && !kernels::pair_loss_math::takes_single_images(loss.kind)) {
+    fail(SMPO_INVALID_ARGUMENT, "loss.kind: expected one of single images (KTO, SFT or PSEUDO_HUBER), got ", loss.kind,
+         ", which compares the two images of a pair");
+  }
+  if (!single && !kernels::pair_loss_math::takes_pairs(loss.kind)) {
+    fail(SMPO_INVALID_ARGUMENT, "loss.kind: expected one of pairs, got ", loss.kind, ", which is one of single images");
+  }
+  if (single && (loss.safeguard == 1 || loss.budget_weight != 0)) {
+    fail(SMPO_INVALID_ARGUMENT, "loss.", loss.safeguard == 1 ? "safeguard" : "budget_weight",
+         ": expected 0 for single images, got ", loss.safeguard == 1 ? 1.0 : loss.budget_weight);
+  }
+  if ((micro_batch.desirable != nullptr) != (single && loss.kind == SMPO_PAIR_LOSS_KTO)) {
+    fail(SMPO_INVALID_ARGUMENT, "micro_batch.desirable: expected a pointer for KTO of single images only, got ",
+         micro_batch.desirable == nullptr ? "none" : "one");
+  }
+  if (micro_batch.error_scale != nullptr && loss.kind != SMPO_PAIR_LOSS_PSEUDO_HUBER) {
+    fail(SMPO_INVALID_ARGUMENT, "micro_batch.error_scale: expected none, since kind ", loss.kind,
+         " does not scale errors, got a pointer");
+  }
+  for (uint32_t i = 0; i < micro_batch.pairs; ++i) {
+    if (micro_batch.desirable != nullptr && micro_batch.desirable[i] > 1) {
+      fail(SMPO_INVALID_ARGUMENT, "micro_batch.desirable[", i, "]: expected 0..1, got ", int{micro_batch.desirable[i]});
+    }
+    if (micro_batch.error_scale != nullptr && !(micro_batch.error_scale[i] > 0)) {
+      fail(SMPO_INVALID_ARGUMENT, "micro_batch.error_scale[", i, "]: expected a number above 0, got ",
+           micro_batch.error_scale[i]);
+    }
+  }
+  if (loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER && !(loss.parameters[0] > 0)) {
+    fail(SMPO_INVALID_ARGUMENT, "loss.parameters[0]: expected a number above 0, got ", loss.parameters[0]);
+  }
+}
+
 // The loss that crossed the border, with what the kernel's math knows about its kind checked.
-void check(const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
+void check(const PairBatch& batch, const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
   const auto count = static_cast<uint32_t>(kernels::pair_loss_math::parameter_count(loss.kind));
   if (loss.parameter_count != count) {
     fail(SMPO_INVALID_ARGUMENT, "loss.parameter_count: expected ", count, ", the number that kind ", loss.kind,
@@ -100,6 +138,7 @@ void check(const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
   if (kernels::pair_loss_math::reads_label(loss.kind) && micro_batch.label == nullptr) {
     fail(SMPO_INVALID_ARGUMENT, "micro_batch.label: expected a pointer, since kind ", loss.kind, " reads labels");
   }
+  check_images(batch, loss, micro_batch);
 }
 
 models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
@@ -131,14 +170,16 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   const at::Tensor prediction = output.value.contiguous();
   memory.prediction_BCHW = prediction;
 
-  const int64_t pairs = prediction.size(0) / 2;
+  const int64_t images = step.options.images;
+  const int64_t pairs = prediction.size(0) / images;
   const auto f64 = prediction.options().dtype(at::kDouble);
   memory.results = at::empty({6 * pairs + 1}, f64);
   auto* results = memory.results.mutable_data_ptr<double>();
-  const at::Tensor d_errors = at::empty({2 * pairs}, f64);
+  const at::Tensor d_errors = at::empty({images * pairs}, f64);
   at::Tensor d_prediction = backward ? at::empty_like(prediction) : at::Tensor();
   kernels::PreferenceLossArgs args{
       .pairs = pairs,
+      .images = images,
       .elements = prediction[0].numel(),
       .loss = step.options.loss,
       .prediction_RN = prediction.const_data_ptr(),
@@ -151,6 +192,8 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
       .logit_scale_P = tape::data_of<double>(memory.logit_scale_P),
       .weight_P = tape::data_of<double>(memory.weight_P),
       .mean_gain = tape::data_of<double>(memory.mean_gain_1),
+      .desirable_R = tape::data_of<uint8_t>(memory.desirable_B),
+      .error_scale_R = tape::data_of<double>(memory.error_scale_B),
       .gradient_scale = step.options.gradient_scale,
       .error_4P = results,
       .logit_P = results + 4 * pairs,
@@ -180,7 +223,7 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
   if (backward && policy.weights().trained() == nullptr) {
     fail(SMPO_INVALID_ARGUMENT, "policy: expected a trainable UNet or one with adapters, got a frozen one");
   }
-  check(loss, micro_batch);
+  check(batch, loss, micro_batch);
   const bool wants_reference = kernels::pair_loss_math::has_reference(loss.kind);
   if (wants_reference && reference != nullptr) require_denoiser(*reference, "reference");
   if (wants_reference && reference == nullptr && policy.weights().adapters() == nullptr) {
@@ -189,23 +232,30 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
          " that could be turned off, got none");
   }
 
-  StepMemory inputs{.noised_BCHW = of_images(batch.noised_RCHW, micro_batch),
-                    .target_BCHW = of_images(batch.target_RCHW, micro_batch),
+  StepMemory inputs{.noised_BCHW = of_images(batch, batch.noised_RCHW, micro_batch),
+                    .target_BCHW = of_images(batch, batch.target_RCHW, micro_batch),
                     .timesteps_B = timesteps_of(batch, micro_batch),
-                    .encoder_hidden_states_BSD = of_pairs(batch.encoder_hidden_states_WSD, micro_batch),
-                    .text_embeds_BE = of_pairs(batch.text_embeds_WE, micro_batch),
-                    .time_ids_BK = of_images(batch.time_ids_RK, micro_batch),
+                    .encoder_hidden_states_BSD = of_pairs(batch, batch.encoder_hidden_states_WSD, micro_batch),
+                    .text_embeds_BE = of_pairs(batch, batch.text_embeds_WE, micro_batch),
+                    .time_ids_BK = of_images(batch, batch.time_ids_RK, micro_batch),
                     .label_P = numbers(batch, micro_batch.label, micro_batch.pairs),
                     .logit_scale_P = numbers(batch, micro_batch.logit_scale, micro_batch.pairs),
                     .weight_P = numbers(batch, micro_batch.weight, micro_batch.pairs),
-                    .mean_gain_1 = numbers(batch, micro_batch.mean_gain, 1)};
+                    .mean_gain_1 = numbers(batch, micro_batch.mean_gain, 1),
+                    .error_scale_B = numbers(batch, micro_batch.error_scale, micro_batch.pairs)};
+  if (micro_batch.desirable != nullptr) {
+    inputs.desirable_B =
+        copy_to<uint8_t>(batch.latents_RCHW.device(), {micro_batch.desirable, size_t{micro_batch.pairs}});
+  }
   network.check_inputs(inputs_of(inputs, policy));
   if (wants_reference && reference != nullptr) require_unet(*reference).check_inputs(inputs_of(inputs, *reference));
 
-  const Step step{
-      .policy = policy,
-      .reference = reference,
-      .options = {.loss = loss, .gradient_scale = micro_batch.gradient_scale, .backward = backward ? 1 : 0}};
+  const Step step{.policy = policy,
+                  .reference = reference,
+                  .options = {.loss = loss,
+                              .gradient_scale = micro_batch.gradient_scale,
+                              .backward = backward ? 1 : 0,
+                              .images = batch.options.images}};
   // Running out of memory in the backward pass leaves gradients in part: the caller zeroes them, or resumes from a
   // checkpoint.
   const std::string advice =
@@ -230,8 +280,8 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
 
   // Last, so that a call that throws has changed nothing but gradients.
   const int64_t pairs = micro_batch.pairs;
-  keep(batch.prediction_RCHW, memory->prediction_BCHW, micro_batch);
-  if (wants_reference) keep(batch.reference_prediction_RCHW, memory->reference_prediction_BCHW, micro_batch);
+  keep(batch, batch.prediction_RCHW, memory->prediction_BCHW, micro_batch);
+  if (wants_reference) keep(batch, batch.reference_prediction_RCHW, memory->reference_prediction_BCHW, micro_batch);
   const at::Tensor& results = memory->results;
   batch.errors_4W.narrow(1, micro_batch.first_pair, pairs).copy_(results.narrow(0, 0, 4 * pairs).view({4, pairs}));
   batch.logits_W.narrow(0, micro_batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));

@@ -15,12 +15,13 @@ struct StepOptions {
   smpo_pair_loss loss;
   double gradient_scale;
   int64_t backward;  // 1 or 0
+  int64_t images;    // of an item: 2, a pair; 1, a single image
 };
 
 // All bytes of the options. A new field is part of the key because it is part of the struct.
 inline GraphKey key_of(const StepOptions& options) {
   static_assert(sizeof(smpo_pair_loss) == 4 * 4 + 12 * 8, "bytes between the fields would be compared");
-  static_assert(sizeof(StepOptions) == sizeof(smpo_pair_loss) + 2 * 8, "bytes between the fields would be compared");
+  static_assert(sizeof(StepOptions) == sizeof(smpo_pair_loss) + 3 * 8, "bytes between the fields would be compared");
   GraphKey key;
   key.add_bytes(&options, sizeof options);
   return key;

@@ -6,8 +6,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/preference_loss.h"
+#include "kernels/rounding.h"
 #include "kernels/types.h"
 #include "smpo.h"
 
@@ -30,6 +32,7 @@ constexpr int32_t parameter_count(int32_t kind) {
     case SMPO_PAIR_LOSS_DMPO:
     case SMPO_PAIR_LOSS_IPO:
     case SMPO_PAIR_LOSS_ROBUST:
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       return 1;
     case SMPO_PAIR_LOSS_KTO:
       return 2;
@@ -39,10 +42,18 @@ constexpr int32_t parameter_count(int32_t kind) {
   return -1;
 }
 
-/// Whether the kind uses a reference. MaPO and SFT read the policy's errors only.
+/// Whether the kind uses a reference. MaPO, SFT and PSEUDO_HUBER read the policy's errors only.
 SMPO_HOST_DEVICE constexpr bool has_reference(int32_t kind) {
-  return kind != SMPO_PAIR_LOSS_MAPO && kind != SMPO_PAIR_LOSS_SFT;
+  return kind != SMPO_PAIR_LOSS_MAPO && kind != SMPO_PAIR_LOSS_SFT && kind != SMPO_PAIR_LOSS_PSEUDO_HUBER;
 }
+
+/// Whether the kind is a loss of single images.
+constexpr bool takes_single_images(int32_t kind) {
+  return kind == SMPO_PAIR_LOSS_SFT || kind == SMPO_PAIR_LOSS_KTO || kind == SMPO_PAIR_LOSS_PSEUDO_HUBER;
+}
+
+/// Whether the kind is a loss of pairs.
+constexpr bool takes_pairs(int32_t kind) { return kind != SMPO_PAIR_LOSS_PSEUDO_HUBER; }
 
 /// Whether the kind reads `label`.
 constexpr bool reads_label(int32_t kind) { return kind == SMPO_PAIR_LOSS_SMPO || kind == SMPO_PAIR_LOSS_CAPO; }
@@ -133,6 +144,7 @@ SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, dou
     case SMPO_PAIR_LOSS_KTO:
     case SMPO_PAIR_LOSS_MAPO:
     case SMPO_PAIR_LOSS_SFT:
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       break;
   }
   return {u - u, 0.0 * u};
@@ -226,6 +238,74 @@ SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, con
   return out;
 }
 
+struct SingleOutcome {
+  double logit;
+  double loss;
+  double d_error;
+};
+
+/// Computes stage 2 for one single image, without weight and gradient_scale. Reads winner_desirable of the factors.
+SMPO_HOST_DEVICE SingleOutcome single_outcome(const PairLoss& loss, double policy, double reference,
+                                              const Factors& factors) {
+  const double poison = 0.0 * policy + 0.0 * reference;
+  if (loss.kind != SMPO_PAIR_LOSS_KTO) {
+    return {0.0, policy + poison, 1.0 + poison};
+  }
+  const double slope = loss.strength * factors.logit_scale;
+  const double advantage = reference - policy;
+  const KtoValue value = kto(loss, slope, advantage - factors.mean_gain, factors.winner_desirable);
+  return {slope * advantage, value.loss + poison, value.d_error + poison};
+}
+
+/// PSEUDO_HUBER's numbers of one row, each rounded once to f32.
+struct Huber {
+  float scale;    // q
+  float smooth;   // c
+  float smooth2;  // c^2
+};
+
+SMPO_HOST_DEVICE Huber huber_of(const PreferenceLossArgs& args, int64_t row) {
+  const double c = args.loss.parameters[0];
+  return {static_cast<float>(args.error_scale_R != nullptr ? args.error_scale_R[row] : 1.0), static_cast<float>(c),
+          static_cast<float>(c * c)};
+}
+
+/// sqrt(x^2 + c^2) - c of a difference d, x = q d.
+SMPO_HOST_DEVICE float huber_error(const Huber& huber, float difference) {
+  const float x = rounded::multiply(huber.scale, difference);
+  const float square = rounded::multiply(x, x);
+  const float root = rounded::square_root(rounded::add(square, huber.smooth2));
+  return rounded::divide(square, rounded::add(root, huber.smooth));
+}
+
+/// factor d / sqrt(x^2 + c^2).
+SMPO_HOST_DEVICE float huber_gradient(const Huber& huber, float factor, float difference) {
+  const float x = rounded::multiply(huber.scale, difference);
+  const float root = rounded::square_root(rounded::add(rounded::multiply(x, x), huber.smooth2));
+  return rounded::divide(rounded::multiply(factor, difference), root);
+}
+
+/// Factor of a row's differences in its gradient; PSEUDO_HUBER divides by the root, too.
+SMPO_HOST_DEVICE float gradient_factor(const PreferenceLossArgs& args, int64_t row) {
+  const double n = static_cast<double>(args.elements);
+  if (args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER) {
+    const double q = args.error_scale_R != nullptr ? args.error_scale_R[row] : 1.0;
+    return static_cast<float>(args.d_error_R[row] * q * q / n);
+  }
+  return static_cast<float>(args.d_error_R[row] * 2.0 / n);
+}
+
+/// Writes the errors of a row from its sums; NaN for the losers that single images do not have.
+SMPO_HOST_DEVICE void put_errors(const PreferenceLossArgs& args, int64_t row, double policy, double reference) {
+  args.error_4P[row] = policy;
+  args.error_4P[2 * args.pairs + row] = reference;
+  if (args.images == 1) {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    args.error_4P[args.pairs + row] = nan;
+    args.error_4P[3 * args.pairs + row] = nan;
+  }
+}
+
 /// Factor for the gradient of the image that is not favoured. With d = prediction - target and g = 2 d / N, |g|^2 of
 /// the favoured image is 4 l / N, and the inner product of the two gradients is 4 mean(d_w d_l) / N.
 SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_product, int64_t elements) {
@@ -238,10 +318,28 @@ SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_
   return factor < 0.0 ? 0.0 : (factor > 1.0 ? 1.0 : factor);
 }
 
+/// Computes stage 2 of single image p from the errors in args.error_4P, as finish_pair does.
+SMPO_HOST_DEVICE double finish_single(const PreferenceLossArgs& args, int64_t p, double mean_gain) {
+  const Factors factors{0.5, args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, mean_gain,
+                        args.desirable_R == nullptr || args.desirable_R[p] != 0, false};
+  const SingleOutcome out = single_outcome(args.loss, args.error_4P[p], args.error_4P[2 * args.pairs + p], factors);
+  const double scale = args.weight_P != nullptr ? args.gradient_scale * args.weight_P[p] : args.gradient_scale;
+  args.logit_P[p] = out.logit;
+  args.loss_P[p] = out.loss;
+  if (args.safeguard_P != nullptr) {
+    args.safeguard_P[p] = 1.0;
+  }
+  args.d_error_R[p] = scale * out.d_error;
+  return scale * out.loss;
+}
+
 /// Computes stage 2 of pair p from the errors in args.error_4P, `mean_product` (read with the safeguard only) and KTO's
 /// reference point. Writes all outputs of the pair and returns its part of loss_sum.
 SMPO_HOST_DEVICE double finish_pair(const PreferenceLossArgs& args, int64_t p, double mean_product, double mean_gain) {
   const int64_t P = args.pairs;
+  if (args.images == 1) {
+    return finish_single(args, p, mean_gain);
+  }
   const Errors errors{args.error_4P[p], args.error_4P[P + p], args.error_4P[2 * P + p], args.error_4P[3 * P + p]};
   const Factors factors{args.label_P != nullptr ? args.label_P[p] : 0.5,
                         args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, mean_gain,
@@ -271,11 +369,12 @@ SMPO_HOST_DEVICE double mean_gain(const PreferenceLossArgs& args) {
   if (args.mean_gain != nullptr) {
     return *args.mean_gain;
   }
+  const int64_t R = args.images * args.pairs;
   double sum = 0.0;
-  for (int64_t r = 0; r < 2 * args.pairs; ++r) {
+  for (int64_t r = 0; r < R; ++r) {
     sum += args.error_4P[2 * args.pairs + r] - args.error_4P[r];
   }
-  const double mean = sum / static_cast<double>(2 * args.pairs);
+  const double mean = sum / static_cast<double>(R);
   return mean < 0.0 ? 0.0 : mean;  // NaN is kept
 }
 

@@ -3,15 +3,19 @@
 //
 // Shapes: P pairs; R = 2P rows, winners in rows 0..P-1, the loser of pair p in row P + p; N elements of one row
 // (4 * h * w of a latent). Tensors are dense and row-major and need no alignment beyond that of their element.
+// With `images` 1, P single images are R = P rows; SFT, KTO and PSEUDO_HUBER can do that.
 //
 // Stage 1, per row:   l[r] = mean over N of (prediction - target)^2    the policy's error
 //                     r[r] = mean over N of (reference - target)^2     the reference's error
+//                     PSEUDO_HUBER: l[r] = mean over N of sqrt(x^2 + c^2) - c, x = q (prediction - target), computed as
+//                     x^2 / (sqrt(x^2 + c^2) + c), in which nothing cancels
 // Stage 2, per pair:  the loss and its derivatives with respect to l_w and l_l. smpo.h lists the losses and the two
 //                     additions, budget and safeguard; pair_loss_math.h has the code. Most losses are a function of
 //                     the logit u = -k D, k = strength * logit_scale, D = (l_w - l_l) - (r_w - r_l),
 //                     so that d loss / d l_w = -k d loss / d u and d loss / d l_l = +k d loss / d u.
 //                     The pair's weight multiplies its loss and its derivatives.
 // Stage 3, per row:   d_prediction = d_error * 2 (prediction - target) / N
+//                     PSEUDO_HUBER: d_prediction = d_error * q^2 (prediction - target) / sqrt(x^2 + c^2) / N
 //
 // The logit u answers "does the policy prefer the winner, more than the reference does?" for every kind with a
 // reference, so the share of pairs with u > 0 is the implicit accuracy. NPO trains u downwards.
@@ -24,7 +28,7 @@
 // Tolerance against the reference: errors as in row_mean_squared_error.h (kRowErrorTolerance). Stage 2 computes in f64
 // from those errors, so logit, loss and d_error inherit their difference times the slope of the loss. d_prediction
 // rounds three times to f32 and once to its own type: |d_prediction - reference| <= kGradientTolerance * |reference| (+
-// half an ulp of bf16) for equal d_error.
+// half an ulp of bf16) for equal d_error. PSEUDO_HUBER: kHuberErrorTolerance and kHuberGradientTolerance instead.
 //
 // NaN and infinity are never hidden: either of them in any element that is read makes the loss of its pair, its two
 // derivatives and loss_sum NaN, even where the loss does not depend on that row or saturates.
@@ -46,6 +50,7 @@ using PairLoss = smpo_pair_loss;
 
 struct PreferenceLossArgs {
   int64_t pairs = 0;     // P
+  int64_t images = 2;    // images of an item: 2, a pair; 1, a single image
   int64_t elements = 0;  // N >= 1
   PairLoss loss = {};
 
@@ -73,12 +78,15 @@ struct PreferenceLossArgs {
   /// KTO: 1 where a row is desirable, 0 where it is not. Null: winners are desirable, losers are not. KTO treats rows
   /// as single images, so rows with these flags need not form pairs.
   const uint8_t* desirable_R = nullptr;
+  /// PSEUDO_HUBER: factor q of each row's differences. Null: 1.
+  const double* error_scale_R = nullptr;
 
   /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole batch), so that the sum over micro-batches is a
   /// mean.
   double gradient_scale = 1.0;
 
-  /// Out. Errors: policy winner, policy loser, reference winner, reference loser.
+  /// Out. Errors: policy winner, policy loser, reference winner, reference loser. The losers' are NaN where there are
+  /// none.
   double* error_4P = nullptr;
   double* logit_P = nullptr;
   /// Loss of each pair, without weight and gradient_scale.
@@ -100,13 +108,19 @@ struct PreferenceLossArgs {
 /// Bytes that `workspace` must hold: one partial sum per chunk for each row of the policy, each row of the reference
 /// (if its prediction is given), and each pair's inner product (if the safeguard is on).
 constexpr int64_t preference_loss_workspace_bytes(const PreferenceLossArgs& args) {
-  const int64_t rows = 2 * args.pairs * (args.reference_RN != nullptr ? 2 : 1);
+  const int64_t rows = args.images * args.pairs * (args.reference_RN != nullptr ? 2 : 1);
   const int64_t products = args.loss.safeguard == 1 ? args.pairs : 0;
   return (rows + products) * row_sum::chunks_of(args.elements) * static_cast<int64_t>(sizeof(double));
 }
 
 /// Three roundings to f32: the difference, the factor, the product.
 inline constexpr double kGradientTolerance = 3.5 / 16777216.0;
+
+/// Roundings to f32: difference and q (2 each in the square), c (counted like another), product, square, sum, root,
+/// sum, quotient, and three for the tree.
+inline constexpr double kHuberErrorTolerance = 14.5 / 16777216.0;
+/// Difference, factor, product, square, sum, root, product, quotient.
+inline constexpr double kHuberGradientTolerance = 9.5 / 16777216.0;
 
 namespace reference {
 
@@ -133,6 +147,17 @@ struct PairValue {
   double d_winner = 0.0;
   double d_loser = 0.0;
 };
+
+/// The loss of one single image and its derivative with respect to the policy's error.
+struct SingleValue {
+  double logit = 0.0;
+  double loss = 0.0;
+  double d_error = 0.0;
+};
+
+/// Computes stage 2 for one single image, without weight and gradient_scale. Of the factors, winner_desirable tells
+/// whether the image is desirable.
+SingleValue single_value(const PairLoss& loss, double policy, double reference, const PairFactors& factors);
 
 /// Computes stage 2 for one pair, without safeguard, weight and gradient_scale. Each formula is as its paper prints it.
 PairValue pair_value(const PairLoss& loss, const PairErrors& errors, const PairFactors& factors);

@@ -662,9 +662,9 @@ std::vector<Case> pair_loss_cases() {
   using Loss = smpo_pair_loss;
   std::vector<Case> cases = {
       out_of_range(
-          "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..11, got 0"),
+          "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..12, got 0"),
       out_of_range(
-          "kind 99", [](Arguments& a) { a.loss.kind = 99; }, "loss.kind: expected 1..11, got 99"),
+          "kind 99", [](Arguments& a) { a.loss.kind = 99; }, "loss.kind: expected 1..12, got 99"),
       out_of_range(
           "parameter_count 2", [](Arguments& a) { a.loss.parameter_count = 2; },
           "loss.parameter_count: expected 1, the number that kind 2 has, got 2"),

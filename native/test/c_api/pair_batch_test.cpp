@@ -178,6 +178,9 @@ smpo_pair_loss loss_of(int32_t kind) {
     case SMPO_PAIR_LOSS_ROBUST:
       own({0.2});
       break;
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+      own({0.01});
+      break;
     case SMPO_PAIR_LOSS_KTO:
       own({1.1, 0.9});
       break;
@@ -727,6 +730,7 @@ TEST_F(PairBatchTest, KeepsWhatItNeeds) {
 TEST_F(PairBatchTest, EveryLossAndItsGradient) {
   const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
   for (int32_t kind = SMPO_PAIR_LOSS_DPO; kind <= SMPO_PAIR_LOSS_KINDS; ++kind) {
+    if (kind == SMPO_PAIR_LOSS_PSEUDO_HUBER) continue;  // SingleImagesTest
     SCOPED_TRACE(testing::Message() << "kind " << kind);
     const smpo_pair_batch batch = noised();
     const smpo_pair_loss loss = loss_of(kind);
@@ -954,6 +958,203 @@ TEST_F(PairBatchTest, RunsInBf16) {
   invert(wide_inverted, policy, plan);
   invert(narrow_inverted, narrow_policy, plan);
   expect_near(part(narrow_inverted, SMPO_PAIR_BATCH_NOISED), part(wide_inverted, SMPO_PAIR_BATCH_NOISED), 32);
+}
+
+// ---- single images
+
+/// The images of the batch of pairs as a batch of single images.
+class SingleImagesTest : public PairBatchTest {
+ protected:
+  /// The first `images` images; each has the prompt of its pair.
+  smpo_pair_batch noised_singles(int64_t images) {
+    std::vector<int64_t> rows(static_cast<size_t>(images)), prompts;
+    std::iota(rows.begin(), rows.end(), 0);
+    for (const int64_t row : rows) prompts.push_back(row % kW);
+    smpo_pair_batch_inputs inputs = inputs_;
+    inputs.pairs = static_cast<uint32_t>(images);
+    inputs.single_images = 1;
+    inputs.latents = tensor({images, kChannels, kHeight, kWidth}, rows_of(clean_, rows, kN));
+    inputs.encoder_hidden_states =
+        tensor({images, kTokens, kTextWidth}, rows_of(states_, prompts, kTokens * kTextWidth));
+    inputs.text_embeds = tensor({images, kPooled}, rows_of(embeds_, prompts, kPooled));
+    inputs.time_ids = tensor({images, kSizes}, rows_of(sizes_, rows, kSizes));
+    smpo_pair_batch batch = 0;
+    EXPECT_OK(smpo_pair_batch_open(session, &inputs, &batch, &error));
+    add_noise(batch, /*per_image=*/1);
+    return batch;
+  }
+  /// A micro-batch of images, whose numbers are those of their pairs.
+  smpo_micro_batch images_of(uint32_t first, uint32_t images) {
+    auto micro_batch = sized<smpo_micro_batch>();
+    micro_batch.first_pair = first;
+    micro_batch.pairs = images;
+    micro_batch.backward = 1;
+    micro_batch.gradient_scale = 1.0 / kW;
+    micro_batch.logit_scale = scales_ + first;
+    micro_batch.weight = weights_ + first;
+    return micro_batch;
+  }
+  Results read_singles(smpo_pair_batch batch, size_t images) {
+    Results results{.errors = Doubles(4 * images), .logits = Doubles(images), .losses = Doubles(images)};
+    auto spec = sized<smpo_pair_results>();
+    spec.pairs = static_cast<uint32_t>(images);
+    spec.errors = results.errors.data();
+    spec.logits = results.logits.data();
+    spec.losses = results.losses.data();
+    EXPECT_OK(smpo_pair_batch_read(session, batch, &spec, &error));
+    results.loss_sum = spec.loss_sum;
+    return results;
+  }
+
+  const double scales_[kR] = {1.5, 0.7, 1, 1.5, 0.7, 1};
+  const double weights_[kR] = {0.5, 2, 1, 0.5, 2, 1};
+  const uint8_t desirable_[kR] = {1, 1, 1, 0, 0, 0};
+};
+
+TEST_F(SingleImagesTest, AreNoisedAsTheImagesOfPairs) {
+  const smpo_pair_batch singles = noised_singles(kR), pairs = noised();
+  for (const int32_t which : {SMPO_PAIR_BATCH_NOISED, SMPO_PAIR_BATCH_TARGET}) {
+    EXPECT_EQ(part(singles, which), part(pairs, which));
+  }
+}
+
+TEST_F(SingleImagesTest, TunedOnWinnersAloneHaveTheGradientOfPairs) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SFT);
+  const smpo_pair_batch pairs = noised(), singles = noised_singles(kW);
+  accumulate(pairs, policy, 0, loss, micro_batch_of(0, kW));
+  const Doubles wanted = gradients(policy);
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  for (uint32_t first = 0; first < kW; first += 2) {
+    accumulate(singles, policy, 0, loss, images_of(first, std::min<uint32_t>(2, kW - first)));
+  }
+  expect_close(gradients(policy), wanted);
+  const Results of_pairs = read(pairs), of_singles = read_singles(singles, kW);
+  expect_close(of_singles.losses, of_pairs.losses, 1e-6);
+  expect_close({of_singles.loss_sum}, {of_pairs.loss_sum}, 1e-6);
+  for (size_t i = 0; i < kW; ++i) {
+    EXPECT_EQ(of_singles.errors[i], of_singles.losses[i]);
+    EXPECT_TRUE(std::isnan(of_singles.errors[kW + i]) && std::isnan(of_singles.errors[3 * kW + i]));
+  }
+}
+
+TEST_F(SingleImagesTest, JudgedByKtoHaveTheGradientOfPairs) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_KTO);
+  const smpo_pair_batch pairs = noised(), singles = noised_singles(kR);
+  accumulate(pairs, policy, reference, loss, micro_batch_of(0, kW));
+  const Doubles wanted = gradients(policy);
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  for (uint32_t first = 0; first < kR; first += 4) {
+    smpo_micro_batch micro_batch = images_of(first, std::min<uint32_t>(4, kR - first));
+    micro_batch.gradient_scale /= 2;  // a pair's loss is the mean of its images' losses
+    micro_batch.desirable = desirable_ + first;
+    micro_batch.mean_gain = &kMeanGain;
+    accumulate(singles, policy, reference, loss, micro_batch);
+  }
+  expect_close(gradients(policy), wanted);
+  const Results of_pairs = read(pairs), of_singles = read_singles(singles, kR);
+  for (size_t pair = 0; pair < kW; ++pair) {
+    EXPECT_NEAR((of_singles.losses[pair] + of_singles.losses[kW + pair]) / 2, of_pairs.losses[pair], 1e-6);
+    EXPECT_NEAR(of_singles.logits[pair] - of_singles.logits[kW + pair], of_pairs.logits[pair], 1e-6);
+  }
+  EXPECT_NEAR(of_singles.loss_sum, of_pairs.loss_sum, 1e-6);
+
+  // Its own reference point is the mean over the images of the call.
+  const smpo_pair_batch alone = noised_singles(kR);
+  smpo_micro_batch all = images_of(0, kR);
+  all.backward = 0;
+  all.desirable = desirable_;
+  accumulate(alone, policy, reference, loss, all);
+  const Results own = read_singles(alone, kR);
+  double mean = 0;
+  for (size_t i = 0; i < kR; ++i) mean += (own.errors[2 * kR + i] - own.errors[i]) / kR;
+  const double z0 = std::max(0.0, mean), gain = own.errors[2 * kR] - own.errors[0];
+  EXPECT_NEAR(own.losses[0], 1.1 / (1 + std::exp(1.5 * scales_[0] * (gain - z0))), 1e-12);
+}
+
+TEST_F(SingleImagesTest, PseudoHuberHasTheGradientOfItsFormula) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_PSEUDO_HUBER);
+  const double scale[kR] = {1, 0.1, 12, 0.5, 2, 3};
+  const smpo_pair_batch singles = noised_singles(kR);
+  for (uint32_t first = 0; first < kR; first += 4) {
+    smpo_micro_batch micro_batch = images_of(first, std::min<uint32_t>(4, kR - first));
+    micro_batch.error_scale = scale + first;
+    accumulate(singles, policy, 0, loss, micro_batch);
+  }
+  const Doubles gradient = gradients(policy);
+  const Doubles x = part(singles, SMPO_PAIR_BATCH_NOISED), target = part(singles, SMPO_PAIR_BATCH_TARGET);
+  const Doubles prediction = predict(policy, every_image(), x, every_timestep());
+  Doubles cotangent(kR * kN), losses(kR);
+  for (int64_t row = 0; row < kR; ++row) {
+    for (int64_t i = row * kN; i < (row + 1) * kN; ++i) {
+      const double q = scale[row], d = prediction[i] - target[i];
+      const double root = std::sqrt(q * q * d * d + 0.01 * 0.01);
+      losses[row] += (root - 0.01) / kN;
+      cotangent[i] = weights_[row] / kW * q * q * d / root / kN;
+    }
+  }
+  expect_close(read_singles(singles, kR).losses, losses);
+  const smpo_unet_inputs inputs = unet_inputs(every_image(), x, every_timestep());
+  smpo_tensor output = 0;
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  EXPECT_OK(smpo_unet_backward(session, policy, &inputs, tensor({kR, kChannels, kHeight, kWidth}, cotangent), &output,
+                               nullptr, &error));
+  expect_close(gradient, gradients(policy));
+}
+
+TEST_F(SingleImagesTest, RefuseWhatIsOfPairs) {
+  const smpo_model policy = unet(/*trainable=*/true), reference = unet(/*trainable=*/false);
+  const smpo_pair_batch singles = noised_singles(kR), pairs = noised();
+  const auto expect_refused = [&](smpo_pair_batch batch, const smpo_pair_loss& loss, const smpo_micro_batch& images,
+                                  const char* message) {
+    EXPECT_EQ(smpo_pair_batch_accumulate(session, batch, policy, reference, &loss, &images, &error),
+              SMPO_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(error.message).find(message), std::string::npos) << error.message;
+  };
+  smpo_micro_batch images = images_of(0, kR);
+  images.label = scales_;
+  for (const int32_t kind : {SMPO_PAIR_LOSS_DPO, SMPO_PAIR_LOSS_SMPO, SMPO_PAIR_LOSS_MAPO}) {
+    expect_refused(singles, loss_of(kind), images, "loss.kind: expected one of single images");
+  }
+  expect_refused(pairs, loss_of(SMPO_PAIR_LOSS_PSEUDO_HUBER), micro_batch_of(0, kW),
+                 "loss.kind: expected one of pairs");
+  const smpo_pair_loss kto = loss_of(SMPO_PAIR_LOSS_KTO), sft = loss_of(SMPO_PAIR_LOSS_SFT);
+  const smpo_pair_loss huber = loss_of(SMPO_PAIR_LOSS_PSEUDO_HUBER);
+  expect_refused(singles, kto, images,
+                 "micro_batch.desirable: expected a pointer for KTO of single images only, got none");
+  images.desirable = desirable_;
+  expect_refused(singles, sft, images,
+                 "micro_batch.desirable: expected a pointer for KTO of single images only, got one");
+  smpo_micro_batch of_pairs = micro_batch_of(0, kW);
+  of_pairs.desirable = desirable_;
+  expect_refused(pairs, kto, of_pairs,
+                 "micro_batch.desirable: expected a pointer for KTO of single images only, got one");
+  smpo_pair_loss guarded = kto;
+  guarded.safeguard = 1;
+  expect_refused(singles, guarded, images, "loss.safeguard: expected 0 for single images");
+  guarded = kto;
+  guarded.budget_weight = 0.5;
+  expect_refused(singles, guarded, images, "loss.budget_weight: expected 0 for single images, got 0.5");
+  const uint8_t flags[kR] = {1, 0, 2, 0, 0, 0};
+  images.desirable = flags;
+  expect_refused(singles, kto, images, "micro_batch.desirable[2]: expected 0..1, got 2");
+  images.desirable = nullptr;
+  const double scale[kR] = {1, 1, 1, 0, 1, 1};
+  images.error_scale = scale;
+  expect_refused(singles, sft, images, "micro_batch.error_scale: expected none");
+  expect_refused(singles, huber, images, "micro_batch.error_scale[3]: expected a number above 0, got 0");
+  images.error_scale = nullptr;
+  smpo_pair_loss sharp = huber;
+  sharp.parameters[0] = 0;
+  expect_refused(singles, sharp, images, "loss.parameters[0]: expected a number above 0, got 0");
+  smpo_pair_batch_inputs inputs = inputs_;
+  inputs.single_images = 1;
+  smpo_pair_batch batch = 0;
+  EXPECT_EQ(smpo_pair_batch_open(session, &inputs, &batch, &error), SMPO_SHAPE_MISMATCH) << "it has 2W latents";
+  inputs.single_images = 2;
+  EXPECT_EQ(smpo_pair_batch_open(session, &inputs, &batch, &error), SMPO_INVALID_ARGUMENT);
 }
 
 // ---- refused arguments

@@ -27,6 +27,8 @@ inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,   SMPO_PAIR_LOSS_SMP
                                         SMPO_PAIR_LOSS_KTO,   SMPO_PAIR_LOSS_MAPO,  SMPO_PAIR_LOSS_SFT,
                                         SMPO_PAIR_LOSS_HINGE, SMPO_PAIR_LOSS_ROBUST};
 
+inline constexpr int32_t kSingleKinds[] = {SMPO_PAIR_LOSS_KTO, SMPO_PAIR_LOSS_SFT, SMPO_PAIR_LOSS_PSEUDO_HUBER};
+
 inline const char* name_of(int32_t kind) {
   switch (static_cast<smpo_pair_loss_kind>(kind)) {
     case SMPO_PAIR_LOSS_DPO:
@@ -51,6 +53,8 @@ inline const char* name_of(int32_t kind) {
       return "Hinge";
     case SMPO_PAIR_LOSS_ROBUST:
       return "Robust";
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+      return "pseudo-Huber";
   }
   return "?";
 }
@@ -75,6 +79,7 @@ struct PreferenceLossCase {
         logit_scale(static_cast<size_t>(pairs)),
         weight(static_cast<size_t>(pairs)),
         desirable(static_cast<size_t>(2 * pairs)),
+        error_scale(static_cast<size_t>(2 * pairs)),
         error(static_cast<size_t>(4 * pairs)),
         logit(static_cast<size_t>(pairs)),
         loss_of_pair(static_cast<size_t>(pairs)),
@@ -96,6 +101,7 @@ struct PreferenceLossCase {
     for (size_t r = 0; r < desirable.size(); ++r) {
       desirable[r] = r % 3 != 1 ? 1 : 0;
       reference_error[r] = 0.1 + 0.001 * static_cast<double>(r);
+      error_scale[r] = 0.5 + 0.75 * static_cast<double>(r % 4);
     }
     args = {.pairs = pairs,
             .elements = elements,
@@ -126,11 +132,13 @@ struct PreferenceLossCase {
     if (!in_place) prediction.freeze();
     reference.freeze();
     target.freeze();
-    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight}) input->freeze();
+    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight, &error_scale}) input->freeze();
     desirable.freeze();
     kernel(args);
     for (Tensor* input : {&prediction, &reference, &target}) input->make_writable();
-    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight}) input->make_writable();
+    for (RedZone<double>* input : {&reference_error, &label, &logit_scale, &weight, &error_scale}) {
+      input->make_writable();
+    }
     desirable.make_writable();
     for (const Tensor* tensor : std::initializer_list<const Tensor*>{&prediction, &reference, &target, &d_prediction}) {
       EXPECT_TRUE(tensor->intact());
@@ -156,6 +164,7 @@ struct PreferenceLossCase {
   Tensor prediction, reference, target, d_prediction;
   RedZone<double> reference_error, label, logit_scale, weight;
   RedZone<unsigned char> desirable;
+  RedZone<double> error_scale;
   RedZone<double> error, logit, loss_of_pair, safeguard, d_error, loss_sum;
   PreferenceLossArgs args;
 };
@@ -188,6 +197,8 @@ inline PairLoss loss_of(int32_t kind, double strength) {
       return loss_with(kind, strength, {0.5});
     case SMPO_PAIR_LOSS_ROBUST:
       return loss_with(kind, strength, {0.125});
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+      return loss_with(kind, 0, {0.25});
     case SMPO_PAIR_LOSS_KTO:
       return loss_with(kind, strength, {1.0, 1.0});
     case SMPO_PAIR_LOSS_MAPO:
@@ -321,6 +332,74 @@ inline void expect_agreement(const PreferenceLossCase& c, const PreferenceLossCa
       ASSERT_TRUE(write.accepts(written.at(i), wanted))
           << "d_prediction of row " << r << " at " << n << ": " << written.at(i) << ", wanted " << wanted;
       ASSERT_TRUE(wanted == 0.0 || !write.accepts(written.at(i) * (bf16 ? 1.02 : 1.000001), wanted))
+          << "the comparison is too loose";
+    }
+  }
+}
+
+/// Makes the rows of a case single images: the first P rows of its tensors.
+inline void make_single(PreferenceLossCase& c) {
+  c.args.images = 1;
+  if (c.args.loss.kind == SMPO_PAIR_LOSS_KTO) c.args.desirable_R = c.desirable.data();
+  if (c.args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER) c.args.error_scale_R = c.error_scale.data();
+}
+
+/// Compares single images, stage by stage, as expect_agreement does for pairs.
+inline void expect_single_agreement(const PreferenceLossCase& c, const PreferenceLossCase& judge) {
+  const PreferenceLossArgs& args = c.args;
+  const int64_t P = args.pairs;
+  const int64_t N = args.elements;
+  const bool huber = args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER;
+  const Tolerance policy_tolerance{.relative = huber ? kernels::kHuberErrorTolerance : kernels::kRowErrorTolerance};
+  double baseline = 0.0;
+  for (int64_t p = 0; p < P; ++p) {
+    const auto at = static_cast<size_t>(p);
+    const auto reference = static_cast<size_t>(2 * P + p);
+    expect_value(c.error[at], judge.error[at], policy_tolerance, 2e-6, "error");
+    if (args.reference_RN != nullptr) {
+      const Tolerance tolerance{.relative = kernels::kRowErrorTolerance};
+      expect_value(c.error[reference], judge.error[reference], tolerance, 1e-6, "reference's error");
+    }
+    ASSERT_TRUE(std::isnan(c.error[static_cast<size_t>(P + p)]) && std::isnan(c.error[static_cast<size_t>(3 * P + p)]));
+    ASSERT_TRUE(std::isnan(judge.error[static_cast<size_t>(P + p)]));
+    baseline += (c.error[reference] - c.error[at]) / static_cast<double>(P);
+  }
+  baseline = args.mean_gain != nullptr ? *args.mean_gain : std::max(0.0, baseline);
+  double total = 0.0;
+  for (int64_t p = 0; p < P; ++p) {
+    const auto at = static_cast<size_t>(p);
+    kernels::reference::PairFactors factors;
+    factors.logit_scale = args.logit_scale_P != nullptr ? c.logit_scale[at] : 1.0;
+    factors.mean_gain = baseline;
+    if (args.desirable_R != nullptr) factors.winner_desirable = c.desirable[at] != 0;
+    const kernels::reference::SingleValue wanted =
+        kernels::reference::single_value(args.loss, c.error[at], c.error[static_cast<size_t>(2 * P + p)], factors);
+    const double factor = args.gradient_scale * (args.weight_P != nullptr ? c.weight[at] : 1.0);
+    const double rounding = 64 * 0x1p-53 * (1.0 + args.loss.strength * factors.logit_scale);
+    const Tolerance scalar{.relative = rounding, .absolute = rounding};
+    expect_value(c.logit[at], wanted.logit, scalar, 1e-6, "logit");
+    expect_value(c.loss_of_pair[at], wanted.loss, scalar, 1e-6, "loss");
+    const Tolerance gradient{.relative = rounding, .absolute = rounding * factor * (1.0 + args.loss.strength)};
+    expect_value(c.d_error[at], factor * wanted.d_error, gradient, 1e-6, "d_error");
+    ASSERT_EQ(c.safeguard[at], 1.0);
+    total += factor * wanted.loss;
+  }
+  expect_value(c.loss_sum[0], total, {.relative = 1e-11, .absolute = 1e-11}, 1e-6, "loss_sum");
+
+  const bool bf16 = args.prediction_dtype == DType::kBF16;
+  const double own = huber ? kernels::kHuberGradientTolerance : kernels::kGradientTolerance;
+  const Tolerance write{.relative = own + (bf16 ? unit_roundoff(DType::kBF16) : 0.0)};
+  const double smooth = args.loss.parameters[0];
+  for (int64_t r = 0; r < P; ++r) {
+    const double q = args.error_scale_R != nullptr ? c.error_scale[static_cast<size_t>(r)] : 1.0;
+    for (int64_t n = 0; n < N; ++n) {
+      const double d = judge.prediction.at(r * N + n) - judge.target.at(r * N + n);
+      const double slope = huber ? q * q * d / std::sqrt(q * q * d * d + smooth * smooth) : 2.0 * d;
+      const double wanted = c.d_error[static_cast<size_t>(r)] * slope / static_cast<double>(N);
+      const double value = c.d_prediction.at(r * N + n);
+      ASSERT_TRUE(write.accepts(value, wanted))
+          << "d_prediction of row " << r << " at " << n << ": " << value << ", wanted " << wanted;
+      ASSERT_TRUE(wanted == 0.0 || !write.accepts(value * (bf16 ? 1.02 : 1.000002), wanted))
           << "the comparison is too loose";
     }
   }

@@ -532,6 +532,126 @@ TEST(PreferenceLossCpu, OptionalInputsMayBeMissing) {
                    [&](PreferenceLossCase& c) { c.args.mean_gain = &mean_gain; });
 }
 
+// ---- single images
+
+TEST(PreferenceLossReference, PublishedNumbersOfSingleImages) {
+  // Five images with their gains r - l, beta 5000, weights 1.
+  const double gains[] = {2e-4, -1e-4, 3e-4, 5e-5, 1e-4};
+  const unsigned char desirable[] = {1, 1, 0, 0, 1};
+  const double d_policy[] = {237.758960, 192.027448, -201.108078, -244.458312, 249.843815};
+  double z0 = 0, loss = 0;
+  for (const double gain : gains) z0 += gain / 5;
+  EXPECT_NEAR(z0, 1.1e-4, 1e-18);
+  const PairLoss kto = loss_of(SMPO_PAIR_LOSS_KTO, 5000);
+  for (int i = 0; i < 5; ++i) {
+    const reference::SingleValue value =
+        reference::single_value(kto, 0.1, 0.1 + gains[i], {.mean_gain = z0, .winner_desirable = desirable[i] != 0});
+    EXPECT_NEAR(value.d_error / 5, d_policy[i], 1e-4) << i;
+    EXPECT_GT(std::abs(value.d_error * (1 + 1e-6) / 5 - d_policy[i]), 1e-4) << "the comparison is too loose";
+    loss += value.loss / 5;
+  }
+  EXPECT_NEAR(loss, 0.557861144586, 1e-12);
+}
+
+TEST(PreferenceLossReference, PublishedPseudoHuber) {
+  // Timestep 239, s 339 of Self-NPO: q^2 = .905153317204, targets eps*, predictions .1 -.6 1.2, c 1e-3.
+  PreferenceLossCase c(1, 3, loss_with(SMPO_PAIR_LOSS_PSEUDO_HUBER, 0, {1e-3}));
+  const double target[] = {-0.215936801338, -0.206136945876, 1.342918624345};
+  const float prediction[] = {0.1f, -0.6f, 1.2f};
+  const double gradient[] = {0.317130064237, -0.317130690042, -0.317123243138};
+  for (int i = 0; i < 3; ++i) {
+    c.target.set(i, static_cast<float>(target[i]));
+    c.prediction.set(i, prediction[i]);
+  }
+  const double q = std::sqrt(0.905153317204);
+  c.args.images = 1;
+  c.args.error_scale_R = &q;
+  c.args.weight_P = nullptr;
+  c.args.reference_RN = nullptr;
+  c.args.gradient_scale = 1;
+  for (const auto& kernel : {&run_reference, &run_cpu}) {
+    c.run(kernel);
+    EXPECT_NEAR(c.loss_sum[0], 0.269426387817, 1e-7);
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(c.d_prediction.at(i), gradient[i], 1e-7);
+  }
+}
+
+void expect_single_agreement(int64_t images, int64_t elements, int32_t kind, PreferenceLossTypes types = {}) {
+  SCOPED_TRACE(testing::Message() << test::name_of(kind) << ", " << images << " images of " << elements);
+  const PairLoss loss = loss_of(kind, kind == SMPO_PAIR_LOSS_KTO ? 100.0 : 0.0);
+  PreferenceLossCase c(images, elements, loss, types);
+  PreferenceLossCase judge(images, elements, loss, types);
+  for (PreferenceLossCase* each : {&c, &judge}) {
+    test::make_single(*each);
+    if (kind != SMPO_PAIR_LOSS_KTO) each->args.reference_RN = nullptr;
+  }
+  judge.run(run_reference);
+  c.run(run_cpu);
+  test::expect_single_agreement(c, judge);
+}
+
+TEST(PreferenceLossCpu, SingleImagesAgreeWithTheReference) {
+  for (const int32_t kind : test::kSingleKinds) {
+    for (const int64_t elements : {1, 65, 127, 4097, 5000}) {
+      for (const int64_t images : {1, 2, 5}) {
+        expect_single_agreement(images, elements, kind);
+        if (HasFatalFailure()) return;
+      }
+    }
+    for (const DType prediction : test::kDTypes) {
+      expect_single_agreement(3, 200, kind, {prediction, prediction, DType::kF32});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(PreferenceLossReference, GradientOfSingleImagesIsTheDerivative) {
+  for (const int32_t kind : test::kSingleKinds) {
+    SCOPED_TRACE(test::name_of(kind));
+    PreferenceLossCase c(3, 7, loss_of(kind, 4));
+    test::make_single(c);
+    const double mean_gain = 0.01;
+    c.args.mean_gain = &mean_gain;
+    for (int64_t i = 0; i < 21; ++i) c.prediction.set(i, std::round(c.prediction.floats()[i] * 4096) / 4096);
+    c.run(run_reference);
+    const std::vector<float> gradients(c.d_prediction.floats(), c.d_prediction.floats() + 21);
+    for (int64_t i = 0; i < 21; ++i) {
+      EXPECT_NEAR(gradients[static_cast<size_t>(i)], derivative_by_element(c, i), 1e-7) << "element " << i;
+    }
+  }
+}
+
+TEST(PreferenceLossCpu, SingleImagesHaveTheSameBitsForEveryInstructionSetAndThreadCount) {
+  for (const int32_t kind : test::kSingleKinds) {
+    std::vector<std::vector<unsigned char>> wanted;
+    for (const cpu::InstructionSet set : test::runnable_instruction_sets()) {
+      for (const int threads : {1, 3}) {
+        const test::ThreadScope scope(threads);
+        PreferenceLossCase c(3, 4201, loss_of(kind, 100));
+        test::make_single(c);
+        c.run([&](const PreferenceLossArgs& args) { cpu::preference_loss(args, set); });
+        if (wanted.empty()) wanted = c.bits();
+        EXPECT_TRUE(c.bits() == wanted) << cpu::name_of(set) << ", " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(PreferenceLossCpu, ANonFiniteElementOfASingleImageShowsInItAlone) {
+  for (const int32_t kind : test::kSingleKinds) {
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      PreferenceLossCase c(3, 150, loss_of(kind, 100));
+      test::make_single(c);
+      const double mean_gain = 0;
+      c.args.mean_gain = &mean_gain;
+      c.prediction.set(150 + 7, bad);
+      c.run(run_cpu);
+      EXPECT_TRUE(std::isnan(c.loss_of_pair[1]) && std::isnan(c.loss_sum[0])) << test::name_of(kind);
+      EXPECT_TRUE(std::isfinite(c.loss_of_pair[0]) && std::isfinite(c.loss_of_pair[2])) << test::name_of(kind);
+    }
+  }
+}
+
 TEST(PreferenceLossCpu, GradientMayReplaceThePrediction) {
   for (const DType dtype : test::kDTypes) {
     const PairLoss loss = test::sample_loss(SMPO_PAIR_LOSS_DPO);

@@ -21,9 +21,21 @@ Sums sums_of(const PreferenceLossArgs& args) {
   Sums sums;
   sums.chunks = row_sum::chunks_of(args.elements);
   sums.policy_RC = static_cast<double*>(args.workspace);
-  sums.reference_RC = sums.policy_RC + 2 * args.pairs * sums.chunks;
-  sums.product_PC = args.reference_RN != nullptr ? sums.reference_RC + 2 * args.pairs * sums.chunks : sums.reference_RC;
+  const int64_t all = args.images * args.pairs * sums.chunks;
+  sums.reference_RC = sums.policy_RC + all;
+  sums.product_PC = args.reference_RN != nullptr ? sums.reference_RC + all : sums.reference_RC;
   return sums;
+}
+
+/// The balanced tree over PSEUDO_HUBER's errors of this thread's elements.
+__device__ __forceinline__ float huber_tree(const pair_loss_math::Huber& huber, const float* differences,
+                                            int64_t count) {
+  float errors[row_sum::kDepth];
+#pragma unroll
+  for (int depth = 0; depth < row_sum::kDepth; ++depth) {
+    errors[depth] = row_sum_element(depth) < count ? pair_loss_math::huber_error(huber, differences[depth]) : 0.0f;
+  }
+  return sum_tree(errors);
 }
 
 /// Stage 1: one block per row and chunk. The block of a loser also sums the inner product with its winner.
@@ -41,7 +53,10 @@ __global__ void sum_chunks(PreferenceLossArgs args, Sums sums) {
 
   float differences[row_sum::kDepth];
   load_differences(prediction + first, target + first, count, differences);
-  const double policy = chunk_sum(product_tree(differences, differences), scratch);
+  const bool huber = args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER;
+  const double policy = chunk_sum(huber ? huber_tree(pair_loss_math::huber_of(args, row), differences, count)
+                                        : product_tree(differences, differences),
+                                  scratch);
   if (threadIdx.x == 0) {
     sums.policy_RC[blockIdx.x] = policy;
   }
@@ -71,11 +86,11 @@ __global__ void sum_chunks(PreferenceLossArgs args, Sums sums) {
 __global__ void finish_pairs(PreferenceLossArgs args, Sums sums) {
   __shared__ double mean_gain;
   const int64_t P = args.pairs;
-  for (int64_t r = threadIdx.x; r < 2 * P; r += blockDim.x) {
-    args.error_4P[r] = mean_of(sums.policy_RC + r * sums.chunks, args.elements);
-    args.error_4P[2 * P + r] = args.reference_RN != nullptr
-                                   ? mean_of(sums.reference_RC + r * sums.chunks, args.elements)
-                                   : (args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0);
+  for (int64_t r = threadIdx.x; r < args.images * P; r += blockDim.x) {
+    const double reference = args.reference_RN != nullptr
+                                 ? mean_of(sums.reference_RC + r * sums.chunks, args.elements)
+                                 : (args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0);
+    pair_loss_math::put_errors(args, r, mean_of(sums.policy_RC + r * sums.chunks, args.elements), reference);
   }
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -105,13 +120,16 @@ __global__ void write_gradient(PreferenceLossArgs args, int64_t chunks) {
   const int64_t row = blockIdx.x / chunks;
   const int64_t begin = blockIdx.x % chunks * row_sum::kChunk;
   const int64_t end = begin + row_sum::kChunk < N ? begin + row_sum::kChunk : N;
-  const float factor = static_cast<float>(args.d_error_R[row] * 2.0 / static_cast<double>(N));
+  const float factor = pair_loss_math::gradient_factor(args, row);
+  const bool huber = args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER;
+  const pair_loss_math::Huber own = pair_loss_math::huber_of(args, row);
   const Prediction* prediction = static_cast<const Prediction*>(args.prediction_RN) + row * N;
   const Target* target = static_cast<const Target*>(args.target_RN) + row * N;
   Prediction* out = static_cast<Prediction*>(args.d_prediction_RN) + row * N;
   for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
     const float difference = rounded::subtract(to_float(prediction[i]), to_float(target[i]));
-    out[i] = from_float<Prediction>(rounded::multiply(factor, difference));
+    out[i] = from_float<Prediction>(huber ? pair_loss_math::huber_gradient(own, factor, difference)
+                                          : rounded::multiply(factor, difference));
   }
 }
 
@@ -119,7 +137,7 @@ __global__ void write_gradient(PreferenceLossArgs args, int64_t chunks) {
 
 void preference_loss(const PreferenceLossArgs& args, Stream stream) {
   const Sums sums = sums_of(args);
-  const auto blocks = static_cast<unsigned>(2 * args.pairs * sums.chunks);
+  const auto blocks = static_cast<unsigned>(args.images * args.pairs * sums.chunks);
   with_dtype(args.prediction_dtype, [&]<class Prediction>(Prediction*) {
     with_dtype(args.target_dtype, [&]<class Target>(Target*) {
       with_dtype(args.reference_dtype, [&]<class Reference>(Reference*) {

@@ -32,13 +32,8 @@ __device__ __forceinline__ void load_differences(const A* a, const B* b, int64_t
   }
 }
 
-/// The balanced tree over a lane's products in its group. Never contracted: the CPU's is not.
-__device__ __forceinline__ float product_tree(const float* a, const float* b) {
-  float sums[row_sum::kDepth];
-#pragma unroll
-  for (int depth = 0; depth < row_sum::kDepth; ++depth) {
-    sums[depth] = rounded::multiply(a[depth], b[depth]);
-  }
+/// The balanced tree over a lane's kDepth values in its group, which it overwrites.
+__device__ __forceinline__ float sum_tree(float* sums) {
 #pragma unroll
   for (int width = 1; width < row_sum::kDepth; width *= 2) {
 #pragma unroll
@@ -47,6 +42,16 @@ __device__ __forceinline__ float product_tree(const float* a, const float* b) {
     }
   }
   return sums[0];
+}
+
+/// The balanced tree over a lane's products in its group. Never contracted: the CPU's is not.
+__device__ __forceinline__ float product_tree(const float* a, const float* b) {
+  float sums[row_sum::kDepth];
+#pragma unroll
+  for (int depth = 0; depth < row_sum::kDepth; ++depth) {
+    sums[depth] = rounded::multiply(a[depth], b[depth]);
+  }
+  return sum_tree(sums);
 }
 
 /// Sum over the chunk from each thread's tree: groups in ascending order in each lane, then a tree over the lanes.

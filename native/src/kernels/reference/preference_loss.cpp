@@ -140,12 +140,27 @@ PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& e
       return hinge(slope, errors);
     case SMPO_PAIR_LOSS_ROBUST:
       return robust(slope, loss.parameters[0], errors);
+    case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+      break;  // of single images
   }
   const double nan = std::numeric_limits<double>::quiet_NaN();
   return {.logit = nan, .loss = nan, .d_winner = nan, .d_loser = nan};
 }
 
 }  // namespace
+
+SingleValue single_value(const PairLoss& loss, double policy, double reference, const PairFactors& factors) {
+  if (!std::isfinite(policy) || !std::isfinite(reference)) {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    return {.logit = nan, .loss = nan, .d_error = nan};
+  }
+  if (loss.kind != SMPO_PAIR_LOSS_KTO) {
+    return {.logit = 0.0, .loss = policy, .d_error = 1.0};
+  }
+  const double slope = loss.strength * factors.logit_scale;
+  const KtoRow row = kto_row(loss, slope, factors.mean_gain, factors.winner_desirable, policy, reference);
+  return {.logit = slope * (reference - policy), .loss = row.loss, .d_error = row.d_error};
+}
 
 LogitValue dmpo_of_logit(double logit, double alpha) {
   const double q = std::clamp(1.0 - alpha, 1e-6, 1.0 - 1e-6);
@@ -189,7 +204,9 @@ PairValue pair_value(const PairLoss& loss, const PairErrors& errors, const PairF
 
 void preference_loss(const PreferenceLossArgs& args) {
   const int64_t P = args.pairs;
+  const int64_t R = args.images * P;
   const int64_t N = args.elements;
+  const bool huber = args.loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER;
   const auto difference = [&](int64_t row, int64_t n) {
     return load(args.prediction_RN, args.prediction_dtype, row * N + n) -
            load(args.target_RN, args.target_dtype, row * N + n);
@@ -197,15 +214,28 @@ void preference_loss(const PreferenceLossArgs& args) {
 
   double* policy_R = args.error_4P;
   double* reference_R = args.error_4P + 2 * P;
-  row_mean_squared_error({.rows = 2 * P,
-                          .elements = N,
-                          .prediction_RN = args.prediction_RN,
-                          .prediction_dtype = args.prediction_dtype,
-                          .target_RN = args.target_RN,
-                          .target_dtype = args.target_dtype,
-                          .error_R = policy_R});
+  // PSEUDO_HUBER: sqrt(q^2 d^2 + c^2) of one element.
+  const auto root = [&](int64_t row, int64_t n) {
+    const double q = args.error_scale_R != nullptr ? args.error_scale_R[row] : 1.0;
+    return std::sqrt(std::pow(q * difference(row, n), 2) + std::pow(args.loss.parameters[0], 2));
+  };
+  if (huber) {
+    for (int64_t r = 0; r < R; ++r) {
+      double sum = 0.0;
+      for (int64_t n = 0; n < N; ++n) sum += root(r, n) - args.loss.parameters[0];
+      policy_R[r] = sum / static_cast<double>(N);
+    }
+  } else {
+    row_mean_squared_error({.rows = R,
+                            .elements = N,
+                            .prediction_RN = args.prediction_RN,
+                            .prediction_dtype = args.prediction_dtype,
+                            .target_RN = args.target_RN,
+                            .target_dtype = args.target_dtype,
+                            .error_R = policy_R});
+  }
   if (args.reference_RN != nullptr) {
-    row_mean_squared_error({.rows = 2 * P,
+    row_mean_squared_error({.rows = R,
                             .elements = N,
                             .prediction_RN = args.reference_RN,
                             .prediction_dtype = args.reference_dtype,
@@ -213,7 +243,7 @@ void preference_loss(const PreferenceLossArgs& args) {
                             .target_dtype = args.target_dtype,
                             .error_R = reference_R});
   } else {
-    for (int64_t r = 0; r < 2 * P; ++r) {
+    for (int64_t r = 0; r < R; ++r) {
       reference_R[r] = args.reference_error_R != nullptr ? args.reference_error_R[r] : 0.0;
     }
   }
@@ -221,10 +251,10 @@ void preference_loss(const PreferenceLossArgs& args) {
   double mean_gain = args.mean_gain != nullptr ? *args.mean_gain : 0.0;
   if (args.loss.kind == SMPO_PAIR_LOSS_KTO && args.mean_gain == nullptr) {
     double sum = 0.0;
-    for (int64_t r = 0; r < 2 * P; ++r) {
+    for (int64_t r = 0; r < R; ++r) {
       sum += reference_R[r] - policy_R[r];
     }
-    mean_gain = sum / static_cast<double>(2 * P);
+    mean_gain = sum / static_cast<double>(R);
     if (mean_gain < 0.0) {
       mean_gain = 0.0;
     }
@@ -236,6 +266,18 @@ void preference_loss(const PreferenceLossArgs& args) {
     factors.label = args.label_P != nullptr ? args.label_P[p] : 0.5;
     factors.logit_scale = args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0;
     factors.mean_gain = mean_gain;
+    const double scale = args.gradient_scale * (args.weight_P != nullptr ? args.weight_P[p] : 1.0);
+    if (args.images == 1) {
+      if (args.desirable_R != nullptr) factors.winner_desirable = args.desirable_R[p] != 0;
+      const SingleValue value = single_value(args.loss, policy_R[p], reference_R[p], factors);
+      policy_R[P + p] = reference_R[P + p] = std::numeric_limits<double>::quiet_NaN();
+      args.logit_P[p] = value.logit;
+      args.loss_P[p] = value.loss;
+      if (args.safeguard_P != nullptr) args.safeguard_P[p] = 1.0;
+      args.d_error_R[p] = scale * value.d_error;
+      total += scale * value.loss;
+      continue;
+    }
     if (args.desirable_R != nullptr) {
       factors.winner_desirable = args.desirable_R[p] != 0;
       factors.loser_desirable = args.desirable_R[P + p] != 0;
@@ -262,7 +304,6 @@ void preference_loss(const PreferenceLossArgs& args) {
       safeguard = safeguard_factor(norm_squared, inner_product, args.loss.safeguard_mu);
     }
 
-    const double scale = args.gradient_scale * (args.weight_P != nullptr ? args.weight_P[p] : 1.0);
     args.logit_P[p] = value.logit;
     args.loss_P[p] = value.loss;
     if (args.safeguard_P != nullptr) {
@@ -275,10 +316,12 @@ void preference_loss(const PreferenceLossArgs& args) {
   *args.loss_sum = total;
 
   if (args.d_prediction_RN != nullptr) {
-    for (int64_t r = 0; r < 2 * P; ++r) {
+    for (int64_t r = 0; r < R; ++r) {
       for (int64_t n = 0; n < N; ++n) {
+        const double q = args.error_scale_R != nullptr ? args.error_scale_R[r] : 1.0;
+        const double slope = huber ? q * q / root(r, n) : 2.0;
         store(args.d_prediction_RN, args.prediction_dtype, r * N + n,
-              args.d_error_R[r] * 2.0 * difference(r, n) / static_cast<double>(N));
+              args.d_error_R[r] * slope * difference(r, n) / static_cast<double>(N));
       }
     }
   }

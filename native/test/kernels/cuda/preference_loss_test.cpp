@@ -22,7 +22,8 @@ void run_on_device(const PreferenceLossArgs& host, size_t misalign) {
   test::Staging staging(misalign);
   PreferenceLossArgs args = host;
   const int64_t P = host.pairs;
-  const int64_t count = 2 * P * host.elements;
+  const int64_t R = host.images * P;
+  const int64_t count = R * host.elements;
   if (host.d_prediction_RN == host.prediction_RN) {
     args.d_prediction_RN = staging.out(host.d_prediction_RN, count, size_of(host.prediction_dtype));
     args.prediction_RN = args.d_prediction_RN;
@@ -31,18 +32,19 @@ void run_on_device(const PreferenceLossArgs& host, size_t misalign) {
     args.d_prediction_RN = staging.out(host.d_prediction_RN, count, size_of(host.prediction_dtype));
   }
   args.reference_RN = staging.in(host.reference_RN, count, size_of(host.reference_dtype));
-  args.reference_error_R = staging.in(host.reference_error_R, 2 * P);
+  args.reference_error_R = staging.in(host.reference_error_R, R);
   args.target_RN = staging.in(host.target_RN, count, size_of(host.target_dtype));
   args.label_P = staging.in(host.label_P, P);
   args.logit_scale_P = staging.in(host.logit_scale_P, P);
   args.weight_P = staging.in(host.weight_P, P);
   args.mean_gain = staging.in(host.mean_gain, 1);
-  args.desirable_R = staging.in(host.desirable_R, 2 * P);
+  args.desirable_R = staging.in(host.desirable_R, R);
+  args.error_scale_R = staging.in(host.error_scale_R, R);
   args.error_4P = staging.out(host.error_4P, 4 * P);
   args.logit_P = staging.out(host.logit_P, P);
   args.loss_P = staging.out(host.loss_P, P);
   args.safeguard_P = staging.out(host.safeguard_P, P);
-  args.d_error_R = staging.out(host.d_error_R, 2 * P);
+  args.d_error_R = staging.out(host.d_error_R, R);
   args.loss_sum = staging.out(host.loss_sum, 1);
   args.workspace = staging.out(host.workspace, preference_loss_workspace_bytes(host) / 8, 8);
   cuda::preference_loss(args, nullptr);
@@ -94,6 +96,32 @@ TEST(PreferenceLossCuda, AgreesWithTheReferenceForEveryKindAndType) {
     for (const DType reference : test::kDTypes) {
       for (const DType target : test::kDTypes) {
         expect_agreement(2, 4099, test::sample_loss(SMPO_PAIR_LOSS_SMPO), {prediction, reference, target}, 1);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(PreferenceLossCuda, SingleImagesAgreeWithTheReferenceAndHaveTheCpusErrors) {
+  SMPO_NEEDS_DEVICE();
+  for (const int32_t kind : test::kSingleKinds) {
+    for (const int64_t elements : {1, 130, 4099}) {
+      for (const DType dtype : test::kDTypes) {
+        SCOPED_TRACE(testing::Message() << test::name_of(kind) << ", " << elements);
+        const PairLoss loss = test::loss_of(kind, kind == SMPO_PAIR_LOSS_KTO ? 100.0 : 0.0);
+        const PreferenceLossTypes types{dtype, dtype, DType::kF32};
+        PreferenceLossCase c(3, elements, loss, types), judge(3, elements, loss, types),
+            on_cpu(3, elements, loss, types);
+        for (PreferenceLossCase* each : {&c, &judge, &on_cpu}) {
+          test::make_single(*each);
+          if (kind != SMPO_PAIR_LOSS_KTO) each->args.reference_RN = nullptr;
+        }
+        judge.run([](const PreferenceLossArgs& args) { reference::preference_loss(args); });
+        on_cpu.run([](const PreferenceLossArgs& args) { cpu::preference_loss(args); });
+        c.run([](const PreferenceLossArgs& args) { run_on_device(args, 1); });
+        test::expect_single_agreement(c, judge);
+        for (size_t i = 0; i < 3; ++i) EXPECT_EQ(c.error[i], on_cpu.error[i]) << "errors have the CPU's bits";
+        EXPECT_EQ(c.d_prediction.bits(), on_cpu.d_prediction.bits());
         if (testing::Test::HasFatalFailure()) return;
       }
     }

@@ -6,4 +6,4 @@ package org.smpo.data;
 /// @param id name of the record, or one made from its place
 /// @param problem what is wrong, of severity `BAD`
 /// @param message where it is, what was expected and what was found
-public record BadPair(int index, String id, Problem problem, String message) implements PairRecord {}
+public record BadPair(int index, String id, Problem problem, String message) implements PairRecord, ImageRecord {}

@@ -3,6 +3,7 @@ package org.smpo.data;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -37,7 +38,7 @@ public final class PairDecoder {
     /// @param cached true for an image whose pixels are not needed; asked on the decoding threads
     /// @throws IOException when the source cannot be read; a bad record is part of the result instead
     /// @throws InterruptedException when the thread is interrupted; nothing continues in the background
-    public PreparedBatch prepare(PairSource source, List<PairUse> uses, Predicate<PreparedImage> cached)
+    public PreparedBatch<PreparedPair> prepare(PairSource source, List<PairUse> uses, Predicate<PreparedImage> cached)
             throws IOException, InterruptedException {
         List<PairRecord> records = source.read(uses.stream().map(PairUse::pair).toList());
         Semaphore permits = new Semaphore(options.threads());
@@ -75,7 +76,77 @@ public final class PairDecoder {
                 throw e;
             }
         }
-        return new PreparedBatch(List.copyOf(pairs), List.copyOf(bad));
+        return new PreparedBatch<>(List.copyOf(pairs), List.copyOf(bad));
+    }
+
+    /// Reads and decodes a batch of single images.
+    ///
+    /// @param uses images of the batch by their index in the source
+    /// @param cached true for an image whose pixels are not needed; asked on the decoding threads
+    /// @throws IOException when the source cannot be read; a bad record is part of the result instead
+    /// @throws InterruptedException when the thread is interrupted; nothing continues in the background
+    public PreparedBatch<PreparedSingle> prepareSingle(
+            ImageSource source, List<PairUse> uses, Predicate<PreparedImage> cached)
+            throws IOException, InterruptedException {
+        List<ImageRecord> records = source.read(uses.stream().map(PairUse::pair).toList());
+        Semaphore permits = new Semaphore(options.threads());
+        List<PreparedSingle> singles = new ArrayList<>(uses.size());
+        List<BadPair> bad = new ArrayList<>();
+        try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
+            List<Future<PreparedImage>> images = new ArrayList<>(uses.size());
+            for (int i = 0; i < uses.size(); i++) {
+                long epoch = uses.get(i).epoch();
+                images.add(
+                        records.get(i) instanceof SingleImage single
+                                ? executor.submit(() -> {
+                                    permits.acquire();
+                                    try {
+                                        PairUse pair = new PairUse(single.pair(), epoch);
+                                        return prepare(single.image(), pair, single.which(), cached);
+                                    } finally {
+                                        permits.release();
+                                    }
+                                })
+                                : null);
+            }
+            try {
+                for (int i = 0; i < uses.size(); i++) {
+                    switch (records.get(i)) {
+                        case BadPair broken -> bad.add(broken);
+                        case SingleImage single -> {
+                            PairUse use = uses.get(i);
+                            boolean dropped = captionDropped(new PairUse(single.pair(), use.epoch()));
+                            Optional<PreparedImage> image = image(images.get(i), single.index(), single.id(), bad);
+                            if (image.isPresent()) {
+                                singles.add(new PreparedSingle(
+                                        use, i, single.id(), dropped ? "" : single.caption(), image.get()));
+                            }
+                        }
+                    }
+                }
+            } catch (IOException | InterruptedException | RuntimeException | Error e) {
+                executor.shutdownNow();
+                throw e;
+            }
+        }
+        return new PreparedBatch<>(List.copyOf(singles), List.copyOf(bad));
+    }
+
+    /// Waits for an image; an image that cannot be used joins the bad ones.
+    private static Optional<PreparedImage> image(Future<PreparedImage> image, int index, String id, List<BadPair> bad)
+            throws IOException, InterruptedException {
+        try {
+            return Optional.of(image.get());
+        } catch (ExecutionException e) {
+            switch (e.getCause()) {
+                case ImageException broken -> bad.add(new BadPair(index, id, Problem.of(broken), broken.getMessage()));
+                case BadPairException broken -> bad.add(broken.of(index, id));
+                case RuntimeException failure -> throw failure;
+                case Error failure -> throw failure;
+                case null, default -> throw new IOException(id + ": " + e.getCause(), e);
+            }
+            return Optional.empty();
+        }
     }
 
     private void collect(
@@ -85,29 +156,24 @@ public final class PairDecoder {
             List<PreparedPair> pairs,
             List<BadPair> bad)
             throws IOException, InterruptedException {
-        try {
-            PreparedImage image0 = images.get(0).get();
-            PreparedImage image1 = images.get(1).get();
-            boolean dropped = captionDropped(use);
-            pairs.add(new PreparedPair(
-                    use,
-                    pair.id(),
-                    dropped ? "" : pair.caption(),
-                    dropped,
-                    image0,
-                    image1,
-                    pair.people(),
-                    pair.scores()));
-        } catch (ExecutionException e) {
-            switch (e.getCause()) {
-                case ImageException image ->
-                    bad.add(new BadPair(pair.index(), pair.id(), Problem.of(image), image.getMessage()));
-                case BadPairException broken -> bad.add(broken.of(pair.index(), pair.id()));
-                case RuntimeException failure -> throw failure;
-                case Error failure -> throw failure;
-                case null, default -> throw new IOException(pair.id() + ": " + e.getCause(), e);
-            }
+        Optional<PreparedImage> image0 = image(images.get(0), pair.index(), pair.id(), bad);
+        if (image0.isEmpty()) {
+            return;
         }
+        Optional<PreparedImage> image1 = image(images.get(1), pair.index(), pair.id(), bad);
+        if (image1.isEmpty()) {
+            return;
+        }
+        boolean dropped = captionDropped(use);
+        pairs.add(new PreparedPair(
+                use,
+                pair.id(),
+                dropped ? "" : pair.caption(),
+                dropped,
+                image0.get(),
+                image1.get(),
+                pair.people(),
+                pair.scores()));
     }
 
     private boolean captionDropped(PairUse use) {

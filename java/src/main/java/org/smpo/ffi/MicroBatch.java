@@ -14,6 +14,8 @@ import java.util.OptionalDouble;
 /// @param weight Factor of loss and gradients per pair; null: 1. It carries DoRA's row factors and
 ///     importance weights.
 /// @param meanGain Mean gain of a larger batch for KTO; empty: the mean gain of these pairs
+/// @param desirable Whether each single image is desirable; null for pairs and for losses other than KTO
+/// @param errorScale Factor of each single image's differences, for the pseudo-Huber loss; null: 1
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record MicroBatch(
         int firstPair,
@@ -23,7 +25,9 @@ public record MicroBatch(
         double[] label,
         double[] logitScale,
         double[] weight,
-        OptionalDouble meanGain) {
+        OptionalDouble meanGain,
+        boolean[] desirable,
+        double[] errorScale) {
 
     /// Checks the array lengths.
     ///
@@ -32,6 +36,24 @@ public record MicroBatch(
         require("label", label, pairs);
         require("logitScale", logitScale, pairs);
         require("weight", weight, pairs);
+        require("errorScale", errorScale, pairs);
+        if (desirable != null && desirable.length != pairs) {
+            throw new InvalidArgumentException(
+                    "MicroBatch: desirable: expected " + pairs + " flags, got " + desirable.length, 0);
+        }
+    }
+
+    /// A micro-batch of pairs.
+    public MicroBatch(
+            int firstPair,
+            int pairs,
+            boolean backward,
+            double gradientScale,
+            double[] label,
+            double[] logitScale,
+            double[] weight,
+            OptionalDouble meanGain) {
+        this(firstPair, pairs, backward, gradientScale, label, logitScale, weight, meanGain, null, null);
     }
 
     private static void require(String name, double[] values, int pairs) {

@@ -275,7 +275,9 @@ final class Native {
             JAVA_LONG.withName("text_embeds"),
             JAVA_LONG.withName("time_ids"),
             ADDRESS.withName("timesteps"),
-            ADDRESS.withName("items"));
+            ADDRESS.withName("items"),
+            JAVA_INT.withName("single_images"),
+            JAVA_INT.withName("reserved"));
 
     static final StructLayout FORWARD_NOISE = struct(
             "smpo_forward_noise",
@@ -329,7 +331,9 @@ final class Native {
             ADDRESS.withName("label"),
             ADDRESS.withName("logit_scale"),
             ADDRESS.withName("weight"),
-            ADDRESS.withName("mean_gain"));
+            ADDRESS.withName("mean_gain"),
+            ADDRESS.withName("desirable"),
+            ADDRESS.withName("error_scale"));
 
     static final StructLayout PAIR_RESULTS = struct(
             "smpo_pair_results",

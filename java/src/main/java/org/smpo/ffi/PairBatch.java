@@ -43,15 +43,18 @@ public final class PairBatch extends Handle {
 
     private final Engine engine;
     private final int pairs;
+    private final boolean single;
 
-    private PairBatch(Engine engine, long id, int pairs) {
+    private PairBatch(Engine engine, long id, int pairs, boolean single) {
         super(
                 engine.session(),
                 id,
-                "PairBatch of " + pairs + " pairs on " + engine.config().device(),
+                "PairBatch of " + pairs + (single ? " single images" : " pairs") + " on "
+                        + engine.config().device(),
                 Native::pairBatchClose);
         this.engine = engine;
         this.pairs = pairs;
+        this.single = single;
     }
 
     /// Opens a batch, to be noised or inverted next.
@@ -71,6 +74,7 @@ public final class PairBatch extends Handle {
             struct.set("time_ids", engine.ownOrNone(inputs.timeIds()));
             struct.set("timesteps", arena.allocateFrom(JAVA_INT, inputs.timesteps()));
             struct.set("items", arena.allocateFrom(JAVA_LONG, inputs.items()));
+            struct.set("single_images", inputs.single() ? 1 : 0);
             Errors.check(
                     Native.pairBatchOpen(
                             session,
@@ -79,11 +83,11 @@ public final class PairBatch extends Handle {
                             engine.error().segment()),
                     engine.error(),
                     "smpo_pair_batch_open");
-            return new PairBatch(engine, engine.result().get(JAVA_LONG, 0), inputs.pairs());
+            return new PairBatch(engine, engine.result().get(JAVA_LONG, 0), inputs.pairs(), inputs.single());
         }
     }
 
-    /// Number of pairs in the batch.
+    /// Number of pairs or single images in the batch.
     public int pairs() {
         return pairs;
     }
@@ -211,6 +215,10 @@ public final class PairBatch extends Handle {
         struct.set("label", doublesOrNone(arena, microBatch.label()));
         struct.set("logit_scale", doublesOrNone(arena, microBatch.logitScale()));
         struct.set("weight", doublesOrNone(arena, microBatch.weight()));
+        if (microBatch.desirable() != null) {
+            struct.set("desirable", flags(arena, microBatch.desirable()));
+        }
+        struct.set("error_scale", doublesOrNone(arena, microBatch.errorScale()));
         if (microBatch.meanGain().isPresent()) {
             struct.set(
                     "mean_gain",
@@ -238,11 +246,12 @@ public final class PairBatch extends Handle {
                     engine.error(),
                     "smpo_pair_batch_read");
             double[] all = errors.toArray(JAVA_DOUBLE);
+            int losers = single ? 0 : pairs;
             return new PairResults(
                     Arrays.copyOfRange(all, 0, pairs),
-                    Arrays.copyOfRange(all, pairs, 2 * pairs),
+                    Arrays.copyOfRange(all, pairs, pairs + losers),
                     Arrays.copyOfRange(all, 2 * pairs, 3 * pairs),
-                    Arrays.copyOfRange(all, 3 * pairs, 4 * pairs),
+                    Arrays.copyOfRange(all, 3 * pairs, 3 * pairs + losers),
                     logits.toArray(JAVA_DOUBLE),
                     losses.toArray(JAVA_DOUBLE),
                     results.getDouble("loss_sum"));
@@ -251,7 +260,8 @@ public final class PairBatch extends Handle {
 
     /// Returns a copy of one of the batch's tensors.
     ///
-    /// @return `[2W,C,h,w]` F32, where W is the number of pairs; the caller closes it
+    /// @return `[2W,C,h,w]` F32, where W is the number of pairs, or `[W,C,h,w]` of W single images; the caller
+    ///     closes it
     public DeviceTensor tensor(Part part) {
         long id = id();
         Errors.check(
@@ -294,8 +304,9 @@ public final class PairBatch extends Handle {
     }
 
     private void requireImages(String plan, int rows) {
-        if (rows != 2 * pairs) {
-            throw new ShapeMismatchException(plan + ": expected " + 2 * pairs + " images, got " + rows, 0);
+        int images = single ? pairs : 2 * pairs;
+        if (rows != images) {
+            throw new ShapeMismatchException(plan + ": expected " + images + " images, got " + rows, 0);
         }
     }
 

@@ -3,7 +3,8 @@ package org.smpo.ffi;
 import java.util.Objects;
 
 /// The inputs of a batch of W pairs. Images are rows: row p is the winner of pair p, row W + p its
-/// loser. The caller owns the tensors and may close them once the batch is open. The arrays are read
+/// loser. A batch of single images has W rows, and every 2W below is W. The caller owns the tensors and may close them
+/// once the batch is open. The arrays are read
 /// once.
 ///
 /// @param step Step that numbers the batch's random numbers, an unsigned 32-bit number
@@ -14,6 +15,7 @@ import java.util.Objects;
 /// @param timeIds Embedded sizes `[2W,K]` F32 for a model with `text_time`, else null
 /// @param timesteps Training timesteps, one per image (2W)
 /// @param items Items that number the random numbers of each image (2W), 0 to 2^44 - 1
+/// @param single Whether the batch has W single images instead of W pairs
 @SuppressWarnings("ArrayRecordComponent") // an argument of one call, never compared
 public record PairBatchInputs(
         int step,
@@ -23,23 +25,25 @@ public record PairBatchInputs(
         DeviceTensor textEmbeds,
         DeviceTensor timeIds,
         int[] timesteps,
-        long[] items) {
+        long[] items,
+        boolean single) {
 
     /// @throws InvalidArgumentException when the arrays have different lengths, or an odd or no number
     ///     of entries
     public PairBatchInputs {
         Objects.requireNonNull(latents, "latents");
         Objects.requireNonNull(encoderHiddenStates, "encoderHiddenStates");
-        if (timesteps.length != items.length || timesteps.length == 0 || timesteps.length % 2 != 0) {
+        if (timesteps.length != items.length || timesteps.length == 0 || (!single && timesteps.length % 2 != 0)) {
             throw new InvalidArgumentException(
-                    "PairBatchInputs: timesteps and items: expected two entries for each pair, got " + timesteps.length
-                            + " and " + items.length,
+                    "PairBatchInputs: timesteps and items: expected "
+                            + (single ? "one entry for each image" : "two entries for each pair") + ", got "
+                            + timesteps.length + " and " + items.length,
                     0);
         }
     }
 
-    /// The number of pairs, W.
+    /// The number of pairs or single images, W.
     public int pairs() {
-        return timesteps.length / 2;
+        return single ? timesteps.length : timesteps.length / 2;
     }
 }

@@ -1,6 +1,7 @@
 package org.smpo.ffi;
 
-/// The results of a batch, one number per pair; NaN for a pair that was not accumulated.
+/// The results of a batch, one number per pair; NaN for a pair that was not accumulated. Single images count as
+/// winners; a batch of them has no losers, and the arrays of losers are empty.
 ///
 /// @param policyWinner Mean squared errors of the policy on the winners
 /// @param policyLoser Mean squared errors of the policy on the losers
@@ -25,8 +26,13 @@ public record PairResults(
     public double meanGain() {
         double sum = 0;
         for (int i = 0; i < loss.length; i++) {
-            sum += referenceWinner[i] - policyWinner[i] + (referenceLoser[i] - policyLoser[i]);
+            sum += referenceWinner[i] - policyWinner[i] + (isSingle() ? 0 : referenceLoser[i] - policyLoser[i]);
         }
-        return Double.isFinite(sum) ? Math.max(0, sum / (2.0 * loss.length)) : 0;
+        return Double.isFinite(sum) ? Math.max(0, sum / (policyWinner.length + policyLoser.length)) : 0;
+    }
+
+    /// Whether these are results of single images.
+    public boolean isSingle() {
+        return policyLoser.length == 0;
     }
 }

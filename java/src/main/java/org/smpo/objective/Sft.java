@@ -1,6 +1,6 @@
 package org.smpo.objective;
 
-/// Supervised fine-tuning on winners. Losers and the reference take no part.
+/// Supervised fine-tuning on single images: of pairs, on the winners. Losers and the reference take no part.
 @MethodInfo(kind = 9, title = "SFT", arxiv = "", loss = "ℓ_w")
 public record Sft() implements Objective {
     @Override

@@ -11,6 +11,7 @@ final class ErrorTotals {
     private final PairLoss loss;
     private final boolean readsMargin;
     private int pairs;
+    private int couples;
     private double lossSum;
     private double preferred;
     private double closer;
@@ -44,8 +45,12 @@ final class ErrorTotals {
             lossSum += results.loss()[i];
             preferred += results.logit()[i] > 0 ? 1 : 0;
             policyWinner += results.policyWinner()[i];
-            policyLoser += results.policyLoser()[i];
             referenceWinner += results.referenceWinner()[i];
+            if (results.isSingle()) {
+                continue;
+            }
+            couples++;
+            policyLoser += results.policyLoser()[i];
             referenceLoser += results.referenceLoser()[i];
             double policy = results.policyWinner()[i] - results.policyLoser()[i];
             closer += policy < results.referenceWinner()[i] - results.referenceLoser()[i] ? 1 : 0;
@@ -88,7 +93,9 @@ final class ErrorTotals {
     /// @param hasReference whether the errors of a reference are known
     void putErrors(Map<String, Object> entry, String prefix, boolean hasReference) {
         entry.put(prefix + "winner_error", policyWinner / pairs);
-        entry.put(prefix + "loser_error", policyLoser / pairs);
+        if (couples > 0) {
+            entry.put(prefix + "loser_error", policyLoser / pairs);
+        }
         if (hasReference) {
             entry.put(prefix + "reference_winner_error", referenceWinner / pairs);
             entry.put(prefix + "reference_loser_error", referenceLoser / pairs);

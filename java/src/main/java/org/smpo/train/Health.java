@@ -192,7 +192,7 @@ final class Health {
     private static boolean equal(PairResults results) {
         for (int i = 0; i < results.loss().length; i++) {
             double winner = results.policyWinner()[i] / results.referenceWinner()[i] - 1;
-            double loser = results.policyLoser()[i] / results.referenceLoser()[i] - 1;
+            double loser = results.isSingle() ? 0 : results.policyLoser()[i] / results.referenceLoser()[i] - 1;
             if (!(Math.abs(winner) < 1e-4 && Math.abs(loser) < 1e-4)) {
                 return false;
             }

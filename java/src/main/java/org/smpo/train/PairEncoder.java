@@ -103,6 +103,35 @@ final class PairEncoder implements AutoCloseable {
             long step,
             long[] items)
             throws IOException {
+        return encode(images, captions, timesteps, label, weight, step, items, false, null);
+    }
+
+    /// Encodes single images.
+    ///
+    /// @param desirable whether each image is desirable; null where the objective does not ask
+    PairLatents encodeSingle(
+            List<PreparedImage> images,
+            List<String> captions,
+            int[] timesteps,
+            double[] weight,
+            long step,
+            long[] items,
+            boolean[] desirable)
+            throws IOException {
+        return encode(images, captions, timesteps, null, weight, step, items, true, desirable);
+    }
+
+    private PairLatents encode(
+            List<PreparedImage> images,
+            List<String> captions,
+            int[] timesteps,
+            double[] label,
+            double[] weight,
+            long step,
+            long[] items,
+            boolean single,
+            boolean[] desirable)
+            throws IOException {
         Closer made = new Closer();
         try {
             DeviceTensor latents = made.add(latents(images, step, items));
@@ -117,7 +146,8 @@ final class PairEncoder implements AutoCloseable {
                         .toList()));
                 timeIds = made.add(timeIds(images));
             }
-            return new PairLatents(latents, states, pooled, timeIds, timesteps, label, weight, items);
+            return new PairLatents(
+                    latents, states, pooled, timeIds, timesteps, label, weight, items, single, desirable);
         } catch (IOException | RuntimeException e) {
             made.closeAfter(e);
             throw e;

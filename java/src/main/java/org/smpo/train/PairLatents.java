@@ -9,7 +9,8 @@ import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 
 /// A batch of W pairs as the UNet takes them, with the numbers that the objective reads. Images are in rows:
-/// row p is the winner of pair p, row W + p its loser. Closing it closes the tensors.
+/// row p is the winner of pair p, row W + p its loser. A batch of W single images has one row of each, and every 2W
+/// below is W. Closing it closes the tensors.
 ///
 /// @param latents clean, scaled latents `[2W,C,h,w]`, F32
 /// @param encoderHiddenStates embeddings of the pairs' prompts `[W,S,D]`
@@ -20,6 +21,8 @@ import org.smpo.objective.PairInput;
 ///     it reads none
 /// @param weight W: factor of each pair's loss and gradient; null: 1
 /// @param items 2W numbers that tell the random values of the images apart
+/// @param single whether these are W single images instead of W pairs
+/// @param desirable whether each single image is desirable; null where the objective does not ask
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(
         DeviceTensor latents,
@@ -29,28 +32,47 @@ public record PairLatents(
         int[] timesteps,
         double[] label,
         double[] weight,
-        long[] items)
+        long[] items,
+        boolean single,
+        boolean[] desirable)
         implements AutoCloseable {
 
     public PairLatents {
-        int pairs = timesteps.length / 2;
-        if (timesteps.length != 2 * pairs
-                || items.length != 2 * pairs
+        int images = single ? 1 : 2;
+        int pairs = timesteps.length / images;
+        if (timesteps.length != images * pairs
+                || items.length != images * pairs
                 || (label != null && label.length != pairs)
-                || (weight != null && weight.length != pairs)) {
-            throw new IllegalArgumentException("pair latents: expected " + pairs + " labels and weights, " + 2 * pairs
-                    + " timesteps and as many items, got " + count(label) + ", " + count(weight) + ", "
-                    + timesteps.length + " and " + items.length);
+                || (weight != null && weight.length != pairs)
+                || (desirable != null && (!single || desirable.length != pairs))) {
+            throw new IllegalArgumentException("pair latents: expected " + pairs + " labels and weights, "
+                    + images * pairs + " timesteps and as many items, got " + count(label) + ", " + count(weight)
+                    + ", " + timesteps.length + " and " + items.length + ", and "
+                    + (desirable == null ? "no" : desirable.length) + " flags of "
+                    + (single ? "single images" : "pairs"));
         }
+    }
+
+    /// A batch of pairs.
+    public PairLatents(
+            DeviceTensor latents,
+            DeviceTensor encoderHiddenStates,
+            DeviceTensor textEmbeds,
+            DeviceTensor timeIds,
+            int[] timesteps,
+            double[] label,
+            double[] weight,
+            long[] items) {
+        this(latents, encoderHiddenStates, textEmbeds, timeIds, timesteps, label, weight, items, false, null);
     }
 
     private static String count(double[] values) {
         return values == null ? "none" : "" + values.length;
     }
 
-    /// The number of pairs W.
+    /// The number of pairs or single images, W.
     public int pairs() {
-        return timesteps.length / 2;
+        return single ? timesteps.length : timesteps.length / 2;
     }
 
     /// Opens these pairs as a batch of the engine, whose tensors can be read; see [PairBatch#tensor].
@@ -68,7 +90,8 @@ public record PairLatents(
                         textEmbeds,
                         timeIds,
                         timesteps,
-                        items));
+                        items,
+                        single));
     }
 
     /// The labels of the pairs, if an objective reads them.

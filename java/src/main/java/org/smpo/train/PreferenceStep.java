@@ -148,7 +148,9 @@ public final class PreferenceStep {
                             label == null ? null : Arrays.copyOfRange(label, first, end),
                             Arrays.copyOfRange(logitScale, first, end),
                             pairs.weight() == null ? null : Arrays.copyOfRange(pairs.weight(), first, end),
-                            meanGain));
+                            meanGain,
+                            pairs.desirable() == null ? null : Arrays.copyOfRange(pairs.desirable(), first, end),
+                            null));
         }
     }
 

@@ -66,7 +66,10 @@ record Setup(
             Policy policy = parts.add(new Policy(engine, files, recipe));
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
-            PairStream pairs = parts.add(StoredPairs.open(recipe, encoder, begun, listener::say));
+            PairStream pairs = parts.add(
+                    recipe.objective().loss().hasLogit()
+                            ? StoredPairs.open(recipe, encoder, begun, listener::say)
+                            : StoredImages.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
                     recipe,

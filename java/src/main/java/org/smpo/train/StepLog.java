@@ -85,7 +85,9 @@ final class StepLog {
         entry.put("step", done);
         putErrors(entry, ErrorTotals.of(loss, results), results.loss());
         results.weightedLoss().ifPresent(weighted -> entry.put("weighted_loss", weighted));
-        entry.put("margins", margins(batch.latents().timesteps(), pairs));
+        if (!pairs.isSingle()) {
+            entry.put("margins", margins(batch.latents().timesteps(), pairs));
+        }
         entry.put("undecided", undecided);
         entry.put("learning_rate", outcome.learningRate());
         entry.put("gradient_norm", outcome.gradNorm());

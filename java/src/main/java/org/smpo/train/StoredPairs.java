@@ -8,8 +8,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.FutureTask;
 import java.util.function.Consumer;
 import org.smpo.data.Crop;
 import org.smpo.data.DataCursor;
@@ -46,9 +44,7 @@ final class StoredPairs implements PairStream {
     private final TimestepSampler timesteps;
     private final boolean timestepPerImage;
 
-    private long aheadStep = -1;
-    private FutureTask<PreparedBatch> ahead;
-    private Thread aheadThread;
+    private final DecodeAhead<PreparedPair> ahead;
 
     private StoredPairs(
             Closer sources,
@@ -67,20 +63,26 @@ final class StoredPairs implements PairStream {
         DataRecipe data = recipe.data();
         this.cursor = new DataCursor(
                 eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
-        int threads = data.decodeThreads().orElse(Runtime.getRuntime().availableProcessors());
-        this.decoder = new PairDecoder(
-                new DecodeOptions(
-                        data.side(),
-                        data.crop(),
-                        data.flip(),
-                        data.sharedAugmentation(),
-                        data.captionDropout(),
-                        threads),
-                recipe.seed());
-        this.plain =
-                new PairDecoder(new DecodeOptions(data.side(), Crop.CENTRE, false, true, 0, threads), recipe.seed());
+        this.decoder = new PairDecoder(augmented(data), recipe.seed());
+        this.plain = new PairDecoder(plain(data), recipe.seed());
         this.timesteps = recipe.timesteps().sampler(recipe.seed());
         this.timestepPerImage = recipe.objective().loss().timestepPerImage();
+        this.ahead = new DecodeAhead<>(step -> decoder.prepare(source, uses(step), encoder::isCached));
+    }
+
+    /// The decoding of images that are trained on.
+    static DecodeOptions augmented(DataRecipe data) {
+        return new DecodeOptions(
+                data.side(), data.crop(), data.flip(), data.sharedAugmentation(), data.captionDropout(), threads(data));
+    }
+
+    /// The decoding of held-out images.
+    static DecodeOptions plain(DataRecipe data) {
+        return new DecodeOptions(data.side(), Crop.CENTRE, false, true, 0, threads(data));
+    }
+
+    private static int threads(DataRecipe data) {
+        return data.decodeThreads().orElse(Runtime.getRuntime().availableProcessors());
     }
 
     /// Opens the data of a recipe.
@@ -94,20 +96,34 @@ final class StoredPairs implements PairStream {
             throws IOException {
         Closer sources = new Closer();
         try {
-            List<PairSource> parts = new ArrayList<>();
-            // Versions that decoded as Pillow does wrote no such entry; their runs keep their pixels.
-            boolean asPillow = begun.isPresent() && !begun.get().has(RENDERING);
-            Rendering rendering = asPillow ? Rendering.PILLOW : Rendering.VIEWER;
-            for (Path path : recipe.data().paths()) {
-                parts.add(sources.add(PairSource.open(path, recipe.data().split(), rendering)));
-            }
-            PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
-            source.notes().forEach(note -> say.accept("data.paths: " + note));
+            Rendering rendering = rendering(begun);
+            PairSource source = source(recipe, rendering, sources, say);
             return new StoredPairs(sources, source, StoredLabels.open(recipe, source, say), encoder, recipe, rendering);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
         }
+    }
+
+    /// The way in which a run decodes images.
+    static Rendering rendering(Optional<JsonObject> begun) {
+        // Versions that decoded as Pillow does wrote no such entry; their runs keep their pixels.
+        boolean asPillow = begun.isPresent() && !begun.get().has(RENDERING);
+        return asPillow ? Rendering.PILLOW : Rendering.VIEWER;
+    }
+
+    /// Opens the pairs of a recipe.
+    ///
+    /// @param sources gets what has to be closed
+    static PairSource source(Recipe recipe, Rendering rendering, Closer sources, Consumer<String> say)
+            throws IOException {
+        List<PairSource> parts = new ArrayList<>();
+        for (Path path : recipe.data().paths()) {
+            parts.add(sources.add(PairSource.open(path, recipe.data().split(), rendering)));
+        }
+        PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
+        source.notes().forEach(note -> say.accept("data.paths: " + note));
+        return source;
     }
 
     @Override
@@ -122,25 +138,29 @@ final class StoredPairs implements PairStream {
 
     @Override
     public Map<String, Object> identity() throws IOException {
+        return identity(source.describe(), source.fingerprint(), labels.identity(), rendering, this);
+    }
+
+    /// Entries of the manifest that stored data have.
+    ///
+    /// @param files entries about other files
+    static Map<String, Object> identity(
+            String describe, String fingerprint, Map<String, Object> files, Rendering rendering, PairStream stream) {
         Map<String, Object> all = new LinkedHashMap<>();
-        all.put("data", Map.of("source", source.describe(), "fingerprint", source.fingerprint()));
-        all.putAll(labels.identity());
+        all.put("data", Map.of("source", describe, "fingerprint", fingerprint));
+        all.putAll(files);
         if (rendering == Rendering.VIEWER) {
             all.put(RENDERING, "viewer");
         }
-        all.put("training_pairs", (long) trainingPairs());
-        all.put("held_out_pairs", (long) heldOutPairs());
+        all.put("training_pairs", (long) stream.trainingPairs());
+        all.put("held_out_pairs", (long) stream.heldOutPairs());
         return all;
     }
 
     @Override
     public Batch batch(long step) throws IOException, InterruptedException {
-        if (step != aheadStep) {
-            decodeAhead(step);
-        }
-        PreparedBatch decoded = result(ahead);
+        PreparedBatch<PreparedPair> decoded = ahead.batch(step);
         List<PairUse> uses = uses(step);
-        decodeAhead(step + 1);
         Map<PairUse, Integer> places = new HashMap<>();
         for (int i = 0; i < uses.size(); i++) {
             places.put(uses.get(i), i);
@@ -150,46 +170,6 @@ final class StoredPairs implements PairStream {
 
     private List<PairUse> uses(long step) {
         return cursor.batch(step, recipe.train().pairsPerStep());
-    }
-
-    private void decodeAhead(long step) {
-        waitForDecoding();
-        ahead = new FutureTask<>(() -> decoder.prepare(source, uses(step), encoder::isCached));
-        aheadThread = Thread.ofVirtual().name("smpo-decode").start(ahead);
-        aheadStep = step;
-    }
-
-    /// Waits until nothing reads the source, so that it can be closed. The thread is not interrupted,
-    /// because an interrupt would close a file that others may still read.
-    private void waitForDecoding() {
-        if (aheadThread == null) {
-            return;
-        }
-        boolean interrupted = false;
-        while (aheadThread.isAlive()) {
-            try {
-                aheadThread.join();
-            } catch (InterruptedException e) {
-                interrupted = true;
-            }
-        }
-        aheadThread = null;
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
-    }
-
-    private static PreparedBatch result(FutureTask<PreparedBatch> decoded) throws IOException, InterruptedException {
-        try {
-            return decoded.get();
-        } catch (ExecutionException e) {
-            switch (e.getCause()) {
-                case IOException failure -> throw failure;
-                case RuntimeException failure -> throw failure;
-                case Error failure -> throw failure;
-                case null, default -> throw new IOException(e.getCause());
-            }
-        }
     }
 
     @Override
@@ -206,7 +186,8 @@ final class StoredPairs implements PairStream {
     }
 
     /// @param places index of each pair in the global batch, which selects its random values
-    private Batch encode(PreparedBatch decoded, Map<PairUse, Integer> places, long step) throws IOException {
+    private Batch encode(PreparedBatch<PreparedPair> decoded, Map<PairUse, Integer> places, long step)
+            throws IOException {
         int pairs = decoded.pairs().size();
         if (pairs == 0) {
             return new Batch(null, List.of(), decoded.bad());
@@ -241,7 +222,7 @@ final class StoredPairs implements PairStream {
 
     @Override
     public void close() {
-        waitForDecoding();
+        ahead.close();
         sources.closeUnchecked();
     }
 }

@@ -32,6 +32,7 @@ import org.smpo.data.PairSource;
 import org.smpo.data.PairUse;
 import org.smpo.data.PreparedBatch;
 import org.smpo.data.PreparedImage;
+import org.smpo.data.PreparedPair;
 import org.smpo.io.Digest;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
@@ -303,7 +304,7 @@ final class CacheTest {
                 .mapToObj(pair -> new PairUse(pair, number))
                 .toList();
         PairDecoder decoder = new PairDecoder(new DecodeOptions(8, Crop.CENTRE, false, false, 0, 2), 1);
-        PreparedBatch batch = decoder.prepare(source, uses, moments::contains);
+        PreparedBatch<PreparedPair> batch = decoder.prepare(source, uses, moments::contains);
         List<PreparedImage> images = new ArrayList<>();
         batch.pairs().forEach(pair -> images.addAll(List.of(pair.image0(), pair.image1())));
         moments.moments(images, missing -> {

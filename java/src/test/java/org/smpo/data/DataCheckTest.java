@@ -44,7 +44,7 @@ class DataCheckTest {
 
             // Decoding skips exactly the records that the check reports.
             PairDecoder decoder = new PairDecoder(new DecodeOptions(32, Crop.CENTRE, true, false, 0, 2), 1);
-            PreparedBatch batch = decoder.prepare(
+            PreparedBatch<PreparedPair> batch = decoder.prepare(
                     source,
                     IntStream.range(0, source.size())
                             .mapToObj(i -> new PairUse(i, 0))

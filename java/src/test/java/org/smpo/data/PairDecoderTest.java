@@ -176,7 +176,8 @@ class PairDecoderTest {
                 new PreferencePair(2, "c", "", good, good, HumanChoice.TIE, Optional.empty()),
                 new PreferencePair(3, "d", "", line, good, HumanChoice.TIE, Optional.empty()));
         DecodeOptions options = new DecodeOptions(512, Crop.CENTRE, false, false, 0, 1);
-        PreparedBatch batch = new PairDecoder(options, 1).prepare(new InMemory(records), uses(4, 0), image -> false);
+        PreparedBatch<PreparedPair> batch =
+                new PairDecoder(options, 1).prepare(new InMemory(records), uses(4, 0), image -> false);
         assertThat(batch.pairs()).extracting(PreparedPair::id).containsExactly("c");
         assertThat(batch.bad())
                 .extracting(BadPair::problem)

@@ -80,7 +80,7 @@ class PairSourceTest {
             PairDecoder decoder = new PairDecoder(new DecodeOptions(64, Crop.RANDOM, true, false, 0.2, threads), 11);
             List<PreparedPair> pairs = new ArrayList<>();
             for (int step = 0; step < steps; step++) {
-                PreparedBatch batch = decoder.prepare(source, cursor.batch(step, 48), image -> false);
+                PreparedBatch<PreparedPair> batch = decoder.prepare(source, cursor.batch(step, 48), image -> false);
                 assertThat(batch.bad()).isEmpty();
                 pairs.addAll(batch.pairs());
             }

@@ -297,7 +297,7 @@ class PairBatchTest {
     }
 
     private PairBatchInputs inputs(DeviceTensor images, int[] timesteps, long[] items) {
-        return new PairBatchInputs(7, true, images, prompts, null, null, timesteps, items);
+        return new PairBatchInputs(7, true, images, prompts, null, null, timesteps, items, false);
     }
 
     /// The target is the noise itself.

@@ -126,6 +126,9 @@ final class OutputsTest {
             List<Map<String, Object>> log = tiny.log(method);
             evaluations.put(method, log.getLast());
             assertThat(log.getFirst().containsKey("implicit_accuracy")).isEqualTo(!method.equals("sft"));
+            assertThat(log.getFirst().containsKey("loser_error")).isEqualTo(!method.equals("sft"));
+            assertThat(log.getFirst().containsKey("margins")).isEqualTo(!method.equals("sft"));
+            assertThat(log.getFirst().get("winner_error")).isNotNull();
         }
         Map<String, Object> plain = evaluations.get("dpo");
         assertThat(plain).doesNotContainKey("forward_accuracy");

@@ -1,0 +1,169 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.smpo.data.DataCursor;
+import org.smpo.data.ImageSource;
+import org.smpo.data.PairDecoder;
+import org.smpo.data.PairSource;
+import org.smpo.data.PairUse;
+import org.smpo.data.PreparedBatch;
+import org.smpo.data.PreparedImage;
+import org.smpo.data.PreparedSingle;
+import org.smpo.io.Closer;
+import org.smpo.io.JsonObject;
+import org.smpo.io.Rendering;
+import org.smpo.recipe.DataRecipe;
+import org.smpo.recipe.Recipe;
+import org.smpo.schedule.TimestepSampler;
+
+/// Single images from files, for objectives that judge an image by itself. The images of the next step are decoded on
+/// virtual threads while the current step computes. Belongs to the engine's thread.
+///
+/// An image has the random values of a winner in its place of the global batch, so that training on the winners of
+/// pairs is training on the pairs without their losers.
+final class StoredImages implements PairStream {
+    private final Closer sources;
+    private final Rendering rendering;
+    private final ImageSource source;
+    private final Weights weights;
+    private final Map<String, Object> files;
+    private final Recipe recipe;
+    private final DataCursor cursor;
+    private final PairDecoder plain;
+    private final PairEncoder encoder;
+    private final TimestepSampler timesteps;
+    private final DecodeAhead<PreparedSingle> ahead;
+
+    /// The weights of images by their index in the source; null when all have the same.
+    @FunctionalInterface
+    private interface Weights {
+        double[] of(int[] indices);
+    }
+
+    private StoredImages(
+            Closer sources,
+            ImageSource source,
+            Weights weights,
+            Map<String, Object> files,
+            PairEncoder encoder,
+            Recipe recipe,
+            Rendering rendering) {
+        this.sources = sources;
+        this.source = source;
+        this.weights = weights;
+        this.files = files;
+        this.encoder = encoder;
+        this.recipe = recipe;
+        this.rendering = rendering;
+        int[] eligible = IntStream.range(0, source.size()).toArray();
+        DataRecipe data = recipe.data();
+        this.cursor = new DataCursor(
+                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
+        PairDecoder decoder = new PairDecoder(StoredPairs.augmented(data), recipe.seed());
+        this.plain = new PairDecoder(StoredPairs.plain(data), recipe.seed());
+        this.timesteps = recipe.timesteps().sampler(recipe.seed());
+        this.ahead = new DecodeAhead<>(step -> decoder.prepareSingle(source, uses(step), encoder::isCached));
+    }
+
+    /// Opens the winners of a recipe's pairs.
+    ///
+    /// @param encoder encoder of images and captions; the caller keeps ownership
+    /// @param begun manifest of the run that is resumed; empty for a new run
+    /// @param say receiver of lines about the images found
+    /// @throws IllegalArgumentException when no image can be trained on
+    /// @throws IOException when a file cannot be read
+    static StoredImages open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
+            throws IOException {
+        Closer sources = new Closer();
+        try {
+            Rendering rendering = StoredPairs.rendering(begun);
+            PairSource pairs = StoredPairs.source(recipe, rendering, sources, say);
+            StoredLabels labels = StoredLabels.open(recipe, pairs, say);
+            PairImages images = PairImages.of(pairs, labels, true, false);
+            return new StoredImages(
+                    sources,
+                    images,
+                    indices -> labels.weights(
+                            IntStream.of(indices).map(images::pair).toArray()),
+                    labels.identity(),
+                    encoder,
+                    recipe,
+                    rendering);
+        } catch (IOException | RuntimeException e) {
+            sources.closeAfter(e);
+            throw e;
+        }
+    }
+
+    @Override
+    public int trainingPairs() {
+        return cursor.trainingPairs();
+    }
+
+    @Override
+    public int heldOutPairs() {
+        return cursor.heldOutPairs().length;
+    }
+
+    @Override
+    public Map<String, Object> identity() throws IOException {
+        return StoredPairs.identity(source.describe(), source.fingerprint(), files, rendering, this);
+    }
+
+    private List<PairUse> uses(long step) {
+        return cursor.batch(step, recipe.train().pairsPerStep());
+    }
+
+    @Override
+    public Batch batch(long step) throws IOException, InterruptedException {
+        return encode(ahead.batch(step), 0, step);
+    }
+
+    @Override
+    public Batch heldOutBatch(int from, int count) throws IOException, InterruptedException {
+        int[] all = cursor.heldOutPairs();
+        List<PairUse> uses = IntStream.range(from, Math.min(all.length, from + count))
+                .mapToObj(i -> new PairUse(all[i], 0))
+                .toList();
+        return encode(plain.prepareSingle(source, uses, encoder::isCached), from, HELD_OUT_STEP);
+    }
+
+    /// @param first place of the first image in the global batch, which selects its random values
+    private Batch encode(PreparedBatch<PreparedSingle> decoded, int first, long step) throws IOException {
+        List<PreparedSingle> singles = decoded.pairs();
+        if (singles.isEmpty()) {
+            return new Batch(null, List.of(), decoded.bad());
+        }
+        List<PreparedImage> images = new ArrayList<>(singles.size());
+        List<String> captions = new ArrayList<>(singles.size());
+        List<String> ids = new ArrayList<>(singles.size());
+        int[] indices = new int[singles.size()];
+        int[] t = new int[singles.size()];
+        long[] items = new long[singles.size()];
+        for (int i = 0; i < items.length; i++) {
+            PreparedSingle single = singles.get(i);
+            images.add(single.image());
+            captions.add(single.caption());
+            ids.add(single.id());
+            indices[i] = single.use().pair();
+            int place = first + single.place();
+            items[i] = 2L * place;
+            t[i] = timesteps.draw(step, place, 1)[0];
+        }
+        // A held-out image counts as any other, so that evaluations of runs with different weights compare.
+        double[] factors = step == HELD_OUT_STEP ? null : weights.of(indices);
+        return new Batch(encoder.encodeSingle(images, captions, t, factors, step, items, null), ids, decoded.bad());
+    }
+
+    @Override
+    public void close() {
+        ahead.close();
+        sources.closeUnchecked();
+    }
+}

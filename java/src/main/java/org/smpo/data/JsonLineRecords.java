@@ -32,8 +32,10 @@ final class JsonLineRecords implements Records {
     private final Path root;
     private final FileChannel channel;
     private final Lines lines;
+    private final boolean single;
 
-    private JsonLineRecords(Path file, FileChannel channel, Lines lines) {
+    private JsonLineRecords(Path file, FileChannel channel, Lines lines, boolean single) {
+        this.single = single;
         this.file = file;
         this.root = file.toAbsolutePath().normalize().getParent();
         this.channel = channel;
@@ -41,8 +43,13 @@ final class JsonLineRecords implements Records {
     }
 
     static JsonLineRecords open(Path file) throws IOException {
+        return open(file, false);
+    }
+
+    /// @param single whether a line has one image, not two
+    static JsonLineRecords open(Path file, boolean single) throws IOException {
         Lines lines = Lines.in(file);
-        return new JsonLineRecords(file, FileChannel.open(file, StandardOpenOption.READ), lines);
+        return new JsonLineRecords(file, FileChannel.open(file, StandardOpenOption.READ), lines, single);
     }
 
     /// Offsets, lengths and numbers of the lines that are not empty.
@@ -172,7 +179,15 @@ final class JsonLineRecords implements Records {
 
         @Override
         public EncodedImage image(int which) throws IOException, BadPairException {
-            String field = fields().imageField(which);
+            return image(fields().imageField(which));
+        }
+
+        @Override
+        public EncodedImage single() throws IOException, BadPairException {
+            return image(fields().singleImageField());
+        }
+
+        private EncodedImage image(String field) throws IOException, BadPairException {
             String name = fields().text(field);
             return imageFile(where(index) + ": " + field + ": " + name, name);
         }
@@ -220,8 +235,8 @@ final class JsonLineRecords implements Records {
         for (int i = 0; i < size(); i++) {
             try {
                 PairFields fields = fields(i);
-                for (int which = 0; which < 2; which++) {
-                    String name = fields.text(fields.imageField(which));
+                for (int which = 0; which < (single ? 1 : 2); which++) {
+                    String name = fields.text(single ? fields.singleImageField() : fields.imageField(which));
                     fingerprint.add(name, Files.size(resolve(name, name)));
                 }
             } catch (BadPairException | IOException e) {

@@ -32,6 +32,24 @@ record PairColumns(List<String> images, List<String> fields, boolean chosenFirst
         return new PairColumns(images, fields, PairFields.isChosen(images.getFirst()));
     }
 
+    /// The columns of single images.
+    ///
+    /// @throws IOException when a column that every image needs is missing
+    static PairColumns single(Path file, Collection<String> columns) throws IOException {
+        if (PairFields.CAPTIONS.stream().noneMatch(columns::contains)) {
+            throw missing(file, "text", columns);
+        }
+        String image = PairFields.singleImageField(columns);
+        if (image == null) {
+            throw missing(file, "image", columns);
+        }
+        List<String> fields = new ArrayList<>();
+        for (Collection<String> names : List.of(PairFields.NAMES, PairFields.CAPTIONS, List.of("label"))) {
+            names.stream().filter(columns::contains).forEach(fields::add);
+        }
+        return new PairColumns(List.of(image), fields, false);
+    }
+
     private static IOException missing(Path file, String column, Collection<String> columns) {
         return new IOException(file + ": expected a column " + column + ", found " + String.join(", ", columns));
     }

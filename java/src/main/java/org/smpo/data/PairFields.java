@@ -28,6 +28,9 @@ import org.smpo.objective.HumanChoice;
 /// | `jpg_0`, `image_0`, `chosen` | image 0; `chosen` means that it is the better one |
 /// | `jpg_1`, `image_1`, `rejected` | image 1 |
 ///
+/// A single image is in the field `file_name`, `image` or `jpg`; its `label` is true or 1 where it is desirable,
+/// false or 0 where it is not.
+///
 /// Names of images may end with `_file_name`, as in Hugging Face's `metadata.jsonl`. Text may also be UTF-8
 /// bytes. Other fields are ignored.
 final class PairFields {
@@ -53,6 +56,8 @@ final class PairFields {
 
     private static final List<List<String>> IMAGES =
             List.of(List.of("jpg_0", "image_0", "chosen"), List.of("jpg_1", "image_1", "rejected"));
+
+    private static final List<String> SINGLE_IMAGES = List.of("file_name", "image", "image_file_name", "jpg");
 
     private final String where;
     private final Map<String, Object> values;
@@ -98,6 +103,37 @@ final class PairFields {
             throw bad(Problem.MISSING_FIELD, "image_" + which, "text", null);
         }
         return field;
+    }
+
+    /// The field of a single image among these names, or null.
+    static String singleImageField(Collection<String> names) {
+        return SINGLE_IMAGES.stream().filter(names::contains).findFirst().orElse(null);
+    }
+
+    /// The field of a single image.
+    String singleImageField() throws BadPairException {
+        String field = singleImageField(values.keySet());
+        if (field == null) {
+            throw bad(Problem.MISSING_FIELD, SINGLE_IMAGES.getFirst(), "text", null);
+        }
+        return field;
+    }
+
+    /// Whether a single image is desirable; empty where the record has no label.
+    Optional<Boolean> desirable() throws BadPairException {
+        Object value = value("label");
+        String text = switch (value) {
+            case null -> "";
+            case Double number -> number == Math.rint(number) ? Long.toString(number.longValue()) : "" + number;
+            case String given -> given.strip().toLowerCase(Locale.ROOT);
+            default -> value.toString();
+        };
+        return switch (text) {
+            case "" -> Optional.empty();
+            case "true", "1" -> Optional.of(true);
+            case "false", "0" -> Optional.of(false);
+            default -> throw bad(Problem.BAD_LABEL, "label", "true or false, or 1 or 0", value);
+        };
     }
 
     /// The pair's name, or the other one when it has none.

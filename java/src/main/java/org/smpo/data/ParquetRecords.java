@@ -47,11 +47,16 @@ final class ParquetRecords implements Records {
     }
 
     static ParquetRecords open(Path root, List<Path> files) throws IOException {
+        return open(root, files, false);
+    }
+
+    /// @param single whether a row has one image, not two
+    static ParquetRecords open(Path root, List<Path> files, boolean single) throws IOException {
         ParquetReader parquet = ParquetReader.open();
         try {
             List<Table> tables = new ArrayList<>();
             for (Path file : files) {
-                tables.add(table(parquet, file));
+                tables.add(table(parquet, file, single));
             }
             return new ParquetRecords(root, tables, parquet);
         } catch (IOException | RuntimeException e) {
@@ -60,9 +65,9 @@ final class ParquetRecords implements Records {
         }
     }
 
-    private static Table table(ParquetReader parquet, Path file) throws IOException {
+    private static Table table(ParquetReader parquet, Path file, boolean single) throws IOException {
         Map<String, String> types = parquet.columns(file);
-        PairColumns columns = PairColumns.of(file, types.keySet());
+        PairColumns columns = single ? PairColumns.single(file, types.keySet()) : PairColumns.of(file, types.keySet());
         List<String> fields = new ArrayList<>();
         for (String field : columns.fields()) {
             fields.add(expression(field, types.get(field)));
@@ -194,7 +199,7 @@ final class ParquetRecords implements Records {
 
         @Override
         public EncodedImage image(int which) throws BadPairException {
-            String where = where(table, row) + ": jpg_" + which;
+            String where = where(table, row) + (table.images.size() == 1 ? ": image" : ": jpg_" + which);
             return switch (values.get(table.columns.size() + which)) {
                 case byte[] bytes -> EncodedImage.of(where, bytes);
                 case Number size -> {

@@ -18,6 +18,13 @@ interface Records extends Closeable {
         ///
         /// @throws BadPairException when there are none, or more than [RecordPairs#MAX_IMAGE_BYTES]
         EncodedImage image(int which) throws IOException, BadPairException;
+
+        /// The encoded bytes of the only image of a record of single images.
+        ///
+        /// @throws BadPairException when there are none, or more than [RecordPairs#MAX_IMAGE_BYTES]
+        default EncodedImage single() throws IOException, BadPairException {
+            return image(0);
+        }
     }
 
     /// Reads the fields of one record.

@@ -1,5 +1,7 @@
 package org.smpo.ffi;
 
+import java.util.stream.IntStream;
+
 /// The results of a batch, one number per pair; NaN for a pair that was not accumulated. Single images count as
 /// winners; a batch of them has no losers, and the arrays of losers are empty.
 ///
@@ -29,6 +31,28 @@ public record PairResults(
             sum += referenceWinner[i] - policyWinner[i] + (isSingle() ? 0 : referenceLoser[i] - policyLoser[i]);
         }
         return Double.isFinite(sum) ? Math.max(0, sum / (policyWinner.length + policyLoser.length)) : 0;
+    }
+
+    /// Returns the errors of single images by kind: desirable ones as winners, the others as losers. Logits and losses
+    /// keep their order.
+    ///
+    /// @param desirable whether each image is desirable
+    public PairResults byKind(boolean[] desirable) {
+        return new PairResults(
+                of(policyWinner, desirable, true),
+                of(policyWinner, desirable, false),
+                of(referenceWinner, desirable, true),
+                of(referenceWinner, desirable, false),
+                logit,
+                loss,
+                lossSum);
+    }
+
+    private static double[] of(double[] all, boolean[] flags, boolean wanted) {
+        return IntStream.range(0, all.length)
+                .filter(i -> flags[i] == wanted)
+                .mapToDouble(i -> all[i])
+                .toArray();
     }
 
     /// Whether these are results of single images.

@@ -4,7 +4,8 @@ import java.util.Set;
 
 /// Diffusion-KTO, equation 8: a utility of each image by itself. With the gain g = r − ℓ and the
 /// batch's mean gain z0 (no gradient), an image costs λ(1 − σ(±β(g − z0))), with + for a winner and
-/// − for a loser. A pair's loss is the mean of the two. The paper has β 5000 and both weights 1 for
+/// − for a loser. A pair's loss is the mean of the two. Images without a pair cost the same, with + for a desirable
+/// one, which is the published sampling. The paper has β 5000 and both weights 1 for
 /// Stable Diffusion 1.5.
 @MethodInfo(
         kind = 7,
@@ -40,6 +41,16 @@ public record Kto(
     @Override
     public NoiseSource noise() {
         return NoiseSource.FORWARD_PER_IMAGE;
+    }
+
+    @Override
+    public boolean takesSingleImages() {
+        return true;
+    }
+
+    @Override
+    public boolean judgesImages() {
+        return true;
     }
 
     @Override

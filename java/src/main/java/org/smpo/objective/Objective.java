@@ -79,6 +79,16 @@ public sealed interface Objective permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge
         return true;
     }
 
+    /// Whether the loss can be that of single images, without pairs.
+    default boolean takesSingleImages() {
+        return false;
+    }
+
+    /// Whether the loss of a single image depends on whether the image is desirable.
+    default boolean judgesImages() {
+        return false;
+    }
+
     /// Whether the loss pulls the logit to a target, with a gradient that grows with the distance, so that no logit
     /// is too large to learn from.
     default boolean hasTarget() {

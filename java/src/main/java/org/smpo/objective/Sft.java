@@ -14,6 +14,11 @@ public record Sft() implements Objective {
     }
 
     @Override
+    public boolean takesSingleImages() {
+        return true;
+    }
+
+    @Override
     public boolean hasLogit() {
         return false;
     }

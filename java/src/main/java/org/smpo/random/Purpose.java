@@ -43,7 +43,10 @@ public enum Purpose {
     /// the group's prompt.
     TOURNAMENT(19),
     /// Which image of a comparison a judge sees first. Step: the comparison; item: the group's prompt.
-    JUDGE_ORDER(20);
+    JUDGE_ORDER(20),
+    /// Whether a desirable image is trained on, and which of its kind. Step: the optimizer step; item: the image's
+    /// place in the global batch.
+    IMAGE_KIND(23);
 
     private final int code;
 

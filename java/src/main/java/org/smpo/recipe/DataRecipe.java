@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import org.smpo.data.Crop;
 
@@ -20,6 +21,9 @@ import org.smpo.data.Crop;
 /// @param heldOut pairs that are used for evaluation and not for training
 /// @param maxBadFraction share of bad records above which a run fails, 0 to 1
 /// @param decodeThreads number of images decoded at once; absent: one per processor
+/// @param images what a batch is made of. Written only where it is not pairs.
+/// @param desirableShare probability that an image of a batch is a desirable one, between 0 and 1; absent: as frequent
+///     as in the data. Written only when present.
 public record DataRecipe(
         List<Path> paths,
         Optional<String> split,
@@ -30,10 +34,14 @@ public record DataRecipe(
         double captionDropout,
         HeldOut heldOut,
         double maxBadFraction,
-        OptionalInt decodeThreads)
+        OptionalInt decodeThreads,
+        TrainingImages images,
+        OptionalDouble desirableShare)
         implements Written {
     private static final int LATENT_SCALE = 8;
     private static final String SPLIT = "split";
+    private static final String IMAGES = "images";
+    private static final String DESIRABLE_SHARE = "desirable_share";
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public DataRecipe {
@@ -52,6 +60,42 @@ public record DataRecipe(
         if (decodeThreads.isPresent()) {
             Check.atLeast(1, "decode_threads", decodeThreads.getAsInt());
         }
+        if (desirableShare.isPresent()) {
+            double share = desirableShare.getAsDouble();
+            Check.that(share > 0 && share < 1, DESIRABLE_SHARE, "a number above 0 and below 1", share);
+            Check.agreement(
+                    images == TrainingImages.BOTH || images == TrainingImages.SINGLE,
+                    DESIRABLE_SHARE,
+                    "it chooses between desirable and undesirable images, which data.images: " + Section.word(images)
+                            + " does not offer; set data.images to both or single, or this to none");
+        }
+    }
+
+    /// Data of pairs.
+    public DataRecipe(
+            List<Path> paths,
+            Optional<String> split,
+            OptionalInt resolution,
+            Crop crop,
+            boolean flip,
+            boolean sharedAugmentation,
+            double captionDropout,
+            HeldOut heldOut,
+            double maxBadFraction,
+            OptionalInt decodeThreads) {
+        this(
+                paths,
+                split,
+                resolution,
+                crop,
+                flip,
+                sharedAugmentation,
+                captionDropout,
+                heldOut,
+                maxBadFraction,
+                decodeThreads,
+                TrainingImages.PAIRS,
+                OptionalDouble.empty());
     }
 
     static DataRecipe read(Section in) throws RecipeException {
@@ -65,7 +109,9 @@ public record DataRecipe(
                 in.number("caption_dropout", 0.2),
                 in.heldOut("held_out", new HeldOut.Count(0)),
                 in.number("max_bad_fraction", 0.01),
-                in.smallOrAuto("decode_threads", OptionalInt.empty())));
+                in.smallOrAuto("decode_threads", OptionalInt.empty()),
+                in.choice(IMAGES, TrainingImages.class, TrainingImages.PAIRS),
+                in.numberOrNone(DESIRABLE_SHARE, OptionalDouble.empty())));
     }
 
     /// This data at a resolution, unless it has one.
@@ -89,7 +135,42 @@ public record DataRecipe(
                 captionDropout,
                 heldOut,
                 maxBadFraction,
-                decodeThreads);
+                decodeThreads,
+                images,
+                desirableShare);
+    }
+
+    /// Checks that the images suit the objective and the labels.
+    ///
+    /// @throws IllegalArgumentException naming a key, and what to do
+    void checkImages(ObjectiveRecipe objective, LabelRecipe labels) {
+        if (images == TrainingImages.PAIRS) {
+            return;
+        }
+        String name = objective.loss().name();
+        Check.agreement(
+                objective.loss().takesSingleImages(),
+                "data.images",
+                name + " compares the two images of a pair; set data.images to pairs, or choose a method of single "
+                        + "images, kto or sft");
+        boolean oneKind = images == TrainingImages.WINNER || images == TrainingImages.LOSER;
+        Check.agreement(
+                !oneKind || !objective.loss().judgesImages(),
+                "data.images",
+                name + " needs desirable and undesirable images; set data.images to both or single");
+        Check.agreement(
+                desirableShare.isEmpty() || objective.loss().judgesImages(),
+                "data.desirable_share",
+                name + " does not ask whether an image is desirable; set data.desirable_share to none");
+        Check.agreement(
+                objective.bcr().isEmpty() && objective.safeguard().isEmpty(),
+                objective.bcr().isPresent() ? "objective.bcr" : "objective.safeguard",
+                "it protects the winner of a pair, and data.images: " + Section.word(images)
+                        + " trains on images without their pairs; set it to none");
+        Check.agreement(
+                images != TrainingImages.SINGLE || labels.equals(LabelRecipe.standard()),
+                "labels",
+                "they decide which image of a pair is better, and data.images: single has no pairs; remove the section");
     }
 
     /// Side of the training images in pixels.
@@ -105,6 +186,12 @@ public record DataRecipe(
         Map<String, Object> fields = ResolvedText.components(this);
         if (split.isEmpty()) {
             fields.remove(SPLIT);
+        }
+        if (images == TrainingImages.PAIRS) {
+            fields.remove(IMAGES);
+        }
+        if (desirableShare.isEmpty()) {
+            fields.remove(DESIRABLE_SHARE);
         }
         return fields;
     }

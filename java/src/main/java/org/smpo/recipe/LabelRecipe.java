@@ -81,6 +81,19 @@ public record LabelRecipe(
         });
     }
 
+    /// The labels of a recipe that has no such section.
+    static LabelRecipe standard() {
+        return new LabelRecipe(
+                WinnerBy.HUMAN,
+                List.of(),
+                new ScoreRange.Published(),
+                1,
+                new LabelProbability.OfScores(),
+                Optional.empty(),
+                false,
+                Optional.empty());
+    }
+
     @Override
     public Object written() {
         Map<String, Object> fields = ResolvedText.components(this);

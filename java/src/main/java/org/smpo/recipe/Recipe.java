@@ -85,6 +85,7 @@ public record Recipe(
             "capo-sd15-lora",
             "inpo-sd15",
             "inpo-sd15-lora",
+            "kto-sd15",
             "npo-sd15-lora",
             "npo-sdxl-lora");
 
@@ -95,6 +96,7 @@ public record Recipe(
         checkOutput(model, output);
         checkInversion(objective, inversion, train);
         checkLabels(objective, labels);
+        data.checkImages(objective, labels);
         checkReference(objective, inversion, train);
         checkLearningRate(optimizer, learningRate);
         checkEvaluation(data, evaluate);

@@ -20,6 +20,9 @@ final class ErrorTotals {
     private double referenceWinner;
     private double referenceLoser;
 
+    private double desirable;
+    private double desirableGain;
+    private double undesirableGain;
     private double overBudget;
     private double marginError;
     private double overshoot;
@@ -43,9 +46,15 @@ final class ErrorTotals {
         for (int i = 0; i < results.loss().length; i++) {
             pairs++;
             lossSum += results.loss()[i];
-            preferred += results.logit()[i] > 0 ? 1 : 0;
+            preferred += step.isRight(i) ? 1 : 0;
             policyWinner += results.policyWinner()[i];
             referenceWinner += results.referenceWinner()[i];
+            if (step.desirable() != null) {
+                double gain = results.referenceWinner()[i] - results.policyWinner()[i];
+                desirable += step.desirable()[i] ? 1 : 0;
+                desirableGain += step.desirable()[i] ? gain : 0;
+                undesirableGain += step.desirable()[i] ? 0 : gain;
+            }
             if (results.isSingle()) {
                 continue;
             }
@@ -87,11 +96,25 @@ final class ErrorTotals {
         return closer / pairs;
     }
 
-    /// Adds mean errors to an entry.
+    /// Adds mean errors to an entry; for images with labels, the mean gains over the reference by kind, and the mean
+    /// of all, at least 0, from which a loss of single images measures.
     ///
     /// @param prefix prefix of their names
     /// @param hasReference whether the errors of a reference are known
     void putErrors(Map<String, Object> entry, String prefix, boolean hasReference) {
+        if (loss.objective().judgesImages() && couples == 0) {
+            entry.put(prefix + "error", policyWinner / pairs);
+            entry.put(prefix + "reference_error", referenceWinner / pairs);
+            entry.put(prefix + "desirable", (long) desirable);
+            if (desirable > 0) {
+                entry.put(prefix + "desirable_gain", desirableGain / desirable);
+            }
+            if (desirable < pairs) {
+                entry.put(prefix + "undesirable_gain", undesirableGain / (pairs - desirable));
+            }
+            entry.put(prefix + "mean_gain", Math.max(0, (desirableGain + undesirableGain) / pairs));
+            return;
+        }
         entry.put(prefix + "winner_error", policyWinner / pairs);
         if (couples > 0) {
             entry.put(prefix + "loser_error", policyLoser / pairs);

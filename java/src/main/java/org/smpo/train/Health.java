@@ -190,10 +190,13 @@ final class Health {
 
     /// Whether the policy still equals the reference except for rounding, as it does at the start of most runs.
     private static boolean equal(PairResults results) {
-        for (int i = 0; i < results.loss().length; i++) {
-            double winner = results.policyWinner()[i] / results.referenceWinner()[i] - 1;
-            double loser = results.isSingle() ? 0 : results.policyLoser()[i] / results.referenceLoser()[i] - 1;
-            if (!(Math.abs(winner) < 1e-4 && Math.abs(loser) < 1e-4)) {
+        return equal(results.policyWinner(), results.referenceWinner())
+                && equal(results.policyLoser(), results.referenceLoser());
+    }
+
+    private static boolean equal(double[] policy, double[] reference) {
+        for (int i = 0; i < policy.length; i++) {
+            if (!(Math.abs(policy[i] / reference[i] - 1) < 1e-4)) {
                 return false;
             }
         }

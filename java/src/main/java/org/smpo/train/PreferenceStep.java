@@ -105,6 +105,7 @@ public final class PreferenceStep {
                 batch.read(),
                 pairs.labelsFor(objective),
                 logitScale(pairs),
+                pairs.desirable(),
                 pairs.weight() != null,
                 report,
                 (noised - start) / 1e9,

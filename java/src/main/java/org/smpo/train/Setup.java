@@ -19,6 +19,7 @@ import org.smpo.ffi.LibraryInfo;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.TrainingImages;
 
 /// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and
 /// its batch sizes. Belongs to the thread that opened it.
@@ -67,7 +68,7 @@ record Setup(
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(
-                    recipe.objective().loss().hasLogit()
+                    recipe.objective().loss().hasLogit() && recipe.data().images() == TrainingImages.PAIRS
                             ? StoredPairs.open(recipe, encoder, begun, listener::say)
                             : StoredImages.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);

@@ -23,6 +23,9 @@ import org.smpo.recipe.Recipe;
 /// winner_over_budget         with objective.bcr: share of pairs whose winner is worse than the budget allows
 /// margin_error, ...          a method that reads margins: mean |margin − logit|, margin_overshoot the share of
 ///                            logits beyond the margin, negative_margins the share of margins below 0
+/// desirable_gain, ...        images with labels instead of pairs: mean error of the reference minus the policy's on
+///                            desirable images, undesirable_gain on the others, desirable the number of the former,
+///                            mean_gain the mean over all, at least 0: the reference point of the loss
 /// implicit_accuracy          share of pairs with a logit above 0; absent for an objective without a logit
 /// forward_accuracy           inverting objectives only: share of pairs for which the policy has gained
 ///                            more over the reference on the winner than on the loser, with forward

@@ -12,6 +12,7 @@ import org.smpo.ffi.PairResults;
 /// @param pairs results of each pair
 /// @param label the number that the objective reads of each pair; null if it reads none
 /// @param logitScale factor of each pair's logit
+/// @param desirable whether each single image is desirable; null for pairs, and where the objective does not ask
 /// @param weighted whether pairs have weights
 /// @param inversion cost of the inversion; null where nothing was inverted
 /// @param noiseSeconds time of the inversion or the forward noise, in seconds
@@ -21,6 +22,7 @@ public record StepResults(
         PairResults pairs,
         double[] label,
         double[] logitScale,
+        boolean[] desirable,
         boolean weighted,
         InversionReport inversion,
         double noiseSeconds,
@@ -50,12 +52,19 @@ public record StepResults(
         }
     }
 
-    /// The share of pairs whose logit is above 0.
+    /// The share of pairs whose logit is above 0; of single images, the share of desirable ones that the policy has
+    /// gained on and of undesirable ones that it has lost on.
     public double implicitAccuracy() {
-        double above = 0;
-        for (double logit : pairs.logit()) {
-            above += logit > 0 ? 1 : 0;
+        double right = 0;
+        for (int i = 0; i < pairs.logit().length; i++) {
+            right += isRight(i) ? 1 : 0;
         }
-        return above / pairs.logit().length;
+        return right / pairs.logit().length;
+    }
+
+    /// Whether the policy's preference for a pair or an image is the data's.
+    boolean isRight(int index) {
+        double logit = pairs.logit()[index];
+        return desirable == null || desirable[index] ? logit > 0 : logit < 0;
     }
 }

@@ -1,7 +1,9 @@
 package org.smpo.train;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -9,24 +11,27 @@ import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.smpo.data.DataCursor;
 import org.smpo.data.ImageSource;
+import org.smpo.data.JoinedImages;
 import org.smpo.data.PairDecoder;
 import org.smpo.data.PairSource;
 import org.smpo.data.PairUse;
 import org.smpo.data.PreparedBatch;
 import org.smpo.data.PreparedImage;
 import org.smpo.data.PreparedSingle;
+import org.smpo.data.RecordImages;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Rendering;
 import org.smpo.recipe.DataRecipe;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.TrainingImages;
 import org.smpo.schedule.TimestepSampler;
 
 /// Single images from files, for objectives that judge an image by itself. The images of the next step are decoded on
 /// virtual threads while the current step computes. Belongs to the engine's thread.
 ///
 /// An image has the random values of a winner in its place of the global batch, so that training on the winners of
-/// pairs is training on the pairs without their losers.
+/// pairs is training on the pairs without their losers. Each image has a timestep and noise of its own.
 final class StoredImages implements PairStream {
     private final Closer sources;
     private final Rendering rendering;
@@ -34,7 +39,9 @@ final class StoredImages implements PairStream {
     private final Weights weights;
     private final Map<String, Object> files;
     private final Recipe recipe;
+    private final boolean judges;
     private final DataCursor cursor;
+    private final Optional<KindSampler> kinds;
     private final PairDecoder plain;
     private final PairEncoder encoder;
     private final TimestepSampler timesteps;
@@ -61,17 +68,60 @@ final class StoredImages implements PairStream {
         this.encoder = encoder;
         this.recipe = recipe;
         this.rendering = rendering;
-        int[] eligible = IntStream.range(0, source.size()).toArray();
+        this.judges = recipe.objective().loss().judgesImages();
+        int[] eligible = IntStream.range(0, source.size())
+                .filter(image -> !judges || source.desirable(image).isPresent())
+                .toArray();
+        requireKinds(eligible);
         DataRecipe data = recipe.data();
         this.cursor = new DataCursor(
                 eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
+        this.kinds = data.desirableShare().isEmpty()
+                ? Optional.empty()
+                : Optional.of(kinds(eligible, data.desirableShare().getAsDouble()));
         PairDecoder decoder = new PairDecoder(StoredPairs.augmented(data), recipe.seed());
         this.plain = new PairDecoder(StoredPairs.plain(data), recipe.seed());
         this.timesteps = recipe.timesteps().sampler(recipe.seed());
         this.ahead = new DecodeAhead<>(step -> decoder.prepareSingle(source, uses(step), encoder::isCached));
     }
 
-    /// Opens the winners of a recipe's pairs.
+    /// An objective that judges images needs both kinds.
+    private void requireKinds(int[] eligible) {
+        String name = recipe.objective().loss().name();
+        if (eligible.length == 0) {
+            throw new IllegalArgumentException("data.paths: label: expected true or false for " + name
+                    + ", found none in " + source.describe() + "; add a field label, or use method sft");
+        }
+        if (!judges) {
+            return;
+        }
+        long desirable = IntStream.of(eligible)
+                .filter(image -> source.desirable(image).orElseThrow())
+                .count();
+        if (desirable == 0 || desirable == eligible.length) {
+            throw new IllegalArgumentException("data.paths: expected desirable and undesirable images for " + name
+                    + ", found " + (desirable == 0 ? "undesirable" : "desirable") + " ones only in "
+                    + source.describe() + "; add images of the other kind");
+        }
+    }
+
+    private KindSampler kinds(int[] eligible, double share) {
+        int[] heldOut = cursor.heldOutPairs();
+        int[] training = IntStream.of(eligible)
+                .filter(image -> Arrays.binarySearch(heldOut, image) < 0)
+                .toArray();
+        return new KindSampler(
+                recipe.seed(),
+                share,
+                IntStream.of(training)
+                        .filter(image -> source.desirable(image).orElseThrow())
+                        .toArray(),
+                IntStream.of(training)
+                        .filter(image -> !source.desirable(image).orElseThrow())
+                        .toArray());
+    }
+
+    /// Opens the single images of a recipe.
     ///
     /// @param encoder encoder of images and captions; the caller keeps ownership
     /// @param begun manifest of the run that is resumed; empty for a new run
@@ -83,22 +133,59 @@ final class StoredImages implements PairStream {
         Closer sources = new Closer();
         try {
             Rendering rendering = StoredPairs.rendering(begun);
-            PairSource pairs = StoredPairs.source(recipe, rendering, sources, say);
-            StoredLabels labels = StoredLabels.open(recipe, pairs, say);
-            PairImages images = PairImages.of(pairs, labels, true, false);
-            return new StoredImages(
-                    sources,
-                    images,
-                    indices -> labels.weights(
-                            IntStream.of(indices).map(images::pair).toArray()),
-                    labels.identity(),
-                    encoder,
-                    recipe,
-                    rendering);
+            return recipe.data().images() == TrainingImages.SINGLE
+                    ? ofImages(recipe, encoder, rendering, sources, say)
+                    : ofPairs(recipe, encoder, rendering, sources, say);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
         }
+    }
+
+    private static StoredImages ofImages(
+            Recipe recipe, PairEncoder encoder, Rendering rendering, Closer sources, Consumer<String> say)
+            throws IOException {
+        List<RecordImages> parts = new ArrayList<>();
+        for (Path path : recipe.data().paths()) {
+            parts.add(sources.add(RecordImages.open(path, recipe.data().split(), rendering)));
+        }
+        ImageSource images = parts.size() == 1 ? parts.getFirst() : new JoinedImages(parts);
+        StoredImages stored = new StoredImages(sources, images, indices -> null, Map.of(), encoder, recipe, rendering);
+        say.accept(images.describe() + ": "
+                + (stored.trainingPairs() + stored.heldOutPairs()) + " images to train on or hold out"
+                + (stored.judges ? stored.describeKinds() : ""));
+        return stored;
+    }
+
+    private String describeKinds() {
+        long desirable = IntStream.range(0, source.size())
+                .filter(image -> source.desirable(image).orElse(false))
+                .count();
+        long all = trainingPairs() + (long) heldOutPairs();
+        return ", " + desirable + " desirable, " + (all - desirable) + " undesirable, " + (source.size() - all)
+                + " without a label";
+    }
+
+    private static StoredImages ofPairs(
+            Recipe recipe, PairEncoder encoder, Rendering rendering, Closer sources, Consumer<String> say)
+            throws IOException {
+        PairSource pairs = StoredPairs.source(recipe, rendering, sources, say);
+        StoredLabels labels = StoredLabels.open(recipe, pairs, say);
+        TrainingImages which = recipe.data().images();
+        PairImages images = PairImages.of(
+                pairs,
+                labels,
+                which != TrainingImages.LOSER,
+                which == TrainingImages.LOSER || which == TrainingImages.BOTH);
+        return new StoredImages(
+                sources,
+                images,
+                indices ->
+                        labels.weights(IntStream.of(indices).map(images::pair).toArray()),
+                labels.identity(),
+                encoder,
+                recipe,
+                rendering);
     }
 
     @Override
@@ -117,7 +204,8 @@ final class StoredImages implements PairStream {
     }
 
     private List<PairUse> uses(long step) {
-        return cursor.batch(step, recipe.train().pairsPerStep());
+        int images = recipe.train().pairsPerStep();
+        return kinds.isPresent() ? kinds.get().batch(step, images) : cursor.batch(step, images);
     }
 
     @Override
@@ -146,6 +234,7 @@ final class StoredImages implements PairStream {
         int[] indices = new int[singles.size()];
         int[] t = new int[singles.size()];
         long[] items = new long[singles.size()];
+        boolean[] desirable = judges ? new boolean[singles.size()] : null;
         for (int i = 0; i < items.length; i++) {
             PreparedSingle single = singles.get(i);
             images.add(single.image());
@@ -155,10 +244,14 @@ final class StoredImages implements PairStream {
             int place = first + single.place();
             items[i] = 2L * place;
             t[i] = timesteps.draw(step, place, 1)[0];
+            if (judges) {
+                desirable[i] = source.desirable(indices[i]).orElseThrow();
+            }
         }
         // A held-out image counts as any other, so that evaluations of runs with different weights compare.
         double[] factors = step == HELD_OUT_STEP ? null : weights.of(indices);
-        return new Batch(encoder.encodeSingle(images, captions, t, factors, step, items, null), ids, decoded.bad());
+        return new Batch(
+                encoder.encodeSingle(images, captions, t, factors, step, items, desirable), ids, decoded.bad());
     }
 
     @Override

@@ -172,7 +172,12 @@ public final class Trainer implements AutoCloseable {
             StepLog.Phases phases = StepLog.Phases.of(start, encoded, results, differentiated, System.nanoTime());
             state = next;
             double undecided = health.undecided(latents.label());
-            List<Health.Warning> warnings = health.step(results.pairs(), results.loss(), undecided);
+            List<Health.Warning> warnings = health.step(
+                    results.desirable() == null
+                            ? results.pairs()
+                            : results.pairs().byKind(results.desirable()),
+                    results.loss(),
+                    undecided);
             Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
             entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
             run.log(state.done(), "train", entry);

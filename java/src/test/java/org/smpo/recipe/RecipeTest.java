@@ -25,6 +25,7 @@ import org.smpo.io.Precision;
 import org.smpo.objective.BcrBudget;
 import org.smpo.objective.Dpo;
 import org.smpo.objective.Inpo;
+import org.smpo.objective.Kto;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 import org.smpo.objective.Sft;
@@ -110,6 +111,14 @@ class RecipeTest {
         Recipe inpo = Recipe.builtIn("inpo-sd15");
         assertThat(inpo.objective().loss()).isEqualTo(new Inpo(2000, 0.5, 0.1));
         assertThat(inpo.inversionSchedule().orElseThrow().eta()).isEqualTo(0.1);
+
+        Recipe kto = Recipe.builtIn("kto-sd15");
+        assertThat(kto.objective().loss()).isEqualTo(new Kto(5000, 1, 1));
+        assertThat(kto.data().images()).isEqualTo(TrainingImages.BOTH);
+        assertThat(kto.data().desirableShare()).hasValue(0.8);
+        assertThat(kto.train().pairsPerStep()).isEqualTo(8);
+        assertThat(kto.train().steps()).isEqualTo(10000);
+        assertThat(kto.learningRateAt(0)).isEqualTo(1e-7);
 
         Recipe npo = Recipe.builtIn("npo-sd15-lora");
         assertThat(npo.objective().loss()).isEqualTo(new Dpo(500, 1));
@@ -528,6 +537,35 @@ class RecipeTest {
         assertThatThrownBy(() -> Recipe.builtIn("smpo-sd15", List.of(override)))
                 .isInstanceOf(RecipeException.class)
                 .hasMessageContaining(message);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "data.desirable_share=1|data.desirable_share: expected a number above 0 and below 1, got 1.0",
+                "data={images: winner, desirable_share: none}|data.images: kto needs desirable and undesirable images;"
+                        + " set data.images to both",
+                "data.images=winner|which data.images: winner does not offer",
+                "data.images=pairs|which data.images: pairs does not offer",
+                "objective={method: dpo, beta: 1}|data.images: dpo compares the two images of a pair; set data.images",
+                "objective={method: sft}|data.desirable_share: sft does not ask whether an image is desirable",
+                "objective.bcr={lambda: 1, delta: 0}|objective.bcr: it protects the winner of a pair, and data.images:"
+                        + " both",
+                "objective.safeguard={mu: 1}|objective.safeguard: it protects the winner of a pair",
+                "data.images=some|data.images: expected pairs, winner, loser, both or single, found \"some\"",
+            })
+    void singleImagesAreForMethodsThatTakeThem(String override, String message) {
+        assertThatThrownBy(() -> Recipe.builtIn("kto-sd15", List.of(override)))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining(message);
+    }
+
+    @Test
+    void labelsOfPairsSayNothingAboutSingleImages() {
+        assertThatThrownBy(() -> Recipe.builtIn("kto-sd15", List.of("data.images=single", "labels.reversed=true")))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining("labels: they decide which image of a pair is better");
     }
 
     @Test

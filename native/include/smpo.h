@@ -854,13 +854,18 @@ typedef struct smpo_comm_config {
   int64_t timeout_millis;  /* 1..: how long a call waits for the other processes */
   const char *host;        /* name or address at which all processes reach rank 0 */
   const char *fingerprint; /* must be the same on all ranks: a digest of build, recipe and data; may be empty */
-} smpo_comm_config; /* 40 bytes */
+  const char *prefix;      /* keeps groups that share one store apart; must be the same on all ranks; null: "smpo" */
+  int64_t join_millis;     /* 0..: how long smpo_comm_open waits for the other processes; 0: timeout_millis */
+  int32_t store_exists;    /* 1: a store listens at host and port already (torchrun's, or another group's) */
+  int32_t reserved;        /* 0 */
+} smpo_comm_config; /* 64 bytes */
 
 /* Every process of the group makes the same calls in the same order. If a process ends or misses the timeout, the calls
  * of the others fail with SMPO_PEER_LOST, and the group can then only be closed. These calls cannot be cancelled; they
  * return when the timeout is over at the latest. */
 
-/* Joins the group and waits for all processes. SMPO_PEER_LOST names the ranks that did not join. SMPO_INVALID_ARGUMENT
+/* Joins the group and waits for all processes. SMPO_PEER_LOST names the ranks that did not join; where a later call
+ * fails with it, the message names the ranks that ended or hang. SMPO_INVALID_ARGUMENT
  * when two processes have the same rank, or when a process has a world_size or fingerprint other than rank 0's; the
  * other processes are told as well. SMPO_UNSUPPORTED when rank 0 cannot listen on the port. */
 smpo_status smpo_comm_open(smpo_session session, const smpo_comm_config *config, smpo_comm *comm, smpo_error *error);

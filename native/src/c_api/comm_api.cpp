@@ -11,6 +11,12 @@ using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
 using smpo::engine::Session;
 
+namespace {
+
+constexpr int64_t kLongestWait = int64_t{7} * 24 * 3600 * 1000;  // a week, in milliseconds
+
+}  // namespace
+
 SMPO_EXPORT smpo_status smpo_comm_open(smpo_session session, const smpo_comm_config* config, smpo_comm* comm,
                                        smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) {
@@ -19,15 +25,22 @@ SMPO_EXPORT smpo_status smpo_comm_open(smpo_session session, const smpo_comm_con
     require_range(config->world_size, 1, 65536, "config.world_size");
     require_range(config->rank, 0, config->world_size - 1, "config.rank");
     require_range(config->port, config->world_size == 1 ? 0 : 1, 65535, "config.port");
-    require_range(config->timeout_millis, 1, int64_t{7} * 24 * 3600 * 1000, "config.timeout_millis");
+    require_range(config->timeout_millis, 1, kLongestWait, "config.timeout_millis");
     require_pointer(config->host, "config.host");
     require_pointer(config->fingerprint, "config.fingerprint");
+    require_range(config->join_millis, 0, kLongestWait, "config.join_millis");
+    require_range(config->store_exists, 0, 1, "config.store_exists");
+    if (config->store_exists == 1) require_range(config->port, 1, 65535, "config.port");
+    const int64_t join_millis = config->join_millis == 0 ? config->timeout_millis : config->join_millis;
     *comm = s.adopt(smpo::engine::open_comm(s, {.rank = config->rank,
                                                 .world_size = config->world_size,
                                                 .host = config->host,
                                                 .port = static_cast<uint16_t>(config->port),
                                                 .timeout = std::chrono::milliseconds(config->timeout_millis),
-                                                .fingerprint = config->fingerprint}));
+                                                .fingerprint = config->fingerprint,
+                                                .prefix = config->prefix == nullptr ? "smpo" : config->prefix,
+                                                .join_timeout = std::chrono::milliseconds(join_millis),
+                                                .store_exists = config->store_exists == 1}));
   });
 }
 

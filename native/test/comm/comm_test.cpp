@@ -185,7 +185,49 @@ void killed(Process& p) {
   const auto start = Clock::now();
   p.expect(smpo_comm_all_reduce(p.session, p.comm, sum, &p.error), SMPO_PEER_LOST);
   p.expect_message("all_reduce (rank " + std::to_string(p.rank_.rank));
+  p.expect_message("lost rank " + std::to_string(p.rank_.world_size - 1) + ", which has ended or hangs");
   check(seconds_since(start) < 20, "the loss took too long to notice");
+}
+
+/// Rank 0, which holds the store, ends between two sums.
+void first_killed(Process& p) {
+  p.config_.timeout_millis = 8000;
+  p.open();
+  const smpo_tensor sum = p.tensor({1});
+  p.expect(smpo_comm_all_reduce(p.session, p.comm, sum, &p.error), SMPO_OK);
+  if (p.rank_.rank == 0) kill(getpid(), SIGKILL);
+  p.expect(smpo_comm_all_reduce(p.session, p.comm, sum, &p.error), SMPO_PEER_LOST);
+  p.expect_message("lost rank 0, which has ended or hangs");
+}
+
+/// A second group on the store of the first.
+void two_groups(Process& p) {
+  p.open();
+  smpo_comm_config other = p.config_;
+  other.prefix = "other";
+  other.store_exists = 1;
+  other.fingerprint = "of its own";
+  smpo_comm second = 0;
+  p.expect(smpo_comm_open(p.session, &other, &second, &p.error), SMPO_OK);
+  const smpo_tensor sum = p.tensor({1});
+  p.expect(smpo_comm_all_reduce(p.session, p.comm, sum, &p.error), SMPO_OK);
+  p.expect(smpo_comm_all_reduce(p.session, second, sum, &p.error), SMPO_OK);
+  const auto size = static_cast<float>(p.rank_.world_size);
+  check(p.values(sum) == std::vector<float>({size * size}), "the sum of sums");
+  p.expect(smpo_comm_barrier(p.session, second, &p.error), SMPO_OK);
+  p.expect(smpo_comm_close(p.session, second, &p.error), SMPO_OK);
+  p.close();
+}
+
+/// Rank 1 does not come; the others give up after the time for joining.
+void late(Process& p) {
+  p.config_.timeout_millis = 60'000;
+  p.config_.join_millis = 1500;
+  if (p.rank_.rank == 1) std::_Exit(0);
+  const auto start = Clock::now();
+  p.expect(smpo_comm_open(p.session, &p.config_, &p.comm, &p.error), SMPO_PEER_LOST);
+  p.expect_message("no sign of rank 1 within 1500 ms");
+  check(seconds_since(start) < 10, "the time for joining was not kept");
 }
 
 /// The last rank hangs.
@@ -227,11 +269,17 @@ void other_fingerprint(Process& p) {
 }
 
 const std::map<std::string, std::function<void(Process&)>>& scenarios() {
-  static const std::map<std::string, std::function<void(Process&)>> all = {
-      {"collectives", collectives}, {"repeats", repeats},
-      {"gradients", gradients},     {"killed", killed},
-      {"stopped", stopped},         {"missing", missing},
-      {"same_rank", same_rank},     {"other_fingerprint", other_fingerprint}};
+  static const std::map<std::string, std::function<void(Process&)>> all = {{"collectives", collectives},
+                                                                           {"repeats", repeats},
+                                                                           {"gradients", gradients},
+                                                                           {"killed", killed},
+                                                                           {"stopped", stopped},
+                                                                           {"missing", missing},
+                                                                           {"first_killed", first_killed},
+                                                                           {"two_groups", two_groups},
+                                                                           {"late", late},
+                                                                           {"same_rank", same_rank},
+                                                                           {"other_fingerprint", other_fingerprint}};
   return all;
 }
 
@@ -289,6 +337,15 @@ TEST(Comm, AProcessThatEndsIsDetected) {
   EXPECT_EQ(run("killed", 2), (std::vector<int>{0, -SIGKILL}));
   EXPECT_EQ(run("killed", 3), (std::vector<int>{0, 0, -SIGKILL}));
 }
+
+TEST(Comm, TheLossOfRankZeroIsDetected) {
+  EXPECT_EQ(run("first_killed", 2), (std::vector<int>{-SIGKILL, 0}));
+  EXPECT_EQ(run("first_killed", 3), (std::vector<int>{-SIGKILL, 0, 0}));
+}
+
+TEST(Comm, GroupsShareAStore) { EXPECT_EQ(run("two_groups", 2), std::vector<int>(2, 0)); }
+
+TEST(Comm, JoiningHasATimeOfItsOwn) { EXPECT_EQ(run("late", 2), std::vector<int>(2, 0)); }
 
 TEST(Comm, AProcessThatHangsIsDetectedWithinTheTimeout) { EXPECT_EQ(run("stopped", 2), std::vector<int>(2, 0)); }
 

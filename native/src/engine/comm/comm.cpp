@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/comm/backend.h"
+#include "engine/comm/liveness.h"
 #include "engine/error.h"
 #include "engine/model_value.h"
 #include "engine/session.h"
@@ -24,6 +25,7 @@ namespace smpo::engine {
 struct Comm {
   CommConfig config;
   StorePointer store;
+  std::unique_ptr<Liveness> liveness;  // null in a group of one process
   BackendPointer backend;
 };
 
@@ -41,9 +43,13 @@ std::string name_of(const CommConfig& config) {
 }
 
 // Runs a step of the communication. Failures of c10d, Gloo and NCCL become SMPO_PEER_LOST: beyond checked arguments,
-// they mean that another process has ended or is late.
+// they mean that another process has ended or is late. `liveness`, if not null, names that process.
 template <typename Step>
-auto communicate(const CommConfig& config, const char* doing, const Step& step) {
+auto communicate(const CommConfig& config, const char* doing, const Step& step, Liveness* liveness = nullptr) {
+  const auto lost = [&] {
+    const std::string ranks = liveness == nullptr ? "" : liveness->lost();
+    return ranks.empty() ? ranks : "lost " + ranks + ", which has ended or hangs: ";
+  };
   try {
     return step();
   } catch (const Error&) {
@@ -51,24 +57,24 @@ auto communicate(const CommConfig& config, const char* doing, const Step& step) 
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const c10::Error& error) {
-    fail(SMPO_PEER_LOST, doing, " (", name_of(config), "): ", first_line(error.what_without_backtrace()));
+    fail(SMPO_PEER_LOST, doing, " (", name_of(config), "): ", lost(), first_line(error.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    fail(SMPO_PEER_LOST, doing, " (", name_of(config), "): ", first_line(error.what()));
+    fail(SMPO_PEER_LOST, doing, " (", name_of(config), "): ", lost(), first_line(error.what()));
   }
 }
 
 StorePointer open_store(const CommConfig& config) {
   c10d::TCPStoreOptions options;
   options.port = config.port;
-  options.isServer = config.rank == 0;
+  options.isServer = config.rank == 0 && !config.store_exists;
   options.numWorkers = static_cast<size_t>(config.world_size);
   // Waiting is a step of its own below, after the checks.
   options.waitWorkers = false;
-  options.timeout = config.timeout;
-  if (config.rank != 0) {
-    return communicate(config, "connecting to rank 0",
+  options.timeout = config.join_timeout;
+  if (!options.isServer) {
+    return communicate(config, config.store_exists ? "connecting to the store" : "connecting to rank 0",
                        [&] { return c10::make_intrusive<c10d::TCPStore>(config.host, options); });
   }
   try {
@@ -79,23 +85,46 @@ StorePointer open_store(const CommConfig& config) {
   }
 }
 
-constexpr const char* kRefused = "smpo/refused";
+// Another connection to the store of a group.
+StorePointer reopen_store(const CommConfig& config) {
+  CommConfig client = config;
+  client.store_exists = true;
+  return c10::make_intrusive<c10d::PrefixStore>(config.prefix, open_store(client));
+}
 
-std::string ready_key(int64_t rank) { return "smpo/ready/" + std::to_string(rank); }
+constexpr const char* kRefused = "refused";
+
+std::string ready_key(int64_t rank) { return "ready/" + std::to_string(rank); }
+
+// Calls `arrived` until it returns true; returns false if it does not within the time for joining.
+template <typename Condition>
+bool await(const CommConfig& config, const Condition& arrived) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point deadline = Clock::now() + config.join_timeout;
+  auto pause = std::chrono::milliseconds(2);
+  while (!arrived()) {
+    if (Clock::now() > deadline) return false;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::milliseconds(200));
+  }
+  return true;
+}
 
 // Throws Error(SMPO_INVALID_ARGUMENT) for what would make collectives hang or mix up data.
 void check_agreement(const CommConfig& config, c10d::Store& store) {
-  if (store.add("smpo/rank/" + std::to_string(config.rank), 1) != 1) {
+  if (store.add("rank/" + std::to_string(config.rank), 1) != 1) {
     fail(SMPO_INVALID_ARGUMENT, "config.rank: expected a rank of its own for every process, got ", config.rank,
          " for two of them");
   }
   const auto compare = [&](const char* field, const std::string& own) {
-    const std::string key = std::string("smpo/") + field;
     if (config.rank == 0) {
-      store.set(key, bytes_of(own));
+      store.set(field, bytes_of(own));
       return;
     }
-    const std::string first = text_of(store.get(key));
+    if (!await(config, [&] { return store.check({field}); })) {
+      fail(SMPO_PEER_LOST, "no sign of rank 0 within ", config.join_timeout.count(), " ms");
+    }
+    const std::string first = text_of(store.get(field));
     if (first != own) {
       fail(SMPO_INVALID_ARGUMENT, "config.", field, ": expected ", first, " as on rank 0, got ", own, " on rank ",
            config.rank);
@@ -107,25 +136,20 @@ void check_agreement(const CommConfig& config, c10d::Store& store) {
 
 // Returns when every rank has passed its checks.
 void wait_for_all(const CommConfig& config, c10d::Store& store) {
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point deadline = Clock::now() + config.timeout;
-  auto pause = std::chrono::milliseconds(2);
   int64_t next = 0;
-  while (true) {
+  const bool all = await(config, [&] {
     if (store.check({kRefused})) {
       fail(SMPO_INVALID_ARGUMENT, "another process was refused: ", text_of(store.get(kRefused)));
     }
     while (next < config.world_size && store.check({ready_key(next)})) ++next;
-    if (next == config.world_size) return;
-    if (Clock::now() > deadline) break;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(2 * pause, std::chrono::milliseconds(200));
-  }
+    return next == config.world_size;
+  });
+  if (all) return;
   std::string missing;
   for (int64_t rank = next; rank < config.world_size; ++rank) {
     if (!store.check({ready_key(rank)})) missing += (missing.empty() ? "" : ", ") + std::to_string(rank);
   }
-  fail(SMPO_PEER_LOST, "no sign of rank ", missing, " within ", config.timeout.count(), " ms");
+  fail(SMPO_PEER_LOST, "no sign of rank ", missing, " within ", config.join_timeout.count(), " ms");
 }
 
 void agree(const CommConfig& config, c10d::Store& store) {
@@ -146,22 +170,29 @@ void require_root(const Comm& comm, int32_t root) {
 }
 
 void reduce(Comm& comm, const char* doing, const at::Tensor& value) {
-  communicate(comm.config, doing, [&] {
-    std::vector<at::Tensor> tensors = {value};
-    comm.backend->allreduce(tensors)->wait();
-  });
+  communicate(
+      comm.config, doing,
+      [&] {
+        std::vector<at::Tensor> tensors = {value};
+        comm.backend->allreduce(tensors)->wait();
+      },
+      comm.liveness.get());
 }
 
 }  // namespace
 
 std::shared_ptr<Comm> open_comm(Session& session, CommConfig config) {
-  const StorePointer store = open_store(config);
+  const StorePointer server = open_store(config);
+  const auto store = c10::make_intrusive<c10d::PrefixStore>(config.prefix, server);
   communicate(config, "agreeing with the other processes", [&] { agree(config, *store); });
-  const BackendPointer backend = communicate(config, "connecting to the other processes", [&] {
-    const auto prefixed = c10::make_intrusive<c10d::PrefixStore>("smpo/backend", store);
-    return session.device().type() == SMPO_DEVICE_CPU ? gloo_backend(config, prefixed) : nccl_backend(config, prefixed);
-  });
-  return std::make_shared<Comm>(Comm{.config = std::move(config), .store = store, .backend = backend});
+  auto liveness = config.world_size == 1 ? nullptr : std::make_unique<Liveness>(config, reopen_store(config));
+  const auto connect = [&] {
+    const auto keys = c10::make_intrusive<c10d::PrefixStore>("backend", store);
+    return session.device().type() == SMPO_DEVICE_CPU ? gloo_backend(config, keys) : nccl_backend(config, keys);
+  };
+  const BackendPointer backend = communicate(config, "connecting to the other processes", connect, liveness.get());
+  return std::make_shared<Comm>(
+      Comm{.config = std::move(config), .store = server, .liveness = std::move(liveness), .backend = backend});
 }
 
 void all_reduce(Comm& comm, Tensor& tensor) { reduce(comm, "all_reduce", require_floating(tensor.value, "tensor")); }
@@ -176,12 +207,15 @@ void all_reduce_gradients(Comm& comm, Model& model) {
 
 void broadcast(Comm& comm, Tensor& tensor, int32_t root) {
   require_root(comm, root);
-  communicate(comm.config, "broadcast", [&] {
-    std::vector<at::Tensor> tensors = {tensor.value};
-    c10d::BroadcastOptions options;
-    options.rootRank = root;
-    comm.backend->broadcast(tensors, options)->wait();
-  });
+  communicate(
+      comm.config, "broadcast",
+      [&] {
+        std::vector<at::Tensor> tensors = {tensor.value};
+        c10d::BroadcastOptions options;
+        options.rootRank = root;
+        comm.backend->broadcast(tensors, options)->wait();
+      },
+      comm.liveness.get());
 }
 
 std::shared_ptr<Tensor> gather(Comm& comm, const Tensor& tensor, int32_t root) {
@@ -190,19 +224,22 @@ std::shared_ptr<Tensor> gather(Comm& comm, const Tensor& tensor, int32_t root) {
   shape.insert(shape.begin(), comm.config.world_size);
   const bool receives = comm.config.rank == root;
   const at::Tensor all = receives ? at::empty(shape, tensor.value.options()) : at::Tensor();
-  communicate(comm.config, "gather", [&] {
-    std::vector<at::Tensor> inputs = {tensor.value};
-    std::vector<std::vector<at::Tensor>> outputs;
-    if (receives) outputs.push_back(all.unbind(0));
-    c10d::GatherOptions options;
-    options.rootRank = root;
-    comm.backend->gather(outputs, inputs, options)->wait();
-  });
+  communicate(
+      comm.config, "gather",
+      [&] {
+        std::vector<at::Tensor> inputs = {tensor.value};
+        std::vector<std::vector<at::Tensor>> outputs;
+        if (receives) outputs.push_back(all.unbind(0));
+        c10d::GatherOptions options;
+        options.rootRank = root;
+        comm.backend->gather(outputs, inputs, options)->wait();
+      },
+      comm.liveness.get());
   return receives ? hold(all) : nullptr;
 }
 
 void barrier(Comm& comm) {
-  communicate(comm.config, "barrier", [&] { comm.backend->barrier()->wait(); });
+  communicate(comm.config, "barrier", [&] { comm.backend->barrier()->wait(); }, comm.liveness.get());
 }
 
 }  // namespace smpo::engine

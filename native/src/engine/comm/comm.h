@@ -26,6 +26,12 @@ struct CommConfig {
   std::chrono::milliseconds timeout;
   // Must be the same on all ranks: a digest of what has to agree, such as build, recipe and data.
   std::string fingerprint;
+  // Part of every key in the store; keeps groups that share a store apart.
+  std::string prefix;
+  // How long to wait for all processes to arrive.
+  std::chrono::milliseconds join_timeout;
+  // Whether a store listens already, so that rank 0 connects to it like the others.
+  bool store_exists;
 };
 
 // The group of processes, seen from one of them.

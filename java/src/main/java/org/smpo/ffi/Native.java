@@ -396,7 +396,11 @@ final class Native {
             JAVA_INT.withName("port"),
             JAVA_LONG.withName("timeout_millis"),
             ADDRESS.withName("host"),
-            ADDRESS.withName("fingerprint"));
+            ADDRESS.withName("fingerprint"),
+            ADDRESS.withName("prefix"),
+            JAVA_LONG.withName("join_millis"),
+            JAVA_INT.withName("store_exists"),
+            JAVA_INT.withName("reserved"));
 
     static final StructLayout VAE_SPEC = struct(
             "smpo_vae_spec",

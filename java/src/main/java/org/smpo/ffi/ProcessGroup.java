@@ -7,8 +7,7 @@ import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.Objects;
 
-/// One process's membership in a group of processes that train, score or generate together. Its intended
-/// caller is training on several processes (`World`), which does not exist yet.
+/// One process's membership in a group of processes that train, score or generate together.
 ///
 /// Built on PyTorch's c10d: rendezvous by a TCPStore on rank 0, collectives by Gloo on CPUs and NCCL on
 /// GPUs. Every process makes the same calls in the same order. If a process ends, or is later than the
@@ -29,11 +28,25 @@ public final class ProcessGroup extends Handle {
     /// @param host Name or address at which all processes reach rank 0
     /// @param port Port on which rank 0 listens; a group of one process may have 0, which chooses a free
     ///     port
-    /// @param timeout Longest wait for the other processes
+    /// @param joinTimeout Longest wait for the other processes to arrive
+    /// @param timeout Longest wait for the other processes in a later call
     /// @param fingerprint Digest of everything that must agree on all ranks, such as build, recipe and
     ///     data
-    public record Config(int rank, int size, String host, int port, Duration timeout, String fingerprint) {
+    /// @param prefix Name that keeps groups apart that share a store
+    /// @param storeExists Whether a store listens at host and port already, so that rank 0 only connects
+    public record Config(
+            int rank,
+            int size,
+            String host,
+            int port,
+            Duration joinTimeout,
+            Duration timeout,
+            String fingerprint,
+            String prefix,
+            boolean storeExists) {
         public Config {
+            Objects.requireNonNull(prefix, "prefix");
+            Objects.requireNonNull(joinTimeout, "joinTimeout");
             Objects.requireNonNull(host, "host");
             Objects.requireNonNull(timeout, "timeout");
             Objects.requireNonNull(fingerprint, "fingerprint");
@@ -56,6 +69,9 @@ public final class ProcessGroup extends Handle {
             struct.set("timeout_millis", config.timeout().toMillis());
             struct.set("host", arena.allocateFrom(config.host()));
             struct.set("fingerprint", arena.allocateFrom(config.fingerprint()));
+            struct.set("prefix", arena.allocateFrom(config.prefix()));
+            struct.set("join_millis", config.joinTimeout().toMillis());
+            struct.set("store_exists", config.storeExists() ? 1 : 0);
             Errors.check(
                     Native.commOpen(
                             session,

@@ -15,8 +15,7 @@ class ProcessGroupTest {
     @Test
     void aGroupOfOneLeavesTensorsUnchanged() {
         try (Engine engine = Engine.open(EngineConfig.onCpu());
-                ProcessGroup group =
-                        ProcessGroup.open(engine, new ProcessGroup.Config(0, 1, "127.0.0.1", 0, TIMEOUT, "same"));
+                ProcessGroup group = ProcessGroup.open(engine, config(1, 0));
                 DeviceTensor tensor = engine.zeros(DType.F32, 2, 3)) {
             tensor.fillNormal(0, 0, 0, 1);
             float[] before = tensor.toFloats();
@@ -35,10 +34,13 @@ class ProcessGroupTest {
     void aRankThatDoesNotComeIsNamed() {
         try (Engine engine = Engine.open(EngineConfig.onCpu())) {
             assertThatExceptionOfType(PeerLostException.class)
-                    .isThrownBy(() -> ProcessGroup.open(
-                            engine, new ProcessGroup.Config(0, 2, "127.0.0.1", freePort(), TIMEOUT, "same")))
+                    .isThrownBy(() -> ProcessGroup.open(engine, config(2, freePort())))
                     .withMessageContaining("no sign of rank 1 within 2000 ms");
         }
+    }
+
+    private static ProcessGroup.Config config(int size, int port) {
+        return new ProcessGroup.Config(0, size, "127.0.0.1", port, TIMEOUT, TIMEOUT, "same", "test", false);
     }
 
     private static int freePort() throws java.io.IOException {

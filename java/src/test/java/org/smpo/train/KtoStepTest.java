@@ -39,8 +39,9 @@ final class KtoStepTest {
     /// Relative; the reference point is a mean of small differences of errors, for which torch in fp32 needs 5.8e-5.
     private static final double MEAN_GAIN = 2e-4;
 
-    /// Torch in fp32 needs 3.7e-6, relative.
-    private static final double GRADIENT = 1e-5;
+    /// Torch in fp32 needs 4.8e-6, relative, and another order of sums 1.3e-5: the gradients of desirable and
+    /// undesirable images cancel.
+    private static final double GRADIENT = 2e-5;
 
     private static final Path ROOT = Path.of(System.getProperty("smpo.root"));
 

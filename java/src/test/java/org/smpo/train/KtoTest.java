@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -20,6 +21,7 @@ import org.smpo.data.JoinedImages;
 import org.smpo.data.PairUse;
 import org.smpo.data.RecordImages;
 import org.smpo.data.SingleImage;
+import org.smpo.io.ParquetWriter;
 import org.smpo.io.Rendering;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.TrainingImages;
@@ -271,6 +273,36 @@ final class KtoTest {
                                                     + "\"maybe\""));
             assertThat(images.desirable(5)).contains(true);
             assertThat(images.desirable(6)).contains(false);
+        }
+    }
+
+    /// Columns as TRL and Hugging Face name them; a row without an image is a bad one.
+    @Test
+    void parquetWithLabelsIsRead() throws IOException {
+        TinyRun tiny = TinyRun.in(temporary, 8);
+        Path folder = Files.createDirectories(temporary.resolve("parquet"));
+        List<ParquetWriter.Column> columns = List.of(
+                ParquetWriter.Column.text("text"),
+                ParquetWriter.Column.bytes("image"),
+                ParquetWriter.Column.integer("label"));
+        ParquetWriter.write(folder.resolve("train.parquet"), columns, new TreeMap<>(), writer -> {
+            for (long image = 0; image < 8; image++) {
+                writer.add(
+                        "a cat number " + image,
+                        image == 5 ? null : Files.readAllBytes(tiny.data().resolve(image + "_0.png")),
+                        image % 2);
+            }
+        });
+        try (RecordImages images = RecordImages.open(folder, Optional.empty(), Rendering.VIEWER)) {
+            assertThat(images.size()).isEqualTo(8);
+            assertThat(images.desirable(3)).contains(true);
+            assertThat(images.desirable(4)).contains(false);
+            assertThat(images.describe()).startsWith("8 images of 1 Parquet file");
+            assertThat(images.read(List.of(5, 2)))
+                    .satisfiesExactly(
+                            bad -> assertThat(((BadPair) bad).message())
+                                    .isEqualTo("train.parquet: row 5: image: expected an image, found nothing"),
+                            good -> assertThat(((SingleImage) good).caption()).isEqualTo("a cat number 2"));
         }
     }
 

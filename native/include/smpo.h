@@ -558,6 +558,37 @@ smpo_status smpo_sampler_step(smpo_session session, smpo_sampler sampler, uint32
 /* Creates a tensor with the current latents, [B,in_channels,h,w] f32. */
 smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler sampler, smpo_tensor *latents, smpo_error *error);
 
+/* Candidates for the next row: instead of one x', each of the B images gets K of them, which differ in their noise.
+ * Row k B + b of a tensor is candidate k of image b. */
+typedef struct smpo_sampler_candidates {
+  uint32_t size;
+  uint32_t candidates;  /* K, 1..SMPO_SAMPLER_MAX_CANDIDATES */
+  const int64_t *items; /* K B, in [0, 2^56): the item whose noise each candidate gets */
+  double clean_sample;  /* clean latents of a candidate x' are clean_sample x' + clean_output out, with the guided  */
+  double clean_output;  /* prediction out of x' that the row after needs; on the last row, they are x' itself */
+} smpo_sampler_candidates; /* 32 bytes */
+
+enum { SMPO_SAMPLER_MAX_CANDIDATES = 64 };
+
+/* Makes the candidates of the next row and predicts the row after it for each of them. `clean`: their clean latents,
+ * [K B,in_channels,h,w] f32. Until smpo_sampler_select, the sampler's latents are those before the row, and it can do
+ * nothing but smpo_sampler_pairs. Every row of the plan must be of a rule that has one step and scales no input (its
+ * saves, saved, drops and history[1..3] are 0, its input_scale is 1), else SMPO_UNSUPPORTED; the next row adds noise
+ * and reads its output. Evaluates K batches of B rows, and one more after smpo_sampler_open and smpo_sampler_step. Can
+ * be cancelled between evaluations; the sampler is then unchanged. */
+smpo_status smpo_sampler_fork(smpo_session session, smpo_sampler sampler, const smpo_sampler_candidates *candidates,
+                              smpo_tensor *clean, smpo_error *error);
+
+/* Creates the tensors with which smpo_pair_batch_set trains on choices between candidates. `winner` and `loser` have B
+ * entries, candidates of each image; -1 in both leaves the image out. With P images left: `noised` [P,in_channels,h,w]
+ * f32, the latents before the row, and `target` [2P,in_channels,h,w] f32, for winners and then losers the output from
+ * which the row without noise would lead to the candidate: out + noise / (history[0] history_output) z. */
+smpo_status smpo_sampler_pairs(smpo_session session, smpo_sampler sampler, const int32_t *winner, const int32_t *loser,
+                               smpo_tensor *noised, smpo_tensor *target, smpo_error *error);
+
+/* Continues with one candidate of each image: `chosen` has B entries. Its prediction is not computed again. */
+smpo_status smpo_sampler_select(smpo_session session, smpo_sampler sampler, const int32_t *chosen, smpo_error *error);
+
 smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error *error);
 
 /* ---- preference training: a batch of pairs ----------------------------------------------------------------------- */
@@ -573,15 +604,21 @@ typedef struct smpo_pair_batch_inputs {
   uint32_t pairs;            /* W, 1..SMPO_MAX_BATCH_PAIRS */
   uint32_t step;             /* step number for the batch's random numbers */
   int32_t keep_predictions;  /* 1: smpo_pair_batch_tensor also returns predictions */
-  smpo_tensor latents;       /* [2W,C,h,w] f32: clean, scaled as the UNet takes them */
+  smpo_tensor latents;       /* [2W,C,h,w] f32: clean, scaled as the UNet takes them; 0: smpo_pair_batch_set follows */
   smpo_tensor encoder_hidden_states; /* [W,S,D]: the prompt of both images of a pair */
   smpo_tensor text_embeds;   /* [W,E] with text_time, else 0 */
   smpo_tensor time_ids;      /* [2W,K] f32 with text_time, else 0: sizes and crop of each image */
   const int32_t *timesteps;  /* 2W: training timestep of each image, 0..2^24-1 */
   const int64_t *items;      /* 2W: the item whose random numbers each image gets, in [0, 2^44) */
   int32_t single_images;     /* 1: W single images; 0: W pairs */
-  int32_t reserved;          /* 0 */
-} smpo_pair_batch_inputs; /* 72 bytes */
+  int32_t shared_sample;     /* 1: both images of a pair have the same noised latents, timestep, sizes and crop, so that
+                                one prediction serves both; latents is 0 and time_ids has one row per pair [W,K] */
+  /* Guidance in the loss: policy and reference predict n + guidance_scale (p - n), with the prediction p for the prompt
+   * and n for the negative prompt, whose sizes and crop are the prompt's. */
+  double guidance_scale;     /* 0: no guidance, and the next two are 0 */
+  smpo_tensor negative_encoder_hidden_states; /* [W,S,D] */
+  smpo_tensor negative_text_embeds;           /* [W,E] with text_time, else 0 */
+} smpo_pair_batch_inputs; /* 96 bytes */
 
 /* x = sample x0 + noise n, target = target_sample x0 + target_noise n, n ~ N(0,1), for each image: 2W numbers each. */
 typedef struct smpo_forward_noise {
@@ -626,7 +663,7 @@ typedef struct smpo_inversion_report {
  *              u = -k ((l_w - l_l) - (r_w - r_l)), k = strength * logit_scale, unless the line says otherwise
  *   s, sp      logistic function and softplus: s(u) = 1 / (1 + e^-u), sp(u) = log(1 + e^u) */
 enum smpo_pair_loss_kind {
-  SMPO_PAIR_LOSS_DPO = 1,  /* sp(-u). Also InPO's loss */
+  SMPO_PAIR_LOSS_DPO = 1,  /* sp(-u). Also InPO's loss and TailorPO's */
   SMPO_PAIR_LOSS_SMPO = 2, /* gamma: sp(-u), u times gamma (2 label - 1) */
   SMPO_PAIR_LOSS_NPO = 3,  /* sp(u): winner and loser exchanged */
   SMPO_PAIR_LOSS_DMPO = 4, /* alpha: KL(Bernoulli(s(u)) || Bernoulli(1 - alpha)) */
@@ -639,14 +676,16 @@ enum smpo_pair_loss_kind {
   SMPO_PAIR_LOSS_SFT = 9,  /* l_w, u = 0. No reference */
   SMPO_PAIR_LOSS_HINGE = 10, /* max(0, 1 - u) */
   SMPO_PAIR_LOSS_ROBUST = 11, /* epsilon: ((1 - epsilon) sp(-u) - epsilon sp(u)) / (1 - 2 epsilon) */
-  SMPO_PAIR_LOSS_PSEUDO_HUBER = 12 /* c: single images only; mean of sqrt(q^2 d^2 + c^2) - c, d = prediction - target,
+  SMPO_PAIR_LOSS_PSEUDO_HUBER = 12, /* c: single images only; mean of sqrt(q^2 d^2 + c^2) - c, d = prediction - target,
                                       q = error_scale. No reference; the loss is also reported as the error, u = 0 */
+  SMPO_PAIR_LOSS_SPO = 13 /* clip: sp(-u), u = strength (c(r_w - l_w) - c(r_l - l_l)), where c(d) is logit_scale d,
+                             clamped to [log(1 - clip), log(1 + clip)] */
 };
 
 /* Single images: SFT costs l, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1 for a desirable image, -1
  * for another one, and u = k (r - l); PSEUDO_HUBER is as above. Other kinds compare two images and are
  * SMPO_INVALID_ARGUMENT, as are safeguard and budget. */
-enum { SMPO_PAIR_LOSS_KINDS = 12, SMPO_MAX_LOSS_PARAMETERS = 8 };
+enum { SMPO_PAIR_LOSS_KINDS = 13, SMPO_MAX_LOSS_PARAMETERS = 8 };
 
 /* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.
  *   safeguard  the other image's gradient is multiplied by clamp((1 - safeguard_mu) |g|^2 / (g . g' + 1e-9), 0, 1)
@@ -706,13 +745,18 @@ smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_t
                                   uint32_t step, const int64_t *items, uint64_t count, smpo_tensor *latents,
                                   smpo_error *error);
 
-/* Opens a batch, to be noised or inverted next. It keeps what it needs, so the tensors may be closed. */
+/* Opens a batch, to be noised, inverted or set next. It keeps what it needs, so the tensors may be closed. */
 smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pair_batch_inputs *inputs, smpo_pair_batch *batch,
                                  smpo_error *error);
 
 /* Computes noised latents and targets by forward diffusion; n has purpose 5, the batch's step and its items. */
 smpo_status smpo_pair_batch_add_noise(smpo_session session, smpo_pair_batch batch, const smpo_forward_noise *noise,
                                       smpo_error *error);
+
+/* Takes noised latents and targets as they are, f32: `noised` [2W,C,h,w], or [W,C,h,w] with shared_sample, and `target`
+ * [2W,C,h,w]. The tensors may be closed. */
+smpo_status smpo_pair_batch_set(smpo_session session, smpo_pair_batch batch, smpo_tensor noised, smpo_tensor target,
+                                smpo_error *error);
 
 /* Computes noised latents and targets by inversion with this UNet (no guidance, no gradient). n has purpose 6, the
  * batch's step, and item 4096 * the image's item + the index of the inversion step in the image's list. Can be
@@ -734,7 +778,8 @@ smpo_status smpo_pair_batch_accumulate(smpo_session session, smpo_pair_batch bat
 smpo_status smpo_pair_batch_read(smpo_session session, smpo_pair_batch batch, smpo_pair_results *results,
                                  smpo_error *error);
 
-/* Creates a copy of one of the batch's tensors, [2W,C,h,w] f32. Predictions are zero for a pair that no call
+/* Creates a copy of one of the batch's tensors, [2W,C,h,w] f32; noised latents with shared_sample are [W,C,h,w], and
+ * predictions with guidance are the guided ones. Predictions are zero for a pair that no call
  * has accumulated yet. */
 smpo_status smpo_pair_batch_tensor(smpo_session session, smpo_pair_batch batch, int32_t which, smpo_tensor *tensor,
                                    smpo_error *error);

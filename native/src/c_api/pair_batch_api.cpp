@@ -11,6 +11,7 @@ using smpo::c_api::optional_tensor;
 using smpo::c_api::require_pointer;
 using smpo::c_api::require_range;
 using smpo::c_api::require_struct;
+using smpo::engine::fail;
 using smpo::engine::PairBatchOptions;
 using smpo::engine::require_all_finite;
 using smpo::engine::require_finite;
@@ -64,25 +65,46 @@ SMPO_EXPORT smpo_status smpo_pair_batch_open(smpo_session session, const smpo_pa
     require_range(inputs->pairs, 1, SMPO_MAX_BATCH_PAIRS, "inputs.pairs");
     require_range(inputs->keep_predictions, 0, 1, "inputs.keep_predictions");
     require_range(inputs->single_images, 0, 1, "inputs.single_images");
-    require_range(inputs->reserved, 0, 0, "inputs.reserved");
     require_pointer(inputs->timesteps, "inputs.timesteps");
     require_pointer(inputs->items, "inputs.items");
     require_pointer(batch, "batch");
     const int64_t images = inputs->single_images == 1 ? 1 : 2;
     const size_t rows = static_cast<size_t>(images) * inputs->pairs;
+    require_finite(inputs->guidance_scale, "inputs.guidance_scale");
+    require_range(inputs->shared_sample, 0, inputs->single_images == 1 ? 0 : 1, "inputs.shared_sample");
     PairBatchOptions options{.pairs = inputs->pairs,
                              .images = images,
                              .step = inputs->step,
                              .keep_predictions = inputs->keep_predictions == 1,
                              .timesteps = {inputs->timesteps, inputs->timesteps + rows},
-                             .items = {inputs->items, inputs->items + rows}};
+                             .items = {inputs->items, inputs->items + rows},
+                             .guidance_scale = inputs->guidance_scale,
+                             .shared_sample = inputs->shared_sample == 1};
     const UNetTensors tensors{
-        .sample = s.tensor(inputs->latents, "inputs.latents"),
+        .sample = optional_tensor(s, inputs->latents, "inputs.latents"),
         .timesteps = nullptr,
         .encoder_hidden_states = s.tensor(inputs->encoder_hidden_states, "inputs.encoder_hidden_states"),
         .text_embeds = optional_tensor(s, inputs->text_embeds, "inputs.text_embeds"),
         .time_ids = optional_tensor(s, inputs->time_ids, "inputs.time_ids")};
-    *batch = s.adopt(smpo::engine::open_pair_batch(std::move(options), tensors));
+    UNetTensors negative;
+    if (inputs->guidance_scale != 0) {
+      negative.encoder_hidden_states =
+          s.tensor(inputs->negative_encoder_hidden_states, "inputs.negative_encoder_hidden_states");
+      negative.text_embeds = optional_tensor(s, inputs->negative_text_embeds, "inputs.negative_text_embeds");
+    } else if (inputs->negative_encoder_hidden_states != 0 || inputs->negative_text_embeds != 0) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs: expected no negative tensors, since guidance_scale is 0");
+    }
+    *batch = s.adopt(smpo::engine::open_pair_batch(std::move(options), tensors, negative));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_pair_batch_set(smpo_session session, smpo_pair_batch batch, smpo_tensor noised,
+                                            smpo_tensor target, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.pair_batch(batch);
+    const auto noised_tensor = s.tensor(noised, "noised");
+    const auto target_tensor = s.tensor(target, "target");
+    smpo::engine::set(*pairs, *noised_tensor, *target_tensor);
   });
 }
 

@@ -97,6 +97,50 @@ SMPO_EXPORT smpo_status smpo_sampler_latents(smpo_session session, smpo_sampler 
   });
 }
 
+SMPO_EXPORT smpo_status smpo_sampler_fork(smpo_session session, smpo_sampler sampler,
+                                          const smpo_sampler_candidates* candidates, smpo_tensor* clean,
+                                          smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_struct(candidates, "candidates");
+    require_range(candidates->candidates, 1, SMPO_SAMPLER_MAX_CANDIDATES, "candidates.candidates");
+    require_pointer(candidates->items, "candidates.items");
+    require_finite(candidates->clean_sample, "candidates.clean_sample");
+    require_finite(candidates->clean_output, "candidates.clean_output");
+    require_pointer(clean, "clean");
+    const auto rows = static_cast<size_t>(candidates->candidates * smpo::engine::images(*run));
+    *clean = s.adopt(smpo::engine::fork(s, *run,
+                                        {.items = {candidates->items, candidates->items + rows},
+                                         .clean_sample = candidates->clean_sample,
+                                         .clean_output = candidates->clean_output}));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_pairs(smpo_session session, smpo_sampler sampler, const int32_t* winner,
+                                           const int32_t* loser, smpo_tensor* noised, smpo_tensor* target,
+                                           smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_pointer(winner, "winner");
+    require_pointer(loser, "loser");
+    require_pointer(noised, "noised");
+    require_pointer(target, "target");
+    const auto images = static_cast<size_t>(smpo::engine::images(*run));
+    const auto pairs = smpo::engine::pairs_of(*run, {winner, images}, {loser, images});
+    *noised = s.adopt(pairs.noised);
+    *target = s.adopt(pairs.target);
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_select(smpo_session session, smpo_sampler sampler, const int32_t* chosen,
+                                            smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_pointer(chosen, "chosen");
+    smpo::engine::select(*run, {chosen, static_cast<size_t>(smpo::engine::images(*run))});
+  });
+}
+
 SMPO_EXPORT smpo_status smpo_sampler_close(smpo_session session, smpo_sampler sampler, smpo_error* error) {
   return guarded(__func__, session, error, [&](Session& s) { s.close_sampler(sampler); });
 }

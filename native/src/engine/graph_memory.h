@@ -7,8 +7,8 @@
 #include "engine/graphs.h"
 #include "models/unet.h"
 
-// Legend: B images; P pairs of a micro-batch, B = 2P, winners first, or P single images, B = P; C channels, H W size of
-// a latent; S places of an inversion batch; N elements of a latent.
+// Legend: B images; P pairs of a micro-batch; C channels, H W size of a latent; S places of an inversion batch; N
+// elements of a latent.
 namespace smpo::engine {
 
 // A UNet evaluation without gradients.
@@ -32,10 +32,13 @@ struct InversionMemory {
 
 // Forward passes of policy and reference, loss and backward pass of a micro-batch. Gradients are added to the policy's
 // own buffer.
+//
+// R = 2P images, winners first, or P single images. B rows of the network: a row per image, or with shared_sample per pair; with guidance
+// the rows of the negative prompts, then those of the prompts.
 struct StepMemory {
   // The inputs; each is a part of the graph key and is copied in before a replay, because both walk all_inputs.
   at::Tensor noised_BCHW = {};  // f32, as is the next
-  at::Tensor target_BCHW = {};
+  at::Tensor target_RCHW = {};
   at::Tensor timesteps_B = {};
   at::Tensor encoder_hidden_states_BSD = {};
   at::Tensor text_embeds_BE = {};  // undefined without text_time
@@ -48,15 +51,15 @@ struct StepMemory {
   at::Tensor desirable_B = {};  // u8
 
   static constexpr at::Tensor StepMemory::* all_inputs[] = {
-      &StepMemory::noised_BCHW,    &StepMemory::target_BCHW,
+      &StepMemory::noised_BCHW,    &StepMemory::target_RCHW,
       &StepMemory::timesteps_B,    &StepMemory::encoder_hidden_states_BSD,
       &StepMemory::text_embeds_BE, &StepMemory::time_ids_BK,
       &StepMemory::label_P,        &StepMemory::logit_scale_P,
       &StepMemory::weight_P,       &StepMemory::mean_gain_1,
       &StepMemory::error_scale_B,  &StepMemory::desirable_B};
 
-  at::Tensor prediction_BCHW = {};            // out
-  at::Tensor reference_prediction_BCHW = {};  // out; undefined if the loss has no reference
+  at::Tensor prediction_RCHW = {};            // out, guided
+  at::Tensor reference_prediction_RCHW = {};  // out; undefined if the loss has no reference
   at::Tensor results = {};                    // out: 4P errors, P logits, P losses, their weighted sum; f64
 };
 

@@ -411,6 +411,7 @@ class Run final {
 
 smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan) {
   require_denoiser(model, "model");
+  require_clean_latents(batch);
   check(batch, plan);
   const Clock::time_point start = Clock::now();
   Run run(session, batch, model, plan);

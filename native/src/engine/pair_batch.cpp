@@ -40,7 +40,42 @@ void require_rows(const at::Tensor& value, int64_t rank, int64_t first, const ch
 at::Tensor column(const PairBatch& batch, const double* values, const char* name) {
   require_all_finite(values, batch.rows(), name);
   const std::vector<float> narrowed(values, values + batch.rows());
-  return copy_to<float>(batch.latents_RCHW.device(), narrowed).view({-1, 1, 1, 1});
+  return copy_to<float>(batch.device(), narrowed).view({-1, 1, 1, 1});
+}
+
+void keep_predictions(PairBatch& batch, const at::Tensor& like_RCHW) {
+  if (!batch.options.keep_predictions) return;
+  batch.prediction_RCHW = at::zeros_like(like_RCHW);
+  batch.reference_prediction_RCHW = at::zeros_like(like_RCHW);
+}
+
+void require_same_shape(const at::Tensor& value, const at::Tensor& wanted, const char* name) {
+  if (value.sizes() == wanted.sizes()) return;
+  fail(SMPO_SHAPE_MISMATCH, name, ": expected ", shape_text(wanted), " as for the prompts, got ", shape_text(value));
+}
+
+// The text of the negative prompts.
+void take_negative(PairBatch& batch, const UNetTensors& negative) {
+  batch.negative_encoder_hidden_states_WSD = negative.encoder_hidden_states->value.clone();
+  require_same_shape(batch.negative_encoder_hidden_states_WSD, batch.encoder_hidden_states_WSD,
+                     "inputs.negative_encoder_hidden_states");
+  const bool pooled = batch.text_embeds_WE.defined();
+  if (pooled != (negative.text_embeds != nullptr)) {
+    fail(SMPO_INVALID_ARGUMENT, "inputs.negative_text_embeds: expected ", pooled ? "a tensor" : "none",
+         " as for inputs.text_embeds");
+  }
+  if (!pooled) return;
+  batch.negative_text_embeds_WE = negative.text_embeds->value.clone();
+  require_same_shape(batch.negative_text_embeds_WE, batch.text_embeds_WE, "inputs.negative_text_embeds");
+}
+
+void require_equal_timesteps(const PairBatchOptions& options) {
+  const auto pairs = static_cast<size_t>(options.pairs);
+  for (size_t pair = 0; pair < pairs; ++pair) {
+    if (options.timesteps[pair] == options.timesteps[pairs + pair]) continue;
+    fail(SMPO_INVALID_ARGUMENT, "inputs.timesteps[", pairs + pair, "]: expected ", options.timesteps[pair],
+         " as for the winner, since shared_sample is 1, got ", options.timesteps[pairs + pair]);
+  }
 }
 
 }  // namespace
@@ -59,13 +94,23 @@ std::shared_ptr<Tensor> posterior_sample(Session& session, const Tensor& mean, c
   return hold(logvar.value.mul(0.5).exp_().mul_(normal.value).add_(mean.value).mul_(scale));
 }
 
-std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors) {
+std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors,
+                                           const UNetTensors& negative) {
   const int64_t pairs = options.pairs;
   const int64_t images = options.images * pairs;
   const bool single = options.images == 1;
-  const at::Tensor& latents = tensors.sample->value;
-  require_f32(latents, "inputs.latents");
-  require_rows(latents, 4, images, "inputs.latents", single ? "[W,C,h,w]" : "[2W,C,h,w]");
+  at::Tensor latents;
+  if (tensors.sample != nullptr) {
+    latents = tensors.sample->value.clone();
+    require_f32(latents, "inputs.latents");
+    require_rows(latents, 4, images, "inputs.latents", single ? "[W,C,h,w]" : "[2W,C,h,w]");
+  }
+  if (options.shared_sample) {
+    if (latents.defined()) {
+      fail(SMPO_INVALID_ARGUMENT, "inputs.latents: expected 0, since shared_sample is 1, got a tensor");
+    }
+    require_equal_timesteps(options);
+  }
   const at::Tensor& states = tensors.encoder_hidden_states->value;
   require_rows(states, 3, pairs, "inputs.encoder_hidden_states", "[W,S,D]");
   for (size_t row = 0; row < options.timesteps.size(); ++row) {
@@ -78,10 +123,10 @@ std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetT
       fail(SMPO_INVALID_ARGUMENT, "inputs.items[", row, "]: expected 0..", kItemEnd - 1, ", got ", item);
     }
   }
-  const auto f64 = latents.options().dtype(at::kDouble);
+  const auto f64 = states.options().dtype(at::kDouble);
   const double nan = std::numeric_limits<double>::quiet_NaN();
   auto batch = std::make_shared<PairBatch>(PairBatch{.options = std::move(options),
-                                                     .latents_RCHW = latents.clone(),
+                                                     .latents_RCHW = latents,
                                                      .encoder_hidden_states_WSD = states.clone(),
                                                      .results = at::full({6 * pairs + 1}, nan, f64)});
   batch->loss_sum.zero_();
@@ -91,20 +136,40 @@ std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetT
   }
   if (tensors.time_ids != nullptr) {
     require_f32(tensors.time_ids->value, "inputs.time_ids");
-    require_rows(tensors.time_ids->value, 2, images, "inputs.time_ids", single ? "[W,K]" : "[2W,K]");
+    const bool half = single || batch->options.shared_sample;
+    require_rows(tensors.time_ids->value, 2, half ? pairs : images, "inputs.time_ids", half ? "[W,K]" : "[2W,K]");
     batch->time_ids_RK = tensors.time_ids->value.clone();
   }
-  if (batch->options.keep_predictions) {
-    batch->prediction_RCHW = at::zeros_like(batch->latents_RCHW);
-    batch->reference_prediction_RCHW = at::zeros_like(batch->latents_RCHW);
-  }
+  if (batch->options.guidance_scale != 0) take_negative(*batch, negative);
+  if (latents.defined()) keep_predictions(*batch, latents);
   return batch;
 }
 
 int64_t pairs(const PairBatch& batch) { return batch.pairs(); }
 int64_t images(const PairBatch& batch) { return batch.options.images; }
 
+void set(PairBatch& batch, const Tensor& noised, const Tensor& target) {
+  const int64_t noised_rows = batch.options.shared_sample ? batch.pairs() : batch.rows();
+  require_f32(target.value, "target");
+  require_rows(target.value, 4, batch.rows(), "target", images(batch) == 1 ? "[W,C,h,w]" : "[2W,C,h,w]");
+  require_f32(noised.value, "noised");
+  require_rows(noised.value, 4, noised_rows, "noised", batch.pairs() == noised_rows ? "[W,C,h,w]" : "[2W,C,h,w]");
+  if (noised.value[0].sizes() != target.value[0].sizes()) {
+    fail(SMPO_SHAPE_MISMATCH, "noised: expected the rows of target, ", shape_text(target.value), ", got ",
+         shape_text(noised.value));
+  }
+  keep_predictions(batch, target.value);
+  batch.noised_RCHW = noised.value.clone();
+  batch.target_RCHW = target.value.clone();
+}
+
+void require_clean_latents(const PairBatch& batch) {
+  if (batch.latents_RCHW.defined()) return;
+  fail(SMPO_INVALID_ARGUMENT, "batch: expected one with clean latents, got one that smpo_pair_batch_set fills");
+}
+
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise) {
+  require_clean_latents(batch);
   const at::Tensor sample = column(batch, noise.sample, "noise.sample");
   const at::Tensor scale = column(batch, noise.noise, "noise.noise");
   const at::Tensor target_sample = column(batch, noise.target_sample, "noise.target_sample");
@@ -153,7 +218,7 @@ std::shared_ptr<Tensor> pair_batch_tensor(const PairBatch& batch, int32_t which)
   if (!value->defined()) {
     const bool prediction = which >= SMPO_PAIR_BATCH_PREDICTION;
     fail(SMPO_INVALID_ARGUMENT, "which: expected a tensor that the batch has, got ", which, ", ",
-         prediction ? "though predictions were not to be kept" : "though it was neither noised nor inverted");
+         prediction ? "though predictions were not to be kept" : "though it was not noised, inverted or set");
   }
   return hold(value->clone());
 }

@@ -28,14 +28,19 @@ struct PairBatchOptions {
   bool keep_predictions = false;
   std::vector<int32_t> timesteps;
   std::vector<int64_t> items;
+  double guidance_scale = 0.0;  // 0: no guidance
+  bool shared_sample = false;
 };
-// `tensors.sample` is the clean latents; `tensors.timesteps` is not read.
-std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors);
+// `tensors.sample` is the clean latents, or null for a batch that is set; `tensors.timesteps` is not read. `negative`
+// has the text of the negative prompts with guidance, else null tensors.
+std::shared_ptr<PairBatch> open_pair_batch(PairBatchOptions options, const UNetTensors& tensors,
+                                           const UNetTensors& negative);
 
 // Number of pairs or single images, and of images of each.
 int64_t pairs(const PairBatch& batch);
 int64_t images(const PairBatch& batch);
 
+void set(PairBatch& batch, const Tensor& noised, const Tensor& target);
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise);
 smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan);
 

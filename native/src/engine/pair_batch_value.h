@@ -15,12 +15,14 @@ namespace smpo::engine {
 struct PairBatch {
   PairBatchOptions options;
 
-  at::Tensor latents_RCHW;  // f32, row-major, as are the next two
-  at::Tensor noised_RCHW = {};
+  at::Tensor latents_RCHW = {};  // f32, row-major, as are the next two; undefined if the batch is to be set
+  at::Tensor noised_RCHW = {};   // W rows with shared_sample
   at::Tensor target_RCHW = {};
   at::Tensor encoder_hidden_states_WSD;
-  at::Tensor text_embeds_WE = {};  // undefined without text_time
-  at::Tensor time_ids_RK = {};     // f32; undefined without text_time
+  at::Tensor text_embeds_WE = {};                      // undefined without text_time
+  at::Tensor time_ids_RK = {};                         // f32; undefined without text_time; W rows with shared_sample
+  at::Tensor negative_encoder_hidden_states_WSD = {};  // undefined without guidance
+  at::Tensor negative_text_embeds_WE = {};             // undefined without guidance or text_time
 
   // f64; NaN for pairs that have not been accumulated. All are views of one buffer, so that one copy downloads them.
   at::Tensor results;
@@ -39,7 +41,11 @@ struct PairBatch {
   int64_t pairs() const { return options.pairs; }
   int64_t rows() const { return options.images * options.pairs; }
   int64_t elements() const { return latents_RCHW[0].numel(); }
+  at::Device device() const { return results.device(); }
 };
+
+// Throws Error for a batch that was opened without clean latents.
+void require_clean_latents(const PairBatch& batch);
 
 }  // namespace smpo::engine
 

@@ -24,12 +24,12 @@
 #include "tape/kernel_call.h"
 #include "tape/tape.h"
 
-// Legend: W pairs of the batch; P pairs of the micro-batch, B = 2P images, winners first, or as many single images, B =
-// P; C H W a latent.
+// Legend: W pairs of the batch; P pairs of the micro-batch, R = 2P images, winners first, or as many single images, R =
+// P; B rows of the network (StepMemory); C H W a latent.
 namespace smpo::engine {
 namespace {
 
-// The batch's rows of a tensor by image, [R,...] -> [B,...].
+// The batch's rows of a tensor by image, [2W,...] -> [R,...].
 at::Tensor of_images(const PairBatch& batch, const at::Tensor& all, const smpo_micro_batch& micro_batch) {
   if (!all.defined() || micro_batch.pairs == batch.pairs()) return all;
   const at::Tensor first = all.narrow(0, micro_batch.first_pair, micro_batch.pairs);
@@ -37,28 +37,52 @@ at::Tensor of_images(const PairBatch& batch, const at::Tensor& all, const smpo_m
   return at::cat({first, all.narrow(0, batch.pairs() + micro_batch.first_pair, micro_batch.pairs)});
 }
 
-// Likewise of a tensor by pair, [W,...] -> [B,...].
-at::Tensor of_pairs(const PairBatch& batch, const at::Tensor& all, const smpo_micro_batch& micro_batch) {
+bool guided(const PairBatch& batch) { return batch.options.guidance_scale != 0; }
+
+// The rows of the network from those of one side of guidance.
+at::Tensor of_sides(const PairBatch& batch, const at::Tensor& side) {
+  return guided(batch) ? at::cat({side, side}) : side;
+}
+
+// The network's rows of a tensor by image, which has one row per pair with shared_sample.
+at::Tensor of_samples(const PairBatch& batch, const at::Tensor& all, const smpo_micro_batch& micro_batch) {
   if (!all.defined()) return all;
-  const at::Tensor own = all.narrow(0, micro_batch.first_pair, micro_batch.pairs);
-  return batch.options.images == 1 ? own : at::cat({own, own});
+  return of_sides(batch, batch.options.shared_sample ? all.narrow(0, micro_batch.first_pair, micro_batch.pairs)
+                                                     : of_images(batch, all, micro_batch));
+}
+
+// The network's rows of text by pair, [W,...]; `negative` is read with guidance.
+at::Tensor of_text(const PairBatch& batch, const at::Tensor& all, const at::Tensor& negative,
+                   const smpo_micro_batch& micro_batch) {
+  if (!all.defined()) return all;
+  const auto own = [&micro_batch](const at::Tensor& rows) {
+    return rows.narrow(0, micro_batch.first_pair, micro_batch.pairs);
+  };
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor* side : {&negative, &all}) {
+    if (side == &negative && !guided(batch)) continue;
+    parts.push_back(own(*side));
+    if (batch.options.images == 2 && !batch.options.shared_sample) parts.push_back(own(*side));
+  }
+  return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
 at::Tensor timesteps_of(const PairBatch& batch, const smpo_micro_batch& micro_batch) {
   std::vector<float> t;
   t.reserve(2 * micro_batch.pairs);
   for (int64_t first = micro_batch.first_pair; first < batch.rows(); first += batch.pairs()) {
+    if (batch.options.shared_sample && first >= batch.pairs()) break;
     for (uint32_t i = 0; i < micro_batch.pairs; ++i) {
       t.push_back(static_cast<float>(batch.options.timesteps[static_cast<size_t>(first + i)]));
     }
   }
-  return copy_to<float>(batch.latents_RCHW.device(), t);
+  return of_sides(batch, copy_to<float>(batch.device(), t));
 }
 
 // The first numbers of an array, on the device; undefined for null.
 at::Tensor numbers(const PairBatch& batch, const double* values, uint32_t count) {
   if (values == nullptr) return {};
-  return copy_to<double>(batch.latents_RCHW.device(), {values, count});
+  return copy_to<double>(batch.device(), {values, count});
 }
 
 void keep(const PairBatch& batch, const at::Tensor& all_RCHW, const at::Tensor& some_BCHW,
@@ -146,6 +170,34 @@ models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
                      memory.text_embeds_BE, memory.time_ids_BK);
 }
 
+// The predictions of both images of every pair, [2P,C,H,W], from the network's output. Where an output serves several
+// predictions, they are f32, so that the sum of their gradients is rounded once.
+at::Tensor predictions_of(const StepOptions& options, const at::Tensor& output_BCHW) {
+  at::Tensor prediction = output_BCHW;
+  if (options.guidance_scale != 0) {
+    const std::vector<at::Tensor> sides = output_BCHW.to(at::kFloat).chunk(2);
+    prediction = sides[0].add(sides[1].sub(sides[0]).mul_(options.guidance_scale));
+  }
+  if (options.shared_sample == 1) {
+    prediction = prediction.to(at::kFloat);
+    prediction = at::cat({prediction, prediction});
+  }
+  return prediction.contiguous();
+}
+
+// The gradient by the network's output from that by the predictions.
+at::Tensor output_gradient(const StepOptions& options, const at::Tensor& d_prediction_RCHW, at::ScalarType dtype) {
+  at::Tensor gradient = d_prediction_RCHW;
+  if (options.shared_sample == 1) {
+    const std::vector<at::Tensor> images = gradient.chunk(2);
+    gradient = images[0].add(images[1]);
+  }
+  if (options.guidance_scale != 0) {
+    gradient = at::cat({gradient.mul(1.0 - options.guidance_scale), gradient.mul(options.guidance_scale)});
+  }
+  return gradient.to(dtype);
+}
+
 // Evaluates reference and policy, computes the loss and, with backward, adds gradients. Queues device work only and
 // touches this memory only, so that it can be recorded. `safe_point` is called where no gradient has changed yet; it
 // may throw.
@@ -159,16 +211,16 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   if (kernels::pair_loss_math::has_reference(step.options.loss.kind)) {
     const Model& model = step.reference == nullptr ? policy : *step.reference;
     tape::Tape tape = tape::Tape::inference(step.reference != nullptr && model.uses_adapters());
-    memory.reference_prediction_BCHW = require_unet(model)
-                                           .forward(tape, step.reference == nullptr ? inputs : inputs_of(memory, model))
-                                           .value.contiguous();
+    const tape::Var output =
+        require_unet(model).forward(tape, step.reference == nullptr ? inputs : inputs_of(memory, model));
+    memory.reference_prediction_RCHW = predictions_of(step.options, output.value);
     safe_point();
   }
 
   tape::Tape tape({.record = backward, .adapters = policy.uses_adapters()});
   const tape::Var output = require_unet(policy).forward(tape, inputs, backward && policy.checkpointing);
-  const at::Tensor prediction = output.value.contiguous();
-  memory.prediction_BCHW = prediction;
+  const at::Tensor prediction = predictions_of(step.options, output.value);
+  memory.prediction_RCHW = prediction;
 
   const int64_t images = step.options.images;
   const int64_t pairs = prediction.size(0) / images;
@@ -184,9 +236,9 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
       .loss = step.options.loss,
       .prediction_RN = prediction.const_data_ptr(),
       .prediction_dtype = tape::dtype_of(prediction),
-      .reference_RN = tape::data_of(memory.reference_prediction_BCHW),
-      .reference_dtype = tape::dtype_of(memory.reference_prediction_BCHW),
-      .target_RN = memory.target_BCHW.const_data_ptr(),
+      .reference_RN = tape::data_of(memory.reference_prediction_RCHW),
+      .reference_dtype = tape::dtype_of(memory.reference_prediction_RCHW),
+      .target_RN = memory.target_RCHW.const_data_ptr(),
       .target_dtype = kernels::DType::kF32,
       .label_P = tape::data_of<double>(memory.label_P),
       .logit_scale_P = tape::data_of<double>(memory.logit_scale_P),
@@ -207,7 +259,7 @@ void run(const Step& step, StepMemory& memory, const SafePoint& safe_point) {
   tape::kernels_of(prediction)(&kernels::Families::preference_loss, args);
 
   safe_point();
-  if (backward) tape.backward({{output, d_prediction}});
+  if (backward) tape.backward({{output, output_gradient(step.options, d_prediction, output.value.scalar_type())}});
 }
 
 }  // namespace
@@ -216,7 +268,7 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
                 const smpo_pair_loss& loss, const smpo_micro_batch& micro_batch) {
   PairBatch& batch = *shared_batch;
   if (!batch.noised_RCHW.defined()) {
-    fail(SMPO_INVALID_ARGUMENT, "batch: expected one that was noised or inverted, got one with clean latents only");
+    fail(SMPO_INVALID_ARGUMENT, "batch: expected one that was noised, inverted or set, got one that was only opened");
   }
   const models::UNet& network = require_denoiser(policy, "policy");
   const bool backward = micro_batch.backward == 1;
@@ -232,12 +284,13 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
          " that could be turned off, got none");
   }
 
-  StepMemory inputs{.noised_BCHW = of_images(batch, batch.noised_RCHW, micro_batch),
-                    .target_BCHW = of_images(batch, batch.target_RCHW, micro_batch),
+  StepMemory inputs{.noised_BCHW = of_samples(batch, batch.noised_RCHW, micro_batch),
+                    .target_RCHW = of_images(batch, batch.target_RCHW, micro_batch),
                     .timesteps_B = timesteps_of(batch, micro_batch),
-                    .encoder_hidden_states_BSD = of_pairs(batch, batch.encoder_hidden_states_WSD, micro_batch),
-                    .text_embeds_BE = of_pairs(batch, batch.text_embeds_WE, micro_batch),
-                    .time_ids_BK = of_images(batch, batch.time_ids_RK, micro_batch),
+                    .encoder_hidden_states_BSD = of_text(batch, batch.encoder_hidden_states_WSD,
+                                                         batch.negative_encoder_hidden_states_WSD, micro_batch),
+                    .text_embeds_BE = of_text(batch, batch.text_embeds_WE, batch.negative_text_embeds_WE, micro_batch),
+                    .time_ids_BK = of_samples(batch, batch.time_ids_RK, micro_batch),
                     .label_P = numbers(batch, micro_batch.label, micro_batch.pairs),
                     .logit_scale_P = numbers(batch, micro_batch.logit_scale, micro_batch.pairs),
                     .weight_P = numbers(batch, micro_batch.weight, micro_batch.pairs),
@@ -255,7 +308,9 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
                   .options = {.loss = loss,
                               .gradient_scale = micro_batch.gradient_scale,
                               .backward = backward ? 1 : 0,
-                              .images = batch.options.images}};
+                              .images = batch.options.images,
+                              .shared_sample = batch.options.shared_sample ? 1 : 0,
+                              .guidance_scale = batch.options.guidance_scale}};
   // Running out of memory in the backward pass leaves gradients in part: the caller zeroes them, or resumes from a
   // checkpoint.
   const std::string advice =
@@ -280,8 +335,8 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
 
   // Last, so that a call that throws has changed nothing but gradients.
   const int64_t pairs = micro_batch.pairs;
-  keep(batch, batch.prediction_RCHW, memory->prediction_BCHW, micro_batch);
-  if (wants_reference) keep(batch, batch.reference_prediction_RCHW, memory->reference_prediction_BCHW, micro_batch);
+  keep(batch, batch.prediction_RCHW, memory->prediction_RCHW, micro_batch);
+  if (wants_reference) keep(batch, batch.reference_prediction_RCHW, memory->reference_prediction_RCHW, micro_batch);
   const at::Tensor& results = memory->results;
   batch.errors_4W.narrow(1, micro_batch.first_pair, pairs).copy_(results.narrow(0, 0, 4 * pairs).view({4, pairs}));
   batch.logits_W.narrow(0, micro_batch.first_pair, pairs).copy_(results.narrow(0, 4 * pairs, pairs));

@@ -32,6 +32,13 @@ struct Side {
   models::UNet::Inputs conditions;
 };
 
+// Candidates for the next row, between fork and select: K tensors each.
+struct Candidates {
+  std::vector<at::Tensor> noise_BCHW;
+  std::vector<at::Tensor> latents_BCHW;
+  std::vector<at::Tensor> output_BCHW;  // guided predictions of the row after; undefined on the last row
+};
+
 }  // namespace
 
 struct Sampler {
@@ -44,6 +51,9 @@ struct Sampler {
   at::Tensor latents_BCHW;  // f32
   at::Tensor saved_BCHW = {};
   std::deque<at::Tensor> history = {};  // most recent first
+
+  at::Tensor output_BCHW = {};  // guided prediction of the next row; undefined until it is needed
+  std::optional<Candidates> candidates = {};
 
   bool guided() const { return options.guidance_scale != 1.0; }
 };
@@ -130,8 +140,9 @@ at::Tensor predict(Session& session, const Side& side, const at::Tensor& sample_
   return unet_prediction(session, *side.unet, inputs, side.adapters);
 }
 
-at::Tensor predict(Session& session, const Sampler& sampler, const smpo_sampler_row& row) {
-  const at::Tensor sample = sampler.latents_BCHW.mul(row.input_scale);
+at::Tensor predict(Session& session, const Sampler& sampler, const at::Tensor& latents_BCHW,
+                   const smpo_sampler_row& row) {
+  const at::Tensor sample = latents_BCHW.mul(row.input_scale);
   if (!sampler.guided()) return predict(session, sampler.prompt, sample, row.timestep);
   if (sampler.negative) {
     const at::Tensor negative = predict(session, *sampler.negative, sample, row.timestep);
@@ -147,7 +158,8 @@ at::Tensor predict(Session& session, const Sampler& sampler, const smpo_sampler_
 void take_row(Session& session, Sampler& sampler) {
   const smpo_sampler_row& row = sampler.options.rows[sampler.next];
   const at::Tensor& x = sampler.latents_BCHW;
-  at::Tensor entry = predict(session, sampler, row);
+  at::Tensor entry =
+      sampler.output_BCHW.defined() ? sampler.output_BCHW : predict(session, sampler, sampler.latents_BCHW, row);
   if (row.history_sample != 0 || row.history_output != 1) {
     entry = x.mul(row.history_sample).add_(entry, row.history_output);
   }
@@ -173,8 +185,48 @@ void take_row(Session& session, Sampler& sampler) {
   }
   sampler.history = std::move(history);
   if (row.saves == 1) sampler.saved_BCHW = x;
+  sampler.output_BCHW.reset();
   sampler.latents_BCHW = std::move(next);
   ++sampler.next;
+}
+
+void require_no_candidates(const Sampler& sampler) {
+  if (!sampler.candidates) return;
+  fail(SMPO_INVALID_ARGUMENT, "sampler: expected smpo_sampler_select first, since candidates await a choice");
+}
+
+const Candidates& require_candidates(const Sampler& sampler) {
+  if (sampler.candidates) return *sampler.candidates;
+  fail(SMPO_INVALID_ARGUMENT, "sampler: expected smpo_sampler_fork first, since there are no candidates");
+}
+
+// Requires rows between which nothing but the latents is carried over.
+void require_one_step(const std::vector<smpo_sampler_row>& rows) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const smpo_sampler_row& row = rows[i];
+    const bool other =
+        std::any_of(row.history + 1, row.history + SMPO_SAMPLER_MAX_HISTORY, [](double weight) { return weight != 0; });
+    if (row.saves != 0 || row.saved != 0 || row.drops != 0 || other || row.input_scale != 1) {
+      fail(SMPO_UNSUPPORTED, "plan.rows[", i, "]: expected a rule of one step with input_scale 1, such as DDIM's, ",
+           "since candidates are asked for");
+    }
+  }
+}
+
+double output_coefficient(const smpo_sampler_row& row) { return row.history[0] * row.history_output; }
+
+// Row b of the result is row b of tensor which[b].
+at::Tensor gathered(const std::vector<at::Tensor>& tensors, std::span<const int32_t> which) {
+  std::vector<at::Tensor> rows;
+  for (size_t b = 0; b < which.size(); ++b) {
+    rows.push_back(tensors[static_cast<size_t>(which[b])].narrow(0, static_cast<int64_t>(b), 1));
+  }
+  return at::cat(rows);
+}
+
+void require_candidate(int32_t candidate, int32_t first, size_t count, const char* name, size_t image) {
+  if (candidate >= first && candidate < static_cast<int32_t>(count)) return;
+  fail(SMPO_INVALID_ARGUMENT, name, "[", image, "]: expected ", first, "..", count - 1, ", got ", candidate);
 }
 
 struct Conditions {
@@ -263,6 +315,7 @@ std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOption
 }
 
 void step(Session& session, Sampler& sampler, uint32_t steps) {
+  require_no_candidates(sampler);
   const size_t left = sampler.options.rows.size() - sampler.next;
   if (steps > left) fail(SMPO_INVALID_ARGUMENT, "steps: expected at most the ", left, " that are left, got ", steps);
   for (uint32_t i = 0; i < steps; ++i) {
@@ -273,6 +326,93 @@ void step(Session& session, Sampler& sampler, uint32_t steps) {
         },
         [&] { take_row(session, sampler); });
   }
+}
+
+int64_t images(const Sampler& sampler) { return sampler.latents_BCHW.size(0); }
+
+std::shared_ptr<Tensor> fork(Session& session, Sampler& sampler, const CandidateOptions& options) {
+  require_no_candidates(sampler);
+  const std::vector<smpo_sampler_row>& rows = sampler.options.rows;
+  require_one_step(rows);
+  if (sampler.next == rows.size()) fail(SMPO_INVALID_ARGUMENT, "sampler: expected a row that is left, got none");
+  const smpo_sampler_row& row = rows[sampler.next];
+  if (row.noise == 0 || output_coefficient(row) == 0) {
+    fail(SMPO_INVALID_ARGUMENT, "plan.rows[", sampler.next, "]: expected noise and history[0] history_output other ",
+         "than 0, since candidates are asked for, got ", row.noise, " and ", output_coefficient(row));
+  }
+  const at::Tensor& x = sampler.latents_BCHW;
+  session.stop_if_cancelled();
+  at::Tensor output = sampler.output_BCHW.defined() ? sampler.output_BCHW : predict(session, sampler, x, row);
+  // The operations of take_row, so that one candidate with the sampler's own items has the bits of a plain step.
+  at::Tensor entry = output;
+  if (row.history_sample != 0 || row.history_output != 1) {
+    entry = x.mul(row.history_sample).add_(entry, row.history_output);
+  }
+  const at::Tensor mean = x.mul(row.sample).add_(entry, row.history[0]);
+  const auto batch = static_cast<size_t>(x.size(0));
+  const bool last = sampler.next + 1 == rows.size();
+  Candidates made;
+  std::vector<at::Tensor> clean;
+  for (size_t first = 0; first < options.items.size(); first += batch) {
+    Tensor noise{at::empty_like(x)};
+    fill_normal(session, noise, kSamplerNoise, static_cast<uint32_t>(sampler.next),
+                std::span(options.items).subspan(first, batch));
+    const at::Tensor next = mean.add(noise.value, row.noise);
+    made.noise_BCHW.push_back(noise.value);
+    made.latents_BCHW.push_back(next);
+    if (last) {
+      clean.push_back(next);
+      continue;
+    }
+    session.stop_if_cancelled();
+    at::Tensor next_output = predict(session, sampler, next, rows[sampler.next + 1]);
+    clean.push_back(next.mul(options.clean_sample).add_(next_output, options.clean_output));
+    made.output_BCHW.push_back(std::move(next_output));
+  }
+  std::shared_ptr<Tensor> result = hold(at::cat(clean));
+  sampler.output_BCHW = std::move(output);
+  sampler.candidates = std::move(made);
+  return result;
+}
+
+CandidatePairs pairs_of(const Sampler& sampler, std::span<const int32_t> winner, std::span<const int32_t> loser) {
+  const Candidates& candidates = require_candidates(sampler);
+  const smpo_sampler_row& row = sampler.options.rows[sampler.next];
+  const size_t count = candidates.noise_BCHW.size();
+  std::vector<at::Tensor> noised, winners, losers;
+  const auto target = [&](int32_t candidate, int64_t image) {
+    return sampler.output_BCHW.narrow(0, image, 1)
+        .add(candidates.noise_BCHW[static_cast<size_t>(candidate)].narrow(0, image, 1),
+             row.noise / output_coefficient(row));
+  };
+  for (size_t b = 0; b < winner.size(); ++b) {
+    require_candidate(winner[b], -1, count, "winner", b);
+    require_candidate(loser[b], -1, count, "loser", b);
+    if ((winner[b] == -1) != (loser[b] == -1)) {
+      fail(SMPO_INVALID_ARGUMENT, "loser[", b, "]: expected -1 where winner is -1, and only there, got ", loser[b]);
+    }
+    if (winner[b] == -1) continue;
+    const auto image = static_cast<int64_t>(b);
+    noised.push_back(sampler.latents_BCHW.narrow(0, image, 1));
+    winners.push_back(target(winner[b], image));
+    losers.push_back(target(loser[b], image));
+  }
+  if (noised.empty()) fail(SMPO_INVALID_ARGUMENT, "winner: expected at least one image that is not left out");
+  winners.insert(winners.end(), losers.begin(), losers.end());
+  return {.noised = hold(at::cat(noised)), .target = hold(at::cat(winners))};
+}
+
+void select(Sampler& sampler, std::span<const int32_t> chosen) {
+  const Candidates& candidates = require_candidates(sampler);
+  for (size_t b = 0; b < chosen.size(); ++b) {
+    require_candidate(chosen[b], 0, candidates.latents_BCHW.size(), "chosen", b);
+  }
+  at::Tensor next = gathered(candidates.latents_BCHW, chosen);
+  at::Tensor output = candidates.output_BCHW.empty() ? at::Tensor() : gathered(candidates.output_BCHW, chosen);
+  sampler.latents_BCHW = std::move(next);
+  sampler.output_BCHW = std::move(output);
+  sampler.candidates.reset();
+  ++sampler.next;
 }
 
 std::shared_ptr<Tensor> latents(const Sampler& sampler) { return hold(sampler.latents_BCHW.clone()); }

@@ -31,6 +31,25 @@ std::shared_ptr<Sampler> open_sampler(std::shared_ptr<Model> unet, SamplerOption
 
 // Throw Error as documented in smpo.h.
 void step(Session& session, Sampler& sampler, uint32_t steps);
+int64_t images(const Sampler& sampler);
+
+struct CandidateOptions {
+  std::vector<int64_t> items;  // one per candidate
+  double clean_sample = 1.0;
+  double clean_output = 0.0;
+};
+
+// Returns the clean latents.
+std::shared_ptr<Tensor> fork(Session& session, Sampler& sampler, const CandidateOptions& options);
+
+struct CandidatePairs {
+  std::shared_ptr<Tensor> noised;
+  std::shared_ptr<Tensor> target;
+};
+
+// One entry per image.
+CandidatePairs pairs_of(const Sampler& sampler, std::span<const int32_t> winner, std::span<const int32_t> loser);
+void select(Sampler& sampler, std::span<const int32_t> chosen);
 std::shared_ptr<Tensor> latents(const Sampler& sampler);
 
 }  // namespace smpo::engine

@@ -1,6 +1,6 @@
-// The scalar stage of preference_loss.h for the fast versions, shared by host and device. Every loss except MaPO, KTO
-// and SFT is a function of the logit u: `LogitLoss` holds its value and derivative, and the chain rule does the rest.
-// Nothing here overflows for finite arguments, and log(logistic(u)) is never formed.
+// The scalar stage of preference_loss.h for the fast versions, shared by host and device. Every loss except MaPO, KTO,
+// SFT and SPO is a function of the logit u: `LogitLoss` holds its value and derivative, and the chain rule does the
+// rest. Nothing here overflows for finite arguments, and log(logistic(u)) is never formed.
 #ifndef SMPO_KERNELS_PAIR_LOSS_MATH_H_
 #define SMPO_KERNELS_PAIR_LOSS_MATH_H_
 
@@ -33,6 +33,7 @@ constexpr int32_t parameter_count(int32_t kind) {
     case SMPO_PAIR_LOSS_IPO:
     case SMPO_PAIR_LOSS_ROBUST:
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+    case SMPO_PAIR_LOSS_SPO:
       return 1;
     case SMPO_PAIR_LOSS_KTO:
       return 2;
@@ -145,6 +146,7 @@ SMPO_HOST_DEVICE LogitLoss loss_of_logit(const PairLoss& loss, double label, dou
     case SMPO_PAIR_LOSS_MAPO:
     case SMPO_PAIR_LOSS_SFT:
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
+    case SMPO_PAIR_LOSS_SPO:
       break;
   }
   return {u - u, 0.0 * u};
@@ -196,6 +198,30 @@ SMPO_HOST_DEVICE KtoValue kto(const PairLoss& loss, double slope, double advanta
   return {weight * logistic(-v), weight * signed_slope * logistic(v) * logistic(-v)};
 }
 
+/// An image's log ratio, clamped, and its derivative with respect to the ratio: 0 outside of the clamp.
+struct ClampedRatio {
+  double value;
+  double derivative;
+};
+
+SMPO_HOST_DEVICE ClampedRatio clamped(double ratio, double clip) {
+  const double low = std::log1p(-clip);
+  const double high = std::log1p(clip);
+  if (ratio < low) return {low, 0.0};
+  if (ratio > high) return {high, 0.0};
+  return {ratio, 1.0};
+}
+
+SMPO_HOST_DEVICE Outcome spo(const PairLoss& loss, double logit_scale, double winner_advantage,
+                             double loser_advantage) {
+  const ClampedRatio winner = clamped(logit_scale * winner_advantage, loss.parameters[0]);
+  const ClampedRatio loser = clamped(logit_scale * loser_advantage, loss.parameters[0]);
+  const double u = loss.strength * (winner.value - loser.value);
+  const LogitLoss value = prefer(u);
+  const double slope = loss.strength * logit_scale * value.d_logit;
+  return {u, value.loss, -slope * winner.derivative, slope * loser.derivative};
+}
+
 /// Computes stage 2 for one pair, without safeguard, weight and gradient_scale.
 SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, const Factors& factors) {
   const double slope = loss.strength * factors.logit_scale;
@@ -207,6 +233,8 @@ SMPO_HOST_DEVICE Outcome outcome(const PairLoss& loss, const Errors& errors, con
     out = {0.0, errors.policy_winner, 1.0, 0.0};
   } else if (loss.kind == SMPO_PAIR_LOSS_MAPO) {
     out = mapo(loss, errors);
+  } else if (loss.kind == SMPO_PAIR_LOSS_SPO) {
+    out = spo(loss, factors.logit_scale, winner_advantage, loser_advantage);
   } else if (loss.kind == SMPO_PAIR_LOSS_KTO) {
     const KtoValue winner = kto(loss, slope, winner_advantage - factors.mean_gain, factors.winner_desirable);
     const KtoValue loser = kto(loss, slope, loser_advantage - factors.mean_gain, factors.loser_desirable);

@@ -114,6 +114,13 @@ struct Arguments {
   smpo_sampler_row rows[2] = {ddim_row(500, 0.9, -0.1), ddim_row(100, 0.8, -0.2)};
   smpo_sampler_plan plan = sized<smpo_sampler_plan>();
   smpo_sampler_inputs sampler_inputs = sized<smpo_sampler_inputs>();
+  smpo_sampler_candidates candidates = sized<smpo_sampler_candidates>();
+  smpo_sampler unforked = 0;  // the world's, in whose place smpo_sampler_pairs and smpo_sampler_select get the next
+  smpo_sampler forked = 0;
+  int32_t choices[2][2] = {{1, 0}, {0, 1}};
+  const int32_t* winner = choices[0];
+  const int32_t* loser = choices[1];
+  smpo_tensor noised = 0, target = 0;
   smpo_tensor_spec parameter_spec = spec_of(SMPO_F32, {8, 1, 1, 1});
   double scale = 0.5;
   uint32_t index = 0;
@@ -161,6 +168,7 @@ struct Arguments {
   const smpo_unet_inputs* inputs_pointer = &inputs;
   const smpo_sampler_plan* plan_pointer = &plan;
   const smpo_sampler_inputs* sampler_inputs_pointer = &sampler_inputs;
+  const smpo_sampler_candidates* candidates_pointer = &candidates;
   const smpo_tensor_spec* parameter_spec_pointer = &parameter_spec;
   const char* name = "conv_in.lora_B.weight";
   smpo_model* model_out = nullptr;
@@ -219,6 +227,7 @@ struct World {
   smpo_model model = 0;
   smpo_model bare_model = 0;
   smpo_sampler sampler = 0;
+  smpo_sampler forked = 0;  // has candidates
   smpo_optimizer optimizer = 0;
   smpo_unet_inputs inputs{};
   smpo_tensor cotangent = 0;
@@ -248,7 +257,12 @@ struct World {
     prompt = some_tensor(session, {1, 7, 6}, 8);
     Arguments a;
     use_in(a);
-    EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, &sampler, nullptr), SMPO_OK);
+    for (smpo_sampler* run : {&sampler, &forked}) {
+      EXPECT_EQ(smpo_sampler_open(session, model, &a.plan, &a.sampler_inputs, run, nullptr), SMPO_OK);
+    }
+    smpo_tensor clean = 0;
+    EXPECT_EQ(smpo_sampler_fork(session, forked, &a.candidates, &clean, nullptr), SMPO_OK);
+    EXPECT_EQ(smpo_tensor_close(session, clean, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_optimizer_open(session, trained_model, &a.optimizer_options, &optimizer, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_pair_batch_open(session, &a.batch_inputs, &batch, nullptr), SMPO_OK);
     EXPECT_EQ(smpo_pair_batch_add_noise(session, batch, &a.noise, nullptr), SMPO_OK);
@@ -259,7 +273,12 @@ struct World {
     a.tensor = tensor;
     a.model = model;
     a.bare_model = bare_model;
-    a.sampler = sampler;
+    a.sampler = a.unforked = sampler;
+    a.forked = forked;
+    a.candidates.candidates = 2;
+    a.candidates.items = a.four_items;
+    for (smpo_sampler_row& row : a.rows) row.noise = 0.1;
+    a.sampler_inputs.items = a.four_items;
     a.optimizer = optimizer;
     a.inputs = inputs;
     a.cotangent = cotangent;
@@ -278,7 +297,8 @@ struct World {
     a.comm = comm;
     a.batch_inputs.pairs = 1;
     a.batch_inputs.keep_predictions = 1;
-    a.batch_inputs.latents = a.mean = inputs.sample;
+    a.batch_inputs.latents = a.mean = a.noised = inputs.sample;
+    a.target = cotangent;
     a.batch_inputs.encoder_hidden_states = prompt;
     a.batch_inputs.timesteps = a.timesteps;
     a.batch_inputs.items = a.four_items;
@@ -319,6 +339,8 @@ void guide(Arguments& a) {
   a.sampler_inputs.guidance_scale = 7.5;
   a.sampler_inputs.negative_encoder_hidden_states = a.inputs.encoder_hidden_states;
 }
+
+smpo_sampler with_candidates(const Arguments& a) { return a.sampler == a.unforked ? a.forked : a.sampler; }
 
 // Two cases: a size of 0, and a size that is too large by one.
 std::vector<Case> wrong_size(const char* argument, const std::function<uint32_t*(Arguments&)>& size) {
@@ -564,8 +586,46 @@ std::vector<Case> batch_input_cases() {
       {"more pairs than latents", [](Arguments& a) { a.batch_inputs.pairs = 2; }, SMPO_SHAPE_MISMATCH,
        "inputs.latents: expected [2W,C,h,w] with 4 in front, got [2,4,6,5]"},
       input(
-          "no latents", &Inputs::latents, [](Arguments&) { return 0; }, SMPO_INVALID_HANDLE,
-          "inputs.latents: expected a tensor handle, got the null handle"),
+          "latents of another kind", &Inputs::latents, [](Arguments& a) { return a.model; }, SMPO_INVALID_HANDLE,
+          "inputs.latents: expected a tensor handle, got a model handle"),
+      out_of_range(
+          "guidance nan", [](Arguments& a) { a.batch_inputs.guidance_scale = NAN; },
+          "inputs.guidance_scale: expected a finite number, got nan"),
+      out_of_range(
+          "shared_sample 2", [](Arguments& a) { a.batch_inputs.shared_sample = 2; },
+          "inputs.shared_sample: expected 0..1, got 2"),
+      out_of_range(
+          "reserved 1", [](Arguments& a) { a.batch_inputs.reserved = 1; }, "inputs.reserved: expected 0..0"),
+      out_of_range(
+          "a shared sample and latents", [](Arguments& a) { a.batch_inputs.shared_sample = 1; },
+          "inputs.latents: expected 0, since shared_sample is 1, got a tensor"),
+      out_of_range(
+          "a shared sample at two timesteps",
+          [](Arguments& a) {
+            a.batch_inputs.latents = 0;
+            a.batch_inputs.shared_sample = 1;
+          },
+          "inputs.timesteps[1]: expected 10 as for the winner, since shared_sample is 1, got 500"),
+      out_of_range(
+          "negative without guidance",
+          [](Arguments& a) { a.batch_inputs.negative_encoder_hidden_states = a.batch_inputs.encoder_hidden_states; },
+          "inputs: expected no negative tensors, since guidance_scale is 0"),
+      {"guidance without negative", [](Arguments& a) { a.batch_inputs.guidance_scale = 5; }, SMPO_INVALID_HANDLE,
+       "inputs.negative_encoder_hidden_states: expected a tensor handle, got the null handle"},
+      {"negative states of another shape",
+       [](Arguments& a) {
+         a.batch_inputs.guidance_scale = 5;
+         a.batch_inputs.negative_encoder_hidden_states = a.inputs.encoder_hidden_states;
+       },
+       SMPO_SHAPE_MISMATCH, "inputs.negative_encoder_hidden_states: expected [1,7,6] as for the prompts, got [2,7,6]"},
+      out_of_range(
+          "negative text_embeds without text_embeds",
+          [](Arguments& a) {
+            a.batch_inputs.guidance_scale = 5;
+            a.batch_inputs.negative_encoder_hidden_states = a.batch_inputs.encoder_hidden_states;
+            a.batch_inputs.negative_text_embeds = a.tensor;
+          },
+          "inputs.negative_text_embeds: expected none as for inputs.text_embeds"),
       input(
           "flat latents", &Inputs::latents, [](Arguments& a) { return a.tensor; }, SMPO_SHAPE_MISMATCH,
           "inputs.latents: expected [2W,C,h,w] with 2 in front, got [2,4]"),
@@ -662,9 +722,9 @@ std::vector<Case> pair_loss_cases() {
   using Loss = smpo_pair_loss;
   std::vector<Case> cases = {
       out_of_range(
-          "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..12, got 0"),
+          "kind 0", [](Arguments& a) { a.loss.kind = 0; }, "loss.kind: expected 1..13, got 0"),
       out_of_range(
-          "kind 99", [](Arguments& a) { a.loss.kind = 99; }, "loss.kind: expected 1..12, got 99"),
+          "kind 99", [](Arguments& a) { a.loss.kind = 99; }, "loss.kind: expected 1..13, got 99"),
       out_of_range(
           "parameter_count 2", [](Arguments& a) { a.loss.parameter_count = 2; },
           "loss.parameter_count: expected 1, the number that kind 2 has, got 2"),
@@ -1219,7 +1279,8 @@ const std::vector<Function>& functions() {
              out_of_range("drops 4", [](Arguments& a) { a.rows[1].drops = 4; }, "plan.rows.drops: expected 0..3, got 4"),
              out_of_range("drops what does not exist", [](Arguments& a) { a.rows[1].drops = 2; },
                           "plan.rows[1].drops: expected at most the 1 older entries that exist then, got 2"),
-             out_of_range("noise of nobody", [](Arguments& a) { a.rows[1].noise = 1; }, "inputs.items: expected items"),
+             out_of_range("noise of nobody", [](Arguments& a) { a.sampler_inputs.items = nullptr; },
+                          "inputs.items: expected items"),
              out_of_range("negative_adapters 2", [](Arguments& a) { a.sampler_inputs.negative_adapters = 2; },
                           "inputs.negative_adapters: expected 0..1, got 2"),
              out_of_range("negative adapters without guidance",
@@ -1285,6 +1346,55 @@ const std::vector<Function>& functions() {
       {.name = "smpo_sampler_latents",
        .call = [](Arguments& a, smpo_error* e) { return smpo_sampler_latents(a.session, a.sampler, a.tensor_out, e); },
        .cases = {null_pointer("latents", [](Arguments& a) { a.tensor_out = nullptr; })},
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_fork",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_fork(a.session, a.sampler, a.candidates_pointer, a.tensor_out, e);
+           },
+       .cases = joined(
+           {{null_pointer("candidates", [](Arguments& a) { a.candidates_pointer = nullptr; }),
+             null_pointer("clean", [](Arguments& a) { a.tensor_out = nullptr; })},
+            wrong_size("candidates", [](Arguments& a) { return &a.candidates.size; }),
+            {out_of_range("no candidates", [](Arguments& a) { a.candidates.candidates = 0; },
+                          "candidates.candidates: expected 1..64, got 0"),
+             out_of_range("65 candidates", [](Arguments& a) { a.candidates.candidates = 65; },
+                          "candidates.candidates: expected 1..64, got 65"),
+             out_of_range("no items", [](Arguments& a) { a.candidates.items = nullptr; },
+                          "candidates.items: expected a pointer"),
+             out_of_range("item -1", [](Arguments& a) { a.four_items[3] = -1; },
+                          "items: expected 0..72057594037927935, got -1"),
+             out_of_range("clean_sample nan", [](Arguments& a) { a.candidates.clean_sample = NAN; },
+                          "candidates.clean_sample: expected a finite number, got nan"),
+             out_of_range("clean_output infinite", [](Arguments& a) { a.candidates.clean_output = INFINITY; },
+                          "candidates.clean_output: expected a finite number, got inf"),
+             out_of_range("candidates already", [](Arguments& a) { a.sampler = a.forked; },
+                          "sampler: expected smpo_sampler_select first")}}),
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_pairs",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_pairs(a.session, with_candidates(a), a.winner, a.loser, a.tensor_out,
+                                       a.second_tensor_out, e);
+           },
+       .cases = {null_pointer("winner", [](Arguments& a) { a.winner = nullptr; }),
+                 null_pointer("loser", [](Arguments& a) { a.loser = nullptr; }),
+                 null_pointer("noised", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 null_pointer("target", [](Arguments& a) { a.second_tensor_out = nullptr; }),
+                 out_of_range("winner 2", [](Arguments& a) { a.choices[0][1] = 2; }, "winner[1]: expected -1..1, got 2"),
+                 out_of_range("loser -2", [](Arguments& a) { a.choices[1][0] = -2; },
+                              "loser[0]: expected -1..1, got -2")},
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_select",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_select(a.session, with_candidates(a), a.winner, e);
+           },
+       .cases = {null_pointer("chosen", [](Arguments& a) { a.winner = nullptr; }),
+                 out_of_range("chosen 2", [](Arguments& a) { a.choices[0][1] = 2; }, "chosen[1]: expected 0..1, got 2")},
        .session = true,
        .sampler = true},
       {.name = "smpo_sampler_close",
@@ -1432,6 +1542,19 @@ const std::vector<Function>& functions() {
                         wrong_size("inputs", [](Arguments& a) { return &a.batch_inputs.size; }),
                         batch_input_cases()}),
        .session = true},
+      {.name = "smpo_pair_batch_set",
+       .call =
+           [](Arguments& a, smpo_error* e) { return smpo_pair_batch_set(a.session, a.batch, a.noised, a.target, e); },
+       .cases = {{"noised of another kind", [](Arguments& a) { a.noised = a.model; }, SMPO_INVALID_HANDLE,
+                  "noised: expected a tensor handle, got a model handle"},
+                 {"no target", [](Arguments& a) { a.target = 0; }, SMPO_INVALID_HANDLE,
+                  "target: expected a tensor handle, got the null handle"},
+                 {"noised of integers", [](Arguments& a) { a.noised = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+                  "noised: expected f32, got i32"},
+                 {"flat target", [](Arguments& a) { a.target = a.tensor; }, SMPO_SHAPE_MISMATCH,
+                  "target: expected [2W,C,h,w] with 2 in front, got [2,4]"}},
+       .session = true,
+       .batch = true},
       {.name = "smpo_pair_batch_add_noise",
        .call =
            [](Arguments& a, smpo_error* e) { return smpo_pair_batch_add_noise(a.session, a.batch, a.noise_pointer, e); },
@@ -1827,6 +1950,7 @@ TEST_F(ArgumentsTest, SamplerHandles) {
   refused("null", 0, "sampler: expected a sampler handle, got the null handle");
   refused("a model", world_.model, "sampler: expected a sampler handle, got a model handle");
   EXPECT_OK(smpo_sampler_close(session, world_.sampler, &error));
+  EXPECT_OK(smpo_sampler_close(session, world_.forked, &error));
   refused("closed", world_.sampler, "sampler: the sampler handle is closed");
 }
 

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "c_api/border.h"
@@ -181,6 +182,9 @@ smpo_pair_loss loss_of(int32_t kind) {
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       own({0.01});
       break;
+    case SMPO_PAIR_LOSS_SPO:
+      own({0.1});
+      break;
     case SMPO_PAIR_LOSS_KTO:
       own({1.1, 0.9});
       break;
@@ -261,6 +265,14 @@ PairValue pair_value(const smpo_pair_loss& loss, const std::array<double, 4>& er
     case SMPO_PAIR_LOSS_ROBUST:
       value.loss = (-(1 - own[0]) * std::log(sigmoid(u)) + own[0] * std::log(sigmoid(-u))) / (1 - 2 * own[0]);
       break;
+    case SMPO_PAIR_LOSS_SPO: {
+      const auto ratio = [&](double gain) {
+        return std::clamp(kLogitScale[pair] * gain, std::log(1 - own[0]), std::log(1 + own[0]));
+      };
+      value.logit = loss.strength * (ratio(reference_winner - winner) - ratio(reference_loser - loser));
+      value.loss = -std::log(sigmoid(value.logit));
+      break;
+    }
     case SMPO_PAIR_LOSS_SFT:
       value.logit = 0;
       value.loss = winner;
@@ -324,8 +336,8 @@ class PairBatchTest : public BorderTest {
     }
     return model;
   }
-  smpo_model adapted(double scale = 1) {
-    const smpo_model model = unet(/*trainable=*/false);
+  smpo_model adapted(double scale = 1, int32_t precision = SMPO_F32) {
+    const smpo_model model = unet(/*trainable=*/false, 0, false, precision);
     const char* modules[] = {"conv_in", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"};
     auto lora = sized<smpo_lora_spec>();
     lora.rank = 2;
@@ -723,6 +735,213 @@ TEST_F(PairBatchTest, KeepsWhatItNeeds) {
   invert(batch, model, plan);
   expect_inverted(batch, inverted(model, plan));
   EXPECT_OK(smpo_pair_batch_close(session, batch, &error));
+}
+
+// ---- given noised latents
+
+TEST_F(PairBatchTest, TakesNoisedLatentsAndTargets) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  const smpo_pair_loss loss = loss_of(SMPO_PAIR_LOSS_SMPO);
+  const smpo_pair_batch batch = noised();
+  inputs_.latents = 0;
+  const smpo_pair_batch given = open();
+  smpo_tensor x = 0, target = 0;
+  EXPECT_OK(smpo_pair_batch_tensor(session, batch, SMPO_PAIR_BATCH_NOISED, &x, &error));
+  EXPECT_OK(smpo_pair_batch_tensor(session, batch, SMPO_PAIR_BATCH_TARGET, &target, &error));
+  EXPECT_OK(smpo_pair_batch_set(session, given, x, target, &error));
+  close(x);
+  close(target);
+  accumulate(batch, policy, reference, loss, micro_batch_of(0, kW));
+  const Doubles gradient = gradients(policy);
+  EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+  accumulate(given, policy, reference, loss, micro_batch_of(0, kW));
+  EXPECT_EQ(read(given).errors, read(batch).errors);
+  EXPECT_EQ(read(given).losses, read(batch).losses);
+  EXPECT_EQ(gradients(policy), gradient);
+  for (const int32_t which : {SMPO_PAIR_BATCH_NOISED, SMPO_PAIR_BATCH_TARGET, SMPO_PAIR_BATCH_PREDICTION}) {
+    EXPECT_EQ(part(given, which), part(batch, which));
+  }
+}
+
+struct Sharing {
+  bool shared;
+  double guidance_scale;
+};
+
+class GivenBatchTest : public PairBatchTest, public testing::WithParamInterface<Sharing> {
+ protected:
+  GivenBatchTest() {
+    for (int64_t row = 0; row < kR; ++row) timesteps_[row] = kTimesteps[GetParam().shared ? row % kW : row];
+    inputs_.timesteps = timesteps_;
+    inputs_.latents = 0;
+    inputs_.shared_sample = GetParam().shared ? 1 : 0;
+    if (GetParam().shared) inputs_.time_ids = tensor({kW, kSizes}, rows_of(sizes_, samples(), kSizes));
+    inputs_.guidance_scale = GetParam().guidance_scale;
+    if (GetParam().guidance_scale == 0) return;
+    inputs_.negative_encoder_hidden_states = some_tensor(session, {kW, kTokens, kTextWidth}, 42);
+    inputs_.negative_text_embeds = some_tensor(session, {kW, kPooled}, 43);
+    negative_states_ = widened(to_host<float>(inputs_.negative_encoder_hidden_states));
+    negative_embeds_ = widened(to_host<float>(inputs_.negative_text_embeds));
+  }
+
+  /// The images whose samples the networks get.
+  static std::vector<int64_t> samples() {
+    std::vector<int64_t> all(GetParam().shared ? kW : kR);
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
+  Doubles sample_timesteps() const { return {timesteps_, timesteps_ + samples().size()}; }
+
+  smpo_pair_batch given() {
+    const smpo_pair_batch batch = open();
+    const auto rows = static_cast<int64_t>(samples().size());
+    EXPECT_OK(smpo_pair_batch_set(session, batch, tensor({rows, kChannels, kHeight, kWidth}, noised_),
+                                  tensor({kR, kChannels, kHeight, kWidth}, target_), &error));
+    return batch;
+  }
+
+  /// Calls `call` with the conditions of the negative prompts in place of the prompts'.
+  template <typename Call>
+  auto on_negative_side(const Call& call) {
+    std::swap(states_, negative_states_);
+    std::swap(embeds_, negative_embeds_);
+    auto result = call();
+    std::swap(states_, negative_states_);
+    std::swap(embeds_, negative_embeds_);
+    return result;
+  }
+
+  /// The predictions of all images.
+  Doubles guided(smpo_model model) {
+    const auto predicted = [&] { return predict(model, samples(), noised_, sample_timesteps()); };
+    Doubles result = predicted();
+    if (GetParam().guidance_scale != 0) {
+      const Doubles negative = on_negative_side(predicted);
+      for (size_t i = 0; i < result.size(); ++i) {
+        result[i] = negative[i] + GetParam().guidance_scale * (result[i] - negative[i]);
+      }
+    }
+    if (GetParam().shared) {
+      const Doubles once = result;
+      result.insert(result.end(), once.begin(), once.end());
+    }
+    return result;
+  }
+
+  bool backward(smpo_model policy, const Doubles& cotangent, double factor) {
+    Doubles scaled = cotangent;
+    for (double& value : scaled) value *= factor;
+    const smpo_unet_inputs inputs = unet_inputs(samples(), noised_, sample_timesteps());
+    const auto rows = static_cast<int64_t>(samples().size());
+    smpo_tensor output = 0;
+    EXPECT_OK(smpo_unet_backward(session, policy, &inputs, tensor({rows, kChannels, kHeight, kWidth}, scaled), &output,
+                                 nullptr, &error));
+    return true;
+  }
+
+  Expected expected_of_given(smpo_model policy, smpo_model reference, const smpo_pair_loss& loss) {
+    Expected wanted;
+    wanted.prediction = guided(policy);
+    wanted.reference_prediction = guided(reference);
+    const auto error_of = [&](const Doubles& prediction, int64_t row) {
+      double sum = 0;
+      for (int64_t i = row * kN; i < (row + 1) * kN; ++i) sum += std::pow(prediction[i] - target_[i], 2);
+      return sum / kN;
+    };
+    Doubles cotangent(samples().size() * kN);
+    for (int64_t pair = 0; pair < kW; ++pair) {
+      const std::array<double, 4> errors = {error_of(wanted.prediction, pair), error_of(wanted.prediction, kW + pair),
+                                            error_of(wanted.reference_prediction, pair),
+                                            error_of(wanted.reference_prediction, kW + pair)};
+      for (int64_t kind = 0; kind < 4; ++kind) wanted.results.errors[kind * kW + pair] = errors[kind];
+      const PairValue value = pair_value(loss, errors, pair);
+      wanted.results.logits[pair] = value.logit;
+      wanted.results.losses[pair] = value.loss;
+      wanted.results.loss_sum += kWeight[pair] * value.loss / kW;
+      for (const int side : {0, 1}) {
+        const double h = 1e-5 * errors[side];
+        std::array<double, 4> above = errors, below = errors;
+        above[side] += h;
+        below[side] -= h;
+        const double slope = (pair_value(loss, above, pair).loss - pair_value(loss, below, pair).loss) / (2 * h);
+        const int64_t image = side * kW + pair, sample = GetParam().shared ? pair : image;
+        for (int64_t i = 0; i < kN; ++i) {
+          cotangent[sample * kN + i] +=
+              kWeight[pair] / kW * slope * 2 * (wanted.prediction[image * kN + i] - target_[image * kN + i]) / kN;
+        }
+      }
+    }
+    const double scale = GetParam().guidance_scale;
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    backward(policy, cotangent, scale == 0 ? 1 : scale);
+    if (scale != 0) on_negative_side([&] { return backward(policy, cotangent, 1 - scale); });
+    wanted.gradients = gradients(policy);
+    EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    return wanted;
+  }
+
+  int32_t timesteps_[kR] = {};
+  Doubles negative_states_, negative_embeds_;
+  Doubles noised_ = widened(some_floats(samples().size() * kN, 44));
+  Doubles target_ = widened(some_floats(kR * kN, 45));
+};
+
+INSTANTIATE_TEST_SUITE_P(Sharing, GivenBatchTest,
+                         testing::Values(Sharing{false, 0}, Sharing{true, 0}, Sharing{false, 5}, Sharing{true, 5},
+                                         Sharing{true, 0.5}));
+
+TEST_P(GivenBatchTest, LossesAndGradients) {
+  const smpo_model policy = unet(/*trainable=*/true, 0.1), reference = unet(/*trainable=*/false);
+  for (const int32_t kind : {SMPO_PAIR_LOSS_DPO, SMPO_PAIR_LOSS_SPO}) {
+    const smpo_pair_loss loss = loss_of(kind);
+    const Expected wanted = expected_of_given(policy, reference, loss);
+    for (const uint32_t pairs : {1u, 2u, 3u}) {
+      SCOPED_TRACE(testing::Message() << "kind " << kind << ", " << pairs << " at a time");
+      const smpo_pair_batch batch = given();
+      for (uint32_t first = 0; first < kW; first += pairs) {
+        accumulate(batch, policy, reference, loss, micro_batch_of(first, std::min<uint32_t>(pairs, kW - first)));
+      }
+      expect_same(read(batch), wanted.results, 2e-6);
+      expect_close(gradients(policy), wanted.gradients, 2e-5);
+      expect_close(part(batch, SMPO_PAIR_BATCH_PREDICTION), wanted.prediction, 2e-6);
+      expect_close(part(batch, SMPO_PAIR_BATCH_REFERENCE_PREDICTION), wanted.reference_prediction, 2e-6);
+      EXPECT_EQ(part(batch, SMPO_PAIR_BATCH_NOISED).size(), noised_.size());
+      EXPECT_OK(smpo_model_zero_gradients(session, policy, &error));
+    }
+  }
+}
+
+// The policy and its reference take the same path, so that adapters without effect give a logit of exactly 0.
+TEST_P(GivenBatchTest, AdaptersOfScaleZeroHaveNoLogit) {
+  for (const int32_t precision : {SMPO_F32, SMPO_BF16}) {
+    const smpo_model policy = adapted(/*scale=*/0, precision);
+    const smpo_pair_batch batch = given();
+    accumulate(batch, policy, 0, loss_of(SMPO_PAIR_LOSS_SPO), micro_batch_of(0, kW));
+    for (const double logit : read(batch).logits) EXPECT_EQ(logit, 0);
+    for (const double gradient : gradients(policy)) ASSERT_EQ(gradient, 0);
+  }
+}
+
+TEST_F(PairBatchTest, GivenLatentsFitTheBatch) {
+  const auto refused = [&](smpo_pair_batch batch, smpo_tensor x, smpo_tensor target, const char* message) {
+    EXPECT_EQ(smpo_pair_batch_set(session, batch, x, target, &error), SMPO_SHAPE_MISMATCH);
+    EXPECT_NE(std::string(error.message).find(message), std::string::npos) << error.message;
+  };
+  const smpo_tensor pairs = some_tensor(session, {kW, kChannels, kHeight, kWidth}, 1);
+  const smpo_tensor images = some_tensor(session, {kR, kChannels, kHeight, kWidth}, 1);
+  const smpo_tensor wide = some_tensor(session, {kR, kChannels, kHeight, kWidth + 1}, 1);
+  refused(open(), pairs, images, "noised: expected [2W,C,h,w] with 6 in front, got [3,4,6,5]");
+  refused(open(), images, pairs, "target: expected [2W,C,h,w] with 6 in front, got [3,4,6,5]");
+  refused(open(), wide, images, "noised: expected the rows of target, [6,4,6,5], got [6,4,6,6]");
+  inputs_.latents = 0;
+  const smpo_pair_batch unset = open();
+  auto noise = sized<smpo_forward_noise>();
+  noise.sample = noise.noise = noise.target_sample = noise.target_noise = kNoise.sample;
+  EXPECT_EQ(smpo_pair_batch_add_noise(session, unset, &noise, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(error.message).find("batch: expected one with clean latents"), std::string::npos);
+  const smpo_inversion_plan plan = plan_of(Reading::kExact).spec();
+  EXPECT_EQ(smpo_pair_batch_invert(session, unset, unet(false), &plan, nullptr, &error), SMPO_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(error.message).find("batch: expected one with clean latents"), std::string::npos);
 }
 
 // ---- errors, losses, gradients
@@ -1178,7 +1397,7 @@ TEST_F(BatchRefusalTest, ModelsThatCannotDoIt) {
   const smpo_pair_batch batch = noised();
   const int32_t dpo = SMPO_PAIR_LOSS_DPO;
   expect_refused(SMPO_INVALID_ARGUMENT, tried(open(), policy, reference, dpo),
-                 "batch: expected one that was noised or inverted, got one with clean latents only");
+                 "batch: expected one that was noised, inverted or set, got one that was only opened");
   expect_refused(SMPO_INVALID_ARGUMENT, tried(batch, reference, policy, dpo),
                  "policy: expected a trainable UNet or one with adapters, got a frozen one");
   expect_refused(SMPO_INVALID_ARGUMENT, tried(batch, policy, 0, dpo), "reference: expected a model, since the loss");
@@ -1225,7 +1444,7 @@ TEST_F(BatchRefusalTest, PredictionsThatWereNotKept) {
                  "which: expected a tensor that the batch has, got 3, though predictions were not to be kept");
   expect_refused(SMPO_INVALID_ARGUMENT,
                  smpo_pair_batch_tensor(session, open(), SMPO_PAIR_BATCH_TARGET, &tensor, &error),
-                 "which: expected a tensor that the batch has, got 2, though it was neither noised nor inverted");
+                 "which: expected a tensor that the batch has, got 2, though it was not noised, inverted or set");
   EXPECT_EQ(tensor, 0u);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <deque>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -358,6 +359,172 @@ TEST_F(SamplerTest, KeepsWhatItNeeds) {
   EXPECT_OK(smpo_sampler_step(session, sampler, 3, &error));
   EXPECT_EQ(latents(sampler), wanted);
   EXPECT_OK(smpo_sampler_close(session, sampler, &error));
+}
+
+// ---- candidates
+
+std::vector<smpo_sampler_row> noisy() {
+  std::vector<smpo_sampler_row> rows = ddim();
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].noise = 0.4 - 0.1 * static_cast<double>(i);
+  rows[1].history_sample = 0.3;  // as for a prediction of clean latents
+  rows[1].history_output = 0.8;
+  return rows;
+}
+
+class CandidatesTest : public SamplerTest {
+ protected:
+  CandidatesTest() { inputs_.items = items_; }
+
+  std::vector<float> fork(smpo_sampler sampler, std::vector<int64_t> items) {
+    auto candidates = sized<smpo_sampler_candidates>();
+    candidates.candidates = static_cast<uint32_t>(items.size() / 2);
+    candidates.items = items.data();
+    candidates.clean_sample = 1.25;
+    candidates.clean_output = -0.75;
+    smpo_tensor clean = 0;
+    EXPECT_OK(smpo_sampler_fork(session, sampler, &candidates, &clean, &error));
+    return to_host<float>(clean);
+  }
+  void select(smpo_sampler sampler, const std::vector<int32_t>& chosen) {
+    EXPECT_OK(smpo_sampler_select(session, sampler, chosen.data(), &error));
+  }
+  void expect_refused(smpo_status status, smpo_status wanted, const char* message) {
+    EXPECT_EQ(status, wanted);
+    EXPECT_NE(std::string(error.message).find(message), std::string::npos) << error.message;
+  }
+  smpo_status try_fork(smpo_sampler sampler) {
+    auto candidates = sized<smpo_sampler_candidates>();
+    candidates.candidates = 1;
+    candidates.items = items_;
+    smpo_tensor clean = 0;
+    const smpo_status status = smpo_sampler_fork(session, sampler, &candidates, &clean, &error);
+    EXPECT_EQ(clean != 0, status == SMPO_OK);
+    return status;
+  }
+};
+
+TEST_F(CandidatesTest, OneCandidateIsAStepBitForBit) {
+  guide(5, 0);
+  const std::vector<smpo_sampler_row> rows = noisy();
+  const smpo_sampler plain = open(rows), forked = open(rows), mixed = open(rows);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    SCOPED_TRACE(row);
+    EXPECT_OK(smpo_sampler_step(session, plain, 1, &error));
+    fork(forked, {items_[0], items_[1]});
+    select(forked, {0, 0});
+    EXPECT_EQ(latents(forked), latents(plain));
+    // A plain step after a choice takes over the candidate's prediction.
+    if (row == 1) {
+      EXPECT_OK(smpo_sampler_step(session, mixed, 1, &error));
+    } else {
+      fork(mixed, {items_[0], items_[1], 5, 6});
+      select(mixed, {0, 0});
+    }
+    EXPECT_EQ(latents(mixed), latents(plain));
+  }
+}
+
+TEST_F(CandidatesTest, TheirCleanLatentsTargetsAndTheChoice) {
+  guide(3, 0);
+  std::vector<smpo_sampler_row> rows = noisy();
+  const std::vector<int64_t> items = {7, 8, 9, 10, int64_t{1} << 50, 12};
+  const smpo_sampler sampler = open(rows);
+  EXPECT_OK(smpo_sampler_step(session, sampler, 1, &error));
+  const std::vector<float> start = latents(sampler);
+  const std::vector<double> x(start.begin(), start.end());
+  const std::vector<float> clean = fork(sampler, items);
+  const smpo_tensor drawn = zeros(spec_of(SMPO_F32, {6, kChannels, 6, 5}));
+  EXPECT_OK(smpo_tensor_fill_normal(session, drawn, 8, 1, items.data(), 6, &error));
+  const std::vector<float> z = to_host<float>(drawn);
+  const std::vector<double> out = guided(x, rows[1].timestep);
+  const double a = rows[1].sample + rows[1].history[0] * rows[1].history_sample;
+  const double b = rows[1].history[0] * rows[1].history_output;
+  std::vector<double> candidates, wanted;
+  for (int64_t k = 0; k < 3; ++k) {
+    std::vector<double> next(x.size());
+    for (size_t i = 0; i < x.size(); ++i) next[i] = a * x[i] + b * out[i] + rows[1].noise * z[k * x.size() + i];
+    const std::vector<double> next_out = guided(next, rows[2].timestep);
+    for (size_t i = 0; i < x.size(); ++i) wanted.push_back(1.25 * next[i] - 0.75 * next_out[i]);
+    candidates.insert(candidates.end(), next.begin(), next.end());
+  }
+  expect_close(clean, wanted);
+  EXPECT_EQ(latents(sampler), start);
+
+  // From the target, the row without noise leads to the candidate.
+  const auto candidate = [&](int64_t k, int64_t image, int64_t i) {
+    return candidates[static_cast<size_t>((2 * k + image) * kImage + i)];
+  };
+  const int32_t winner[2] = {2, 0}, loser[2] = {0, 1};
+  smpo_tensor noised = 0, target = 0;
+  EXPECT_OK(smpo_sampler_pairs(session, sampler, winner, loser, &noised, &target, &error));
+  EXPECT_EQ(to_host<float>(noised), start);
+  std::vector<float> reached = to_host<float>(target);
+  std::vector<double> chosen;
+  for (int64_t row = 0; row < 4; ++row) {
+    const int64_t image = row % 2, k = row < 2 ? winner[image] : loser[image];
+    for (int64_t i = 0; i < kImage; ++i) {
+      float& value = reached[static_cast<size_t>(row * kImage + i)];
+      value = static_cast<float>(a * x[static_cast<size_t>(image * kImage + i)] + b * value);
+      chosen.push_back(candidate(k, image, i));
+    }
+  }
+  expect_close(reached, chosen);
+  const int32_t some_winner[2] = {-1, 2}, some_loser[2] = {-1, 1};
+  EXPECT_OK(smpo_sampler_pairs(session, sampler, some_winner, some_loser, &noised, &target, &error));
+  EXPECT_EQ(to_host<float>(noised), std::vector<float>(start.begin() + kImage, start.end()));
+  EXPECT_EQ(to_host<float>(target).size(), static_cast<size_t>(2 * kImage));
+
+  select(sampler, {1, 2});
+  std::vector<double> next;
+  for (int64_t i = 0; i < kImage; ++i) next.push_back(candidate(1, 0, i));
+  for (int64_t i = 0; i < kImage; ++i) next.push_back(candidate(2, 1, i));
+  expect_close(latents(sampler), next);
+
+  // On the last row, a candidate is its own clean latents.
+  const std::vector<float> last = fork(sampler, {items_[0], items_[1]});
+  select(sampler, {0, 0});
+  EXPECT_EQ(latents(sampler), last);
+  expect_refused(try_fork(sampler), SMPO_INVALID_ARGUMENT, "sampler: expected a row that is left, got none");
+}
+
+TEST_F(CandidatesTest, RulesOfSeveralStepsAreRefused) {
+  for (const char* field : {"saves", "history", "input_scale"}) {
+    std::vector<smpo_sampler_row> rows = noisy();
+    if (std::string(field) == "saves") rows[1].saves = 1;
+    if (std::string(field) == "history") rows[1].history[1] = 0.1;
+    if (std::string(field) == "input_scale") rows[1].input_scale = 0.5;
+    expect_refused(try_fork(open(rows)), SMPO_UNSUPPORTED,
+                   "plan.rows[1]: expected a rule of one step with input_scale 1");
+  }
+  std::vector<smpo_sampler_row> rows = noisy();
+  rows[0].noise = 0;
+  expect_refused(try_fork(open(rows)), SMPO_INVALID_ARGUMENT, "plan.rows[0]: expected noise and history[0]");
+}
+
+TEST_F(CandidatesTest, CallsInTheWrongOrderAreRefused) {
+  const smpo_sampler sampler = open(noisy());
+  const int32_t first[2] = {0, 0};
+  smpo_tensor noised = 0, target = 0;
+  const char* none = "sampler: expected smpo_sampler_fork first, since there are no candidates";
+  expect_refused(smpo_sampler_select(session, sampler, first, &error), SMPO_INVALID_ARGUMENT, none);
+  expect_refused(smpo_sampler_pairs(session, sampler, first, first, &noised, &target, &error), SMPO_INVALID_ARGUMENT,
+                 none);
+  fork(sampler, {1, 2, 3, 4});
+  const char* waiting = "sampler: expected smpo_sampler_select first, since candidates await a choice";
+  expect_refused(smpo_sampler_step(session, sampler, 1, &error), SMPO_INVALID_ARGUMENT, waiting);
+  expect_refused(try_fork(sampler), SMPO_INVALID_ARGUMENT, waiting);
+  const int32_t third[2] = {0, 2}, left_out[2] = {-1, -1}, half[2] = {-1, 0};
+  expect_refused(smpo_sampler_select(session, sampler, third, &error), SMPO_INVALID_ARGUMENT,
+                 "chosen[1]: expected 0..1, got 2");
+  expect_refused(smpo_sampler_select(session, sampler, left_out, &error), SMPO_INVALID_ARGUMENT,
+                 "chosen[0]: expected 0..1, got -1");
+  expect_refused(smpo_sampler_pairs(session, sampler, third, first, &noised, &target, &error), SMPO_INVALID_ARGUMENT,
+                 "winner[1]: expected -1..1, got 2");
+  expect_refused(smpo_sampler_pairs(session, sampler, half, first, &noised, &target, &error), SMPO_INVALID_ARGUMENT,
+                 "loser[0]: expected -1 where winner is -1");
+  expect_refused(smpo_sampler_pairs(session, sampler, left_out, left_out, &noised, &target, &error),
+                 SMPO_INVALID_ARGUMENT, "winner: expected at least one image that is not left out");
+  select(sampler, {0, 1});
 }
 
 }  // namespace

@@ -22,10 +22,10 @@ using kernels::DType;
 using kernels::PairLoss;
 using kernels::PreferenceLossArgs;
 
-inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,   SMPO_PAIR_LOSS_SMPO,  SMPO_PAIR_LOSS_NPO,
-                                        SMPO_PAIR_LOSS_DMPO,  SMPO_PAIR_LOSS_IPO,   SMPO_PAIR_LOSS_CAPO,
-                                        SMPO_PAIR_LOSS_KTO,   SMPO_PAIR_LOSS_MAPO,  SMPO_PAIR_LOSS_SFT,
-                                        SMPO_PAIR_LOSS_HINGE, SMPO_PAIR_LOSS_ROBUST};
+inline constexpr int32_t kAllKinds[] = {SMPO_PAIR_LOSS_DPO,   SMPO_PAIR_LOSS_SMPO,   SMPO_PAIR_LOSS_NPO,
+                                        SMPO_PAIR_LOSS_DMPO,  SMPO_PAIR_LOSS_IPO,    SMPO_PAIR_LOSS_CAPO,
+                                        SMPO_PAIR_LOSS_KTO,   SMPO_PAIR_LOSS_MAPO,   SMPO_PAIR_LOSS_SFT,
+                                        SMPO_PAIR_LOSS_HINGE, SMPO_PAIR_LOSS_ROBUST, SMPO_PAIR_LOSS_SPO};
 
 inline constexpr int32_t kSingleKinds[] = {SMPO_PAIR_LOSS_KTO, SMPO_PAIR_LOSS_SFT, SMPO_PAIR_LOSS_PSEUDO_HUBER};
 
@@ -55,6 +55,8 @@ inline const char* name_of(int32_t kind) {
       return "Robust";
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       return "pseudo-Huber";
+    case SMPO_PAIR_LOSS_SPO:
+      return "SPO";
   }
   return "?";
 }
@@ -199,6 +201,8 @@ inline PairLoss loss_of(int32_t kind, double strength) {
       return loss_with(kind, strength, {0.125});
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       return loss_with(kind, 0, {0.25});
+    case SMPO_PAIR_LOSS_SPO:
+      return loss_with(kind, strength, {0.1});
     case SMPO_PAIR_LOSS_KTO:
       return loss_with(kind, strength, {1.0, 1.0});
     case SMPO_PAIR_LOSS_MAPO:

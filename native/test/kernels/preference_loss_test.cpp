@@ -44,6 +44,56 @@ PairValue fast_value(const PairLoss& loss, const PairErrors& e, const PairFactor
   return {.logit = out.logit, .loss = out.loss, .d_winner = out.d_winner, .d_loser = out.d_loser};
 }
 
+// ---- SPO: a step at timestep 501 of 20 DDIM steps with eta 1, four elements, computed with numpy in float64
+
+struct SpoGolden {
+  double beta;
+  double clip;
+  double logit;
+  double loss;
+  bool winner_moves;  // a log ratio outside of the clamp has no gradient
+  bool loser_moves;
+};
+
+constexpr SpoGolden kSpoGolden[] = {{10, 0.1, 0.089225792137, 0.649529109803, true, true},
+                                    {500, 0.1, 4.461289606853, 0.011481298912, true, true},
+                                    {10, 0.01, 0.027216835021, 0.679631354705, false, true},
+                                    {10, 0.001, 0, 0.693147180560, false, false}};
+
+TEST(PreferenceLossTest, SposLossOfAStep) {
+  constexpr double kScale = 0.196029350138;
+  const PairErrors errors{.policy_winner = 1.460744389722,
+                          .policy_loser = 1.480754552542,
+                          .reference_winner = 1.543136269068,
+                          .reference_loser = 1.517629884455};
+  for (const SpoGolden& golden : kSpoGolden) {
+    SCOPED_TRACE(testing::Message() << "beta " << golden.beta << ", clip " << golden.clip);
+    const PairLoss loss = loss_with(SMPO_PAIR_LOSS_SPO, golden.beta, {golden.clip});
+    PairFactors factors;
+    factors.logit_scale = kScale;
+    for (const PairValue& value : {pair_value(loss, errors, factors), fast_value(loss, errors, factors)}) {
+      const double pull = golden.beta * kScale / (1 + std::exp(golden.logit));
+      EXPECT_NEAR(value.logit, golden.logit, 1e-9 * golden.beta);
+      EXPECT_NEAR(value.loss, golden.loss, 1e-9);
+      EXPECT_NEAR(value.d_winner, golden.winner_moves ? pull : 0, 1e-8);
+      EXPECT_NEAR(value.d_loser, golden.loser_moves ? -pull : 0, 1e-8);
+    }
+  }
+}
+
+TEST(PreferenceLossTest, SposLossOfLogRatios) {
+  const PairLoss loss = loss_with(SMPO_PAIR_LOSS_SPO, 10, {0.1});
+  const auto of = [&loss](double winner, double loser) {
+    return pair_value(
+               loss,
+               {.policy_winner = 1, .policy_loser = 1, .reference_winner = 1 + winner, .reference_loser = 1 + loser},
+               PairFactors{})
+        .loss;
+  };
+  EXPECT_NEAR(of(0.03, -0.05), 0.371100665948, 1e-12);
+  EXPECT_NEAR(of(0.3, -0.3), 0.126130879913, 1e-12);
+}
+
 // ---- published numbers, for l_w = .1000, l_l = .1200, r_w = .1002, r_l = .1199
 
 constexpr PairErrors kGoldenErrors{

@@ -70,6 +70,19 @@ PairValue hinge(double slope, const PairErrors& e) {
   return {.logit = u, .loss = std::max(0.0, 1.0 - u), .d_winner = pull, .d_loser = -pull};
 }
 
+PairValue spo(const PairLoss& loss, double scale, const PairErrors& e) {
+  const double low = std::log(1.0 - loss.parameters[0]);
+  const double high = std::log(1.0 + loss.parameters[0]);
+  const double winner = scale * (e.reference_winner - e.policy_winner);
+  const double loser = scale * (e.reference_loser - e.policy_loser);
+  const double u = loss.strength * (std::clamp(winner, low, high) - std::clamp(loser, low, high));
+  const double pull = loss.strength * scale * logistic(-u);
+  return {.logit = u,
+          .loss = minus_log_logistic(u),
+          .d_winner = low <= winner && winner <= high ? pull : 0.0,
+          .d_loser = low <= loser && loser <= high ? -pull : 0.0};
+}
+
 // One image of KTO: lambda (1 - s(y k (g - z0))), g = r - l.
 struct KtoRow {
   double loss;
@@ -140,6 +153,8 @@ PairValue without_budget(const PairLoss& loss, double slope, const PairErrors& e
       return hinge(slope, errors);
     case SMPO_PAIR_LOSS_ROBUST:
       return robust(slope, loss.parameters[0], errors);
+    case SMPO_PAIR_LOSS_SPO:
+      return spo(loss, factors.logit_scale, errors);
     case SMPO_PAIR_LOSS_PSEUDO_HUBER:
       break;  // of single images
   }

@@ -46,6 +46,9 @@ final class Native {
     /// Largest number of rows in a plan.
     static final int SAMPLER_MAX_STEPS = 100000;
 
+    /// Largest number of candidates for a step.
+    static final int SAMPLER_MAX_CANDIDATES = 64;
+
     /// Largest number of parameters of a loss beside its strength.
     static final int MAX_LOSS_PARAMETERS = 8;
 
@@ -264,6 +267,14 @@ final class Native {
             ADDRESS.withName("items"),
             JAVA_LONG.withName("negative_model"));
 
+    static final StructLayout SAMPLER_CANDIDATES = struct(
+            "smpo_sampler_candidates",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("candidates"),
+            ADDRESS.withName("items"),
+            JAVA_DOUBLE.withName("clean_sample"),
+            JAVA_DOUBLE.withName("clean_output"));
+
     static final StructLayout PAIR_BATCH_INPUTS = struct(
             "smpo_pair_batch_inputs",
             JAVA_INT.withName("size"),
@@ -277,7 +288,10 @@ final class Native {
             ADDRESS.withName("timesteps"),
             ADDRESS.withName("items"),
             JAVA_INT.withName("single_images"),
-            JAVA_INT.withName("reserved"));
+            JAVA_INT.withName("shared_sample"),
+            JAVA_DOUBLE.withName("guidance_scale"),
+            JAVA_LONG.withName("negative_encoder_hidden_states"),
+            JAVA_LONG.withName("negative_text_embeds"));
 
     static final StructLayout FORWARD_NOISE = struct(
             "smpo_forward_noise",
@@ -1023,6 +1037,47 @@ final class Native {
         }
     }
 
+    private static final MethodHandle SAMPLER_FORK =
+            bind("smpo_sampler_fork", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int samplerFork(
+            long session, long sampler, MemorySegment candidates, MemorySegment clean, MemorySegment error) {
+        try {
+            return (int) SAMPLER_FORK.invokeExact(session, sampler, candidates, clean, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_PAIRS =
+            bind("smpo_sampler_pairs", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int samplerPairs(
+            long session,
+            long sampler,
+            MemorySegment winner,
+            MemorySegment loser,
+            MemorySegment noised,
+            MemorySegment target,
+            MemorySegment error) {
+        try {
+            return (int) SAMPLER_PAIRS.invokeExact(session, sampler, winner, loser, noised, target, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_SELECT =
+            bind("smpo_sampler_select", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int samplerSelect(long session, long sampler, MemorySegment chosen, MemorySegment error) {
+        try {
+            return (int) SAMPLER_SELECT.invokeExact(session, sampler, chosen, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
     private static final MethodHandle SAMPLER_CLOSE = bind("smpo_sampler_close", JAVA_LONG, JAVA_LONG, ADDRESS);
 
     static int samplerClose(long session, long sampler, MemorySegment error) {
@@ -1081,6 +1136,17 @@ final class Native {
     static int pairBatchAddNoise(long session, long batch, MemorySegment noise, MemorySegment error) {
         try {
             return (int) PAIR_BATCH_ADD_NOISE.invokeExact(session, batch, noise, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle PAIR_BATCH_SET =
+            bind("smpo_pair_batch_set", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+
+    static int pairBatchSet(long session, long batch, long noised, long target, MemorySegment error) {
+        try {
+            return (int) PAIR_BATCH_SET.invokeExact(session, batch, noised, target, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

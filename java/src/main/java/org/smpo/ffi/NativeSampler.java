@@ -1,10 +1,12 @@
 package org.smpo.ffi;
 
+import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
+import org.smpo.schedule.CleanLatents;
 import org.smpo.schedule.SamplerPlan;
 
 /// A sampling run, which turns noise into latents step by step. Belongs to the engine's thread.
@@ -14,8 +16,9 @@ import org.smpo.schedule.SamplerPlan;
 public final class NativeSampler extends Handle {
     private final Engine engine;
     private final int steps;
+    private final int images;
 
-    private NativeSampler(Engine engine, long id, int steps) {
+    private NativeSampler(Engine engine, long id, int steps, int images) {
         super(
                 engine.session(),
                 id,
@@ -23,6 +26,7 @@ public final class NativeSampler extends Handle {
                 Native::samplerClose);
         this.engine = engine;
         this.steps = steps;
+        this.images = images;
     }
 
     /// Starts a run. It keeps what it needs, so the models and the tensors may be closed.
@@ -51,7 +55,11 @@ public final class NativeSampler extends Handle {
                             engine.error().segment()),
                     engine.error(),
                     "smpo_sampler_open");
-            return new NativeSampler(engine, engine.result().get(JAVA_LONG, 0), plan.steps());
+            return new NativeSampler(
+                    engine,
+                    engine.result().get(JAVA_LONG, 0),
+                    plan.steps(),
+                    Math.toIntExact(inputs.noise().shape()[0]));
         }
     }
 
@@ -133,6 +141,114 @@ public final class NativeSampler extends Handle {
                 Native.samplerStep(engine.enter(), id, count, engine.error().segment()),
                 engine.error(),
                 "smpo_sampler_step");
+    }
+
+    /// Makes several candidates for the next step's result, which differ in their noise, and predicts
+    /// the step after for each of them. Until [#select], the sampler stands before the step. The plan
+    /// must be of a rule of one step that adds noise, such as DDIM's with eta above 0.
+    ///
+    /// @param items Items that number the noise of the candidates: candidate k of image b is at k * B +
+    ///     b
+    /// @param clean Clean latents that a prediction implies at the timestep of the step after; null on
+    ///     the last step, whose candidates are clean themselves
+    /// @return the clean latents of every candidate `[K*B,in_channels,h,w]` F32; the caller closes them
+    /// @throws NotSupportedException when the plan is of another kind
+    /// @throws CancelledException after [Engine#cancel()]; the sampler is then unchanged
+    public DeviceTensor fork(long[] items, CleanLatents clean) {
+        long id = id();
+        long session = engine.enter();
+        requireImages("items", items.length);
+        try (Arena arena = Arena.ofConfined()) {
+            Struct struct = Struct.allocate(Native.SAMPLER_CANDIDATES, arena);
+            struct.set("candidates", items.length / images);
+            struct.set("items", arena.allocateFrom(JAVA_LONG, items));
+            struct.set("clean_sample", clean == null ? 1 : clean.sample());
+            struct.set("clean_output", clean == null ? 0 : clean.output());
+            Errors.check(
+                    Native.samplerFork(
+                            session,
+                            id,
+                            struct.segment(),
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_fork");
+            return engine.adopt(0);
+        }
+    }
+
+    /// Choices between candidates, as [PairBatch#set] takes them with a shared sample.
+    ///
+    /// @param noised latents before the step, a row for each image that is not left out
+    /// @param target targets of the chosen candidates of these images, then of the rejected ones
+    public record Pairs(DeviceTensor noised, DeviceTensor target) implements AutoCloseable {
+        @Override
+        public void close() {
+            noised.close();
+            target.close();
+        }
+    }
+
+    /// Returns the tensors that train on choices between candidates.
+    ///
+    /// @param winner chosen candidate of each image; -1 leaves the image out
+    /// @param loser rejected candidate of each image; -1 where the winner is
+    /// @return the caller closes them
+    public Pairs pairs(int[] winner, int[] loser) {
+        long id = id();
+        long session = engine.enter();
+        requireOnePerImage("winner", winner.length);
+        requireOnePerImage("loser", loser.length);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment noised = engine.result();
+            Errors.check(
+                    Native.samplerPairs(
+                            session,
+                            id,
+                            arena.allocateFrom(JAVA_INT, winner),
+                            arena.allocateFrom(JAVA_INT, loser),
+                            noised,
+                            noised.asSlice(Long.BYTES),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_pairs");
+            return new Pairs(engine.adopt(0), engine.adopt(1));
+        }
+    }
+
+    /// Continues with one candidate of each image.
+    ///
+    /// @param chosen candidate of each image
+    public void select(int[] chosen) {
+        long id = id();
+        long session = engine.enter();
+        requireOnePerImage("chosen", chosen.length);
+        try (Arena arena = Arena.ofConfined()) {
+            Errors.check(
+                    Native.samplerSelect(
+                            session,
+                            id,
+                            arena.allocateFrom(JAVA_INT, chosen),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_select");
+        }
+    }
+
+    private void requireImages(String what, int count) {
+        if (count == 0 || count % images != 0) {
+            throw new ShapeMismatchException(
+                    "NativeSampler: " + what + ": expected the same number for each of the " + images + " images, got "
+                            + count,
+                    0);
+        }
+    }
+
+    private void requireOnePerImage(String what, int count) {
+        if (count != images) {
+            throw new ShapeMismatchException(
+                    "NativeSampler: " + what + ": expected one per image (" + images + "), got " + count, 0);
+        }
     }
 
     /// Returns a copy of the current latents.

@@ -18,7 +18,8 @@ import org.smpo.schedule.InversionPlan;
 /// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and
 /// targets, then the results of each pair. Belongs to the engine's thread.
 ///
-/// A batch is opened, noised ([#addNoise]) or inverted ([#invert]), accumulated in micro-batches, and
+/// A batch is opened, noised ([#addNoise]), inverted ([#invert]) or given its latents ([#set]),
+/// accumulated in micro-batches, and
 /// read once.
 public final class PairBatch extends Handle {
     /// The tensors of a batch, with the header's names and codes.
@@ -68,13 +69,23 @@ public final class PairBatch extends Handle {
             struct.set("pairs", inputs.pairs());
             struct.set("step", inputs.step());
             struct.set("keep_predictions", inputs.keepPredictions() ? 1 : 0);
-            struct.set("latents", engine.own(inputs.latents()));
+            struct.set("latents", engine.ownOrNone(inputs.latents()));
             struct.set("encoder_hidden_states", engine.own(inputs.encoderHiddenStates()));
             struct.set("text_embeds", engine.ownOrNone(inputs.textEmbeds()));
             struct.set("time_ids", engine.ownOrNone(inputs.timeIds()));
             struct.set("timesteps", arena.allocateFrom(JAVA_INT, inputs.timesteps()));
             struct.set("items", arena.allocateFrom(JAVA_LONG, inputs.items()));
             struct.set("single_images", inputs.single() ? 1 : 0);
+            struct.set("shared_sample", inputs.sharedSample() ? 1 : 0);
+            if (inputs.guidance() != null) {
+                struct.set("guidance_scale", inputs.guidance().scale());
+                struct.set(
+                        "negative_encoder_hidden_states",
+                        engine.own(inputs.guidance().encoderHiddenStates()));
+                struct.set(
+                        "negative_text_embeds",
+                        engine.ownOrNone(inputs.guidance().textEmbeds()));
+            }
             Errors.check(
                     Native.pairBatchOpen(
                             session,
@@ -90,6 +101,22 @@ public final class PairBatch extends Handle {
     /// Number of pairs or single images in the batch.
     public int pairs() {
         return pairs;
+    }
+
+    /// Takes noised latents and targets as they are. The tensors may be closed afterwards.
+    ///
+    /// @param noised noised latents `[2W,C,h,w]` F32; `[W,C,h,w]` with a shared sample
+    /// @param target targets of the prediction `[2W,C,h,w]` F32
+    /// @throws ShapeMismatchException naming the tensor that does not fit
+    public void set(DeviceTensor noised, DeviceTensor target) {
+        long id = id();
+        long noisedId = engine.own(noised);
+        long targetId = engine.own(target);
+        Errors.check(
+                Native.pairBatchSet(
+                        engine.enter(), id, noisedId, targetId, engine.error().segment()),
+                engine.error(),
+                "smpo_pair_batch_set");
     }
 
     /// Makes noised latents and targets by forward diffusion. The noise is numbered as in
@@ -260,8 +287,8 @@ public final class PairBatch extends Handle {
 
     /// Returns a copy of one of the batch's tensors.
     ///
-    /// @return `[2W,C,h,w]` F32, where W is the number of pairs, or `[W,C,h,w]` of W single images; the caller
-    ///     closes it
+    /// @return `[2W,C,h,w]` F32, where W is the number of pairs; `[W,C,h,w]` of W single images, and for the
+    ///     noised latents of a shared sample; the caller closes it
     public DeviceTensor tensor(Part part) {
         long id = id();
         Errors.check(

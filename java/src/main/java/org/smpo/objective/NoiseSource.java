@@ -7,5 +7,8 @@ public enum NoiseSource {
     /// Forward diffusion; each image has noise of its own.
     FORWARD_PER_IMAGE,
     /// DDIM inversion of each image; the target is the noise read back from the inverted latent.
-    INVERSION
+    INVERSION,
+    /// The pair brings them: latents of the policy's own trajectory, and the targets of two candidates
+    /// for its next step.
+    GIVEN
 }

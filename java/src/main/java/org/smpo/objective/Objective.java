@@ -24,7 +24,8 @@ import java.util.Set;
 /// To add a method, write its record in this package and name it in the `permits` list, which is the only
 /// list of methods; then add its constant in `smpo.h`, and its formula in `pair_loss_math.h` and the
 /// reference kernel.
-public sealed interface Objective permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge, Robust, Npo, Kto, Mapo, Capo {
+public sealed interface Objective
+        permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge, Robust, Npo, Kto, Mapo, Capo, Tailorpo, Spo {
     /// Short name of the method in recipes and messages, such as `smpo`.
     default String name() {
         return Method.nameOf(getClass());
@@ -106,7 +107,8 @@ public sealed interface Objective permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge
         return OptionalDouble.empty();
     }
 
-    /// The logit scale ω_t of a timestep with the given cumulative product of alphas in (0, 1).
+    /// The logit scale ω_t of a timestep with the given cumulative product of alphas in (0, 1). Pairs
+    /// whose latents are given ([NoiseSource#GIVEN]) bring their own.
     default double logitScale(double alphaCumprod) {
         Require.openUnit(name(), "alpha_cumprod", alphaCumprod);
         return 1;

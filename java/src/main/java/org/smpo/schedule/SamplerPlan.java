@@ -143,6 +143,16 @@ public final class SamplerPlan {
         return noise[step];
     }
 
+    /// Factor of a step with noise that makes differences of errors logarithms of ratios of
+    /// probabilities: B² / (2 s²), where the step is x' = A x + B out + s N(0, 1). With the target (x'
+    /// − A x) / B of a given x', and probabilities as means over a latent's elements, log π(x'|x) − log
+    /// π_ref(x'|x) is this factor times the difference between the reference's mean squared error and
+    /// the policy's.
+    public double logRatioScale(int step) {
+        double ratio = historyOutput[step] * history[step * MAX_HISTORY] / noise[step];
+        return ratio * ratio / 2;
+    }
+
     /// Whether the latents before the step are saved for a later one.
     public boolean saves(int step) {
         return saves[step];

@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -259,6 +260,7 @@ class HeaderContractTest {
         constants.put("SMPO_MAX_LORA_MODULES", (long) Native.MAX_LORA_MODULES);
         constants.put("SMPO_SAMPLER_MAX_HISTORY", (long) Native.SAMPLER_MAX_HISTORY);
         constants.put("SMPO_SAMPLER_MAX_STEPS", (long) Native.SAMPLER_MAX_STEPS);
+        constants.put("SMPO_SAMPLER_MAX_CANDIDATES", (long) Native.SAMPLER_MAX_CANDIDATES);
         constants.put("SMPO_MAX_BATCH_PAIRS", (long) Native.MAX_BATCH_PAIRS);
         constants.put("SMPO_MAX_INVERSION_STEPS", (long) Native.MAX_INVERSION_STEPS);
         constants.put("SMPO_MAX_LOSS_PARAMETERS", (long) Native.MAX_LOSS_PARAMETERS);
@@ -297,11 +299,14 @@ class HeaderContractTest {
         return constants;
     }
 
-    /// The losses by name. InPO has DPO's.
+    /// Methods whose loss is DPO's.
+    private static final Set<String> SHARES_DPO = Set.of("inpo", "tailorpo");
+
+    /// The losses by name.
     private static Map<String, Integer> kinds() {
         Map<String, Integer> kinds = new LinkedHashMap<>();
         for (Objective objective : objectives()) {
-            if (!objective.name().equals("inpo")) {
+            if (!SHARES_DPO.contains(objective.name())) {
                 kinds.put(objective.name().toUpperCase(Locale.ROOT), objective.kind());
             }
         }
@@ -323,7 +328,7 @@ class HeaderContractTest {
     @Test
     void parametersAreInTheHeadersOrder() {
         for (Objective objective : objectives()) {
-            if (objective.name().equals("inpo")) {
+            if (SHARES_DPO.contains(objective.name())) {
                 continue;
             }
             String constant = "SMPO_PAIR_LOSS_" + objective.name().toUpperCase(Locale.ROOT);

@@ -210,9 +210,9 @@ class PairBatchTest {
                 .withMessageContaining("inputs.latents");
         try (PairBatch batch = batch()) {
             assertInvalid(
-                    "one that was noised or inverted",
+                    "one that was noised, inverted or set",
                     () -> batch.accumulate(policy, reference, DPO, microBatch(0, PAIRS)));
-            assertInvalid("neither noised nor inverted", () -> batch.tensor(PairBatch.Part.NOISED));
+            assertInvalid("not noised, inverted or set", () -> batch.tensor(PairBatch.Part.NOISED));
             batch.addNoise(process(), true);
             assertInvalid("micro_batch.pairs", () -> batch.accumulate(policy, reference, DPO, microBatch(1, PAIRS)));
             assertInvalid("reference", () -> batch.accumulate(policy, null, DPO, microBatch(0, 1)));

@@ -67,6 +67,8 @@ final class GoldenPairLossTest {
             case Hinge o -> new Hinge(o.beta() * by, o.kappa());
             case Robust o -> new Robust(o.beta() * by, o.kappa(), o.epsilon());
             case Sft o -> o;
+            case Tailorpo o -> new Tailorpo(o.beta() * by);
+            case Spo o -> new Spo(o.beta() * by, o.clip());
         };
     }
 

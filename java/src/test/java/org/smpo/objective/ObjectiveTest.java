@@ -43,6 +43,9 @@ final class ObjectiveTest {
             new Mapo(0.5, 1000, 0.1),
             new Hinge(5000, 0.5),
             new Robust(5000, 0.5, 0.125),
+            new Tailorpo(10),
+            new Spo(10, 0.1),
+            new Spo(500, 0.1),
             new Sft());
 
     private static PairInputs inputs(PairErrors errors, double label, double rewardMargin, double scale) {
@@ -402,28 +405,15 @@ final class ObjectiveTest {
     }
 
     @Test
-    void spo() {
-        // Printed: log ratios (.03, −.05) and (.3, −.3), which is clamped.
-        Spo spo = Spo.published();
-        assertThat(spo.loss(0.03, -0.05).value()).isCloseTo(0.371100665948, within(5.1e-13));
-        Spo.Loss clamped = spo.loss(0.3, -0.3);
-        assertThat(clamped.value()).isCloseTo(0.126130879913, within(5.1e-13));
-        assertThat(clamped.winnerGradient()).isZero();
-        assertThat(clamped.loserGradient()).isZero();
-        double h = 1e-6;
-        for (double[] ratios : new double[][] {{0.03, -0.05}, {-0.09, 0.2}, {0.5, 0.01}, {0, 0}}) {
-            Spo.Loss loss = spo.loss(ratios[0], ratios[1]);
-            double winner = (spo.loss(ratios[0] + h, ratios[1]).value()
-                            - spo.loss(ratios[0] - h, ratios[1]).value())
-                    / (2 * h);
-            double loser = (spo.loss(ratios[0], ratios[1] + h).value()
-                            - spo.loss(ratios[0], ratios[1] - h).value())
-                    / (2 * h);
-            assertNear("winner", loss.winnerGradient(), winner, 1e-8, 1);
-            assertNear("loser", loss.loserGradient(), loser, 1e-8, 1);
-        }
-        assertThat(new Spo(1e5, 0.1).loss(-1e4, 1e4).value()).isCloseTo(1e5 * Math.log(1.1 / 0.9), within(1e-9));
-        assertThat(Spo.lpo()).isEqualTo(new Spo(500, 0.1));
+    void bestWorst() {
+        // Computed with numpy: the preference of 21.9 over 20.6.
+        BestWorst found = BestWorst.of(21.3, 20.9, 21.9, 20.6);
+        assertThat(found.best()).isEqualTo(2);
+        assertThat(found.worst()).isEqualTo(3);
+        assertThat(found.preference(1)).isCloseTo(0.571669966085, within(5.1e-13));
+        assertThat(found.preference(0.5)).isGreaterThan(found.preference(1));
+        assertThat(BestWorst.of(1, 1)).isEqualTo(new BestWorst(0, 0, 0));
+        assertThat(BestWorst.of(1, 1).preference(1)).isZero();
     }
 
     @Test
@@ -544,7 +534,20 @@ final class ObjectiveTest {
     void methodsDescribeTheirRecords() {
         assertThat(Method.all().stream().map(Method::name))
                 .containsExactly(
-                        "smpo", "dpo", "inpo", "dmpo", "ipo", "sft", "hinge", "robust", "npo", "kto", "mapo", "capo");
+                        "smpo",
+                        "dpo",
+                        "inpo",
+                        "dmpo",
+                        "ipo",
+                        "sft",
+                        "hinge",
+                        "robust",
+                        "npo",
+                        "kto",
+                        "mapo",
+                        "capo",
+                        "tailorpo",
+                        "spo");
         for (Objective objective : ALL) {
             Method method = Method.all().stream()
                     .filter(candidate -> candidate.name().equals(objective.name()))

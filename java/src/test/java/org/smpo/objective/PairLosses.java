@@ -46,7 +46,23 @@ final class PairLosses {
             }
             case Mapo mapo -> mapo(mapo, errors);
             case Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
+            case Tailorpo tailorpo -> preferWinner(u, slope);
+            case Spo spo -> spo(spo, errors, pair.logitScale());
         };
+    }
+
+    private static LossValue spo(Spo spo, PairErrors errors, double logitScale) {
+        double winner = logitScale * (errors.referenceWinner() - errors.winner());
+        double loser = logitScale * (errors.referenceLoser() - errors.loser());
+        double low = Math.log1p(-spo.clip());
+        double high = Math.log1p(spo.clip());
+        double u = spo.beta() * (Math.clamp(winner, low, high) - Math.clamp(loser, low, high));
+        double gradient = spo.beta() * logitScale * Logistic.sigmoid(-u);
+        return new LossValue(
+                Logistic.softplus(-u),
+                u,
+                Math.clamp(winner, low, high) == winner ? gradient : 0,
+                Math.clamp(loser, low, high) == loser ? 0 - gradient : 0);
     }
 
     private static LossValue preferWinner(double logit, double slope) {

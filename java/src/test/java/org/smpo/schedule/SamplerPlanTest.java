@@ -263,4 +263,44 @@ class SamplerPlanTest {
         }
         return x;
     }
+
+    /// Computed with numpy in float64: x' = A x + B out + s z for twenty steps of Stable Diffusion 1
+    /// with eta 1, and B² / (2 s²).
+    @Test
+    void logRatiosOfNoisySteps() {
+        NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
+        SamplerPlan plan = SamplerPlan.of(schedule, new Ddim(TimestepSpacing.LEADING, 1, false, 1), 20);
+        double[][] rows = {
+            {0, 951, 1.310472371208, -0.549634475592, 0.644391014012, 0.363763386941},
+            {9, 501, 1.120972611263, -0.268817681610, 0.429321149322, 0.196029350138},
+            {18, 51, 1.024821090654, -0.220477148947, 0.040596731902, 14.747385251627},
+            {19, 1, 1.000427623464, -0.020714165792, 0.020648320165, 0.503193994175},
+        };
+        for (double[] row : rows) {
+            int step = (int) row[0];
+            assertThat(plan.timestep(step)).isEqualTo(row[1]);
+            assertThat(plan.sampleCoefficient(step)).isCloseTo(row[2], within(1e-11));
+            assertThat(plan.historyCoefficient(step, 0)).isCloseTo(row[3], within(1e-11));
+            assertThat(plan.noiseCoefficient(step)).isCloseTo(row[4], within(1e-11));
+            assertThat(plan.logRatioScale(step)).isCloseTo(row[5], within(1e-9));
+        }
+    }
+
+    @Test
+    void cleanLatentsInvertForwardDiffusion() {
+        NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
+        ForwardProcess forward = ForwardProcess.of(schedule, new int[] {501});
+        CleanLatents clean = CleanLatents.of(schedule, 501);
+        double x0 = 0.7;
+        double n = -1.3;
+        double x = forward.sampleCoefficients()[0] * x0 + forward.noiseCoefficients()[0] * n;
+        assertThat(clean.sample() * x + clean.output() * n).isCloseTo(x0, within(1e-12));
+        NoiseSchedule v = NoiseSchedule.fromConfig(
+                Map.of("_class_name", "DDIMScheduler", "prediction_type", "v_prediction", "clip_sample", false));
+        double signal = Math.sqrt(v.alphaCumprod(501));
+        double noise = Math.sqrt(1 - v.alphaCumprod(501));
+        CleanLatents ofV = CleanLatents.of(v, 501);
+        assertThat(ofV.sample() * (signal * x0 + noise * n) + ofV.output() * (signal * n - noise * x0))
+                .isCloseTo(x0, within(1e-12));
+    }
 }

@@ -33,8 +33,8 @@ struct InversionMemory {
 // Forward passes of policy and reference, loss and backward pass of a micro-batch. Gradients are added to the policy's
 // own buffer.
 //
-// R = 2P images, winners first, or P single images. B rows of the network: a row per image, or with shared_sample per pair; with guidance
-// the rows of the negative prompts, then those of the prompts.
+// R = 2P images, winners first, or P single images. B rows of the network: a row per image, or with shared_sample per
+// pair; with guidance the rows of the negative prompts, then those of the prompts.
 struct StepMemory {
   // The inputs; each is a part of the graph key and is copied in before a replay, because both walk all_inputs.
   at::Tensor noised_BCHW = {};  // f32, as is the next

@@ -595,8 +595,6 @@ std::vector<Case> batch_input_cases() {
           "shared_sample 2", [](Arguments& a) { a.batch_inputs.shared_sample = 2; },
           "inputs.shared_sample: expected 0..1, got 2"),
       out_of_range(
-          "reserved 1", [](Arguments& a) { a.batch_inputs.reserved = 1; }, "inputs.reserved: expected 0..0"),
-      out_of_range(
           "a shared sample and latents", [](Arguments& a) { a.batch_inputs.shared_sample = 1; },
           "inputs.latents: expected 0, since shared_sample is 1, got a tensor"),
       out_of_range(

@@ -121,11 +121,15 @@ final class Train implements Callable<Integer> {
                 estimate = run.estimate(progress::to);
             }
         }
-        out.printf(
-                Locale.ROOT,
-                "pairs to train on    %,d (%,d held out)%n",
-                estimate.trainingPairs(),
-                estimate.heldOutPairs());
+        if (resolved.trajectory().isPresent()) {
+            out.printf(Locale.ROOT, "prompts of rollouts  %,d%n", estimate.trainingPairs());
+        } else {
+            out.printf(
+                    Locale.ROOT,
+                    "pairs to train on    %,d (%,d held out)%n",
+                    estimate.trainingPairs(),
+                    estimate.heldOutPairs());
+        }
         out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
         out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
         if (estimate.inversionBatch() > 0) {

@@ -81,7 +81,8 @@ public final class TextToImage implements AutoCloseable {
         this.zerosForNoNegative = family == Family.SDXL && zerosForEmptyPrompt(files);
     }
 
-    private static boolean zerosForEmptyPrompt(ModelFiles files) throws IOException {
+    /// Whether an SDXL model has zeros in place of the embedding of a negative prompt that is not given.
+    public static boolean zerosForEmptyPrompt(ModelFiles files) throws IOException {
         JsonObject index = files.index().orElseThrow();
         return !index.has(ZEROS) || index.bool(ZEROS);
     }

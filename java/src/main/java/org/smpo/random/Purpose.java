@@ -44,9 +44,15 @@ public enum Purpose {
     TOURNAMENT(19),
     /// Which image of a comparison a judge sees first. Step: the comparison; item: the group's prompt.
     JUDGE_ORDER(20),
+    /// Choice of the steps of a trajectory at which candidates are compared. Step: the rollout; item: 0.
+    TRAJECTORY_STEPS(21),
+    /// The candidate with which a trajectory continues. Step: the sampling step; item: the trajectory.
+    CONTINUATION(22),
     /// Whether a desirable image is trained on, and which of its kind. Step: the optimizer step; item: the image's
     /// place in the global batch.
-    IMAGE_KIND(23);
+    IMAGE_KIND(23),
+    /// Order of the pairs of a rollout. Step: the rollout; item: 0.
+    ROLLOUT_ORDER(24);
 
     private final int code;
 

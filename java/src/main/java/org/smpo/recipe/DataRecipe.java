@@ -1,6 +1,8 @@
 package org.smpo.recipe;
 
+import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -8,9 +10,11 @@ import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import org.smpo.data.Crop;
 
-/// Source of pairs, and augmentation of their images and captions.
+/// Source of pairs, and augmentation of their images and captions. Trajectories generate their own
+/// pairs and have a resolution alone.
 ///
-/// @param paths Parquet files, folders, tar shards, or folders of them; relative to the working directory
+/// @param paths Parquet files, folders, tar shards, or folders of them; relative to the working
+///     directory; none where trajectories generate the pairs
 /// @param split split of the folders among the paths, such as validation; absent: train, where there are several.
 ///     Written only when present, so that recipes from before this key keep their text.
 /// @param resolution side of the training images in pixels, a multiple of 8; absent: the model's own
@@ -42,16 +46,16 @@ public record DataRecipe(
     private static final String SPLIT = "split";
     private static final String IMAGES = "images";
     private static final String DESIRABLE_SHARE = "desirable_share";
+    private static final String RESOLUTION = "resolution";
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public DataRecipe {
         paths = List.copyOf(paths);
-        Check.that(!paths.isEmpty(), "paths", "at least one path", "none");
         if (resolution.isPresent()) {
             int side = resolution.getAsInt();
             Check.that(
                     side >= LATENT_SCALE && side % LATENT_SCALE == 0,
-                    "resolution",
+                    RESOLUTION,
                     "auto or a positive multiple of " + LATENT_SCALE,
                     side);
         }
@@ -102,7 +106,7 @@ public record DataRecipe(
         return in.build(() -> new DataRecipe(
                 in.paths("paths"),
                 in.textOrNone(SPLIT),
-                in.smallOrAuto("resolution", OptionalInt.empty()),
+                in.smallOrAuto(RESOLUTION, OptionalInt.empty()),
                 in.choice("crop", Crop.class, Crop.CENTRE, Map.of("center", Crop.CENTRE)),
                 in.flag("flip", true),
                 in.flag("shared_augmentation", false),
@@ -112,6 +116,34 @@ public record DataRecipe(
                 in.smallOrAuto("decode_threads", OptionalInt.empty()),
                 in.choice(IMAGES, TrainingImages.class, TrainingImages.PAIRS),
                 in.numberOrNone(DESIRABLE_SHARE, OptionalDouble.empty())));
+    }
+
+    /// Reads the section of a recipe whose trajectories generate the pairs.
+    ///
+    /// @throws RecipeException when it has a key other than the resolution
+    static DataRecipe ofTrajectories(Section in) throws RecipeException {
+        return in.build(() -> {
+            for (RecordComponent component : DataRecipe.class.getRecordComponents()) {
+                String key = Section.snakeCase(component.getName());
+                Optional<Node> found = in.find(key);
+                if (!key.equals(RESOLUTION) && found.isPresent()) {
+                    throw in.wrong(key, "no such key, since trajectories generate their own pairs", found.get());
+                }
+            }
+            return new DataRecipe(
+                    List.of(),
+                    Optional.empty(),
+                    in.smallOrAuto(RESOLUTION, OptionalInt.empty()),
+                    Crop.CENTRE,
+                    false,
+                    true,
+                    0,
+                    new HeldOut.Count(0),
+                    0,
+                    OptionalInt.empty(),
+                    TrainingImages.PAIRS,
+                    OptionalDouble.empty());
+        });
     }
 
     /// This data at a resolution, unless it has one.
@@ -170,7 +202,8 @@ public record DataRecipe(
         Check.agreement(
                 images != TrainingImages.SINGLE || labels.equals(LabelRecipe.standard()),
                 "labels",
-                "they decide which image of a pair is better, and data.images: single has no pairs; remove the section");
+                "they decide which image of a pair is better, and data.images: single has no pairs; remove the"
+                        + " section");
     }
 
     /// Side of the training images in pixels.
@@ -183,6 +216,9 @@ public record DataRecipe(
 
     @Override
     public Object written() {
+        if (paths.isEmpty()) {
+            return Collections.singletonMap(RESOLUTION, resolution);
+        }
         Map<String, Object> fields = ResolvedText.components(this);
         if (split.isEmpty()) {
             fields.remove(SPLIT);

@@ -33,6 +33,8 @@ import org.smpo.schedule.Inversion;
 /// @param seed seed of all random numbers of the run
 /// @param data pairs and their augmentation
 /// @param labels winners and probabilities
+/// @param trajectory how the policy generates its own pairs; present exactly when the objective trains
+///     on them
 /// @param objective the loss
 /// @param inversion inversion of latents; present exactly when the objective inverts
 /// @param timesteps distribution of training timesteps
@@ -52,6 +54,7 @@ public record Recipe(
         long seed,
         DataRecipe data,
         LabelRecipe labels,
+        Optional<TrajectoryRecipe> trajectory,
         ObjectiveRecipe objective,
         Optional<InversionRecipe> inversion,
         TimestepRecipe timesteps,
@@ -87,13 +90,17 @@ public record Recipe(
             "inpo-sd15-lora",
             "kto-sd15",
             "npo-sd15-lora",
-            "npo-sdxl-lora");
+            "npo-sdxl-lora",
+            "tailorpo-sd15-lora",
+            "spo-sd15-lora",
+            "spo-sdxl-lora");
 
     /// Checks that the sections agree.
     ///
     /// @throws IllegalArgumentException naming a key, and what to do
     public Recipe {
         checkOutput(model, output);
+        TrajectoryRecipe.check(trajectory, objective.loss(), inversion.isPresent(), data, evaluate);
         checkInversion(objective, inversion, train);
         checkLabels(objective, labels);
         data.checkImages(objective, labels);
@@ -288,7 +295,8 @@ public record Recipe(
             SingleFileRecipe singleFile = SingleFileRecipe.read(in.section("single_file"));
             Path output = in.path("output");
             long seed = in.integer("seed", 0);
-            DataRecipe data = DataRecipe.read(in.section("data"));
+            Optional<Section> trajectory = in.sectionOrNone(TrajectoryRecipe.KEY);
+            DataRecipe data = trajectory.isEmpty() ? DataRecipe.read(in.section("data")) : TrajectoryRecipe.data(in);
             LabelRecipe labels = LabelRecipe.read(in.section("labels"));
             ObjectiveRecipe objective = ObjectiveRecipe.read(in.kinds("objective", ObjectiveRecipe.KIND));
             Optional<Section> inversion = in.sectionOrNone("inversion");
@@ -303,6 +311,7 @@ public record Recipe(
                     seed,
                     data,
                     labels,
+                    trajectory.isEmpty() ? Optional.empty() : Optional.of(TrajectoryRecipe.read(trajectory.get())),
                     objective,
                     inversion.isEmpty() ? Optional.empty() : Optional.of(InversionRecipe.read(inversion.get())),
                     timesteps,
@@ -394,6 +403,7 @@ public record Recipe(
                 newSeed,
                 data.withPaths(pairs),
                 labels,
+                trajectory,
                 objective,
                 inversion,
                 timesteps,
@@ -415,6 +425,7 @@ public record Recipe(
                 seed,
                 newData,
                 labels,
+                trajectory,
                 objective,
                 inversion,
                 timesteps,
@@ -443,6 +454,12 @@ public record Recipe(
         Map<String, Object> fields = ResolvedText.components(this);
         if (singleFile.equals(SingleFileRecipe.none())) {
             fields.remove("single_file");
+        }
+        if (trajectory.isPresent()) {
+            fields.remove("labels");
+            fields.remove("timesteps");
+        } else {
+            fields.remove(TrajectoryRecipe.KEY);
         }
         return fields;
     }

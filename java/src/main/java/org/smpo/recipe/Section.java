@@ -103,6 +103,14 @@ final class Section {
         return Optional.ofNullable(node.fields().get(key)).map(Node.Field::value);
     }
 
+    /// Requires that a key is absent or `none`.
+    void requireAbsent(String key, String reason) throws RecipeException {
+        Optional<Node> found = find(key);
+        if (found.isPresent() && !isWord(found.get(), NONE)) {
+            throw wrong(key, "no such key, since " + reason, found.get());
+        }
+    }
+
     private Node need(String key, String expected) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {

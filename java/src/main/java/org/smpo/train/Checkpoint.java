@@ -8,9 +8,11 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
 import java.util.function.Predicate;
@@ -32,8 +34,8 @@ import org.smpo.io.SafetensorsWriter;
 import org.smpo.io.TensorEntry;
 
 /// A folder with everything that a run needs to resume bit for bit: trained weights (fp32 masters), the optimizer's
-/// state, and the counters of the run. The order of the data and random values are functions of the step and need no
-/// state.
+/// state, the counters of the run, and pairs that the policy generated. The order of the data and
+/// random values are functions of the step and need no state.
 ///
 /// The folder is written under another name, fsynced and renamed, so it is whole or absent. `manifest.json` has the
 /// digest of every file, and no file is used before it is verified.
@@ -79,13 +81,25 @@ final class Checkpoint {
         return folder.resolve(OPTIMIZER);
     }
 
+    /// Writes further files into the folder of a checkpoint.
+    @FunctionalInterface
+    interface Part {
+        void write(Path folder) throws IOException;
+    }
+
     /// Writes the state after `step` steps.
     ///
     /// @param state JSON values of the run by name
+    /// @param more writes the files of other parts of the run
     /// @throws IOException when it cannot be written, on a full disk for example; there is then no new checkpoint,
     ///     and older ones are intact
     static Checkpoint write(
-            Path checkpoints, long step, NativeModel policy, NativeOptimizer optimizer, Map<String, Object> state)
+            Path checkpoints,
+            long step,
+            NativeModel policy,
+            NativeOptimizer optimizer,
+            Map<String, Object> state,
+            Part more)
             throws IOException {
         Files.createDirectories(checkpoints);
         Path target = checkpoints.resolve(name(step));
@@ -96,8 +110,9 @@ final class Checkpoint {
             all.put("step", step);
             all.put("optimizer_steps", optimizer.steps());
             Json.write(folder.resolve(STATE), all);
+            more.write(folder);
             Map<String, Object> manifest = new LinkedHashMap<>();
-            for (String file : List.of(POLICY, OPTIMIZER, STATE)) {
+            for (String file : files(folder)) {
                 manifest.put(
                         file,
                         Map.of(
@@ -109,6 +124,13 @@ final class Checkpoint {
             Json.write(folder.resolve(MANIFEST), manifest);
         });
         return new Checkpoint(target, step);
+    }
+
+    /// Names of the files in a folder, in alphabetical order.
+    private static List<String> files(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
     }
 
     /// Writes parameters of a network in fp32 under their names.
@@ -185,7 +207,9 @@ final class Checkpoint {
         } catch (IOException e) {
             throw new IOException("damaged checkpoint: " + e.getMessage(), e);
         }
-        for (String file : List.of(POLICY, OPTIMIZER, STATE)) {
+        Set<String> files = new LinkedHashSet<>(List.of(POLICY, OPTIMIZER, STATE));
+        files.addAll(manifest.keys());
+        for (String file : files) {
             Path path = folder.resolve(file);
             JsonObject entry = manifest.object(file);
             if (!Files.isRegularFile(path)) {

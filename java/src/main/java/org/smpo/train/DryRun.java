@@ -34,7 +34,7 @@ public final class DryRun implements AutoCloseable {
     /// @param deviceBytesPeak peak size of GPU tensors in bytes; 0 on the CPU
     /// @param microBatch number of pairs differentiated together
     /// @param inversionBatch number of images inverted together; 0 where nothing is inverted
-    /// @param trainingPairs number of pairs that are trained on
+    /// @param trainingPairs number of pairs that are trained on, or of prompts of trajectories
     /// @param heldOutPairs number of pairs that are held out
     /// @param trainedParameters number of trained values
     public record Estimate(
@@ -89,16 +89,21 @@ public final class DryRun implements AutoCloseable {
         double seconds = 0;
         for (int step = 0; step < STEPS; step++) {
             long start = System.nanoTime();
+            double generating = setup.pairs().generation().seconds();
             try {
                 take(step);
             } catch (EngineException e) {
                 throw RecipeAdvice.explain(e);
             }
-            seconds += step == 0 ? 0 : (System.nanoTime() - start) / 1e9;
+            generating = setup.pairs().generation().seconds() - generating;
+            seconds += step == 0 ? 0 : (System.nanoTime() - start) / 1e9 - generating;
             taken.accept(step + 1);
         }
         EngineStatistics statistics = setup.engine().statistics();
-        double stepSeconds = seconds / (STEPS - 1) / pairs * recipe.train().pairsPerStep();
+        PairStream.Generation generation = setup.pairs().generation();
+        double pairSeconds = seconds / (STEPS - 1) / pairs
+                + (generation.pairs() == 0 ? 0 : generation.seconds() / generation.pairs());
+        double stepSeconds = pairSeconds * recipe.train().pairsPerStep();
         return new Estimate(
                 stepSeconds,
                 pairs,

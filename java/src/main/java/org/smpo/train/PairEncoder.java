@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.smpo.cache.Cache;
@@ -19,6 +20,8 @@ import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.PairBatch;
 import org.smpo.ffi.Posterior;
+import org.smpo.ffi.SamplerInputs;
+import org.smpo.generate.TextToImage;
 import org.smpo.io.Closer;
 import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
@@ -32,6 +35,7 @@ final class PairEncoder implements AutoCloseable {
     private final Engine engine;
     private final int resolution;
     private final boolean xl;
+    private final boolean zerosForEmptyPrompt;
     private final Closer parts = new Closer();
     private final Vae vae;
     private final PromptEncoder prompts;
@@ -46,6 +50,7 @@ final class PairEncoder implements AutoCloseable {
         this.engine = engine;
         this.resolution = resolution;
         this.xl = files.family().orElseThrow() == Family.SDXL;
+        this.zerosForEmptyPrompt = xl && TextToImage.zerosForEmptyPrompt(files);
         try {
             this.prompts = parts.add(PromptEncoder.load(engine, files));
             this.vae = parts.add(Vae.load(engine, files.component("vae")));
@@ -154,6 +159,63 @@ final class PairEncoder implements AutoCloseable {
         }
     }
 
+    /// Conditions of images that are generated at the resolution of training.
+    SamplerInputs.Condition condition(List<String> captions) throws IOException {
+        return condition(captions, false);
+    }
+
+    /// Conditions of the negative side of guidance without negative prompts: those of the empty prompt,
+    /// or zeros for an SDXL model that says so, as in diffusers' pipelines.
+    SamplerInputs.Condition unconditional(int images) throws IOException {
+        return condition(Collections.nCopies(images, ""), zerosForEmptyPrompt);
+    }
+
+    private SamplerInputs.Condition condition(List<String> captions, boolean zeros) throws IOException {
+        List<TextCache.Embedding> embeddings = embeddings(captions);
+        Closer made = new Closer();
+        try {
+            DeviceTensor states = made.add(
+                    stacked(embeddings.stream().map(TextCache.Embedding::hidden).toList(), zeros));
+            if (!xl) {
+                return new SamplerInputs.Condition(states, null, null);
+            }
+            DeviceTensor pooled = made.add(stacked(
+                    embeddings.stream()
+                            .map(embedding -> embedding.pooled().orElseThrow())
+                            .toList(),
+                    zeros));
+            float[] sizes = SizeConditioning.of(resolution, resolution).timeIds();
+            DeviceTensor timeIds = made.add(rows(Collections.nCopies(captions.size(), sizes)));
+            return new SamplerInputs.Condition(states, pooled, timeIds);
+        } catch (RuntimeException e) {
+            made.closeAfter(e);
+            throw e;
+        }
+    }
+
+    /// Decodes scaled latents of one image to an image at the resolution of training.
+    ///
+    /// @param latents `[C,h,w]`, row-major
+    RgbImage decode(float[] latents) {
+        float[] unscaled = new float[latents.length];
+        for (int i = 0; i < unscaled.length; i++) {
+            unscaled[i] = latents[i] / (float) vae.config().scalingFactor();
+        }
+        int side = resolution / vae.downscale();
+        try (DeviceTensor tensor = engine.fromHost(unscaled, 1, vae.config().latentChannels(), side, side);
+                DeviceTensor pixels = vae.decode(tensor, 0)) {
+            return RgbImage.ofDecoded(pixels.toFloats(), resolution, resolution);
+        }
+    }
+
+    /// Shape of the latents of images at the resolution of training.
+    ///
+    /// @param images number of images
+    long[] latentShape(int images) {
+        int side = resolution / vae.downscale();
+        return new long[] {images, vae.config().latentChannels(), side, side};
+    }
+
     /// Samples of the images' posteriors, scaled for the UNet.
     private DeviceTensor latents(List<PreparedImage> images, long step, long[] items) throws IOException {
         List<MomentCache.Moments> found;
@@ -228,6 +290,10 @@ final class PairEncoder implements AutoCloseable {
                             resolution)
                     .timeIds());
         }
+        return rows(rows);
+    }
+
+    private DeviceTensor rows(List<float[]> rows) {
         int width = rows.getFirst().length;
         float[] all = new float[rows.size() * width];
         for (int i = 0; i < rows.size(); i++) {
@@ -237,6 +303,11 @@ final class PairEncoder implements AutoCloseable {
     }
 
     private DeviceTensor stacked(List<CachedTensor> tensors) {
+        return stacked(tensors, false);
+    }
+
+    /// @param zeros whether the result is zero
+    private DeviceTensor stacked(List<CachedTensor> tensors, boolean zeros) {
         List<Long> shape = tensors.getFirst().shape();
         float[][] parts = new float[tensors.size()][];
         for (int i = 0; i < parts.length; i++) {
@@ -244,7 +315,7 @@ final class PairEncoder implements AutoCloseable {
         }
         int size = parts[0].length;
         float[] all = new float[parts.length * size];
-        for (int i = 0; i < parts.length; i++) {
+        for (int i = 0; i < parts.length && !zeros; i++) {
             System.arraycopy(parts[i], 0, all, i * size, size);
         }
         long[] sizes = new long[shape.size() + 1];

@@ -1,6 +1,8 @@
 package org.smpo.train;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.PairBatch;
@@ -12,10 +14,11 @@ import org.smpo.objective.PairInput;
 /// row p is the winner of pair p, row W + p its loser. A batch of W single images has one row of each, and every 2W
 /// below is W. Closing it closes the tensors.
 ///
-/// @param latents clean, scaled latents `[2W,C,h,w]`, F32
+/// @param latents clean, scaled latents `[2W,C,h,w]`, F32; null where noised latents are given
 /// @param encoderHiddenStates embeddings of the pairs' prompts `[W,S,D]`
 /// @param textEmbeds pooled embeddings `[W,E]` for SDXL, else null
-/// @param timeIds size conditioning `[2W,6]`, F32, for SDXL, else null
+/// @param timeIds size conditioning `[2W,6]`, F32, for SDXL, else null; `[W,6]` where noised latents
+///     are given
 /// @param timesteps 2W: training timestep of each image
 /// @param label W: the smoothed label p of each pair, or another value that the objective reads; null if
 ///     it reads none
@@ -23,6 +26,7 @@ import org.smpo.objective.PairInput;
 /// @param items 2W numbers that tell the random values of the images apart
 /// @param single whether these are W single images instead of W pairs
 /// @param desirable whether each single image is desirable; null where the objective does not ask
+/// @param given noised latents and targets that the pairs bring; null where the method makes them
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(
         DeviceTensor latents,
@@ -34,8 +38,51 @@ public record PairLatents(
         double[] weight,
         long[] items,
         boolean single,
-        boolean[] desirable)
+        boolean[] desirable,
+        Given given)
         implements AutoCloseable {
+
+    /// Noised latents and targets of steps of trajectories. Both images of a pair share their noised
+    /// latents.
+    ///
+    /// @param noised latents before the step `[W,C,h,w]`, F32
+    /// @param target targets of the winners, then of the losers `[2W,C,h,w]`, F32
+    /// @param logitScale W: logit scale of each pair
+    /// @param guidance guidance in the loss; null for none
+    @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
+    record Given(DeviceTensor noised, DeviceTensor target, double[] logitScale, PairBatchInputs.Guidance guidance) {
+        private List<DeviceTensor> tensors() {
+            return guidance == null
+                    ? List.of(noised, target)
+                    : Arrays.asList(noised, target, guidance.encoderHiddenStates(), guidance.textEmbeds());
+        }
+    }
+
+    /// A batch of clean latents.
+    public PairLatents(
+            DeviceTensor latents,
+            DeviceTensor encoderHiddenStates,
+            DeviceTensor textEmbeds,
+            DeviceTensor timeIds,
+            int[] timesteps,
+            double[] label,
+            double[] weight,
+            long[] items,
+            boolean single,
+            boolean[] desirable) {
+        this(
+                latents,
+                encoderHiddenStates,
+                textEmbeds,
+                timeIds,
+                timesteps,
+                label,
+                weight,
+                items,
+                single,
+                desirable,
+                null);
+    }
 
     public PairLatents {
         int images = single ? 1 : 2;
@@ -91,7 +138,9 @@ public record PairLatents(
                         timeIds,
                         timesteps,
                         items,
-                        single));
+                        single,
+                        given == null ? null : given.guidance(),
+                        given != null));
     }
 
     /// The labels of the pairs, if an objective reads them.
@@ -109,7 +158,11 @@ public record PairLatents(
 
     @Override
     public void close() {
-        for (DeviceTensor tensor : Arrays.asList(latents, encoderHiddenStates, textEmbeds, timeIds)) {
+        List<DeviceTensor> all = new ArrayList<>(Arrays.asList(latents, encoderHiddenStates, textEmbeds, timeIds));
+        if (given != null) {
+            all.addAll(given.tensors());
+        }
+        for (DeviceTensor tensor : all) {
             if (tensor != null) {
                 tensor.close();
             }

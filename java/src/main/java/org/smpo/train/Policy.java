@@ -188,9 +188,10 @@ final class Policy implements AutoCloseable {
                 .sum();
     }
 
-    /// Writes a checkpoint of weights, optimizer and the given state of the run.
-    Checkpoint save(Path checkpoints, long step, Map<String, Object> state) throws IOException {
-        return Checkpoint.write(checkpoints, step, policy.network(), optimizer, state);
+    /// Writes a checkpoint of weights, optimizer, the given state of the run and the files of its other
+    /// parts.
+    Checkpoint save(Path checkpoints, long step, Map<String, Object> state, Checkpoint.Part more) throws IOException {
+        return Checkpoint.write(checkpoints, step, policy.network(), optimizer, state, more);
     }
 
     /// Restores weights and optimizer.

@@ -18,7 +18,8 @@ import org.smpo.schedule.NoiseSchedule;
 /// The training method: computes the gradient of the loss from a batch of clean pairs.
 ///
 /// ```text
-/// latents, prompts, t  ->  noised latents and targets       by inversion with the policy, or by forward noise
+/// latents, prompts, t  ->  noised latents and targets       by inversion with the policy, by forward
+/// noise, or given
 ///                      ->  errors of policy and reference   in micro-batches
 /// errors, labels       ->  loss of each pair                and its gradient, added to the policy's
 /// ```
@@ -121,6 +122,10 @@ public final class PreferenceStep {
             return batch.invert(
                     networks.inverter() == null ? networks.policy() : networks.inverter(), plan, inversionBatch);
         }
+        if (noise == NoiseSource.GIVEN) {
+            batch.set(pairs.given().noised(), pairs.given().target());
+            return null;
+        }
         batch.addNoise(ForwardProcess.of(schedule, pairs.timesteps()), noise == NoiseSource.FORWARD_PER_IMAGE);
         return null;
     }
@@ -155,9 +160,13 @@ public final class PreferenceStep {
         }
     }
 
-    /// The scale of each pair, which is that of its winner's timestep. An objective with a timestep per
+    /// The scale of each pair, which is given or that of its winner's timestep. An objective with a
+    /// timestep per
     /// image has no such scale.
     private double[] logitScale(PairLatents pairs) {
+        if (pairs.given() != null) {
+            return pairs.given().logitScale();
+        }
         double[] scales = new double[pairs.pairs()];
         Arrays.setAll(scales, pair -> objective.logitScale(schedule.alphaCumprod(pairs.timesteps()[pair])));
         return scales;

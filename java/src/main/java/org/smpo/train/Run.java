@@ -100,7 +100,7 @@ final class Run implements AutoCloseable {
     ///
     /// @param manifest program, device, and digests of every input
     /// @return the state from which to continue
-    RunState start(Map<String, Object> manifest, Policy policy, Health health) throws IOException {
+    RunState start(Map<String, Object> manifest, Policy policy, PairStream pairs, Health health) throws IOException {
         folder.recover();
         if (begun.isPresent()) {
             requireSameInputs(begun.get().asMap(), manifest);
@@ -108,7 +108,7 @@ final class Run implements AutoCloseable {
                 AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
                 AtomicFiles.write(folder.recipe(), recipe.resolved());
             }
-            return resume(policy, health);
+            return resume(policy, pairs, health);
         }
         AtomicFiles.write(folder.manifest(), Json.canonical(manifest));
         beginLogs();
@@ -129,7 +129,7 @@ final class Run implements AutoCloseable {
         return file;
     }
 
-    private RunState resume(Policy policy, Health health) throws IOException {
+    private RunState resume(Policy policy, PairStream pairs, Health health) throws IOException {
         List<String> reasons = new ArrayList<>();
         Optional<Checkpoint> checkpoint = Checkpoint.newest(folder.checkpoints(), reasons);
         reasons.forEach(listener::warn);
@@ -146,6 +146,7 @@ final class Run implements AutoCloseable {
         }
         newest = checkpoint.get();
         JsonObject state = policy.restore(newest);
+        pairs.restore(newest.folder());
         health.restore(state.object("health"));
         log = parts.add(RunLog.resume(folder.log(), state.integer("log_bytes")));
         board = parts.add(TensorBoard.resume(
@@ -218,14 +219,14 @@ final class Run implements AutoCloseable {
     /// Writes a checkpoint and deletes those that are no longer to be kept.
     ///
     /// @throws IOException when it cannot be written, on a full disk for example; older checkpoints are then intact
-    void checkpoint(RunState state, Policy policy, Health health) throws IOException {
+    void checkpoint(RunState state, Policy policy, PairStream pairs, Health health) throws IOException {
         LogLengths lengths = state.reportsDue() ? afterStep : sync();
         Map<String, Object> all = new LinkedHashMap<>(state.json());
         all.put(RECIPE_DIGEST, recipe.digest());
         all.put("health", health.state());
         all.put("log_bytes", lengths.log());
         all.put("board_bytes", lengths.board());
-        newest = policy.save(folder.checkpoints(), state.done(), all);
+        newest = policy.save(folder.checkpoints(), state.done(), all, pairs::save);
         for (Checkpoint old : damaged) {
             if (old.step() != state.done()) {
                 old.delete();

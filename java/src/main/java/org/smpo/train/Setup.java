@@ -68,9 +68,12 @@ record Setup(
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(
-                    recipe.objective().loss().hasLogit() && recipe.data().images() == TrainingImages.PAIRS
-                            ? StoredPairs.open(recipe, encoder, begun, listener::say)
-                            : StoredImages.open(recipe, encoder, begun, listener::say));
+                    recipe.trajectory().isPresent()
+                            ? Rollout.open(recipe, engine, files, policy, encoder)
+                            : recipe.objective().loss().hasLogit()
+                                            && recipe.data().images() == TrainingImages.PAIRS
+                                    ? StoredPairs.open(recipe, encoder, begun, listener::say)
+                                    : StoredImages.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
                     recipe,

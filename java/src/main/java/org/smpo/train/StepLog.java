@@ -33,6 +33,14 @@ import org.smpo.recipe.Recipe;
 /// forward_winner_error, ...  the errors behind forward_accuracy
 /// ```
 ///
+/// An entry about a rollout precedes that of the first step that trains on its pairs:
+///
+/// ```text
+/// compared, kept, kept_share  comparisons of candidates, and those that are trained on
+/// mean_score                  mean score of the final images: the learning curve
+/// median_difference           median difference of the best and the worst score of a comparison
+/// ```
+///
 /// A policy that inverts changes its own latents, so the two accuracies answer two questions: whether it prefers
 /// winners on the latents that it is trained on, and whether it prefers them on the latents that every
 /// diffusion model is trained on.
@@ -110,6 +118,17 @@ final class StepLog {
         entry.put("event", "skipped_step");
         entry.put("step", done);
         entry.put("skipped", ids(batch));
+        return entry;
+    }
+
+    /// Describes a rollout, whose pairs the step is the first to train on.
+    ///
+    /// @param done number of steps taken, including that one
+    static Map<String, Object> rollout(long done, Map<String, Object> event) {
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("event", "rollout");
+        entry.put("step", done);
+        entry.putAll(event);
         return entry;
     }
 

@@ -20,6 +20,7 @@ import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
 import org.smpo.network.UNet;
+import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLoss;
@@ -62,6 +63,10 @@ public final class Trace {
         /// @throws IllegalArgumentException when there is no such device
         public Settings {
             Device.parse(device);
+            if (objective.noise() == NoiseSource.GIVEN) {
+                throw new IllegalArgumentException("objective: expected a method that noises latents, got "
+                        + objective.name() + ", which takes them from its own trajectories");
+            }
         }
     }
 

@@ -71,7 +71,7 @@ public final class Trainer implements AutoCloseable {
             setup = parts.add(Setup.open(recipe, run.begun(), cacheFolder, listener));
             reports = new Reports(recipe, setup, run, entries, listener);
             engineLog = new EngineLog(setup.engine()::drainLog, listener, run::log);
-            state = run.start(setup.manifest(), setup.policy(), health);
+            state = run.start(setup.manifest(), setup.policy(), setup.pairs(), health);
             saved = state;
             engineLog.pass(state.done());
         } catch (IOException | RuntimeException e) {
@@ -145,7 +145,7 @@ public final class Trainer implements AutoCloseable {
     private void checkpoint() throws IOException {
         // Without a checkpoint, a run resumes from its beginning.
         if (state.done() > 0 && !state.equals(saved)) {
-            run.checkpoint(state, setup.policy(), health);
+            run.checkpoint(state, setup.policy(), setup.pairs(), health);
             saved = state;
         }
     }
@@ -180,6 +180,9 @@ public final class Trainer implements AutoCloseable {
                     undecided);
             Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
             entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
+            for (Map<String, Object> event : batch.events()) {
+                run.log(state.done(), "rollout", StepLog.rollout(state.done(), event));
+            }
             run.log(state.done(), "train", entry);
             engineLog.pass(state.done());
             stepDone();

@@ -44,6 +44,7 @@ class GuideTest {
             Class<?> section = switch (component.getName()) {
                 case "inversion" -> InversionRecipe.class;
                 case "learningRate" -> LearningRateRecipe.class;
+                case "trajectory" -> TrajectoryRecipe.class;
                 case "evaluation" -> RoundEvaluationRecipe.class;
                 default -> component.getType();
             };

@@ -269,6 +269,7 @@ class RecipeTest {
                         Optional.empty(),
                         true,
                         Optional.of(Path.of("data"))),
+                Optional.empty(),
                 new ObjectiveRecipe(
                         new Smpo(Math.PI, 3, 1),
                         Optional.of(new BcrBudget(1.5, 0.25)),

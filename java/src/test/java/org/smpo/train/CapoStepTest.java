@@ -47,13 +47,17 @@ final class CapoStepTest {
     static void write() throws IOException {
         golden = Json.readObject(ROOT.resolve("java/src/test/resources/org/smpo/train/capo/capo.json"));
         network = Json.readObject(ROOT.resolve("native/test/golden/step/sd1.json"));
-        writeUnet(folder.resolve("model/unet"), 0);
-        writeUnet(folder.resolve("policy"), Math.scalb(1f, -Math.toIntExact(golden.integer("perturbation_bits"))));
+        writeUnet(network, folder.resolve("model/unet"), 0);
+        writeUnet(
+                network,
+                folder.resolve("policy"),
+                Math.scalb(1f, -Math.toIntExact(golden.integer("perturbation_bits"))));
         Path scheduler = Files.createDirectories(folder.resolve("model/scheduler"));
         Json.write(scheduler.resolve("scheduler_config.json"), network.object("scheduler"));
     }
 
-    private static void writeUnet(Path target, float scale) throws IOException {
+    /// Writes a UNet whose weights are those of their names, plus a multiple of those of a policy.
+    static void writeUnet(JsonObject network, Path target, float scale) throws IOException {
         Files.createDirectories(target);
         Json.write(target.resolve("config.json"), network.object("config"));
         Map<String, FloatTensor> weights = new LinkedHashMap<>();

@@ -1,0 +1,293 @@
+package org.smpo.train;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.smpo.checkpoint.ModelFiles;
+import org.smpo.data.DataCursor;
+import org.smpo.data.PairUse;
+import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.NativeSampler;
+import org.smpo.ffi.SamplerInputs;
+import org.smpo.generate.PromptFile;
+import org.smpo.io.DType;
+import org.smpo.io.RgbImage;
+import org.smpo.network.Prompt;
+import org.smpo.objective.BestWorst;
+import org.smpo.random.Philox;
+import org.smpo.random.Purpose;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.TrajectoryRecipe;
+import org.smpo.reward.Reward;
+import org.smpo.reward.Rewards;
+import org.smpo.schedule.CleanLatents;
+import org.smpo.schedule.Ddim;
+import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.SamplerPlan;
+
+/// Trajectories of the policy from prompts, with several candidates for some of their steps. A reward
+/// scores the images that the candidates' clean latents decode to. Belongs to the engine's thread.
+///
+/// Trajectory b of rollout r, which has B of them, has the noise of items (r B + b) 64 + k: k is 0 for
+/// first latents and
+/// plain steps, and the number of a candidate.
+final class Trajectories implements AutoCloseable {
+    private final Engine engine;
+    private final TrajectoryRecipe recipe;
+    private final NoiseSchedule schedule;
+    private final SamplerPlan plan;
+    private final NativeModel policy;
+    private final PairEncoder encoder;
+    private final List<String> prompts;
+    private final DataCursor cursor;
+    private final Philox philox;
+    private final Reward reward;
+
+    /// A choice between two candidates for a step.
+    ///
+    /// @param prompt index of the prompt
+    /// @param step sampling step, from 0
+    /// @param noised latents before the step
+    /// @param winner target of the better candidate
+    /// @param loser target of the worse candidate
+    @SuppressWarnings("ArrayRecordComponent") // moved from the device to a file and back, never compared
+    record Choice(int prompt, int step, float[] noised, float[] winner, float[] loser) {}
+
+    /// The choices of a rollout.
+    ///
+    /// @param choices those above the smallest preference, in the order of steps
+    /// @param differences difference of the best and the worst score of every comparison, increasing
+    /// @param meanScore mean score of the final images
+    @SuppressWarnings("ArrayRecordComponent") // an intermediate result, never compared
+    record Result(List<Choice> choices, double[] differences, double meanScore) {
+        /// The median difference of scores.
+        double medianDifference() {
+            int half = differences.length / 2;
+            return differences.length % 2 == 1 ? differences[half] : (differences[half - 1] + differences[half]) / 2;
+        }
+    }
+
+    /// @param files the model that training starts from
+    /// @param encoder encoders of the model; the caller keeps ownership, as of the policy
+    /// @throws IllegalArgumentException when the model's schedule or the reward does not suit
+    /// @throws IOException when the prompts or the reward cannot be read
+    Trajectories(Recipe recipe, Engine engine, ModelFiles files, Policy policy, PairEncoder encoder)
+            throws IOException {
+        this.engine = engine;
+        this.recipe = recipe.trajectory().orElseThrow();
+        this.schedule = files.schedule();
+        Ddim own = Ddim.fromConfig(files.samplerConfig(), this.recipe.eta());
+        // The last step ends at the level of timestep 0, as in SPO's code; at level 1 it would have no noise.
+        this.plan = SamplerPlan.of(
+                schedule, new Ddim(own.timestepSpacing(), own.stepsOffset(), false, own.eta()), this.recipe.steps());
+        requireSignal(plan);
+        this.policy = policy.networks().policy();
+        this.encoder = encoder;
+        this.prompts = PromptFile.read(this.recipe.prompts()).stream()
+                .map(Prompt::text)
+                .toList();
+        this.cursor = new DataCursor(IntStream.range(0, prompts.size()).toArray(), 0, recipe.seed(), 0, 1);
+        this.philox = new Philox(recipe.seed());
+        try {
+            this.reward = Rewards.open(engine, this.recipe.reward());
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("trajectory.reward: " + e.getMessage(), e);
+        }
+    }
+
+    private static void requireSignal(SamplerPlan plan) {
+        for (int step = 0; step < plan.steps(); step++) {
+            if (!Double.isFinite(plan.sampleCoefficient(step)) || !Double.isFinite(plan.logRatioScale(step))) {
+                throw new IllegalArgumentException("trajectory: expected a schedule whose levels all have some signal,"
+                        + " found pure noise at timestep " + (int) plan.timestep(step)
+                        + "; use a model without zero terminal SNR");
+            }
+        }
+    }
+
+    /// The prompts.
+    List<String> prompts() {
+        return prompts;
+    }
+
+    /// The reward.
+    Reward reward() {
+        return reward;
+    }
+
+    /// Training timestep of a sampling step.
+    int timestep(int step) {
+        return (int) plan.timestep(step);
+    }
+
+    /// Factor that turns differences of errors at a step into log ratios.
+    double logitScale(int step) {
+        return plan.logRatioScale(step);
+    }
+
+    /// Generates the trajectories of a rollout with the policy as it is.
+    ///
+    /// @param rollout number of the rollout, from 0
+    /// @throws IOException when a prompt cannot be encoded or an image has no finite score
+    /// @throws org.smpo.ffi.CancelledException after [Engine#cancel()]
+    Result roll(long rollout) throws IOException {
+        int images = recipe.promptsPerRollout();
+        int[] chosen =
+                cursor.batch(rollout, images).stream().mapToInt(PairUse::pair).toArray();
+        List<String> captions = Arrays.stream(chosen).mapToObj(prompts::get).toList();
+        long[] items = new long[images];
+        Arrays.setAll(items, b -> (rollout * images + b) * TrajectoryRecipe.MAX_CANDIDATES);
+        boolean[] compared = compared(rollout);
+        boolean guided = recipe.guidanceScale() != 1;
+        Comparisons all = new Comparisons(rollout, chosen, captions, items);
+        try (DeviceTensor noise = engine.zeros(DType.F32, encoder.latentShape(images));
+                SamplerInputs.Condition condition = encoder.condition(captions);
+                SamplerInputs.Condition negative = guided ? encoder.unconditional(images) : null) {
+            noise.fillNormal(Purpose.INITIAL_LATENTS.code(), 0, items);
+            SamplerInputs inputs = new SamplerInputs(
+                    noise,
+                    condition,
+                    negative,
+                    recipe.guidanceScale(),
+                    0,
+                    Arrays.stream(items).boxed().toList(),
+                    new SamplerInputs.NegativeNetwork.Same());
+            try (NativeSampler sampler = NativeSampler.open(policy, plan, inputs)) {
+                for (int step = 0; step < plan.steps(); step++) {
+                    if (compared[step]) {
+                        all.compare(sampler, step);
+                    } else {
+                        sampler.step(1);
+                    }
+                }
+                try (DeviceTensor latents = sampler.latents()) {
+                    return all.result(latents.toFloats());
+                }
+            }
+        }
+    }
+
+    private boolean[] compared(long rollout) {
+        boolean[] compared = new boolean[plan.steps()];
+        int from = recipe.firstStep();
+        int candidates = plan.steps() - from;
+        int[] order = philox.permutation(Purpose.TRAJECTORY_STEPS, rollout, candidates);
+        for (int i = 0; i < recipe.comparedSteps().orElse(candidates); i++) {
+            compared[from + order[i]] = true;
+        }
+        return compared;
+    }
+
+    /// The comparisons of one rollout.
+    private final class Comparisons {
+        private final long rollout;
+        private final int[] chosen;
+        private final List<String> captions;
+        private final long[] items;
+        private final List<Choice> choices = new ArrayList<>();
+        private final List<Double> differences = new ArrayList<>();
+
+        Comparisons(long rollout, int[] chosen, List<String> captions, long[] items) {
+            this.rollout = rollout;
+            this.chosen = chosen;
+            this.captions = captions;
+            this.items = items;
+        }
+
+        /// Takes a step with candidates.
+        void compare(NativeSampler sampler, int step) throws IOException {
+            int images = items.length;
+            int candidates = recipe.candidates();
+            long[] noises = new long[candidates * images];
+            Arrays.setAll(noises, i -> items[i % images] + i / images);
+            CleanLatents clean = step + 1 < plan.steps() ? CleanLatents.of(schedule, timestep(step + 1)) : null;
+            double[] scores;
+            try (DeviceTensor latents = sampler.fork(noises, clean)) {
+                scores = scores(latents.toFloats(), candidates, "step " + step);
+            }
+            int[] winner = new int[images];
+            int[] loser = new int[images];
+            int[] next = new int[images];
+            for (int b = 0; b < images; b++) {
+                int image = b;
+                BestWorst found = BestWorst.of(IntStream.range(0, candidates)
+                        .mapToDouble(k -> scores[k * images + image])
+                        .toArray());
+                differences.add(found.difference());
+                boolean kept = found.preference(recipe.temperature()) > recipe.minPreference();
+                winner[b] = kept ? found.best() : -1;
+                loser[b] = kept ? found.worst() : -1;
+                next[b] = switch (recipe.continuation()) {
+                    case WINNER -> found.best();
+                    case RANDOM -> philox.uniformInt(Purpose.CONTINUATION, step, rollout * images + b, candidates);
+                };
+            }
+            keep(sampler, step, winner, loser);
+            sampler.select(next);
+        }
+
+        private void keep(NativeSampler sampler, int step, int[] winner, int[] loser) {
+            int[] kept = IntStream.range(0, winner.length)
+                    .filter(b -> winner[b] >= 0)
+                    .toArray();
+            if (kept.length == 0) {
+                return;
+            }
+            try (NativeSampler.Pairs pairs = sampler.pairs(winner, loser)) {
+                float[] noised = pairs.noised().toFloats();
+                float[] target = pairs.target().toFloats();
+                for (int i = 0; i < kept.length; i++) {
+                    choices.add(new Choice(
+                            chosen[kept[i]],
+                            step,
+                            row(noised, i, kept.length),
+                            row(target, i, 2 * kept.length),
+                            row(target, kept.length + i, 2 * kept.length)));
+                }
+            }
+        }
+
+        /// Scores of latents for the captions, which repeat for each of the candidates.
+        private double[] scores(float[] latents, int candidates, String where) throws IOException {
+            double[] scores = new double[candidates * captions.size()];
+            for (int i = 0; i < scores.length; i++) {
+                String caption = captions.get(i % captions.size());
+                RgbImage image = encoder.decode(row(latents, i, scores.length));
+                try {
+                    scores[i] = reward.score(List.of(caption), List.of(image))[0];
+                } catch (ArithmeticException e) {
+                    throw new IOException(
+                            "trajectory.reward: rollout " + rollout + ", " + where + ", prompt \"" + caption + "\": "
+                                    + e.getMessage(),
+                            e);
+                }
+            }
+            return scores;
+        }
+
+        Result result(float[] finalLatents) throws IOException {
+            double mean = Arrays.stream(scores(finalLatents, 1, "final image"))
+                    .average()
+                    .orElseThrow();
+            double[] sorted = differences.stream()
+                    .mapToDouble(Double::doubleValue)
+                    .sorted()
+                    .toArray();
+            return new Result(choices, sorted, mean);
+        }
+    }
+
+    private static float[] row(float[] all, int row, int rows) {
+        int size = all.length / rows;
+        return Arrays.copyOfRange(all, row * size, (row + 1) * size);
+    }
+
+    @Override
+    public void close() {
+        reward.close();
+    }
+}

@@ -1,0 +1,182 @@
+package org.smpo.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.smpo.network.TinyClip;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.RecipeException;
+
+/// Runs that train on steps of the policy's own trajectories: SPO and TailorPO.
+final class RolloutTest {
+    @TempDir
+    private static Path folder;
+
+    private static TinyRun tiny;
+    private static Path reward;
+    private static Path prompts;
+
+    @BeforeAll
+    static void write() throws IOException {
+        tiny = TinyRun.in(folder, 3);
+        reward = TinyClip.write(folder.resolve("clip"), "vit_h", 1);
+        prompts = Files.writeString(folder.resolve("prompts.txt"), "a cat\na dog\ntwo birds\n");
+    }
+
+    /// Two trajectories of four steps, all of which are compared: up to eight pairs, three a step.
+    private static Recipe recipe(String name, String... overrides) throws IOException {
+        String yaml = """
+            model: '%s'
+            output: '%s'
+            seed: 7
+            data: {resolution: 16}
+            objective: {method: spo, beta: 10, clip: 0.1}
+            trajectory:
+              prompts: '%s'
+              prompts_per_rollout: 2
+              steps: 4
+              guidance_scale: 3
+              candidates: 3
+              continuation: random
+              reward: '%s'
+            train:
+              steps: 6
+              pairs_per_step: 3
+              micro_batch: 2
+              threads: 1
+              device: cpu
+              precision: fp32
+              weights: {type: lora, rank: 2}
+            learning_rate: 1e-2
+            checkpoint: {every: 2, keep: 2}
+            health: {window: 3}
+            export: {formats: [lora_peft]}
+            """.formatted(tiny.model(), tiny.output(name), prompts, reward);
+        return Recipe.parse("tiny.yaml", yaml, List.of(overrides));
+    }
+
+    private static List<Map<String, Object>> events(String name, String kind) throws IOException {
+        return tiny.log(name).stream()
+                .filter(event -> event.get("event").equals(kind))
+                .toList();
+    }
+
+    /// Adapters begin without effect, and policy and reference take the same path.
+    @ParameterizedTest
+    @ValueSource(strings = {"fp32", "bf16"})
+    void aNewPolicyHasNoLogit(String precision) throws Exception {
+        String name = "first-" + precision;
+        tiny.run(recipe(name, "train.precision=" + precision, "train.steps=2"));
+        double[] losses = tiny.losses(name);
+        assertThat(losses[0]).isEqualTo(Math.log(2));
+        assertThat(losses[1]).isNotEqualTo(Math.log(2));
+        List<Map<String, Object>> steps = events(name, "step");
+        for (Object margin : (List<?>) steps.getFirst().get("margins")) {
+            assertThat(((Map<?, ?>) margin).get("margin")).isEqualTo(0.0);
+        }
+        assertThat((Double) steps.getFirst().get("gradient_norm")).isPositive();
+    }
+
+    @Test
+    void resumesWithTheSameBitsAtAnyStep() throws Exception {
+        tiny.run(recipe("run"));
+        tiny.rename("run", "whole");
+        Map<String, String> whole = tiny.left("whole");
+        assertThat(events("whole", "rollout")).hasSizeGreaterThan(1);
+        for (int stop = 1; stop < 6; stop++) {
+            tiny.runInTwo(recipe("run"), stop);
+            tiny.assertSame("run", whole);
+            tiny.rename("run", "stopped-" + stop);
+        }
+    }
+
+    @Test
+    void theLogDescribesRollouts() throws Exception {
+        TrainingResult result =
+                tiny.run(recipe("tailor", "objective={method: tailorpo, beta: 10}", "trajectory.continuation=winner"));
+        assertThat(result.finished()).isTrue();
+        List<Map<String, Object>> rollouts = events("tailor", "rollout");
+        long kept = 0;
+        for (int i = 0; i < rollouts.size(); i++) {
+            Map<String, Object> rollout = rollouts.get(i);
+            assertThat(rollout).containsEntry("rollout", i).containsEntry("compared", 8);
+            assertThat((Double) rollout.get("kept_share")).isBetween(0.0, 1.0);
+            assertThat((Double) rollout.get("mean_score")).isFinite();
+            kept += (Integer) rollout.get("kept");
+        }
+        long trained = events("tailor", "step").stream()
+                .mapToLong(step -> (Integer) step.get("pairs"))
+                .sum();
+        // The pairs of the last rollout may not all have been used.
+        assertThat(trained).isBetween(kept - 8, kept);
+    }
+
+    @Test
+    void someStepsAreCompared() throws Exception {
+        tiny.run(recipe("some", "trajectory.first_step=1", "trajectory.compared_steps=2", "train.steps=1"));
+        assertThat(events("some", "rollout").getFirst()).containsEntry("compared", 4);
+    }
+
+    @Test
+    void aPreferenceThatNoPairReachesEndsTheRun() throws IOException {
+        Recipe recipe = recipe("none", "trajectory.min_preference=0.999");
+        assertThatThrownBy(() -> tiny.run(recipe))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("trajectory: no pair of 480 candidates above min_preference 0.999: the reward's"
+                        + " temperature (1.0) may be too high; the median difference of scores is");
+    }
+
+    @Test
+    void whatDoesNotSuitIsRefused() throws IOException {
+        Path empty = Files.writeString(folder.resolve("empty.txt"), "\n");
+        String[][] runs = {
+            {"trajectory.prompts='" + empty + "'", empty + ": expected a prompt, found none"},
+            {"trajectory.reward='" + folder.resolve("absent") + "'", "trajectory.reward: reward "},
+        };
+        for (String[] one : runs) {
+            Recipe recipe = recipe("refused", one[0]);
+            assertThatThrownBy(() -> tiny.run(recipe)).hasMessageContaining(one[1]);
+        }
+        String[][] recipes = {
+            {"trajectory.eta=0", "trajectory.eta: expected a number above 0 up to 1, since candidates differ in noise"},
+            {"trajectory.candidates=1", "trajectory.candidates: expected an integer from 2 to 64, got 1"},
+            {"trajectory.first_step=4", "trajectory.first_step: expected an integer from 0 to 3"},
+            {"trajectory.compared_steps=5", "trajectory.compared_steps: expected auto or an integer from 1 to 4"},
+            {"trajectory.guidance_scale=0.5", "trajectory.guidance_scale: expected a number of 1 or more"},
+            {"trajectory.min_preference=1", "trajectory.min_preference: expected a number from 0 to below 1"},
+            {"objective.clip=1", "objective.clip: expected"},
+            {"evaluate.every=2", "evaluate.every: trajectories have no pairs to hold out; set it to none"},
+            {"data.paths=[pairs]", "data.paths: expected no such key, since trajectories generate their own pairs"},
+            {"labels.winner=human", "labels: expected no such key, since trajectories rank their own candidates"},
+            {"timesteps.end=500", "timesteps: expected no such key, since trajectories have the timesteps of their"},
+            {"objective={method: dpo, beta: 10}", "trajectory: dpo trains on stored pairs"},
+        };
+        for (String[] one : recipes) {
+            assertThatThrownBy(() -> recipe("refused", one[0]))
+                    .as(one[0])
+                    .isInstanceOf(RecipeException.class)
+                    .hasMessageContaining(one[1]);
+        }
+        assertThatThrownBy(() -> tiny.recipe("refused", "objective={method: spo, beta: 10}", "inversion=none"))
+                .isInstanceOf(RecipeException.class)
+                .hasMessageContaining("trajectory: spo trains on candidates of the policy's own trajectories and none"
+                        + " are configured");
+    }
+
+    @Test
+    void theResolvedRecipeReadsBack() throws IOException {
+        Recipe recipe = recipe("read");
+        assertThat(Recipe.parse("resolved", recipe.resolved(), List.of())).isEqualTo(recipe);
+        assertThat(recipe.resolved()).contains("trajectory:").doesNotContain("labels:", "timesteps:", "paths:");
+    }
+}

@@ -12,6 +12,7 @@ import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble;
 import org.smpo.objective.TournamentLoser;
 import org.smpo.recipe.IterateRecipe;
+import org.smpo.reward.HeadFeatures;
 import org.smpo.reward.RewardKind;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.PredictionType;
@@ -31,6 +32,7 @@ final class Choices {
 
     static final List<PairRule> PAIR_RULES = List.of(PairRule.values());
     static final List<TournamentLoser> LOSERS = List.of(TournamentLoser.values());
+    static final List<HeadFeatures> HEAD_FEATURES = List.of(HeadFeatures.values());
     static final List<RewardEnsemble.Combination> COMBINATIONS = List.of(RewardEnsemble.Combination.values());
 
     private Choices() {}
@@ -140,6 +142,14 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return IterateRecipe.builtInNames().iterator();
+        }
+    }
+
+    /// Names of `--features`.
+    static final class Features implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return names(HEAD_FEATURES, HeadFeatures::id).iterator();
         }
     }
 

@@ -18,12 +18,12 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo data`: checks and builds preference pairs before a run.
+/// `smpo data`: checks, builds and weighs preference pairs before a run.
 @Command(
         name = "data",
-        description = "Check preference pairs, or build them from images that a model generated.",
+        description = "Check preference pairs, build them from images that a model generated, or weigh them.",
         mixinStandardHelpOptions = true,
-        subcommands = {Data.Validate.class, DataPairs.class})
+        subcommands = {Data.Validate.class, DataPairs.class, DataWeigh.class})
 final class Data implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -32,7 +32,7 @@ final class Data implements Runnable {
 
     @Override
     public void run() {
-        throw new ParameterException(spec.commandLine(), "Missing command: validate or pairs");
+        throw new ParameterException(spec.commandLine(), "Missing command: validate, pairs or weigh");
     }
 
     /// `smpo data validate`: reads every pair, decodes every image and lists the problems.

@@ -32,6 +32,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
             Generate.class,
             Data.class,
             Score.class,
+            RewardCommand.class,
             Train.class,
             Iterate.class,
             Trace.class,

@@ -9,7 +9,6 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairSource;
 import org.smpo.io.Rendering;
-import org.smpo.report.Progress;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardSource;
 import org.smpo.reward.ScoreRun;
@@ -27,8 +26,8 @@ import picocli.CommandLine.Spec;
 @Command(
         name = "score",
         description =
-                "Score the images of a dataset with PickScore, HPSv2, ImageReward, the aesthetic predictor or a CLIP"
-                        + " model.",
+                "Score the images of a dataset with PickScore, HPSv2, ImageReward, the aesthetic predictor, a CLIP"
+                        + " model or a head written by smpo reward fit.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:scores written", "1:failure", "2:wrong usage"})
@@ -115,7 +114,7 @@ final class Score implements Callable<Integer> {
             ScoreRun.Summary summary;
             try (InterruptNotice _ = new InterruptNotice(
                             spec, "run the same command with --resume to score the remaining pairs");
-                    Bar bar = new Bar(spec.commandLine().getErr())) {
+                    PairBar bar = new PairBar(spec.commandLine().getErr(), "score")) {
                 summary = run.run(out, resume, bar);
             }
             Optional<ScoreStatistics> statistics = ScoreTable.read(out).statistics();
@@ -143,32 +142,6 @@ final class Score implements Callable<Integer> {
 
     private ParameterException usage(String message) {
         return new ParameterException(spec.commandLine(), message);
-    }
-
-    /// Progress bar of a run. It starts with the first batch, when it is known how much an earlier run
-    /// has scored.
-    private static final class Bar implements ScoreRun.Progress, AutoCloseable {
-        private final Progress.Display display;
-        private Progress progress;
-
-        Bar(PrintWriter err) {
-            display = Progress.Display.ofStandardError(err);
-        }
-
-        @Override
-        public void done(int before, int done, int all) {
-            if (progress == null) {
-                progress = new Progress(display, "score", "pair", before, all);
-            }
-            progress.to(done);
-        }
-
-        @Override
-        public void close() {
-            if (progress != null) {
-                progress.close();
-            }
-        }
     }
 
     private void requireFewBad(ScoreRun.Summary summary) throws IOException {

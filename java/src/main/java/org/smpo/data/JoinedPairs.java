@@ -21,7 +21,7 @@ public final class JoinedPairs implements PairSource {
     private final PairLabels labels;
 
     /// @param parts one or more sources, in order
-    public JoinedPairs(List<PairSource> parts) {
+    private JoinedPairs(List<PairSource> parts) {
         this.parts = List.copyOf(parts);
         this.rows = new FileRows(parts.stream().map(PairSource::size).toList());
         PairLabels.Builder all = new PairLabels.Builder();
@@ -32,6 +32,13 @@ public final class JoinedPairs implements PairSource {
             }
         }
         this.labels = all.build();
+    }
+
+    /// Joins sources; one source alone is that source.
+    ///
+    /// @param parts one or more sources, in order
+    public static PairSource of(List<PairSource> parts) {
+        return parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
     }
 
     @Override

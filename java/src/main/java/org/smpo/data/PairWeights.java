@@ -4,8 +4,12 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.smpo.io.ParquetReader;
+import org.smpo.io.ParquetWriter;
+import org.smpo.io.ParquetWriter.Column;
 
 /// Weights of the pairs of a source: how strongly each of them is trained on. Immutable.
 ///
@@ -25,7 +29,7 @@ public final class PairWeights {
     ///
     /// @param say receives a line when the file does not name its data
     /// @throws IOException when the file is not Parquet, lacks a column, belongs to other data, lacks a row, or has
-    ///     a weight that is not a finite number of 0 or more, naming the row
+    ///     a weight that is not a finite number of 0 or more, naming the row, or when all weights are 0
     public static PairWeights read(Path file, PairSource data, Consumer<String> say) throws IOException {
         try (ParquetReader parquet = ParquetReader.open()) {
             for (String column : COLUMNS) {
@@ -53,8 +57,47 @@ public final class PairWeights {
                             + " pairs, found none for row " + row + ": weigh this data again");
                 }
             }
+            if (Arrays.stream(weights).allMatch(weight -> weight == 0)) {
+                throw new IOException(
+                        file + ": expected a weight above 0, found 0 for every pair, so that none would be trained on");
+            }
             return new PairWeights(weights);
         }
+    }
+
+    /// One row of a weight file.
+    ///
+    /// @param id id of the pair
+    /// @param weight0 weight of image 0, 0 or more
+    /// @param weight1 weight of image 1
+    public record Row(String id, double weight0, double weight1) {
+        /// The weight of the pair.
+        public double mean() {
+            return (weight0 + weight1) / 2;
+        }
+    }
+
+    /// Writes a weight file, whole or not at all.
+    ///
+    /// @param data the pairs, which the file names
+    /// @param rows a row for each pair, in order
+    /// @param metadata further metadata of the file
+    /// @throws IOException when the data cannot be read or the file cannot be written
+    public static void write(Path target, PairSource data, List<Row> rows, SortedMap<String, String> metadata)
+            throws IOException {
+        if (rows.size() != data.size()) {
+            throw new IllegalArgumentException(
+                    "weights: expected a row for each of " + data.size() + " pairs, got " + rows.size());
+        }
+        SortedMap<String, String> all = new TreeMap<>(metadata);
+        all.put(PairSource.DIGEST_KEY, data.fingerprint());
+        List<Column> columns =
+                List.of(Column.text("id"), Column.integer("row"), Column.number("weight_0"), Column.number("weight_1"));
+        ParquetWriter.write(target, columns, all, writer -> {
+            for (int row = 0; row < rows.size(); row++) {
+                writer.add(rows.get(row).id, (long) row, rows.get(row).weight0, rows.get(row).weight1);
+            }
+        });
     }
 
     private static void add(Path file, double[] weights, List<Object> values) throws IOException {

@@ -3,10 +3,9 @@ package org.smpo.objective;
 /// DoRA reweighting of the pair losses of a whole batch: L = λ log mean_i exp(h_i ℓ_i / λ), with h the density
 /// ratio of the target to the training distribution, per pair and computed beforehand.
 ///
-/// The batch must be the effective one. Pair losses also vary with the timestep, so sample one timestep per
-/// step or normalize per bucket; otherwise the weights select timesteps, not pairs. Used by the trainer of
-/// DoRA, which is not there yet: the factors become the weights of pairs. Source: arXiv 2504.05831 (language
-/// models).
+/// The batch must be the global one: in a batch of one pair the logarithm and the exponential cancel. Pair
+/// losses also vary with the timestep, so the pairs of a step should share one; otherwise the weights select
+/// timesteps, not pairs. Source: arXiv 2504.05831 (language models).
 ///
 /// @param lambda λ > 0; 1 in the paper
 public record Dora(double lambda) {
@@ -50,6 +49,27 @@ public record Dora(double lambda) {
             factors[i] *= ratios[i] / sum;
         }
         return factors;
+    }
+
+    /// The weight of each pair, which multiplies its loss and gradient where a batch's loss is the mean over its
+    /// pairs: M times [#factors]. The ratios themselves when a loss is not finite, since that pair's loss then
+    /// reports it.
+    ///
+    /// @param losses losses of all M pairs of the global batch
+    /// @param ratios density ratio of each
+    /// @throws IllegalArgumentException when the arrays are empty, differ in length, or hold a ratio that is not
+    ///     finite
+    public double[] weights(double[] losses, double[] ratios) {
+        for (double loss : losses) {
+            if (!Double.isFinite(loss)) {
+                return ratios.clone();
+            }
+        }
+        double[] weights = factors(losses, ratios);
+        for (int i = 0; i < weights.length; i++) {
+            weights[i] *= weights.length;
+        }
+        return weights;
     }
 
     private double[] exponents(double[] losses, double[] ratios) {

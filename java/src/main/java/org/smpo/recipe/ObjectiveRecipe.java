@@ -5,22 +5,30 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.objective.BcrBudget;
+import org.smpo.objective.Dora;
 import org.smpo.objective.Method;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairImage;
+import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 
-/// The loss of a pair. In YAML the parameters of the method stand beside `method`, `bcr` and `safeguard`.
+/// The loss of a pair, and how the losses of a batch become one. In YAML the parameters of the method stand beside
+/// `method`, `bcr`, `safeguard` and `dora`. `dora` is written only where it is given, so that recipes from before it
+/// keep their text.
+///
 /// `beta` has no default: it is in units of the mean error (see [Objective]), and the same number is another
 /// strength elsewhere.
 ///
 /// @param loss the method and its parameters
 /// @param bcr a budget for the favoured image
 /// @param safeguard a bound on the other image's gradient
-public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<SdpoSafeguard> safeguard)
+/// @param dora weights of the pairs of a batch by their losses and density ratios
+public record ObjectiveRecipe(
+        Objective loss, Optional<BcrBudget> bcr, Optional<SdpoSafeguard> safeguard, Optional<Dora> dora)
         implements Written {
     static final String KIND = "method";
+    private static final String DORA = "dora";
 
     /// @throws IllegalArgumentException when an addition does not go with the method
     public ObjectiveRecipe {
@@ -38,6 +46,11 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
                 safeguard.isEmpty() || loss.hasLogit(),
                 "safeguard",
                 "it scales the loser's gradient, and " + loss.name() + " has none; set objective.safeguard to none");
+        Check.agreement(
+                dora.isEmpty() || !loss.inputs().contains(PairInput.MEAN_GAIN),
+                DORA,
+                "it weighs the losses of pairs, and the loss of " + loss.name()
+                        + " is not a sum over pairs; set objective.dora to none");
     }
 
     static ObjectiveRecipe read(Section in) throws RecipeException {
@@ -45,10 +58,12 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
             Objective loss = loss(in);
             Optional<Section> bcr = in.sectionOrNone("bcr");
             Optional<Section> safeguard = in.sectionOrNone("safeguard");
+            Optional<Section> dora = in.sectionOrNone(DORA);
             return new ObjectiveRecipe(
                     loss,
                     bcr.isEmpty() ? Optional.empty() : Optional.of(budget(bcr.get())),
-                    safeguard.isEmpty() ? Optional.empty() : Optional.of(safeguard(safeguard.get())));
+                    safeguard.isEmpty() ? Optional.empty() : Optional.of(safeguard(safeguard.get())),
+                    dora.isEmpty() ? Optional.empty() : Optional.of(dora(dora.get())));
         });
     }
 
@@ -75,6 +90,10 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
         return in.build(() -> new SdpoSafeguard(in.number("mu")));
     }
 
+    private static Dora dora(Section in) throws RecipeException {
+        return in.build(() -> new Dora(in.number("lambda", Dora.published().lambda())));
+    }
+
     /// The loss that a step differentiates.
     public PairLoss pairLoss() {
         return new PairLoss(loss, bcr, safeguard);
@@ -85,6 +104,9 @@ public record ObjectiveRecipe(Objective loss, Optional<BcrBudget> bcr, Optional<
         Map<String, Object> fields = ResolvedText.kind(KIND, loss.name(), (Record) loss);
         fields.put("bcr", bcr);
         fields.put("safeguard", safeguard);
+        if (dora.isPresent()) {
+            fields.put(DORA, dora);
+        }
         return fields;
     }
 }

@@ -15,6 +15,7 @@ import org.smpo.objective.NoiseSource;
 import org.smpo.objective.PairImage;
 import org.smpo.objective.PairInput;
 import org.smpo.schedule.Inversion;
+import org.smpo.schedule.TimestepSampler;
 
 /// Configuration of a training run.
 ///
@@ -85,6 +86,7 @@ public record Recipe(
             "dpo-sd15",
             "dpo-sd15-lora",
             "dpo-bcr-sd15-lora",
+            "dora-sd15-lora",
             "capo-sd15-lora",
             "inpo-sd15",
             "inpo-sd15-lora",
@@ -354,6 +356,13 @@ public record Recipe(
     /// Whether training prefers the losers of the data, so that the tuned model is a negative network.
     public boolean trainsNegative() {
         return favours(objective, labels) == PairImage.LOSER;
+    }
+
+    /// The sampler of this run's timesteps. With `objective.dora`, whose weights compare the losses of a batch, all
+    /// pairs of a step share their timestep unless the recipe says otherwise.
+    public TimestepSampler timestepSampler() {
+        TimestepSampler sampler = timesteps.sampler(seed);
+        return timesteps.shared().orElse(objective.dora().isPresent()) ? sampler.shared() : sampler;
     }
 
     /// Place of the policy in the guidance of the samples: as the recipe says, else that for which it is trained.

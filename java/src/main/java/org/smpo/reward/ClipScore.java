@@ -3,8 +3,7 @@ package org.smpo.reward;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.smpo.checkpoint.ClipFile;
@@ -61,7 +60,12 @@ final class ClipScore implements Reward {
 
         @Override
         public Reward open(Engine engine, Precision precision) throws IOException {
-            return new ClipScore(this, ClipModel.open(engine, model, processor, precision), precision);
+            return new ClipScore(this, openModel(engine, precision), precision);
+        }
+
+        /// Loads the model alone, for its embeddings.
+        ClipModel openModel(Engine engine, Precision precision) throws IOException {
+            return ClipModel.open(engine, model, processor, precision);
         }
     }
 
@@ -92,18 +96,9 @@ final class ClipScore implements Reward {
     /// @return cosines, computed in double from the float32 embeddings
     @Override
     public double[] score(List<String> captions, List<RgbImage> images) {
-        if (captions.size() != images.size()) {
-            throw new IllegalArgumentException(
-                    "score: expected as many captions as images, got " + captions.size() + " and " + images.size());
-        }
-        Map<String, Integer> rows = new LinkedHashMap<>();
-        captions.forEach(caption -> rows.putIfAbsent(caption, rows.size()));
-        double[][] texts = clip.embedTexts(new ArrayList<>(rows.keySet()));
-        double[][] embedded = clip.embedImages(images);
-        double[] scores = new double[embedded.length];
-        for (int i = 0; i < scores.length; i++) {
-            scores[i] = ClipModel.cosine(texts[rows.get(captions.get(i))], embedded[i]);
-        }
+        ClipEmbeddings embeddings = ClipEmbeddings.of(clip, captions, images);
+        double[] scores = new double[images.size()];
+        Arrays.setAll(scores, embeddings::cosine);
         return scores;
     }
 

@@ -25,6 +25,13 @@ public enum RewardKind {
             2),
     /// The LAION aesthetic predictor.
     AESTHETIC("aesthetic", "score of the LAION aesthetic predictor, whatever the caption", Double.NaN, 4, 7),
+    /// A head on the embeddings of a CLIP model.
+    HEAD(
+            "head",
+            "logit of a head on the embeddings of a CLIP model",
+            1,
+            Double.NEGATIVE_INFINITY,
+            Double.POSITIVE_INFINITY),
     /// Any other CLIP model.
     CLIP("clip", "cosine of the CLIP embeddings of caption and image", 0.01, 0.1, 0.4);
 
@@ -88,12 +95,21 @@ public enum RewardKind {
         return new Published(temperature, low, high);
     }
 
+    /// Returns whether a reward of this kind is a CLIP model whose cosines are the scores.
+    boolean isClip() {
+        return switch (this) {
+            case PICKSCORE, HPSV2, CLIP -> true;
+            case IMAGE_REWARD, AESTHETIC, HEAD -> false;
+        };
+    }
+
     Format format() {
         return switch (this) {
             case PICKSCORE -> PickScore.FORMAT;
             case HPSV2 -> Hpsv2.FORMAT;
             case IMAGE_REWARD -> ImageReward.FORMAT;
             case AESTHETIC -> Aesthetic.FORMAT;
+            case HEAD -> HeadReward.FORMAT;
             case CLIP -> ClipScore.FORMAT;
         };
     }

@@ -92,6 +92,18 @@ public record RewardSource(Optional<String> name, RewardKind kind, Path path, Pa
         return files().preprocessing(precision);
     }
 
+    /// Returns the CLIP model whose cosines are this reward's scores.
+    ///
+    /// @throws IllegalArgumentException when the reward is of another kind
+    ClipScore.ClipFiles clip() throws IOException {
+        if (kind.isClip() && files() instanceof ClipScore.ClipFiles clip) {
+            return clip;
+        }
+        throw new IllegalArgumentException(
+                "reward " + path + ": expected a CLIP model (clip, pickscore or hpsv2), whose"
+                        + " embeddings a head can read, found a reward of kind " + kind.id());
+    }
+
     private RewardFiles files() throws IOException {
         return kind.format().files(path, processor);
     }

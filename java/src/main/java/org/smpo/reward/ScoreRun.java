@@ -14,12 +14,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
-import org.smpo.data.BadPair;
-import org.smpo.data.PairRecord;
 import org.smpo.data.PairSource;
-import org.smpo.data.PreferencePair;
-import org.smpo.io.ImageException;
 import org.smpo.io.RgbImage;
 
 /// Scores every pair of a dataset with a reward and writes a score file.
@@ -148,9 +143,9 @@ public final class ScoreRun {
         int before = journal.rows().size();
         int all = data.size();
         try (ExecutorService decoders = Executors.newVirtualThreadPerTaskExecutor()) {
-            Future<List<Decoded>> next = before < all ? decoders.submit(() -> decode(before)) : null;
+            Future<List<DecodedPair>> next = before < all ? decoders.submit(() -> decode(before)) : null;
             for (int from = before; from < all; from += batch) {
-                List<Decoded> current = get(next);
+                List<DecodedPair> current = get(next);
                 int following = from + batch;
                 next = following < all ? decoders.submit(() -> decode(following)) : null;
                 journal.append(score(current));
@@ -159,7 +154,7 @@ public final class ScoreRun {
         }
     }
 
-    private static List<Decoded> get(Future<List<Decoded>> batch) throws IOException {
+    private static List<DecodedPair> get(Future<List<DecodedPair>> batch) throws IOException {
         try {
             return batch.get();
         } catch (ExecutionException e) {
@@ -176,39 +171,14 @@ public final class ScoreRun {
         }
     }
 
-    /// One record with its decoded images, or with its problem.
-    private record Decoded(int row, String id, String caption, RgbImage image0, RgbImage image1, String problem) {}
-
-    private List<Decoded> decode(int from) throws IOException {
-        List<Integer> rows = IntStream.range(from, Math.min(from + batch, data.size()))
-                .boxed()
-                .toList();
-        return data.read(rows).parallelStream().map(ScoreRun::decode).toList();
+    private List<DecodedPair> decode(int from) throws IOException {
+        return DecodedPair.read(data, from, Math.min(from + batch, data.size()));
     }
 
-    private static Decoded decode(PairRecord found) {
-        return switch (found) {
-            case BadPair bad -> new Decoded(bad.index(), bad.id(), null, null, null, bad.message());
-            case PreferencePair pair -> {
-                try {
-                    yield new Decoded(
-                            pair.index(),
-                            pair.id(),
-                            pair.caption(),
-                            pair.image0().decode(),
-                            pair.image1().decode(),
-                            null);
-                } catch (ImageException e) {
-                    yield new Decoded(pair.index(), pair.id(), null, null, null, e.getMessage());
-                }
-            }
-        };
-    }
-
-    private List<ScoredPair> score(List<Decoded> records) throws IOException {
+    private List<ScoredPair> score(List<DecodedPair> records) throws IOException {
         List<String> captions = new ArrayList<>();
         List<RgbImage> images = new ArrayList<>();
-        for (Decoded good : records) {
+        for (DecodedPair good : records) {
             if (good.problem() == null) {
                 captions.addAll(List.of(good.caption(), good.caption()));
                 images.addAll(List.of(good.image0(), good.image1()));
@@ -225,7 +195,7 @@ public final class ScoreRun {
         }
         List<ScoredPair> rows = new ArrayList<>();
         int at = 0;
-        for (Decoded each : records) {
+        for (DecodedPair each : records) {
             if (each.problem() == null) {
                 rows.add(ScoredPair.of(each.row(), each.id(), scores[at], scores[at + 1]));
                 at += 2;

@@ -13,13 +13,26 @@ public final class TimestepSampler {
     private final int count;
     /// Cumulative weights, the last of them 1; null if all are equal.
     private final double[] cumulative;
+    /// Whether all pairs of a step have the timestep of its first pair.
+    private final boolean shared;
 
     private TimestepSampler(Philox philox, int low, int stride, int count, double[] cumulative) {
+        this(philox, low, stride, count, cumulative, false);
+    }
+
+    private TimestepSampler(Philox philox, int low, int stride, int count, double[] cumulative, boolean shared) {
         this.philox = philox;
         this.low = low;
         this.stride = stride;
         this.count = count;
         this.cumulative = cumulative;
+        this.shared = shared;
+    }
+
+    /// The same distribution, sampled once per optimizer step: all pairs, and both of their images, have the timestep
+    /// that the first pair would have.
+    public TimestepSampler shared() {
+        return new TimestepSampler(philox, low, stride, count, cumulative, true);
     }
 
     /// Uniform over `low .. end - 1`; 0 to 1000 for a base model, 0 to 200 for SDXL's refiner.
@@ -78,7 +91,7 @@ public final class TimestepSampler {
     public int[] draw(long step, long firstPair, int pairs) {
         int[] timesteps = new int[pairs];
         for (int i = 0; i < pairs; i++) {
-            timesteps[i] = draw(philox.stream(Purpose.TIMESTEPS, step, firstPair + i));
+            timesteps[i] = draw(philox.stream(Purpose.TIMESTEPS, step, shared ? 0 : firstPair + i));
         }
         return timesteps;
     }

@@ -30,6 +30,9 @@ final class Health {
     /// Number of steps needed to recognize a diverging run: one unlucky batch is not a trend.
     private static final int LAST_STEPS = 3;
 
+    /// Share of the pairs of a step below which they are few.
+    private static final double FEW_PAIRS = 0.1;
+
     private final HealthRecipe recipe;
     private final Objective objective;
     private final Deque<Sums> recent = new ArrayDeque<>();
@@ -98,7 +101,7 @@ final class Health {
 
     /// A symptom of a failing run.
     ///
-    /// @param kind `winners_worse`, `losers_worse`, `saturated`, `undecided` or `diverging`
+    /// @param kind `winners_worse`, `losers_worse`, `saturated`, `undecided`, `few_pairs` or `diverging`
     /// @param fatal whether the run must end regardless of the recipe's setting for warnings
     /// @param message what is happening and what to try
     record Warning(String kind, boolean fatal, String message) {}
@@ -167,6 +170,24 @@ final class Health {
             judge(recent.stream().reduce(Sums::plus).orElseThrow(), warnings);
         }
         return warnings;
+    }
+
+    /// Returns a warning about a step whose weights leave few of its pairs a say.
+    ///
+    /// @param effective number of pairs of equal weight that would say as much; empty when pairs have no weights
+    static Optional<Warning> fewPairs(OptionalDouble effective, int pairs) {
+        return effective.isPresent() && effective.getAsDouble() < FEW_PAIRS * pairs
+                ? Optional.of(new Warning(
+                        "few_pairs",
+                        false,
+                        String.format(
+                                Locale.ROOT,
+                                "%.1f of %d pairs carry the step: the others have hardly any weight; raise"
+                                        + " objective.dora.lambda, share the timestep (timesteps.shared), or weigh the"
+                                        + " data again",
+                                effective.getAsDouble(),
+                                pairs)))
+                : Optional.empty();
     }
 
     /// Decides which warnings of a step are reported and whether one of them ends the run.

@@ -1,11 +1,14 @@
 package org.smpo.train;
 
 import java.util.Arrays;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.MicroBatch;
 import org.smpo.ffi.PairBatch;
+import org.smpo.ffi.PairResults;
+import org.smpo.objective.Dora;
 import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
@@ -21,7 +24,7 @@ import org.smpo.schedule.NoiseSchedule;
 /// latents, prompts, t  ->  noised latents and targets       by inversion with the policy, by forward
 /// noise, or given
 ///                      ->  errors of policy and reference   in micro-batches
-/// errors, labels       ->  loss of each pair                and its gradient, added to the policy's
+/// errors, labels       ->  loss of each pair                and its gradient, times its weight, added to the policy's
 /// ```
 ///
 /// The policy does not change within a step, so each phase runs over the whole batch. The inversion has
@@ -35,6 +38,7 @@ public final class PreferenceStep {
     private final NoiseSource noise;
     private final Inversion inversion;
     private final int inversionBatch;
+    private final Optional<Dora> dora;
 
     /// Creates a step with the noise that the objective asks for.
     ///
@@ -44,7 +48,7 @@ public final class PreferenceStep {
     /// @throws IllegalArgumentException when the objective inverts and `inversion` is null
     public PreferenceStep(
             Engine engine, NoiseSchedule schedule, PairLoss loss, Inversion inversion, int inversionBatch) {
-        this(engine, schedule, loss, loss.objective().noise(), inversion, inversionBatch);
+        this(engine, schedule, loss, loss.objective().noise(), inversion, inversionBatch, Optional.empty());
     }
 
     private PreferenceStep(
@@ -53,13 +57,15 @@ public final class PreferenceStep {
             PairLoss loss,
             NoiseSource noise,
             Inversion inversion,
-            int inversionBatch) {
+            int inversionBatch,
+            Optional<Dora> dora) {
         this.engine = engine;
         this.schedule = schedule;
         this.loss = loss;
         this.objective = loss.objective();
         this.noise = noise;
         this.inversionBatch = inversionBatch;
+        this.dora = dora;
         if (inverts() && inversion == null) {
             throw new IllegalArgumentException(objective.name() + ": inversion: expected one, got none");
         }
@@ -74,7 +80,13 @@ public final class PreferenceStep {
     /// Returns this step with Diffusion-DPO's noise instead of its own: both images of a pair share the
     /// same forward noise.
     public PreferenceStep withForwardNoise() {
-        return new PreferenceStep(engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch);
+        return new PreferenceStep(engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch, dora);
+    }
+
+    /// Returns this step with DoRA's weights, if there are any: a gradient is then that of DoRA's loss of the whole
+    /// batch, in which the pairs' own weights are density ratios.
+    public PreferenceStep withDora(Optional<Dora> reweighting) {
+        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, reweighting);
     }
 
     /// Computes errors and losses and, with `backward`, adds the gradient of the mean loss to the
@@ -98,19 +110,44 @@ public final class PreferenceStep {
         OptionalDouble meanGain = OptionalDouble.empty();
         if (objective.inputs().contains(PairInput.MEAN_GAIN) && microBatch < pairs.pairs()) {
             // The mean is over the whole batch, so a first pass without gradients computes it.
-            accumulate(batch, pairs, networks, microBatch, 0, false, meanGain);
+            accumulate(batch, pairs, networks, microBatch, 0, false, meanGain, null);
             meanGain = OptionalDouble.of(batch.read().meanGain());
         }
-        accumulate(batch, pairs, networks, microBatch, 1.0 / totalPairs, backward, meanGain);
+        double[] weight = pairs.weight();
+        if (dora.isPresent() && backward) {
+            // The weight of a pair depends on the losses of all, so a first pass without gradients computes them.
+            accumulate(batch, pairs, networks, microBatch, 0, false, meanGain, null);
+            weight = dora.get().weights(batch.read().loss(), ratios(pairs));
+        }
+        accumulate(batch, pairs, networks, microBatch, 1.0 / totalPairs, backward, meanGain, weight);
+        PairResults results = batch.read();
         return new StepResults(
-                batch.read(),
+                results,
                 pairs.labelsFor(objective),
                 logitScale(pairs),
                 pairs.desirable(),
-                pairs.weight() != null,
+                weight,
+                weightedLoss(results, pairs, weight, backward),
                 report,
                 (noised - start) / 1e9,
                 (System.nanoTime() - noised) / 1e9);
+    }
+
+    private static double[] ratios(PairLatents pairs) {
+        double[] ones = new double[pairs.pairs()];
+        Arrays.fill(ones, 1);
+        return pairs.weight() == null ? ones : pairs.weight();
+    }
+
+    private OptionalDouble weightedLoss(PairResults results, PairLatents pairs, double[] weight, boolean backward) {
+        if (weight == null) {
+            return OptionalDouble.empty();
+        }
+        boolean finite = Arrays.stream(results.loss()).allMatch(Double::isFinite);
+        return OptionalDouble.of(
+                dora.isPresent() && backward && finite
+                        ? dora.get().value(results.loss(), ratios(pairs))
+                        : results.lossSum());
     }
 
     /// Computes the noised latents and targets of every image.
@@ -137,7 +174,8 @@ public final class PreferenceStep {
             int microBatch,
             double gradientScale,
             boolean backward,
-            OptionalDouble meanGain) {
+            OptionalDouble meanGain,
+            double[] weight) {
         double[] label = pairs.labelsFor(objective);
         double[] logitScale = logitScale(pairs);
         for (int first = 0; first < pairs.pairs(); first += microBatch) {
@@ -153,7 +191,7 @@ public final class PreferenceStep {
                             gradientScale,
                             label == null ? null : Arrays.copyOfRange(label, first, end),
                             Arrays.copyOfRange(logitScale, first, end),
-                            pairs.weight() == null ? null : Arrays.copyOfRange(pairs.weight(), first, end),
+                            weight == null ? null : Arrays.copyOfRange(weight, first, end),
                             meanGain,
                             pairs.desirable() == null ? null : Arrays.copyOfRange(pairs.desirable(), first, end),
                             null));

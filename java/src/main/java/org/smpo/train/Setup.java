@@ -86,11 +86,12 @@ record Setup(
                             recipe.data().side()),
                     listener::warn);
             PreferenceStep step = new PreferenceStep(
-                    engine,
-                    files.schedule(),
-                    recipe.objective().pairLoss(),
-                    recipe.inversionSchedule().orElse(null),
-                    sizes.inversionBatch());
+                            engine,
+                            files.schedule(),
+                            recipe.objective().pairLoss(),
+                            recipe.inversionSchedule().orElse(null),
+                            sizes.inversionBatch())
+                    .withDora(recipe.objective().dora());
             Optional<Samples> samples = recipe.samples().every().isEmpty()
                     ? Optional.empty()
                     : Optional.of(parts.add(new Samples(engine, files, policy, encoder, recipe)));

@@ -15,8 +15,9 @@ import org.smpo.recipe.Recipe;
 
 /// Entries of `log.jsonl` and TensorBoard about a run's steps and evaluations.
 ///
-/// An entry about a step has `weighted_loss` beside the plain `loss` where pairs have weights. An entry about
-/// held-out pairs has the following keys, and so has a step where they apply.
+/// An entry about a step has `weighted_loss` beside the plain `loss` where pairs have weights, which is DoRA's loss
+/// with objective.dora, and `effective_pairs`, the number of pairs of equal weight that would say as much. An entry
+/// about held-out pairs has the following keys, and so has a step where they apply.
 ///
 /// ```text
 /// loss, winner_error, ...    means with the objective's own noise: inverted latents for an inverting objective
@@ -96,6 +97,7 @@ final class StepLog {
         entry.put("step", done);
         putErrors(entry, ErrorTotals.of(loss, results), results.loss());
         results.weightedLoss().ifPresent(weighted -> entry.put("weighted_loss", weighted));
+        results.effectivePairs().ifPresent(effective -> entry.put("effective_pairs", effective));
         if (!pairs.isSingle()) {
             entry.put("margins", margins(batch.latents().timesteps(), pairs));
         }

@@ -6,6 +6,7 @@ import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.PairResults;
+import org.smpo.objective.DensityRatio;
 
 /// The results of one pass over a global batch.
 ///
@@ -13,7 +14,9 @@ import org.smpo.ffi.PairResults;
 /// @param label the number that the objective reads of each pair; null if it reads none
 /// @param logitScale factor of each pair's logit
 /// @param desirable whether each single image is desirable; null for pairs, and where the objective does not ask
-/// @param weighted whether pairs have weights
+/// @param weight weight of each pair; null if all are 1
+/// @param weightedLoss what was differentiated where pairs have weights: the mean of weight times loss, or DoRA's
+///     loss; empty where they have none
 /// @param inversion cost of the inversion; null where nothing was inverted
 /// @param noiseSeconds time of the inversion or the forward noise, in seconds
 /// @param gradientSeconds time of the forward and backward passes, in seconds
@@ -23,18 +26,21 @@ public record StepResults(
         double[] label,
         double[] logitScale,
         boolean[] desirable,
-        boolean weighted,
+        double[] weight,
+        OptionalDouble weightedLoss,
         InversionReport inversion,
         double noiseSeconds,
         double gradientSeconds) {
     /// The mean of the pairs' losses, without weights.
     public double loss() {
-        return weighted ? Arrays.stream(pairs.loss()).average().orElseThrow() : pairs.lossSum();
+        return weight == null
+                ? pairs.lossSum()
+                : Arrays.stream(pairs.loss()).average().orElseThrow();
     }
 
-    /// The mean of weight times loss over the pairs, which was differentiated; empty when pairs have no weights.
-    public OptionalDouble weightedLoss() {
-        return weighted ? OptionalDouble.of(pairs.lossSum()) : OptionalDouble.empty();
+    /// The number of pairs of equal weight that would say as much as these; empty when pairs have no weights.
+    public OptionalDouble effectivePairs() {
+        return weight == null ? OptionalDouble.empty() : OptionalDouble.of(DensityRatio.effectiveSize(weight));
     }
 
     /// Throws if the loss of a pair is not finite.

@@ -81,7 +81,7 @@ final class StoredImages implements PairStream {
                 : Optional.of(kinds(eligible, data.desirableShare().getAsDouble()));
         PairDecoder decoder = new PairDecoder(StoredPairs.augmented(data), recipe.seed());
         this.plain = new PairDecoder(StoredPairs.plain(data), recipe.seed());
-        this.timesteps = recipe.timesteps().sampler(recipe.seed());
+        this.timesteps = recipe.timestepSampler();
         this.ahead = new DecodeAhead<>(step -> decoder.prepareSingle(source, uses(step), encoder::isCached));
     }
 

@@ -65,7 +65,7 @@ final class StoredPairs implements PairStream {
                 eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
         this.decoder = new PairDecoder(augmented(data), recipe.seed());
         this.plain = new PairDecoder(plain(data), recipe.seed());
-        this.timesteps = recipe.timesteps().sampler(recipe.seed());
+        this.timesteps = recipe.timestepSampler();
         this.timestepPerImage = recipe.objective().loss().timestepPerImage();
         this.ahead = new DecodeAhead<>(step -> decoder.prepare(source, uses(step), encoder::isCached));
     }
@@ -121,7 +121,7 @@ final class StoredPairs implements PairStream {
         for (Path path : recipe.data().paths()) {
             parts.add(sources.add(PairSource.open(path, recipe.data().split(), rendering)));
         }
-        PairSource source = parts.size() == 1 ? parts.getFirst() : new JoinedPairs(parts);
+        PairSource source = JoinedPairs.of(parts);
         source.notes().forEach(note -> say.accept("data.paths: " + note));
         return source;
     }

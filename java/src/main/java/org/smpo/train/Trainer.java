@@ -178,6 +178,7 @@ public final class Trainer implements AutoCloseable {
                             : results.pairs().byKind(results.desirable()),
                     results.loss(),
                     undecided);
+            Health.fewPairs(results.effectivePairs(), latents.pairs()).ifPresent(warnings::add);
             Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
             entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
             for (Map<String, Object> event : batch.events()) {

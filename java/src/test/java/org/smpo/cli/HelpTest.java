@@ -25,17 +25,23 @@ import picocli.CommandLine.Model.OptionSpec;
 /// Help texts: every option describes itself in a noun phrase or an instruction, and in the same words in every verb.
 class HelpTest {
     /// Options that mean something else in each verb, with the reason.
-    private static final Map<String, String> DIFFERENT = Map.of(
-            "--out", "each verb writes other files",
-            "--seed", "generate takes several seeds; evaluate counts upwards; trace and the demo seed other noise",
-            "--batch", "score counts pairs; trace reads a file of tensors",
-            "--steps", "trace counts inversion steps",
-            "--threads", "data validate only decodes images",
-            "--resume", "score resumes from its options, train and iterate from the recipe's folder",
-            "--dry-run", "train takes two steps; iterate prints commands",
-            "--precision", "inspect estimates memory for one precision",
-            "--eta", "trace adds noise after inversion steps",
-            "--json", "data validate writes a file; doctor and inspect print");
+    private static final Map<String, String> DIFFERENT = Map.ofEntries(
+            Map.entry("--out", "each verb writes other files"),
+            Map.entry(
+                    "--seed",
+                    "generate takes several seeds; evaluate counts upwards; trace and the demo seed other noise"),
+            Map.entry("--batch", "score counts pairs; trace reads a file of tensors"),
+            Map.entry("--steps", "trace counts inversion steps"),
+            Map.entry("--threads", "data validate only decodes images"),
+            Map.entry("--resume", "score resumes from its options, train and iterate from the recipe's folder"),
+            Map.entry("--pairs", "demo draw counts pairs"),
+            Map.entry("--temperature", "reward fit scales a reward; trace has the parameter of a method"),
+            Map.entry("--target", "data weigh takes several; reward fit compares two sets"),
+            Map.entry("--source", "data weigh takes several; reward fit compares two sets"),
+            Map.entry("--dry-run", "train takes two steps; iterate prints commands"),
+            Map.entry("--precision", "inspect estimates memory for one precision"),
+            Map.entry("--eta", "trace adds noise after inversion steps"),
+            Map.entry("--json", "data validate writes a file; doctor and inspect print"));
 
     private static final Set<String> BAD_BEGINNINGS = Set.of("Of", "In", "At", "As", "For", "Also", "Only", "Those");
 

@@ -23,6 +23,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.smpo.data.Crop;
 import org.smpo.io.Precision;
 import org.smpo.objective.BcrBudget;
+import org.smpo.objective.Dora;
 import org.smpo.objective.Dpo;
 import org.smpo.objective.Inpo;
 import org.smpo.objective.Kto;
@@ -273,7 +274,8 @@ class RecipeTest {
                 new ObjectiveRecipe(
                         new Smpo(Math.PI, 3, 1),
                         Optional.of(new BcrBudget(1.5, 0.25)),
-                        Optional.of(new SdpoSafeguard(0.75))),
+                        Optional.of(new SdpoSafeguard(0.75)),
+                        Optional.of(new Dora(0.5))),
                 Optional.of(new InversionRecipe(
                         Inversion.Semantics.V022,
                         7,
@@ -281,7 +283,7 @@ class RecipeTest {
                         TimestepSpacing.TRAILING,
                         InversionRecipe.Network.EMA,
                         OptionalInt.of(9))),
-                new TimestepRecipe.Weighted(List.of(0.0, 1.0, 0.125)),
+                new TimestepRecipe.Weighted(List.of(0.0, 1.0, 0.125), Optional.of(true)),
                 new TrainRecipe(
                         3_000_000_000L,
                         10,
@@ -622,7 +624,7 @@ class RecipeTest {
     void anotherMethodBeginsAfresh() throws RecipeException {
         Recipe recipe = parse("base: smpo-sd15\nobjective: {method: dpo, beta: 7}\ninversion: none\n");
         assertThat(recipe.objective())
-                .isEqualTo(new ObjectiveRecipe(new Dpo(7, 0.5), Optional.empty(), Optional.empty()));
+                .isEqualTo(new ObjectiveRecipe(new Dpo(7, 0.5), Optional.empty(), Optional.empty(), Optional.empty()));
         Recipe same = parse("base: smpo-sd15\nobjective: {method: smpo, gamma: 3}\n");
         assertThat(same.objective().loss()).isEqualTo(new Smpo(2000, 3, 0.5));
         Recipe later = parse("base: smpo-sd15-lora\n", "train.weights=full", "export.formats=[diffusers]");

@@ -69,7 +69,7 @@ final class RewardSourceTest {
         assertThatThrownBy(() -> RewardSource.parse("hps:" + model))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining(
-                        "expected one of the kinds pickscore, hpsv2, imagereward, aesthetic, clip, found hps");
+                        "expected one of the kinds pickscore, hpsv2, imagereward, aesthetic, head, clip, found hps");
         assertThatThrownBy(() -> RewardSource.parse("a=clip:" + temporary.resolve("none")))
                 .hasMessageContaining("found nothing");
         assertThatThrownBy(() -> RewardSource.parse("clip:")).hasMessageContaining("found nothing");

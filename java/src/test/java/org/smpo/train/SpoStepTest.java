@@ -64,8 +64,8 @@ final class SpoStepTest {
     static void write() throws IOException {
         network = Json.readObject(ROOT.resolve("native/test/golden/step/sd1.json"));
         golden = Json.readObject(GOLDEN.resolve("spo_step.json"));
-        CapoStepTest.writeUnet(network, folder.resolve("reference"), 0);
-        CapoStepTest.writeUnet(
+        GoldenStep.writeUnet(network, folder.resolve("reference"), 0);
+        GoldenStep.writeUnet(
                 network,
                 folder.resolve("policy"),
                 Math.scalb(1f, -Math.toIntExact(golden.integer("perturbation_bits"))));

@@ -173,6 +173,7 @@ final class StoredLabelsTest {
                         "1 AS weight_0, CASE row WHEN 6 THEN 'inf'::DOUBLE ELSE 1 END AS weight_1",
                         "row 6",
                         "Infinity"),
+                List.of("0 AS weight_0, 0 AS weight_1", "expected a weight above 0, found 0 for every pair"),
                 List.of("1 AS weight_0", "expected Parquet with row, weight_0 and weight_1"));
         for (List<String> one : wrong) {
             Path file = parquet("w" + wrong.indexOf(one) + ".parquet", "", one.getFirst());

@@ -3,6 +3,7 @@ package org.smpo.cli;
 import java.util.Optional;
 import org.smpo.io.Precision;
 import org.smpo.network.Compute;
+import org.smpo.parallel.World;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -43,6 +44,11 @@ final class ComputeOptions {
     /// `cpu`, `cuda` or `cuda:N`.
     String device() {
         return chosen().device();
+    }
+
+    /// The device of one of several processes: those of a machine have one GPU each.
+    String device(World world) {
+        return world.size() == 1 || !device().startsWith("cuda") ? device() : "cuda:" + world.gpu();
     }
 
     Precision precision() {

@@ -38,6 +38,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
             Trace.class,
             Evaluate.class,
             CacheCommand.class,
+            Launch.class,
             Demo.class
         },
         exitCodeListHeading = "%nExit codes:%n",
@@ -74,6 +75,8 @@ public final class Main implements Runnable {
         CommandLine commandLine = terminal.setOut(terminal.getOut()).setErr(terminal.getErr());
         commandLine.setExecutionStrategy(parsed -> main.withoutErrors(commandLine, parsed));
         MethodOptions.addTo(commandLine.getSubcommands().get("trace").getCommandSpec());
+        // What follows the command belongs to it.
+        commandLine.getSubcommands().get(Launch.NAME).setStopAtPositional(true);
         commandLine.setExecutionExceptionHandler(main.failureHandler());
         commandLine.setUsageHelpAutoWidth(true);
         commandLine.setParameterExceptionHandler((wrong, arguments) -> main.refuse(wrong));

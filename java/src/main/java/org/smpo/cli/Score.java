@@ -9,6 +9,8 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairSource;
 import org.smpo.io.Rendering;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardSource;
 import org.smpo.reward.ScoreRun;
@@ -89,6 +91,9 @@ final class Score implements Callable<Integer> {
     @Option(names = "--resume", description = "Resume an interrupted run (same model, data and options)")
     private boolean resume;
 
+    @Mixin
+    private WorldOptions processes;
+
     Score() {}
 
     @Override
@@ -100,10 +105,15 @@ final class Score implements Callable<Integer> {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
         RewardSource rewardSource = rewardSource();
-        try (PairSource source = PairSource.open(
+        World world = processes.world();
+        try (Peers peers = processes.open();
+                PairSource source = PairSource.open(
                         data, Optional.ofNullable(split), pillow ? Rendering.PILLOW : Rendering.VIEWER);
-                Reward reward = rewardSource.open(compute.device(), compute.precision(), compute.threads())) {
-            source.notes().forEach(spec.commandLine().getErr()::println);
+                Reward reward = rewardSource.open(
+                        compute.device(world), compute.precision(), world.threads(compute.threads()))) {
+            if (world.isFirst()) {
+                source.notes().forEach(spec.commandLine().getErr()::println);
+            }
             // The kind of device decides the last digits of a score; its index does not.
             ScoreRun run = new ScoreRun(
                     source,
@@ -111,12 +121,16 @@ final class Score implements Callable<Integer> {
                     batch,
                     Map.of("device", compute.device().replaceFirst(":.*", ""), "rendering", rendering()),
                     spec.commandLine().getErr()::println);
-            ScoreRun.Summary summary;
+            Optional<ScoreRun.Summary> result;
             try (InterruptNotice _ = new InterruptNotice(
                             spec, "run the same command with --resume to score the remaining pairs");
                     PairBar bar = new PairBar(spec.commandLine().getErr(), "score")) {
-                summary = run.run(out, resume, bar);
+                result = run.run(out, resume, peers, bar);
             }
+            if (result.isEmpty()) {
+                return 0;
+            }
+            ScoreRun.Summary summary = result.get();
             Optional<ScoreStatistics> statistics = ScoreTable.read(out).statistics();
             report(summary, statistics);
             statistics

@@ -7,6 +7,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.smpo.cache.Cache;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 import org.smpo.report.Progress;
@@ -15,6 +17,7 @@ import org.smpo.train.GracefulShutdown;
 import org.smpo.train.Trainer;
 import org.smpo.train.TrainingResult;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -62,6 +65,9 @@ final class Train implements Callable<Integer> {
     @Option(names = "--cache", paramLabel = "DIR", description = OptionTexts.CACHE)
     private Path cache;
 
+    @Mixin
+    private WorldOptions processes;
+
     Train() {}
 
     @Override
@@ -75,14 +81,21 @@ final class Train implements Callable<Integer> {
         if (dryRun && resume) {
             throw new ParameterException(spec.commandLine(), "--dry-run and --resume: expected one of them, got both");
         }
+        World world = processes.world();
+        if (dryRun && world.size() > 1) {
+            throw new ParameterException(
+                    spec.commandLine(),
+                    "--dry-run: expected one process, got " + world.size() + "; run it without a launcher");
+        }
         PrintWriter err = spec.commandLine().getErr();
         Path cacheFolder = cache == null ? Cache.defaultFolder() : cache;
         if (dryRun) {
             return dryRun(resolved, cacheFolder, new TrainingWatcher(err));
         }
         return Stoppable.run(err, ending -> {
-            try (TrainingWatcher watcher = new TrainingWatcher(err);
-                    Trainer trainer = open(resolved, cacheFolder, watcher)) {
+            try (Peers peers = processes.open();
+                    TrainingWatcher watcher = new TrainingWatcher(err, world);
+                    Trainer trainer = open(resolved, cacheFolder, peers, watcher)) {
                 ending.stopWith(trainer::stop);
                 watcher.begin(trainer.done(), resolved.train().steps());
                 return run(trainer, watcher, ending);
@@ -90,9 +103,9 @@ final class Train implements Callable<Integer> {
         });
     }
 
-    private Trainer open(Recipe resolved, Path cacheFolder, TrainingWatcher watcher) throws IOException {
+    private Trainer open(Recipe resolved, Path cacheFolder, Peers peers, TrainingWatcher watcher) throws IOException {
         try {
-            return Trainer.open(resolved, resume, cacheFolder, watcher);
+            return Trainer.open(resolved, resume, cacheFolder, peers, watcher);
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
@@ -179,8 +192,11 @@ final class Train implements Callable<Integer> {
         };
     }
 
-    private static void stopped(PrintWriter out, TrainingResult result) {
-        out.println(result.describe());
-        out.flush();
+    /// Rank 0 speaks for all.
+    private void stopped(PrintWriter out, TrainingResult result) {
+        if (processes.world().isFirst()) {
+            out.println(result.describe());
+            out.flush();
+        }
     }
 }

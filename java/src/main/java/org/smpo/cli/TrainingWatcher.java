@@ -3,21 +3,31 @@ package org.smpo.cli;
 import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.OptionalDouble;
+import org.smpo.parallel.World;
 import org.smpo.report.Progress;
 import org.smpo.train.Trainer;
 
-/// Shows a training run on the error stream.
+/// Shows a training run on the error stream. Of several processes, all show their warnings, and rank 0
+/// the rest.
 final class TrainingWatcher implements Trainer.Listener, AutoCloseable {
     private final PrintWriter err;
+    private final World world;
     private Progress progress;
 
     TrainingWatcher(PrintWriter err) {
+        this(err, World.ALONE);
+    }
+
+    TrainingWatcher(PrintWriter err, World world) {
         this.err = err;
+        this.world = world;
     }
 
     /// Shows a progress bar until [#end()].
     void begin(long done, long steps) {
-        progress = new Progress(Progress.Display.ofStandardError(err), "train", "step", done, steps);
+        if (world.isFirst()) {
+            progress = new Progress(Progress.Display.ofStandardError(err), "train", "step", done, steps);
+        }
     }
 
     void end() {
@@ -29,6 +39,12 @@ final class TrainingWatcher implements Trainer.Listener, AutoCloseable {
 
     @Override
     public void say(String message) {
+        if (world.isFirst()) {
+            print(message);
+        }
+    }
+
+    private void print(String message) {
         if (progress != null) {
             progress.println(message);
         } else {
@@ -39,7 +55,7 @@ final class TrainingWatcher implements Trainer.Listener, AutoCloseable {
 
     @Override
     public void warn(String message) {
-        say("warning: " + message);
+        print((world.isFirst() ? "" : "rank " + world.rank() + ": ") + "warning: " + message);
     }
 
     @Override

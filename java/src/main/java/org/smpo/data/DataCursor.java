@@ -10,8 +10,9 @@ import org.smpo.random.Purpose;
 /// interrupted run resumes without stored state.
 ///
 /// Every epoch is its own permutation of the training pairs. Epochs follow one another without a gap, and a
-/// global batch may span two of them. The global batch of a step is the same for any number of ranks: rank r
-/// of n takes the r-th of its n equal parts. Immutable; safe for use from any thread.
+/// global batch may span two of them. The global batch of a step is the same for any number of ranks:
+/// each takes consecutive places of it, as many as the others or one more. Immutable; safe for use from
+/// any thread.
 public final class DataCursor {
     private final Philox philox;
     private final int[] training;
@@ -74,25 +75,35 @@ public final class DataCursor {
     /// This rank's pairs of an optimizer step, in order.
     ///
     /// @param step number of the step, from 0
-    /// @param pairsPerStep size of the global batch, a multiple of the number of ranks
+    /// @param pairsPerStep size of the global batch, at least the number of ranks
     /// @throws IllegalArgumentException when it is not, or the step is negative or too large
     public List<PairUse> batch(long step, int pairsPerStep) {
-        if (pairsPerStep < 1 || pairsPerStep % ranks != 0) {
+        if (pairsPerStep < ranks) {
             throw new IllegalArgumentException(
-                    "pairs per step: expected a positive multiple of " + ranks + " ranks, got " + pairsPerStep);
+                    "pairs per step: expected at least " + ranks + ", one for each process, got " + pairsPerStep);
         }
         if (step < 0 || step > Long.MAX_VALUE / pairsPerStep - 1) {
             throw new IllegalArgumentException("step: expected 0 or more, got " + step);
         }
-        int share = pairsPerStep / ranks;
-        long first = step * pairsPerStep + (long) rank * share;
-        List<PairUse> uses = new ArrayList<>(share);
-        for (long position = first; position < first + share; position++) {
+        long begin = step * pairsPerStep;
+        int first = firstPlace(pairsPerStep, rank);
+        int end = firstPlace(pairsPerStep, rank + 1);
+        List<PairUse> uses = new ArrayList<>(end - first);
+        for (long position = begin + first; position < begin + end; position++) {
             long epoch = position / training.length;
             int[] places = order(epoch);
             uses.add(new PairUse(training[places[(int) (position % training.length)]], epoch));
         }
         return uses;
+    }
+
+    /// Place in the global batch of this rank's first pair.
+    public int firstPlace(int pairsPerStep) {
+        return firstPlace(pairsPerStep, rank);
+    }
+
+    private int firstPlace(int pairsPerStep, int of) {
+        return Math.toIntExact((long) pairsPerStep * of / ranks);
     }
 
     private int[] order(long epoch) {

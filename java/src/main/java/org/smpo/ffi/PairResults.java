@@ -26,11 +26,26 @@ public record PairResults(
     /// policy's, at least 0. It is 0 if a pair's errors are not finite, since that pair's loss then
     /// reports it.
     public double meanGain() {
+        return meanGain(gainSum(), images());
+    }
+
+    /// Number of images.
+    public int images() {
+        return policyWinner.length + policyLoser.length;
+    }
+
+    /// The sum behind [#meanGain()]: over all images, the reference's error minus the policy's.
+    public double gainSum() {
         double sum = 0;
         for (int i = 0; i < loss.length; i++) {
             sum += referenceWinner[i] - policyWinner[i] + (isSingle() ? 0 : referenceLoser[i] - policyLoser[i]);
         }
-        return Double.isFinite(sum) ? Math.max(0, sum / (policyWinner.length + policyLoser.length)) : 0;
+        return sum;
+    }
+
+    /// Returns KTO's reference point for a sum of gains over a number of images; see [#meanGain()].
+    public static double meanGain(double gainSum, long images) {
+        return Double.isFinite(gainSum) ? Math.max(0, gainSum / images) : 0;
     }
 
     /// Returns the errors of single images by kind: desirable ones as winners, the others as losers. Logits and losses

@@ -172,7 +172,8 @@ final class ScoreJournal implements AutoCloseable {
         return identity;
     }
 
-    private static byte[] encode(List<ScoredPair> batch) throws IOException {
+    /// Rows as bytes, which [#decodeRows] reads.
+    static byte[] encode(List<ScoredPair> batch) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         DataOutputStream out = new DataOutputStream(bytes);
         out.writeInt(batch.size());
@@ -186,7 +187,7 @@ final class ScoreJournal implements AutoCloseable {
         return bytes.toByteArray();
     }
 
-    private static List<ScoredPair> decodeRows(byte[] frame) throws IOException {
+    static List<ScoredPair> decodeRows(byte[] frame) throws IOException {
         DataInputStream in = new DataInputStream(new ByteArrayInputStream(frame));
         List<ScoredPair> batch = new ArrayList<>();
         for (int left = in.readInt(); left > 0; left--) {

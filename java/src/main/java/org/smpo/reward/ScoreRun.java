@@ -1,5 +1,6 @@
 package org.smpo.reward;
 
+import java.io.DataInputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -7,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
@@ -16,6 +18,8 @@ import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import org.smpo.data.PairSource;
 import org.smpo.io.RgbImage;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.Peers;
 
 /// Scores every pair of a dataset with a reward and writes a score file.
 ///
@@ -104,10 +108,37 @@ public final class ScoreRun {
     ///     unfinished run and `resume` is not given; when the unfinished run has another model, other data
     ///     or other options
     public Summary run(Path target, boolean resume, Progress progress) throws IOException {
+        return run(target, resume, Peers.alone(), progress).orElseThrow();
+    }
+
+    /// Scores the pairs with several processes, which take the batches in turn. Rank 0 writes the file,
+    /// with the same bytes as one process, and reports the progress.
+    ///
+    /// @param peers the processes; stay the caller's
+    /// @return empty on the other ranks
+    public Optional<Summary> run(Path target, boolean resume, Peers peers, Progress progress) throws IOException {
+        try {
+            peers.requireSame(metadata);
+            Optional<Summary> summary = Optional.empty();
+            if (peers.world().isFirst()) {
+                summary = Optional.of(lead(target, resume, peers, progress));
+            } else {
+                score(tell(peers, 0), peers, rows -> {});
+            }
+            peers.check();
+            return summary;
+        } catch (IOException | RuntimeException e) {
+            peers.fail(e);
+            throw e;
+        }
+    }
+
+    private Summary lead(Path target, boolean resume, Peers peers, Progress progress) throws IOException {
         if (Files.exists(target)) {
             if (resume && finished(target)) {
                 // A process that was killed after it wrote the file leaves its journal.
                 Files.deleteIfExists(journal(target));
+                tell(peers, data.size());
                 return summary(ScoreFile.read(target).rows(), data.size());
             }
             throw new IOException(target + ": expected no file, found one: delete it or choose another path");
@@ -115,12 +146,21 @@ public final class ScoreRun {
         try (ScoreJournal journal = resume
                 ? ScoreJournal.open(journal(target), metadata, warnings)
                 : ScoreJournal.begin(journal(target), metadata, warnings)) {
-            int before = journal.rows().size();
-            score(journal, progress);
+            int before = tell(peers, journal.rows().size());
+            score(before, peers, rows -> {
+                journal.append(rows);
+                progress.done(before, journal.rows().size(), data.size());
+            });
             ScoreFile.write(target, journal.rows(), metadata);
             journal.delete();
             return summary(journal.rows(), before);
         }
+    }
+
+    /// The number of rows that rank 0 has already.
+    private static int tell(Peers peers, int rows) {
+        byte[] first = peers.exchange(Frames.write(out -> out.writeInt(rows))).getFirst();
+        return Frames.read(first, DataInputStream::readInt);
     }
 
     /// Returns whether a file is what this run would write.
@@ -139,19 +179,38 @@ public final class ScoreRun {
         return new Summary(rows.size() - problems.size(), problems, resumed);
     }
 
-    private void score(ScoreJournal journal, Progress progress) throws IOException {
-        int before = journal.rows().size();
+    /// Receives the rows of a batch.
+    private interface Sink {
+        void add(List<ScoredPair> rows) throws IOException;
+    }
+
+    /// Scores the rows that are left, in rounds of one batch for each process.
+    private void score(int before, Peers peers, Sink sink) throws IOException {
         int all = data.size();
+        int own = before + peers.world().rank() * batch;
         try (ExecutorService decoders = Executors.newVirtualThreadPerTaskExecutor()) {
-            Future<List<DecodedPair>> next = before < all ? decoders.submit(() -> decode(before)) : null;
-            for (int from = before; from < all; from += batch) {
-                List<DecodedPair> current = get(next);
-                int following = from + batch;
-                next = following < all ? decoders.submit(() -> decode(following)) : null;
-                journal.append(score(current));
-                progress.done(before, journal.rows().size(), all);
+            Future<List<DecodedPair>> next = decodeAhead(decoders, own);
+            for (int round = before; round < all; round += peers.world().size() * batch) {
+                List<ScoredPair> rows = List.of();
+                if (next != null) {
+                    List<DecodedPair> current = get(next);
+                    own += peers.world().size() * batch;
+                    next = decodeAhead(decoders, own);
+                    rows = score(current);
+                }
+                for (byte[] scored : peers.exchange(ScoreJournal.encode(rows))) {
+                    List<ScoredPair> found = ScoreJournal.decodeRows(scored);
+                    if (!found.isEmpty()) {
+                        sink.add(found);
+                    }
+                }
             }
         }
+    }
+
+    /// @return null beyond the last row
+    private Future<List<DecodedPair>> decodeAhead(ExecutorService decoders, int from) {
+        return from < data.size() ? decoders.submit(() -> decode(from)) : null;
     }
 
     private static List<DecodedPair> get(Future<List<DecodedPair>> batch) throws IOException {

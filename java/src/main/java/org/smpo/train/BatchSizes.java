@@ -12,6 +12,8 @@ import org.smpo.ffi.CudaDevice;
 import org.smpo.ffi.Device;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 
 /// Numbers of pairs and images that pass through the networks together. Sizes that the recipe does not
@@ -44,11 +46,15 @@ record BatchSizes(int microBatch, int inversionBatch) {
     /// @param image bytes of a forward pass without gradients over one image
     record Memory(long free, long pair, long image) {
         /// Measures the free memory of a device and estimates what a model needs.
-        static Memory of(ModelFiles files, Device device, Precision precision, int resolution) throws IOException {
+        ///
+        /// @param localSize number of processes that share the machine, its memory and, one each,
+        ///     its GPUs
+        static Memory of(ModelFiles files, Device device, Precision precision, int resolution, int localSize)
+                throws IOException {
             int bytes = precision.dtype().bytes();
             MemoryEstimate estimate = MemoryEstimate.of(files, resolution, resolution, 2, bytes);
             long free = switch (device.type()) {
-                case CPU -> CpuInfo.read().availableMemory();
+                case CPU -> CpuInfo.read().availableMemory() / localSize;
                 case CUDA -> CudaDevice.read(device.index()).freeMemory();
             };
             // The estimate counts activations of a pair in bf16.
@@ -88,6 +94,20 @@ record BatchSizes(int microBatch, int inversionBatch) {
         boolean chosen = gpu && begun.isEmpty();
         int least = 2 * microBatch;
         return new BatchSizes(microBatch, images.orElse(chosen ? Math.max(fitting.inversionBatch, least) : least));
+    }
+
+    /// The smallest sizes that any process has chosen: they decide how sums round, so all have the same.
+    BatchSizes agreed(Peers peers) {
+        BatchSizes all = this;
+        for (byte[] other : peers.exchange(Frames.write(out -> {
+            out.writeInt(microBatch);
+            out.writeInt(inversionBatch);
+        }))) {
+            BatchSizes sizes = Frames.read(other, in -> new BatchSizes(in.readInt(), in.readInt()));
+            all = new BatchSizes(
+                    Math.min(all.microBatch, sizes.microBatch), Math.min(all.inversionBatch, sizes.inversionBatch));
+        }
+        return all;
     }
 
     private static BatchSizes fitting(Recipe recipe, boolean gpu, Probe probe, Consumer<String> warn) {

@@ -18,6 +18,7 @@ import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Precision;
 import org.smpo.network.UNet;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.ExportRecipe;
 import org.smpo.recipe.InversionRecipe;
 import org.smpo.recipe.OptimizerRecipe;
@@ -173,6 +174,11 @@ final class Policy implements AutoCloseable {
                     + optimizer.findNonFinite().orElse("its norm") + "; pairs of the step: " + String.join(", ", ids));
         }
         return outcome;
+    }
+
+    /// Replaces the gradients accumulated since the last update by their sums over all processes.
+    void sumGradients(Peers peers) {
+        peers.sumGradients(policy.network());
     }
 
     /// Discards the gradients accumulated since the last update.

@@ -13,6 +13,7 @@ import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLoss;
+import org.smpo.parallel.Peers;
 import org.smpo.schedule.ForwardProcess;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
@@ -39,6 +40,7 @@ public final class PreferenceStep {
     private final Inversion inversion;
     private final int inversionBatch;
     private final Optional<Dora> dora;
+    private final Peers peers;
 
     /// Creates a step with the noise that the objective asks for.
     ///
@@ -48,7 +50,15 @@ public final class PreferenceStep {
     /// @throws IllegalArgumentException when the objective inverts and `inversion` is null
     public PreferenceStep(
             Engine engine, NoiseSchedule schedule, PairLoss loss, Inversion inversion, int inversionBatch) {
-        this(engine, schedule, loss, loss.objective().noise(), inversion, inversionBatch, Optional.empty());
+        this(
+                engine,
+                schedule,
+                loss,
+                loss.objective().noise(),
+                inversion,
+                inversionBatch,
+                Optional.empty(),
+                Peers.alone());
     }
 
     private PreferenceStep(
@@ -58,8 +68,10 @@ public final class PreferenceStep {
             NoiseSource noise,
             Inversion inversion,
             int inversionBatch,
-            Optional<Dora> dora) {
+            Optional<Dora> dora,
+            Peers peers) {
         this.engine = engine;
+        this.peers = peers;
         this.schedule = schedule;
         this.loss = loss;
         this.objective = loss.objective();
@@ -80,13 +92,41 @@ public final class PreferenceStep {
     /// Returns this step with Diffusion-DPO's noise instead of its own: both images of a pair share the
     /// same forward noise.
     public PreferenceStep withForwardNoise() {
-        return new PreferenceStep(engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch, dora);
+        return new PreferenceStep(
+                engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch, dora, peers);
     }
 
     /// Returns this step with DoRA's weights, if there are any: a gradient is then that of DoRA's loss of the whole
     /// batch, in which the pairs' own weights are density ratios.
     public PreferenceStep withDora(Optional<Dora> reweighting) {
-        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, reweighting);
+        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, reweighting, peers);
+    }
+
+    /// Returns this step for a global batch that several processes share: what depends on the whole
+    /// batch is taken over the pairs of all of them. Each process then calls either [#run] or
+    /// [#runWithoutPairs].
+    PreferenceStep withPeers(Peers others) {
+        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, dora, others);
+    }
+
+    /// Takes part in a step of which this process can read no pair.
+    void runWithoutPairs() {
+        if (needsMeanGain()) {
+            meanGain(0, 0);
+        }
+        if (dora.isPresent()) {
+            DoraBatch.of(peers, new double[0], new double[0]);
+        }
+    }
+
+    private boolean needsMeanGain() {
+        return objective.inputs().contains(PairInput.MEAN_GAIN);
+    }
+
+    /// The mean gain over the pairs of all processes.
+    private double meanGain(double ownSum, int ownImages) {
+        double[] sums = peers.sum(ownSum, ownImages);
+        return PairResults.meanGain(sums[0], Math.round(sums[1]));
     }
 
     /// Computes errors and losses and, with `backward`, adds the gradient of the mean loss to the
@@ -108,16 +148,19 @@ public final class PreferenceStep {
         InversionReport report = noise(batch, pairs, networks);
         long noised = System.nanoTime();
         OptionalDouble meanGain = OptionalDouble.empty();
-        if (objective.inputs().contains(PairInput.MEAN_GAIN) && microBatch < pairs.pairs()) {
+        if (needsMeanGain() && (microBatch < pairs.pairs() || peers.world().size() > 1)) {
             // The mean is over the whole batch, so a first pass without gradients computes it.
             accumulate(batch, pairs, networks, microBatch, 0, false, meanGain, null);
-            meanGain = OptionalDouble.of(batch.read().meanGain());
+            PairResults before = batch.read();
+            meanGain = OptionalDouble.of(meanGain(before.gainSum(), before.images()));
         }
         double[] weight = pairs.weight();
+        DoraBatch whole = null;
         if (dora.isPresent() && backward) {
             // The weight of a pair depends on the losses of all, so a first pass without gradients computes them.
             accumulate(batch, pairs, networks, microBatch, 0, false, meanGain, null);
-            weight = dora.get().weights(batch.read().loss(), ratios(pairs));
+            whole = DoraBatch.of(peers, batch.read().loss(), ratios(pairs));
+            weight = whole.weights(dora.get());
         }
         accumulate(batch, pairs, networks, microBatch, 1.0 / totalPairs, backward, meanGain, weight);
         PairResults results = batch.read();
@@ -127,7 +170,10 @@ public final class PreferenceStep {
                 logitScale(pairs),
                 pairs.desirable(),
                 weight,
-                weightedLoss(results, pairs, weight, backward),
+                weight == null
+                        ? OptionalDouble.empty()
+                        : OptionalDouble.of(
+                                whole == null ? results.lossSum() : whole.shareOfValue(dora.get(), results.lossSum())),
                 report,
                 (noised - start) / 1e9,
                 (System.nanoTime() - noised) / 1e9);
@@ -137,17 +183,6 @@ public final class PreferenceStep {
         double[] ones = new double[pairs.pairs()];
         Arrays.fill(ones, 1);
         return pairs.weight() == null ? ones : pairs.weight();
-    }
-
-    private OptionalDouble weightedLoss(PairResults results, PairLatents pairs, double[] weight, boolean backward) {
-        if (weight == null) {
-            return OptionalDouble.empty();
-        }
-        boolean finite = Arrays.stream(results.loss()).allMatch(Double::isFinite);
-        return OptionalDouble.of(
-                dora.isPresent() && backward && finite
-                        ? dora.get().value(results.loss(), ratios(pairs))
-                        : results.lossSum());
     }
 
     /// Computes the noised latents and targets of every image.

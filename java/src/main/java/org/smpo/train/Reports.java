@@ -2,6 +2,7 @@ package org.smpo.train;
 
 import java.io.IOException;
 import java.util.OptionalLong;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 
 /// The held-out evaluations and the samples of a run, which follow some of its steps.
@@ -13,13 +14,13 @@ final class Reports {
     private final StepLog entries;
     private final HeldOutEvaluation heldOut;
 
-    Reports(Recipe recipe, Setup setup, Run run, StepLog entries, Trainer.Listener listener) {
+    Reports(Recipe recipe, Setup setup, Run run, StepLog entries, Peers peers, Trainer.Listener listener) {
         this.recipe = recipe;
         this.setup = setup;
         this.run = run;
         this.entries = entries;
         this.listener = listener;
-        this.heldOut = new HeldOutEvaluation(recipe, setup, listener::warn);
+        this.heldOut = new HeldOutEvaluation(recipe, setup, peers, listener::warn);
     }
 
     /// Whether an evaluation or samples follow the last step taken.

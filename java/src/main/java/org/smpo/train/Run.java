@@ -19,24 +19,29 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 import org.smpo.report.RunLog;
 import org.smpo.report.TensorBoard;
 
 /// The folder of a run in progress. This class alone writes to it: the recipe, the manifest, the logs, the
-/// checkpoints, the samples and the tuned model.
+/// checkpoints, the samples and the tuned model. Where several processes share a run, rank 0 writes, and
+/// the others only read the checkpoint that they resume from.
 final class Run implements AutoCloseable {
     /// Manifest entries that describe the program and the machine. A run resumes even if they differ.
-    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device", "cpu");
+    private static final Set<String> PROGRAM = Set.of("smpo", "commit", "libtorch", "device", "cpu", Placement.RANKS);
 
     private static final String RECIPE_DIGEST = "recipe_sha256";
 
     /// Parts of a manifest's entries that locate inputs. The digests beside them identify the contents.
-    private static final Set<String> PLACES = Set.of("path", "source");
+    static final Set<String> PLACES = Set.of("path", "source");
 
     private final Recipe recipe;
     private final RunFolder folder;
     private final Trainer.Listener listener;
+    private final Peers peers;
+    private final boolean writes;
     private final Optional<JsonObject> begun;
     private final Closer parts = new Closer();
     private final List<Checkpoint> damaged = new ArrayList<>();
@@ -49,7 +54,9 @@ final class Run implements AutoCloseable {
     /// Lengths in bytes to which the logs are cut back when a checkpoint is resumed.
     private record LogLengths(long log, long board) {}
 
-    private Run(Recipe recipe, RunFolder folder, Optional<JsonObject> begun, Trainer.Listener listener) {
+    private Run(Recipe recipe, RunFolder folder, Optional<JsonObject> begun, Peers peers, Trainer.Listener listener) {
+        this.peers = peers;
+        this.writes = peers.world().isFirst();
         this.recipe = recipe;
         this.folder = folder;
         this.begun = begun;
@@ -57,16 +64,22 @@ final class Run implements AutoCloseable {
         parts.add(folder);
     }
 
-    /// Locks the folder of a recipe and checks that a run can begin or resume there.
+    /// Locks the folder of a recipe and checks that a run can begin or resume there. A rank that does
+    /// not write takes no lock.
     ///
+    /// @param peers processes that share the run
     /// @throws IOException when another process works there, when there is a run although a new one is to begin, or
     ///     when there is none to resume or it has another recipe
-    static Run open(Recipe recipe, boolean resume, Trainer.Listener listener) throws IOException {
-        RunFolder folder = RunFolder.open(recipe.output(), listener::warn);
+    static Run open(Recipe recipe, boolean resume, Peers peers, Trainer.Listener listener) throws IOException {
+        boolean writes = peers.world().isFirst();
+        RunFolder folder =
+                writes ? RunFolder.open(recipe.output(), listener::warn) : RunFolder.unlocked(recipe.output());
         try {
             if (!resume) {
-                requireUnused(folder);
-                return new Run(recipe, folder, Optional.empty(), listener);
+                if (writes) {
+                    requireUnused(folder);
+                }
+                return new Run(recipe, folder, Optional.empty(), peers, listener);
             }
             if (!folder.hasRun()) {
                 throw new IOException(folder.root() + ": no run to resume: it has no recipe.yaml");
@@ -75,7 +88,7 @@ final class Run implements AutoCloseable {
             Recipe before = Recipe.read(folder.recipe(), List.of());
             RecipeChanges.require(folder.recipe(), before, recipe)
                     .forEach(change -> listener.say("changed since the run began: " + change));
-            return new Run(recipe, folder, Optional.of(Json.readObject(folder.manifest())), listener);
+            return new Run(recipe, folder, Optional.of(Json.readObject(folder.manifest())), peers, listener);
         } catch (IOException | RuntimeException e) {
             try (folder) {
                 throw e;
@@ -101,6 +114,40 @@ final class Run implements AutoCloseable {
     /// @param manifest program, device, and digests of every input
     /// @return the state from which to continue
     RunState start(Map<String, Object> manifest, Policy policy, PairStream pairs, Health health) throws IOException {
+        if (!writes) {
+            return follow(policy, pairs, health);
+        }
+        RunState state = startWriting(manifest, policy, pairs, health);
+        tell(newest == null ? -1 : newest.step());
+        return state;
+    }
+
+    /// Tells the other processes the step of the checkpoint that the run resumes from, or -1 for none.
+    private long tell(long step) {
+        byte[] first = peers.exchange(Frames.write(out -> out.writeLong(step))).getFirst();
+        return Frames.read(first, in -> in.readLong());
+    }
+
+    /// Restores the checkpoint that rank 0 has chosen and verified.
+    private RunState follow(Policy policy, PairStream pairs, Health health) throws IOException {
+        long step = tell(-1);
+        if (step < 0) {
+            return RunState.START;
+        }
+        newest = Checkpoint.all(folder.checkpoints()).stream()
+                .filter(checkpoint -> checkpoint.step() == step)
+                .findFirst()
+                .orElseThrow(() -> new IOException(folder.checkpoints() + ": expected " + Checkpoint.name(step)
+                        + ", from which rank 0 resumes, found no such folder; give all processes the same output folder"
+                        + " on a shared file system"));
+        JsonObject state = policy.restore(newest);
+        pairs.restore(newest.folder());
+        health.restore(state.object("health"));
+        return RunState.read(state, step);
+    }
+
+    private RunState startWriting(Map<String, Object> manifest, Policy policy, PairStream pairs, Health health)
+            throws IOException {
         folder.recover();
         if (begun.isPresent()) {
             requireSameInputs(begun.get().asMap(), manifest);
@@ -190,6 +237,9 @@ final class Run implements AutoCloseable {
 
     /// Appends an event to the log.
     void log(Map<String, Object> event) throws IOException {
+        if (!writes) {
+            return;
+        }
         log.append(event);
     }
 
@@ -197,6 +247,9 @@ final class Run implements AutoCloseable {
     ///
     /// @param group prefix of the numbers' names
     void log(long step, String group, Map<String, Object> event) throws IOException {
+        if (!writes) {
+            return;
+        }
         log.append(event);
         board.scalars(step, StepLog.scalars(group, event));
     }
@@ -204,22 +257,30 @@ final class Run implements AutoCloseable {
     /// Marks the position in the logs to which they are cut back when a checkpoint with reports still
     /// due is resumed.
     void markStep() throws IOException {
-        afterStep = sync();
+        if (writes) {
+            afterStep = sync();
+        }
     }
 
     private LogLengths sync() throws IOException {
         return new LogLengths(log.sync(), board.sync());
     }
 
-    /// Generates and writes the samples of a step.
+    /// Writes the samples of a step, which all processes generate.
     void writeSamples(Samples samples, long step) throws IOException {
-        samples.write(folder.samples(step), step, board);
+        List<byte[]> images = samples.generate(peers);
+        if (writes) {
+            samples.write(images, folder.samples(step), step, board);
+        }
     }
 
     /// Writes a checkpoint and deletes those that are no longer to be kept.
     ///
     /// @throws IOException when it cannot be written, on a full disk for example; older checkpoints are then intact
     void checkpoint(RunState state, Policy policy, PairStream pairs, Health health) throws IOException {
+        if (!writes) {
+            return;
+        }
         LogLengths lengths = state.reportsDue() ? afterStep : sync();
         Map<String, Object> all = new LinkedHashMap<>(state.json());
         all.put(RECIPE_DIGEST, recipe.digest());
@@ -247,6 +308,9 @@ final class Run implements AutoCloseable {
 
     /// Writes the tuned model in every format of the recipe, from the newest checkpoint.
     List<Path> export(Policy policy) throws IOException {
+        if (!writes) {
+            return List.of();
+        }
         Map<String, String> metadata = new LinkedHashMap<>();
         metadata.put("smpo_recipe_sha256", recipe.digest());
         metadata.put("smpo_method", recipe.objective().loss().name());
@@ -280,7 +344,9 @@ final class Run implements AutoCloseable {
 
     /// Makes the logs durable.
     void finish() throws IOException {
-        sync();
+        if (writes) {
+            sync();
+        }
     }
 
     @Override

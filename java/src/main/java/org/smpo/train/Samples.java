@@ -23,6 +23,7 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Png;
 import org.smpo.network.Prompt;
 import org.smpo.network.UNet;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.SamplesRecipe;
 import org.smpo.report.TensorBoard;
@@ -61,16 +62,26 @@ final class Samples implements AutoCloseable {
         };
     }
 
-    /// Generates the images, one at a time, and writes them into a new folder and to TensorBoard.
-    void write(Path folder, long step, TensorBoard board) throws IOException {
+    private List<Prompt> prompts() {
         List<Prompt> prompts = new ArrayList<>();
         for (String prompt : recipe.prompts()) {
             for (long seed : recipe.seeds()) {
                 prompts.add(new Prompt(prompt, "", OptionalLong.of(seed)));
             }
         }
-        List<byte[]> images = new ArrayList<>();
-        for (Prompt prompt : prompts) {
+        return prompts;
+    }
+
+    /// Generates the images as PNG files, one at a time. The processes share them and return all of
+    /// them.
+    List<byte[]> generate(Peers peers) throws IOException {
+        List<Prompt> prompts = prompts();
+        List<byte[]> own = new ArrayList<>();
+        for (int i = 0; i < prompts.size(); i++) {
+            if (!peers.world().has(i)) {
+                continue;
+            }
+            Prompt prompt = prompts.get(i);
             GeneratedImage image =
                     model.generate(ImageRequest.of(List.of(prompt), config)).getFirst();
             long seed = prompt.seed().getAsLong();
@@ -79,9 +90,17 @@ final class Samples implements AutoCloseable {
             text.put("prompt", prompt.text());
             text.put("seed", Long.toString(seed));
             text.putAll(metadata);
-            byte[] png = new Png(image.image(), text).bytes();
-            images.add(png);
-            board.image(step, "samples/" + prompt.text() + " (" + seed + ")", png);
+            own.add(new Png(image.image(), text).bytes());
+        }
+        return peers.deal(own);
+    }
+
+    /// Writes images into a new folder and to TensorBoard.
+    void write(List<byte[]> images, Path folder, long step, TensorBoard board) throws IOException {
+        List<Prompt> prompts = prompts();
+        for (int i = 0; i < images.size(); i++) {
+            Prompt prompt = prompts.get(i);
+            board.image(step, "samples/" + prompt.text() + " (" + prompt.seed().getAsLong() + ")", images.get(i));
         }
         Files.createDirectories(folder.getParent());
         AtomicFiles.writeDirectory(folder, target -> {

@@ -18,6 +18,8 @@ import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.LibraryInfo;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.TrainingImages;
 
@@ -45,61 +47,105 @@ record Setup(
     /// Variables that restrict the instruction sets of LibTorch, MKL and oneDNN.
     private static final List<String> LIMITS = List.of("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA");
 
+    /// Opens everything for one process.
+    static Setup open(Recipe recipe, Optional<JsonObject> begun, Path cacheFolder, Trainer.Listener listener)
+            throws IOException {
+        return open(recipe, begun, cacheFolder, Peers.alone(), listener);
+    }
+
     /// Opens everything.
     ///
     /// @param begun manifest of the run that is resumed; empty for a new run
     /// @param cacheFolder folder of encoded images and prompts
+    /// @param peers processes that share the run; the caller keeps ownership
     /// @throws IllegalArgumentException when the recipe does not suit the model or the data
     /// @throws IOException when a file cannot be read
-    static Setup open(Recipe recipe, Optional<JsonObject> begun, Path cacheFolder, Trainer.Listener listener)
+    static Setup open(
+            Recipe recipe, Optional<JsonObject> begun, Path cacheFolder, Peers peers, Trainer.Listener listener)
             throws IOException {
+        World world = peers.world();
         Closer parts = new Closer();
         try (ModelFiles files = BaseModel.open(recipe)) {
             files.notices().forEach(notice -> listener.say(files.path() + ": " + notice));
             family(files);
             requireTimesteps(recipe, files);
-            Device device = Device.parse(recipe.train().device());
+            requireSharable(recipe, world);
+            requireShares(recipe, world);
+            Device device = Placement.device(recipe, world);
             Engine engine = parts.add(Engine.open(EngineConfig.onCpu()
                     .withDevice(device)
-                    .withThreads(recipe.train().threads().orElse(0))
+                    .withThreads(Placement.threads(recipe, world))
                     .withSeed(recipe.seed())
                     .withDeterministic(recipe.train().deterministic())));
+            peers.join(engine);
             Policy policy = parts.add(new Policy(engine, files, recipe));
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(
-                    recipe.trajectory().isPresent()
-                            ? Rollout.open(recipe, engine, files, policy, encoder)
-                            : recipe.objective().loss().hasLogit()
-                                            && recipe.data().images() == TrainingImages.PAIRS
-                                    ? StoredPairs.open(recipe, encoder, begun, listener::say)
+                    readsPairs(recipe)
+                            ? StoredPairs.open(recipe, encoder, begun, world, listener::say)
+                            : recipe.trajectory().isPresent()
+                                    ? Rollout.open(recipe, engine, files, policy, encoder)
                                     : StoredImages.open(recipe, encoder, begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
-                    recipe,
-                    device.type() != Device.Type.CPU,
-                    begun,
-                    () -> BatchSizes.Memory.of(
-                            files,
-                            device,
-                            recipe.train().precision().orElseThrow(),
-                            recipe.data().side()),
-                    listener::warn);
+                            recipe,
+                            device.type() != Device.Type.CPU,
+                            begun,
+                            () -> BatchSizes.Memory.of(
+                                    files,
+                                    device,
+                                    recipe.train().precision().orElseThrow(),
+                                    recipe.data().side(),
+                                    world.localSize()),
+                            listener::warn)
+                    .agreed(peers);
             PreferenceStep step = new PreferenceStep(
                             engine,
                             files.schedule(),
                             recipe.objective().pairLoss(),
                             recipe.inversionSchedule().orElse(null),
                             sizes.inversionBatch())
-                    .withDora(recipe.objective().dora());
+                    .withDora(recipe.objective().dora())
+                    .withPeers(peers);
             Optional<Samples> samples = recipe.samples().every().isEmpty()
                     ? Optional.empty()
                     : Optional.of(parts.add(new Samples(engine, files, policy, encoder, recipe)));
             Map<String, Object> manifest = manifest(recipe, files, policy.referenceDigests(), device, pairs, sizes);
+            if (world.size() > 1) {
+                manifest.put(Placement.RANKS, (long) world.size());
+            }
+            peers.requireSame(Placement.shared(recipe, manifest));
             return new Setup(engine, policy, pairs, step, sizes, samples, manifest, parts);
         } catch (IOException | RuntimeException e) {
             parts.closeAfter(e);
             throw e;
+        }
+    }
+
+    private static boolean readsPairs(Recipe recipe) {
+        return recipe.trajectory().isEmpty()
+                && recipe.objective().loss().hasLogit()
+                && recipe.data().images() == TrainingImages.PAIRS;
+    }
+
+    private static void requireSharable(Recipe recipe, World world) {
+        if (world.size() == 1 || readsPairs(recipe)) {
+            return;
+        }
+        if (recipe.trajectory().isPresent()) {
+            throw new IllegalArgumentException("trajectory: expected pairs from files for " + world.size()
+                    + " processes, found trajectories, which one process generates; train in one process");
+        }
+        throw new IllegalArgumentException("data.images: expected pairs for " + world.size()
+                + " processes, found single images; train on them in one process");
+    }
+
+    private static void requireShares(Recipe recipe, World world) {
+        if (recipe.train().pairsPerStep() < world.size()) {
+            throw new IllegalArgumentException("train.pairs_per_step: expected at least " + world.size()
+                    + ", one for each process, found " + recipe.train().pairsPerStep()
+                    + "; raise it, or start fewer processes");
         }
     }
 

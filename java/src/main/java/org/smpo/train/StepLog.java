@@ -5,12 +5,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.smpo.data.BadPair;
 import org.smpo.ffi.EngineStatistics;
 import org.smpo.ffi.LogRecord;
 import org.smpo.ffi.PairResults;
 import org.smpo.ffi.StepOutcome;
 import org.smpo.objective.PairLoss;
+import org.smpo.parallel.World;
 import org.smpo.recipe.Recipe;
 
 /// Entries of `log.jsonl` and TensorBoard about a run's steps and evaluations.
@@ -54,17 +54,28 @@ final class StepLog {
     private final int bucketWidth;
 
     /// Durations of the phases of a step in seconds.
-    record Phases(double data, double noise, double gradients, double update, double all) {
+    ///
+    /// @param waiting part of `update` spent until the slowest process had its gradients; 0 for one
+    ///     process
+    /// @param reduction part of `update` spent on the sum of the gradients over the processes; 0 for
+    ///     one process
+    record Phases(
+            double data, double noise, double gradients, double update, double waiting, double reduction, double all) {
         /// Computes the durations from readings of [System#nanoTime()].
         ///
         /// @param encoded reading after the pairs were read and encoded
         /// @param differentiated reading after the gradients were computed
-        static Phases of(long start, long encoded, StepResults results, long differentiated, long end) {
+        /// @param met reading after all processes had computed theirs
+        /// @param reduced reading after the gradients were summed
+        static Phases of(
+                long start, long encoded, StepResults results, long differentiated, long met, long reduced, long end) {
             return new Phases(
                     (encoded - start) / 1e9,
                     results.noiseSeconds(),
                     results.gradientSeconds(),
                     (end - differentiated) / 1e9,
+                    (met - differentiated) / 1e9,
+                    (reduced - met) / 1e9,
                     (end - start) / 1e9);
         }
     }
@@ -86,7 +97,7 @@ final class StepLog {
     /// @param done number of steps taken, including this one
     Map<String, Object> step(
             long done,
-            PairStream.Batch batch,
+            StepPairs batch,
             StepResults results,
             StepOutcome outcome,
             double undecided,
@@ -99,14 +110,14 @@ final class StepLog {
         results.weightedLoss().ifPresent(weighted -> entry.put("weighted_loss", weighted));
         results.effectivePairs().ifPresent(effective -> entry.put("effective_pairs", effective));
         if (!pairs.isSingle()) {
-            entry.put("margins", margins(batch.latents().timesteps(), pairs));
+            entry.put("margins", margins(batch.timesteps(), pairs));
         }
         entry.put("undecided", undecided);
         entry.put("learning_rate", outcome.learningRate());
         entry.put("gradient_norm", outcome.gradNorm());
         entry.put("clip_coefficient", outcome.clipCoefficient());
-        if (!batch.bad().isEmpty()) {
-            entry.put("skipped", ids(batch));
+        if (!batch.skipped().isEmpty()) {
+            entry.put("skipped", batch.skipped());
         }
         if (!warnings.isEmpty()) {
             entry.put("warnings", warnings.stream().map(Health.Warning::kind).toList());
@@ -115,11 +126,11 @@ final class StepLog {
     }
 
     /// Describes a step for which no pair could be read.
-    static Map<String, Object> skipped(long done, PairStream.Batch batch) {
+    static Map<String, Object> skipped(long done, StepPairs batch) {
         Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("event", "skipped_step");
         entry.put("step", done);
-        entry.put("skipped", ids(batch));
+        entry.put("skipped", batch.skipped());
         return entry;
     }
 
@@ -169,13 +180,9 @@ final class StepLog {
         totals.putMethod(entry);
     }
 
-    private static List<String> ids(PairStream.Batch batch) {
-        return batch.bad().stream().map(BadPair::id).toList();
-    }
-
     /// Mean margin by timestep: how much more the policy has gained over the reference on winners than on losers.
     ///
-    /// @param timesteps timesteps of the images; each pair is counted at its winner's timestep
+    /// @param timesteps timestep of each pair's winner, at which the pair is counted
     private List<Map<String, Object>> margins(int[] timesteps, PairResults pairs) {
         double[] sums = new double[MARGIN_BUCKETS + 1];
         int[] counts = new int[MARGIN_BUCKETS + 1];
@@ -199,13 +206,21 @@ final class StepLog {
     }
 
     /// Describes the time and memory that a step took.
-    static Map<String, Object> time(Phases phases, StepResults results, EngineStatistics statistics) {
+    ///
+    /// @param world processes that share the step; with several, their waiting and the sum of the
+    ///     gradients are named
+    static Map<String, Object> time(Phases phases, StepResults results, EngineStatistics statistics, World world) {
         Map<String, Object> time = new LinkedHashMap<>();
         time.put("seconds", phases.all());
         time.put("data_seconds", phases.data());
         time.put("noise_seconds", phases.noise());
         time.put("gradient_seconds", phases.gradients());
         time.put("update_seconds", phases.update());
+        if (world.size() > 1) {
+            time.put("waiting_seconds", phases.waiting());
+            time.put("all_reduce_seconds", phases.reduction());
+            time.put("all_reduce_share", phases.reduction() / phases.all());
+        }
         time.put("pairs_per_second", results.pairs().loss().length / phases.all());
         if (results.inversion() != null) {
             time.put("inversion_evaluations", results.inversion().evaluations());

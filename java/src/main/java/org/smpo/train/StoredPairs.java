@@ -22,6 +22,7 @@ import org.smpo.data.PreparedPair;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Rendering;
+import org.smpo.parallel.World;
 import org.smpo.recipe.DataRecipe;
 import org.smpo.recipe.Recipe;
 import org.smpo.schedule.TimestepSampler;
@@ -52,7 +53,8 @@ final class StoredPairs implements PairStream {
             StoredLabels labels,
             PairEncoder encoder,
             Recipe recipe,
-            Rendering rendering) {
+            Rendering rendering,
+            World world) {
         this.rendering = rendering;
         this.sources = sources;
         this.source = source;
@@ -62,7 +64,11 @@ final class StoredPairs implements PairStream {
         int[] eligible = labels.eligible();
         DataRecipe data = recipe.data();
         this.cursor = new DataCursor(
-                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
+                eligible,
+                Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))),
+                recipe.seed(),
+                world.rank(),
+                world.size());
         this.decoder = new PairDecoder(augmented(data), recipe.seed());
         this.plain = new PairDecoder(plain(data), recipe.seed());
         this.timesteps = recipe.timestepSampler();
@@ -89,16 +95,19 @@ final class StoredPairs implements PairStream {
     ///
     /// @param encoder encoder of images and captions; the caller keeps ownership
     /// @param begun manifest of the run that is resumed; empty for a new run
+    /// @param world processes that share the pairs of each step
     /// @param say receiver of lines about the pairs found
     /// @throws IllegalArgumentException when no pair can be trained on
     /// @throws IOException when a file cannot be read
-    static StoredPairs open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
+    static StoredPairs open(
+            Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, World world, Consumer<String> say)
             throws IOException {
         Closer sources = new Closer();
         try {
             Rendering rendering = rendering(begun);
             PairSource source = source(recipe, rendering, sources, say);
-            return new StoredPairs(sources, source, StoredLabels.open(recipe, source, say), encoder, recipe, rendering);
+            return new StoredPairs(
+                    sources, source, StoredLabels.open(recipe, source, say), encoder, recipe, rendering, world);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
@@ -161,9 +170,11 @@ final class StoredPairs implements PairStream {
     public Batch batch(long step) throws IOException, InterruptedException {
         PreparedBatch<PreparedPair> decoded = ahead.batch(step);
         List<PairUse> uses = uses(step);
+        // Places in the whole global batch, so that random values do not depend on the number of processes.
+        int first = cursor.firstPlace(recipe.train().pairsPerStep());
         Map<PairUse, Integer> places = new HashMap<>();
         for (int i = 0; i < uses.size(); i++) {
-            places.put(uses.get(i), i);
+            places.put(uses.get(i), first + i);
         }
         return encode(decoded, places, step);
     }

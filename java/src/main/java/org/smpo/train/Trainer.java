@@ -10,6 +10,9 @@ import org.smpo.ffi.CancelledException;
 import org.smpo.ffi.EngineException;
 import org.smpo.ffi.StepOutcome;
 import org.smpo.io.Closer;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.PeerStoppedException;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 import org.smpo.train.TrainingResult.Ending;
 
@@ -20,6 +23,7 @@ import org.smpo.train.TrainingResult.Ending;
 /// run. Belongs to the thread that opened it, except [#stop()].
 public final class Trainer implements AutoCloseable {
     private final Recipe recipe;
+    private final Peers peers;
     private final Listener listener;
     private final Closer parts = new Closer();
     private final Run run;
@@ -57,19 +61,41 @@ public final class Trainer implements AutoCloseable {
     /// @throws IllegalArgumentException when the recipe does not suit the model or the data
     /// @throws IOException when a file cannot be read, the folder has a run already, or another process works there
     public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
-        Recipe completed = Completion.of(resume ? Completion.ofFinished(recipe, listener) : recipe, listener);
-        return new Trainer(completed, resume, cacheFolder, listener);
+        return open(recipe, resume, cacheFolder, Peers.alone(), listener);
     }
 
-    private Trainer(Recipe recipe, boolean resume, Path cacheFolder, Listener listener) throws IOException {
+    /// Opens a run that several processes share: each takes its part of every global batch, and rank 0
+    /// writes.
+    ///
+    /// @param resume whether to resume the run in the folder; if false, the folder must have no run
+    /// @param cacheFolder folder of encoded images and prompts; see [Cache#defaultFolder()]
+    /// @param peers the processes; the caller keeps ownership
+    /// @throws IllegalArgumentException when the recipe does not suit the model, the data or the
+    ///     number of processes
+    /// @throws IOException when a file cannot be read, the folder has a run already, or another process works there
+    /// @throws PeerException when another process fails or has another recipe, model, data or build
+    public static Trainer open(Recipe recipe, boolean resume, Path cacheFolder, Peers peers, Listener listener)
+            throws IOException {
+        try {
+            Recipe completed = Completion.of(resume ? Completion.ofFinished(recipe, listener) : recipe, listener);
+            return new Trainer(completed, resume, cacheFolder, peers, listener);
+        } catch (IOException | RuntimeException e) {
+            peers.fail(e);
+            throw e;
+        }
+    }
+
+    private Trainer(Recipe recipe, boolean resume, Path cacheFolder, Peers peers, Listener listener)
+            throws IOException {
         this.recipe = recipe;
+        this.peers = peers;
         this.listener = listener;
         this.health = new Health(recipe.health(), recipe.objective().loss());
         this.entries = new StepLog(recipe);
         try {
-            run = parts.add(Run.open(recipe, resume, listener));
-            setup = parts.add(Setup.open(recipe, run.begun(), cacheFolder, listener));
-            reports = new Reports(recipe, setup, run, entries, listener);
+            run = parts.add(Run.open(recipe, resume, peers, listener));
+            setup = parts.add(Setup.open(recipe, run.begun(), cacheFolder, peers, listener));
+            reports = new Reports(recipe, setup, run, entries, peers, listener);
             engineLog = new EngineLog(setup.engine()::drainLog, listener, run::log);
             state = run.start(setup.manifest(), setup.policy(), setup.pairs(), health);
             saved = state;
@@ -106,27 +132,47 @@ public final class Trainer implements AutoCloseable {
     /// @throws IOException when data cannot be read or a file cannot be written, on a full disk for example; the
     ///     last checkpoint is then intact
     public TrainingResult run() throws IOException, InterruptedException {
+        try {
+            TrainingResult result = takeSteps();
+            // Rank 0 may have failed to write the model.
+            peers.check();
+            return result;
+        } catch (IOException | InterruptedException | RuntimeException e) {
+            peers.fail(e);
+            throw e;
+        }
+    }
+
+    private TrainingResult takeSteps() throws IOException, InterruptedException {
         long steps = recipe.train().steps();
         Optional<Health.Warning> sick = Optional.empty();
-        while ((state.done() < steps || state.reportsDue()) && !stopRequested && sick.isEmpty()) {
+        boolean stopped = false;
+        while ((state.done() < steps || state.reportsDue()) && !stopped && sick.isEmpty()) {
             try {
-                if (!state.reportsDue()) {
+                if (stopRequested) {
+                    stopped = tellToStop();
+                } else if (!state.reportsDue()) {
                     sick = takeStep();
                     if (sick.isPresent() && sick.get().fatal()) {
                         // This state is not worth keeping: the last checkpoint stays the newest.
                         return ended(Ending.UNHEALTHY, sick.get().message());
                     }
                 }
-                report();
+                if (!stopped) {
+                    report();
+                }
             } catch (CancelledException e) {
                 if (!stopRequested) {
                     throw e;
                 }
+                stopped = tellToStop();
+            } catch (PeerStoppedException e) {
                 setup.policy().discardGradients();
+                stopped = true;
             } catch (EngineException e) {
                 throw RecipeAdvice.explain(e);
             }
-            if (recipe.checkpoint().isDue(state.done(), steps) || sick.isPresent() || stopRequested) {
+            if (recipe.checkpoint().isDue(state.done(), steps) || sick.isPresent() || stopped) {
                 checkpoint();
             }
         }
@@ -135,6 +181,12 @@ public final class Trainer implements AutoCloseable {
             return new TrainingResult(steps, Ending.FINISHED, "", run.newestCheckpoint(), run.export(setup.policy()));
         }
         return sick.isPresent() ? ended(Ending.UNHEALTHY, sick.get().message()) : ended(Ending.STOPPED, "");
+    }
+
+    private boolean tellToStop() {
+        setup.policy().discardGradients();
+        peers.stop();
+        return true;
     }
 
     private TrainingResult ended(Ending ending, String reason) throws IOException {
@@ -157,30 +209,35 @@ public final class Trainer implements AutoCloseable {
         long start = System.nanoTime();
         long step = state.done();
         try (PairStream.Batch batch = setup.pairs().batch(step)) {
-            RunState next = count(batch).withStepDone();
-            if (batch.isEmpty()) {
-                skipStep(batch, next);
+            batch.bad().forEach(bad -> listener.warn("skipped: " + bad.message()));
+            StepPairs pairs = StepPairs.of(batch, peers);
+            RunState next = count(pairs).withStepDone();
+            if (pairs.isEmpty()) {
+                skipStep(pairs, next);
                 return Optional.empty();
             }
             long encoded = System.nanoTime();
-            PairLatents latents = batch.latents();
-            StepResults results =
-                    setup.step().run(latents, setup.policy().networks(), step, microBatch(), latents.pairs(), true);
-            results.requireFinite(batch.ids(), latents.timesteps());
+            StepResults own = differentiate(batch, pairs, step);
             long differentiated = System.nanoTime();
-            StepOutcome outcome = setup.policy().update(step, batch.ids());
-            StepLog.Phases phases = StepLog.Phases.of(start, encoded, results, differentiated, System.nanoTime());
+            StepResults results = StepResults.merged(exchange(own), own);
+            long met = System.nanoTime();
+            results.requireFinite(pairs.ids(), pairs.timesteps());
+            setup.policy().sumGradients(peers);
+            long reduced = System.nanoTime();
+            StepOutcome outcome = setup.policy().update(step, pairs.ids());
+            StepLog.Phases phases =
+                    StepLog.Phases.of(start, encoded, results, differentiated, met, reduced, System.nanoTime());
             state = next;
-            double undecided = health.undecided(latents.label());
+            double undecided = health.undecided(results.label());
             List<Health.Warning> warnings = health.step(
                     results.desirable() == null
                             ? results.pairs()
                             : results.pairs().byKind(results.desirable()),
                     results.loss(),
                     undecided);
-            Health.fewPairs(results.effectivePairs(), latents.pairs()).ifPresent(warnings::add);
-            Map<String, Object> entry = entries.step(state.done(), batch, results, outcome, undecided, warnings);
-            entry.put("time", StepLog.time(phases, results, setup.engine().statistics()));
+            Health.fewPairs(results.effectivePairs(), pairs.count()).ifPresent(warnings::add);
+            Map<String, Object> entry = entries.step(state.done(), pairs, results, outcome, undecided, warnings);
+            entry.put("time", StepLog.time(phases, results, setup.engine().statistics(), peers.world()));
             for (Map<String, Object> event : batch.events()) {
                 run.log(state.done(), "rollout", StepLog.rollout(state.done(), event));
             }
@@ -198,18 +255,38 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    private RunState count(PairStream.Batch batch) throws IOException {
-        batch.bad().forEach(bad -> listener.warn("skipped: " + bad.message()));
-        int bad = batch.bad().size();
-        RunState counted = state.withPairs(batch.ids().size() + bad, bad);
+    /// Adds the gradient of this process's share to the policy's.
+    ///
+    /// @return null where this process has no pair
+    private StepResults differentiate(PairStream.Batch batch, StepPairs pairs, long step) {
+        Networks networks = setup.policy().networks();
+        if (batch.isEmpty()) {
+            setup.step().runWithoutPairs();
+            return null;
+        }
+        return setup.step().run(batch.latents(), networks, step, microBatch(), pairs.count(), true);
+    }
+
+    /// The results of all processes that have pairs, in the order of their ranks.
+    private List<StepResults> exchange(StepResults own) {
+        byte[] message = own == null ? new byte[0] : Frames.write(own::write);
+        return peers.exchange(message).stream()
+                .filter(bytes -> bytes.length > 0)
+                .map(bytes -> Frames.read(bytes, StepResults::read))
+                .toList();
+    }
+
+    private RunState count(StepPairs pairs) throws IOException {
+        int bad = pairs.skipped().size();
+        RunState counted = state.withPairs(pairs.count() + bad, bad);
         counted.requireFewBadPairs(setup.pairs().trainingPairs(), recipe.data().maxBadFraction());
         return counted;
     }
 
     /// Handles a step for which no pair can be read. It changes no weights.
-    private void skipStep(PairStream.Batch batch, RunState next) throws IOException {
+    private void skipStep(StepPairs pairs, RunState next) throws IOException {
         state = next;
-        run.log(StepLog.skipped(state.done(), batch));
+        run.log(StepLog.skipped(state.done(), pairs));
         listener.warn("step " + state.done() + ": none of its pairs can be read; the weights stay as they are");
         stepDone();
     }

@@ -47,12 +47,13 @@ final class ArchitectureRules {
         imports.put("report", Set.of("io"));
         imports.put("ffi", Set.of("schedule", "objective", "io"));
         imports.put("doctor", Set.of("ffi", "io"));
+        imports.put("parallel", Set.of("ffi", "io"));
         imports.put("checkpoint", Set.of("io", "schedule"));
         imports.put("network", Set.of("ffi", "checkpoint", "io", "schedule"));
         imports.put("generate", Set.of("network", "checkpoint", "schedule", "io", "ffi"));
         imports.put("data", Set.of("io", "objective"));
         imports.put("cache", Set.of("data", "network", "checkpoint", "io", "ffi"));
-        imports.put("reward", Set.of("network", "checkpoint", "data", "objective", "io", "ffi"));
+        imports.put("reward", Set.of("network", "checkpoint", "data", "objective", "io", "ffi", "parallel"));
         imports.put("recipe", Set.of("data", "objective", "schedule", "io"));
         imports.put("demo", Set.of("io"));
         imports.put(
@@ -69,7 +70,8 @@ final class ArchitectureRules {
                         "generate",
                         "cache",
                         "reward",
-                        "recipe"));
+                        "recipe",
+                        "parallel"));
         imports.put(
                 "evaluate",
                 Set.of(
@@ -82,7 +84,8 @@ final class ArchitectureRules {
                         "objective",
                         "report",
                         "io",
-                        "demo"));
+                        "demo",
+                        "parallel"));
         imports.put(
                 "iterate",
                 Set.of(
@@ -97,7 +100,8 @@ final class ArchitectureRules {
                         "objective",
                         "schedule",
                         "report",
-                        "io"));
+                        "io",
+                        "parallel"));
         Set<String> forCli = new LinkedHashSet<>(imports.keySet());
         forCli.remove("ffi");
         imports.put("cli", Set.copyOf(forCli));

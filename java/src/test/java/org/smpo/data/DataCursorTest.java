@@ -63,9 +63,10 @@ class DataCursorTest {
         for (int step : new int[] {0, 11, 40}) {
             List<PairUse> shared = new ArrayList<>();
             for (int rank = 0; rank < 4; rank++) {
-                shared.addAll(cursor(9, rank, 4).batch(step, 8));
+                assertThat(cursor(9, rank, 4).firstPlace(10)).isEqualTo(shared.size());
+                shared.addAll(cursor(9, rank, 4).batch(step, 10));
             }
-            assertThat(shared).isEqualTo(cursor(9, 0, 1).batch(step, 8));
+            assertThat(shared).isEqualTo(cursor(9, 0, 1).batch(step, 10));
         }
     }
 
@@ -79,7 +80,7 @@ class DataCursorTest {
         assertThatThrownBy(() -> new DataCursor(ELIGIBLE, 97, 1, 0, 1)).hasMessageContaining("97 are held out");
         assertThatThrownBy(() -> new DataCursor(ELIGIBLE, -1, 1, 0, 1)).hasMessageContaining("-1 are held out");
         assertThatThrownBy(() -> cursor(1, 4, 4)).hasMessageContaining("rank");
-        assertThatThrownBy(() -> cursor(1, 0, 3).batch(0, 8)).hasMessageContaining("multiple of 3 ranks");
+        assertThatThrownBy(() -> cursor(1, 0, 3).batch(0, 2)).hasMessageContaining("at least 3, one for each");
         assertThatThrownBy(() -> cursor(1, 0, 1).batch(-1, 8)).hasMessageContaining("step");
     }
 }

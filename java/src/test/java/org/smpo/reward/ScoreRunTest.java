@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -26,6 +27,7 @@ import org.smpo.io.ParquetReader;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.TinyClip;
+import org.smpo.parallel.Ranks;
 
 final class ScoreRunTest {
     /// Tolerance of ClipModelTest.
@@ -119,6 +121,44 @@ final class ScoreRunTest {
             assertThatThrownBy(() -> reward.score(List.of("a"), List.of()))
                     .hasMessageContaining("as many captions as images, got 1 and 0");
         }
+    }
+
+    @Test
+    void severalProcessesWriteTheSameBytes() throws IOException, InterruptedException {
+        Path folder = TinyPairs.write(temporary.resolve("data"), 11, List.of(3, 10));
+        Path whole = temporary.resolve("whole.parquet");
+        try (PairSource data = PairSource.open(folder)) {
+            run(data, new Arithmetic("m", -1), 2).run(whole, false, (before, done, all) -> {});
+        }
+        for (int ranks : new int[] {2, 3}) {
+            Path file = temporary.resolve(ranks + ".parquet");
+            List<Optional<ScoreRun.Summary>> summaries = Ranks.run(ranks, peers -> {
+                try (PairSource data = PairSource.open(folder)) {
+                    return run(data, new Arithmetic("m", -1), 2).run(file, false, peers, (before, done, all) -> {});
+                }
+            });
+            assertThat(summaries.getFirst().orElseThrow().scored()).isEqualTo(9);
+            assertThat(summaries.getLast()).isEmpty();
+            assertThat(Files.readAllBytes(file)).isEqualTo(Files.readAllBytes(whole));
+        }
+        // The last rank fails in its second batch; another number of processes resumes.
+        Path file = temporary.resolve("again.parquet");
+        List<Ranks.Outcome<Optional<ScoreRun.Summary>>> outcomes = Ranks.outcomes(2, peers -> {
+            try (PairSource data = PairSource.open(folder)) {
+                return run(data, new Arithmetic("m", peers.world().rank() == 1 ? 1 : -1), 2)
+                        .run(file, false, peers, (before, done, all) -> {});
+            }
+        });
+        assertThat(outcomes.getFirst().message()).contains("rank 1 failed: killed");
+        assertThat(outcomes.getLast().message()).isEqualTo("killed");
+        assertThat(file).doesNotExist();
+        List<Optional<ScoreRun.Summary>> resumed = Ranks.run(3, peers -> {
+            try (PairSource data = PairSource.open(folder)) {
+                return run(data, new Arithmetic("m", -1), 2).run(file, true, peers, (before, done, all) -> {});
+            }
+        });
+        assertThat(resumed.getFirst().orElseThrow().resumed()).isEqualTo(4);
+        assertThat(Files.readAllBytes(file)).isEqualTo(Files.readAllBytes(whole));
     }
 
     /// A run that stops before any batch, or whose journal is cut anywhere, ends with the same bytes.

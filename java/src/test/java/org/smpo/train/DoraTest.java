@@ -175,10 +175,14 @@ final class DoraTest {
     }
 
     private Path weights(TinyRun tiny, double first) throws IOException {
-        Path file = temporary.resolve("weights-" + first + ".parquet");
+        return weights(temporary.resolve("weights-" + first + ".parquet"), tiny, PAIRS, first);
+    }
+
+    /// Writes density ratios: `first` for each third pair, 1 for the others.
+    static Path weights(Path file, TinyRun tiny, int pairs, double first) throws IOException {
         try (PairSource data = PairSource.open(tiny.data())) {
             List<PairWeights.Row> rows = new ArrayList<>();
-            for (int i = 0; i < PAIRS; i++) {
+            for (int i = 0; i < pairs; i++) {
                 rows.add(new PairWeights.Row("p" + i, i % 3 == 0 ? first : 1, 1));
             }
             PairWeights.write(file, data, rows, new TreeMap<>());

@@ -1,0 +1,349 @@
+package org.smpo.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.smpo.io.FloatTensor;
+import org.smpo.parallel.PeerException;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.Ranks;
+import org.smpo.recipe.Recipe;
+
+/// Runs that two and three ranks share agree with runs of one process.
+@Timeout(300)
+final class RanksTest {
+    /// A small beta: the logit multiplies the rounding of the errors by it.
+    private static final String SMPO = "objective={method: smpo, beta: 20}";
+
+    private static final String[] TEN = {
+        SMPO,
+        "train.steps=10",
+        "train.pairs_per_step=6",
+        "train.micro_batch=1",
+        "checkpoint.every=5",
+        "evaluate.every=5",
+        "data.held_out=20",
+        "samples={every: 10, prompts: [a cat, a dog, a house], steps: 2}"
+    };
+
+    @TempDir
+    private Path temporary;
+
+    private static TrainingResult train(TinyRun tiny, Recipe recipe, boolean resume, Peers peers, TinyRun.Said said)
+            throws IOException, InterruptedException {
+        try (Trainer trainer = Trainer.open(recipe, resume, tiny.cache(), peers, said)) {
+            said.watch(trainer);
+            return trainer.run();
+        }
+    }
+
+    private static List<TrainingResult> train(TinyRun tiny, Recipe recipe, int ranks)
+            throws IOException, InterruptedException {
+        return Ranks.run(ranks, peers -> train(tiny, recipe, false, peers, new TinyRun.Said()));
+    }
+
+    private static void assertClose(TinyRun tiny, String name, String expected) throws IOException {
+        double[] losses = tiny.losses(name);
+        double[] wanted = tiny.losses(expected);
+        assertThat(losses).hasSameSizeAs(wanted);
+        for (int step = 0; step < losses.length; step++) {
+            assertThat(losses[step]).as("step " + step).isCloseTo(wanted[step], within(1e-6 * Math.abs(wanted[step])));
+        }
+        Map<String, FloatTensor> weights = weights(tiny, name);
+        Map<String, FloatTensor> own = weights(tiny, expected);
+        assertThat(weights.keySet()).isEqualTo(own.keySet());
+        double difference = 0;
+        double norm = 0;
+        for (String tensor : own.keySet()) {
+            float[] found = weights.get(tensor).values();
+            float[] values = own.get(tensor).values();
+            for (int i = 0; i < values.length; i++) {
+                difference += Math.pow(found[i] - values[i], 2);
+                norm += Math.pow(values[i], 2);
+            }
+        }
+        assertThat(Math.sqrt(difference / norm))
+                .as("relative difference of weights")
+                .isLessThan(1e-6);
+    }
+
+    private static Map<String, FloatTensor> weights(TinyRun tiny, String name) throws IOException {
+        return FloatTensor.readAll(tiny.output(name).resolve("checkpoints/step-000010/policy.safetensors"));
+    }
+
+    @Test
+    void twoAndThreeRanksAgreeWithOneAndRepeatBitForBit() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 40);
+        Recipe recipe = tiny.recipe("run", TEN);
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        List<Map<String, Object>> log = tiny.log("one");
+        for (int ranks : new int[] {2, 3}) {
+            List<TrainingResult> results = train(tiny, recipe, ranks);
+            assertThat(results)
+                    .allSatisfy(result -> assertThat(result.finished()).isTrue());
+            assertThat(results.get(1).written()).isEmpty();
+            tiny.rename("run", "first" + ranks);
+            train(tiny, recipe, ranks);
+            tiny.assertSame("run", tiny.left("first" + ranks));
+            tiny.rename("run", "second" + ranks);
+            assertClose(tiny, "first" + ranks, "one");
+            assertThat(Files.readString(tiny.output("first" + ranks).resolve("manifest.json")))
+                    .contains("\"ranks\": " + ranks);
+            // The same events about the same pairs.
+            List<Map<String, Object>> shared = tiny.log("first" + ranks);
+            assertThat(shared).hasSameSizeAs(log);
+            for (int i = 0; i < log.size(); i++) {
+                assertThat(shared.get(i).keySet()).isEqualTo(log.get(i).keySet());
+                assertThat(shared.get(i).get("pairs")).isEqualTo(log.get(i).get("pairs"));
+            }
+            assertThat(tiny.output("first" + ranks).resolve("samples/step-000010"))
+                    .isDirectoryContaining("glob:**.png");
+        }
+        assertThat(Files.readString(tiny.output("first2").resolve("log.jsonl")))
+                .contains("all_reduce_seconds", "all_reduce_share", "waiting_seconds");
+    }
+
+    /// Five pairs for two ranks.
+    @Test
+    void sharesMayDiffer() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        Recipe recipe = tiny.recipe("run", SMPO, "train.steps=10", "train.pairs_per_step=5", "checkpoint.every=10");
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        train(tiny, recipe, 2);
+        assertClose(tiny, "run", "one");
+    }
+
+    @Test
+    void unreadablePairsOfOneRankAreCounted() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        for (int pair = 0; pair < 12; pair += 2) {
+            Files.writeString(tiny.data().resolve(pair + "_0.png"), "no image");
+        }
+        String[] overrides = {
+            SMPO,
+            "train.steps=10",
+            "train.pairs_per_step=2",
+            "train.micro_batch=1",
+            "data.max_bad_fraction=0.9",
+            "data.held_out=0",
+            "checkpoint.every=10"
+        };
+        Recipe recipe = tiny.recipe("run", overrides);
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        train(tiny, recipe, 2);
+        assertClose(tiny, "run", "one");
+        assertThat(tiny.log("run")).anySatisfy(event -> assertThat(event).containsKey("skipped"));
+        for (int i = 0; i < tiny.log("one").size(); i++) {
+            assertThat(tiny.log("run").get(i).get("skipped"))
+                    .isEqualTo(tiny.log("one").get(i).get("skipped"));
+        }
+    }
+
+    /// Its mean gain is over the pairs of all ranks.
+    @Test
+    void ktoAgreesToo() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        String[] kto = {
+            "objective={method: kto, beta: 5}",
+            "inversion=none",
+            "learning_rate={value: 1e-4, schedule: constant, warmup_steps: 0}",
+            "train.steps=10",
+            "train.pairs_per_step=4",
+            "train.micro_batch=1",
+            "checkpoint.every=10"
+        };
+        Recipe recipe = tiny.recipe("run", kto);
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        train(tiny, recipe, 2);
+        assertClose(tiny, "run", "one");
+    }
+
+    /// Its weights depend on the losses of the whole batch, also where a rank has no pair.
+    @Test
+    void doraAgreesToo() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        for (int pair = 0; pair < 12; pair += 2) {
+            Files.writeString(tiny.data().resolve(pair + "_0.png"), "no image");
+        }
+        String[] dora = {
+            "objective={method: dpo, beta: 20, dora: {lambda: 0.1}}",
+            "inversion=none",
+            "learning_rate={value: 1e-4, schedule: constant, warmup_steps: 0}",
+            "labels.weights=" + DoraTest.weights(temporary.resolve("weights.parquet"), tiny, 12, 0.2),
+            "train.steps=10",
+            "train.pairs_per_step=3",
+            "train.micro_batch=1",
+            "data.max_bad_fraction=0.9",
+            "data.held_out=0",
+            "checkpoint.every=10"
+        };
+        Recipe recipe = tiny.recipe("run", dora);
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        train(tiny, recipe, 2);
+        assertClose(tiny, "run", "one");
+        for (String number : List.of("weighted_loss", "effective_pairs")) {
+            for (int step = 0; step < 10; step++) {
+                Object one = tiny.log("one").get(step).get(number);
+                Object two = tiny.log("run").get(step).get(number);
+                assertThat(two == null).isEqualTo(one == null);
+                if (one != null) {
+                    assertThat((Double) two).isCloseTo((Double) one, within(1e-6 * (Double) one));
+                }
+            }
+        }
+        assertThat(tiny.log("run"))
+                .anySatisfy(event ->
+                        assertThat((Double) event.get("effective_pairs")).isGreaterThan(1.001));
+    }
+
+    @Test
+    void whatOneProcessGeneratesOrReadsIsRefused() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        Path prompts = Files.writeString(temporary.resolve("prompts.txt"), "a cat\n");
+        String rollouts = """
+            model: '%s'
+            output: '%s'
+            data: {resolution: 16}
+            objective: {method: spo, beta: 10, clip: 0.1}
+            trajectory:
+              prompts: '%s'
+              prompts_per_rollout: 2
+              steps: 4
+              guidance_scale: 3
+              candidates: 3
+              continuation: random
+              reward: '%s'
+            train: {steps: 1, pairs_per_step: 4, device: cpu, precision: fp32, weights: {type: lora, rank: 2}}
+            learning_rate: 1e-2
+            """.formatted(tiny.model(), tiny.output("rollouts"), prompts, temporary.resolve("none"));
+        refused(
+                tiny,
+                Recipe.parse("rollouts.yaml", rollouts, List.of()),
+                "trajectory: expected pairs from files for 2 processes, found trajectories");
+        refused(
+                tiny,
+                tiny.recipe("images", "objective={method: sft}", "inversion=none"),
+                "data.images: expected pairs for 2 processes, found single images");
+    }
+
+    private static void refused(TinyRun tiny, Recipe recipe, String message) throws IOException, InterruptedException {
+        for (Ranks.Outcome<TrainingResult> outcome :
+                Ranks.outcomes(2, peers -> train(tiny, recipe, false, peers, new TinyRun.Said()))) {
+            assertThat(outcome.message()).contains(message);
+        }
+    }
+
+    @Test
+    void aStopOfAnyRankStopsAllAndTheRunResumesWithTheSameBits() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 40);
+        Recipe recipe = tiny.recipe("run", TEN);
+        train(tiny, recipe, 2);
+        tiny.rename("run", "whole");
+        for (int stopped : new int[] {0, 1}) {
+            List<TrainingResult> results = Ranks.run(2, peers -> {
+                TinyRun.Said said = new TinyRun.Said();
+                said.stopAfter = peers.world().rank() == stopped ? 5 : -1;
+                return train(tiny, recipe, false, peers, said);
+            });
+            assertThat(results).allSatisfy(result -> {
+                assertThat(result.ending()).isEqualTo(TrainingResult.Ending.STOPPED);
+                assertThat(result.steps()).isEqualTo(5);
+            });
+            Ranks.run(2, peers -> train(tiny, recipe, true, peers, new TinyRun.Said()));
+            tiny.assertSame("run", tiny.left("whole"));
+            tiny.rename("run", "stopped" + stopped);
+        }
+    }
+
+    @Test
+    void aRunResumesWithAnotherNumberOfRanks() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 40);
+        Recipe recipe = tiny.recipe("run", TEN);
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        Ranks.run(3, peers -> {
+            TinyRun.Said said = new TinyRun.Said();
+            said.stopAfter = 4;
+            return train(tiny, recipe, false, peers, said);
+        });
+        List<TinyRun.Said> said = Ranks.run(2, peers -> {
+            TinyRun.Said own = new TinyRun.Said();
+            train(tiny, recipe, true, peers, own);
+            return own;
+        });
+        assertClose(tiny, "run", "one");
+        assertThat(said.getFirst().messages).contains("resuming after step 4");
+        assertThat(said.getFirst().warnings)
+                .anySatisfy(warning -> assertThat(warning)
+                        .contains("ranks: the run was begun with 3, found 2; the last bits of the result may differ"));
+    }
+
+    @Test
+    void ranksThatDisagreeAreRefused() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        for (Ranks.Outcome<TrainingResult> outcome : Ranks.outcomes(2, peers -> {
+            Recipe recipe = tiny.recipe("run", "seed=" + (7 + peers.world().rank()));
+            return train(tiny, recipe, false, peers, new TinyRun.Said());
+        })) {
+            assertThat(outcome.failure())
+                    .isInstanceOf(PeerException.class)
+                    .hasMessageContaining("rank 1: recipe: expected seed: 7, as on rank 0, found seed: 8");
+        }
+        assertThat(tiny.output("run").resolve("recipe.yaml")).doesNotExist();
+        Path other = temporary.resolve("other");
+        TinyRun second = TinyRun.in(other, 12);
+        for (Ranks.Outcome<TrainingResult> outcome : Ranks.outcomes(2, peers -> {
+            Path data = peers.world().rank() == 0 ? tiny.data() : second.data();
+            if (peers.world().rank() == 1) {
+                Path lines = second.data().resolve("pairs.jsonl");
+                Files.writeString(lines, Files.readString(lines).replace("cat number 3", "dog number 3"));
+            }
+            Recipe recipe = tiny.recipe("run", "data.paths=[" + data + "]");
+            return train(tiny, recipe, false, peers, new TinyRun.Said());
+        })) {
+            assertThat(outcome.failure()).isInstanceOf(PeerException.class).hasMessageContaining("rank 1: recipe:");
+        }
+    }
+
+    @Test
+    void theFailureOfOneRankEndsAllWithItsMessage() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        List<Ranks.Outcome<TrainingResult>> outcomes = Ranks.outcomes(2, peers -> {
+            Recipe recipe = peers.world().rank() == 1
+                    ? tiny.recipe("run", "model=" + temporary.resolve("none"))
+                    : tiny.recipe("run");
+            return train(tiny, recipe, false, peers, new TinyRun.Said());
+        });
+        assertThat(outcomes.get(0).message()).contains("rank 1 failed: ", "none");
+        assertThat(outcomes.get(1).failure()).isNotInstanceOf(PeerException.class);
+        // Rank 0's: the folder has a run.
+        tiny.run(tiny.recipe("run"));
+        outcomes = Ranks.outcomes(2, peers -> train(tiny, tiny.recipe("run"), false, peers, new TinyRun.Said()));
+        assertThat(outcomes.get(0).message()).contains("has a run already");
+        assertThat(outcomes.get(1).message()).contains("rank 0 failed: ", "has a run already");
+    }
+
+    @Test
+    void aStepHasAPairForEachRank() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        for (Ranks.Outcome<TrainingResult> outcome : Ranks.outcomes(
+                3,
+                peers -> train(tiny, tiny.recipe("run", "train.pairs_per_step=2"), false, peers, new TinyRun.Said()))) {
+            assertThat(outcome.message())
+                    .contains("train.pairs_per_step: expected at least 3, one for each process, found 2");
+        }
+    }
+}

@@ -41,7 +41,7 @@ record PairImages(PairSource pairs, StoredLabels labels, boolean winners, boolea
 
     @Override
     public Optional<Boolean> desirable(int index) {
-        return Optional.of(winners && losers ? index % 2 == 0 : winners);
+        return Optional.of((winners && losers) ? index % 2 == 0 : winners);
     }
 
     @Override

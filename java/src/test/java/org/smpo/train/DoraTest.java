@@ -119,7 +119,7 @@ final class DoraTest {
                         engine, policyFiles.unetOrOnly(), new ModelOptions(Precision.FP32.dtype(), true, false));
                 UNet reference = UNet.load(engine, files.unetOrOnly(), ModelOptions.frozen(Precision.FP32.dtype()));
                 PairLatents latents = new PairLatents(
-                        engine.fromHost(both, 2 * pairs, 4, height, width),
+                        engine.fromHost(both, 2L * pairs, 4, height, width),
                         engine.fromHost(words.values(), words.sizes()),
                         null,
                         null,

@@ -264,7 +264,7 @@ typedef struct smpo_model_options {
   int32_t precision;     /* dtype of activations and of weights in computations: SMPO_F32 or SMPO_BF16 */
   int32_t trainable;     /* 1: f32 gradients for every parameter, and f32 master copies of bf16 weights */
   int32_t checkpointing; /* 1: backward recomputes each layer instead of keeping its activations; same bits.
-                            UNets only; SMPO_UNSUPPORTED for other models, which have no backward */
+                            UNets only; SMPO_UNSUPPORTED for other models */
 } smpo_model_options;
 
 /* UNet2DConditionModel as in diffusers' config.json. Arrays are indexed by level, finest (first down block) first,
@@ -323,7 +323,7 @@ typedef struct smpo_lora_spec {
 
 typedef struct smpo_unet_inputs {
   uint32_t size;
-  uint32_t reserved;                 /* 0 */
+  int32_t sample_only;               /* 1: a backward pass computes no gradient of a parameter; else 0 */
   smpo_tensor sample;                /* [B,in_channels,h,w], any h and w */
   smpo_tensor timesteps;             /* [B] f32: any numbers, including fractions and negative ones */
   smpo_tensor encoder_hidden_states; /* [B,S,cross_attention_dim] */
@@ -377,6 +377,7 @@ smpo_status smpo_unet_forward(smpo_session session, smpo_model model, const smpo
 
 /* Runs forward, then backward of sum(output * cotangent), and adds to the gradients of the trained parameters.
  * `cotangent` has the output's shape. `d_sample` is the gradient with respect to the sample, f32; NULL if not wanted.
+ * With inputs.sample_only, gradients of parameters stay as they are and cost nothing.
  * Can be cancelled before the backward pass begins; gradients are then unchanged. */
 smpo_status smpo_unet_backward(smpo_session session, smpo_model model, const smpo_unet_inputs *inputs,
                                smpo_tensor cotangent, smpo_tensor *output, smpo_tensor *d_sample, smpo_error *error);
@@ -491,6 +492,45 @@ smpo_status smpo_clip_vision_encode(smpo_session session, smpo_model model, smpo
  * the start. */
 smpo_status smpo_bert_encode(smpo_session session, smpo_model model, smpo_tensor ids, smpo_tensor encoder_states,
                              smpo_tensor *first, smpo_error *error);
+
+/* ---- gradients of a score by pixels and latents ------------------------------------------------------------------ */
+
+enum { SMPO_FILTER_BILINEAR = 1, SMPO_FILTER_BICUBIC = 2 }; /* bicubic with a = -1/2; both antialiased */
+
+/* The preprocessing of images for a vision encoder, in float. Pixels in [-1,1] become p = clamp((pixel + 1) / 2, 0, 1),
+ * which is resized, placed in the result, where the rest is 0, and normalized: (p - mean) / std. */
+typedef struct smpo_pixel_spec {
+  uint32_t size;
+  int32_t filter; /* SMPO_FILTER_* */
+  int32_t resized_height;
+  int32_t resized_width;
+  int32_t height; /* of the result */
+  int32_t width;
+  int32_t top; /* row and column of the result at which the resized image begins; negative: what is before is cut off */
+  int32_t left;
+  double mean[3];
+  double std[3]; /* above 0 */
+} smpo_pixel_spec; /* 80 bytes */
+
+/* `values`: [B,3,height,width] f32 of pixels [B,3,H,W] of any floating dtype. Can be cancelled at the start. */
+smpo_status smpo_pixel_values(smpo_session session, smpo_tensor pixels, const smpo_pixel_spec *spec,
+                              smpo_tensor *values, smpo_error *error);
+
+/* `d_pixels`: [B,3,H,W] f32, the gradient of sum(values * d_values); 0 where a pixel is beyond [-1,1]. Can be cancelled
+ * at the start. */
+smpo_status smpo_pixel_values_backward(smpo_session session, smpo_tensor pixels, const smpo_pixel_spec *spec,
+                                       smpo_tensor d_values, smpo_tensor *d_pixels, smpo_error *error);
+
+/* `d_pixel_values`: f32, the gradient of sum(embeds * cotangent) for the embeds of smpo_clip_vision_encode, whose shape
+ * the cotangent has. Gradients of parameters stay as they are. Can be cancelled at the start. */
+smpo_status smpo_clip_vision_backward(smpo_session session, smpo_model model, smpo_tensor pixel_values,
+                                      smpo_tensor cotangent, smpo_tensor *d_pixel_values, smpo_error *error);
+
+/* `d_latents`: f32, the gradient of sum(pixels * cotangent) for the pixels of smpo_vae_decode of the whole image, whose
+ * shape the cotangent has. `checkpointing` 1: layers are computed again instead of keeping their activations; same
+ * bits. Gradients of parameters stay as they are. Can be cancelled at the start. */
+smpo_status smpo_vae_decode_backward(smpo_session session, smpo_model model, smpo_tensor latents, int32_t checkpointing,
+                                     smpo_tensor cotangent, smpo_tensor *d_latents, smpo_error *error);
 
 /* ---- sampler ---------------------------------------------------------------------------------------------------- */
 

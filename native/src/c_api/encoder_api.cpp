@@ -31,6 +31,11 @@ void check(const ClipSpec* spec) {
   require_range(spec->activation, SMPO_ACTIVATION_GELU, SMPO_ACTIVATION_QUICK_GELU, "spec.activation");
 }
 
+void check(const smpo_pixel_spec* spec) {
+  require_struct(spec, "spec");
+  require_range(spec->filter, SMPO_FILTER_BILINEAR, SMPO_FILTER_BICUBIC, "spec.filter");
+}
+
 void check_blip(const smpo_clip_vision_spec& spec) {
   require_range(spec.patch_bias, 0, 1, "spec.patch_bias");
   require_range(spec.pre_norm, 0, 1, "spec.pre_norm");
@@ -139,5 +144,52 @@ SMPO_EXPORT smpo_status smpo_bert_encode(smpo_session session, smpo_model model,
     const auto states = s.tensor(encoder_states, "encoder_states");
     require_pointer(first, "first");
     *first = s.adopt(smpo::engine::bert_encode(s, *bert, *input, *states));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_pixel_values(smpo_session session, smpo_tensor pixels, const smpo_pixel_spec* spec,
+                                          smpo_tensor* values, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto input = s.tensor(pixels, "pixels");
+    check(spec);
+    require_pointer(values, "values");
+    *values = s.adopt(smpo::engine::pixel_values(s, *input, *spec));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_pixel_values_backward(smpo_session session, smpo_tensor pixels,
+                                                   const smpo_pixel_spec* spec, smpo_tensor d_values,
+                                                   smpo_tensor* d_pixels, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto input = s.tensor(pixels, "pixels");
+    check(spec);
+    const auto gradient = s.tensor(d_values, "d_values");
+    require_pointer(d_pixels, "d_pixels");
+    *d_pixels = s.adopt(smpo::engine::pixel_values_backward(s, *input, *spec, *gradient));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_clip_vision_backward(smpo_session session, smpo_model model, smpo_tensor pixel_values,
+                                                  smpo_tensor cotangent, smpo_tensor* d_pixel_values,
+                                                  smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto tower = s.model(model);
+    const auto input = s.tensor(pixel_values, "pixel_values");
+    const auto seed = s.tensor(cotangent, "cotangent");
+    require_pointer(d_pixel_values, "d_pixel_values");
+    *d_pixel_values = s.adopt(smpo::engine::clip_vision_backward(s, *tower, *input, *seed));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_vae_decode_backward(smpo_session session, smpo_model model, smpo_tensor latents,
+                                                 int32_t checkpointing, smpo_tensor cotangent, smpo_tensor* d_latents,
+                                                 smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto vae = s.model(model);
+    const auto input = s.tensor(latents, "latents");
+    require_range(checkpointing, 0, 1, "checkpointing");
+    const auto seed = s.tensor(cotangent, "cotangent");
+    require_pointer(d_latents, "d_latents");
+    *d_latents = s.adopt(smpo::engine::vae_decode_backward(s, *vae, *input, checkpointing == 1, *seed));
   });
 }

@@ -169,7 +169,8 @@ SMPO_EXPORT smpo_status smpo_unet_backward(smpo_session session, smpo_model mode
     const auto tensors = smpo::c_api::decode(s, inputs);
     const auto seed = s.tensor(cotangent, "cotangent");
     require_pointer(output, "output");
-    smpo::engine::UNetGradients result = smpo::engine::unet_backward(s, *unet, tensors, *seed, d_sample != nullptr);
+    smpo::engine::UNetGradients result = smpo::engine::unet_backward(
+        s, *unet, tensors, *seed, {.sample = d_sample != nullptr, .parameters = inputs->sample_only == 0});
     const smpo_tensor output_handle = s.adopt(std::move(result.output));
     if (d_sample != nullptr) *d_sample = s.adopt(std::move(result.d_sample));
     *output = output_handle;

@@ -12,12 +12,12 @@ inline void check_options(const smpo_model_options* options) {
   require_range(options->checkpointing, 0, 1, "options.checkpointing");
 }
 
-// Checks the options of a VAE or a CLIP tower, which have no backward pass in the ABI.
+// Checks the options of a VAE, a CLIP tower or BERT, which are not trained.
 inline void check_encoder_options(const smpo_model_options* options) {
   check_options(options);
   if (options->checkpointing != 0) {
-    engine::fail(SMPO_UNSUPPORTED, "options.checkpointing: expected 0, since this model has no backward pass to run ",
-                 "layers again in, got ", options->checkpointing);
+    engine::fail(SMPO_UNSUPPORTED, "options.checkpointing: expected 0, since only UNets are trained, got ",
+                 options->checkpointing);
   }
 }
 

@@ -17,7 +17,7 @@ inline std::shared_ptr<engine::Tensor> optional_tensor(const engine::Session& se
 
 inline engine::UNetTensors decode(const engine::Session& session, const smpo_unet_inputs* inputs) {
   require_struct(inputs, "inputs");
-  require_range(inputs->reserved, 0, 0, "inputs.reserved");
+  require_range(inputs->sample_only, 0, 1, "inputs.sample_only");
   return {.sample = session.tensor(inputs->sample, "inputs.sample"),
           .timesteps = session.tensor(inputs->timesteps, "inputs.timesteps"),
           .encoder_hidden_states = session.tensor(inputs->encoder_hidden_states, "inputs.encoder_hidden_states"),

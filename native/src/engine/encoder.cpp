@@ -1,5 +1,6 @@
 #include "engine/encoder.h"
 
+#include <functional>
 #include <vector>
 
 #include "engine/error.h"
@@ -7,6 +8,7 @@
 #include "engine/packing.h"
 #include "engine/session.h"
 #include "engine/torch_tensor.h"
+#include "models/pixel_values.h"
 
 namespace smpo::engine {
 
@@ -167,6 +169,72 @@ std::shared_ptr<Tensor> bert_encode(Session& session, const Model& model, const 
   tape::Tape tape = tape::Tape::inference(model.uses_adapters());
   const tape::Var states = activation(encoder_states, encoder.weights(), "encoder_states");
   return result(encoder.encode(tape, ids.value, states).value.select(/*dim=*/1, /*index=*/0).contiguous());
+}
+
+namespace {
+
+models::PixelSpec decode(const smpo_pixel_spec& spec) {
+  return {
+      .filter = spec.filter == SMPO_FILTER_BILINEAR ? models::ResizeFilter::kBilinear : models::ResizeFilter::kBicubic,
+      .resized_height = spec.resized_height,
+      .resized_width = spec.resized_width,
+      .height = spec.height,
+      .width = spec.width,
+      .top = spec.top,
+      .left = spec.left,
+      .mean = {spec.mean[0], spec.mean[1], spec.mean[2]},
+      .std = {spec.std[0], spec.std[1], spec.std[2]}};
+}
+
+at::Tensor f32(const Tensor& tensor, const char* name) { return require_floating(tensor.value, name).to(at::kFloat); }
+
+// Returns the gradient of sum(output * cotangent) with respect to the input of a network whose parameters stay as they
+// are.
+std::shared_ptr<Tensor> input_gradient(Session& session, const Model& model, const at::Tensor& input,
+                                       const Tensor& cotangent,
+                                       const std::function<tape::Var(tape::Tape&, const tape::Var&)>& forward) {
+  const at::Tensor seed = require_floating(cotangent.value, "cotangent").to(model.weights().options().precision);
+  session.stop_if_cancelled();
+  const models::Weights::Frozen frozen(model.weights());
+  tape::Tape tape({.record = true, .adapters = model.uses_adapters()});
+  const tape::Var x = tape.input(input);
+  const tape::Var output = forward(tape, x);
+  if (seed.sizes() != output.value.sizes()) {
+    fail(SMPO_SHAPE_MISMATCH, "cotangent: expected ", shape_text(output.value), ", got ", shape_text(seed));
+  }
+  tape.backward({{output, seed}});
+  return result(tape.gradient(x));
+}
+
+}  // namespace
+
+std::shared_ptr<Tensor> pixel_values(Session& session, const Tensor& pixels, const smpo_pixel_spec& spec) {
+  const at::Tensor value = f32(pixels, "pixels");
+  session.stop_if_cancelled();
+  return hold(models::pixel_values(value, decode(spec)));
+}
+
+std::shared_ptr<Tensor> pixel_values_backward(Session& session, const Tensor& pixels, const smpo_pixel_spec& spec,
+                                              const Tensor& d_values) {
+  const at::Tensor value = f32(pixels, "pixels"), gradient = f32(d_values, "d_values");
+  session.stop_if_cancelled();
+  return hold(models::pixel_values_backward(value, decode(spec), gradient));
+}
+
+std::shared_ptr<Tensor> clip_vision_backward(Session& session, const Model& model, const Tensor& pixel_values,
+                                             const Tensor& cotangent) {
+  const auto& encoder = require<ClipVision>(model, "a CLIP vision encoder");
+  const at::Tensor value = activation(pixel_values, encoder.weights(), "pixel_values");
+  return input_gradient(session, model, value, cotangent,
+                        [&](tape::Tape& tape, const tape::Var& x) { return encoder.encode(tape, x).embeds_BP; });
+}
+
+std::shared_ptr<Tensor> vae_decode_backward(Session& session, const Model& model, const Tensor& latents,
+                                            bool checkpointing, const Tensor& cotangent) {
+  const auto& vae = require<Vae>(model, "a VAE");
+  const at::Tensor value = activation(latents, vae.weights(), "latents");
+  return input_gradient(session, model, value, cotangent,
+                        [&](tape::Tape& tape, const tape::Var& x) { return vae.decode(tape, x, checkpointing); });
 }
 
 }  // namespace smpo::engine

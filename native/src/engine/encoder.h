@@ -42,6 +42,14 @@ std::shared_ptr<Tensor> clip_vision_encode(Session& session, const Model& model,
 std::shared_ptr<Tensor> bert_encode(Session& session, const Model& model, const Tensor& ids,
                                     const Tensor& encoder_states);
 
+std::shared_ptr<Tensor> pixel_values(Session& session, const Tensor& pixels, const smpo_pixel_spec& spec);
+std::shared_ptr<Tensor> pixel_values_backward(Session& session, const Tensor& pixels, const smpo_pixel_spec& spec,
+                                              const Tensor& d_values);
+std::shared_ptr<Tensor> clip_vision_backward(Session& session, const Model& model, const Tensor& pixel_values,
+                                             const Tensor& cotangent);
+std::shared_ptr<Tensor> vae_decode_backward(Session& session, const Model& model, const Tensor& latents,
+                                            bool checkpointing, const Tensor& cotangent);
+
 }  // namespace smpo::engine
 
 #endif  // SMPO_ENGINE_ENCODER_H_

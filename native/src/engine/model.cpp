@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "engine/error.h"
@@ -226,7 +227,7 @@ std::shared_ptr<Tensor> unet_forward(Session& session, const Model& model, const
 }
 
 UNetGradients unet_backward(Session& session, Model& model, const UNetTensors& tensors, const Tensor& cotangent,
-                            bool wants_d_sample) {
+                            const WantedGradients& wanted) {
   const UNet& unet = require_unet(model);
   UNet::Inputs inputs = inputs_of(unet, tensors);
   unet.check_inputs(inputs);
@@ -239,15 +240,17 @@ UNetGradients unet_backward(Session& session, Model& model, const UNetTensors& t
   const at::Tensor seed = require_floating(cotangent.value, "cotangent").to(unet.weights().options().precision);
 
   session.stop_if_cancelled();
+  std::optional<Weights::Frozen> frozen;
+  if (!wanted.parameters) frozen.emplace(model.weights());
   tape::Tape tape({.record = true, .adapters = model.uses_adapters()});
-  if (wants_d_sample) inputs.sample_BCHW = tape.input(inputs.sample_BCHW.value);
+  if (wanted.sample) inputs.sample_BCHW = tape.input(inputs.sample_BCHW.value);
   const tape::Var output = unet.forward(tape, inputs, model.checkpointing);
   UNetGradients result{.output = hold(output.value.to(at::kFloat)), .d_sample = nullptr};
   // The last moment at which no gradient has changed.
   session.stop_if_cancelled();
   // A frozen model whose sample needs no gradient records nothing.
   if (output.node >= 0) tape.backward({{output, seed}});
-  if (wants_d_sample) result.d_sample = hold(tape.gradient(inputs.sample_BCHW).to(at::kFloat));
+  if (wanted.sample) result.d_sample = hold(tape.gradient(inputs.sample_BCHW).to(at::kFloat));
   return result;
 }
 

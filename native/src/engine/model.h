@@ -52,8 +52,13 @@ struct UNetGradients {
   std::shared_ptr<Tensor> output;
   std::shared_ptr<Tensor> d_sample;  // null unless requested
 };
+struct WantedGradients {
+  bool sample = false;
+  // False: gradients of parameters stay as they are.
+  bool parameters = true;
+};
 UNetGradients unet_backward(Session& session, Model& model, const UNetTensors& inputs, const Tensor& cotangent,
-                            bool wants_d_sample);
+                            const WantedGradients& wanted);
 
 }  // namespace smpo::engine
 

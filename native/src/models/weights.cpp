@@ -173,6 +173,20 @@ at::Tensor Weights::read(std::string_view name) const {
   return existing(name).master.clone(at::MemoryFormat::Contiguous);
 }
 
+Weights::Frozen::Frozen(Weights& weights) {
+  for (ParameterGroup* group : {&weights.base(), weights.adapters()}) {
+    if (group == nullptr) continue;
+    for (const ParameterGroup::Entry& entry : group->entries()) {
+      if (!entry.parameter->trainable()) continue;
+      gradients_.emplace_back(entry.parameter, std::exchange(entry.parameter->grad, at::Tensor()));
+    }
+  }
+}
+
+Weights::Frozen::~Frozen() {
+  for (auto& [parameter, gradient] : gradients_) parameter->grad = std::move(gradient);
+}
+
 at::Tensor Weights::read_gradient(std::string_view name) const {
   const ParameterGroup::Entry& entry = existing(name);
   if (!entry.parameter->trainable()) refuse(name, ": the parameter is frozen and has no gradient");

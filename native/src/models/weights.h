@@ -27,6 +27,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tape/packed_weights.h"
@@ -132,6 +133,19 @@ class Weights final {
   /// Returns a new dense row-major tensor on the model's device with the values of the master (f32) or, if there is
   /// none, of the compute copy.
   at::Tensor read(std::string_view name) const;
+  /// Freezes all parameters, those of adapters too, while it lives: a backward pass then computes no gradient of a
+  /// parameter, and leaves those that were summed before as they are.
+  class Frozen final {
+   public:
+    explicit Frozen(Weights& weights);
+    ~Frozen();
+    Frozen(const Frozen&) = delete;
+    Frozen& operator=(const Frozen&) = delete;
+
+   private:
+    std::vector<std::pair<tape::Parameter*, at::Tensor>> gradients_;
+  };
+
   /// Returns the gradient in the same way, f32. Throws for a frozen parameter.
   at::Tensor read_gradient(std::string_view name) const;
   void zero_gradients();

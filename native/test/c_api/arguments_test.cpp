@@ -154,6 +154,8 @@ struct Arguments {
   smpo_clip_text_spec text_spec = tiny_text_spec();
   smpo_clip_vision_spec vision_spec = tiny_vision_spec();
   smpo_bert_spec bert_spec = tiny_bert_spec();
+  smpo_pixel_spec pixel_spec = tiny_pixel_spec();
+  int32_t recompute = 0;
   int32_t tile = 0;
   int32_t skip = 1;
   int32_t final_norm = 0;
@@ -162,6 +164,7 @@ struct Arguments {
   const smpo_clip_text_spec* text_spec_pointer = &text_spec;
   const smpo_clip_vision_spec* vision_spec_pointer = &vision_spec;
   const smpo_bert_spec* bert_spec_pointer = &bert_spec;
+  const smpo_pixel_spec* pixel_spec_pointer = &pixel_spec;
   const smpo_unet_spec* unet_spec_pointer = &unet_spec;
   const smpo_model_options* options_pointer = &options;
   const smpo_lora_spec* lora_pointer = &lora;
@@ -431,25 +434,25 @@ std::vector<Case> parameter_cases() {
 }
 
 std::vector<Case> unet_input_cases() {
-  return joined(
-      {{null_pointer("inputs", [](Arguments& a) { a.inputs_pointer = nullptr; })},
-       wrong_size("inputs", [](Arguments& a) { return &a.inputs.size; }),
-       {out_of_range(
-            "reserved 1", [](Arguments& a) { a.inputs.reserved = 1; }, "inputs.reserved: expected 0..0, got 1"),
-        out_of_range(
-            "missing weights", [](Arguments& a) { a.model = a.bare_model; },
-            "parameters were never written: conv_in.weight"),
-        out_of_range(
-            "a tensor too many", [](Arguments& a) { a.inputs.time_ids = a.tensor; },
-            "time_ids: expected none, since the UNet has no text_time embedding"),
-        {"no sample", [](Arguments& a) { a.inputs.sample = 0; }, SMPO_INVALID_HANDLE,
-         "inputs.sample: expected a tensor handle, got the null handle"},
-        {"a sample of another shape", [](Arguments& a) { a.inputs.sample = a.inputs.encoder_hidden_states; },
-         SMPO_SHAPE_MISMATCH, "sample: expected [B,4,h,w] of Float, got [2, 7, 6]"},
-        {"timesteps of another shape", [](Arguments& a) { a.inputs.timesteps = a.tensor; }, SMPO_SHAPE_MISMATCH,
-         "timesteps: expected [2] of Float, got [2, 4]"},
-        {"text of another width", [](Arguments& a) { a.inputs.encoder_hidden_states = a.inputs.sample; },
-         SMPO_SHAPE_MISMATCH, "encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"}}});
+  return joined({{null_pointer("inputs", [](Arguments& a) { a.inputs_pointer = nullptr; })},
+                 wrong_size("inputs", [](Arguments& a) { return &a.inputs.size; }),
+                 {out_of_range(
+                      "sample_only 2", [](Arguments& a) { a.inputs.sample_only = 2; },
+                      "inputs.sample_only: expected 0..1, got 2"),
+                  out_of_range(
+                      "missing weights", [](Arguments& a) { a.model = a.bare_model; },
+                      "parameters were never written: conv_in.weight"),
+                  out_of_range(
+                      "a tensor too many", [](Arguments& a) { a.inputs.time_ids = a.tensor; },
+                      "time_ids: expected none, since the UNet has no text_time embedding"),
+                  {"no sample", [](Arguments& a) { a.inputs.sample = 0; }, SMPO_INVALID_HANDLE,
+                   "inputs.sample: expected a tensor handle, got the null handle"},
+                  {"a sample of another shape", [](Arguments& a) { a.inputs.sample = a.inputs.encoder_hidden_states; },
+                   SMPO_SHAPE_MISMATCH, "sample: expected [B,4,h,w] of Float, got [2, 7, 6]"},
+                  {"timesteps of another shape", [](Arguments& a) { a.inputs.timesteps = a.tensor; },
+                   SMPO_SHAPE_MISMATCH, "timesteps: expected [2] of Float, got [2, 4]"},
+                  {"text of another width", [](Arguments& a) { a.inputs.encoder_hidden_states = a.inputs.sample; },
+                   SMPO_SHAPE_MISMATCH, "encoder_hidden_states: expected [2,S,6] of Float, got [2, 4, 6, 5]"}}});
 }
 
 // Cases for a model's options.
@@ -471,7 +474,7 @@ std::vector<Case> option_cases() {
 std::vector<Case> encoder_option_cases() {
   return joined({option_cases(),
                  {{"checkpointing", [](Arguments& a) { a.options.checkpointing = 1; }, SMPO_UNSUPPORTED,
-                   "options.checkpointing: expected 0, since this model has no backward pass"}}});
+                   "options.checkpointing: expected 0, since only UNets are trained, got 1"}}});
 }
 
 // Cases for an encoder's model and its input, of whichever kind the function takes.
@@ -502,6 +505,37 @@ std::vector<Case> tower_cases(const Spec* Arguments::* pointer, Spec Arguments::
             "heads 3", [=](Arguments& a) { (a.*spec).attention_heads = 3; },
             "num_attention_heads: expected a number that divides hidden_size (4), got 3")},
        encoder_option_cases()});
+}
+
+// Cases for pixels and their preprocessing.
+std::vector<Case> pixel_cases() {
+  return joined(
+      {{null_pointer("spec", [](Arguments& a) { a.pixel_spec_pointer = nullptr; }),
+        {"no pixels", [](Arguments& a) { a.encoders.pixels = 0; }, SMPO_INVALID_HANDLE,
+         "pixels: expected a tensor handle, got the null handle"},
+        {"flat pixels", [](Arguments& a) { a.encoders.pixels = a.encoders.flat; }, SMPO_SHAPE_MISMATCH,
+         "pixels: expected [B,3,H,W] of Float, got [5] of Float"},
+        {"integers", [](Arguments& a) { a.encoders.pixels = a.encoders.ids; }, SMPO_DTYPE_MISMATCH,
+         "pixels: expected a floating type, got i32"}},
+       wrong_size("spec", [](Arguments& a) { return &a.pixel_spec.size; }),
+       {out_of_range(
+            "filter 3", [](Arguments& a) { a.pixel_spec.filter = 3; }, "spec.filter: expected 1..2, got 3"),
+        out_of_range(
+            "no rows", [](Arguments& a) { a.pixel_spec.resized_height = 0; },
+            "spec.resized_height: expected 1..16384, got 0"),
+        out_of_range(
+            "no columns", [](Arguments& a) { a.pixel_spec.width = 0; }, "spec.width: expected 1..16384, got 0"),
+        out_of_range(
+            "nothing shown", [](Arguments& a) { a.pixel_spec.top = -5; },
+            "spec.top: expected a place that shows some of the image, -4..3, got -5"),
+        out_of_range(
+            "beside", [](Arguments& a) { a.pixel_spec.left = 4; },
+            "spec.left: expected a place that shows some of the image, -3..3, got 4"),
+        out_of_range(
+            "std 0", [](Arguments& a) { a.pixel_spec.std[1] = 0; }, "spec.std[1]: expected more than 0, got 0"),
+        out_of_range(
+            "mean nan", [](Arguments& a) { a.pixel_spec.mean[2] = std::nan(""); },
+            "spec.mean[2]: expected a finite number, got nan")}});
 }
 
 // Cases for a state's name and host memory.
@@ -1252,6 +1286,57 @@ const std::vector<Function>& functions() {
                           SMPO_SHAPE_MISMATCH, "encoder_states: expected [2,T,4] of Float, got [5] of Float"},
                          {"floats for ids", [](Arguments& a) { a.encoders.ids = a.encoders.pixels; },
                           SMPO_DTYPE_MISMATCH, "ids: expected i32 or i64, got f32"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_pixel_values",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_pixel_values(a.session, a.encoders.pixels, a.pixel_spec_pointer, a.tensor_out, e);
+           },
+       .cases = joined({pixel_cases(),
+                        {null_pointer("values", [](Arguments& a) { a.tensor_out = nullptr; })}}),
+       .session = true},
+      {.name = "smpo_pixel_values_backward",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_pixel_values_backward(a.session, a.encoders.pixels, a.pixel_spec_pointer, a.encoders.d_values,
+                                               a.tensor_out, e);
+           },
+       .cases = joined({pixel_cases(),
+                        {null_pointer("d_pixels", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         {"no gradient", [](Arguments& a) { a.encoders.d_values = 0; }, SMPO_INVALID_HANDLE,
+                          "d_values: expected a tensor handle, got the null handle"},
+                         {"a flat gradient", [](Arguments& a) { a.encoders.d_values = a.encoders.flat; },
+                          SMPO_SHAPE_MISMATCH, "d_values: expected [1,3,4,4] of Float, got [5] of Float"}}}),
+       .session = true},
+      {.name = "smpo_clip_vision_backward",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_clip_vision_backward(a.session, a.encoders.vision, a.encoders.pixel_values,
+                                              a.encoders.d_embeds, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::pixel_values, "pixel_values"),
+                        {null_pointer("d_pixel_values", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         {"no cotangent", [](Arguments& a) { a.encoders.d_embeds = 0; }, SMPO_INVALID_HANDLE,
+                          "cotangent: expected a tensor handle, got the null handle"},
+                         {"a flat cotangent", [](Arguments& a) { a.encoders.d_embeds = a.encoders.flat; },
+                          SMPO_SHAPE_MISMATCH, "cotangent: expected [2,3], got [5]"}}}),
+       .session = true,
+       .model = true},
+      {.name = "smpo_vae_decode_backward",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_vae_decode_backward(a.session, a.encoders.vae, a.encoders.latents, a.recompute,
+                                             a.encoders.d_decoded, a.tensor_out, e);
+           },
+       .cases = joined({encoder_cases(&EncoderWorld::latents, "latents"),
+                        {null_pointer("d_latents", [](Arguments& a) { a.tensor_out = nullptr; }),
+                         out_of_range("checkpointing 2", [](Arguments& a) { a.recompute = 2; },
+                                      "checkpointing: expected 0..1, got 2"),
+                         {"no cotangent", [](Arguments& a) { a.encoders.d_decoded = 0; }, SMPO_INVALID_HANDLE,
+                          "cotangent: expected a tensor handle, got the null handle"},
+                         {"a flat cotangent", [](Arguments& a) { a.encoders.d_decoded = a.encoders.flat; },
+                          SMPO_SHAPE_MISMATCH, "cotangent: expected [1,3,12,10], got [5]"}}}),
        .session = true,
        .model = true},
       {.name = "smpo_sampler_open",

@@ -85,6 +85,14 @@ TEST_F(CancelTest, Encoders) {
   expect_cancelled_once([&] { return smpo_clip_text_encode(session, world.text, world.ids, 0, 1, &a, &b, &error); });
   expect_cancelled_once([&] { return smpo_clip_vision_encode(session, world.vision, world.pixel_values, &a, &error); });
   expect_cancelled_once([&] { return smpo_bert_encode(session, world.bert, world.ids, world.states, &a, &error); });
+  const auto spec = tiny_pixel_spec();
+  expect_cancelled_once([&] { return smpo_pixel_values(session, world.pixels, &spec, &a, &error); });
+  expect_cancelled_once(
+      [&] { return smpo_pixel_values_backward(session, world.pixels, &spec, world.d_values, &a, &error); });
+  expect_cancelled_once(
+      [&] { return smpo_clip_vision_backward(session, world.vision, world.pixel_values, world.d_embeds, &a, &error); });
+  expect_cancelled_once(
+      [&] { return smpo_vae_decode_backward(session, world.vae, world.latents, 1, world.d_decoded, &a, &error); });
 }
 
 TEST_F(CancelTest, ADecoderStopsBetweenTiles) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <initializer_list>
 #include <vector>
 
 #include "c_api/border.h"
@@ -102,6 +104,52 @@ TEST_F(EncoderTest, BlipSeesAllTokensAndBertReadsThem) {
   const smpo_tensor one = some_tensor(session, {1, 7, 4}, 6);
   EXPECT_EQ(smpo_bert_encode(session, world.bert, world.ids, one, &other, &error), SMPO_SHAPE_MISMATCH);
   EXPECT_STREQ(error.message, "smpo_bert_encode: encoder_states: expected [2,T,4] of Float, got [1, 7, 4] of Float");
+}
+
+// The gradient of a sum of products is the product of the gradients: finite differences in f32, which err by rounding.
+TEST_F(EncoderTest, GradientsOfInputsAreSlopes) {
+  const EncoderWorld world(session);
+  const auto spec = tiny_pixel_spec();
+  const auto slope = [&](std::initializer_list<int64_t> shape, smpo_tensor input, smpo_tensor cotangent,
+                         const std::function<smpo_status(smpo_tensor, smpo_tensor*)>& forward, smpo_tensor gradient) {
+    const std::vector<float> x = to_host<float>(input), seed = to_host<float>(cotangent), d = to_host<float>(gradient);
+    EXPECT_EQ(shape_of(gradient), Shape(shape));
+    const auto loss = [&](double step) {
+      std::vector<float> moved(x);
+      for (size_t i = 0; i < x.size(); ++i) moved[i] += static_cast<float>(step * (i % 3 == 0 ? 1 : -0.5));
+      const auto tensor_spec = spec_of(SMPO_F32, shape);
+      smpo_tensor tensor = 0, output = 0;
+      EXPECT_OK(smpo_tensor_from_host(session, &tensor_spec, moved.data(), 4 * moved.size(), &tensor, &error));
+      EXPECT_OK(forward(tensor, &output));
+      const std::vector<float> y = to_host<float>(output);
+      double sum = 0;
+      for (size_t i = 0; i < y.size(); ++i) sum += static_cast<double>(y[i]) * seed[i];
+      return sum;
+    };
+    double expected = 0, size = 0;
+    for (size_t i = 0; i < d.size(); ++i) {
+      expected += d[i] * (i % 3 == 0 ? 1 : -0.5);
+      size += std::abs(d[i]);
+    }
+    EXPECT_GT(size, 0);
+    EXPECT_NEAR((loss(1e-2) - loss(-1e-2)) / 2e-2, expected, 2e-3 * size);
+  };
+  smpo_tensor d_pixels = 0, d_values = 0, d_latents = 0, again = 0;
+  EXPECT_OK(smpo_pixel_values_backward(session, world.pixels, &spec, world.d_values, &d_pixels, &error));
+  slope(
+      {1, 3, 12, 10}, world.pixels, world.d_values,
+      [&](smpo_tensor x, smpo_tensor* y) { return smpo_pixel_values(session, x, &spec, y, &error); }, d_pixels);
+  EXPECT_OK(smpo_clip_vision_backward(session, world.vision, world.pixel_values, world.d_embeds, &d_values, &error));
+  slope(
+      {2, 3, 4, 4}, world.pixel_values, world.d_embeds,
+      [&](smpo_tensor x, smpo_tensor* y) { return smpo_clip_vision_encode(session, world.vision, x, y, &error); },
+      d_values);
+  EXPECT_OK(smpo_vae_decode_backward(session, world.vae, world.latents, 0, world.d_decoded, &d_latents, &error));
+  slope(
+      {1, 2, 6, 5}, world.latents, world.d_decoded,
+      [&](smpo_tensor x, smpo_tensor* y) { return smpo_vae_decode(session, world.vae, x, 0, y, &error); }, d_latents);
+  EXPECT_OK(smpo_vae_decode_backward(session, world.vae, world.latents, 1, world.d_decoded, &again, &error));
+  EXPECT_EQ(to_host<float>(again), to_host<float>(d_latents));
 }
 
 TEST_F(EncoderTest, Bf16AgreesWithF32UpToRounding) {

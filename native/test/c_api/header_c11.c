@@ -13,7 +13,7 @@ _Static_assert(sizeof(smpo_unet_spec) == 248 && sizeof(smpo_parameter_info) == 2
                    sizeof(smpo_model_info) == 40 && sizeof(smpo_lora_spec) == 32 && sizeof(smpo_unet_inputs) == 48 &&
                    sizeof(smpo_sampler_plan) == 24 && sizeof(smpo_sampler_inputs) == 96 &&
                    sizeof(smpo_vae_spec) == 72 && sizeof(smpo_clip_text_spec) == 48 &&
-                   sizeof(smpo_clip_vision_spec) == 64 && sizeof(smpo_bert_spec) == 40,
+                   sizeof(smpo_clip_vision_spec) == 64 && sizeof(smpo_bert_spec) == 40 && sizeof(smpo_pixel_spec) == 80,
                "the structs of models, encoders and samplers have no padding");
 _Static_assert(sizeof(smpo_status) == 4 && sizeof(smpo_session) == 8 && sizeof(smpo_tensor) == 8, "widths");
 _Static_assert(offsetof(smpo_error, size) == 0 && offsetof(smpo_library_info, size) == 0 &&

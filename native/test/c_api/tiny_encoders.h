@@ -78,6 +78,18 @@ inline smpo_bert_spec tiny_bert_spec() {
   return spec;
 }
 
+/// Pixels of the tiny VAE resized and cropped for the tiny vision tower.
+inline smpo_pixel_spec tiny_pixel_spec() {
+  auto spec = sized<smpo_pixel_spec>();
+  spec.filter = SMPO_FILTER_BICUBIC;
+  spec.resized_height = 5;
+  spec.resized_width = 4;
+  spec.height = spec.width = 4;
+  spec.top = -1;
+  for (double& std : spec.std) std = 0.5;
+  return spec;
+}
+
 inline smpo_tensor id_tensor(smpo_session session, std::initializer_list<int64_t> shape,
                              const std::vector<int32_t>& ids) {
   const auto spec = spec_of(SMPO_I32, shape);
@@ -97,6 +109,10 @@ struct EncoderWorld {
   smpo_tensor ids = 0;
   smpo_tensor pixel_values = 0;
   smpo_tensor states = 0;
+  /// Gradients of the values of `pixels`, of embeddings of `pixel_values`, and of the decoded `latents`.
+  smpo_tensor d_values = 0;
+  smpo_tensor d_embeds = 0;
+  smpo_tensor d_decoded = 0;
   /// Tensors with a shape that no model accepts.
   smpo_tensor flat = 0;
   smpo_tensor flat_ids = 0;
@@ -118,6 +134,9 @@ struct EncoderWorld {
     latents = some_tensor(session, {1, 2, 6, 5}, 2);
     ids = id_tensor(session, {2, 5}, {1, 7, 19, 19, 19, 1, 3, 4, 5, 19});
     pixel_values = some_tensor(session, {2, 3, 4, 4}, 3);
+    d_values = some_tensor(session, {1, 3, 4, 4}, 6);
+    d_embeds = some_tensor(session, {2, 3}, 7);
+    d_decoded = some_tensor(session, {1, 3, 12, 10}, 8);
     states = some_tensor(session, {2, 7, 4}, 5);
     flat = some_tensor(session, {5}, 4);
     flat_ids = id_tensor(session, {3}, {1, 2, 3});

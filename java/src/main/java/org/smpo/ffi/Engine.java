@@ -342,6 +342,14 @@ public final class Engine extends Handle {
 
     /// Returns the inputs as a native struct, valid until the next call of this method.
     MemorySegment inputs(UNetInputs inputs) {
+        return inputs(inputs, false);
+    }
+
+    /// Returns the same struct for a backward pass.
+    ///
+    /// @param sampleOnly whether gradients of parameters stay as they are
+    MemorySegment inputs(UNetInputs inputs, boolean sampleOnly) {
+        unetInputs.set("sample_only", sampleOnly ? 1 : 0);
         unetInputs.set("sample", own(inputs.sample()));
         unetInputs.set("timesteps", own(inputs.timesteps()));
         unetInputs.set("encoder_hidden_states", own(inputs.encoderHiddenStates()));

@@ -10,7 +10,7 @@ import org.smpo.io.DType;
 ///     bf16
 /// @param checkpointing Whether the backward pass runs each layer again instead of keeping its
 ///     activations: less memory, more time, the same bits. Only a UNet supports this: other models have
-///     no backward pass here, and opening one with this option throws [NotSupportedException].
+///     no training here, and opening one with this option throws [NotSupportedException].
 public record ModelOptions(DType precision, boolean trainable, boolean checkpointing) {
 
     /// Checks that the precision is not null. The library checks that it can compute in this precision.

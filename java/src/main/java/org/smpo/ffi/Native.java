@@ -222,7 +222,7 @@ final class Native {
     static final StructLayout UNET_INPUTS = struct(
             "smpo_unet_inputs",
             JAVA_INT.withName("size"),
-            JAVA_INT.withName("reserved"),
+            JAVA_INT.withName("sample_only"),
             JAVA_LONG.withName("sample"),
             JAVA_LONG.withName("timesteps"),
             JAVA_LONG.withName("encoder_hidden_states"),
@@ -473,6 +473,19 @@ final class Native {
             JAVA_INT.withName("layers"),
             JAVA_INT.withName("encoder_width"),
             JAVA_DOUBLE.withName("layer_norm_eps"));
+
+    static final StructLayout PIXEL_SPEC = struct(
+            "smpo_pixel_spec",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("filter"),
+            JAVA_INT.withName("resized_height"),
+            JAVA_INT.withName("resized_width"),
+            JAVA_INT.withName("height"),
+            JAVA_INT.withName("width"),
+            JAVA_INT.withName("top"),
+            JAVA_INT.withName("left"),
+            MemoryLayout.sequenceLayout(3, JAVA_DOUBLE).withName("mean"),
+            MemoryLayout.sequenceLayout(3, JAVA_DOUBLE).withName("std"));
 
     // ---- library and machine ----
 
@@ -992,6 +1005,67 @@ final class Native {
             long session, long model, long ids, long encoderStates, MemorySegment first, MemorySegment error) {
         try {
             return (int) BERT_ENCODE.invokeExact(session, model, ids, encoderStates, first, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    // ---- gradients of a score by pixels and latents ----
+
+    private static final MethodHandle PIXEL_VALUES =
+            bind("smpo_pixel_values", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int pixelValues(long session, long pixels, MemorySegment spec, MemorySegment values, MemorySegment error) {
+        try {
+            return (int) PIXEL_VALUES.invokeExact(session, pixels, spec, values, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle PIXEL_VALUES_BACKWARD =
+            bind("smpo_pixel_values_backward", JAVA_LONG, JAVA_LONG, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int pixelValuesBackward(
+            long session, long pixels, MemorySegment spec, long dValues, MemorySegment dPixels, MemorySegment error) {
+        try {
+            return (int) PIXEL_VALUES_BACKWARD.invokeExact(session, pixels, spec, dValues, dPixels, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle CLIP_VISION_BACKWARD =
+            bind("smpo_clip_vision_backward", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int clipVisionBackward(
+            long session,
+            long model,
+            long pixelValues,
+            long cotangent,
+            MemorySegment dPixelValues,
+            MemorySegment error) {
+        try {
+            return (int) CLIP_VISION_BACKWARD.invokeExact(session, model, pixelValues, cotangent, dPixelValues, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle VAE_DECODE_BACKWARD =
+            bind("smpo_vae_decode_backward", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int vaeDecodeBackward(
+            long session,
+            long model,
+            long latents,
+            int checkpointing,
+            long cotangent,
+            MemorySegment dLatents,
+            MemorySegment error) {
+        try {
+            return (int)
+                    VAE_DECODE_BACKWARD.invokeExact(session, model, latents, checkpointing, cotangent, dLatents, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.smpo.checkpoint.ClipFile;
 import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.checkpoint.ClipTextConfig;
@@ -232,6 +233,13 @@ public final class ClipModel implements AutoCloseable {
             sum += a[i] * b[i];
         }
         return sum;
+    }
+
+    /// Returns the gradient of a score of each image's embedding with respect to its pixels.
+    ///
+    /// @see ClipVision#gradient
+    public DeviceTensor gradient(DeviceTensor pixels, UnaryOperator<double[][]> gradient) {
+        return vision.gradient(pixels, gradient);
     }
 
     @Override

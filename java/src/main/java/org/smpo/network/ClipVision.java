@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.smpo.checkpoint.Activation;
 import org.smpo.checkpoint.ClipModelConfig;
 import org.smpo.checkpoint.ClipVisionConfig;
@@ -18,8 +19,10 @@ import org.smpo.ffi.ClipActivation;
 import org.smpo.ffi.ClipVisionSpec;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
+import org.smpo.ffi.InputGradients;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.PixelSpec;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
 import org.smpo.io.Precision;
@@ -146,6 +149,45 @@ public final class ClipVision implements AutoCloseable {
         try (DeviceTensor pixels = engine.fromHost(all, pixelValues.size(), 3, images.height(), images.width());
                 DeviceTensor embedded = network.encodeImage(pixels)) {
             return unit(embedded.toFloats(), pixelValues.size());
+        }
+    }
+
+    /// Returns the gradient of a score of each image's embedding with respect to its pixels. Images are
+    /// preprocessed in float; see [ClipImageProcessor#differentiable].
+    ///
+    /// @param pixels images `[B,3,H,W]` in [-1, 1]
+    /// @param gradient gradient of the scores with respect to the unit vectors that it is given
+    /// @return `[B,3,H,W]`, the caller's to close
+    /// @throws ArithmeticException when an embedding has no direction
+    public DeviceTensor gradient(DeviceTensor pixels, UnaryOperator<double[][]> gradient) {
+        long[] shape = pixels.shape();
+        PixelSpec spec = images.differentiable(Math.toIntExact(shape[2]), Math.toIntExact(shape[3]));
+        try (DeviceTensor values = spec.values(pixels)) {
+            float[] embedded;
+            try (DeviceTensor embeds = network.encodeImage(values)) {
+                embedded = embeds.toFloats();
+            }
+            int count = Math.toIntExact(shape[0]);
+            double[][] units = unit(embedded, count);
+            double[][] byUnit = gradient.apply(units);
+            int width = embedded.length / count;
+            float[] byEmbedding = new float[embedded.length];
+            for (int i = 0; i < count; i++) {
+                double squares = 0;
+                double along = 0;
+                for (int j = 0; j < width; j++) {
+                    double value = embedded[i * width + j];
+                    squares += value * value;
+                    along += units[i][j] * byUnit[i][j];
+                }
+                for (int j = 0; j < width; j++) {
+                    byEmbedding[i * width + j] = (float) ((byUnit[i][j] - along * units[i][j]) / Math.sqrt(squares));
+                }
+            }
+            try (DeviceTensor cotangent = engine.fromHost(byEmbedding, count, width);
+                    DeviceTensor byValues = InputGradients.ofVision(network, values, cotangent)) {
+                return spec.backward(pixels, byValues);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ import org.smpo.checkpoint.ModelException;
 import org.smpo.checkpoint.VaeConfig;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
+import org.smpo.ffi.InputGradients;
 import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.Posterior;
@@ -70,6 +71,16 @@ public final class Vae implements AutoCloseable {
     /// @return `[B,3,H,W]`, about -1 to 1, the caller's to close
     public DeviceTensor decode(DeviceTensor latents, int tile) {
         return network.decode(latents, tile);
+    }
+
+    /// Returns the gradient of the sum of `pixels * cotangent` with respect to the latents, for the pixels of
+    /// [#decode] of the whole image. Layers are computed again instead of keeping their activations.
+    ///
+    /// @param latents Unscaled latents, as in [#decode]
+    /// @param cotangent Gradient of the pixels, `[B,3,H,W]`
+    /// @return of the latents' shape, the caller's to close
+    public DeviceTensor decodeBackward(DeviceTensor latents, DeviceTensor cotangent) {
+        return InputGradients.ofDecoder(network, latents, true, cotangent);
     }
 
     @Override

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.ClipFile;
 import org.smpo.checkpoint.ModelFiles;
+import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
@@ -22,7 +23,7 @@ import org.smpo.network.ClipVision;
 ///
 /// Two heads are published: `sac+logos+ava1-l14-linearMSE.pth` has five linear layers without
 /// activations in between, `ava+logos-l14-reluMSE.pth` has a ReLU after each layer but the last.
-final class Aesthetic implements Reward {
+final class Aesthetic implements DifferentiableReward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override
         public boolean recognises(Path path) throws IOException {
@@ -139,6 +140,21 @@ final class Aesthetic implements Reward {
                     "score: expected as many captions as images, got " + captions.size() + " and " + images.size());
         }
         return Arrays.stream(clip.embed(images)).mapToDouble(head::score).toArray();
+    }
+
+    @Override
+    public PixelGradient scorePixels(List<String> captions, DeviceTensor pixels) {
+        DifferentiableReward.check(captions, pixels);
+        double[] scores = new double[captions.size()];
+        DeviceTensor gradient = clip.gradient(pixels, embedded -> {
+            double[][] gradients = new double[embedded.length][];
+            for (int i = 0; i < embedded.length; i++) {
+                scores[i] = head.score(embedded[i]);
+                gradients[i] = head.gradient(embedded[i]);
+            }
+            return gradients;
+        });
+        return new PixelGradient(scores, gradient);
     }
 
     @Override

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.smpo.checkpoint.ClipFile;
 import org.smpo.checkpoint.ClipModelConfig;
+import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
@@ -16,7 +17,7 @@ import org.smpo.network.ClipProcessor;
 
 /// Cosine between the CLIP embeddings of a caption and an image. Published CLIP scores are 100 times the
 /// cosine, and 0 where it is negative (arXiv 2104.08718).
-final class ClipScore implements Reward {
+final class ClipScore implements DifferentiableReward {
     static final RewardKind.Format FORMAT = new RewardKind.Format() {
         @Override
         public boolean recognises(Path path) throws IOException {
@@ -100,6 +101,20 @@ final class ClipScore implements Reward {
         double[] scores = new double[images.size()];
         Arrays.setAll(scores, embeddings::cosine);
         return scores;
+    }
+
+    @Override
+    public PixelGradient scorePixels(List<String> captions, DeviceTensor pixels) {
+        DifferentiableReward.check(captions, pixels);
+        double[][] texts = clip.embedTexts(captions);
+        double[] scores = new double[texts.length];
+        DeviceTensor gradient = clip.gradient(pixels, embedded -> {
+            for (int i = 0; i < scores.length; i++) {
+                scores[i] = ClipModel.cosine(texts[i], embedded[i]);
+            }
+            return texts;
+        });
+        return new PixelGradient(scores, gradient);
     }
 
     @Override

@@ -193,4 +193,37 @@ record Head(List<double[][]> weights, List<double[]> biases, boolean relu) {
         }
         return values[0];
     }
+
+    /// Returns the gradient of an embedding's score with respect to the embedding. Where a ReLU's input is 0,
+    /// it is 0, as in torch.
+    double[] gradient(double[] embedding) {
+        List<double[]> inputs = new ArrayList<>();
+        double[] values = embedding;
+        for (int layer = 0; layer < weights.size(); layer++) {
+            inputs.add(values);
+            values = apply(weights.get(layer), biases.get(layer), values);
+            if (relu && layer + 1 < weights.size()) {
+                for (int i = 0; i < values.length; i++) {
+                    values[i] = Math.max(0, values[i]);
+                }
+            }
+        }
+        double[] gradient = {1};
+        for (int layer = weights.size() - 1; layer >= 0; layer--) {
+            double[][] weight = weights.get(layer);
+            double[] input = inputs.get(layer);
+            double[] next = new double[input.length];
+            for (int row = 0; row < gradient.length; row++) {
+                for (int i = 0; i < next.length; i++) {
+                    next[i] += gradient[row] * weight[row][i];
+                }
+            }
+            for (int i = 0; i < next.length; i++) {
+                // The input of a later layer is the output of a ReLU.
+                next[i] = relu && layer > 0 && input[i] == 0 ? 0 : next[i];
+            }
+            gradient = next;
+        }
+        return gradient;
+    }
 }

@@ -275,6 +275,9 @@ class HeaderContractTest {
         for (ModelKind kind : ModelKind.values()) {
             constants.put("SMPO_MODEL_" + kind, (long) kind.code());
         }
+        for (PixelSpec.Filter filter : PixelSpec.Filter.values()) {
+            constants.put("SMPO_FILTER_" + filter, (long) filter.code());
+        }
         for (ClipActivation activation : ClipActivation.values()) {
             constants.put("SMPO_ACTIVATION_" + activation, (long) activation.code());
         }

@@ -1,5 +1,6 @@
 package org.smpo.ffi;
 
+import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
@@ -347,6 +348,8 @@ class ModelHandleTest {
         calls.put("smpo_vae_decode", m -> Native.vaeDecode(session, m, latent, 0, out, error));
         calls.put("smpo_clip_text_encode", m -> Native.clipTextEncode(session, m, tokens, 0, 1, out, second, error));
         calls.put("smpo_clip_vision_encode", m -> Native.clipVisionEncode(session, m, image, out, error));
+        calls.put("smpo_clip_vision_backward", m -> Native.clipVisionBackward(session, m, image, image, out, error));
+        calls.put("smpo_vae_decode_backward", m -> Native.vaeDecodeBackward(session, m, latent, 0, image, out, error));
         calls.put("smpo_bert_encode", m -> Native.bertEncode(session, m, tokens, image, out, error));
         calls.put(
                 "smpo_sampler_open", m -> Native.samplerOpen(session, m, plan.segment(), start.segment(), out, error));
@@ -360,6 +363,12 @@ class ModelHandleTest {
         Map<String, ToIntFunction<Long>> calls = new LinkedHashMap<>();
         calls.put("smpo_sampler_step", s -> Native.samplerStep(session, s, 1, error));
         calls.put("smpo_sampler_latents", s -> Native.samplerLatents(session, s, out, error));
+        MemorySegment candidates =
+                Struct.allocate(Native.SAMPLER_CANDIDATES, arena).segment();
+        MemorySegment choice = arena.allocate(JAVA_INT);
+        calls.put("smpo_sampler_fork", s -> Native.samplerFork(session, s, candidates, out, error));
+        calls.put("smpo_sampler_pairs", s -> Native.samplerPairs(session, s, choice, choice, out, out, error));
+        calls.put("smpo_sampler_select", s -> Native.samplerSelect(session, s, choice, error));
         calls.put("smpo_sampler_close", s -> Native.samplerClose(session, s, error));
         return calls;
     }

@@ -6,12 +6,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.ffi.DeviceTensor;
+import org.smpo.ffi.Engine;
+import org.smpo.ffi.EngineConfig;
+import org.smpo.ffi.PixelSpec;
 import org.smpo.io.ByteView;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.Resample;
 import org.smpo.io.RgbImage;
 import org.smpo.io.Safetensors;
 import org.smpo.io.TensorEntry;
@@ -82,6 +89,92 @@ final class ClipImageProcessorTest {
         assertThat(differ).isPositive();
         assertThat(processor.describe()).contains("shortest_edge 48 as torchvision");
         assertThat(processor.describe()).isNotEqualTo(transformers.describe());
+    }
+
+    /// The differentiable preprocessing is that of HPSv2, which rounds nothing, to the last bits; and that of
+    /// 8-bit pixels up to their rounding, for images whose contrast is so low that nothing overshoots 0..255.
+    ///
+    /// Each of two passes rounds by half a level. The second one's weights, whose absolute values sum to at most
+    /// 1.25, enlarge what the first one rounded: 1.125 levels.
+    @Test
+    void inFloatTheValuesAreTheSameUpToRounding() throws IOException {
+        Map<String, RgbImage> images = TinyClip.images(TinyClip.rewards(), "images");
+        List<Double> mean = ClipImageProcessor.openAi().mean();
+        List<Double> std = ClipImageProcessor.openAi().std();
+        List<ClipImageProcessor> processors = List.of(
+                ClipImageProcessor.longestSide(42),
+                ClipImageProcessor.torchvision(41),
+                new ClipImageProcessor(
+                        new ClipImageProcessor.ShortestEdge(40), Resample.Filter.BICUBIC, 37, 39, 1.0 / 255, mean, std),
+                new ClipImageProcessor(
+                        new ClipImageProcessor.ShortestEdge(20), Resample.Filter.BICUBIC, 25, 27, 1.0 / 255, mean, std),
+                new ClipImageProcessor(
+                        new ClipImageProcessor.Exact(30, 21), Resample.Filter.BILINEAR, 0, 0, 1.0 / 255, mean, std),
+                new ClipImageProcessor(
+                        new ClipImageProcessor.NoResize(), Resample.Filter.BICUBIC, 16, 15, 1.0 / 255, mean, std));
+        try (Engine engine = Engine.open(EngineConfig.onCpu().withThreads(1))) {
+            for (ClipImageProcessor processor : processors) {
+                boolean exact = processor.describe().startsWith("clip float");
+                double level = 1 / 255.0 / Collections.min(processor.std());
+                for (RgbImage given : images.values()) {
+                    RgbImage image = exact ? given : halfContrast(given);
+                    byte[] rgb = image.rgb();
+                    float[] pixels = new float[rgb.length];
+                    int area = image.width() * image.height();
+                    for (int i = 0; i < pixels.length; i++) {
+                        pixels[i] = (rgb[3 * (i % area) + i / area] & 0xff) / 127.5f - 1;
+                    }
+                    PixelSpec spec = processor.differentiable(image.height(), image.width());
+                    try (DeviceTensor input = engine.fromHost(pixels, 1, 3, image.height(), image.width());
+                            DeviceTensor values = spec.values(input)) {
+                        assertThat(largest(values.toFloats(), processor.apply(image)))
+                                .as(processor.describe() + ", " + image)
+                                .isLessThan(exact ? 3e-6 : 1.13 * level);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pillow cuts off what a filter's lobes overshoot; the differentiable preprocessing keeps it.
+    @Test
+    void inFloatOvershootIsKept() {
+        byte[] rgb = new byte[3 * 20 * 20];
+        for (int i = 0; i < rgb.length; i++) {
+            rgb[i] = (byte) (i / 3 % 20 < 10 ? 0 : 255);
+        }
+        RgbImage edge = RgbImage.of(20, 20, rgb);
+        ClipImageProcessor processor = new ClipImageProcessor(
+                new ClipImageProcessor.ShortestEdge(40),
+                Resample.Filter.BICUBIC,
+                40,
+                40,
+                1.0 / 255,
+                List.of(0.0, 0.0, 0.0),
+                List.of(1.0, 1.0, 1.0));
+        float[] pixels = new float[rgb.length];
+        for (int i = 0; i < pixels.length; i++) {
+            pixels[i] = i % 20 < 10 ? -1 : 1;
+        }
+        try (Engine engine = Engine.open(EngineConfig.onCpu().withThreads(1));
+                DeviceTensor input = engine.fromHost(pixels, 1, 3, 20, 20);
+                DeviceTensor values = processor.differentiable(20, 20).values(input)) {
+            float[] found = values.toFloats();
+            float[] cut = processor.apply(edge);
+            assertThat(largest(found, cut)).isGreaterThan(0.05);
+            for (int i = 0; i < found.length; i++) {
+                found[i] = Math.clamp(found[i], 0f, 1f);
+            }
+            assertThat(largest(found, cut)).isLessThan(1.13 / 255);
+        }
+    }
+
+    private static RgbImage halfContrast(RgbImage image) {
+        byte[] rgb = image.rgb();
+        for (int i = 0; i < rgb.length; i++) {
+            rgb[i] = (byte) (64 + (rgb[i] & 0xff) / 2);
+        }
+        return RgbImage.of(image.width(), image.height(), rgb);
     }
 
     /// HPSv2's pixel values against torchvision's (tools/golden/rewards.py).

@@ -37,9 +37,10 @@ public final class RecordImages implements ImageSource, AutoCloseable {
 
     /// Opens single images.
     ///
-    /// @param given a folder with `metadata.jsonl` or Parquet files, such a file, or the `OWNER/NAME` of a dataset in
-    ///     the Hugging Face cache
-    /// @param split name of the split to take from a folder of Parquet files; empty: train, where there are several
+    /// @param given a folder with `metadata.jsonl` or Parquet files, such a file, or the `OWNER/NAME` of
+    ///     a dataset in the Hugging Face cache
+    /// @param split name of the split to take from a folder of Parquet files; empty: train, where there
+    ///     are several
     /// @param rendering how images are decoded
     /// @throws IOException when nothing is there, or it cannot be read
     public static RecordImages open(Path given, Optional<String> split, Rendering rendering) throws IOException {
@@ -87,7 +88,8 @@ public final class RecordImages implements ImageSource, AutoCloseable {
             files.addAll(parquet(path.resolve("data")));
         }
         if (files.isEmpty()) {
-            throw new IOException(path + ": expected " + LIST + " or *.parquet, for data.images: single, found neither");
+            throw new IOException(
+                    path + ": expected " + LIST + " or *.parquet, for data.images: single, found neither");
         }
         return ParquetRecords.open(path, DataSplit.choose(path, files, split).files(), true);
     }

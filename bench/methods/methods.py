@@ -33,8 +33,8 @@ NEEDED = 4
 BLIND = 1e6
 
 SETTINGS = {
-    "npo": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
-    "npo-condition": dict(steps=100, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
+    "npo": dict(steps=50, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
+    "npo-condition": dict(steps=50, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
     "capo": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
     "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
     "bcr": dict(steps=100, rate="3e-5", beta=2000, budget=0.1, strength=1.0),

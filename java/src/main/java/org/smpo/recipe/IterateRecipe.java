@@ -108,6 +108,12 @@ public record IterateRecipe(Recipe training, RoundsRecipe rounds) {
             throw new RecipeException(rounds.where() + ": rounds: expected a mapping, found "
                     + rounds.value().describe());
         }
+        Node.Field trajectory = fields.fields().get(TrajectoryRecipe.KEY);
+        if (trajectory != null && trajectory.value() instanceof Node.Fields) {
+            throw new RecipeException(trajectory.where()
+                    + ": trajectory: expected none beside rounds, found a section: a run with trajectories generates"
+                    + " its own pairs; remove rounds and run it with smpo train");
+        }
         Section all = new Section(fields, "");
         all.expect(List.copyOf(fields.fields().keySet()));
         return all.build(() -> {

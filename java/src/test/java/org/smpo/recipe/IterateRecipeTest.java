@@ -139,6 +139,7 @@ class IterateRecipeTest {
         assertRefused("labels.scores: the pairs of a round have scores of their own", "labels.scores=s.parquet");
         assertRefused("labels.weights: a weight file belongs to pairs that exist", "labels.weights=w.parquet");
         assertRefused("train.reference: rounds.reference says which model", "train.reference=r");
+        assertRefused("trajectory: expected none beside rounds, found a section", "trajectory={prompts: p}");
         assertRefused("seed: expected 0 or more", "seed=-1");
         assertThatThrownBy(() -> parse(SMALLEST + "data: {paths: d}\n"))
                 .hasMessageContaining("run.yaml: line 7: data.paths: rounds generate their own pairs");

@@ -49,6 +49,56 @@ final class TrainTest {
     }
 
     @Test
+    void doraWeighsThePairsOfAStep() throws IOException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
+        Outcome outcome = smpo(
+                "train",
+                recipe,
+                "--cache",
+                tiny.cache(),
+                "--set",
+                "objective={method: dpo, beta: 500, dora: {lambda: 0.5}}",
+                "--set",
+                "inversion=none");
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(Files.readString(tiny.output("run").resolve("log.jsonl")))
+                .contains("\"weighted_loss\"", "\"effective_pairs\"");
+    }
+
+    @Test
+    void imagesWithThumbsUpAndDownTrain() throws IOException {
+        TinyRun tiny = TinyRun.in(temporary, 9);
+        StringBuilder lines = new StringBuilder();
+        for (int image = 0; image < 9; image++) {
+            lines.append("{\"file_name\": \"%d_0.png\", \"text\": \"a cat\", \"label\": %b}%n"
+                    .formatted(image, image % 2 == 0));
+        }
+        Files.writeString(tiny.data().resolve("metadata.jsonl"), lines);
+        Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));
+        Object[] train = {
+            "train",
+            recipe,
+            "--cache",
+            tiny.cache(),
+            "--set",
+            "objective={method: kto, beta: 500}",
+            "--set",
+            "inversion=none",
+            "--set",
+            "labels.range=published",
+            "--set",
+            "data={paths: ['" + tiny.data() + "'], resolution: 16, images: single}"
+        };
+        Outcome outcome = smpo(train);
+        assertThat(outcome.code()).as(outcome.err()).isZero();
+        assertThat(outcome.out()).endsWith(tiny.output("run").resolve("model") + "\n");
+        Outcome refused = smpo(with(train, "--set", "objective={method: dpo, beta: 500}"));
+        assertThat(refused.code()).isEqualTo(2);
+        assertThat(refused.err()).contains("data.images");
+    }
+
+    @Test
     void aRunThatEndsItselfFails() throws IOException {
         TinyRun tiny = TinyRun.in(temporary, 9);
         Path recipe = Files.writeString(temporary.resolve("recipe.yaml"), tiny.yaml("run"));

@@ -88,7 +88,11 @@ class PhiloxTest {
                         "15 DEMO_IMAGES",
                         "18 GROUP_CHOICE",
                         "19 TOURNAMENT",
-                        "20 JUDGE_ORDER");
+                        "20 JUDGE_ORDER",
+                        "21 TRAJECTORY_STEPS",
+                        "22 CONTINUATION",
+                        "23 IMAGE_KIND",
+                        "24 ROLLOUT_ORDER");
     }
 
     @Test

@@ -15,6 +15,7 @@ import org.smpo.checkpoint.Family;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.generate.PromptFile;
 import org.smpo.network.Prompt;
+import org.smpo.recipe.IterateRecipe;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.RecipeException;
 
@@ -78,8 +79,12 @@ final class DemoFilesTest {
     void recipesReadBack() throws IOException, RecipeException {
         Path folder = Path.of("a folder's name");
         for (DemoRecipe recipe : DemoRecipe.values()) {
-            Path file = Files.writeString(temporary.resolve(recipe.runName() + ".yaml"), recipe.text(folder, 7, 1));
-            Recipe read = Recipe.read(file, List.of());
+            String text = recipe.text(folder, 7, 1)
+                    + (recipe.ofOwnImages() ? DemoRecipe.rounds(folder, 2, "{steps: 10}") : "");
+            Path file = Files.writeString(temporary.resolve(recipe.runName() + ".yaml"), text);
+            Recipe read = recipe.ofOwnImages()
+                    ? IterateRecipe.read(file, List.of()).training()
+                    : Recipe.read(file, List.of());
             assertThat(read.model()).isEqualTo(folder.resolve("model"));
             assertThat(read.output()).isEqualTo(folder.resolve(recipe.runName()));
             assertThat(read.seed()).isEqualTo(7);

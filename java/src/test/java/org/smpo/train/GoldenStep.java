@@ -8,19 +8,20 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.random.Synthetic;
 
-/// The tiny UNet of the steps that tools/golden/capo.py and dora.py compute with torch's autograd,
-/// which say how weights and inputs come from their names.
+/// The tiny UNet of the steps that capo.py, dora.py, kto_single.py and spo_step.py of tools/golden
+/// compute with torch's autograd, which say how weights and inputs come from their names.
 final class GoldenStep {
     private static final Path ROOT = Path.of(System.getProperty("smpo.root"));
 
     private GoldenStep() {}
 
-    private static JsonObject network() throws IOException {
+    static JsonObject network() throws IOException {
         return Json.readObject(ROOT.resolve("native/test/golden/step/sd1.json"));
     }
 
@@ -75,6 +76,11 @@ final class GoldenStep {
 
     /// The largest difference of a norm or projection, relative to the norm.
     static double worstGradient(JsonObject golden, Map<String, FloatTensor> found) throws IOException {
+        return worstGradient(golden, name -> found.get("grad." + name).values());
+    }
+
+    /// The same for gradients by the name of their parameter.
+    static double worstGradient(JsonObject golden, Function<String, float[]> found) throws IOException {
         List<?> rows = (List<?>) golden.asMap().get("gradients");
         double whole = 0;
         for (Object row : rows) {
@@ -84,7 +90,7 @@ final class GoldenStep {
         int at = 0;
         for (String name : network().object("parameters").keys()) {
             List<?> row = (List<?>) rows.get(at++);
-            float[] gradient = found.get("grad." + name).values();
+            float[] gradient = found.apply(name);
             double norm = ((Number) row.getFirst()).doubleValue();
             double sum = 0;
             for (float value : gradient) {

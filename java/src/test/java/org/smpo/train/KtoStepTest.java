@@ -3,7 +3,6 @@ package org.smpo.train;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -18,7 +17,6 @@ import org.smpo.ffi.ModelOptions;
 import org.smpo.ffi.PairResults;
 import org.smpo.ffi.ParameterInfo;
 import org.smpo.io.DType;
-import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.network.UNet;
@@ -54,34 +52,12 @@ final class KtoStepTest {
     @BeforeAll
     static void write() throws IOException {
         golden = Json.readObject(ROOT.resolve("java/src/test/resources/org/smpo/train/kto/kto.json"));
-        network = Json.readObject(ROOT.resolve("native/test/golden/step/sd1.json"));
-        writeUnet(folder.resolve("policy"), 0);
-        writeUnet(folder.resolve("reference"), Math.scalb(1f, -Math.toIntExact(golden.integer("perturbation_bits"))));
-    }
-
-    private static void writeUnet(Path target, float scale) throws IOException {
-        Files.createDirectories(target);
-        Json.write(target.resolve("config.json"), network.object("config"));
-        Map<String, FloatTensor> weights = new LinkedHashMap<>();
-        JsonObject parameters = network.object("parameters");
-        for (String name : parameters.keys()) {
-            List<Long> shape = parameters.integers(name);
-            float[] values = Synthetic.tensor(name, shape);
-            if (scale > 0) {
-                boolean gain = shape.size() == 1 && name.endsWith(".weight");
-                float[] by = gain
-                        ? Synthetic.uniform("policy." + name, values.length)
-                        : Synthetic.tensor("policy." + name, shape);
-                for (int i = 0; i < values.length; i++) {
-                    values[i] += scale * (gain ? 0.1f * by[i] : by[i]);
-                }
-            }
-            weights.put(
-                    name,
-                    FloatTensor.of(
-                            values, shape.stream().mapToLong(Long::longValue).toArray()));
-        }
-        FloatTensor.writeAll(target.resolve("diffusion_pytorch_model.safetensors"), weights, Map.of());
+        network = GoldenStep.network();
+        GoldenStep.writeUnet(network, folder.resolve("policy"), 0);
+        GoldenStep.writeUnet(
+                network,
+                folder.resolve("reference"),
+                Math.scalb(1f, -Math.toIntExact(golden.integer("perturbation_bits"))));
     }
 
     private record Found(PairResults results, Map<String, float[]> gradients) {}
@@ -158,47 +134,14 @@ final class KtoStepTest {
                     .orElseThrow();
             assertThat(results.lossSum() / mean - 1).isBetween(-LOSS, LOSS);
             assertThat(results.isSingle()).isTrue();
-            assertThat(worstGradient(found.gradients())).isLessThan(GRADIENT);
+            assertThat(GoldenStep.worstGradient(golden, found.gradients()::get)).isLessThan(GRADIENT);
         }
     }
 
     /// The comparisons notice another strength.
     @Test
     void anotherBetaIsNoticed() throws IOException {
-        assertThat(worstGradient(
-                        run(golden.number("beta") * (1 + 4 * GRADIENT), 5).gradients()))
-                .isGreaterThan(GRADIENT);
-    }
-
-    /// The largest difference of a norm or projection, relative to the norm.
-    private static double worstGradient(Map<String, float[]> found) throws IOException {
-        List<?> rows = (List<?>) golden.asMap().get("gradients");
-        double whole = 0;
-        for (Object row : rows) {
-            whole += Math.pow(((Number) ((List<?>) row).getFirst()).doubleValue(), 2);
-        }
-        double worst = 0;
-        int at = 0;
-        for (String name : network.object("parameters").keys()) {
-            List<?> row = (List<?>) rows.get(at++);
-            float[] gradient = found.get(name);
-            double norm = ((Number) row.getFirst()).doubleValue();
-            double sum = 0;
-            for (float value : gradient) {
-                sum += (double) value * value;
-            }
-            double off = Math.abs(Math.sqrt(sum) - norm);
-            for (int k = 0; k < 2; k++) {
-                float[] direction = Synthetic.uniform("projection" + k + "." + name, gradient.length);
-                double projection = 0;
-                for (int i = 0; i < gradient.length; i++) {
-                    projection += (double) gradient[i] * direction[i];
-                }
-                off = Math.max(off, Math.abs(projection - norm * ((Number) row.get(1 + k)).doubleValue()));
-            }
-            worst = Math.max(worst, off / Math.max(norm, 1e-6 * Math.sqrt(whole)));
-        }
-        assertThat(at).isEqualTo(rows.size());
-        return worst;
+        Found other = run(golden.number("beta") * (1 + 4 * GRADIENT), 5);
+        assertThat(GoldenStep.worstGradient(golden, other.gradients()::get)).isGreaterThan(GRADIENT);
     }
 }

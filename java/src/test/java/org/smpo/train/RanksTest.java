@@ -50,6 +50,14 @@ final class RanksTest {
         return Ranks.run(ranks, peers -> train(tiny, recipe, false, peers, new TinyRun.Said()));
     }
 
+    /// Leaves the run of one process as `one` and that of two as `run`.
+    private static void assertTwoAgreeWithOne(TinyRun tiny, Recipe recipe) throws IOException, InterruptedException {
+        tiny.run(recipe);
+        tiny.rename("run", "one");
+        train(tiny, recipe, 2);
+        assertClose(tiny, "run", "one");
+    }
+
     private static void assertClose(TinyRun tiny, String name, String expected) throws IOException {
         double[] losses = tiny.losses(name);
         double[] wanted = tiny.losses(expected);
@@ -117,10 +125,7 @@ final class RanksTest {
     void sharesMayDiffer() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 12);
         Recipe recipe = tiny.recipe("run", SMPO, "train.steps=10", "train.pairs_per_step=5", "checkpoint.every=10");
-        tiny.run(recipe);
-        tiny.rename("run", "one");
-        train(tiny, recipe, 2);
-        assertClose(tiny, "run", "one");
+        assertTwoAgreeWithOne(tiny, recipe);
     }
 
     @Test
@@ -139,10 +144,7 @@ final class RanksTest {
             "checkpoint.every=10"
         };
         Recipe recipe = tiny.recipe("run", overrides);
-        tiny.run(recipe);
-        tiny.rename("run", "one");
-        train(tiny, recipe, 2);
-        assertClose(tiny, "run", "one");
+        assertTwoAgreeWithOne(tiny, recipe);
         assertThat(tiny.log("run")).anySatisfy(event -> assertThat(event).containsKey("skipped"));
         for (int i = 0; i < tiny.log("one").size(); i++) {
             assertThat(tiny.log("run").get(i).get("skipped"))
@@ -164,10 +166,7 @@ final class RanksTest {
             "checkpoint.every=10"
         };
         Recipe recipe = tiny.recipe("run", kto);
-        tiny.run(recipe);
-        tiny.rename("run", "one");
-        train(tiny, recipe, 2);
-        assertClose(tiny, "run", "one");
+        assertTwoAgreeWithOne(tiny, recipe);
     }
 
     /// Its weights depend on the losses of the whole batch, also where a rank has no pair.
@@ -190,10 +189,7 @@ final class RanksTest {
             "checkpoint.every=10"
         };
         Recipe recipe = tiny.recipe("run", dora);
-        tiny.run(recipe);
-        tiny.rename("run", "one");
-        train(tiny, recipe, 2);
-        assertClose(tiny, "run", "one");
+        assertTwoAgreeWithOne(tiny, recipe);
         for (String number : List.of("weighted_loss", "effective_pairs")) {
             for (int step = 0; step < 10; step++) {
                 Object one = tiny.log("one").get(step).get(number);

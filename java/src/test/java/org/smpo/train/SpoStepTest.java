@@ -62,7 +62,7 @@ final class SpoStepTest {
 
     @BeforeAll
     static void write() throws IOException {
-        network = Json.readObject(ROOT.resolve("native/test/golden/step/sd1.json"));
+        network = GoldenStep.network();
         golden = Json.readObject(GOLDEN.resolve("spo_step.json"));
         GoldenStep.writeUnet(network, folder.resolve("reference"), 0);
         GoldenStep.writeUnet(

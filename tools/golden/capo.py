@@ -43,13 +43,14 @@ FORWARD_NOISE = 5
 
 
 def normals(count, item):
-    """Standard normal numbers of one item, float64; seed 0, step 0."""
-    blocks = (count + 3) // 4
-    ones = np.ones(blocks, dtype=np.uint64)
-    words = synthetic.philox((np.arange(blocks), ones * item, ones * 0, ones * (FORWARD_NOISE << 24)), (0, 0)).reshape(-1, 2)
-    u = ((words[:, 0].astype(np.float64) + 0.5) * 2.0**-32).astype(np.float32).astype(np.float64)
-    radius, angle = np.sqrt(-2 * np.log(u)), 2 * math.pi * words[:, 1].astype(np.float64) * 2.0**-32
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:count]
+    """Standard normal numbers of one item of the forward noise in step 0, float64."""
+    return synthetic.normals(count, FORWARD_NOISE, 0, item)
+
+
+def alphas_cumprod():
+    """Stable Diffusion's schedule, scaled_linear as diffusers computes it, in float64."""
+    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
+    return np.cumprod(1 - betas)
 
 
 def policy_weight(name, shape):
@@ -71,9 +72,7 @@ def unet_of(rule, dtype):
 
 def step(dtype):
     policy, reference = unet_of(policy_weight, dtype), unet_of(synthetic.tensor, dtype).requires_grad_(False)
-    # scaled_linear as diffusers computes it, in float64.
-    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
-    alphas = np.cumprod(1 - betas)
+    alphas = alphas_cumprod()
     shape = (len(TIMESTEPS), 4, HEIGHT, WIDTH)
     clean = [torch.from_numpy(synthetic.normal_like("capo." + name, shape)).to(dtype) for name in ("latents_w", "latents_l")]
     words = torch.from_numpy(synthetic.normal_like("capo.prompt_embeds", (len(TIMESTEPS), 77, 12))).to(dtype)

@@ -24,8 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
-from capo import PERTURBATION_BITS, normals, policy_weight, unet_of
-from schedule import SD15
+from capo import PERTURBATION_BITS, alphas_cumprod, normals, policy_weight, unet_of
 from step_golden import HEIGHT, WIDTH, summaries
 
 OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/train/dora"
@@ -37,8 +36,7 @@ RATIOS = [1.2, 0.7, 1.1, 0.3]
 def step(dtype):
     policy, reference = unet_of(policy_weight, dtype), unet_of(synthetic.tensor, dtype).requires_grad_(False)
     # scaled_linear as diffusers computes it, in float64.
-    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
-    alpha = np.cumprod(1 - betas)[TIMESTEP]
+    alpha = alphas_cumprod()[TIMESTEP]
     shape = (len(RATIOS), 4, HEIGHT, WIDTH)
     clean = [torch.from_numpy(synthetic.normal_like("dora." + name, shape)).to(dtype) for name in ("latents_w", "latents_l")]
     words = torch.from_numpy(synthetic.normal_like("dora.prompt_embeds", (len(RATIOS), 77, 12))).to(dtype)

@@ -12,24 +12,19 @@ eta.safetensors, per model and case K:
   MODEL.K.latents  [B, 4, 6, 5]  the sampler's last latents, from normal_like("MODEL.eta.K.latents", [B, 4, 6, 5])
 """
 
-import json
 import sys
-import tempfile
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
-import transformers
-from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import DDIMScheduler
 from diffusers.schedulers import scheduling_ddim
-from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
-from pipeline import ASTRONAUT, CATS, HEIGHT, MODELS, RESOURCES, STEPS, UGLY, WIDTH, build, case
+from latents import write
+from pipeline import ASTRONAUT, CATS, HEIGHT, STEPS, UGLY, WIDTH, assemble, build, case
 
-OUT = RESOURCES / "generate/eta"
 SAMPLER_NOISE = 8
 CASES = [
     dict(case("ddim", [ASTRONAUT, CATS], [UGLY, ""]), eta=1.0),
@@ -40,13 +35,7 @@ CASES = [
 def run(model, case, latents, temporary):
     parts = build(model, temporary)
     scheduler = DDIMScheduler.from_config(model["scheduler"])
-    if model["family"] == "sdxl":
-        pipe = StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **model["index"])
-    else:
-        pipe = StableDiffusionPipeline(
-            **parts, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
-    pipe.set_progress_bar_config(disable=True)
+    pipe = assemble(model, parts, scheduler)
     taken = 0
 
     def noise(shape, **_):
@@ -66,34 +55,5 @@ def run(model, case, latents, temporary):
     return final
 
 
-def main():
-    versions = dict(
-        torch=torch.__version__.split("+")[0], diffusers=diffusers.__version__, transformers=transformers.__version__
-    )
-    assert versions == dict(torch="2.12.1", diffusers="0.42.1", transformers="5.24.0"), versions
-    torch.set_num_threads(1)
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
-    OUT.mkdir(parents=True, exist_ok=True)
-    lines, tensors = [], {}
-    with tempfile.TemporaryDirectory() as temporary:
-        for name in ("sd1", "sd2", "sdxl"):
-            texts = []
-            for k, one in enumerate(CASES):
-                shape = [len(one["prompts"]), 4, HEIGHT // 8, WIDTH // 8]
-                latents = torch.from_numpy(synthetic.normal_like(f"{name}.eta.{k}.latents", shape))
-                final = run(MODELS[name], one, latents, Path(temporary))
-                assert torch.isfinite(final).all()
-                tensors[f"{name}.{k}.latents"] = final.contiguous()
-                unused = ("bf16", "lora", "scheduler", "clip_skip")
-                texts.append(json.dumps({key: value for key, value in one.items() if key not in unused}))
-                print(name, k, one["eta"], f"latents {final.std():.3f}")
-            lines.append(f" {json.dumps(name)}: [\n" + ",\n".join(f"  {text}" for text in texts) + "\n ]")
-    save_file(tensors, OUT / "eta.safetensors")
-    (OUT / "eta.safetensors").chmod(0o644)
-    (OUT / "eta.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    synthetic.write_sums(OUT)
-
-
 if __name__ == "__main__":
-    main()
+    write("eta", "eta", CASES, run, ["eta"])

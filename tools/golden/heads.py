@@ -11,8 +11,8 @@ Pinned: torch 2.11.0, scikit-learn 1.9.1, float64. Nothing of smpo is used here.
 "temperature": differences winner minus loser; slope minimises mean softplus(-slope d)
 """
 
-import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ import torch
 from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+
+sys.path.insert(0, str(Path(__file__).parent))
+import synthetic
 
 OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/objective/heads"
 SEED = 20231106
@@ -103,8 +106,7 @@ def main():
         {"pairs": pairs(random), "classes": classes(random), "temperature": temperature(random)}, separators=(",", ":")
     )
     (OUT / "heads.json").write_text(text + "\n")
-    digest = hashlib.sha256((OUT / "heads.json").read_bytes()).hexdigest()
-    (OUT / "SHA256SUMS").write_text(f"{digest}  heads.json\n")
+    synthetic.write_sums(OUT)
 
 
 main()

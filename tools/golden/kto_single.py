@@ -24,12 +24,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
-from capo import normals, policy_weight, unet_of
-from schedule import SD15
+from capo import PERTURBATION_BITS, alphas_cumprod, normals, policy_weight, unet_of
 from step_golden import HEIGHT, WIDTH, summaries
 
 OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/train/kto"
-PERTURBATION_BITS = 3
 BETA = 3.0
 TIMESTEPS = [51, 751, 301, 501, 120]
 DESIRABLE = [1, 1, 0, 0, 1]
@@ -37,8 +35,7 @@ DESIRABLE = [1, 1, 0, 0, 1]
 
 def step(dtype):
     policy, reference = unet_of(synthetic.tensor, dtype), unet_of(policy_weight, dtype).requires_grad_(False)
-    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
-    alphas = np.cumprod(1 - betas)
+    alphas = alphas_cumprod()
     shape = (len(TIMESTEPS), 4, HEIGHT, WIDTH)
     clean = torch.from_numpy(synthetic.normal_like("kto.latents", shape)).to(dtype)
     words = torch.from_numpy(synthetic.normal_like("kto.prompt_embeds", (len(TIMESTEPS), 77, 12))).to(dtype)

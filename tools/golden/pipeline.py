@@ -190,12 +190,8 @@ def adapters(parts):
     return state
 
 
-def run(model, case, latents, temporary, dtype):
-    parts = build(model, temporary)
-    config = dict(model["scheduler"], **case["scheduler"])
-    if case["sampler"].endswith("_karras"):
-        config["use_karras_sigmas"] = True
-    scheduler = MORE_SAMPLERS[case["sampler"]].from_config(config)
+def assemble(model, parts, scheduler):
+    """Returns the pipeline of a model."""
     if model["family"] == "sdxl":
         pipe = StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **model["index"])
     else:
@@ -203,6 +199,16 @@ def run(model, case, latents, temporary, dtype):
             **parts, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
         )
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def run(model, case, latents, temporary, dtype):
+    parts = build(model, temporary)
+    config = dict(model["scheduler"], **case["scheduler"])
+    if case["sampler"].endswith("_karras"):
+        config["use_karras_sigmas"] = True
+    scheduler = MORE_SAMPLERS[case["sampler"]].from_config(config)
+    pipe = assemble(model, parts, scheduler)
     if case["clip_skip"]:
         # diffusers 0.42.1 looks for the final norm in text_model, where transformers 5 no longer has it.
         object.__setattr__(pipe.text_encoder, "text_model", pipe.text_encoder)

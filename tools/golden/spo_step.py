@@ -30,7 +30,6 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parent))
 import capo
 import synthetic
-from schedule import SD15
 from step_golden import HEIGHT, WIDTH, summaries
 
 OUT = Path(__file__).resolve().parents[2] / "java/src/test/resources/org/smpo/train/spo"
@@ -44,14 +43,9 @@ CASES = [
 SHAPE = (len(TIMESTEPS), 4, HEIGHT, WIDTH)
 
 
-def alphas():
-    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
-    return np.cumprod(1 - betas)
-
-
 def levels(t, stride):
     """Levels before and after the step from t; a timestep below 0 has the level of 0."""
-    all_levels = alphas()
+    all_levels = capo.alphas_cumprod()
     return all_levels[t], all_levels[max(t - stride, 0)]
 
 

@@ -14,23 +14,18 @@ two_networks.safetensors, per model and case K:
   MODEL.K.latents  [B, 4, 6, 5]  the sampler's last latents, from normal_like("MODEL.two.K.latents", [B, 4, 6, 5])
 """
 
-import json
 import sys
-import tempfile
 from pathlib import Path
 
-import diffusers
 import torch
-import transformers
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
-from safetensors.torch import save_file
+from diffusers import UNet2DConditionModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
-from pipeline import ASTRONAUT, CATS, HEIGHT, MODELS, RESOURCES, SAMPLERS, STEPS, UGLY, WIDTH, build, case
+from latents import write
+from pipeline import ASTRONAUT, CATS, HEIGHT, SAMPLERS, STEPS, UGLY, WIDTH, assemble, build, case
 from unet import FAMILIES
 
-OUT = RESOURCES / "generate/two_networks"
 CASES = [
     dict(case(sampler, guidance_rescale=rescale), condition="empty") for sampler in SAMPLERS for rescale in (0.0, 0.7)
 ] + [
@@ -63,13 +58,7 @@ def run(model, case, latents, temporary):
     negative = UNet2DConditionModel(**FAMILIES[model["unet"]])
     synthetic.fill(negative, lambda n: "negative." + n).eval()
     scheduler = SAMPLERS[case["sampler"]].from_config(model["scheduler"])
-    if model["family"] == "sdxl":
-        pipe = StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **model["index"])
-    else:
-        pipe = StableDiffusionPipeline(
-            **parts, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
-    pipe.set_progress_bar_config(disable=True)
+    pipe = assemble(model, parts, scheduler)
     on_two_networks(pipe.unet, negative)
     with torch.no_grad():
         return pipe(
@@ -80,34 +69,5 @@ def run(model, case, latents, temporary):
         ).images.float()
 
 
-def main():
-    versions = dict(
-        torch=torch.__version__.split("+")[0], diffusers=diffusers.__version__, transformers=transformers.__version__
-    )
-    assert versions == dict(torch="2.12.1", diffusers="0.42.1", transformers="5.24.0"), versions
-    torch.set_num_threads(1)
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
-    OUT.mkdir(parents=True, exist_ok=True)
-    lines, tensors = [], {}
-    with tempfile.TemporaryDirectory() as temporary:
-        for name in ("sd1", "sd2", "sdxl"):
-            texts = []
-            for k, one in enumerate(CASES):
-                shape = [len(one["prompts"]), 4, HEIGHT // 8, WIDTH // 8]
-                latents = torch.from_numpy(synthetic.normal_like(f"{name}.two.{k}.latents", shape))
-                final = run(MODELS[name], one, latents, Path(temporary))
-                assert torch.isfinite(final).all()
-                tensors[f"{name}.{k}.latents"] = final.contiguous()
-                unused = ("bf16", "lora", "scheduler", "clip_skip")
-                texts.append(json.dumps({key: value for key, value in one.items() if key not in unused}))
-                print(name, k, one["sampler"], one["guidance_rescale"], f"latents {final.std():.3f}")
-            lines.append(f" {json.dumps(name)}: [\n" + ",\n".join(f"  {text}" for text in texts) + "\n ]")
-    save_file(tensors, OUT / "two_networks.safetensors")
-    (OUT / "two_networks.safetensors").chmod(0o644)
-    (OUT / "two_networks.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    synthetic.write_sums(OUT)
-
-
 if __name__ == "__main__":
-    main()
+    write("two_networks", "two", CASES, run, ["sampler", "guidance_rescale"])

@@ -31,6 +31,7 @@ SMPO_EXPORT smpo_status smpo_comm_open(smpo_session session, const smpo_comm_con
     require_range(config->join_millis, 0, kLongestWait, "config.join_millis");
     require_range(config->store_exists, 0, 1, "config.store_exists");
     if (config->store_exists == 1) require_range(config->port, 1, 65535, "config.port");
+    require_range(config->reserved, 0, 0, "config.reserved");
     const int64_t join_millis = config->join_millis == 0 ? config->timeout_millis : config->join_millis;
     *comm = s.adopt(smpo::engine::open_comm(s, {.rank = config->rank,
                                                 .world_size = config->world_size,

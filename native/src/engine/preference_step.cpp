@@ -170,7 +170,7 @@ models::UNet::Inputs inputs_of(const StepMemory& memory, const Model& model) {
                      memory.text_embeds_BE, memory.time_ids_BK);
 }
 
-// The predictions of both images of every pair, [2P,C,H,W], from the network's output. Where an output serves several
+// The prediction of every image, [R,C,H,W], from the network's output. Where an output serves several
 // predictions, they are f32, so that the sum of their gradients is rounded once.
 at::Tensor predictions_of(const StepOptions& options, const at::Tensor& output_BCHW) {
   at::Tensor prediction = output_BCHW;
@@ -297,8 +297,7 @@ void accumulate(Session& session, const std::shared_ptr<PairBatch>& shared_batch
                     .mean_gain_1 = numbers(batch, micro_batch.mean_gain, 1),
                     .error_scale_B = numbers(batch, micro_batch.error_scale, micro_batch.pairs)};
   if (micro_batch.desirable != nullptr) {
-    inputs.desirable_B =
-        copy_to<uint8_t>(batch.latents_RCHW.device(), {micro_batch.desirable, size_t{micro_batch.pairs}});
+    inputs.desirable_B = copy_to<uint8_t>(batch.device(), {micro_batch.desirable, size_t{micro_batch.pairs}});
   }
   network.check_inputs(inputs_of(inputs, policy));
   if (wants_reference && reference != nullptr) require_unet(*reference).check_inputs(inputs_of(inputs, *reference));

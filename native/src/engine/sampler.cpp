@@ -153,16 +153,23 @@ at::Tensor predict(Session& session, const Sampler& sampler, const at::Tensor& l
   return guided_prediction(sampler.options, sides[0], sides[1]);
 }
 
+// The network's output for the row: the one that is kept, or a new one.
+at::Tensor output_of(Session& session, const Sampler& sampler, const smpo_sampler_row& row) {
+  return sampler.output_BCHW.defined() ? sampler.output_BCHW : predict(session, sampler, sampler.latents_BCHW, row);
+}
+
+// What the row adds to the history.
+at::Tensor entry_of(const at::Tensor& x, const at::Tensor& output, const smpo_sampler_row& row) {
+  if (row.history_sample == 0 && row.history_output == 1) return output;
+  return x.mul(row.history_sample).add_(output, row.history_output);
+}
+
 // Takes one row of the plan. Changes the sampler only after everything has been computed, so a row that throws leaves
 // it unchanged.
 void take_row(Session& session, Sampler& sampler) {
   const smpo_sampler_row& row = sampler.options.rows[sampler.next];
   const at::Tensor& x = sampler.latents_BCHW;
-  at::Tensor entry =
-      sampler.output_BCHW.defined() ? sampler.output_BCHW : predict(session, sampler, sampler.latents_BCHW, row);
-  if (row.history_sample != 0 || row.history_output != 1) {
-    entry = x.mul(row.history_sample).add_(entry, row.history_output);
-  }
+  at::Tensor entry = entry_of(x, output_of(session, sampler, row), row);
   std::deque<at::Tensor> history = sampler.history;
   history.push_front(std::move(entry));
 
@@ -342,12 +349,9 @@ std::shared_ptr<Tensor> fork(Session& session, Sampler& sampler, const Candidate
   }
   const at::Tensor& x = sampler.latents_BCHW;
   session.stop_if_cancelled();
-  at::Tensor output = sampler.output_BCHW.defined() ? sampler.output_BCHW : predict(session, sampler, x, row);
+  at::Tensor output = output_of(session, sampler, row);
+  const at::Tensor entry = entry_of(x, output, row);
   // The operations of take_row, so that one candidate with the sampler's own items has the bits of a plain step.
-  at::Tensor entry = output;
-  if (row.history_sample != 0 || row.history_output != 1) {
-    entry = x.mul(row.history_sample).add_(entry, row.history_output);
-  }
   const at::Tensor mean = x.mul(row.sample).add_(entry, row.history[0]);
   const auto batch = static_cast<size_t>(x.size(0));
   const bool last = sampler.next + 1 == rows.size();

@@ -1,6 +1,6 @@
 // The scalar stage of preference_loss.h for the fast versions, shared by host and device. Every loss except MaPO, KTO,
-// SFT and SPO is a function of the logit u: `LogitLoss` holds its value and derivative, and the chain rule does the
-// rest. Nothing here overflows for finite arguments, and log(logistic(u)) is never formed.
+// SFT, pseudo-Huber and SPO is a function of the logit u: `LogitLoss` holds its value and derivative, and the chain
+// rule does the rest. Nothing here overflows for finite arguments, and log(logistic(u)) is never formed.
 #ifndef SMPO_KERNELS_PAIR_LOSS_MATH_H_
 #define SMPO_KERNELS_PAIR_LOSS_MATH_H_
 

@@ -302,9 +302,10 @@ TEST(ArenaAllocatorDeathTest, AddressSanitizerSeesFreedBlocksAndBothEnds) {
 // What the process holds beside the arena is not free, and a sixteenth stays free for what it will ask for next.
 TEST(ArenaAllocator, TheRestOfTheProcessLowersTheLimit) {
   static uint64_t process = 0;
-  ArenaAllocator arena({.pool_bytes = 0, .limit_bytes = 192 * kMiB, .memory_bytes = 256 * kMiB, .process_bytes = [] {
-                          return process;
-                        }});
+  ArenaAllocator arena(
+      {.pool_bytes = 0, .limit_bytes = 192 * kMiB, .memory_bytes = 256 * kMiB, .process_bytes = []() noexcept {
+         return process;
+       }});
   process = 176 * kMiB;
   void* first = arena.allocate(64 * kMiB);  // 256 - 176 - 16
   process = 100 * kMiB;                     // 36 beside the first block: 204 would be free, the limit is lower

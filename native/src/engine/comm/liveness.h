@@ -20,7 +20,7 @@ class Liveness {
   Liveness& operator=(const Liveness&) = delete;
 
   // Returns the ranks whose numbers stand still, such as "rank 1" or "rank 1, 3"; empty if there are none or it cannot
-  // be told. Takes up to kLongestInvestigation. The first rank that asks decides, and the others return its answer,
+  // be told. Takes up to 5 s. The first rank that asks decides, and the others return its answer,
   // because they lose their connections to it next.
   std::string lost();
 

@@ -14,7 +14,7 @@ struct ArenaOptions {
   // Memory of the machine or container, and a function that returns the bytes of it that this process holds. What the
   // process holds beside the arena then lowers the limit for large blocks. 0 and nullptr: the limit is fixed.
   uint64_t memory_bytes = 0;
-  uint64_t (*process_bytes)() = nullptr;
+  uint64_t (*process_bytes)() noexcept = nullptr;
   // Bytes in use and pooled together exceed the peak by at most 1/128 plus this.
   uint64_t slack_bytes = uint64_t{32} << 20;
   bool huge_pages = true;  // advise transparent huge pages for blocks of 4 MiB and more

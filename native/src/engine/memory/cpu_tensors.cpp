@@ -7,7 +7,8 @@
 
 #include <algorithm>
 #include <array>
-#include <sstream>
+#include <charconv>
+#include <system_error>
 
 #include "engine/cpu_info.h"
 
@@ -18,14 +19,22 @@ namespace {
 constexpr uint8_t kPriority = 255;
 
 // Returns the bytes that this process holds without those of files, which the kernel can drop; 0 if that is unknown.
-uint64_t anonymous_memory() {
+// Allocates nothing, since the arena asks when memory is short.
+uint64_t anonymous_memory() noexcept {
   static const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-  std::array<char, 128> text{};
-  if (file < 0 || pread(file, text.data(), text.size() - 1, 0) <= 0) return 0;
-  uint64_t size = 0, resident = 0, shared = 0;  // pages
-  std::istringstream in(text.data());
-  if (!(in >> size >> resident >> shared) || resident < shared) return 0;
-  return (resident - shared) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  std::array<char, 128> text;
+  const ssize_t bytes = file < 0 ? -1 : pread(file, text.data(), text.size(), 0);
+  if (bytes <= 0) return 0;
+  const char* at = text.data();
+  const char* const end = at + bytes;
+  std::array<uint64_t, 3> pages{};  // size, resident, shared
+  for (uint64_t& number : pages) {
+    while (at < end && *at == ' ') ++at;
+    const auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc()) return 0;
+    at = next;
+  }
+  return pages[1] < pages[2] ? 0 : (pages[1] - pages[2]) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 ArenaAllocator& arena() {

@@ -59,7 +59,8 @@ final class Iterate implements Callable<Integer> {
 
     @Option(
             names = "--dry-run",
-            description = "Check everything, print the resolved recipe and the commands of all stages")
+            description = "Check the recipe, the model, the rewards and the prompts; print the resolved recipe and the"
+                    + " commands of all stages")
     private boolean dryRun;
 
     @Option(names = "--cache", paramLabel = "DIR", description = OptionTexts.CACHE)
@@ -110,7 +111,7 @@ final class Iterate implements Callable<Integer> {
             throws IOException, InterruptedException {
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
-        try (InterruptNotice _ = new InterruptNotice(spec, "rerun with --resume to resume");
+        try (InterruptNotice _ = new InterruptNotice(spec, "rerun with --resume");
                 Watcher watcher = new Watcher(err, ending);
                 Iteration iteration = Iteration.open(resolved, resume, cacheFolder, program, watcher)) {
             return switch (iteration.run()) {
@@ -120,14 +121,14 @@ final class Iterate implements Callable<Integer> {
                     yield 0;
                 }
                 case STOPPED -> {
-                    err.println("smpo: stopped on request; rerun with --resume to resume");
-                    err.flush();
+                    Notices.print(spec, "stopped on request; rerun with --resume");
                     yield ending.stoppedCode();
                 }
                 case UNHEALTHY -> {
-                    err.println("smpo: stopped by a health check; begin again in another output with other settings, or"
-                            + " set the check's key to none");
-                    err.flush();
+                    Notices.print(
+                            spec,
+                            "stopped by a health check; begin again in another output with other settings, or set the"
+                                    + " check's key to none");
                     yield 1;
                 }
             };

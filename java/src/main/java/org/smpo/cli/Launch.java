@@ -21,7 +21,7 @@ import picocli.CommandLine.Spec;
         description = "Run a command, such as train, in several processes on this machine that share the work.",
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:all processes succeeded", "other:that of the first process that failed"})
+        exitCodeList = {"0:all processes succeeded", "other:that of the lowest rank that failed"})
 final class Launch implements Callable<Integer> {
     static final String NAME = "launch";
     private static final int MOST = 1024;

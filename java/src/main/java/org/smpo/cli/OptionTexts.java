@@ -5,8 +5,8 @@ final class OptionTexts {
     static final String BATCH_IMAGES = "Number of images per batch (default: ${DEFAULT-VALUE})";
     static final String CONFIG = "Diffusers folder that supplies the configs, tokenizers and scheduler of a single-file"
             + " checkpoint or the UNet config of a LoRA's base model";
-    static final String HEAD_FEATURES = "Features of an image: ${COMPLETION-CANDIDATES}; both are the products of the"
-            + " embeddings of image and caption, and the embedding of the image (default: ${DEFAULT-VALUE})";
+    static final String HEAD_FEATURES = "Features of an image: ${COMPLETION-CANDIDATES}; both is the products of the"
+            + " embeddings of image and caption, followed by the embedding of the image (default: ${DEFAULT-VALUE})";
     static final String HUMAN_PAIRS = "Pairs between which people chose";
     static final String JSON = "Print one JSON object instead of text, with sizes in bytes";
     static final String L2 = "Penalty on the squared weights of the logistic regression (default: ${DEFAULT-VALUE})";

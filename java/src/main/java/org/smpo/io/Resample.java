@@ -6,10 +6,9 @@ import java.util.Arrays;
 /// processors of transformers apply to a PIL image.
 ///
 /// An image is resized along its rows and then along its columns (a very tall one in the opposite order);
-/// between the two it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio (antialiasing). Weights
-/// are
-/// computed in double, normalized to a sum of 1 and rounded to fixed point with 22 fractional bits; sums are
-/// exact in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
+/// between the two it is rounded to 8 bits. When it shrinks, the filter is widened by the ratio
+/// (antialiasing). Weights are computed in double, normalized to a sum of 1 and rounded to fixed point with 22
+/// fractional bits; sums are exact in 32-bit integers, so the result does not depend on the machine. Algorithm: Pillow,
 /// `src/libImaging/Resample.c`.
 public final class Resample {
     /// 32 bits minus 8 for the pixel, one for the sign and one for sums of weights above 1 (the lobes of the
@@ -74,17 +73,14 @@ public final class Resample {
     }
 
     /// Whether Pillow 13 resizes the columns first: when the height shrinks by more than twice as much as
-    /// the width, which
-    /// holds for images more than twice as tall as wide that keep their proportions. Up to Pillow 12 the
-    /// rows came first
-    /// for these too; some of their pixels differ by one.
+    /// the width, which holds for images more than twice as tall as wide that keep their proportions. Up to
+    /// Pillow 12 the rows came first for these too; some of their pixels differ by one.
     private static boolean columnsFirst(RgbImage image, int width, int height) {
         return height < image.height() && image.height() - height > 2L * (image.width() - width);
     }
 
     /// Resizes an image to a length of its shorter side; the longer side follows from the proportions and is
-    /// rounded down, as
-    /// torchvision's `Resize(size)` and CLIP's processor with `shortest_edge` do.
+    /// rounded down, as torchvision's `Resize(size)` and CLIP's processor with `shortest_edge` do.
     ///
     /// @throws IllegalArgumentException when the side is not positive, or the result has more than 2^31 - 1
     ///     bytes

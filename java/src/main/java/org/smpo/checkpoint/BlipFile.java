@@ -182,16 +182,18 @@ public final class BlipFile {
 
     private static BlipVisionConfig vision(TensorFile file, String prefix) throws IOException {
         String all = prefix + VISION + ".";
-        List<Long> patches = shape(file, all + "patch_embed.proj.weight", 4);
-        long positions = shape(file, all + "pos_embed", 3).get(1);
+        List<Long> patches = ClipFile.shape(file, all + "patch_embed.proj.weight", 4);
+        long positions = ClipFile.shape(file, all + "pos_embed", 3).get(1);
         long width = patches.get(0);
         Map<String, Object> sizes = new LinkedHashMap<>();
         sizes.put("embed_dim", width);
         sizes.put("patch_size", patches.get(2));
         sizes.put("img_size", Math.round(Math.sqrt(positions - 1.0)) * patches.get(2));
         sizes.put("in_chans", patches.get(1));
-        sizes.put("mlp_dim", shape(file, all + "blocks.0.mlp.fc1.weight", 2).get(0));
-        sizes.put("depth", layers(file, all + "blocks.", ".norm1.weight"));
+        sizes.put(
+                "mlp_dim",
+                ClipFile.shape(file, all + "blocks.0.mlp.fc1.weight", 2).get(0));
+        sizes.put("depth", ClipFile.layers(file, all + "blocks.", ".norm1.weight"));
         ConfigReader in = new ConfigReader(Json.parseObject(file.path() + " (" + VISION + ")", Json.canonical(sizes)));
         in.require(
                 width % BlipVisionConfig.HEAD == 0,
@@ -214,7 +216,7 @@ public final class BlipFile {
             return BertConfig.parse(Json.readObject(beside), encoderWidth);
         }
         String all = prefix + TEXT + ".";
-        List<Long> words = shape(file, all + WORDS, 2);
+        List<Long> words = ClipFile.shape(file, all + WORDS, 2);
         String source = file.path() + " (without " + CONFIG + " beside it)";
         if (words.get(1) % BlipVisionConfig.HEAD != 0) {
             throw new ModelException(
@@ -228,27 +230,14 @@ public final class BlipFile {
         sizes.put("hidden_size", words.get(1));
         sizes.put(
                 "max_position_embeddings",
-                shape(file, all + "embeddings.position_embeddings.weight", 2).get(0));
+                ClipFile.shape(file, all + "embeddings.position_embeddings.weight", 2)
+                        .get(0));
         sizes.put("num_attention_heads", words.get(1) / BlipVisionConfig.HEAD);
-        sizes.put("num_hidden_layers", layers(file, all + "encoder.layer.", ".attention.self.query.weight"));
+        sizes.put("num_hidden_layers", ClipFile.layers(file, all + "encoder.layer.", ".attention.self.query.weight"));
         sizes.put(
                 "intermediate_size",
-                shape(file, all + "encoder.layer.0.intermediate.dense.weight", 2)
+                ClipFile.shape(file, all + "encoder.layer.0.intermediate.dense.weight", 2)
                         .get(0));
         return BertConfig.parse(Json.parseObject(source, Json.canonical(sizes)), encoderWidth);
-    }
-
-    private static long layers(TensorFile file, String start, String end) {
-        return file.entries().stream()
-                .filter(entry -> entry.name().startsWith(start) && entry.name().endsWith(end))
-                .count();
-    }
-
-    private static List<Long> shape(TensorFile file, String name, int dimensions) throws IOException {
-        List<Long> shape = file.entry(name).shape();
-        if (shape.size() != dimensions) {
-            throw new ModelException(file.path(), name, dimensions + " dimensions", shape);
-        }
-        return shape;
     }
 }

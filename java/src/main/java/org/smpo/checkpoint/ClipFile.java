@@ -114,10 +114,7 @@ public final class ClipFile {
 
         long layers(TensorFile file, String tower) {
             String last = openClip ? ".ln_1.weight" : ".layer_norm1.weight";
-            return file.entries().stream()
-                    .filter(entry -> entry.name().startsWith(layers(tower))
-                            && entry.name().endsWith(last))
-                    .count();
+            return ClipFile.layers(file, layers(tower), last);
         }
 
         String inner(String tower) {
@@ -335,7 +332,14 @@ public final class ClipFile {
                         "width " + width + " and " + layers + " layers without it"));
     }
 
-    private static List<Long> shape(TensorFile file, String name, int dimensions) throws IOException {
+    /// Number of tensors whose names begin and end so, of which each layer has one.
+    static long layers(TensorFile file, String start, String end) {
+        return file.entries().stream()
+                .filter(entry -> entry.name().startsWith(start) && entry.name().endsWith(end))
+                .count();
+    }
+
+    static List<Long> shape(TensorFile file, String name, int dimensions) throws IOException {
         List<Long> shape = file.entry(name).shape();
         if (shape.size() != dimensions) {
             throw new ModelException(file.path(), name, dimensions + " dimensions", shape);

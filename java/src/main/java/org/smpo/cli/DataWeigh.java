@@ -113,7 +113,7 @@ final class DataWeigh implements Callable<Integer> {
             outcome = new DomainWeights(fit, targetOnly, maxWeight)
                     .write(open(targets, parts), open(sources, parts), out);
         } catch (IllegalArgumentException e) {
-            throw usage(e.getMessage());
+            throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
         outcome.warnings().forEach(warning -> Notices.print(spec, "warning: " + warning));
         PrintWriter output = spec.commandLine().getOut();

@@ -129,7 +129,7 @@ final class RewardFit implements Callable<Integer> {
                 report(fit.ofPairs(human, played, divisor, out));
             }
         } catch (IllegalArgumentException e) {
-            throw usage(e.getMessage());
+            throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
         return 0;
     }

@@ -179,18 +179,17 @@ final class JsonLineRecords implements Records {
 
         @Override
         public EncodedImage image(int which) throws IOException, BadPairException {
-            return image(fields().imageField(which));
-        }
-
-        @Override
-        public EncodedImage single() throws IOException, BadPairException {
-            return image(fields().singleImageField());
+            return image(imageField(fields(), which));
         }
 
         private EncodedImage image(String field) throws IOException, BadPairException {
             String name = fields().text(field);
             return imageFile(where(index) + ": " + field + ": " + name, name);
         }
+    }
+
+    private String imageField(PairFields fields, int which) throws BadPairException {
+        return single ? fields.singleImageField() : fields.imageField(which);
     }
 
     private EncodedImage imageFile(String where, String name) throws BadPairException {
@@ -236,7 +235,7 @@ final class JsonLineRecords implements Records {
             try {
                 PairFields fields = fields(i);
                 for (int which = 0; which < (single ? 1 : 2); which++) {
-                    String name = fields.text(single ? fields.singleImageField() : fields.imageField(which));
+                    String name = fields.text(imageField(fields, which));
                     fingerprint.add(name, Files.size(resolve(name, name)));
                 }
             } catch (BadPairException | IOException e) {

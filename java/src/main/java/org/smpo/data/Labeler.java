@@ -31,9 +31,8 @@ public final class Labeler {
     /// A labeler by the choice of people, with probability 1.
     public static Labeler ofPeople() {
         return new Labeler(
-                (people, probability0, scores) -> isAsked(people)
-                        ? Optional.of(certain(people == HumanChoice.IMAGE_0 ? 0 : 1, 1, scores))
-                        : Optional.empty(),
+                (people, probability0, scores) ->
+                        people.isDecided() ? Optional.of(certain(people.winner(), 1, scores)) : Optional.empty(),
                 false);
     }
 
@@ -41,7 +40,7 @@ public final class Labeler {
     public static Labeler ofData() {
         return new Labeler(
                 (people, probability0, scores) -> {
-                    if (probability0.isEmpty() || !isAsked(people)) {
+                    if (probability0.isEmpty() || !people.isDecided()) {
                         return Optional.empty();
                     }
                     double first = probability0.getAsDouble();
@@ -84,12 +83,8 @@ public final class Labeler {
         return new PairLabel(winner, probability, false, margin);
     }
 
-    private static boolean isAsked(HumanChoice people) {
-        return people == HumanChoice.IMAGE_0 || people == HumanChoice.IMAGE_1;
-    }
-
     private static boolean isDecided(WinnerBy winner, HumanChoice people) {
-        return winner == WinnerBy.REWARD || isAsked(people);
+        return winner == WinnerBy.REWARD || people.isDecided();
     }
 
     /// This labeler, or the one that exchanges winner and loser of each of its labels.

@@ -134,7 +134,7 @@ public final class RecordImages implements ImageSource, AutoCloseable {
             PairFields fields = record.fields();
             id = fields.id(id);
             fields.desirable();
-            return new SingleImage(index, id, fields.caption(), record.single().rendered(rendering), index, 0);
+            return new SingleImage(index, id, fields.caption(), record.image(0).rendered(rendering), index, 0);
         } catch (BadPairException e) {
             return e.of(index, id);
         }

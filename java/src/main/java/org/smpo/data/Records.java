@@ -14,17 +14,10 @@ interface Records extends Closeable {
         /// @throws BadPairException when the record is malformed
         PairFields fields() throws IOException, BadPairException;
 
-        /// The encoded bytes of image 0 or 1.
+        /// The encoded bytes of image 0 or 1; of a single image, 0.
         ///
         /// @throws BadPairException when there are none, or more than [RecordPairs#MAX_IMAGE_BYTES]
         EncodedImage image(int which) throws IOException, BadPairException;
-
-        /// The encoded bytes of the only image of a record of single images.
-        ///
-        /// @throws BadPairException when there are none, or more than [RecordPairs#MAX_IMAGE_BYTES]
-        default EncodedImage single() throws IOException, BadPairException {
-            return image(0);
-        }
     }
 
     /// Reads the fields of one record.

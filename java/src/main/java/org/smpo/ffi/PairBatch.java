@@ -19,8 +19,7 @@ import org.smpo.schedule.InversionPlan;
 /// targets, then the results of each pair. Belongs to the engine's thread.
 ///
 /// A batch is opened, noised ([#addNoise]), inverted ([#invert]) or given its latents ([#set]),
-/// accumulated in micro-batches, and
-/// read once.
+/// accumulated in micro-batches, and read once.
 public final class PairBatch extends Handle {
     /// The tensors of a batch, with the header's names and codes.
     public enum Part {

@@ -3,9 +3,8 @@ package org.smpo.ffi;
 import java.util.Objects;
 
 /// The inputs of a batch of W pairs. Images are rows: row p is the winner of pair p, row W + p its
-/// loser. A batch of single images has W rows, and every 2W below is W. The caller owns the tensors and may close them
-/// once the batch is open. The arrays are read
-/// once.
+/// loser. A batch of single images has W rows, and every 2W below is W. The caller owns the tensors and
+/// may close them once the batch is open. The arrays are read once.
 ///
 /// @param step Step that numbers the batch's random numbers, an unsigned 32-bit number
 /// @param keepPredictions Whether [PairBatch#tensor] can also return predictions

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import org.smpo.checkpoint.ModelFiles;
-import org.smpo.checkpoint.SingleFile;
 import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.evaluate.GenerationSetup;
@@ -32,6 +31,7 @@ import org.smpo.recipe.RoundPairsRecipe;
 import org.smpo.recipe.RoundsRecipe;
 import org.smpo.recipe.SingleFileRecipe;
 import org.smpo.reward.RewardSource;
+import org.smpo.train.BaseModel;
 import org.smpo.train.FinishedRun;
 
 /// Rounds whose inputs were checked: the stages of an iteration, in order.
@@ -120,7 +120,7 @@ public final class IterationPlan {
                 of.clipSkip(),
                 0,
                 of.eta());
-        try (ModelFiles files = ModelFiles.open(recipe.training().model(), options(recipe.training()))) {
+        try (ModelFiles files = ModelFiles.open(recipe.training().model(), BaseModel.options(recipe.training()))) {
             config.sizedFor(files);
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException("rounds.generation." + e.getMessage(), e);
@@ -171,15 +171,6 @@ public final class IterationPlan {
         if (!holds) {
             throw new IllegalArgumentException("rounds." + problem);
         }
-    }
-
-    private static SingleFile.Options options(Recipe training) {
-        SingleFileRecipe file = training.singleFile();
-        return new SingleFile.Options(
-                file.config().orElse(null),
-                file.predictionType().orElse(null),
-                file.vae().orElse(null),
-                "recipe key single_file.");
     }
 
     /// Returns the recipe.
@@ -325,7 +316,7 @@ public final class IterationPlan {
             return new EvaluatedModel(
                     modelName(0),
                     recipe.training().model(),
-                    options(recipe.training()),
+                    BaseModel.options(recipe.training()),
                     List.of(),
                     Optional.empty(),
                     Optional.empty());

@@ -11,6 +11,16 @@ public enum HumanChoice {
     /// No human choice.
     UNKNOWN;
 
+    /// Whether one of the images is better.
+    public boolean isDecided() {
+        return this == IMAGE_0 || this == IMAGE_1;
+    }
+
+    /// Index of the better image of a decided choice.
+    public int winner() {
+        return this == IMAGE_0 ? 0 : 1;
+    }
+
     /// The choice of a probability that image 0 is better: image 0 above ½, image 1 below, a tie at ½.
     ///
     /// @throws IllegalArgumentException when it is not within 0 to 1

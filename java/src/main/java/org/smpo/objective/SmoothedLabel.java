@@ -33,14 +33,14 @@ public record SmoothedLabel(double minimum, double maximum, double temperature, 
                         throw new IllegalArgumentException(
                                 "smoothed label: winner by people: expected a human choice, got none");
                     }
-                    yield people == HumanChoice.IMAGE_0 ? 0 : 1;
+                    yield people.winner();
                 }
             };
         }
 
         /// Whether people chose the other image.
         static boolean isFlipped(int winner, HumanChoice people) {
-            return people != HumanChoice.UNKNOWN && winner != (people == HumanChoice.IMAGE_0 ? 0 : 1);
+            return people != HumanChoice.UNKNOWN && winner != people.winner();
         }
     }
 

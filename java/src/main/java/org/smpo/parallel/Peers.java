@@ -137,6 +137,9 @@ public final class Peers implements AutoCloseable {
     ///
     /// @param own data of the items that this process [has][World#has], in their order
     public List<byte[]> deal(List<byte[]> own) {
+        if (world.size() == 1) {
+            return own;
+        }
         byte[] packed = Frames.write(out -> {
             out.writeInt(own.size());
             for (byte[] item : own) {

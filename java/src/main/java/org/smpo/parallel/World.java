@@ -96,7 +96,7 @@ public record World(
         }
         if (!environment.containsKey("MASTER_ADDR") || !environment.containsKey("MASTER_PORT")) {
             throw new IllegalArgumentException(
-                    "environment: expected MASTER_ADDR and MASTER_PORT beside RANK and" + " WORLD_SIZE=" + size
+                    "environment: expected MASTER_ADDR and MASTER_PORT beside RANK and WORLD_SIZE=" + size
                             + ", found one of them or none; start all processes with torchrun or smpo launch");
         }
         return checked(
@@ -104,14 +104,12 @@ public record World(
                 new World(
                         number(environment, "RANK"),
                         size,
-                        environment.containsKey("LOCAL_RANK") ? number(environment, "LOCAL_RANK") : 0,
-                        environment.containsKey("LOCAL_WORLD_SIZE") ? number(environment, "LOCAL_WORLD_SIZE") : 1,
+                        number(environment, "LOCAL_RANK", 0),
+                        number(environment, "LOCAL_WORLD_SIZE", 1),
                         environment.get("MASTER_ADDR"),
                         number(environment, "MASTER_PORT"),
                         Boolean.parseBoolean(environment.getOrDefault("TORCHELASTIC_USE_AGENT_STORE", "false")),
-                        environment.containsKey("TORCHELASTIC_RESTART_COUNT")
-                                ? number(environment, "TORCHELASTIC_RESTART_COUNT")
-                                : 0));
+                        number(environment, "TORCHELASTIC_RESTART_COUNT", 0)));
     }
 
     /// The first node of the step holds rank 0. Two steps of a job have different ports.
@@ -126,17 +124,15 @@ public record World(
             throw new IllegalArgumentException("environment: expected SLURM_STEP_NODELIST beside SLURM_PROCID, found"
                     + " none; start all processes with srun, or set MASTER_ADDR");
         }
-        int job = environment.containsKey("SLURM_JOB_ID") ? number(environment, "SLURM_JOB_ID") : 0;
-        int step = environment.containsKey("SLURM_STEP_ID") ? number(environment, "SLURM_STEP_ID") : 0;
-        int port = environment.containsKey("MASTER_PORT")
-                ? number(environment, "MASTER_PORT")
-                : FIRST_PORT + Math.floorMod(31 * job + step, PORTS);
+        int job = number(environment, "SLURM_JOB_ID", 0);
+        int step = number(environment, "SLURM_STEP_ID", 0);
+        int port = number(environment, "MASTER_PORT", FIRST_PORT + Math.floorMod(31 * job + step, PORTS));
         return checked(
                 environment,
                 new World(
                         number(environment, "SLURM_PROCID"),
                         size,
-                        environment.containsKey("SLURM_LOCALID") ? number(environment, "SLURM_LOCALID") : 0,
+                        number(environment, "SLURM_LOCALID", 0),
                         localSize(environment),
                         host,
                         port,
@@ -149,7 +145,7 @@ public record World(
     private static int localSize(Map<String, String> environment) {
         String list = environment.getOrDefault(
                 "SLURM_STEP_TASKS_PER_NODE", environment.getOrDefault("SLURM_TASKS_PER_NODE", ""));
-        int node = environment.containsKey("SLURM_NODEID") ? number(environment, "SLURM_NODEID") : 0;
+        int node = number(environment, "SLURM_NODEID", 0);
         Matcher counts = Pattern.compile("(\\d{1,6})(?:\\(x(\\d{1,6})\\))?").matcher(list);
         while (counts.find()) {
             int nodes = counts.group(2) == null ? 1 : Integer.parseInt(counts.group(2));
@@ -186,20 +182,13 @@ public record World(
         return Integer.parseInt(text);
     }
 
+    private static int number(Map<String, String> environment, String name, int otherwise) {
+        return environment.containsKey(name) ? number(environment, name) : otherwise;
+    }
+
     /// Whether this is rank 0, which writes files and prints results.
     public boolean isFirst() {
         return rank == 0;
-    }
-
-    /// The first of `items` consecutive items that this rank works on; its share ends before the first
-    /// of the next rank. Shares differ by at most one item.
-    public int firstOf(int items) {
-        return start(rank, items);
-    }
-
-    /// Number of the items that this rank works on.
-    public int shareOf(int items) {
-        return start(rank + 1, items) - start(rank, items);
     }
 
     /// The index of this process's GPU: processes that share a machine have one each, in the order of
@@ -215,10 +204,6 @@ public record World(
     /// @return 0 for all cores
     public int threads(int given) {
         return given != 0 || localSize == 1 ? given : Math.max(1, CpuInfo.read().physicalCores() / localSize);
-    }
-
-    private int start(int of, int items) {
-        return Math.toIntExact((long) items * of / size);
     }
 
     /// Whether this rank works on an item of a list that is dealt out one by one.

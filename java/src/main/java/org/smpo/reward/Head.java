@@ -182,32 +182,28 @@ record Head(List<double[][]> weights, List<double[]> biases, boolean relu) {
 
     /// Returns the score of an embedding.
     double score(double[] embedding) {
-        double[] values = embedding;
+        return values(embedding).getLast()[0];
+    }
+
+    /// The input of each layer, then the output of the last one.
+    private List<double[]> values(double[] embedding) {
+        List<double[]> all = new ArrayList<>(List.of(embedding));
         for (int layer = 0; layer < weights.size(); layer++) {
-            values = apply(weights.get(layer), biases.get(layer), values);
+            double[] values = apply(weights.get(layer), biases.get(layer), all.getLast());
             if (relu && layer + 1 < weights.size()) {
                 for (int i = 0; i < values.length; i++) {
                     values[i] = Math.max(0, values[i]);
                 }
             }
+            all.add(values);
         }
-        return values[0];
+        return all;
     }
 
     /// Returns the gradient of an embedding's score with respect to the embedding. Where a ReLU's input is 0,
     /// it is 0, as in torch.
     double[] gradient(double[] embedding) {
-        List<double[]> inputs = new ArrayList<>();
-        double[] values = embedding;
-        for (int layer = 0; layer < weights.size(); layer++) {
-            inputs.add(values);
-            values = apply(weights.get(layer), biases.get(layer), values);
-            if (relu && layer + 1 < weights.size()) {
-                for (int i = 0; i < values.length; i++) {
-                    values[i] = Math.max(0, values[i]);
-                }
-            }
-        }
+        List<double[]> inputs = values(embedding);
         double[] gradient = {1};
         for (int layer = weights.size() - 1; layer >= 0; layer--) {
             double[][] weight = weights.get(layer);

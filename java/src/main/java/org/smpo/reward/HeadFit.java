@@ -170,11 +170,10 @@ public record HeadFit(FeatureModel model, HeadFeatures features, double l2) {
         List<double[]> differences = new ArrayList<>();
         for (int row = 0; row < embeddings.size(); row++) {
             HumanChoice choice = data.labels().people(row);
-            boolean isChosen = choice == HumanChoice.IMAGE_0 || choice == HumanChoice.IMAGE_1;
-            if (embeddings.isBad(row) || !isChosen || !rows.test(row)) {
+            if (embeddings.isBad(row) || !choice.isDecided() || !rows.test(row)) {
                 continue;
             }
-            int winner = choice == HumanChoice.IMAGE_0 ? 0 : 1;
+            int winner = choice.winner();
             offsets.add((embeddings.cosine(row, winner) - embeddings.cosine(row, 1 - winner)) / temperature);
             double[] difference = embeddings.features(features, row, winner);
             double[] loser = embeddings.features(features, row, 1 - winner);

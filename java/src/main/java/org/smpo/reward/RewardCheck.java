@@ -50,9 +50,9 @@ public record RewardCheck(double[] leads, int without, int bad) {
         List<RgbImage> images = new ArrayList<>();
         for (DecodedPair pair : pairs) {
             HumanChoice choice = data.labels().people(pair.row());
-            if (choice == HumanChoice.IMAGE_0 || choice == HumanChoice.IMAGE_1) {
+            if (choice.isDecided()) {
                 captions.addAll(List.of(pair.caption(), pair.caption()));
-                boolean first = choice == HumanChoice.IMAGE_0;
+                boolean first = choice.winner() == 0;
                 images.add(first ? pair.image0() : pair.image1());
                 images.add(first ? pair.image1() : pair.image0());
             }

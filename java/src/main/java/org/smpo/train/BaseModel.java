@@ -10,7 +10,7 @@ import org.smpo.recipe.SingleFileRecipe;
 
 /// The model that a recipe starts from: a diffusers folder, or a single file with the recipe's
 /// `single_file` section.
-final class BaseModel {
+public final class BaseModel {
     private BaseModel() {}
 
     /// Opens the model. The caller closes it.
@@ -30,8 +30,8 @@ final class BaseModel {
         return Files.isRegularFile(path) ? SingleFile.open(path, options(recipe)) : ModelFiles.open(path);
     }
 
-    /// What the single file does not record.
-    static SingleFile.Options options(Recipe recipe) {
+    /// Returns what a recipe says of its single file that the file itself does not record.
+    public static SingleFile.Options options(Recipe recipe) {
         SingleFileRecipe file = recipe.singleFile();
         return new SingleFile.Options(
                 file.config().orElse(null),

@@ -22,8 +22,7 @@ import org.smpo.schedule.NoiseSchedule;
 /// The training method: computes the gradient of the loss from a batch of clean pairs.
 ///
 /// ```text
-/// latents, prompts, t  ->  noised latents and targets       by inversion with the policy, by forward
-/// noise, or given
+/// latents, prompts, t  ->  noised latents and targets       by inversion, by forward noise, or given
 ///                      ->  errors of policy and reference   in micro-batches
 /// errors, labels       ->  loss of each pair                and its gradient, times its weight, added to the policy's
 /// ```
@@ -234,8 +233,7 @@ public final class PreferenceStep {
     }
 
     /// The scale of each pair, which is given or that of its winner's timestep. An objective with a
-    /// timestep per
-    /// image has no such scale.
+    /// timestep per image has no such scale.
     private double[] logitScale(PairLatents pairs) {
         if (pairs.given() != null) {
             return pairs.given().logitScale();

@@ -140,10 +140,16 @@ final class Run implements AutoCloseable {
                 .orElseThrow(() -> new IOException(folder.checkpoints() + ": expected " + Checkpoint.name(step)
                         + ", from which rank 0 resumes, found no such folder; give all processes the same output folder"
                         + " on a shared file system"));
+        JsonObject state = restore(policy, pairs, health);
+        return RunState.read(state, step);
+    }
+
+    /// Restores every part of the run from the newest checkpoint.
+    private JsonObject restore(Policy policy, PairStream pairs, Health health) throws IOException {
         JsonObject state = policy.restore(newest);
         pairs.restore(newest.folder());
         health.restore(state.object("health"));
-        return RunState.read(state, step);
+        return state;
     }
 
     private RunState startWriting(Map<String, Object> manifest, Policy policy, PairStream pairs, Health health)
@@ -192,9 +198,7 @@ final class Run implements AutoCloseable {
             return RunState.START;
         }
         newest = checkpoint.get();
-        JsonObject state = policy.restore(newest);
-        pairs.restore(newest.folder());
-        health.restore(state.object("health"));
+        JsonObject state = restore(policy, pairs, health);
         log = parts.add(RunLog.resume(folder.log(), state.integer("log_bytes")));
         board = parts.add(TensorBoard.resume(
                 TensorBoard.fileIn(folder.root()), state.integer("board_bytes"), InstantSource.system()));

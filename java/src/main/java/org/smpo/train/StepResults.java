@@ -43,6 +43,9 @@ public record StepResults(
     /// @param own results of this process; null if it had no pairs
     static StepResults merged(List<StepResults> all, StepResults own) {
         StepResults any = all.getFirst();
+        if (all.size() == 1 && any == own) {
+            return own;
+        }
         PairResults pairs = new PairResults(
                 joined(all, one -> one.pairs.policyWinner()),
                 joined(all, one -> one.pairs.policyLoser()),

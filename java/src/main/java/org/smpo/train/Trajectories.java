@@ -33,8 +33,7 @@ import org.smpo.schedule.SamplerPlan;
 /// scores the images that the candidates' clean latents decode to. Belongs to the engine's thread.
 ///
 /// Trajectory b of rollout r, which has B of them, has the noise of items (r B + b) 64 + k: k is 0 for
-/// first latents and
-/// plain steps, and the number of a candidate.
+/// first latents and plain steps, and the number of a candidate.
 final class Trajectories implements AutoCloseable {
     private final Engine engine;
     private final TrajectoryRecipe recipe;

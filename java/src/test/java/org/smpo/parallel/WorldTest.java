@@ -145,18 +145,4 @@ final class WorldTest {
                 .isThrownBy(() -> World.of(option, map(environment)))
                 .withMessageContaining(message);
     }
-
-    @Test
-    void sharesAreConsecutiveAndCoverAllItems() {
-        for (int items : new int[] {0, 1, 5, 6, 7}) {
-            int next = 0;
-            for (int rank = 0; rank < 3; rank++) {
-                World world = new World(rank, 3, 0, 1, "a", 1, false, 0);
-                assertThat(world.firstOf(items)).isEqualTo(next);
-                assertThat(world.shareOf(items)).isBetween(items / 3, items / 3 + 1);
-                next += world.shareOf(items);
-            }
-            assertThat(next).isEqualTo(items);
-        }
-    }
 }

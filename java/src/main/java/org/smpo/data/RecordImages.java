@@ -23,16 +23,17 @@ import org.smpo.objective.HumanChoice;
 /// | `id` | name of the image |
 public final class RecordImages implements ImageSource, AutoCloseable {
     private static final String LIST = "metadata.jsonl";
-    private static final int MAX_FILES = 100_000;
 
     private final Records records;
     private final PairLabels labels;
     private final Rendering rendering;
+    private final List<String> notes;
 
-    private RecordImages(Records records, PairLabels labels, Rendering rendering) {
+    private RecordImages(Records records, PairLabels labels, Rendering rendering, List<String> notes) {
         this.records = records;
         this.labels = labels;
         this.rendering = rendering;
+        this.notes = notes;
     }
 
     /// Opens single images.
@@ -45,11 +46,13 @@ public final class RecordImages implements ImageSource, AutoCloseable {
     /// @throws IOException when nothing is there, or it cannot be read
     public static RecordImages open(Path given, Optional<String> split, Rendering rendering) throws IOException {
         Path path = HubCache.standard().find(given, HubCache.Kind.DATASET);
-        Records records = records(path, split);
+        List<String> notes = new ArrayList<>();
+        Records records = records(path, split, notes);
+        notes.addAll(records.notes());
         try {
             PairLabels.Builder labels = new PairLabels.Builder();
             records.readLabels(fields -> labels.add(verdict(fields), OptionalDouble.empty(), Optional.empty()));
-            return new RecordImages(records, labels.build(), rendering);
+            return new RecordImages(records, labels.build(), rendering, List.copyOf(notes));
         } catch (IOException | RuntimeException e) {
             Closer failed = new Closer();
             failed.add(records);
@@ -71,7 +74,8 @@ public final class RecordImages implements ImageSource, AutoCloseable {
         }
     }
 
-    private static Records records(Path path, Optional<String> split) throws IOException {
+    /// @param notes receives how the files were chosen
+    private static Records records(Path path, Optional<String> given, List<String> notes) throws IOException {
         if (Files.isRegularFile(path)) {
             return path.toString().endsWith(".parquet")
                     ? ParquetRecords.open(path.toAbsolutePath().getParent(), List.of(path), true)
@@ -91,14 +95,22 @@ public final class RecordImages implements ImageSource, AutoCloseable {
             throw new IOException(
                     path + ": expected " + LIST + " or *.parquet, for data.images: single, found neither");
         }
-        return ParquetRecords.open(path, DataSplit.choose(path, files, split).files(), true);
+        DataSplit split = DataSplit.choose(path, files, given);
+        if (!split.note().isEmpty()) {
+            notes.add(split.note());
+        }
+        return ParquetRecords.open(path, split.files(), true);
     }
 
     private static List<Path> parquet(Path folder) throws IOException {
         return SourceFolder.list(folder).stream()
                 .filter(file -> file.toString().endsWith(".parquet") && Files.isRegularFile(file))
-                .limit(MAX_FILES)
                 .toList();
+    }
+
+    /// Returns what a user should know of how the images were chosen, one line each.
+    public List<String> notes() {
+        return notes;
     }
 
     @Override

@@ -149,6 +149,7 @@ final class StoredImages implements PairStream {
         for (Path path : recipe.data().paths()) {
             parts.add(sources.add(RecordImages.open(path, recipe.data().split(), rendering)));
         }
+        parts.forEach(part -> part.notes().forEach(note -> say.accept("data.paths: " + note)));
         ImageSource images = parts.size() == 1 ? parts.getFirst() : new JoinedImages(parts);
         StoredImages stored = new StoredImages(sources, images, indices -> null, Map.of(), encoder, recipe, rendering);
         say.accept(images.describe() + ": "

@@ -303,6 +303,13 @@ final class KtoTest {
                             bad -> assertThat(((BadPair) bad).message())
                                     .isEqualTo("train.parquet: row 5: image: expected an image, found nothing"),
                             good -> assertThat(((SingleImage) good).caption()).isEqualTo("a cat number 2"));
+            assertThat(images.notes()).isEmpty();
+        }
+        Files.copy(folder.resolve("train.parquet"), folder.resolve("validation.parquet"));
+        try (RecordImages images = RecordImages.open(folder, Optional.empty(), Rendering.VIEWER)) {
+            assertThat(images.size()).isEqualTo(8);
+            assertThat(images.notes())
+                    .containsExactly(folder + ": of several splits train is taken, left out: validation");
         }
     }
 

@@ -43,7 +43,7 @@ public record StepResults(
     /// @param own results of this process; null if it had no pairs
     static StepResults merged(List<StepResults> all, StepResults own) {
         StepResults any = all.getFirst();
-        if (all.size() == 1 && any == own) {
+        if (all.size() == 1 && own != null) {
             return own;
         }
         PairResults pairs = new PairResults(

@@ -36,6 +36,7 @@ SETTINGS = {
     "npo": dict(steps=50, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
     "npo-condition": dict(steps=50, rate="3e-5", beta=2000, dropout=0.2, guidance=2),
     "capo": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
+    "capo-two": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
     "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
     "bcr": dict(steps=100, rate="3e-5", beta=2000, budget=0.1, strength=1.0),
 }
@@ -113,18 +114,28 @@ class Seed:
                  "--guidance-scale", guidance, "--checker", "--reward", f"reward={self.reward}", "--out", out, *options)
         return out
 
-    def own_images(self):
+    def own_images(self, name="own", *options):
         """Generates the base model's images of the tuning captions, scored by the reward and by the checker."""
         images = int(self.settings["images"])
         return self.evaluate(
-            f"own-{images}", {"base": self.model}, 1, prompts="own-prompts.tsv", images=images, first=OWN_SEED + self.seed
+            f"{name}-{images}", {"base": self.model}, 1, *options, prompts="own-prompts.tsv", images=images,
+            first=OWN_SEED + self.seed
         )
 
-    def own_pairs(self, name, *options):
+    def own_pairs(self, name, *options, images=None):
         out = self.folder / name
         if not (out / "pairs.jsonl").exists():
-            smpo("data", "pairs", self.own_images(), "--out", out, "--seed", self.seed, *options)
+            smpo("data", "pairs", images or self.own_images(), "--out", out, "--seed", self.seed, *options)
         return out
+
+    def realness(self):
+        """Fits a head on the reward's image embeddings that tells drawn images from the model's own; returns its folder."""
+        head = self.folder / "realness"
+        if not (head / "reward.json").exists():
+            own = self.own_pairs("own-all", "--by", "reward", "--per-prompt", int(self.settings["images"]) // 2)
+            smpo("reward", "fit", self.reward, "--target", self.drawn_pairs(), "--source", own, "--features", "image",
+                 "--out", head)
+        return head
 
 
 class Finding:
@@ -209,19 +220,40 @@ def shuffled(source, target, seed):
     return target
 
 
-def capo(seed):
-    """CaPO: margins of calibrated rewards on the model's own images."""
+def capo_runs(seed, name, pairs):
+    """Trains on the pairs' margins and, as a control, on the margins of other pairs."""
     s = seed.settings
     objective = {"method": "capo", "beta": s["beta"], "bias": s["bias"]}
     labels = {"winner": "reward", "range": "data"}
-    pairs = seed.own_pairs("capo-pairs", "--by", "reward", "--select", "frontier", "--combine", "calibrated")
-    tuned = seed.train("capo", objective, pairs, labels)
-    control = seed.train("capo-control", objective, shuffled(pairs, seed.folder / "capo-shuffled", seed.seed), labels)
+    tuned = seed.train(name, objective, pairs, labels)
+    return tuned, seed.train(f"{name}-control", objective, shuffled(pairs, seed.folder / f"{name}-shuffled", seed.seed), labels)
+
+
+def capo(seed):
+    """CaPO: margins of calibrated rewards on the model's own images."""
+    pairs = seed.own_pairs("capo-pairs", "--by", "reward:auto", "--select", "frontier", "--combine", "calibrated")
+    tuned, control = capo_runs(seed, "capo", pairs)
     report = seed.evaluate("capo-report", {"base": seed.model, "capo": tuned, "control": control}, 1)
     return [
         difference(report, "capo", "CaPO − base, checker", "gain"),
         difference(report, "capo", "CaPO − base, reward", "gain", measure="reward"),
         difference(report, "control", "control: shuffled margins − base", "control"),
+    ]
+
+
+def capo_two(seed):
+    """CaPO with the Pareto fronts of two rewards, the demo's and a head that tells drawn from generated images."""
+    head = f"realness={seed.realness()}"
+    pairs = seed.own_pairs("capo-two-pairs", "--by", "reward:auto", "--by", "realness:auto", "--select", "frontier",
+                           "--combine", "calibrated", images=seed.own_images("own-two", "--reward", head))
+    tuned, control = capo_runs(seed, "capo-two", pairs)
+    models = {"base": seed.model, "capo": tuned, "control": control}
+    report = seed.evaluate("capo-two-report", models, 1, "--reward", head)
+    return [
+        difference(report, "capo", "CaPO − base, checker", "gain"),
+        difference(report, "capo", "CaPO − base, reward", "gain", measure="reward"),
+        difference(report, "capo", "CaPO − base, realness", "gain", measure="realness", scale=1),
+        difference(report, "control", "control: shuffled margins − base, checker", "control"),
     ]
 
 
@@ -272,7 +304,7 @@ def winners_rise(run):
     return last["winner_error"] - last["reference_winner_error"]
 
 
-ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "ipr": ipr, "bcr": bcr}
+ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "capo-two": capo_two, "ipr": ipr, "bcr": bcr}
 
 
 def smpo(*words):

@@ -45,8 +45,9 @@ final class DataPairs implements Callable<Integer> {
             paramLabel = "NAME[:T[:W]]",
             description = {
                 "Name, in the evaluation, of a reward that scores the images; repeat for several rewards.",
-                "Scores divided by the temperature T are log-odds; auto, the default, is the typical deviation within"
-                        + " a prompt. W is the weight of the reward (default: 1)"
+                "Scores divided by the temperature T are log-odds. auto is the typical deviation within a prompt"
+                        + " (default: the published temperature of the reward's kind, else auto). W is the weight of the"
+                        + " reward (default: 1)"
             })
     private List<String> by = List.of();
 

@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.generate.GeneratedImage;
@@ -356,8 +355,7 @@ public final class Evaluation {
         ResultsFile.write(
                 folder.results(),
                 results,
-                new TreeMap<>(Map.of(
-                        "smpo.evaluation_sha256", evaluation, "smpo.commit", String.valueOf(madeBy.get("commit")))));
+                Map.of("smpo.evaluation_sha256", evaluation, "smpo.commit", String.valueOf(madeBy.get("commit"))));
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("evaluation", identity);
         json.put("evaluation_sha256", evaluation);

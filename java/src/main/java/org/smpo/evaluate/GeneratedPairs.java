@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.smpo.evaluate.PairsRequest.Measure;
+import org.smpo.evaluate.PairsRequest.Temperature;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.Json;
@@ -79,19 +80,28 @@ public final class GeneratedPairs {
         return new GeneratedPairs(request, by, columns, groups).write(warnings);
     }
 
-    /// The reward with the temperature that is typical of its scores, where it has none.
+    /// The reward with a temperature that is found, where none is given.
     private static Measure withTemperature(Measure measure, ScoredGroup.Groups groups, Map<String, Integer> columns) {
-        if (measure.temperature().isPresent()) {
-            return measure;
-        }
+        return switch (measure.temperature()) {
+            case Temperature.Given _ -> measure;
+            case Temperature.Found found -> {
+                double published = groups.kinds().containsKey(measure.name())
+                        ? groups.kinds().get(measure.name()).published().temperature()
+                        : Double.NaN;
+                boolean known = found == Temperature.Found.OF_KIND && !Double.isNaN(published);
+                yield measure.withTemperature(known ? published : typical(measure, groups, columns));
+            }
+        };
+    }
+
+    private static double typical(Measure measure, ScoredGroup.Groups groups, Map<String, Integer> columns) {
         int column = columns.get(measure.name());
         try {
-            double typical = RewardEnsemble.typicalTemperature(groups.all().stream()
+            return RewardEnsemble.typicalTemperature(groups.all().stream()
                     .map(group -> group.images().stream()
                             .mapToDouble(image -> image.score(column))
                             .toArray())
                     .toList());
-            return new Measure(measure.name(), OptionalDouble.of(typical), measure.weight());
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(measure.name() + ": " + e.getMessage(), e);
         }
@@ -122,7 +132,7 @@ public final class GeneratedPairs {
 
     private RewardEnsemble ensemble() {
         return new RewardEnsemble(
-                by.stream().map(measure -> measure.temperature().orElse(1)).toList(),
+                by.stream().map(measure -> measure.givenTemperature().orElse(1)).toList(),
                 by.stream().map(Measure::weight).toList());
     }
 
@@ -167,7 +177,7 @@ public final class GeneratedPairs {
             case PairsRequest.ScoreJudge score -> {
                 Measure measure = withTemperature(score.measure(), groups, columns);
                 yield RewardJudge.ofScore(
-                        columns.get(measure.name()), measure.temperature().orElseThrow());
+                        columns.get(measure.name()), measure.givenTemperature().orElseThrow());
             }
             case PairsRequest.MajorityJudge majority ->
                 RewardJudge.ofMajority(
@@ -222,9 +232,11 @@ public final class GeneratedPairs {
         for (Measure measure : by) {
             Map<String, Object> reward = new LinkedHashMap<>();
             reward.put("name", measure.name());
-            reward.put(
-                    "temperature",
-                    measure.temperature().isPresent() ? measure.temperature().getAsDouble() : null);
+            if (groups.kinds().containsKey(measure.name())) {
+                reward.put("kind", groups.kinds().get(measure.name()).id());
+            }
+            OptionalDouble temperature = measure.givenTemperature();
+            reward.put("temperature", temperature.isPresent() ? temperature.getAsDouble() : null);
             reward.put("weight", measure.weight());
             rewards.add(reward);
         }

@@ -2,8 +2,10 @@ package org.smpo.evaluate;
 
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
+import org.smpo.reward.RewardKind;
 
 /// A scorer of images: one number per image and caption; higher is better. Belongs to the thread that
 /// opened it.
@@ -18,6 +20,9 @@ public interface Metric extends AutoCloseable {
 
         /// Returns whether the metric gives 1 (right) or 0 (wrong) and nothing else.
         boolean isVerdict();
+
+        /// Returns the kind of the reward that the metric is; empty for a metric that is no reward.
+        Optional<RewardKind> rewardKind();
 
         /// Checks that the metric can score the images that are about to be generated.
         ///

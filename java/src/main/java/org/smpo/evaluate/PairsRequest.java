@@ -43,26 +43,55 @@ public record PairsRequest(
     /// A word of a command, parts of which may stand in quotes.
     private static final Pattern WORD = Pattern.compile("(?:[^\\s\"']+|\"[^\"]*\"|'[^']*')+");
 
+    /// What the scores of a reward are divided by to have logits.
+    public sealed interface Temperature {
+        /// A temperature that is given.
+        ///
+        /// @param value finite and above 0
+        record Given(double value) implements Temperature {
+            /// @throws IllegalArgumentException when the value is out of its range
+            public Given {
+                EvaluationRequest.require(
+                        value > 0 && Double.isFinite(value), "temperature", "a finite number above 0, or auto", value);
+            }
+        }
+
+        /// A temperature that is found where it is needed.
+        enum Found implements Temperature {
+            /// The published temperature of the reward's kind, which the evaluation records; [#TYPICAL] where that
+            /// is unknown.
+            OF_KIND,
+            /// The typical deviation of the scores within a prompt, [RewardEnsemble#typicalTemperature].
+            TYPICAL
+        }
+    }
+
     /// A reward that scores the images.
     ///
     /// @param name name of its scores in the evaluation
-    /// @param temperature what scores are divided by to have logits; empty: found from the scores
-    ///     where it is needed
+    /// @param temperature what scores are divided by to have logits
     /// @param weight weight among the rewards, 0 or more
-    public record Measure(String name, OptionalDouble temperature, double weight) {
-        /// @throws IllegalArgumentException when a number is out of its range
+    public record Measure(String name, Temperature temperature, double weight) {
+        /// @throws IllegalArgumentException when the weight is out of its range
         public Measure {
-            EvaluationRequest.require(
-                    temperature.isEmpty()
-                            || (temperature.getAsDouble() > 0 && Double.isFinite(temperature.getAsDouble())),
-                    name + ": temperature",
-                    "a finite number above 0, or auto",
-                    temperature);
             EvaluationRequest.require(
                     weight >= 0 && Double.isFinite(weight), name + ": weight", "a finite number of 0 or more", weight);
         }
 
-        /// Reads `NAME[:TEMPERATURE[:WEIGHT]]`; the temperature may be `auto`.
+        /// Returns the temperature if it is given.
+        OptionalDouble givenTemperature() {
+            return temperature instanceof Temperature.Given given
+                    ? OptionalDouble.of(given.value())
+                    : OptionalDouble.empty();
+        }
+
+        /// Returns the same reward with this temperature.
+        Measure withTemperature(double value) {
+            return new Measure(name, new Temperature.Given(value), weight);
+        }
+
+        /// Reads `NAME[:TEMPERATURE[:WEIGHT]]`; the temperature may be `auto`, the typical deviation. Without one, it
+        /// is that of the reward's kind.
         ///
         /// @throws IllegalArgumentException when the text has another form
         public static Measure parse(String text) {
@@ -72,19 +101,25 @@ public record PairsRequest(
                     "reward",
                     "NAME, NAME:TEMPERATURE or NAME:TEMPERATURE:WEIGHT",
                     text);
-            return new Measure(
-                    parts[0],
-                    parts.length < 2 || parts[1].equals("auto")
-                            ? OptionalDouble.empty()
-                            : OptionalDouble.of(number(text, parts[1])),
-                    parts.length < 3 ? 1 : number(text, parts[2]));
+            try {
+                return new Measure(
+                        parts[0],
+                        parts.length < 2 ? Temperature.Found.OF_KIND : temperature(parts[1]),
+                        parts.length < 3 ? 1 : number(parts[2]));
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException("reward " + text + ": " + e.getMessage(), e);
+            }
         }
 
-        private static double number(String text, String part) {
+        private static Temperature temperature(String part) {
+            return part.equals("auto") ? Temperature.Found.TYPICAL : new Temperature.Given(number(part));
+        }
+
+        private static double number(String part) {
             try {
                 return Double.parseDouble(part);
             } catch (NumberFormatException e) {
-                throw new IllegalArgumentException(text + ": expected a number, got " + part, e);
+                throw new IllegalArgumentException("expected a number, got " + part, e);
             }
         }
     }
@@ -100,7 +135,7 @@ public record PairsRequest(
 
     /// A judge that compares the scores of one reward: p = σ(Δ/T).
     ///
-    /// @param measure the reward; a temperature that is absent is found from the scores
+    /// @param measure the reward
     public record ScoreJudge(Measure measure, String text) implements JudgeSpec {
         @Override
         public List<String> rewards() {
@@ -185,7 +220,7 @@ public record PairsRequest(
         EvaluationRequest.require(
                 combination != Combination.RAW
                         || by.size() <= 1
-                        || by.stream().allMatch(m -> m.temperature().isPresent()),
+                        || by.stream().allMatch(m -> m.givenTemperature().isPresent()),
                 "combine",
                 "a temperature for each reward with raw scores (NAME:TEMPERATURE), or calibrated or standardised"
                         + " scores",
@@ -204,7 +239,7 @@ public record PairsRequest(
 
     private static boolean hasProbabilities(List<Measure> by, Combination combination) {
         return combination != Combination.RAW
-                || by.stream().allMatch(m -> m.temperature().isPresent());
+                || by.stream().allMatch(m -> m.givenTemperature().isPresent());
     }
 
     /// Returns the name of a combination on command lines.

@@ -4,17 +4,42 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.SortedMap;
+import java.util.TreeMap;
+import org.smpo.io.ParquetReader;
 import org.smpo.io.ParquetWriter;
 import org.smpo.io.ParquetWriter.Column;
+import org.smpo.reward.RewardKind;
 
 /// `results.parquet`: one row per model and image, in the order of the models and then of the images, with
-/// one column per metric. Equal results give equal bytes.
+/// one column per metric. The key-value metadata names the kind of each reward. Equal results give equal bytes.
 final class ResultsFile {
+    /// Key of the metadata for the kind of a reward, followed by the name of the reward.
+    private static final String KIND = "smpo.reward_kind.";
+
     private ResultsFile() {}
 
+    /// Returns the kinds of the rewards by name, as far as a results file names them.
+    static Map<String, RewardKind> kinds(ParquetReader parquet, Path file) throws IOException {
+        Map<String, RewardKind> kinds = new TreeMap<>();
+        parquet.metadata(file).forEach((key, id) -> {
+            if (key.startsWith(KIND)) {
+                RewardKind.of(id).ifPresent(kind -> kinds.put(key.substring(KIND.length()), kind));
+            }
+        });
+        return kinds;
+    }
+
     /// Writes the file atomically.
-    static void write(Path target, Results results, SortedMap<String, String> metadata) throws IOException {
+    ///
+    /// @param origin metadata about the evaluation and the program
+    static void write(Path target, Results results, Map<String, String> origin) throws IOException {
+        SortedMap<String, String> metadata = new TreeMap<>(origin);
+        results.request()
+                .metrics()
+                .forEach(metric ->
+                        metric.rewardKind().ifPresent(kind -> metadata.put(KIND + metric.name(), kind.id())));
         List<Column> columns = new ArrayList<>(List.of(
                 Column.text("model"),
                 Column.text("model_sha256"),

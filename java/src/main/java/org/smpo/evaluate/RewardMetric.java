@@ -4,11 +4,13 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.reward.Reward;
+import org.smpo.reward.RewardKind;
 import org.smpo.reward.RewardSource;
 
 /// A reward model as a metric, in fp32 as `smpo score` computes it by default.
@@ -30,6 +32,11 @@ record RewardMetric(Reward reward) implements Metric {
         @Override
         public boolean isVerdict() {
             return false;
+        }
+
+        @Override
+        public Optional<RewardKind> rewardKind() {
+            return Optional.of(source.kind());
         }
 
         @Override

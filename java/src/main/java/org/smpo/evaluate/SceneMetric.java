@@ -2,6 +2,7 @@ package org.smpo.evaluate;
 
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.smpo.demo.Scene;
 import org.smpo.demo.SceneChecker;
@@ -9,6 +10,7 @@ import org.smpo.demo.ScenePainter;
 import org.smpo.io.Digest;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
+import org.smpo.reward.RewardKind;
 
 /// The demo's checker as a metric: 1 when an image matches its caption in every respect, else 0. It applies
 /// rules to pixels; it was not trained, and nothing was trained on it.
@@ -28,6 +30,11 @@ final class SceneMetric implements Metric {
         @Override
         public boolean isVerdict() {
             return true;
+        }
+
+        @Override
+        public Optional<RewardKind> rewardKind() {
+            return Optional.empty();
         }
 
         @Override

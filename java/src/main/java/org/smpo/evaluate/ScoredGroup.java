@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.smpo.io.ParquetReader;
+import org.smpo.reward.RewardKind;
 
 /// The images that a model generated for one prompt of an evaluation, with their scores.
 ///
@@ -38,8 +39,9 @@ record ScoredGroup(long prompt, String caption, List<Image> images) {
     /// The groups of one model.
     ///
     /// @param model name of the model in the evaluation
+    /// @param kinds kinds of the evaluation's rewards by name, as far as it records them
     /// @param all groups by increasing prompt
-    record Groups(String model, List<ScoredGroup> all) {}
+    record Groups(String model, Map<String, RewardKind> kinds, List<ScoredGroup> all) {}
 
     /// Reads the groups of a finished evaluation.
     ///
@@ -60,7 +62,7 @@ record ScoredGroup(long prompt, String caption, List<Image> images) {
             parquet.read(results, List.of("model"), (row, values) -> models.add((String) values.getFirst()));
             String chosen = model == null ? models.iterator().next() : model;
             require("model", chosen, models);
-            return new Groups(chosen, read(parquet, evaluation, chosen, metrics));
+            return new Groups(chosen, ResultsFile.kinds(parquet, results), read(parquet, evaluation, chosen, metrics));
         }
     }
 

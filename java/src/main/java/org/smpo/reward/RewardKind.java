@@ -115,7 +115,7 @@ public enum RewardKind {
     }
 
     /// Returns the kind with an id.
-    static Optional<RewardKind> of(String id) {
+    public static Optional<RewardKind> of(String id) {
         return Arrays.stream(values()).filter(kind -> kind.id.equals(id)).findFirst();
     }
 

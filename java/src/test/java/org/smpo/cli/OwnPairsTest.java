@@ -11,6 +11,8 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.checkpoint.TinyModels;
+import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
 import org.smpo.network.TinyClip;
 import org.smpo.report.RunLog;
 
@@ -80,6 +82,10 @@ final class OwnPairsTest {
                 3,
                 "--out",
                 fronts);
+        for (JsonObject reward : Json.readObject(fronts.resolve("pairs.json")).objects("rewards")) {
+            assertThat(reward.string("kind")).isEqualTo("clip");
+            assertThat(reward.number("temperature")).isEqualTo(0.01);
+        }
         List<Map<String, Object>> capo = train("capo-sd15-lora", model, fronts);
         assertThat(capo).hasSize(3).allSatisfy(step -> {
             assertThat(step).containsEntry("event", "step").containsEntry("negative_margins", 0.0);

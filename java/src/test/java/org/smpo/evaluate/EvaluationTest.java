@@ -15,6 +15,7 @@ import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
@@ -29,6 +30,7 @@ import org.smpo.io.Png;
 import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
+import org.smpo.reward.RewardKind;
 
 /// Whole evaluations of small models.
 final class EvaluationTest {
@@ -210,6 +212,11 @@ final class EvaluationTest {
             @Override
             public boolean isVerdict() {
                 return red.isVerdict();
+            }
+
+            @Override
+            public Optional<RewardKind> rewardKind() {
+                return red.rewardKind();
             }
 
             @Override

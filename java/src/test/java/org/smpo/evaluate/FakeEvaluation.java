@@ -10,7 +10,10 @@ import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.smpo.reward.RewardKind;
 
 /// A table of results as [ResultsFile] writes it, with files in place of images; the text of a file is the place of the
 /// image among all.
@@ -18,6 +21,7 @@ public final class FakeEvaluation {
     private final Path folder;
     private final List<String> metrics;
     private final List<String> rows = new ArrayList<>();
+    private final Map<String, RewardKind> kinds = new TreeMap<>();
 
     public FakeEvaluation(Path folder, String... metrics) throws IOException {
         this.folder = folder;
@@ -41,6 +45,11 @@ public final class FakeEvaluation {
                                 .collect(Collectors.joining(", "))));
     }
 
+    /// Records the kind of a reward.
+    void reward(String metric, RewardKind kind) {
+        kinds.put(metric, kind);
+    }
+
     public void write() throws SQLException {
         try (Connection connection = DriverManager.getConnection("jdbc:duckdb:");
                 Statement statement = connection.createStatement()) {
@@ -48,7 +57,12 @@ public final class FakeEvaluation {
                     + " picture VARCHAR, "
                     + metrics.stream().map(metric -> metric + " DOUBLE").collect(Collectors.joining(", ")) + ")");
             statement.execute("INSERT INTO results VALUES " + String.join(", ", rows));
-            statement.execute("COPY results TO '" + folder.resolve("results.parquet") + "' (FORMAT parquet)");
+            String metadata = kinds.entrySet().stream()
+                    .map(kind -> "'smpo.reward_kind." + kind.getKey() + "': '"
+                            + kind.getValue().id() + "'")
+                    .collect(Collectors.joining(", "));
+            statement.execute("COPY results TO '" + folder.resolve("results.parquet") + "' (FORMAT parquet"
+                    + (kinds.isEmpty() ? "" : ", KV_METADATA {" + metadata + "}") + ")");
         }
     }
 }

@@ -29,6 +29,7 @@ import org.smpo.io.JsonObject;
 import org.smpo.objective.PairRule;
 import org.smpo.objective.RewardEnsemble.Combination;
 import org.smpo.objective.TournamentLoser;
+import org.smpo.reward.RewardKind;
 
 /// Pairs that rewards select among the images of a prompt.
 final class GeneratedPairsTest {
@@ -239,6 +240,31 @@ final class GeneratedPairsTest {
                 .number("temperature");
         // The deviations are 0.7391 of the five and 0.5 of the two.
         assertThat(found).isCloseTo((Math.sqrt(0.5464) + 0.5) / 2, within(1e-9));
+    }
+
+    @Test
+    void theKindOfARewardGivesItsTemperature() throws IOException, InterruptedException, SQLException {
+        FakeEvaluation fake = new FakeEvaluation(evaluation, "pick", "aesthetic", "checker");
+        fake.reward("pick", RewardKind.PICKSCORE);
+        fake.reward("aesthetic", RewardKind.AESTHETIC);
+        fake.add("m", 0, "a cat", 0, 0.25, 5, 1);
+        fake.add("m", 0, "a cat", 1, 0.19, 6, 0);
+        fake.write();
+        PairsRequest request = request("m", PairRule.BEST_WORST, 1, 0, "kinds", "pick", "aesthetic", "checker");
+        GeneratedPairs.write(request, message -> {});
+        List<JsonObject> rewards =
+                Json.readObject(temporary.resolve("kinds/pairs.json")).objects("rewards");
+        assertThat(rewards.get(0).string("kind")).isEqualTo("pickscore");
+        assertThat(rewards.get(0).number("temperature")).isEqualTo(0.01);
+        // The aesthetic predictor has no published temperature, and the checker is no reward.
+        assertThat(rewards.get(1).string("kind")).isEqualTo("aesthetic");
+        assertThat(rewards.get(1).number("temperature")).isEqualTo(0.5);
+        assertThat(rewards.get(2).has("kind")).isFalse();
+        assertThat(rewards.get(2).number("temperature")).isEqualTo(0.5);
+        GeneratedPairs.write(request("m", PairRule.BEST_WORST, 1, 0, "auto", "pick:auto", "checker:2"), message -> {});
+        rewards = Json.readObject(temporary.resolve("auto/pairs.json")).objects("rewards");
+        assertThat(rewards.get(0).number("temperature")).isCloseTo(0.03, within(1e-12));
+        assertThat(rewards.get(1).number("temperature")).isEqualTo(2);
     }
 
     @Test

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.TinyModels;
@@ -18,6 +19,7 @@ import org.smpo.io.Precision;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.report.Progress;
+import org.smpo.reward.RewardKind;
 import org.smpo.schedule.Sampler;
 
 /// Small models with random weights, and metrics computed from pixels.
@@ -89,6 +91,11 @@ final class TinyEvaluation {
         @Override
         public boolean isVerdict() {
             return !Double.isNaN(level);
+        }
+
+        @Override
+        public Optional<RewardKind> rewardKind() {
+            return Optional.empty();
         }
 
         @Override

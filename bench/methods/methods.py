@@ -189,8 +189,9 @@ def npo(seed):
 def npo_condition(seed):
     """The same networks, the negative one with the image's own prompt instead of the empty one."""
     negative, positive = npo_runs(seed)
+    # Equal images, so that one of each caption is enough.
     plain = seed.evaluate("npo-condition-base", {"base": seed.model, "same": f"{seed.model}~{seed.model}"}, 1.0001,
-                          "--negative-condition", "prompt")
+                          "--negative-condition", "prompt", images=1)
     itself, away, control = (f"{seed.model}~{other}" for other in (seed.model, negative, positive))
     models = {"base": itself, "npo": away, "control": control}
     guided = seed.evaluate("npo-condition", models, seed.settings["guidance"], "--negative-condition", "prompt")
@@ -282,7 +283,7 @@ def bcr(seed):
     budget = {**dpo, "bcr": {"lambda": s["strength"], "delta": s["budget"]}}
     limited = seed.train("bcr", budget, data, health=health)
     free = seed.train("bcr-control", dpo, data, health=health)
-    report = seed.evaluate("bcr-report", {"dpo": free, "bcr": limited, "base": seed.model}, 1)
+    report = seed.evaluate("bcr-report", {"dpo": free, "bcr": limited}, 1)
     rise = {name: winners_rise(run) for name, run in (("bcr", limited), ("bcr-control", free))}
     allowed = s["budget"] / (0.5 * s["beta"])
     print(f"seed {seed.seed}: rise of the winner's held-out error over the reference's: with the budget {rise['bcr']:.2e},"

@@ -11,10 +11,12 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.data.PairSource;
 import org.smpo.io.Closer;
+import org.smpo.objective.HeadFeatures;
+import org.smpo.report.Progress;
 import org.smpo.reward.DomainWeights;
 import org.smpo.reward.FeatureModel;
-import org.smpo.reward.HeadFeatures;
 import org.smpo.reward.HeadFit;
+import org.smpo.reward.PairBar;
 import org.smpo.reward.RewardSource;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -104,7 +106,8 @@ final class DataWeigh implements Callable<Integer> {
         RewardSource base = data.reward("CLIP", model);
         DomainWeights.Outcome outcome;
         try (Closer parts = new Closer()) {
-            PairBar bar = parts.add(new PairBar(spec.commandLine().getErr(), "embed"));
+            PairBar bar = parts.add(new PairBar(
+                    Progress.Display.ofStandardError(spec.commandLine().getErr()), "embed"));
             HeadFit fit = new HeadFit(
                     parts.add(FeatureModel.open(
                             base, compute.device(), compute.precision(), compute.threads(), data.reading(bar))),

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.smpo.checkpoint.SingleFile;
 import org.smpo.doctor.BuildInfo;
@@ -38,7 +39,8 @@ import picocli.CommandLine.Spec;
         name = "evaluate",
         description = {
             "Compare models on the same prompts and the same noise, and write a report with confidence intervals.",
-            "If interrupted, rerun the same command to resume."
+            "If interrupted, rerun the same command to resume. The same command with further rewards scores the images"
+                    + " that are there by these as well."
         },
         mixinStandardHelpOptions = true,
         exitCodeListHeading = "%nExit codes:%n",
@@ -178,10 +180,9 @@ final class Evaluate implements Callable<Integer> {
             all.add(Metrics.checker());
         }
         for (String reward : rewards) {
-            RewardSource source = RewardSource.parse(reward);
+            RewardSource source = RewardSource.parse(reward).withProcessor(Optional.ofNullable(processor));
             String name = source.name().orElse(rewards.size() == 1 ? "reward" : fileName(source.path()));
-            boolean own = processor == null || source.hasOwnProcessor();
-            all.add(Metrics.reward(name, own ? source : source.withProcessor(processor)));
+            all.add(Metrics.reward(name, source));
         }
         if (all.isEmpty()) {
             throw new IllegalArgumentException("expected a metric: --reward, --checker or both");

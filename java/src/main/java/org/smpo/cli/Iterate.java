@@ -28,7 +28,7 @@ import picocli.CommandLine.Spec;
         name = "iterate",
         description = {
             "Tune a model on its own images, round after round: generate and score images, make preference pairs of"
-                    + " them, and train on the pairs.",
+                    + " them, and train on the pairs. A reward may be trained on the images as well.",
             "Each stage is an smpo command, which is printed before it runs. Stages whose result is there are skipped."
         },
         mixinStandardHelpOptions = true,

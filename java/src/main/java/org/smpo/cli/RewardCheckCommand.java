@@ -7,6 +7,8 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.smpo.data.PairSource;
 import org.smpo.objective.PairAccuracy;
+import org.smpo.report.Progress;
+import org.smpo.reward.PairBar;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardCheck;
 import org.smpo.reward.RewardSource;
@@ -55,7 +57,8 @@ final class RewardCheckCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         RewardSource source = data.reward("REWARD", reward);
         RewardCheck check;
-        try (PairBar bar = new PairBar(spec.commandLine().getErr(), "score");
+        try (PairBar bar = new PairBar(
+                        Progress.Display.ofStandardError(spec.commandLine().getErr()), "score");
                 PairSource human = data.open(pairs);
                 Reward open = source.open(compute.device(), compute.precision(), compute.threads())) {
             check = RewardCheck.of(open, human, data.reading(bar));

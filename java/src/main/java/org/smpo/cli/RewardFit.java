@@ -7,13 +7,17 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.smpo.data.GoldPairs;
 import org.smpo.data.PairSource;
+import org.smpo.evaluate.Evaluation;
 import org.smpo.io.Closer;
 import org.smpo.objective.GuardedFit;
+import org.smpo.objective.HeadFeatures;
 import org.smpo.objective.PairAccuracy;
+import org.smpo.report.Progress;
 import org.smpo.reward.FeatureModel;
-import org.smpo.reward.HeadFeatures;
 import org.smpo.reward.HeadFit;
+import org.smpo.reward.PairBar;
 import org.smpo.reward.RewardSource;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -36,9 +40,6 @@ import picocli.CommandLine.Spec;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:head written", "1:failure", "2:wrong usage"})
 final class RewardFit implements Callable<Integer> {
-    /// Below this number of pairs a head says little.
-    private static final int FEW = 200;
-
     @Spec
     private CommandSpec spec;
 
@@ -57,18 +58,27 @@ final class RewardFit implements Callable<Integer> {
     private Path game;
 
     @Option(
+            names = "--generated",
+            paramLabel = "EVALUATION",
+            description = "Folder of a finished smpo evaluate, in place of --pairs-game: each image of its first model"
+                    + " is paired with the gold image of its prompt, the one that people chose in the first pair of"
+                    + " --pairs with that caption")
+    private Path generated;
+
+    @Option(
             names = "--game-weight",
             paramLabel = "X",
             defaultValue = "0.1",
-            description = "Weight of --pairs-game, where --pairs has 1 (default: ${DEFAULT-VALUE})")
+            description = "Weight of the pairs of gold and generated images, where --pairs has 1 (default:"
+                    + " ${DEFAULT-VALUE})")
     private double gameWeight;
 
     @Option(
             names = "--guard",
             paramLabel = "X",
             defaultValue = "0.01",
-            description = "Accuracy on held-out pairs that --pairs-game may cost; beyond it, its weight is halved, and"
-                    + " after five times set to 0 (default: ${DEFAULT-VALUE})")
+            description = "Accuracy on held-out pairs that gold and generated images may cost; beyond it, their weight"
+                    + " is halved, and after five times set to 0 (default: ${DEFAULT-VALUE})")
     private double guard;
 
     @Option(names = "--target", paramLabel = "DATA", description = "Pairs with images of the first set, the target")
@@ -110,7 +120,8 @@ final class RewardFit implements Callable<Integer> {
         requireUsage();
         RewardSource base = data.reward("MODEL", model);
         try (Closer parts = new Closer()) {
-            PairBar bar = parts.add(new PairBar(spec.commandLine().getErr(), "embed"));
+            PairBar bar = parts.add(new PairBar(
+                    Progress.Display.ofStandardError(spec.commandLine().getErr()), "embed"));
             HeadFit fit = new HeadFit(
                     parts.add(FeatureModel.open(
                             base, compute.device(), compute.precision(), compute.threads(), data.reading(bar))),
@@ -122,9 +133,8 @@ final class RewardFit implements Callable<Integer> {
                 report(fit.ofDomains(first, second, out));
             } else {
                 PairSource human = parts.add(data.open(pairs));
-                Optional<HeadFit.Game> played = game == null
-                        ? Optional.empty()
-                        : Optional.of(new HeadFit.Game(parts.add(data.open(game)), gameWeight, guard));
+                Optional<HeadFit.Game> played =
+                        game(human, parts).map(source -> new HeadFit.Game(source, gameWeight, guard));
                 double divisor = temperature == null ? base.kind().published().temperature() : temperature;
                 report(fit.ofPairs(human, played, divisor, out));
             }
@@ -134,20 +144,31 @@ final class RewardFit implements Callable<Integer> {
         return 0;
     }
 
+    /// The pairs of gold and generated images.
+    private Optional<PairSource> game(PairSource human, Closer parts) throws IOException {
+        if (generated != null) {
+            return Optional.of(parts.add(GoldPairs.of(human, Evaluation.images(generated))));
+        }
+        return game == null ? Optional.empty() : Optional.of(parts.add(data.open(game)));
+    }
+
     private void requireUsage() {
         boolean domains = target != null && source != null;
         boolean half = (target == null) != (source == null);
         if (half || domains == (pairs != null)) {
             throw usage("expected either --pairs, or --target and --source");
         }
-        if (pairs == null && (game != null || temperature != null)) {
-            throw usage("--pairs-game and --temperature go with --pairs");
+        if (pairs == null && (game != null || generated != null || temperature != null)) {
+            throw usage("--pairs-game, --generated and --temperature go with --pairs");
+        }
+        if (game != null && generated != null) {
+            throw usage("expected one of --pairs-game and --generated, got both");
         }
         if (temperature != null && !(temperature > 0 && temperature < Double.POSITIVE_INFINITY)) {
             throw usage("--temperature: expected a number above 0, got " + temperature);
         }
-        if (!(gameWeight > 0 && gameWeight < Double.POSITIVE_INFINITY)) {
-            throw usage("--game-weight: expected a number above 0, got " + gameWeight);
+        if (!(gameWeight >= 0 && gameWeight < Double.POSITIVE_INFINITY)) {
+            throw usage("--game-weight: expected a number of 0 or more, got " + gameWeight);
         }
         if (!(guard >= 0 && guard <= 1)) {
             throw usage("--guard: expected 0 to 1, got " + guard);
@@ -163,11 +184,11 @@ final class RewardFit implements Callable<Integer> {
     private void report(HeadFit.PairsOutcome outcome) {
         GuardedFit fit = outcome.fit();
         fit.warning(gameWeight).ifPresent(warning -> Notices.print(spec, "warning: " + warning));
-        if (outcome.fitted() + outcome.heldOut() < FEW) {
+        if (outcome.fitted() + outcome.heldOut() < HeadFit.FEWEST_PAIRS) {
             Notices.print(
                     spec,
                     "warning: " + (outcome.fitted() + outcome.heldOut()) + " pairs are few for a head of "
-                            + fit.fit().weights().length + " weights; give at least " + FEW);
+                            + fit.fit().weights().length + " weights; give at least " + HeadFit.FEWEST_PAIRS);
         }
         PrintWriter output = spec.commandLine().getOut();
         output.println(out);

@@ -11,6 +11,8 @@ import org.smpo.data.PairSource;
 import org.smpo.io.Rendering;
 import org.smpo.parallel.Peers;
 import org.smpo.parallel.World;
+import org.smpo.report.Progress;
+import org.smpo.reward.PairBar;
 import org.smpo.reward.Reward;
 import org.smpo.reward.RewardSource;
 import org.smpo.reward.ScoreRun;
@@ -124,7 +126,8 @@ final class Score implements Callable<Integer> {
             Optional<ScoreRun.Summary> result;
             try (InterruptNotice _ = new InterruptNotice(
                             spec, "run the same command with --resume to score the remaining pairs");
-                    PairBar bar = new PairBar(spec.commandLine().getErr(), "score")) {
+                    PairBar bar = new PairBar(
+                            Progress.Display.ofStandardError(spec.commandLine().getErr()), "score")) {
                 result = run.run(out, resume, peers, bar);
             }
             if (result.isEmpty()) {

@@ -5,11 +5,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.smpo.checkpoint.ModelFiles;
+import org.smpo.data.GoldPairs;
 import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.TextToImage;
@@ -17,6 +20,7 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
 import org.smpo.io.ImageSettings;
 import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
@@ -30,7 +34,8 @@ import org.smpo.report.Progress;
 /// ```
 ///
 /// An interrupted evaluation resumes: images and scores that an earlier process finished are kept, and the
-/// result has the same bytes as that of an evaluation that was not interrupted.
+/// result has the same bytes as that of an evaluation that was not interrupted. The same evaluation with more
+/// metrics, in the same folder, scores the images that are there by the further ones.
 public final class Evaluation {
     /// Number of images that a metric scores together. It is fixed, since sums round differently in another
     /// batch.
@@ -82,6 +87,32 @@ public final class Evaluation {
         }
     }
 
+    /// Returns whether an evaluation is finished and has scores by these metrics, whatever others it has.
+    ///
+    /// @param metrics names of the metrics
+    /// @throws IOException when its numbers cannot be read
+    public static boolean isFinished(Path folder, List<String> metrics) throws IOException {
+        Path numbers = EvaluationFolder.json(folder);
+        if (Files.notExists(numbers)) {
+            return false;
+        }
+        Set<String> names = new HashSet<>();
+        for (JsonObject metric : Json.readObject(numbers).object("evaluation").objects(EvaluationFolder.MEASURES)) {
+            names.add(metric.string("name"));
+        }
+        return names.containsAll(metrics);
+    }
+
+    /// Returns the images of a finished evaluation's first model, with their prompts as captions.
+    ///
+    /// @throws IOException when the evaluation is unfinished
+    public static List<GoldPairs.Candidate> images(Path folder) throws IOException {
+        return ScoredGroup.read(folder, null, List.of()).all().stream()
+                .flatMap(group ->
+                        group.images().stream().map(image -> new GoldPairs.Candidate(group.caption(), image.file())))
+                .toList();
+    }
+
     /// Returns the request with the resolution of the first model where none is given, checked against
     /// every model.
     ///
@@ -122,7 +153,7 @@ public final class Evaluation {
         identity.put("prompts_sha256", request.promptsDigest());
         identity.put("pictures_per_model", request.images().size());
         identity.put("drawing", request.generation().identity());
-        identity.put("measures", metrics);
+        identity.put(EvaluationFolder.MEASURES, metrics);
         return identity;
     }
 
@@ -375,10 +406,11 @@ public final class Evaluation {
                 "comparisons",
                 result.comparisons().stream().map(Comparison::json).toList());
         json.put("agreements", result.agreements().stream().map(Agreement::json).toList());
-        Json.write(folder.json(), json);
         ReportData data = new ReportData(results, result, folder.root());
         new EvaluationExcerpt(data).write(folder.root());
         AtomicFiles.write(folder.html(), new EvaluationReport(data, metrics, madeBy, evaluation).html());
+        // Written last: the numbers show that the evaluation is finished, and by which metrics.
+        Json.write(folder.json(), json);
         return result;
     }
 }

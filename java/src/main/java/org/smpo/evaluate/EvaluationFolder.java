@@ -8,8 +8,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.FolderLock;
 import org.smpo.io.Json;
@@ -21,12 +23,15 @@ import org.smpo.io.Json;
 /// pictures/N-MODEL/   images, PROMPT-SEED.png
 /// journal.jsonl       finished images and scores, in order
 /// results.parquet     one row per model and image
-/// report.json         every number of the report
 /// report.html         the report
+/// report.json         every number of the report; written last
 /// ```
 final class EvaluationFolder implements AutoCloseable {
     private static final String IDENTITY = "identity";
     private static final String MADE_BY = "made_by";
+
+    /// Key, in an identity, of the metrics.
+    static final String MEASURES = "measures";
 
     private final Path root;
     private final FolderLock lock;
@@ -98,7 +103,12 @@ final class EvaluationFolder implements AutoCloseable {
     }
 
     Path json() {
-        return root.resolve("report.json");
+        return json(root);
+    }
+
+    /// Returns the file with the numbers of an evaluation.
+    static Path json(Path folder) {
+        return folder.resolve("report.json");
     }
 
     Path html() {
@@ -116,7 +126,8 @@ final class EvaluationFolder implements AutoCloseable {
                 spec.seed());
     }
 
-    /// Writes the identity of the evaluation, or compares it with that of the evaluation in the folder.
+    /// Writes the identity of the evaluation, or compares it with that of the evaluation in the folder. The
+    /// metrics may be more than those of the evaluation in the folder, which is then one with all of them.
     ///
     /// @return the program that began the evaluation
     /// @throws IOException when the folder has another evaluation, naming the difference
@@ -130,12 +141,35 @@ final class EvaluationFolder implements AutoCloseable {
         // A round trip through JSON, so that 1 and 1L compare equal.
         Map<String, Object> now =
                 Json.parseObject("identity", Json.canonical(identity)).asMap();
-        String difference = difference("", comparable(before.get(IDENTITY)), comparable(now));
+        String difference = difference("", comparable(before.get(IDENTITY)), comparable(withKnown(before, now)));
         if (difference != null) {
             throw new IOException(root + ": the evaluation there was begun with " + difference
                     + ": give the same models, prompts and settings, or choose another folder");
         }
-        return Json.readObject(file).object(MADE_BY).asMap();
+        Map<String, Object> by = Json.readObject(file).object(MADE_BY).asMap();
+        if (!before.get(IDENTITY).equals(now)) {
+            Json.write(file, Map.of(IDENTITY, identity, MADE_BY, by));
+        }
+        return by;
+    }
+
+    /// Returns an identity without the metrics that the evaluation in the folder does not have yet.
+    private static Map<String, Object> withKnown(Map<String, Object> before, Map<String, Object> now) {
+        if (!(before.get(IDENTITY) instanceof Map<?, ?> old)
+                || !(old.get(MEASURES) instanceof List<?> known)
+                || !(now.get(MEASURES) instanceof List<?> metrics)) {
+            return now;
+        }
+        Set<Object> names = known.stream().map(EvaluationFolder::name).collect(Collectors.toSet());
+        Map<String, Object> rest = new LinkedHashMap<>(now);
+        rest.put(
+                MEASURES,
+                metrics.stream().filter(metric -> names.contains(name(metric))).toList());
+        return rest;
+    }
+
+    private static Object name(Object metric) {
+        return metric instanceof Map<?, ?> fields ? fields.get("name") : null;
     }
 
     /// Returns an identity without the descriptions of its metrics: their digests decide, and words may be

@@ -27,6 +27,7 @@ import org.smpo.train.TrainingResult.Ending;
 /// @param writesPrompts whether the stage writes that file
 /// @param images number of images per prompt
 /// @param seed seed of the first image
+/// @param rewards rewards that score the images
 /// @param folder folder of the evaluation
 record EvaluateStage(
         String name,
@@ -37,11 +38,9 @@ record EvaluateStage(
         boolean writesPrompts,
         int images,
         long seed,
+        List<RoundReward> rewards,
         Path folder)
         implements Stage {
-    /// The file that an evaluation writes last.
-    private static final String REPORT = "report.html";
-
     private static final int GALLERY = 8;
 
     @Override
@@ -50,15 +49,17 @@ record EvaluateStage(
         models.forEach(model -> words.add(plan.modelWord(model)));
         words.addAll(List.of("--prompts", promptFile.toString(), "--images", Integer.toString(images)));
         words.addAll(List.of("--seed", Long.toString(seed)));
-        plan.rewardTexts().forEach(reward -> words.addAll(List.of("--reward", reward)));
+        rewards.forEach(reward -> words.addAll(List.of("--reward", reward.text())));
+        plan.recipe().rounds().processor().ifPresent(folder -> words.addAll(List.of("--processor", folder.toString())));
         words.addAll(plan.generationWords());
         words.addAll(List.of("--out", folder.toString()));
         return words;
     }
 
     @Override
-    public boolean isDone() {
-        return Files.exists(folder.resolve(REPORT));
+    public boolean isDone() throws IOException {
+        return Evaluation.isFinished(
+                folder, rewards.stream().map(RoundReward::name).toList());
     }
 
     @Override
@@ -79,7 +80,7 @@ record EvaluateStage(
                         seed,
                         images,
                         plan.generation(),
-                        plan.metrics(),
+                        rewards.stream().map(RoundReward::metric).toList(),
                         Bootstrap.standard(),
                         GALLERY,
                         plan.program().withCommand("smpo " + ShellWords.join(words())),
@@ -87,6 +88,13 @@ record EvaluateStage(
                 folder,
                 listener.display());
         return Ending.FINISHED;
+    }
+
+    /// Returns the stage that scores the images of this one, which are there, by another reward as well.
+    EvaluateStage scoredBy(String stage, RoundReward reward) {
+        List<RoundReward> all = new ArrayList<>(rewards);
+        all.add(reward);
+        return new EvaluateStage(stage, plan, models, promptFile, prompts, false, images, seed, all, folder);
     }
 
     private String promptText() {

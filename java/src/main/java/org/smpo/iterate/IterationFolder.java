@@ -3,6 +3,7 @@ package org.smpo.iterate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
@@ -10,6 +11,7 @@ import java.util.function.Consumer;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.FolderLock;
 import org.smpo.io.Json;
+import org.smpo.io.JsonObject;
 import org.smpo.recipe.IterateRecipe;
 import org.smpo.recipe.ResolvedValues;
 import org.smpo.train.FinishedRun;
@@ -18,14 +20,12 @@ import org.smpo.train.FinishedRun;
 ///
 /// ```text
 /// rounds.yaml       the resolved recipe
-/// manifest.json     digest of the prompts
+/// manifest.json     digests of the prompts and of the pairs that a reward is trained on
 /// round-NN/         a round; see [RoundFolder]
 /// evaluation-NN/    the comparison of all models after NN rounds
 /// report.html       the rounds side by side
 /// ```
 final class IterationFolder implements AutoCloseable {
-    private static final String PROMPTS = "prompts_sha256";
-
     private final IterationPlan plan;
     private final Path root;
     private final FolderLock lock;
@@ -70,7 +70,7 @@ final class IterationFolder implements AutoCloseable {
     private void begin(boolean resume) throws IOException {
         Path file = root.resolve("rounds.yaml");
         Path manifest = root.resolve("manifest.json");
-        String prompts = plan.promptsDigest();
+        List<IterationPlan.Input> inputs = plan.inputs();
         if (!resume) {
             if (Files.exists(file) || Files.exists(plan.round(1).root())) {
                 throw new IOException(
@@ -80,7 +80,9 @@ final class IterationFolder implements AutoCloseable {
                 throw new IOException(
                         root + ": expected a folder for rounds, found a training run; choose another output");
             }
-            Json.write(manifest, Map.of(PROMPTS, prompts));
+            Map<String, String> digests = new LinkedHashMap<>();
+            inputs.forEach(input -> digests.put(input.key(), input.digest()));
+            Json.write(manifest, digests);
             // Written last, because a folder with this file counts as rounds.
             AtomicFiles.write(file, plan.recipe().resolved());
             return;
@@ -90,11 +92,13 @@ final class IterationFolder implements AutoCloseable {
         }
         IterateRecipe before = IterateRecipe.read(file, List.of());
         requireSame(file, before);
-        String begun = Json.readObject(manifest).string(PROMPTS);
-        if (!begun.equals(prompts)) {
-            throw new IOException(plan.recipe().rounds().prompts()
-                    + ": expected the prompts that the rounds were begun with, found others; restore the file, or begin"
-                    + " again in another output");
+        JsonObject begun = Json.readObject(manifest);
+        for (IterationPlan.Input input : inputs) {
+            if (!begun.string(input.key()).equals(input.digest())) {
+                throw new IOException(input.place() + ": expected the " + input.what()
+                        + " that the rounds were begun with, found others; restore them, or begin again in another"
+                        + " output");
+            }
         }
         if (!before.equals(plan.recipe())) {
             AtomicFiles.write(file, plan.recipe().resolved());

@@ -13,8 +13,6 @@ import org.smpo.checkpoint.ModelFiles;
 import org.smpo.evaluate.EvaluatedModel;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.evaluate.GenerationSetup;
-import org.smpo.evaluate.Metric;
-import org.smpo.evaluate.Metrics;
 import org.smpo.evaluate.PairsRequest;
 import org.smpo.generate.GenerationConfig;
 import org.smpo.generate.PromptFile;
@@ -30,6 +28,7 @@ import org.smpo.recipe.RoundEvaluationRecipe;
 import org.smpo.recipe.RoundPairsRecipe;
 import org.smpo.recipe.RoundsRecipe;
 import org.smpo.recipe.SingleFileRecipe;
+import org.smpo.reward.RewardKind;
 import org.smpo.reward.RewardSource;
 import org.smpo.train.BaseModel;
 import org.smpo.train.FinishedRun;
@@ -47,7 +46,8 @@ public final class IterationPlan {
     private final Path cache;
     private final EvaluationRequest.Provenance program;
     private final GenerationSetup generation;
-    private final List<Metric.Source> metrics;
+    private final List<RoundReward> rewards;
+    private final Optional<HumanPairs> human;
     private final List<Prompt> prompts;
     private final List<Prompt> compared;
 
@@ -56,14 +56,16 @@ public final class IterationPlan {
             Path cache,
             EvaluationRequest.Provenance program,
             GenerationSetup generation,
-            List<Metric.Source> metrics,
+            List<RoundReward> rewards,
+            Optional<HumanPairs> human,
             List<Prompt> prompts,
             List<Prompt> compared) {
         this.recipe = recipe;
         this.cache = cache;
         this.program = program;
         this.generation = generation;
-        this.metrics = metrics;
+        this.rewards = rewards;
+        this.human = human;
         this.prompts = prompts;
         this.compared = compared;
     }
@@ -77,13 +79,19 @@ public final class IterationPlan {
     public static IterationPlan of(IterateRecipe recipe, Path cache, EvaluationRequest.Provenance program)
             throws IOException {
         RoundsRecipe rounds = recipe.rounds();
+        List<RoundReward> rewards = rewards(rounds);
+        Optional<HumanPairs> human = rounds.rewardTraining().isEmpty()
+                ? Optional.empty()
+                : Optional.of(HumanPairs.read(
+                        rounds.rewardTraining().get(), rewards.getFirst().source()));
         IterationPlan plan = new IterationPlan(
                 recipe,
                 cache,
                 program,
                 generation(recipe),
-                metrics(rounds),
-                prompts(rounds),
+                rewards,
+                human,
+                prompts(rounds, human),
                 rounds.evaluation().isEmpty()
                         ? List.of()
                         : PromptFile.read(rounds.evaluation().get().prompts()));
@@ -91,20 +99,28 @@ public final class IterationPlan {
         return plan;
     }
 
-    private static List<Prompt> prompts(RoundsRecipe rounds) throws IOException {
-        List<Prompt> all = PromptFile.read(rounds.prompts());
+    private static List<Prompt> prompts(RoundsRecipe rounds, Optional<HumanPairs> human) throws IOException {
+        List<Prompt> all = rounds.prompts().isPresent()
+                ? PromptFile.read(rounds.prompts().get())
+                : human.orElseThrow().captions().stream().map(Prompt::of).toList();
         for (int i = 0; i < all.size(); i++) {
             require(
                     all.get(i).seed().isEmpty(),
-                    "prompts: " + rounds.prompts() + ": prompt " + (i + 1) + " has a seed, and thus one image; remove"
-                            + " the seed, since a pair has two images of a prompt");
+                    "prompts: " + promptsPlace(rounds) + ": prompt " + (i + 1) + " has a seed, and thus one image;"
+                            + " remove the seed, since a pair has two images of a prompt");
         }
         int wanted = rounds.promptsPerRound().orElse(all.size());
         require(
                 wanted <= all.size(),
-                "prompts_per_round: expected at most the " + all.size() + " prompts of " + rounds.prompts() + ", found "
-                        + wanted + "; lower it, or set it to auto for all of them");
+                "prompts_per_round: expected at most the " + all.size() + " prompts of " + promptsPlace(rounds)
+                        + ", found " + wanted + "; lower it, or set it to auto for all of them");
         return all;
+    }
+
+    /// The file with the prompts, or the pairs whose captions they are.
+    private static Path promptsPlace(RoundsRecipe rounds) {
+        return rounds.prompts()
+                .orElseGet(() -> rounds.rewardTraining().orElseThrow().human());
     }
 
     private static GenerationSetup generation(IterateRecipe recipe) throws IOException {
@@ -133,30 +149,43 @@ public final class IterationPlan {
                 recipe.training().train().threads().orElse(0));
     }
 
-    private static List<Metric.Source> metrics(RoundsRecipe rounds) throws IOException {
-        List<Metric.Source> all = new ArrayList<>();
+    private static List<RoundReward> rewards(RoundsRecipe rounds) throws IOException {
+        List<RoundReward> all = new ArrayList<>();
         Set<String> names = new HashSet<>();
         for (int i = 0; i < rounds.rewards().size(); i++) {
             String key = "rewards[" + i + "]: ";
             String text = rounds.rewards().get(i);
-            Metric.Source metric;
+            RoundReward reward;
             try {
-                RewardSource source = RewardSource.parse(text);
+                RewardSource source = RewardSource.parse(text).withProcessor(rounds.processor());
                 require(source.name().isPresent(), key + "expected a name, NAME=[KIND:]PATH, found " + text);
-                metric = Metrics.reward(source.name().get(), source);
+                reward = new RoundReward(text, source);
                 // Reads the configs, so that a reward that cannot be opened is known at once.
-                metric.describe();
+                reward.metric().describe();
             } catch (IOException e) {
                 throw new IOException("rounds." + key + e.getMessage(), e);
             }
-            require(names.add(metric.name()), key + "expected distinct names, found a second " + metric.name());
-            all.add(metric);
+            require(names.add(reward.name()), key + "expected distinct names, found a second " + reward.name());
+            all.add(reward);
         }
+        rounds.rewardTraining().ifPresent(training -> {
+            String head = headName(all);
+            require(
+                    !names.contains(head),
+                    "rewards: expected no " + head
+                            + " where rounds.reward_training gives the head of a round that name;"
+                            + " choose another name");
+        });
         return all;
     }
 
+    /// Returns the name of the scores by the head that a round fits.
+    private static String headName(List<RoundReward> rewards) {
+        return rewards.getFirst().name() + "-head";
+    }
+
     private void requireKnownRewards(PairsRequest request) {
-        List<String> names = metrics.stream().map(Metric.Source::name).toList();
+        List<String> names = rewardNames();
         List<String> asked = new ArrayList<>();
         request.by().forEach(measure -> asked.add(measure.name()));
         request.judge().ifPresent(judge -> asked.addAll(judge.rewards()));
@@ -207,7 +236,7 @@ public final class IterationPlan {
         List<Stage> stages = new ArrayList<>();
         for (int number = 1; number <= recipe.rounds().count(); number++) {
             RoundFolder round = round(number);
-            stages.add(new EvaluateStage(
+            EvaluateStage images = new EvaluateStage(
                     "round " + number + ": images",
                     this,
                     List.of(generatedBy(number)),
@@ -216,7 +245,13 @@ public final class IterationPlan {
                     true,
                     recipe.rounds().images(),
                     recipe.training().seed() + ((long) number << SEED_BITS),
-                    round.images()));
+                    rewards,
+                    round.images());
+            stages.add(images);
+            recipe.rounds().rewardTraining().ifPresent(training -> {
+                stages.add(new RewardStage(this, training, round));
+                stages.add(images.scoredBy("round " + round.number() + ": scores", head(round)));
+            });
             stages.add(new PairsStage(this, round));
             stages.add(new TrainStage(this, round));
         }
@@ -238,6 +273,7 @@ public final class IterationPlan {
                 false,
                 last.images(),
                 recipe.training().seed(),
+                rewards,
                 evaluation());
     }
 
@@ -262,8 +298,24 @@ public final class IterationPlan {
         return generation;
     }
 
-    List<Metric.Source> metrics() {
-        return metrics;
+    List<RoundReward> rewards() {
+        return rewards;
+    }
+
+    /// Returns the reward with the head that a round fits, which is there once it is fitted.
+    private RoundReward head(RoundFolder round) {
+        String name = headName(rewards);
+        return new RoundReward(
+                name + "=" + RewardKind.HEAD.id() + ":" + round.reward(),
+                new RewardSource(Optional.of(name), RewardKind.HEAD, round.reward(), round.reward()));
+    }
+
+    /// Returns the names of the rewards by which the images of a round are scored.
+    List<String> rewardNames() {
+        List<String> names =
+                new ArrayList<>(rewards.stream().map(RoundReward::name).toList());
+        recipe.rounds().rewardTraining().ifPresent(training -> names.add(headName(rewards)));
+        return names;
     }
 
     RoundFolder round(int number) {
@@ -274,9 +326,27 @@ public final class IterationPlan {
         return recipe.training().seed() + round;
     }
 
-    /// Returns the digest of the prompts of all rounds.
-    String promptsDigest() throws IOException {
-        return Digest.sha256(Files.readAllBytes(recipe.rounds().prompts()));
+    /// Data that the rounds read over and over.
+    ///
+    /// @param key its key in the manifest of the rounds
+    /// @param what what it is, in the plural
+    /// @param place its file or folder
+    /// @param digest its digest
+    record Input(String key, String what, Path place, String digest) {}
+
+    /// Returns the data that the rounds read over and over.
+    List<Input> inputs() throws IOException {
+        List<Input> inputs = new ArrayList<>();
+        if (recipe.rounds().prompts().isPresent()) {
+            Path prompts = recipe.rounds().prompts().get();
+            inputs.add(new Input("prompts_sha256", "prompts", prompts, Digest.sha256(Files.readAllBytes(prompts))));
+        }
+        human.ifPresent(pairs -> inputs.add(new Input(
+                "human_fingerprint",
+                "pairs",
+                recipe.rounds().rewardTraining().orElseThrow().human(),
+                pairs.fingerprint())));
+        return inputs;
     }
 
     /// Returns the prompts of a round: the next ones of the file, which begins again at its end.
@@ -343,15 +413,14 @@ public final class IterationPlan {
         return recipe.ofRound(round.number(), start, round.run(), round.pairs());
     }
 
-    List<String> rewardTexts() {
-        return recipe.rounds().rewards();
-    }
-
     /// Returns the rewards that choose pairs, as a command line names them.
     List<String> measureTexts() {
         RoundPairsRecipe pairs = recipe.rounds().pairs();
-        boolean all = pairs.by().isEmpty() && pairs.select() != PairRule.TOURNAMENT;
-        return all ? metrics.stream().map(Metric.Source::name).toList() : pairs.by();
+        if (!pairs.by().isEmpty() || pairs.select() == PairRule.TOURNAMENT) {
+            return pairs.by();
+        }
+        // The score with a head is a logit.
+        return recipe.rounds().rewardTraining().isPresent() ? List.of(headName(rewards) + ":1") : rewardNames();
     }
 
     PairsRequest pairs(RoundFolder round) {

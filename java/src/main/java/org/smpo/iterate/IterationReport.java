@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.smpo.evaluate.Interval;
-import org.smpo.evaluate.Metric;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.report.Chart;
@@ -46,6 +45,13 @@ final class IterationReport {
             section.text("The images of different rounds have different prompts and noise, so their scores are not"
                     + " a comparison of the models.");
             section.table(images()).table(training());
+            if (plan.recipe().rounds().rewardTraining().isPresent()) {
+                section.text(
+                        "The reward's head is fitted to the choices of people and, at the weight of the game, to gold"
+                                + " images against those of the round. Accuracies are shares of pairs whose better image has the"
+                                + " higher score: of held-out pairs of people, and of gold images against generated ones.");
+                section.table(heads());
+            }
             if (rounds.size() > 1) {
                 section.charts(charts());
             }
@@ -73,9 +79,7 @@ final class IterationReport {
                 HtmlTable.Column.text("Round"),
                 HtmlTable.Column.text("Images by"),
                 HtmlTable.Column.number("Prompts")));
-        for (Metric.Source metric : plan.metrics()) {
-            columns.add(HtmlTable.Column.number(metric.name()));
-        }
+        plan.rewardNames().forEach(name -> columns.add(HtmlTable.Column.number(name)));
         columns.add(HtmlTable.Column.number("Pairs"));
         columns.add(HtmlTable.Column.number("Prompts without a pair"));
         List<List<String>> rows = new ArrayList<>();
@@ -84,14 +88,35 @@ final class IterationReport {
                     Long.toString(round.round()),
                     round.model(),
                     Long.toString(round.pairs().prompts())));
-            for (Metric.Source metric : plan.metrics()) {
-                row.add(text(round.rewards(), metric.name()));
-            }
+            plan.rewardNames().forEach(name -> row.add(text(round.rewards(), name)));
             row.add(Long.toString(round.pairs().pairs()));
             row.add(Long.toString(round.pairs().promptsWithoutPair()));
             rows.add(row);
         }
         return new HtmlTable("Images and pairs of each round; rewards are means over images.", columns, rows);
+    }
+
+    private HtmlTable heads() {
+        List<HtmlTable.Column> columns = new ArrayList<>(List.of(HtmlTable.Column.text("Round")));
+        for (String name : List.of("Human accuracy", "without the head", "Game accuracy", "Game weight", "Norm")) {
+            columns.add(HtmlTable.Column.number(name));
+        }
+        List<List<String>> rows = new ArrayList<>();
+        for (RoundSummary round : rounds) {
+            round.head()
+                    .ifPresent(head -> rows.add(List.of(
+                            Long.toString(round.round()),
+                            number(head.humanAccuracy()),
+                            number(head.humanAccuracyWithout()),
+                            number(head.gameAccuracy()),
+                            number(head.gameWeight()),
+                            number(head.norm()))));
+        }
+        return new HtmlTable("Head of the reward in each round.", columns, rows);
+    }
+
+    private static String number(double value) {
+        return String.format(Locale.ROOT, "%.4g", value);
     }
 
     private static String text(Map<String, Interval> means, String metric) {
@@ -110,7 +135,7 @@ final class IterationReport {
             List<String> row = new ArrayList<>(List.of(Long.toString(round.round()), Long.toString(round.steps())));
             for (String name : RoundSummary.LOGGED) {
                 Double value = round.training().get(name);
-                row.add(value == null ? NONE : String.format(Locale.ROOT, "%.4g", value));
+                row.add(value == null ? NONE : number(value));
             }
             rows.add(row);
         }
@@ -119,13 +144,12 @@ final class IterationReport {
 
     private List<Chart> charts() {
         List<Chart> charts = new ArrayList<>();
-        for (Metric.Source metric : plan.metrics()) {
+        for (String name : plan.rewardNames()) {
             List<RoundSummary> with = rounds.stream()
-                    .filter(round -> round.rewards().containsKey(metric.name()))
+                    .filter(round -> round.rewards().containsKey(name))
                     .toList();
-            List<Interval> means = with.stream()
-                    .map(round -> round.rewards().get(metric.name()))
-                    .toList();
+            List<Interval> means =
+                    with.stream().map(round -> round.rewards().get(name)).toList();
             Chart.Series series = new Chart.Series(
                     "images of the round",
                     0,
@@ -136,10 +160,10 @@ final class IterationReport {
                     means.stream().mapToDouble(Interval::high).toArray());
             charts.add(new Chart(
                     Chart.Kind.LINES,
-                    metric.name(),
-                    "Mean of " + metric.name() + " over the images of each round.",
+                    name,
+                    "Mean of " + name + " over the images of each round.",
                     "round",
-                    metric.name(),
+                    name,
                     List.of(),
                     List.of(series),
                     Double.NaN));
@@ -149,8 +173,8 @@ final class IterationReport {
 
     private HtmlTable comparison(JsonObject report) throws IOException {
         List<HtmlTable.Column> columns = new ArrayList<>(List.of(HtmlTable.Column.text("Model")));
-        for (Metric.Source metric : plan.metrics()) {
-            columns.add(HtmlTable.Column.number(metric.name()));
+        for (RoundReward reward : plan.rewards()) {
+            columns.add(HtmlTable.Column.number(reward.name()));
             columns.add(HtmlTable.Column.number("difference from " + IterationPlan.modelName(0)));
         }
         List<List<String>> rows = new ArrayList<>();
@@ -158,9 +182,9 @@ final class IterationReport {
             String model = IterationPlan.modelName(made);
             Map<String, Interval> means = RoundSummary.means(report, model);
             List<String> row = new ArrayList<>(List.of(model));
-            for (Metric.Source metric : plan.metrics()) {
-                row.add(text(means, metric.name()));
-                row.add(difference(report, model, metric.name()));
+            for (RoundReward reward : plan.rewards()) {
+                row.add(text(means, reward.name()));
+                row.add(difference(report, model, reward.name()));
             }
             rows.add(row);
         }

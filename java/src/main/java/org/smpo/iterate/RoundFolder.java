@@ -8,6 +8,7 @@ import java.util.Locale;
 /// ```text
 /// prompts.json   prompts of the round
 /// images/        an evaluation: the images, scored by every reward
+/// reward/        the head of the reward, where one is trained
 /// pairs/         preference pairs of these images
 /// train.yaml     recipe of the training
 /// run/           the training run, with the tuned model
@@ -32,6 +33,10 @@ record RoundFolder(Path root, int number) {
 
     Path images() {
         return root.resolve("images");
+    }
+
+    Path reward() {
+        return root.resolve("reward");
     }
 
     Path pairs() {

@@ -5,11 +5,13 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import org.smpo.evaluate.Interval;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.report.RunLog;
+import org.smpo.reward.HeadFit;
 
 /// Numbers of a finished round.
 ///
@@ -17,6 +19,7 @@ import org.smpo.report.RunLog;
 /// @param model name of the model that generated the images
 /// @param pairs numbers of the pairs
 /// @param rewards mean of each reward over the images, by its name
+/// @param head the reward's head; empty where none is trained
 /// @param steps number of optimizer steps
 /// @param training means over the last tenth of the steps, by their names in the log
 record RoundSummary(
@@ -24,11 +27,54 @@ record RoundSummary(
         String model,
         PairCounts pairs,
         Map<String, Interval> rewards,
+        Optional<Head> head,
         long steps,
         Map<String, Double> training) {
+    /// Numbers of the head that a round fitted to its reward.
+    ///
+    /// @param humanAccuracy accuracy on held-out pairs of people
+    /// @param humanAccuracyWithout the same without the head
+    /// @param gameAccuracy share of pairs of a gold and a generated image whose gold image has the higher score
+    /// @param gameWeight weight of these pairs in the fit
+    /// @param norm norm of the head's weights
+    record Head(
+            double humanAccuracy, double humanAccuracyWithout, double gameAccuracy, double gameWeight, double norm) {
+        /// Reads the numbers that were recorded with the head.
+        static Head read(Path folder) throws IOException {
+            JsonObject json = Json.readObject(folder.resolve(HeadFit.RECORD));
+            return new Head(
+                    json.number("held_out_accuracy"),
+                    json.number("held_out_accuracy_without_head"),
+                    json.number("game_accuracy"),
+                    json.number("game_weight"),
+                    json.number("norm"));
+        }
+
+        private static Head of(JsonObject json) throws IOException {
+            return new Head(
+                    json.number("human_accuracy"),
+                    json.number("human_accuracy_without_head"),
+                    json.number("game_accuracy"),
+                    json.number("game_weight"),
+                    json.number("norm"));
+        }
+
+        private Map<String, Object> json() {
+            Map<String, Object> json = new LinkedHashMap<>();
+            json.put("human_accuracy", humanAccuracy);
+            json.put("human_accuracy_without_head", humanAccuracyWithout);
+            json.put("game_accuracy", gameAccuracy);
+            json.put("game_weight", gameWeight);
+            json.put("norm", norm);
+            return json;
+        }
+    }
+
     /// Values of the log that a summary has, where the objective logs them.
     static final List<String> LOGGED =
             List.of("loss", "implicit_accuracy", "winner_error", "reference_winner_error", "loser_error");
+
+    private static final String HEAD = "head";
 
     /// Share of the last steps over which values are averaged.
     private static final int LAST = 10;
@@ -54,6 +100,9 @@ record RoundSummary(
                 model,
                 pairs,
                 means(Json.readObject(round.images().resolve("report.json")), model),
+                plan.recipe().rounds().rewardTraining().isPresent()
+                        ? Optional.of(Head.read(round.reward()))
+                        : Optional.empty(),
                 steps.size(),
                 training);
     }
@@ -95,6 +144,7 @@ record RoundSummary(
                 json.string("model"),
                 new PairCounts(json.integer("prompts"), json.integer("pairs"), json.integer("prompts_without_pair")),
                 rewards,
+                json.has(HEAD) ? Optional.of(Head.of(json.object(HEAD))) : Optional.empty(),
                 json.integer("steps"),
                 training);
     }
@@ -110,6 +160,7 @@ record RoundSummary(
         Map<String, Object> means = new LinkedHashMap<>();
         rewards.forEach((name, mean) -> means.put(name, mean.json()));
         json.put("rewards", means);
+        head.ifPresent(fitted -> json.put(HEAD, fitted.json()));
         json.put("steps", steps);
         json.put("training", training);
         Json.write(file, json);

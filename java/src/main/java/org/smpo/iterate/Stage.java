@@ -13,7 +13,9 @@ interface Stage {
     List<String> words();
 
     /// Returns whether an earlier process finished the stage.
-    boolean isDone();
+    ///
+    /// @throws IOException when what it left cannot be read
+    boolean isDone() throws IOException;
 
     /// Does the work. A stage that was interrupted resumes.
     ///

@@ -97,6 +97,11 @@ public record LogisticFit(double[] weights, double intercept, double loss, doubl
                 centred.iterations);
     }
 
+    /// Returns ‖w‖.
+    public double norm() {
+        return Math.sqrt(dot(weights, weights, weights.length));
+    }
+
     /// Returns w·x + b.
     ///
     /// @throws IllegalArgumentException when the row has another number of features

@@ -23,7 +23,7 @@ public record IterateRecipe(Recipe training, RoundsRecipe rounds) {
     private static final String DATA = "data";
     private static final String PATHS = "paths";
     private static final List<String> BUILT_IN =
-            List.of("iterate-smpo-sd15-lora", "iterate-capo-sd15-lora", "iterate-ipr-sd15-lora");
+            List.of("apo-sd15-lora", "iterate-smpo-sd15-lora", "iterate-capo-sd15-lora", "iterate-ipr-sd15-lora");
 
     /// Checks that rounds and training agree.
     ///

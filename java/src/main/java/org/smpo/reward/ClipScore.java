@@ -53,8 +53,17 @@ final class ClipScore implements DifferentiableReward {
 
         @Override
         public String preprocessing(Precision precision) throws IOException {
+            return processor.images(config().vision()).describe() + "; " + precision.id();
+        }
+
+        /// Returns the width of an embedding.
+        int width() throws IOException {
+            return config().vision().projectionDim();
+        }
+
+        private ClipModelConfig config() throws IOException {
             if (ClipFile.config(model) instanceof ClipModelConfig config) {
-                return processor.images(config.vision()).describe() + "; " + precision.id();
+                return config;
             }
             throw new IOException(model + ": expected a CLIP model with a text tower, found a vision tower alone");
         }

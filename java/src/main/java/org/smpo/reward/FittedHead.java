@@ -15,6 +15,7 @@ import org.smpo.io.Digest;
 import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.objective.HeadFeatures;
 
 /// A head on the embeddings of a CLIP model, without the model: score = cosine/T + w·φ + b.
 ///

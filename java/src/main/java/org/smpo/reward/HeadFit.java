@@ -12,6 +12,7 @@ import java.util.function.IntPredicate;
 import org.smpo.data.PairSource;
 import org.smpo.io.FloatTensor;
 import org.smpo.objective.GuardedFit;
+import org.smpo.objective.HeadFeatures;
 import org.smpo.objective.HumanChoice;
 import org.smpo.objective.LogisticFit;
 
@@ -24,6 +25,13 @@ import org.smpo.objective.LogisticFit;
 /// @param features features that the head reads
 /// @param l2 penalty on the head's weights, > 0
 public record HeadFit(FeatureModel model, HeadFeatures features, double l2) {
+    /// Number of human pairs below which a head says little: it has hundreds of weights or more, and a fifth
+    /// of the pairs is held out.
+    public static final int FEWEST_PAIRS = 200;
+
+    /// The file of a head that records how it was fitted.
+    public static final String RECORD = FittedHead.FILE;
+
     private static final int HELD_OUT = 0;
 
     /// A game of gold images against generated ones.
@@ -32,6 +40,15 @@ public record HeadFit(FeatureModel model, HeadFeatures features, double l2) {
     /// @param weight weight in the fit, where the human pairs have 1
     /// @param tolerance accuracy on held-out human pairs that the head may lose
     public record Game(PairSource pairs, double weight, double tolerance) {}
+
+    /// Returns the number of weights of a head.
+    ///
+    /// @param model CLIP model, which is not loaded
+    /// @throws IllegalArgumentException when the model is a reward of another kind
+    /// @throws IOException when its config cannot be read
+    public static int weights(RewardSource model, HeadFeatures features) throws IOException {
+        return features.width(model.clip().width());
+    }
 
     /// Outcome of a fit to pairs.
     ///
@@ -86,6 +103,7 @@ public record HeadFit(FeatureModel model, HeadFeatures features, double l2) {
         notes.put("pairs_held_out", (long) held.offsets().length);
         notes.put("held_out_accuracy", fit.heldOut().accuracy());
         notes.put("held_out_accuracy_without_head", fit.base().accuracy());
+        notes.put("norm", fit.fit().norm());
         if (game.isPresent()) {
             PairSource source = game.get().pairs();
             notes.put("game", Map.of("data", source.describe(), "fingerprint", source.fingerprint()));

@@ -6,6 +6,7 @@ import java.util.HexFormat;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.smpo.io.Digest;
+import org.smpo.objective.HeadFeatures;
 
 /// Embeddings of the captions and images of a dataset, by row. A record that cannot be read has none.
 final class PairEmbeddings {

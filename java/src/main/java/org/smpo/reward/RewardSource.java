@@ -73,9 +73,14 @@ public record RewardSource(Optional<String> name, RewardKind kind, Path path, Pa
         return new RewardSource(name, kind, path, folder);
     }
 
-    /// Returns whether the model's own folder has an image processor.
-    public boolean hasOwnProcessor() {
-        return Files.exists(path.resolve("preprocessor_config.json"));
+    /// Returns the same model with its image processor and tokenizer from another folder where its own files
+    /// do not have or name them.
+    ///
+    /// @param folder the other folder; empty: none
+    public RewardSource withProcessor(Optional<Path> folder) {
+        // A head names the processor of the model that it was fitted to.
+        boolean own = kind == RewardKind.HEAD || Files.exists(path.resolve("preprocessor_config.json"));
+        return own || folder.isEmpty() ? this : withProcessor(folder.get());
     }
 
     /// Returns the digest of the reward that [#open] returns.

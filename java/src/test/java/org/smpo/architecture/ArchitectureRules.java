@@ -53,7 +53,7 @@ final class ArchitectureRules {
         imports.put("generate", Set.of("network", "checkpoint", "schedule", "io", "ffi"));
         imports.put("data", Set.of("io", "objective"));
         imports.put("cache", Set.of("data", "network", "checkpoint", "io", "ffi"));
-        imports.put("reward", Set.of("network", "checkpoint", "data", "objective", "io", "ffi", "parallel"));
+        imports.put("reward", Set.of("network", "checkpoint", "data", "objective", "report", "io", "ffi", "parallel"));
         imports.put("recipe", Set.of("data", "objective", "schedule", "io"));
         imports.put("demo", Set.of("io"));
         imports.put(

@@ -16,6 +16,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.iterate.TinyRounds;
+import org.smpo.reward.ScoreTable;
+import org.smpo.reward.TintedPairs;
 
 /// `smpo iterate` on tiny models, as a user runs it.
 final class IterateTest {
@@ -69,7 +71,12 @@ final class IterateTest {
         assertThat(again.err()).contains("[1/7] round 1: images: done before", "[7/7] evaluation: done before");
         assertThat(TinyRounds.left(rounds.output())).isEqualTo(expected);
         refuse(rounds, 1, "has rounds already; continue them with --resume");
+        assertTyped(rounds, commands, expected);
+    }
 
+    /// The commands, typed, leave the files that rounds leave.
+    private void assertTyped(TinyRounds rounds, List<String> commands, Map<String, String> expected)
+            throws IOException {
         // The commands need the files that rounds write for them.
         Path moved = Files.move(rounds.output(), temporary.resolve("moved"));
         for (String input : List.of("round-01/prompts.json", "round-02/prompts.json")) {
@@ -116,6 +123,133 @@ final class IterateTest {
                 .exists();
         assertThat(Files.readString(output.resolve("report.html")))
                 .contains("Rounds of tuning model", "2 of 2 rounds are finished", "difference from base", "round-02");
+    }
+
+    /// Two rounds whose reward is trained, then the same by the printed commands. The reward has no image processor of
+    /// its own.
+    @Test
+    void roundsWithATrainedRewardAreTheirCommands() throws IOException {
+        TinyRounds rounds = TinyRounds.withTraining(temporary);
+        Files.delete(temporary.resolve("one/preprocessor_config.json"));
+        refuse(rounds, 1, "preprocessor_config.json");
+        Path processor = temporary.resolve("two");
+        Files.writeString(
+                rounds.recipe(),
+                Files.readString(rounds.recipe())
+                        .replace("reward_training:", "processor: '" + processor + "'\n  reward_training:"));
+        List<String> commands = commands(succeed(rounds, "--dry-run").out());
+        assertThat(commands).hasSize(11);
+        assertThat(commands.get(1))
+                .startsWith("smpo reward fit one=" + temporary.resolve("one") + " --pairs " + rounds.human()
+                        + " --generated " + rounds.output().resolve("round-01/images") + " --game-weight 0.1");
+        Path head = rounds.output().resolve("round-01/reward");
+        assertThat(commands.get(2))
+                .isEqualTo(commands.get(0).replace(" --processor", " --reward one-head=head:" + head + " --processor"));
+        assertThat(commands.get(3)).contains(" --by one-head:1 ");
+        for (int i = 0; i < 3; i++) {
+            assertThat(commands.get(i)).contains(" --processor " + processor + " ");
+        }
+
+        Outcome whole = succeed(rounds);
+        for (int i = 0; i < commands.size(); i++) {
+            assertThat(whole.err()).contains("[" + (i + 1) + "/11] " + commands.get(i));
+        }
+        assertTrained(rounds);
+        Map<String, String> expected = TinyRounds.left(rounds.output());
+        Outcome again = succeed(rounds, "--resume");
+        assertThat(again.err()).contains("[1/11] round 1: images: done before", "[3/11] round 1: scores: done before");
+        assertThat(TinyRounds.left(rounds.output())).isEqualTo(expected);
+
+        assertTyped(rounds, commands, expected);
+    }
+
+    private void assertTrained(TinyRounds rounds) throws IOException {
+        Path first = rounds.output().resolve("round-01");
+        assertThat(prompts(first.resolve("prompts.json")))
+                .containsExactly("thing number 0", "thing number 1", "thing number 2");
+        assertThat(prompts(rounds.output().resolve("round-02/prompts.json"))).contains("thing number 3");
+        JsonObject fitted = Json.readObject(first.resolve("reward/reward.json"));
+        JsonObject head = Json.readObject(first.resolve("round.json")).object("head");
+        assertThat(head.number("human_accuracy")).isEqualTo(fitted.number("held_out_accuracy"));
+        assertThat(head.number("game_weight")).isEqualTo(0.1);
+        assertThat(head.number("norm")).isPositive();
+        assertThat(fitted.object("game").string("data")).contains("generated images against the gold images of");
+        // The second round's head is another one, since the images are.
+        assertThat(Files.mismatch(
+                        rounds.output().resolve("round-02/reward/head.safetensors"),
+                        first.resolve("reward/head.safetensors")))
+                .isNotNegative();
+        assertThat(Json.readObject(first.resolve("round.json"))
+                        .object("rewards")
+                        .keys())
+                .containsExactlyInAnyOrder("one", "two", "one-head");
+        // The pairs are those of the head.
+        JsonObject pairs = Json.readObject(first.resolve("pairs/pairs.json"));
+        assertThat(pairs.objects("rewards")).hasSize(1);
+        assertThat(pairs.objects("rewards").getFirst().string("name")).isEqualTo("one-head");
+        assertThat(Files.readString(rounds.output().resolve("report.html")))
+                .contains("Head of the reward in each round", "Human accuracy", "one-head");
+    }
+
+    @Test
+    void aRewardIsTrainedOnEnoughPairsOfAClipModel() throws IOException {
+        TinyRounds rounds = TinyRounds.withTraining(temporary);
+        Path few = TintedPairs.write(temporary.resolve("few"), 12, 0, 0);
+        refuse(
+                rounds,
+                2,
+                "rounds.reward_training.human: expected at least 200 pairs with a better image, to fit the",
+                "--set",
+                "rounds.reward_training.human=" + few);
+        refuse(
+                rounds,
+                2,
+                "rounds.rewards: expected no one-head",
+                "--set",
+                "rounds.rewards=['one=" + temporary.resolve("one") + "', 'one-head=" + temporary.resolve("two") + "']");
+        refuse(
+                rounds,
+                2,
+                "rounds.prompts_per_round: expected at most the 200 prompts of " + rounds.human(),
+                "--set",
+                "rounds.prompts_per_round=201");
+        refuse(
+                rounds,
+                2,
+                "rounds.pairs: expected one of rounds.rewards, one, two, one-head; found three",
+                "--set",
+                "rounds.pairs.by=[three]");
+        assertThat(rounds.output()).doesNotExist();
+    }
+
+    /// The model likes every generated image better than every gold one, so the game needs a head, which only harms:
+    /// people choose here as the model does without one.
+    @Test
+    void aGameThatTeachesNothingOfPeopleIsLeftOut() throws IOException {
+        TinyRounds rounds = TinyRounds.withTraining(temporary);
+        TintedPairs.redden(rounds.human());
+        Path scores = temporary.resolve("scores.parquet");
+        assertThat(smpo("score", "clip:" + temporary.resolve("one"), rounds.human(), "--out", scores, "--threads", 1)
+                        .code())
+                .isZero();
+        TintedPairs.relabel(rounds.human(), ScoreTable.read(scores));
+        Outcome outcome = succeed(
+                rounds,
+                "--set",
+                "rounds.count=1",
+                "--set",
+                "rounds.evaluation=none",
+                "--set",
+                "rounds.reward_training.game_weight=100000",
+                "--set",
+                "rounds.reward_training.guard=0");
+        assertThat(outcome.err())
+                .contains("with the game at weight 100000.0 the head forgets what people prefer", "is left out");
+        JsonObject head =
+                Json.readObject(rounds.output().resolve("round-01/round.json")).object("head");
+        assertThat(head.number("game_weight")).isZero();
+        assertThat(head.number("game_accuracy")).isLessThan(0.5);
+        assertThat(head.number("human_accuracy_without_head")).isEqualTo(1);
     }
 
     private static List<String> prompts(Path file) throws IOException {

@@ -12,7 +12,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.data.JoinedPairs;
-import org.smpo.data.PairScores;
 import org.smpo.data.PairSource;
 import org.smpo.data.PairWeights;
 import org.smpo.io.Json;
@@ -106,17 +105,7 @@ final class RewardCommandTest {
         // Where people agree with the model by itself, a heavy game of something else can only harm.
         Path scores = temporary.resolve("scores.parquet");
         ok("score", "clip:" + model, human, "--out", scores);
-        ScoreTable table = ScoreTable.read(scores);
-        Path list = human.resolve("pairs.jsonl");
-        StringBuilder lines = new StringBuilder();
-        for (String line : Files.readAllLines(list)) {
-            int row = lines.toString().split("\n", -1).length - 1;
-            PairScores both = table.scores(row).orElseThrow();
-            int better = both.score0() > both.score1() ? 0 : 1;
-            lines.append(line.replaceFirst("\"label\": .", "\"label\": " + better))
-                    .append('\n');
-        }
-        Files.writeString(list, lines);
+        TintedPairs.relabel(human, ScoreTable.read(scores));
         Outcome guarded = ok(
                 "reward",
                 "fit",
@@ -173,7 +162,7 @@ final class RewardCommandTest {
                 head);
         refused(
                 2,
-                "--pairs-game and --temperature go with --pairs",
+                "--pairs-game, --generated and --temperature go with --pairs",
                 "reward",
                 "fit",
                 model,

@@ -269,6 +269,40 @@ final class EvaluationTest {
                 .isEqualTo(TinyEvaluation.left(temporary.resolve("whole")));
     }
 
+    /// Further metrics score the images that are there; fewer, or another one of the same name, are refused.
+    @Test
+    void metricsCanBeAdded() throws IOException {
+        List<EvaluatedModel> models = two();
+        Path out = temporary.resolve("out");
+        run(TinyEvaluation.request(models, PROMPTS, List.of(TinyEvaluation.Red.reward())), "out");
+        assertThat(Evaluation.isFinished(out, List.of("red"))).isTrue();
+        assertThat(Evaluation.isFinished(out, List.of("red", "reddish"))).isFalse();
+        assertThat(Evaluation.isFinished(temporary.resolve("none"), List.of())).isFalse();
+        Path image = out.resolve("pictures/0-base/00000-5.png");
+        var made = Files.getLastModifiedTime(image);
+
+        assertThat(run(TinyEvaluation.request(models, PROMPTS, metrics()), "out")
+                        .generated())
+                .isZero();
+        assertThat(Evaluation.isFinished(out, List.of("red", "reddish"))).isTrue();
+        assertThat(Files.getLastModifiedTime(image)).isEqualTo(made);
+        run(TinyEvaluation.request(models, PROMPTS, metrics()), "whole");
+        assertThat(TinyEvaluation.left(out)).isEqualTo(TinyEvaluation.left(temporary.resolve("whole")));
+        assertRefused(
+                TinyEvaluation.request(models, PROMPTS, List.of(TinyEvaluation.Red.reward())),
+                "another number of measures (2, now 1)");
+        assertRefused(
+                TinyEvaluation.request(
+                        models,
+                        PROMPTS,
+                        List.of(
+                                TinyEvaluation.Red.reward(),
+                                TinyEvaluation.Red.verdict(0.4),
+                                new TinyEvaluation.Red("third", Double.NaN, -1))),
+                "measures[2].sha256");
+        assertThat(TinyEvaluation.left(out)).isEqualTo(TinyEvaluation.left(temporary.resolve("whole")));
+    }
+
     @Test
     void anotherEvaluationIsRefused() throws IOException {
         List<EvaluatedModel> models = two();

@@ -16,15 +16,22 @@ import org.junit.jupiter.api.io.TempDir;
 
 /// Rounds that are killed and resumed end with the bits of rounds that were not.
 final class IterationSurvivalTest {
-    private static final int STAGES = 7;
-
     @TempDir
     private Path temporary;
 
     /// A kill in each stage, in a row; seven rows with `-Dsmpo.slow=true`.
     @Test
     void killedInEveryStageTheyEndWithTheSameBits() throws IOException, InterruptedException {
-        TinyRounds rounds = TinyRounds.in(temporary);
+        survive(TinyRounds.in(temporary), 7);
+    }
+
+    /// The same with the stages that train a reward.
+    @Test
+    void killedWhileARewardIsTrainedTheyEndWithTheSameBits() throws IOException, InterruptedException {
+        survive(TinyRounds.withTraining(temporary), 11);
+    }
+
+    private void survive(TinyRounds rounds, int stages) throws IOException, InterruptedException {
         IterationChild.run(rounds);
         Map<String, String> expected = TinyRounds.left(rounds.output());
         Files.move(rounds.output(), temporary.resolve("whole"));
@@ -34,10 +41,10 @@ final class IterationSurvivalTest {
         int kills = 0;
         int rows = Boolean.getBoolean("smpo.slow") ? 7 : 1;
         for (int row = 0; row < rows; row++) {
-            for (int stage = 1; stage <= STAGES; stage++) {
+            for (int stage = 1; stage <= stages; stage++) {
                 kills += killIn(stage, random.nextInt(400)) ? 1 : 0;
             }
-            assertThat(killIn(STAGES + 1, 0)).as("seed " + seed).isFalse();
+            assertThat(killIn(stages + 1, 0)).as("seed " + seed).isFalse();
             Map<String, String> found = TinyRounds.left(rounds.output());
             assertThat(found.keySet()).as("seed " + seed).isEqualTo(expected.keySet());
             assertThat(expected.keySet().stream()

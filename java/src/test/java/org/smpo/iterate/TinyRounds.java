@@ -9,6 +9,7 @@ import java.util.stream.Stream;
 import org.smpo.checkpoint.TinyModels;
 import org.smpo.io.Digest;
 import org.smpo.network.TinyClip;
+import org.smpo.reward.TintedPairs;
 
 /// A small model, two rewards and three prompts, with which two rounds take seconds, and access to what
 /// rounds leave.
@@ -24,6 +25,25 @@ public record TinyRounds(Path root) {
         Files.writeString(root.resolve("prompts.txt"), "a cat\na red house\na dog\n");
         Files.writeString(rounds.recipe(), rounds.yaml());
         return rounds;
+    }
+
+    /// Writes the same with 200 pairs of people, to which the head of the first reward is fitted in each round. Their
+    /// captions are the prompts.
+    public static TinyRounds withTraining(Path root) throws IOException {
+        TinyRounds rounds = in(root);
+        TintedPairs.write(rounds.human(), 200, 0, 0);
+        Files.writeString(
+                rounds.recipe(),
+                rounds.yaml()
+                        .replace("iterate-smpo-sd15-lora", "apo-sd15-lora")
+                        .replace("prompts: '" + root + "/prompts.txt'\n  prompts_per_round: 2", "prompts_per_round: 3")
+                        .replaceFirst("pairs: .*", "reward_training: {human: '" + rounds.human() + "', l2: 1e-2}"));
+        return rounds;
+    }
+
+    /// Returns the folder of the pairs of people.
+    public Path human() {
+        return root.resolve("human");
     }
 
     public Path recipe() {

@@ -129,6 +129,20 @@ class IterateRecipeTest {
                 "rounds.pairs.min_preference: expected a number from 0 to below 1", "rounds.pairs.min_preference=1");
         assertRefused(
                 "rounds.evaluation.images: expected an integer of 1", "rounds.evaluation={prompts: p, images: 0}");
+        assertRefused("rounds.prompts: expected a file of prompts, or reward_training", "rounds.prompts=none");
+        assertRefused("rounds.reward_training.human: expected a path, found no such key", "rounds.reward_training={}");
+        String human = "rounds.reward_training.human=h";
+        assertRefused(
+                "rounds.reward_training.game_weight: expected a number of 0 or more",
+                human,
+                "rounds.reward_training.game_weight=-1");
+        assertRefused("rounds.reward_training.l2: expected a number above 0", human, "rounds.reward_training.l2=0");
+        assertRefused(
+                "rounds.reward_training.guard: expected a number from 0", human, "rounds.reward_training.guard=2");
+        assertRefused(
+                "rounds.reward_training.features: expected both or image",
+                human,
+                "rounds.reward_training.features=text");
         assertRefused("rounds.picures: unknown key", "rounds.picures=4");
         assertRefused("rounds: expected a mapping, found 3", "rounds=3");
     }

@@ -19,6 +19,7 @@ import org.smpo.io.RgbImage;
 import org.smpo.network.ClipModel;
 import org.smpo.network.ClipProcessor;
 import org.smpo.network.TinyClip;
+import org.smpo.objective.HeadFeatures;
 
 /// Rewards of kind `head`: their files and their scores.
 final class FittedHeadTest {

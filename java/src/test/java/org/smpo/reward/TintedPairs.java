@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.SplittableRandom;
+import org.smpo.data.PairScores;
 import org.smpo.io.Png;
 import org.smpo.io.RgbImage;
 import org.smpo.network.TinyClip;
@@ -40,6 +41,35 @@ public final class TintedPairs {
         }
         Files.writeString(folder.resolve("pairs.jsonl"), lines);
         return folder;
+    }
+
+    /// Makes all images red, and nearly alike.
+    public static void redden(Path folder) throws IOException {
+        try (var files = Files.list(folder)) {
+            for (Path file :
+                    files.filter(path -> path.toString().endsWith(".png")).toList()) {
+                RgbImage image = Png.read(file).image();
+                byte[] rgb = image.rgb().clone();
+                for (int i = 0; i < rgb.length; i++) {
+                    rgb[i] = (byte) (i % 3 == 0 ? 255 : (rgb[i] & 255) >> 3);
+                }
+                new Png(RgbImage.of(image.width(), image.height(), rgb), Map.of()).write(file);
+            }
+        }
+    }
+
+    /// Changes the labels of all pairs to the choice of a reward.
+    public static void relabel(Path folder, ScoreTable scores) throws IOException {
+        Path list = folder.resolve("pairs.jsonl");
+        StringBuilder lines = new StringBuilder();
+        int row = 0;
+        for (String line : Files.readAllLines(list)) {
+            PairScores both = scores.scores(row++).orElseThrow();
+            int better = both.score0() > both.score1() ? 0 : 1;
+            lines.append(line.replaceFirst("\"label\": .", "\"label\": " + better))
+                    .append('\n');
+        }
+        Files.writeString(list, lines);
     }
 
     private static RgbImage image(String name, int red, int bright) {

@@ -1,4 +1,4 @@
-package org.smpo.reward;
+package org.smpo.objective;
 
 import java.util.Arrays;
 import java.util.Locale;
@@ -24,18 +24,22 @@ public enum HeadFeatures {
         return name().toLowerCase(Locale.ROOT);
     }
 
-    int width(int embedding) {
+    /// Returns the number of features.
+    ///
+    /// @param embedding width of an embedding
+    public int width(int embedding) {
         return parts * embedding;
     }
 
-    boolean readCaptions() {
+    /// Returns whether the features depend on the caption.
+    public boolean readCaptions() {
         return this == BOTH;
     }
 
     /// Returns the features of an image.
     ///
     /// @param caption embedding of the caption; not read by [#IMAGE]
-    double[] of(double[] caption, double[] image) {
+    public double[] of(double[] caption, double[] image) {
         int width = image.length;
         double scale = Math.sqrt(width);
         double[] features = new double[width(width)];
@@ -51,7 +55,10 @@ public enum HeadFeatures {
         return features;
     }
 
-    static HeadFeatures of(String id) {
+    /// Returns the features of a name.
+    ///
+    /// @throws IllegalArgumentException when there are none, naming those that there are
+    public static HeadFeatures of(String id) {
         return Arrays.stream(values())
                 .filter(features -> features.id().equals(id))
                 .findFirst()

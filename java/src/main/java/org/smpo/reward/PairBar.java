@@ -1,19 +1,18 @@
-package org.smpo.cli;
+package org.smpo.reward;
 
-import java.io.PrintWriter;
 import org.smpo.report.Progress;
-import org.smpo.reward.ScoreRun;
 
 /// Progress bar of a task over the pairs of one dataset after another. It starts with the first batch,
 /// when it is known how much an earlier run has done, and again when a dataset begins from its start.
-final class PairBar implements ScoreRun.Progress, AutoCloseable {
+public final class PairBar implements ScoreRun.Progress, AutoCloseable {
     private final Progress.Display display;
     private final String task;
     private Progress progress;
     private int last;
 
-    PairBar(PrintWriter err, String task) {
-        this.display = Progress.Display.ofStandardError(err);
+    /// @param task name of the task, such as `score`
+    public PairBar(Progress.Display display, String task) {
+        this.display = display;
         this.task = task;
     }
 

@@ -1,9 +1,6 @@
 package org.smpo.data;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -11,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import org.smpo.io.TextStart;
 
 /// Two folders, `chosen` and `rejected`, with images of the same names except for their endings. The prompt
 /// of `NAME.png`
@@ -125,17 +123,11 @@ final class ChosenRejectedRecords implements Records {
                     file.getFileName() + ": expected at most " + MAX_TEXT_BYTES + " bytes, found " + size);
         }
         byte[] bytes = Files.readAllBytes(file);
-        int start = TextStart.of(file, bytes).length();
         try {
             // A text file ends with a newline that belongs to the file.
-            return StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes, start, bytes.length - start))
-                    .toString()
-                    .replaceFirst("\\r?\\n\\z", "");
-        } catch (CharacterCodingException e) {
-            throw new BadPairException(
-                    Problem.BAD_TEXT, file.getFileName() + ": expected UTF-8, found bytes that are not");
+            return TextStart.decode(file.getFileName(), bytes).replaceFirst("\\r?\\n\\z", "");
+        } catch (IOException e) {
+            throw new BadPairException(Problem.BAD_TEXT, e.getMessage());
         }
     }
 

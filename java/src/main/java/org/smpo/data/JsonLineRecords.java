@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.regex.Pattern;
 import org.smpo.io.Json;
 import org.smpo.io.JsonException;
+import org.smpo.io.TextStart;
 
 /// A file with one JSON object per line, which names image files below the file's folder.
 ///

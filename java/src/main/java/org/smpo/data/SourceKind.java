@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Optional;
 import org.smpo.io.HubCache;
 import org.smpo.io.Rendering;
+import org.smpo.io.TextStart;
 
 /// The formats of pair sources, recognized by content.
 enum SourceKind {

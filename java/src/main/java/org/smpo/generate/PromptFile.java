@@ -16,6 +16,7 @@ import java.util.OptionalLong;
 import org.smpo.io.Json;
 import org.smpo.io.JsonException;
 import org.smpo.io.JsonObject;
+import org.smpo.io.TextStart;
 import org.smpo.network.Prompt;
 
 /// Reads prompts from a file of UTF-8 text. The end of its name decides the format:
@@ -128,25 +129,11 @@ public final class PromptFile {
     }
 
     private static int afterMark(Path file, byte[] bytes) throws PromptFileException {
-        if (begins(bytes, 0xef, 0xbb, 0xbf)) {
-            return 3;
+        try {
+            return TextStart.of(file, bytes).length();
+        } catch (IOException e) {
+            throw new PromptFileException(e.getMessage(), e);
         }
-        if (begins(bytes, 0xff, 0xfe) || begins(bytes, 0xfe, 0xff)) {
-            throw new PromptFileException(file + ": line 1: expected UTF-8, found UTF-16: save the file as UTF-8");
-        }
-        return 0;
-    }
-
-    private static boolean begins(byte[] bytes, int... mark) {
-        if (bytes.length < mark.length) {
-            return false;
-        }
-        for (int i = 0; i < mark.length; i++) {
-            if ((bytes[i] & 0xff) != mark[i]) {
-                return false;
-            }
-        }
-        return true;
     }
 
     private static String decode(Path file, int number, ByteBuffer line) throws PromptFileException {

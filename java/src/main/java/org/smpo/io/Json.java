@@ -2,9 +2,6 @@ package org.smpo.io;
 
 import java.io.IOException;
 import java.math.BigInteger;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -69,17 +66,10 @@ public final class Json {
 
     /// The text of a UTF-8 file, without a byte order mark.
     private static String text(Path file, byte[] bytes) throws JsonException {
-        if (bytes.length >= 2 && ((bytes[0] == -1 && bytes[1] == -2) || (bytes[0] == -2 && bytes[1] == -1))) {
-            throw new JsonException(file + ": expected UTF-8, found UTF-16; save the file as UTF-8");
-        }
         try {
-            String text = StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-            return text.startsWith("\ufeff") ? text.substring(1) : text;
-        } catch (CharacterCodingException e) {
-            throw new JsonException(file + ": expected UTF-8, found bytes that are not", e);
+            return TextStart.decode(file, bytes);
+        } catch (IOException e) {
+            throw new JsonException(e.getMessage(), e);
         }
     }
 

@@ -52,6 +52,11 @@ final class Check {
         that(found >= 0 && found < Double.POSITIVE_INFINITY, key, "a number of 0 or more", found);
     }
 
+    /// Requires a scale of classifier-free guidance, of which 1 is none.
+    static void guidance(double found) {
+        that(found >= 1 && found < Double.POSITIVE_INFINITY, "guidance_scale", "a number of 1 or more", found);
+    }
+
     /// Requires a number in [0, 1].
     static void unit(String key, double found) {
         that(found >= 0 && found <= 1, key, "a number from 0 to 1", found);

@@ -37,11 +37,7 @@ public record GenerationRecipe(
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public GenerationRecipe {
         Check.atLeast(1, "steps", steps);
-        Check.that(
-                guidanceScale >= 1 && guidanceScale < Double.POSITIVE_INFINITY,
-                "guidance_scale",
-                "a number of 1 or more",
-                guidanceScale);
+        Check.guidance(guidanceScale);
         Check.unit("guidance_rescale", guidanceRescale);
         Check.unit("eta", eta);
         Check.agreement(

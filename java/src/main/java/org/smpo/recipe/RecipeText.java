@@ -3,8 +3,6 @@ package org.smpo.recipe;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,6 +10,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.smpo.io.TextStart;
 
 /// The text of a recipe: a file, or one that comes with the program.
 ///
@@ -44,13 +43,9 @@ record RecipeText(String source, String yaml) {
             throw new RecipeException(name + ": expected a recipe of at most " + MAX_BYTES + " bytes, found more");
         }
         try {
-            String yaml = StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-            return new RecipeText(name, yaml);
-        } catch (CharacterCodingException e) {
-            throw new RecipeException(name + ": expected UTF-8, found bytes that are not", e);
+            return new RecipeText(name, TextStart.decode(name, bytes));
+        } catch (IOException e) {
+            throw new RecipeException(e.getMessage(), e);
         }
     }
 

@@ -46,11 +46,7 @@ public record SamplesRecipe(
                 "images every " + every.orElse(0) + " steps need a prompt; add one, or set samples.every to none");
         Check.that(!seeds.isEmpty(), "seeds", "at least one seed", "none");
         Check.atLeast(1, "steps", steps);
-        Check.that(
-                guidanceScale >= 1 && guidanceScale < Double.POSITIVE_INFINITY,
-                "guidance_scale",
-                "a number of 1 or more",
-                guidanceScale);
+        Check.guidance(guidanceScale);
     }
 
     static SamplesRecipe read(Section in) throws RecipeException {

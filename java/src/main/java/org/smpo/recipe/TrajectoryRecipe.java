@@ -55,11 +55,7 @@ public record TrajectoryRecipe(
         Check.atLeast(1, "prompts_per_rollout", promptsPerRollout);
         Check.atLeast(2, "steps", steps);
         Check.that(eta > 0 && eta <= 1, "eta", "a number above 0 up to 1, since candidates differ in noise", eta);
-        Check.that(
-                guidanceScale >= 1 && guidanceScale < Double.POSITIVE_INFINITY,
-                "guidance_scale",
-                "a number of 1 or more",
-                guidanceScale);
+        Check.guidance(guidanceScale);
         Check.that(
                 candidates >= 2 && candidates <= MAX_CANDIDATES,
                 "candidates",

@@ -106,8 +106,8 @@ public final class KohyaFile {
             int dot = entry.name().indexOf('.');
             String module = dot < 0 ? entry.name() : entry.name().substring(0, dot);
             LoraTensors.Part part = switch (dot < 0 ? "" : entry.name().substring(dot + 1)) {
-                case "lora_down.weight" -> LoraTensors.Part.DOWN;
-                case "lora_up.weight" -> LoraTensors.Part.UP;
+                case "lora_down.weight", "lora_A.weight" -> LoraTensors.Part.DOWN;
+                case "lora_up.weight", "lora_B.weight" -> LoraTensors.Part.UP;
                 case "alpha" -> LoraTensors.Part.ALPHA;
                 default ->
                     throw LoraTensors.unexpected(

@@ -6,11 +6,14 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.smpo.checkpoint.Lora;
 import org.smpo.checkpoint.ModelException;
 import org.smpo.ffi.LoraSpec;
 import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.ParameterInfo;
 import org.smpo.network.NativeWeights;
 
 /// Merges adapters into the weights of loaded networks.
@@ -51,6 +54,7 @@ final class LoraMerge {
 
     private static void merge(NativeModel network, int rank, double alpha, List<Lora.Module> modules, double weight)
             throws IOException {
+        requireLayers(network, modules);
         network.addLora(new LoraSpec(
                 rank, alpha, modules.stream().map(Lora.Module::path).toList()));
         Map<String, List<Long>> shapes = new HashMap<>();
@@ -62,5 +66,18 @@ final class LoraMerge {
             NativeWeights.write(network, module.up().named(module.path() + ".lora_B.weight"));
         }
         network.mergeLora(weight);
+    }
+
+    private static void requireLayers(NativeModel network, List<Lora.Module> modules) throws ModelException {
+        Set<String> layers = network.parameters().stream().map(ParameterInfo::name).collect(Collectors.toSet());
+        for (Lora.Module module : modules) {
+            if (!layers.contains(module.path() + ".weight")) {
+                throw new ModelException(
+                        module.down().origin(),
+                        module.component(),
+                        "a layer of the model",
+                        module.path() + ", which it does not have; is it for another base model?");
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ import org.smpo.network.Prompt;
 ///
 /// ```text
 /// .txt, none     a prompt on each line, spaces included
-/// .jsonl         an object on each line: prompt and, optionally, negative_prompt, seed and category
+/// .jsonl         a text or an object on each line: prompt and, optionally, negative_prompt, seed and category
 /// .json          a list of texts or of such objects
 /// .tsv, .csv     a table whose first line names its columns: Prompt and, optionally, Category
 /// ```
@@ -100,7 +100,11 @@ public final class PromptFile {
             if (!line.text().isBlank()) {
                 String where = file + ": line " + line.number();
                 try {
-                    prompts.add(prompt(Json.parseObject(where, line.text())));
+                    // A text alone is one item of a list.
+                    prompts.addAll(
+                            line.text().stripLeading().startsWith("\"")
+                                    ? items(where, "[" + line.text() + "]")
+                                    : List.of(prompt(Json.parseObject(where, line.text()))));
                 } catch (JsonException e) {
                     throw new PromptFileException(e.getMessage(), e);
                 }
@@ -110,20 +114,26 @@ public final class PromptFile {
     }
 
     private static List<Prompt> list(Path file, List<Line> lines) throws PromptFileException {
-        String text = String.join("\n", lines.stream().map(Line::text).toList());
-        List<Prompt> prompts = new ArrayList<>();
         try {
-            for (Object item : Json.parseList(file.toString(), text)) {
-                switch (item) {
-                    case String prompt -> prompts.add(Prompt.of(prompt));
-                    case JsonObject object -> prompts.add(prompt(object));
-                    case null, default ->
-                        throw new PromptFileException(file + ": item " + (prompts.size() + 1)
-                                + ": expected a text or an object with a prompt, found " + item);
-                }
-            }
+            return items(
+                    file.toString(),
+                    String.join("\n", lines.stream().map(Line::text).toList()));
         } catch (JsonException e) {
             throw new PromptFileException(e.getMessage(), e);
+        }
+    }
+
+    /// Reads the items of a JSON list.
+    private static List<Prompt> items(String where, String text) throws PromptFileException, JsonException {
+        List<Prompt> prompts = new ArrayList<>();
+        for (Object item : Json.parseList(where, text)) {
+            switch (item) {
+                case String prompt -> prompts.add(Prompt.of(prompt));
+                case JsonObject object -> prompts.add(prompt(object));
+                case null, default ->
+                    throw new PromptFileException(where + ": item " + (prompts.size() + 1)
+                            + ": expected a text or an object with a prompt, found " + item);
+            }
         }
         return prompts;
     }

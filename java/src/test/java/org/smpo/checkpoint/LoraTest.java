@@ -385,6 +385,23 @@ final class LoraTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
+                "unet.base_model.model.conv_in.lora_A.weight",
+                "base_model.model.unet.conv_in.lora_A.weight",
+                "unet.conv_in.lora_A.mine.weight",
+                "lora_unet_conv_in.lora_A.weight"
+            })
+    void theSameModuleUnderOtherNamesIsRead(String down) throws IOException {
+        Path file = file(
+                Map.of(down, List.of(4L, 8L, 3L, 3L), down.replace("lora_A", "lora_B"), List.of(6L, 4L, 1L, 1L)),
+                Map.of());
+        try (LoraFile lora = LoraFile.open(file)) {
+            assertThat(lora.lora().modules()).containsOnlyKeys("unet.conv_in");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
                 "lora_unet_conv_in.dora_scale",
                 "unet.conv_in.lora_magnitude_vector",
                 "lora_unet_conv_in.hada_w1_a",

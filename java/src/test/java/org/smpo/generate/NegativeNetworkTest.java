@@ -254,6 +254,19 @@ final class NegativeNetworkTest {
         }
     }
 
+    @Test
+    void lorasOfAnotherModelAreRefusedByName() throws IOException {
+        Path model = TinyModels.writeRunnable(temporary.resolve("model"));
+        try (TextToImage generator = TextToImage.open(model, "cpu", Precision.FP32, 1);
+                LoraFile other = LoraFile.open(lora("other", "unet.mid_block.attentions.7.proj_in", 32))) {
+            assertThatThrownBy(() -> generator.merge(other.lora(), 1))
+                    .isInstanceOf(ModelException.class)
+                    .hasMessageContaining("other.safetensors")
+                    .hasMessageEndingWith("unet: expected a layer of the model, found mid_block.attentions.7.proj_in,"
+                            + " which it does not have; is it for another base model?");
+        }
+    }
+
     private Path lora(String name, String module, long width) throws IOException {
         Path file = temporary.resolve(name + ".safetensors");
         Weight.writeAll(

@@ -107,7 +107,8 @@ public final class PeftFile {
 
     /// `component.path` of a tensor.
     private static String key(Matcher matcher) {
-        String path = matcher.group("path").replaceFirst("^((?:unet|text_encoder|text_encoder_2)\\.)?base_model\\.model\\.", "$1");
+        String path = matcher.group("path")
+                .replaceFirst("^((?:unet|text_encoder|text_encoder_2)\\.)?base_model\\.model\\.", "$1");
         String component = "unet";
         for (String name : List.of("unet", "text_encoder", "text_encoder_2")) {
             if (path.startsWith(name + ".")) {

@@ -96,7 +96,7 @@ record DataSplit(List<Path> files, String note) {
 
     /// The part of a name that begins with a word for a split: `test_unique` of `pairs_test_unique_07`.
     private static String of(String name) {
-        List<String> tokens = List.of(name.toLowerCase(Locale.ROOT).split("[-_. ]+"));
+        List<String> tokens = List.of(name.toLowerCase(Locale.ROOT).split("[-_=. ]+"));
         for (int i = 0; i < tokens.size(); i++) {
             String split = WORDS.get(tokens.get(i));
             if (split != null) {

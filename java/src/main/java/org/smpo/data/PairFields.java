@@ -282,8 +282,8 @@ final class PairFields {
     }
 
     private HumanChoice byLabelPair() throws BadPairException {
-        Optional<Double> label0 = number("label_0");
-        Optional<Double> label1 = number("label_1");
+        Optional<Double> label0 = share("label_0");
+        Optional<Double> label1 = share("label_1");
         if (label0.isEmpty() && label1.isEmpty()) {
             return HumanChoice.UNKNOWN;
         }
@@ -329,6 +329,11 @@ final class PairFields {
             }
         }
         return Optional.of(new PairScores(score0.orElseThrow(), score1.orElseThrow()));
+    }
+
+    /// One image's share of the choice, which some tables have as a truth value.
+    private Optional<Double> share(String name) throws BadPairException {
+        return values.get(name) instanceof Boolean best ? Optional.of(best ? 1.0 : 0.0) : number(name);
     }
 
     private Optional<Double> number(String name) throws BadPairException {

@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.io.Rendering;
 
@@ -58,7 +59,16 @@ final class SourceFolder {
         addDataFiles(candidates, found);
         boolean isChosenAndRejected = ChosenRejectedRecords.isIn(folder);
         if (found.isEmpty() && !isChosenAndRejected) {
-            addDataFiles(below(), found);
+            List<Path> below = below();
+            addDataFiles(below, found);
+            for (String name : LISTS) {
+                List<Path> lists = below.stream()
+                        .filter(file -> file.getFileName().toString().equals(name))
+                        .toList();
+                if (found.isEmpty() && !lists.isEmpty()) {
+                    found.put(SourceKind.JSON_LINES, lists);
+                }
+            }
         }
         if (found.size() > 1) {
             List<String> titles = new ArrayList<>();
@@ -75,10 +85,20 @@ final class SourceFolder {
                     + ", *.parquet, *.tar, *.arrow or the folders chosen and rejected, found "
                     + (candidates.isEmpty()
                             ? "an empty folder"
-                            : "none of them among " + candidates.size() + " files"));
+                            : "none of them among " + candidates.size() + " files (such as "
+                                    + candidates.getFirst().getFileName() + "); other JSON lines are read when the"
+                                    + " file itself is named"));
         }
         SourceKind kind = found.keySet().iterator().next();
         DataSplit split = DataSplit.choose(folder, found.get(kind), chosen);
+        if (kind == SourceKind.JSON_LINES && split.files().size() > 1) {
+            throw new IOException(folder + ": expected one list of pairs, found "
+                    + split.files().size() + ": "
+                    + split.files().stream()
+                            .map(file -> folder.relativize(file).toString())
+                            .collect(Collectors.joining(", "))
+                    + "; name one");
+        }
         PairSource source = kind == SourceKind.ARROW
                 ? RecordPairs.of(ArrowRecords.openFolder(folder, split.files()), rendering)
                 : kind.open(folder, split.files(), rendering);

@@ -69,7 +69,8 @@ final class LoraMerge {
     }
 
     private static void requireLayers(NativeModel network, List<Lora.Module> modules) throws ModelException {
-        Set<String> layers = network.parameters().stream().map(ParameterInfo::name).collect(Collectors.toSet());
+        Set<String> layers =
+                network.parameters().stream().map(ParameterInfo::name).collect(Collectors.toSet());
         for (Lora.Module module : modules) {
             if (!layers.contains(module.path() + ".weight")) {
                 throw new ModelException(

@@ -64,6 +64,7 @@ class FoundDataTest {
         "training.parquet, train",
         "default/train/0000.parquet, train",
         "test/default/0000.parquet, test",
+        "split=test/part-0.parquet, test",
         "a.parquet, ''",
         "constrained.parquet, ''",
         "part-00000-of-00002.parquet, ''"
@@ -270,6 +271,23 @@ class FoundDataTest {
             assertThat(pair.image0()).isEqualTo(pairs.get(0).image0());
             assertThat(pair.caption()).isEqualTo(pairs.get(0).caption());
         }
+    }
+
+    /// Hugging Face's imagefolder has a list in the folder of each split.
+    @Test
+    void listsInFoldersOfSplitsAreFound() throws IOException {
+        Path folder = temporary.resolve("splits");
+        SyntheticPairs.folder(folder.resolve("train"), some(3));
+        SyntheticPairs.folder(folder.resolve("validation"), some(2));
+        try (PairSource source = PairSource.open(folder)) {
+            assertThat(source.size()).isEqualTo(3);
+            assertThat(source.read(0)).isInstanceOf(PreferencePair.class);
+            assertThat(source.notes()).singleElement().asString().endsWith("train is taken, left out: validation");
+        }
+        SyntheticPairs.folder(folder.resolve("more/train"), some(1));
+        assertThatThrownBy(() -> PairSource.open(folder))
+                .hasMessageEndingWith(
+                        "expected one list of pairs, found 2: more/train/pairs.jsonl, train/pairs.jsonl; name one");
     }
 
     @Test

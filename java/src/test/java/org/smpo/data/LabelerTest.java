@@ -173,6 +173,7 @@ class LabelerTest {
         assertThat(people(Map.of("label", "Tie"))).isEqualTo(HumanChoice.TIE);
         assertThat(people(Map.of())).isEqualTo(HumanChoice.UNKNOWN);
         assertThat(people(Map.of("label_0", 1.0))).isEqualTo(HumanChoice.IMAGE_0);
+        assertThat(people(Map.of("label_0", false, "label_1", true))).isEqualTo(HumanChoice.IMAGE_1);
         assertThat(people(Map.of("label_1", 1L))).isEqualTo(HumanChoice.IMAGE_1);
         assertThat(people(Map.of("label_0", 0.5, "label_1", 0.5))).isEqualTo(HumanChoice.TIE);
         assertThat(people(Map.of("label_0", 1.0, "has_label", false))).isEqualTo(HumanChoice.UNKNOWN);

@@ -101,8 +101,9 @@ class PromptFileTest {
                 .containsExactly(
                         new Prompt("a red circle, and a \"dog\"", null, OptionalLong.empty(), "Colors"),
                         Prompt.of("two\nlines"));
-        assertThat(PromptFile.read(
-                        file("g.jsonl", utf8("{\"tag\": \"single\", \"include\": [{}], \"prompt\": \"a bench\"}\n\"a cat\"\n"))))
+        assertThat(PromptFile.read(file(
+                        "g.jsonl",
+                        utf8("{\"tag\": \"single\", \"include\": [{}], \"prompt\": \"a bench\"}\n\"a cat\"\n"))))
                 .containsExactly(Prompt.of("a bench"), Prompt.of("a cat"));
         Path open = file("open.csv", utf8("prompt\n\"a"));
         assertThatThrownBy(() -> PromptFile.read(open)).hasMessageContaining("line 2: expected a quote");

@@ -3,6 +3,9 @@ package org.smpo.data;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 
@@ -11,15 +14,52 @@ import org.smpo.random.Purpose;
 ///
 /// Every epoch is its own permutation of the training pairs. Epochs follow one another without a gap, and a
 /// global batch may span two of them. The global batch of a step is the same for any number of ranks:
-/// each takes consecutive places of it, as many as the others or one more. Immutable; safe for use from
-/// any thread.
+/// each takes consecutive places of it, as many as the others or one more.
+///
+/// Pairs may be mixed in with a fixed share f: of all pairs in the order of training, number p (from 0) is one of
+/// them where ⌊(p + 1) f⌋ > ⌊p f⌋, so that the first n hold ⌊n f⌋ of them. They and the other pairs each have
+/// epochs of their own. Immutable; safe for use from any thread.
 public final class DataCursor {
-    private final Philox philox;
-    private final int[] training;
+    private final Part training;
+    private final Optional<Part> mixed;
+    private final double fraction;
     private final int[] heldOut;
     private final int rank;
     private final int ranks;
-    private volatile Order lastOrder;
+
+    /// Pairs that are mixed into the others.
+    ///
+    /// @param mixed whether the pair at an index is one of them
+    /// @param fraction their share of the pairs of a step, above 0 and below 1
+    public record Mix(IntPredicate mixed, double fraction) {}
+
+    /// Pairs that are trained on in epochs.
+    private static final class Part {
+        private final Philox philox;
+        private final Purpose purpose;
+        private final int[] pairs;
+        private volatile Order lastOrder;
+
+        Part(Philox philox, Purpose purpose, int[] pairs) {
+            this.philox = philox;
+            this.purpose = purpose;
+            this.pairs = pairs;
+        }
+
+        PairUse use(long position) {
+            long epoch = position / pairs.length;
+            return new PairUse(pairs[order(epoch)[(int) (position % pairs.length)]], epoch);
+        }
+
+        private int[] order(long epoch) {
+            Order order = lastOrder;
+            if (order == null || order.epoch != epoch) {
+                order = new Order(epoch, philox.permutation(purpose, epoch, pairs.length));
+                lastOrder = order;
+            }
+            return order.places;
+        }
+    }
 
     private static final class Order {
         private final long epoch;
@@ -36,8 +76,9 @@ public final class DataCursor {
     /// @param seed seed of the run
     /// @param rank number of this process, in `[0, ranks)`
     /// @param ranks number of processes that share a global batch
+    /// @param mix pairs that are mixed into the others; empty: none
     /// @throws IllegalArgumentException when no pair is left to train on, or the rank is not one of the ranks
-    public DataCursor(int[] eligible, int heldOut, long seed, int rank, int ranks) {
+    public DataCursor(int[] eligible, int heldOut, long seed, int rank, int ranks, Optional<Mix> mix) {
         if (ranks < 1 || rank < 0 || rank >= ranks) {
             throw new IllegalArgumentException("rank: expected 0 to " + (ranks - 1) + ", got " + rank);
         }
@@ -45,26 +86,38 @@ public final class DataCursor {
             throw new IllegalArgumentException("data: expected more pairs with a winner than are held out, found "
                     + eligible.length + " of which " + heldOut + " are held out");
         }
-        this.philox = new Philox(seed);
+        Philox philox = new Philox(seed);
         this.rank = rank;
         this.ranks = ranks;
         int[] order = philox.permutation(Purpose.HELD_OUT, 0, eligible.length);
         this.heldOut = new int[heldOut];
-        this.training = new int[eligible.length - heldOut];
+        int[] rest = new int[eligible.length - heldOut];
         for (int i = 0; i < order.length; i++) {
             if (i < heldOut) {
                 this.heldOut[i] = eligible[order[i]];
             } else {
-                this.training[i - heldOut] = eligible[order[i]];
+                rest[i - heldOut] = eligible[order[i]];
             }
         }
         Arrays.sort(this.heldOut);
-        Arrays.sort(this.training);
+        Arrays.sort(rest);
+        IntPredicate isMixed = mix.isEmpty() ? pair -> false : mix.get().mixed();
+        int[] into = IntStream.of(rest).filter(isMixed).toArray();
+        int[] others = IntStream.of(rest).filter(isMixed.negate()).toArray();
+        if (others.length == 0 || (mix.isPresent() && into.length == 0)) {
+            throw new IllegalArgumentException(
+                    "data.mix: expected pairs to train on in data.paths and in data.mix.paths,"
+                            + " found " + others.length + " and " + into.length
+                            + " that have a label and are not held out; check labels and data.held_out");
+        }
+        this.training = new Part(philox, Purpose.DATA_ORDER, others);
+        this.mixed = mix.map(of -> new Part(philox, Purpose.MIX_ORDER, into));
+        this.fraction = mix.map(Mix::fraction).orElse(0.0);
     }
 
     /// Number of pairs that are trained on.
     public int trainingPairs() {
-        return training.length;
+        return training.pairs.length + mixed.map(part -> part.pairs.length).orElse(0);
     }
 
     /// Indices of the pairs that are never trained on, increasing; a copy.
@@ -90,11 +143,16 @@ public final class DataCursor {
         int end = firstPlace(pairsPerStep, rank + 1);
         List<PairUse> uses = new ArrayList<>(end - first);
         for (long position = begin + first; position < begin + end; position++) {
-            long epoch = position / training.length;
-            int[] places = order(epoch);
-            uses.add(new PairUse(training[places[(int) (position % training.length)]], epoch));
+            uses.add(use(position));
         }
         return uses;
+    }
+
+    /// The pair at a position in the order of training.
+    private PairUse use(long position) {
+        long before = (long) Math.floor(position * fraction);
+        boolean isMixed = (long) Math.floor((position + 1) * fraction) > before;
+        return isMixed ? mixed.orElseThrow().use(before) : training.use(position - before);
     }
 
     /// Place in the global batch of this rank's first pair.
@@ -104,14 +162,5 @@ public final class DataCursor {
 
     private int firstPlace(int pairsPerStep, int of) {
         return Math.toIntExact((long) pairsPerStep * of / ranks);
-    }
-
-    private int[] order(long epoch) {
-        Order order = lastOrder;
-        if (order == null || order.epoch != epoch) {
-            order = new Order(epoch, philox.permutation(Purpose.DATA_ORDER, epoch, training.length));
-            lastOrder = order;
-        }
-        return order.places;
     }
 }

@@ -37,11 +37,17 @@ public final class Labeler {
     }
 
     /// A labeler by the probability that the data gives.
-    public static Labeler ofData() {
+    ///
+    /// @param orLabel whether the choice of people has probability 1 where the data gives none; if false, such a
+    ///     pair has no label
+    public static Labeler ofData(boolean orLabel) {
         return new Labeler(
                 (people, probability0, scores) -> {
-                    if (probability0.isEmpty() || !people.isDecided()) {
+                    if (!people.isDecided() || (probability0.isEmpty() && !orLabel)) {
                         return Optional.empty();
+                    }
+                    if (probability0.isEmpty()) {
+                        return Optional.of(certain(people.winner(), 1, scores));
                     }
                     double first = probability0.getAsDouble();
                     return Optional.of(certain(first > 0.5 ? 0 : 1, Math.max(first, 1 - first), scores));

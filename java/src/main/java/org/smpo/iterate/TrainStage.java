@@ -35,7 +35,10 @@ record TrainStage(IterationPlan plan, RoundFolder round) implements Stage {
     public Ending run(Iteration.Listener listener) throws IOException, InterruptedException {
         Recipe recipe = plan.training(round);
         PairCounts pairs = PairCounts.read(round.pairs());
-        pairs.requireStep(round.number(), recipe.train().pairsPerStep());
+        int perStep = recipe.train().pairsPerStep();
+        pairs.requireStep(
+                round.number(),
+                recipe.data().mix().map(mix -> mix.others(perStep)).orElse(perStep));
         AtomicFiles.write(round.recipe(), recipe.resolved());
         try (Trainer trainer = Trainer.open(recipe, FinishedRun.isRun(round.run()), plan.cache(), listener)) {
             listener.training(trainer, recipe.train().steps());

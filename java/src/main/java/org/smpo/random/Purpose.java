@@ -52,7 +52,9 @@ public enum Purpose {
     /// place in the global batch.
     IMAGE_KIND(23),
     /// Order of the pairs of a rollout. Step: the rollout; item: 0.
-    ROLLOUT_ORDER(24);
+    ROLLOUT_ORDER(24),
+    /// Order of the pairs that are mixed into others. Step: the epoch; item: 0.
+    MIX_ORDER(25);
 
     private final int code;
 

@@ -28,6 +28,7 @@ import org.smpo.data.Crop;
 /// @param images what a batch is made of. Written only where it is not pairs.
 /// @param desirableShare probability that an image of a batch is a desirable one, between 0 and 1; absent: as frequent
 ///     as in the data. Written only when present.
+/// @param mix further pairs with a share of their own; absent: none. Written only when present.
 public record DataRecipe(
         List<Path> paths,
         Optional<String> split,
@@ -40,13 +41,15 @@ public record DataRecipe(
         double maxBadFraction,
         OptionalInt decodeThreads,
         TrainingImages images,
-        OptionalDouble desirableShare)
+        OptionalDouble desirableShare,
+        Optional<MixRecipe> mix)
         implements Written {
     private static final int LATENT_SCALE = 8;
     private static final String SPLIT = "split";
     private static final String IMAGES = "images";
     private static final String DESIRABLE_SHARE = "desirable_share";
     private static final String RESOLUTION = "resolution";
+    private static final String MIX = "mix";
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public DataRecipe {
@@ -59,6 +62,14 @@ public record DataRecipe(
                     "auto or a positive multiple of " + LATENT_SCALE,
                     side);
         }
+        Check.agreement(
+                mix.isEmpty() || images != TrainingImages.SINGLE,
+                MIX,
+                "it has pairs, and data.images: single has none; add its images to data.paths");
+        Check.agreement(
+                mix.isEmpty() || desirableShare.isEmpty(),
+                MIX,
+                "data.desirable_share chooses images whatever their pairs; set one of the two to none");
         Check.unit("caption_dropout", captionDropout);
         Check.unit("max_bad_fraction", maxBadFraction);
         if (decodeThreads.isPresent()) {
@@ -99,7 +110,8 @@ public record DataRecipe(
                 maxBadFraction,
                 decodeThreads,
                 TrainingImages.PAIRS,
-                OptionalDouble.empty());
+                OptionalDouble.empty(),
+                Optional.empty());
     }
 
     static DataRecipe read(Section in) throws RecipeException {
@@ -115,7 +127,8 @@ public record DataRecipe(
                 in.number("max_bad_fraction", 0.01),
                 in.smallOrAuto("decode_threads", OptionalInt.empty()),
                 in.choice(IMAGES, TrainingImages.class, TrainingImages.PAIRS),
-                in.numberOrNone(DESIRABLE_SHARE, OptionalDouble.empty())));
+                in.numberOrNone(DESIRABLE_SHARE, OptionalDouble.empty()),
+                MixRecipe.read(in, MIX)));
     }
 
     /// Reads the section of a recipe whose trajectories generate the pairs.
@@ -142,21 +155,22 @@ public record DataRecipe(
                     0,
                     OptionalInt.empty(),
                     TrainingImages.PAIRS,
-                    OptionalDouble.empty());
+                    OptionalDouble.empty(),
+                    Optional.empty());
         });
     }
 
     /// This data at a resolution, unless it has one.
     DataRecipe atResolution(int side) {
-        return resolution.isPresent() ? this : with(paths, OptionalInt.of(side));
+        return resolution.isPresent() ? this : with(paths, OptionalInt.of(side), mix);
     }
 
     /// This data from other places.
-    DataRecipe withPaths(List<Path> others) {
-        return with(others, resolution);
+    DataRecipe withPaths(List<Path> others, Optional<MixRecipe> otherMix) {
+        return with(others, resolution, otherMix);
     }
 
-    private DataRecipe with(List<Path> newPaths, OptionalInt newResolution) {
+    private DataRecipe with(List<Path> newPaths, OptionalInt newResolution, Optional<MixRecipe> newMix) {
         return new DataRecipe(
                 newPaths,
                 split,
@@ -169,7 +183,8 @@ public record DataRecipe(
                 maxBadFraction,
                 decodeThreads,
                 images,
-                desirableShare);
+                desirableShare,
+                newMix);
     }
 
     /// Checks that the images suit the objective and the labels.
@@ -228,6 +243,9 @@ public record DataRecipe(
         }
         if (desirableShare.isEmpty()) {
             fields.remove(DESIRABLE_SHARE);
+        }
+        if (mix.isEmpty()) {
+            fields.remove(MIX);
         }
         return fields;
     }

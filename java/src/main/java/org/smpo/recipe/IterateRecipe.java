@@ -2,7 +2,6 @@ package org.smpo.recipe;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -10,8 +9,8 @@ import java.util.Optional;
 
 /// Configuration of rounds of tuning on a model's own images: everything outside `rounds` is the recipe
 /// of each round's training, as [Recipe] describes it. The pairs of the data are those that a round
-/// makes, so `data.paths`, `labels.scores`, `labels.weights` and `train.reference` have no say here and
-/// are refused.
+/// makes, so `data.paths`, `data.mix`, `labels.scores`, `labels.weights` and `train.reference` have no say
+/// here and are refused.
 ///
 /// @param training recipe of a round's training; its model is that of the first round, its output the
 ///     folder of all rounds, and its data are of no meaning
@@ -41,6 +40,10 @@ public record IterateRecipe(Recipe training, RoundsRecipe rounds) {
                 training.train().reference().isEmpty(),
                 "train.reference",
                 "rounds.reference says which model is the reference; set it to none");
+        Check.agreement(
+                training.data().mix().isEmpty(),
+                "data.mix",
+                "rounds.mix names the pairs of every round; set it to none");
         Check.that(
                 training.seed() >= 0, "seed", "0 or more, since the images' seeds count on from it", training.seed());
         checkNext(training, rounds);
@@ -157,14 +160,13 @@ public record IterateRecipe(Recipe training, RoundsRecipe rounds) {
         Optional<Path> reference = own || !usesReference || rounds.reference() == RoundsRecipe.Reference.PREVIOUS
                 ? Optional.empty()
                 : Optional.of(training.model());
-        List<Path> data = new ArrayList<>(List.of(pairs));
-        data.addAll(rounds.mix());
         return training.on(
                 start,
                 own ? training.singleFile() : SingleFileRecipe.none(),
                 output,
                 training.seed() + round,
-                data,
+                List.of(pairs),
+                rounds.mix(),
                 reference);
     }
 

@@ -3,6 +3,7 @@ package org.smpo.recipe;
 /// Source of the probability that the winner of a pair is the better image.
 public sealed interface LabelProbability extends Written {
     String DATA = "data";
+    String DATA_OR_LABEL = "data_or_label";
 
     /// The scores, where the objective asks for a probability.
     record OfScores() implements LabelProbability {
@@ -13,10 +14,12 @@ public sealed interface LabelProbability extends Written {
     }
 
     /// The field `probability_0` of the data.
-    record OfData() implements LabelProbability {
+    ///
+    /// @param orLabel whether a pair without it has the probability 1 if it has a label, or is left out
+    record OfData(boolean orLabel) implements LabelProbability {
         @Override
         public Object written() {
-            return new ResolvedText.Word(DATA);
+            return new ResolvedText.Word(orLabel ? DATA_OR_LABEL : DATA);
         }
     }
 

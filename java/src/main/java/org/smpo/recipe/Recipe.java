@@ -397,6 +397,7 @@ public record Recipe(
     /// This recipe for another model, data and output.
     ///
     /// @param newSingleFile what the model does not record if it is a single file
+    /// @param mix pairs that are mixed in
     /// @param reference frozen reference; empty: the model
     Recipe on(
             Path newModel,
@@ -404,13 +405,14 @@ public record Recipe(
             Path newOutput,
             long newSeed,
             List<Path> pairs,
+            Optional<MixRecipe> mix,
             Optional<Path> reference) {
         return new Recipe(
                 newModel,
                 newSingleFile,
                 newOutput,
                 newSeed,
-                data.withPaths(pairs),
+                data.withPaths(pairs, mix),
                 labels,
                 trajectory,
                 objective,

@@ -18,7 +18,7 @@ import java.util.OptionalInt;
 /// @param processor folder with the image processor and tokenizer of rewards that have none
 /// @param rewardTraining how the first reward is trained in every round; absent: it is not
 /// @param pairs how the images become pairs
-/// @param mix pairs that every round trains on as well
+/// @param mix pairs that every round trains on as well; absent: none
 /// @param reference frozen reference of a round's training
 /// @param evaluation comparison of all models after the last round; absent: none
 public record RoundsRecipe(
@@ -32,7 +32,7 @@ public record RoundsRecipe(
         Optional<Path> processor,
         Optional<RewardTrainingRecipe> rewardTraining,
         RoundPairsRecipe pairs,
-        List<Path> mix,
+        Optional<MixRecipe> mix,
         Reference reference,
         Optional<RoundEvaluationRecipe> evaluation) {
     /// The number of seeds of the images of one round is below 2^32, and the seed of an image below
@@ -58,7 +58,6 @@ public record RoundsRecipe(
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public RoundsRecipe {
         rewards = List.copyOf(rewards);
-        mix = List.copyOf(mix);
         Check.atLeast(1, "count", count);
         Check.that(count <= MOST_ROUNDS, "count", "at most " + MOST_ROUNDS, count);
         Check.that(
@@ -85,7 +84,7 @@ public record RoundsRecipe(
             Optional<Path> processor = in.pathOrNone("processor");
             Optional<Section> training = in.sectionOrNone("reward_training");
             RoundPairsRecipe pairs = RoundPairsRecipe.read(in.section("pairs"));
-            List<Path> mix = in.pathsOrNone("mix");
+            Optional<MixRecipe> mix = MixRecipe.read(in, "mix");
             Reference reference = in.choice("reference", Reference.class, Reference.FIRST);
             Optional<Section> evaluation = in.sectionOrNone("evaluation");
             return new RoundsRecipe(

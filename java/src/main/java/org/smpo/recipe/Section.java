@@ -427,15 +427,16 @@ final class Section {
                 : new HeldOut.Count(integer(key, found.get(), expected));
     }
 
-    /// Reads `none`, `data` or a number.
+    /// Reads `none`, `data`, `data_or_label` or a number.
     LabelProbability labelProbability(String key) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty() || isWord(found.get(), NONE)) {
             return new LabelProbability.OfScores();
         }
-        return isWord(found.get(), LabelProbability.DATA)
-                ? new LabelProbability.OfData()
-                : new LabelProbability.Fixed(number(key, found.get(), "none, data or a number"));
+        boolean orLabel = isWord(found.get(), LabelProbability.DATA_OR_LABEL);
+        return orLabel || isWord(found.get(), LabelProbability.DATA)
+                ? new LabelProbability.OfData(orLabel)
+                : new LabelProbability.Fixed(number(key, found.get(), "none, data, data_or_label or a number"));
     }
 
     // ---- sections -------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ final class RecipeChanges {
             "single_file.vae",
             "output",
             "data.paths",
+            "data.mix.paths",
             "labels.scores",
             "labels.weights");
 

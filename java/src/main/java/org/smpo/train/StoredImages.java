@@ -58,6 +58,7 @@ final class StoredImages implements PairStream {
             ImageSource source,
             Weights weights,
             Map<String, Object> files,
+            Optional<DataCursor.Mix> mix,
             PairEncoder encoder,
             Recipe recipe,
             Rendering rendering) {
@@ -75,7 +76,7 @@ final class StoredImages implements PairStream {
         requireKinds(eligible);
         DataRecipe data = recipe.data();
         this.cursor = new DataCursor(
-                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1);
+                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1, mix);
         this.kinds = data.desirableShare().isEmpty()
                 ? Optional.empty()
                 : Optional.of(kinds(eligible, data.desirableShare().getAsDouble()));
@@ -151,7 +152,8 @@ final class StoredImages implements PairStream {
         }
         parts.forEach(part -> part.notes().forEach(note -> say.accept("data.paths: " + note)));
         ImageSource images = parts.size() == 1 ? parts.getFirst() : new JoinedImages(parts);
-        StoredImages stored = new StoredImages(sources, images, indices -> null, Map.of(), encoder, recipe, rendering);
+        StoredImages stored = new StoredImages(
+                sources, images, indices -> null, Map.of(), Optional.empty(), encoder, recipe, rendering);
         say.accept(images.describe() + ": "
                 + (stored.trainingPairs() + stored.heldOutPairs()) + " images to train on or hold out"
                 + (stored.judges ? stored.describeKinds() : ""));
@@ -170,7 +172,8 @@ final class StoredImages implements PairStream {
     private static StoredImages ofPairs(
             Recipe recipe, PairEncoder encoder, Rendering rendering, Closer sources, Consumer<String> say)
             throws IOException {
-        PairSource pairs = StoredPairs.source(recipe, rendering, sources, say);
+        StoredPairs.Opened opened = StoredPairs.source(recipe, rendering, sources, say);
+        PairSource pairs = opened.pairs();
         StoredLabels labels = StoredLabels.open(recipe, pairs, say);
         TrainingImages which = recipe.data().images();
         PairImages images = PairImages.of(
@@ -183,7 +186,8 @@ final class StoredImages implements PairStream {
                 images,
                 indices ->
                         labels.weights(IntStream.of(indices).map(images::pair).toArray()),
-                labels.identity(),
+                opened.identity(labels, recipe.data()),
+                opened.mix(recipe.data(), images::pair),
                 encoder,
                 recipe,
                 rendering);

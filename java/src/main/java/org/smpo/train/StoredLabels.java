@@ -102,8 +102,8 @@ final class StoredLabels {
 
     private static Labeler labeler(Recipe recipe, PairSource source, IntFunction<List<PairScores>> scores) {
         LabelRecipe labels = recipe.labels();
-        if (labels.probability() instanceof LabelProbability.OfData) {
-            return Labeler.ofData();
+        if (labels.probability() instanceof LabelProbability.OfData(boolean orLabel)) {
+            return Labeler.ofData(orLabel);
         }
         boolean needed = needsScores(recipe) || readsMargin(recipe.objective().loss());
         if (labels.combine().isPresent() && needed) {

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.IntUnaryOperator;
 import org.smpo.data.Crop;
 import org.smpo.data.DataCursor;
 import org.smpo.data.DecodeOptions;
@@ -35,6 +36,7 @@ final class StoredPairs implements PairStream {
 
     private final Closer sources;
     private final Rendering rendering;
+    private final Opened opened;
     private final PairSource source;
     private final StoredLabels labels;
     private final Recipe recipe;
@@ -49,7 +51,7 @@ final class StoredPairs implements PairStream {
 
     private StoredPairs(
             Closer sources,
-            PairSource source,
+            Opened opened,
             StoredLabels labels,
             PairEncoder encoder,
             Recipe recipe,
@@ -57,7 +59,8 @@ final class StoredPairs implements PairStream {
             World world) {
         this.rendering = rendering;
         this.sources = sources;
-        this.source = source;
+        this.opened = opened;
+        this.source = opened.pairs();
         this.labels = labels;
         this.encoder = encoder;
         this.recipe = recipe;
@@ -68,7 +71,8 @@ final class StoredPairs implements PairStream {
                 Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))),
                 recipe.seed(),
                 world.rank(),
-                world.size());
+                world.size(),
+                opened.mix(data, pair -> pair));
         this.decoder = new PairDecoder(augmented(data), recipe.seed());
         this.plain = new PairDecoder(plain(data), recipe.seed());
         this.timesteps = recipe.timestepSampler();
@@ -105,9 +109,9 @@ final class StoredPairs implements PairStream {
         Closer sources = new Closer();
         try {
             Rendering rendering = rendering(begun);
-            PairSource source = source(recipe, rendering, sources, say);
+            Opened opened = source(recipe, rendering, sources, say);
             return new StoredPairs(
-                    sources, source, StoredLabels.open(recipe, source, say), encoder, recipe, rendering, world);
+                    sources, opened, StoredLabels.open(recipe, opened.pairs(), say), encoder, recipe, rendering, world);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
@@ -121,18 +125,51 @@ final class StoredPairs implements PairStream {
         return asPillow ? Rendering.PILLOW : Rendering.VIEWER;
     }
 
+    /// The pairs of a recipe.
+    ///
+    /// @param pairs all of them, those that are mixed in last
+    /// @param own number of pairs that are not mixed in
+    record Opened(PairSource pairs, int own) {
+        /// How pairs, or images of pairs, are mixed into others.
+        ///
+        /// @param pairOf the pair of an index
+        Optional<DataCursor.Mix> mix(DataRecipe data, IntUnaryOperator pairOf) {
+            return data.mix().map(mix -> new DataCursor.Mix(index -> pairOf.applyAsInt(index) >= own, mix.fraction()));
+        }
+
+        /// Entries of the manifest that identify the labels, and which pairs are mixed in.
+        Map<String, Object> identity(StoredLabels labels, DataRecipe data) throws IOException {
+            Map<String, Object> all = new LinkedHashMap<>(labels.identity());
+            if (data.mix().isPresent()) {
+                all.put("mixed_pairs", (long) pairs.size() - own);
+            }
+            return all;
+        }
+    }
+
     /// Opens the pairs of a recipe.
     ///
     /// @param sources gets what has to be closed
-    static PairSource source(Recipe recipe, Rendering rendering, Closer sources, Consumer<String> say)
+    static Opened source(Recipe recipe, Rendering rendering, Closer sources, Consumer<String> say) throws IOException {
+        DataRecipe data = recipe.data();
+        List<PairSource> parts = new ArrayList<>(open(data, "data.paths", data.paths(), rendering, sources, say));
+        int own = parts.stream().mapToInt(PairSource::size).sum();
+        if (data.mix().isPresent()) {
+            parts.addAll(open(data, "data.mix.paths", data.mix().get().paths(), rendering, sources, say));
+        }
+        return new Opened(JoinedPairs.of(parts), own);
+    }
+
+    private static List<PairSource> open(
+            DataRecipe data, String key, List<Path> paths, Rendering rendering, Closer sources, Consumer<String> say)
             throws IOException {
         List<PairSource> parts = new ArrayList<>();
-        for (Path path : recipe.data().paths()) {
-            parts.add(sources.add(PairSource.open(path, recipe.data().split(), rendering)));
+        for (Path path : paths) {
+            PairSource part = sources.add(PairSource.open(path, data.split(), rendering));
+            part.notes().forEach(note -> say.accept(key + ": " + note));
+            parts.add(part);
         }
-        PairSource source = JoinedPairs.of(parts);
-        source.notes().forEach(note -> say.accept("data.paths: " + note));
-        return source;
+        return parts;
     }
 
     @Override
@@ -147,7 +184,8 @@ final class StoredPairs implements PairStream {
 
     @Override
     public Map<String, Object> identity() throws IOException {
-        return identity(source.describe(), source.fingerprint(), labels.identity(), rendering, this);
+        return identity(
+                source.describe(), source.fingerprint(), opened.identity(labels, recipe.data()), rendering, this);
     }
 
     /// Entries of the manifest that stored data have.

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.data.DataCursor;
@@ -89,7 +90,8 @@ final class Trajectories implements AutoCloseable {
         this.prompts = PromptFile.read(this.recipe.prompts()).stream()
                 .map(Prompt::text)
                 .toList();
-        this.cursor = new DataCursor(IntStream.range(0, prompts.size()).toArray(), 0, recipe.seed(), 0, 1);
+        this.cursor =
+                new DataCursor(IntStream.range(0, prompts.size()).toArray(), 0, recipe.seed(), 0, 1, Optional.empty());
         this.philox = new Philox(recipe.seed());
         try {
             this.reward = Rewards.open(engine, this.recipe.reward());

@@ -183,6 +183,14 @@ final class IterateTest {
                         .object("rewards")
                         .keys())
                 .containsExactlyInAnyOrder("one", "two", "one-head");
+        // A quarter of the pairs that a round trains on are those of people, and all of them can be.
+        assertThat(Files.readString(first.resolve("train.yaml")))
+                .contains("  mix:\n    paths: [")
+                .contains("fraction: 0.25");
+        assertThat(Json.readObject(first.resolve("run/manifest.json")).integer("training_pairs"))
+                .isEqualTo(203);
+        assertThat(Json.readObject(first.resolve("run/manifest.json")).integer("mixed_pairs"))
+                .isEqualTo(200);
         // The pairs are those of the head.
         JsonObject pairs = Json.readObject(first.resolve("pairs/pairs.json"));
         assertThat(pairs.objects("rewards")).hasSize(1);

@@ -125,7 +125,7 @@ class LabelerTest {
     /// Image 0 wins above ½, image 1 below, none at ½.
     @Test
     void theDataMayHaveProbabilities() {
-        Labeler data = Labeler.ofData();
+        Labeler data = Labeler.ofData(false);
         PairLabel first =
                 data.label(HumanChoice.IMAGE_0, OptionalDouble.of(0.8), SCORES).orElseThrow();
         assertThat(first).isEqualTo(new PairLabel(0, 0.8, false, 0.205 - 0.215));
@@ -135,6 +135,15 @@ class LabelerTest {
         assertThat(second.probability()).isEqualTo(0.75);
         assertThat(data.label(HumanChoice.TIE, OptionalDouble.of(0.5), SCORES)).isEmpty();
         assertThat(data.label(HumanChoice.IMAGE_0, NONE, SCORES)).isEmpty();
+        Labeler orLabel = Labeler.ofData(true);
+        assertThat(orLabel.label(HumanChoice.IMAGE_1, NONE, List.of()).orElseThrow())
+                .isEqualTo(new PairLabel(1, 1, false, Double.NaN));
+        assertThat(orLabel.label(HumanChoice.IMAGE_1, OptionalDouble.of(0.25), List.of())
+                        .orElseThrow()
+                        .probability())
+                .isEqualTo(0.75);
+        assertThat(orLabel.label(HumanChoice.TIE, NONE, SCORES)).isEmpty();
+        assertThat(orLabel.label(HumanChoice.UNKNOWN, NONE, SCORES)).isEmpty();
     }
 
     /// Two rewards that disagree: p = ¾ σ(10) + ¼ σ(−0.5).

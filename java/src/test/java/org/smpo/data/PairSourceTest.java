@@ -76,7 +76,7 @@ class PairSourceTest {
             throws IOException, InterruptedException {
         try (PairSource source = PairSource.open(path)) {
             LabelledPairs labelled = new LabelledPairs(source.labels(), pair -> List.of(), Labeler.ofPeople(), false);
-            DataCursor cursor = new DataCursor(labelled.eligible(), 20, 11, 0, 1);
+            DataCursor cursor = new DataCursor(labelled.eligible(), 20, 11, 0, 1, Optional.empty());
             PairDecoder decoder = new PairDecoder(new DecodeOptions(64, Crop.RANDOM, true, false, 0.2, threads), 11);
             List<PreparedPair> pairs = new ArrayList<>();
             for (int step = 0; step < steps; step++) {

@@ -37,7 +37,10 @@ public record TinyRounds(Path root) {
                 rounds.yaml()
                         .replace("iterate-smpo-sd15-lora", "apo-sd15-lora")
                         .replace("prompts: '" + root + "/prompts.txt'\n  prompts_per_round: 2", "prompts_per_round: 3")
-                        .replaceFirst("pairs: .*", "reward_training: {human: '" + rounds.human() + "', l2: 1e-2}"));
+                        .replaceFirst(
+                                "pairs: .*",
+                                "reward_training: {human: '" + rounds.human() + "', l2: 1e-2}\n  mix: {paths: '"
+                                        + rounds.human() + "', fraction: 0.25}"));
         return rounds;
     }
 

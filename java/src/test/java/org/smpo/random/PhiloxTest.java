@@ -92,7 +92,8 @@ class PhiloxTest {
                         "21 TRAJECTORY_STEPS",
                         "22 CONTINUATION",
                         "23 IMAGE_KIND",
-                        "24 ROLLOUT_ORDER");
+                        "24 ROLLOUT_ORDER",
+                        "25 MIX_ORDER");
     }
 
     @Test

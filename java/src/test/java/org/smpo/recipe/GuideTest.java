@@ -46,6 +46,7 @@ class GuideTest {
                 case "learningRate" -> LearningRateRecipe.class;
                 case "trajectory" -> TrajectoryRecipe.class;
                 case "evaluation" -> RoundEvaluationRecipe.class;
+                case "mix" -> MixRecipe.class;
                 case "rewardTraining" -> RewardTrainingRecipe.class;
                 default -> component.getType();
             };

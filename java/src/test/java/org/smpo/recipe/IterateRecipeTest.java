@@ -50,7 +50,7 @@ class IterateRecipeTest {
         IterateRecipe recipe = IterateRecipe.read(Path.of(name), List.of());
         IterateRecipe again = parse(recipe.resolved());
         assertThat(again).isEqualTo(recipe);
-        assertThat(again.resolved()).isEqualTo(recipe.resolved()).doesNotContain("paths:");
+        assertThat(again.resolved()).isEqualTo(recipe.resolved()).doesNotContain("data:\n  paths:");
         assertThat(Recipe.builtInText(name)).startsWith("#");
         assertThatThrownBy(() -> Recipe.read(Path.of(name), List.of()))
                 .hasMessageContaining("rounds: this recipe generates its own pairs; run it with smpo iterate");
@@ -85,12 +85,14 @@ class IterateRecipeTest {
     /// The model, the data and the reference of each round's training.
     @Test
     void aRoundHasARecipeOfItsOwn() throws RecipeException {
-        IterateRecipe recipe = parse(SMALLEST, "seed=5", "rounds.count=2", "rounds.mix=[human]");
+        IterateRecipe recipe = parse(SMALLEST, "seed=5", "rounds.count=2", "rounds.mix={paths: human, fraction: 0.25}");
         Recipe first = recipe.ofRound(1, Path.of("m"), Path.of("o/1"), Path.of("pairs1"));
         assertThat(first.model()).hasToString("m");
         assertThat(first.output()).hasToString("o/1");
         assertThat(first.seed()).isEqualTo(6);
-        assertThat(first.data().paths()).containsExactly(Path.of("pairs1"), Path.of("human"));
+        assertThat(first.data().paths()).containsExactly(Path.of("pairs1"));
+        assertThat(first.data().mix()).contains(new MixRecipe(List.of(Path.of("human")), 0.25));
+        assertThat(Recipe.parse("train.yaml", first.resolved(), List.of())).isEqualTo(first);
         assertThat(first.train().reference()).isEmpty();
         Recipe second = recipe.ofRound(2, Path.of("tuned"), Path.of("o/2"), Path.of("pairs2"));
         assertThat(second.seed()).isEqualTo(7);
@@ -143,6 +145,11 @@ class IterateRecipeTest {
                 "rounds.reward_training.features: expected both or image",
                 human,
                 "rounds.reward_training.features=text");
+        assertRefused(
+                "rounds.mix.fraction: expected a number above 0 and below 1", "rounds.mix={paths: d, fraction: 1}");
+        assertRefused("rounds.mix.fraction: expected a number, found no such key", "rounds.mix={paths: d}");
+        assertRefused("rounds.mix.paths: expected at least one path", "rounds.mix={paths: [], fraction: 0.5}");
+        assertRefused("rounds.mix: expected none or a mapping, found", "rounds.mix=human");
         assertRefused("rounds.picures: unknown key", "rounds.picures=4");
         assertRefused("rounds: expected a mapping, found 3", "rounds=3");
     }
@@ -153,6 +160,7 @@ class IterateRecipeTest {
         assertRefused("labels.scores: the pairs of a round have scores of their own", "labels.scores=s.parquet");
         assertRefused("labels.weights: a weight file belongs to pairs that exist", "labels.weights=w.parquet");
         assertRefused("train.reference: rounds.reference says which model", "train.reference=r");
+        assertRefused("data.mix: rounds.mix names the pairs", "data.mix={paths: d, fraction: 0.5}");
         assertRefused("trajectory: expected none beside rounds, found a section", "trajectory={prompts: p}");
         assertRefused("seed: expected 0 or more", "seed=-1");
         assertThatThrownBy(() -> parse(SMALLEST + "data: {paths: d}\n"))

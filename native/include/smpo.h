@@ -612,17 +612,29 @@ enum { SMPO_SAMPLER_MAX_CANDIDATES = 64 };
 
 /* Makes the candidates of the next row and predicts the row after it for each of them. `clean`: their clean latents,
  * [K B,in_channels,h,w] f32. Until smpo_sampler_select, the sampler's latents are those before the row, and it can do
- * nothing but smpo_sampler_pairs. Every row of the plan must be of a rule that has one step and scales no input (its
+ * nothing but smpo_sampler_candidate, smpo_sampler_move and smpo_sampler_pairs. Every row of the plan must be of a rule that has one step and scales no input (its
  * saves, saved, drops and history[1..3] are 0, its input_scale is 1), else SMPO_UNSUPPORTED; the next row adds noise
  * and reads its output. Evaluates K batches of B rows, and one more after smpo_sampler_open and smpo_sampler_step. Can
  * be cancelled between evaluations; the sampler is then unchanged. */
 smpo_status smpo_sampler_fork(smpo_session session, smpo_sampler sampler, const smpo_sampler_candidates *candidates,
                               smpo_tensor *clean, smpo_error *error);
 
+/* Creates a tensor with one candidate of each image, [B,in_channels,h,w] f32: `which` has B entries. */
+smpo_status smpo_sampler_candidate(smpo_session session, smpo_sampler sampler, const int32_t *which,
+                                   smpo_tensor *latents, smpo_error *error);
+
+/* Adds a candidate of each image, which is another one moved: which[b], with `which` as in smpo_sampler_candidate, plus
+ * row b of `move` [B,in_channels,h,w], f32. K grows by one, to SMPO_SAMPLER_MAX_CANDIDATES at most, and the new candidate
+ * has the largest number. `clean`: its clean latents, [B,in_channels,h,w] f32, with the coefficients of the fork.
+ * Evaluates one batch of B rows, before which it can be cancelled; the sampler is then unchanged. */
+smpo_status smpo_sampler_move(smpo_session session, smpo_sampler sampler, const int32_t *which, smpo_tensor move,
+                              smpo_tensor *clean, smpo_error *error);
+
 /* Creates the tensors with which smpo_pair_batch_set trains on choices between candidates. `winner` and `loser` have B
  * entries, candidates of each image; -1 in both leaves the image out. With P images left: `noised` [P,in_channels,h,w]
  * f32, the latents before the row, and `target` [2P,in_channels,h,w] f32, for winners and then losers the output from
- * which the row without noise would lead to the candidate: out + noise / (history[0] history_output) z. */
+ * which the row without noise would lead to the candidate: out + noise / (history[0] history_output) z, where a moved
+ * candidate has the z that leads to it. */
 smpo_status smpo_sampler_pairs(smpo_session session, smpo_sampler sampler, const int32_t *winner, const int32_t *loser,
                                smpo_tensor *noised, smpo_tensor *target, smpo_error *error);
 
@@ -688,6 +700,21 @@ typedef struct smpo_inversion_plan {
   const double *target_clean;  /* 2W */
 } smpo_inversion_plan;
 
+/* What a rollout has besides the steps of an inversion plan: images that start noised, and a target with the network's
+ * last prediction in it. Image r, which takes one step or more, starts at
+ *   x = start_sample x0 + start_noise n,    n ~ N(0,1)
+ * and has the plan's target plus target_output e + target_noise n', where e and n' are those of its last step. */
+typedef struct smpo_rollout {
+  uint32_t size;
+  uint32_t reserved;                 /* 0 */
+  const double *start_sample;        /* this and the next three arrays have 2W entries */
+  const double *start_noise;
+  const double *target_output;
+  const double *target_noise;
+  smpo_tensor encoder_hidden_states; /* [1,S,D]: the prompt of all images during the rollout */
+  smpo_tensor text_embeds;           /* [1,E] with text_time, else 0 */
+} smpo_rollout; /* 56 bytes */
+
 typedef struct smpo_inversion_report {
   uint32_t size;
   uint32_t batches;     /* number of batched UNet evaluations */
@@ -722,7 +749,7 @@ enum smpo_pair_loss_kind {
                              clamped to [log(1 - clip), log(1 + clip)] */
 };
 
-/* Single images: SFT costs l, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1 for a desirable image, -1
+/* Single images: SFT costs q^2 l with q = error_scale, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1 for a desirable image, -1
  * for another one, and u = k (r - l); PSEUDO_HUBER is as above. Other kinds compare two images and are
  * SMPO_INVALID_ARGUMENT, as are safeguard and budget. */
 enum { SMPO_PAIR_LOSS_KINDS = 13, SMPO_MAX_LOSS_PARAMETERS = 8 };
@@ -757,7 +784,8 @@ typedef struct smpo_micro_batch {
   const double *mean_gain;   /* KTO: one number, max(0, mean of r - l over all images of the batch); NULL: the mean
                                 over this call's images */
   const uint8_t *desirable;  /* KTO of single images: per image, 1 where it is desirable, else 0; otherwise NULL */
-  const double *error_scale; /* PSEUDO_HUBER: q per image, above 0; NULL: 1. NULL for other kinds */
+  const double *error_scale; /* PSEUDO_HUBER, SFT of single images: q per image, above 0; NULL: 1. NULL for other
+                                kinds */
 } smpo_micro_batch;
 
 /* Results for the batch's pairs; NaN for a pair that no call has accumulated yet. */
@@ -803,6 +831,12 @@ smpo_status smpo_pair_batch_set(smpo_session session, smpo_pair_batch batch, smp
  * cancelled between evaluations; the batch is then unchanged. `report` may be NULL. */
 smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_batch batch, smpo_model model,
                                    const smpo_inversion_plan *plan, smpo_inversion_report *report, smpo_error *error);
+
+/* Does the same by a rollout: the plan's steps lead from noised latents wherever the plan says. The images' first n has
+ * purpose 5, the batch's step and its items; noise of steps is that of smpo_pair_batch_invert. */
+smpo_status smpo_pair_batch_rollout(smpo_session session, smpo_pair_batch batch, smpo_model model,
+                                    const smpo_inversion_plan *plan, const smpo_rollout *rollout,
+                                    smpo_inversion_report *report, smpo_error *error);
 
 /* Computes errors, logits and losses of some pairs and, with backward, adds the gradient of the sum of
  * gradient_scale * weight * loss. `reference` is a model of the same shape; 0: the policy without its adapters, or none

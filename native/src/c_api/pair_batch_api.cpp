@@ -44,6 +44,19 @@ void check(const smpo_micro_batch* micro_batch, int64_t batch_pairs) {
   require_all_finite(micro_batch->error_scale, micro_batch->pairs, "micro_batch.error_scale");
 }
 
+void check(const smpo_inversion_plan* plan) {
+  require_struct(plan, "plan");
+  require_range(plan->inversion_batch, 1, 65535, "plan.inversion_batch");
+  require_pointer(plan->row_start, "plan.row_start");
+  require_pointer(plan->timestep, "plan.timestep");
+  require_pointer(plan->sample, "plan.sample");
+  require_pointer(plan->output, "plan.output");
+  require_pointer(plan->noise, "plan.noise");
+  require_pointer(plan->averages, "plan.averages");
+  require_pointer(plan->target_sample, "plan.target_sample");
+  require_pointer(plan->target_clean, "plan.target_clean");
+}
+
 }  // namespace
 
 SMPO_EXPORT smpo_status smpo_posterior_sample(smpo_session session, smpo_tensor mean, smpo_tensor logvar, double scale,
@@ -128,18 +141,30 @@ SMPO_EXPORT smpo_status smpo_pair_batch_invert(smpo_session session, smpo_pair_b
   return guarded(__func__, session, error, [&](Session& s) {
     const auto pairs = s.pair_batch(batch);
     const auto unet = s.model(model);
-    require_struct(plan, "plan");
-    require_range(plan->inversion_batch, 1, 65535, "plan.inversion_batch");
-    require_pointer(plan->row_start, "plan.row_start");
-    require_pointer(plan->timestep, "plan.timestep");
-    require_pointer(plan->sample, "plan.sample");
-    require_pointer(plan->output, "plan.output");
-    require_pointer(plan->noise, "plan.noise");
-    require_pointer(plan->averages, "plan.averages");
-    require_pointer(plan->target_sample, "plan.target_sample");
-    require_pointer(plan->target_clean, "plan.target_clean");
+    check(plan);
     if (report != nullptr) require_struct(report, "report");
     const smpo_inversion_report result = smpo::engine::invert(s, *pairs, *unet, *plan);
+    if (report != nullptr) *report = result;
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_pair_batch_rollout(smpo_session session, smpo_pair_batch batch, smpo_model model,
+                                                const smpo_inversion_plan* plan, const smpo_rollout* rollout,
+                                                smpo_inversion_report* report, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto pairs = s.pair_batch(batch);
+    const auto unet = s.model(model);
+    check(plan);
+    require_struct(rollout, "rollout");
+    require_pointer(rollout->start_sample, "rollout.start_sample");
+    require_pointer(rollout->start_noise, "rollout.start_noise");
+    require_pointer(rollout->target_output, "rollout.target_output");
+    require_pointer(rollout->target_noise, "rollout.target_noise");
+    UNetTensors prompt;
+    prompt.encoder_hidden_states = s.tensor(rollout->encoder_hidden_states, "rollout.encoder_hidden_states");
+    prompt.text_embeds = optional_tensor(s, rollout->text_embeds, "rollout.text_embeds");
+    if (report != nullptr) require_struct(report, "report");
+    const smpo_inversion_report result = smpo::engine::roll_out(s, *pairs, *unet, *plan, *rollout, prompt);
     if (report != nullptr) *report = result;
   });
 }

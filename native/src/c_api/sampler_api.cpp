@@ -116,6 +116,28 @@ SMPO_EXPORT smpo_status smpo_sampler_fork(smpo_session session, smpo_sampler sam
   });
 }
 
+SMPO_EXPORT smpo_status smpo_sampler_candidate(smpo_session session, smpo_sampler sampler, const int32_t* which,
+                                               smpo_tensor* latents, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_pointer(which, "which");
+    require_pointer(latents, "latents");
+    *latents = s.adopt(smpo::engine::candidate(*run, {which, static_cast<size_t>(smpo::engine::images(*run))}));
+  });
+}
+
+SMPO_EXPORT smpo_status smpo_sampler_move(smpo_session session, smpo_sampler sampler, const int32_t* which,
+                                          smpo_tensor move, smpo_tensor* clean, smpo_error* error) {
+  return guarded(__func__, session, error, [&](Session& s) {
+    const auto run = s.sampler(sampler);
+    require_pointer(which, "which");
+    const auto moves = s.tensor(move, "move");
+    require_pointer(clean, "clean");
+    const auto images = static_cast<size_t>(smpo::engine::images(*run));
+    *clean = s.adopt(smpo::engine::add_moved(s, *run, {which, images}, *moves));
+  });
+}
+
 SMPO_EXPORT smpo_status smpo_sampler_pairs(smpo_session session, smpo_sampler sampler, const int32_t* winner,
                                            const int32_t* loser, smpo_tensor* noised, smpo_tensor* target,
                                            smpo_error* error) {

@@ -1,4 +1,5 @@
-// DDIM inversion of the images of a pair batch. inversion_schedule.h decides which images share a UNet evaluation; this
+// DDIM inversion of the images of a pair batch, and rollouts, which differ in where they start and in what their
+// targets are made of. inversion_schedule.h decides which images share a UNet evaluation; this
 // file holds their latents and prompts, evaluates the UNet and updates the latents.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -75,6 +76,35 @@ InversionSchedule schedule_of(const PairBatch& batch, const smpo_inversion_plan&
           batch.options.images};
 }
 
+// What a rollout has besides a plan; the tensors are the text of its one prompt.
+struct Rollout {
+  const smpo_rollout& plan;
+  at::Tensor encoder_hidden_states_1SD;
+  at::Tensor text_embeds_1E;
+};
+
+void check(const PairBatch& batch, const smpo_inversion_plan& plan, const Rollout& rollout) {
+  for (int64_t row = 0; row < batch.rows(); ++row) {
+    if (plan.row_start[row + 1] > plan.row_start[row]) continue;
+    fail(SMPO_INVALID_ARGUMENT, "plan.row_start[", row + 1, "]: expected more than ", plan.row_start[row],
+         ", since every image of a rollout takes a step, got ", plan.row_start[row + 1]);
+  }
+  require_all_finite(rollout.plan.target_output, batch.rows(), "rollout.target_output");
+  require_all_finite(rollout.plan.target_noise, batch.rows(), "rollout.target_noise");
+  const auto require_prompt = [](const at::Tensor& one, const at::Tensor& many, const char* name) {
+    if (one.defined() != many.defined()) {
+      fail(SMPO_INVALID_ARGUMENT, "rollout.", name, ": expected ", many.defined() ? "a tensor" : "none",
+           " as for the batch");
+    }
+    if (one.defined() && one.sizes() != many.narrow(0, 0, 1).sizes()) {
+      fail(SMPO_SHAPE_MISMATCH, "rollout.", name, ": expected one row of ", shape_text(many), ", got ",
+           shape_text(one));
+    }
+  };
+  require_prompt(rollout.encoder_hidden_states_1SD, batch.encoder_hidden_states_WSD, "encoder_hidden_states");
+  require_prompt(rollout.text_embeds_1E, batch.text_embeds_WE, "text_embeds");
+}
+
 // Evaluates the UNet and updates every image. Queues device work only and touches this memory only, so that it can be
 // recorded.
 void advance(const Model& model, InversionMemory& memory) {
@@ -99,14 +129,20 @@ void advance(const Model& model, InversionMemory& memory) {
 
 class Run final {
  public:
-  Run(Session& session, const PairBatch& batch, const Model& model, const smpo_inversion_plan& plan)
+  // `rollout` is null for an inversion.
+  Run(Session& session, const PairBatch& batch, const Model& model, const smpo_inversion_plan& plan,
+      const Rollout* rollout)
       : session_(session),
         batch_(batch),
         model_(model),
         unet_(require_unet(model)),
         plan_(plan),
+        rollout_(rollout),
         schedule_(schedule_of(batch, plan)) {
-    latents_RN_ = batch.latents_RCHW.clone();
+    latents_RN_ = rollout == nullptr ? batch.latents_RCHW.clone()
+                                     : mixed(batch, rollout->plan.start_sample, "rollout.start_sample",
+                                             forward_normal(session, batch, batch.options.items),
+                                             rollout->plan.start_noise, "rollout.start_noise");
     target_RN_ = at::empty_like(latents_RN_);
   }
 
@@ -143,7 +179,14 @@ class Run final {
   }
 
  private:
-  int64_t pair_of(int64_t row) const { return row % batch_.pairs(); }
+  // Index of the prompt under which the network evaluates an image: that of its pair, or the rollout's own.
+  int64_t prompt_of(int64_t row) const { return rollout_ == nullptr ? row % batch_.pairs() : 0; }
+  const at::Tensor& states() const {
+    return rollout_ == nullptr ? batch_.encoder_hidden_states_WSD : rollout_->encoder_hidden_states_1SD;
+  }
+  const at::Tensor& text_embeds() const {
+    return rollout_ == nullptr ? batch_.text_embeds_WE : rollout_->text_embeds_1E;
+  }
   int64_t row_at(int64_t place) const { return schedule_.places()[static_cast<size_t>(place)].row; }
 
   void write_targets_without_steps() {
@@ -170,9 +213,8 @@ class Run final {
   // UNet inputs of one image.
   models::UNet::Inputs inputs_of(int64_t row) const {
     const auto of = [](const at::Tensor& all, int64_t i) { return all.defined() ? all.narrow(0, i, 1) : all; };
-    return unet_inputs(unet_, of(batch_.latents_RCHW, row), at::empty({1}, batch_.latents_RCHW.options()),
-                       of(batch_.encoder_hidden_states_WSD, pair_of(row)), of(batch_.text_embeds_WE, pair_of(row)),
-                       of(batch_.time_ids_RK, row));
+    return unet_inputs(unet_, of(latents_RN_, row), at::empty({1}, latents_RN_.options()), of(states(), prompt_of(row)),
+                       of(text_embeds(), prompt_of(row)), of(batch_.time_ids_RK, row));
   }
 
   // Allocates memory for this many images and moves those under way into it. Where batches are recorded, the memory is
@@ -192,12 +234,12 @@ class Run final {
     }
     if (!memory_->latents_SN.defined()) *memory_ = memory_for(places);
 
-    std::vector<int64_t> pairs(static_cast<size_t>(places), -1);
+    std::vector<int64_t> prompts(static_cast<size_t>(places), -1);
     for (const auto& [from, to] : schedule_.resize(places)) {
       move_image(*before, from, *memory_, to);
-      pairs[static_cast<size_t>(to)] = text_of_[static_cast<size_t>(from)];
+      prompts[static_cast<size_t>(to)] = text_of_[static_cast<size_t>(from)];
     }
-    text_of_ = std::move(pairs);
+    text_of_ = std::move(prompts);
     if (!recorded) {
       own_ = std::move(own);
       memory_ = &own_;
@@ -267,9 +309,8 @@ class Run final {
     write_text(filled);
     for (const int64_t place : filled) {
       const models::UNet::Inputs inputs = inputs_of(row_at(place));
-      const at::Tensor clean = batch_.latents_RCHW[row_at(place)];
-      memory_->latents_SN[place].copy_(clean);
-      memory_->clean_SN[place].copy_(clean);
+      memory_->latents_SN[place].copy_(latents_RN_[row_at(place)]);
+      memory_->clean_SN[place].copy_(batch_.latents_RCHW[row_at(place)]);
       memory_->inputs.sample_BCHW.value[place].copy_(inputs.sample_BCHW.value[0]);
       if (inputs.text_embeds_BE.defined()) {
         memory_->inputs.text_embeds_BE.value[place].copy_(inputs.text_embeds_BE.value[0]);
@@ -279,28 +320,30 @@ class Run final {
   }
 
   // Writes the keys and values of the prompts of these places. A prompt is projected once, unless a place still holds
-  // its keys and values from the other image of the pair.
+  // its keys and values from another image of the same prompt.
   void write_text(const std::vector<int64_t>& filled) {
     at::Tensor& all_STK = memory_->inputs.text_keys_values_BTK;
-    std::vector<int64_t> missing;                           // pairs
-    std::vector<std::pair<int64_t, at::Tensor>> available;  // pair, its keys and values
-    const auto find_pair = [](const auto& list, int64_t pair) {
-      return std::ranges::find(list, pair, [](const auto& entry) { return entry.first; });
+    std::vector<int64_t> missing;                           // prompts
+    std::vector<std::pair<int64_t, at::Tensor>> available;  // prompt, its keys and values
+    const auto find_prompt = [](const auto& list, int64_t prompt) {
+      return std::ranges::find(list, prompt, [](const auto& entry) { return entry.first; });
     };
     for (const int64_t place : filled) {
-      const int64_t pair = pair_of(row_at(place));
-      if (find_pair(available, pair) != available.end() || std::ranges::find(missing, pair) != missing.end()) continue;
-      const auto held = std::ranges::find(text_of_, pair);
+      const int64_t prompt = prompt_of(row_at(place));
+      if (find_prompt(available, prompt) != available.end()) continue;
+      if (std::ranges::find(missing, prompt) != missing.end()) continue;
+      const auto held = std::ranges::find(text_of_, prompt);
       if (held == text_of_.end()) {
-        missing.push_back(pair);
+        missing.push_back(prompt);
       } else {
         // A copy, because this place may be overwritten below.
-        available.emplace_back(pair, all_STK[held - text_of_.begin()].clone());
+        available.emplace_back(prompt, all_STK[held - text_of_.begin()].clone());
       }
     }
     if (!missing.empty()) {
       std::vector<at::Tensor> states;
-      for (const int64_t pair : missing) states.push_back(inputs_of(pair).encoder_hidden_states_BTD.value);
+      // Image p has prompt p.
+      for (const int64_t prompt : missing) states.push_back(inputs_of(prompt).encoder_hidden_states_BTD.value);
       const at::Tensor projected = unet_.text_keys_values(at::cat(states), model_.uses_adapters());
       for (size_t i = 0; i < missing.size(); ++i) {
         available.emplace_back(missing[i], projected[static_cast<int64_t>(i)]);
@@ -308,9 +351,9 @@ class Run final {
       projected_ += missing.size();
     }
     for (const int64_t place : filled) {
-      const int64_t pair = pair_of(row_at(place));
-      all_STK[place].copy_(find_pair(available, pair)->second);
-      text_of_[static_cast<size_t>(place)] = pair;
+      const int64_t prompt = prompt_of(row_at(place));
+      all_STK[place].copy_(find_prompt(available, prompt)->second);
+      text_of_[static_cast<size_t>(place)] = prompt;
     }
   }
 
@@ -341,7 +384,7 @@ class Run final {
       if (const Place& place = places[i]; !place.empty()) {
         update = update_of(place, static_cast<int32_t>(i));
         timestep = static_cast<float>(plan_.timestep[place.step]);
-        any_noise = any_noise || (update.flags & RenoiseSlot::kNoise) != 0;
+        any_noise = any_noise || (update.flags & (RenoiseSlot::kNoise | RenoiseSlot::kMix)) != 0;
         ++evaluations_;
       }
       std::memcpy(bytes.data() + i * sizeof update, &update, sizeof update);
@@ -383,6 +426,11 @@ class Run final {
     update.flags |= RenoiseSlot::kTarget;
     update.target_x = plan_.target_sample[row];
     update.target_x0 = plan_.target_clean[row];
+    if (rollout_ != nullptr) {
+      update.flags |= RenoiseSlot::kMix;
+      update.target_e = rollout_->plan.target_output[row];
+      update.target_noise = rollout_->plan.target_noise[row];
+    }
     return update;
   }
 
@@ -391,10 +439,11 @@ class Run final {
   const Model& model_;
   const models::UNet& unet_;
   const smpo_inversion_plan& plan_;
+  const Rollout* rollout_;
   InversionSchedule schedule_;
 
   at::Tensor latents_RN_, target_RN_;
-  // By place: the pair whose keys and values it holds, even after its image has left; -1: none.
+  // By place: the prompt whose keys and values it holds, even after its image has left; -1: none.
   std::vector<int64_t> text_of_;
 
   InversionMemory own_;  // where nothing is recorded
@@ -407,14 +456,10 @@ class Run final {
   double unet_seconds_ = 0;
 };
 
-}  // namespace
-
-smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan) {
-  require_denoiser(model, "model");
-  require_clean_latents(batch);
-  check(batch, plan);
+smpo_inversion_report run(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan,
+                          const Rollout* rollout) {
   const Clock::time_point start = Clock::now();
-  Run run(session, batch, model, plan);
+  Run run(session, batch, model, plan, rollout);
   with_memory_advice([&run] { run.run(); }, "plan.inversion_batch: " + std::to_string(plan.inversion_batch) +
                                                 " images in one UNet evaluation do not fit into memory; lower it");
   batch.noised_RCHW = run.latents();
@@ -422,6 +467,27 @@ smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& mo
   smpo_inversion_report report = run.report();
   report.seconds = seconds_since(start);
   return report;
+}
+
+}  // namespace
+
+smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan) {
+  require_denoiser(model, "model");
+  require_clean_latents(batch);
+  check(batch, plan);
+  return run(session, batch, model, plan, nullptr);
+}
+
+smpo_inversion_report roll_out(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan,
+                               const smpo_rollout& rollout, const UNetTensors& prompt) {
+  require_denoiser(model, "model");
+  require_clean_latents(batch);
+  check(batch, plan);
+  const Rollout with_prompt{.plan = rollout,
+                            .encoder_hidden_states_1SD = prompt.encoder_hidden_states->value,
+                            .text_embeds_1E = value_of(prompt.text_embeds)};
+  check(batch, plan, with_prompt);
+  return run(session, batch, model, plan, &with_prompt);
 }
 
 }  // namespace smpo::engine

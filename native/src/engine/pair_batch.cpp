@@ -168,23 +168,30 @@ void require_clean_latents(const PairBatch& batch) {
   fail(SMPO_INVALID_ARGUMENT, "batch: expected one with clean latents, got one that smpo_pair_batch_set fills");
 }
 
+at::Tensor forward_normal(Session& session, const PairBatch& batch, const std::vector<int64_t>& items) {
+  Tensor normal{at::empty_like(batch.latents_RCHW)};
+  fill_normal(session, normal, kForwardNoise, batch.options.step, items);
+  return normal.value;
+}
+
+at::Tensor mixed(const PairBatch& batch, const double* sample, const char* sample_name, const at::Tensor& normal_RCHW,
+                 const double* scale, const char* scale_name) {
+  const at::Tensor of_sample = column(batch, sample, sample_name), of_normal = column(batch, scale, scale_name);
+  return batch.latents_RCHW.mul(of_sample).add_(normal_RCHW.mul(of_normal));
+}
+
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise) {
   require_clean_latents(batch);
-  const at::Tensor sample = column(batch, noise.sample, "noise.sample");
-  const at::Tensor scale = column(batch, noise.noise, "noise.noise");
-  const at::Tensor target_sample = column(batch, noise.target_sample, "noise.target_sample");
-  const at::Tensor target_noise = column(batch, noise.target_noise, "noise.target_noise");
   std::vector<int64_t> items = batch.options.items;
   if (noise.per_image == 0 && batch.options.images == 2) {
     const auto pairs = static_cast<std::ptrdiff_t>(batch.pairs());
     std::copy(items.begin(), items.begin() + pairs, items.begin() + pairs);
   }
-  Tensor normal{at::empty_like(batch.latents_RCHW)};
-  fill_normal(session, normal, kForwardNoise, batch.options.step, items);
-  const at::Tensor& x0 = batch.latents_RCHW;
-  at::Tensor target = x0.mul(target_sample).add_(normal.value.mul(target_noise));
-  batch.noised_RCHW = x0.mul(sample).add_(normal.value.mul_(scale));
-  batch.target_RCHW = std::move(target);
+  const at::Tensor normal = forward_normal(session, batch, items);
+  at::Tensor noised = mixed(batch, noise.sample, "noise.sample", normal, noise.noise, "noise.noise");
+  batch.target_RCHW =
+      mixed(batch, noise.target_sample, "noise.target_sample", normal, noise.target_noise, "noise.target_noise");
+  batch.noised_RCHW = std::move(noised);
 }
 
 void read(Session& session, const PairBatch& batch, smpo_pair_results& results) {

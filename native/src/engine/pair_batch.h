@@ -43,6 +43,9 @@ int64_t images(const PairBatch& batch);
 void set(PairBatch& batch, const Tensor& noised, const Tensor& target);
 void add_noise(Session& session, PairBatch& batch, const smpo_forward_noise& noise);
 smpo_inversion_report invert(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan);
+// `prompt` has the rollout's text, and no other tensors.
+smpo_inversion_report roll_out(Session& session, PairBatch& batch, const Model& model, const smpo_inversion_plan& plan,
+                               const smpo_rollout& rollout, const UNetTensors& prompt);
 
 // `reference` may be null.
 void accumulate(Session& session, const std::shared_ptr<PairBatch>& batch, Model& policy, const Model* reference,

@@ -44,6 +44,13 @@ struct PairBatch {
   at::Device device() const { return results.device(); }
 };
 
+// x = sample x0 + scale n for each image, with one number per image and normal numbers n.
+at::Tensor mixed(const PairBatch& batch, const double* sample, const char* sample_name, const at::Tensor& normal_RCHW,
+                 const double* scale, const char* scale_name);
+
+// Standard normal numbers in the shape of the clean latents, with the purpose of forward noise.
+at::Tensor forward_normal(Session& session, const PairBatch& batch, const std::vector<int64_t>& items);
+
 // Throws Error for a batch that was opened without clean latents.
 void require_clean_latents(const PairBatch& batch);
 

@@ -128,9 +128,10 @@ void check_images(const PairBatch& batch, const smpo_pair_loss& loss, const smpo
     fail(SMPO_INVALID_ARGUMENT, "micro_batch.desirable: expected a pointer for KTO of single images only, got ",
          micro_batch.desirable == nullptr ? "none" : "one");
   }
-  if (micro_batch.error_scale != nullptr && loss.kind != SMPO_PAIR_LOSS_PSEUDO_HUBER) {
-    fail(SMPO_INVALID_ARGUMENT, "micro_batch.error_scale: expected none, since kind ", loss.kind,
-         " does not scale errors, got a pointer");
+  const bool scales = single && (loss.kind == SMPO_PAIR_LOSS_PSEUDO_HUBER || loss.kind == SMPO_PAIR_LOSS_SFT);
+  if (micro_batch.error_scale != nullptr && !scales) {
+    fail(SMPO_INVALID_ARGUMENT, "micro_batch.error_scale: expected none, since kind ", loss.kind, " of ",
+         single ? "single images" : "pairs", " does not scale errors, got a pointer");
   }
   for (uint32_t i = 0; i < micro_batch.pairs; ++i) {
     if (micro_batch.desirable != nullptr && micro_batch.desirable[i] > 1) {

@@ -34,6 +34,7 @@ struct Side {
 
 // Candidates for the next row, between fork and select: K tensors each.
 struct Candidates {
+  double clean_sample, clean_output;  // coefficients of a candidate's clean latents
   std::vector<at::Tensor> noise_BCHW;
   std::vector<at::Tensor> latents_BCHW;
   std::vector<at::Tensor> output_BCHW;  // guided predictions of the row after; undefined on the last row
@@ -222,6 +223,18 @@ void require_one_step(const std::vector<smpo_sampler_row>& rows) {
 
 double output_coefficient(const smpo_sampler_row& row) { return row.history[0] * row.history_output; }
 
+// Adds the prediction of the row after for candidates that have their latents, and returns their clean latents.
+at::Tensor look_ahead(Session& session, const Sampler& sampler, Candidates& candidates) {
+  const at::Tensor& next = candidates.latents_BCHW.back();
+  const std::vector<smpo_sampler_row>& rows = sampler.options.rows;
+  if (sampler.next + 1 == rows.size()) return next;
+  session.stop_if_cancelled();
+  at::Tensor output = predict(session, sampler, next, rows[sampler.next + 1]);
+  at::Tensor clean = next.mul(candidates.clean_sample).add_(output, candidates.clean_output);
+  candidates.output_BCHW.push_back(std::move(output));
+  return clean;
+}
+
 // Row b of the result is row b of tensor which[b].
 at::Tensor gathered(const std::vector<at::Tensor>& tensors, std::span<const int32_t> which) {
   std::vector<at::Tensor> rows;
@@ -354,29 +367,51 @@ std::shared_ptr<Tensor> fork(Session& session, Sampler& sampler, const Candidate
   // The operations of take_row, so that one candidate with the sampler's own items has the bits of a plain step.
   const at::Tensor mean = x.mul(row.sample).add_(entry, row.history[0]);
   const auto batch = static_cast<size_t>(x.size(0));
-  const bool last = sampler.next + 1 == rows.size();
-  Candidates made;
+  Candidates made{.clean_sample = options.clean_sample,
+                  .clean_output = options.clean_output,
+                  .noise_BCHW = {},
+                  .latents_BCHW = {},
+                  .output_BCHW = {}};
   std::vector<at::Tensor> clean;
   for (size_t first = 0; first < options.items.size(); first += batch) {
     Tensor noise{at::empty_like(x)};
     fill_normal(session, noise, kSamplerNoise, static_cast<uint32_t>(sampler.next),
                 std::span(options.items).subspan(first, batch));
-    const at::Tensor next = mean.add(noise.value, row.noise);
     made.noise_BCHW.push_back(noise.value);
-    made.latents_BCHW.push_back(next);
-    if (last) {
-      clean.push_back(next);
-      continue;
-    }
-    session.stop_if_cancelled();
-    at::Tensor next_output = predict(session, sampler, next, rows[sampler.next + 1]);
-    clean.push_back(next.mul(options.clean_sample).add_(next_output, options.clean_output));
-    made.output_BCHW.push_back(std::move(next_output));
+    made.latents_BCHW.push_back(mean.add(noise.value, row.noise));
+    clean.push_back(look_ahead(session, sampler, made));
   }
   std::shared_ptr<Tensor> result = hold(at::cat(clean));
   sampler.output_BCHW = std::move(output);
   sampler.candidates = std::move(made);
   return result;
+}
+
+std::shared_ptr<Tensor> candidate(const Sampler& sampler, std::span<const int32_t> which) {
+  const Candidates& candidates = require_candidates(sampler);
+  for (size_t b = 0; b < which.size(); ++b) require_candidate(which[b], 0, candidates.latents_BCHW.size(), "which", b);
+  return hold(gathered(candidates.latents_BCHW, which));
+}
+
+std::shared_ptr<Tensor> add_moved(Session& session, Sampler& sampler, std::span<const int32_t> which,
+                                  const Tensor& move) {
+  const std::shared_ptr<Tensor> from = candidate(sampler, which);
+  require_f32(move.value, "move");
+  if (move.value.sizes() != sampler.latents_BCHW.sizes()) {
+    fail(SMPO_SHAPE_MISMATCH, "move: expected ", shape_text(sampler.latents_BCHW), " as the latents, got ",
+         shape_text(move.value));
+  }
+  Candidates more = *sampler.candidates;
+  if (more.latents_BCHW.size() == SMPO_SAMPLER_MAX_CANDIDATES) {
+    fail(SMPO_INVALID_ARGUMENT, "sampler: expected fewer than ", int{SMPO_SAMPLER_MAX_CANDIDATES},
+         " candidates to add one, got as many");
+  }
+  const double noise = sampler.options.rows[sampler.next].noise;
+  more.noise_BCHW.push_back(gathered(more.noise_BCHW, which).add_(move.value, 1.0 / noise));
+  more.latents_BCHW.push_back(from->value.add(move.value));
+  std::shared_ptr<Tensor> clean = hold(look_ahead(session, sampler, more).clone());
+  sampler.candidates = std::move(more);
+  return clean;
 }
 
 CandidatePairs pairs_of(const Sampler& sampler, std::span<const int32_t> winner, std::span<const int32_t> loser) {

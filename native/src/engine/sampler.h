@@ -42,6 +42,11 @@ struct CandidateOptions {
 // Returns the clean latents.
 std::shared_ptr<Tensor> fork(Session& session, Sampler& sampler, const CandidateOptions& options);
 
+// One entry per image. The latents of these candidates, and, for those candidates moved, new candidates' clean latents.
+std::shared_ptr<Tensor> candidate(const Sampler& sampler, std::span<const int32_t> which);
+std::shared_ptr<Tensor> add_moved(Session& session, Sampler& sampler, std::span<const int32_t> which,
+                                  const Tensor& move);
+
 struct CandidatePairs {
   std::shared_ptr<Tensor> noised;
   std::shared_ptr<Tensor> target;

@@ -350,7 +350,11 @@ SMPO_HOST_DEVICE double safeguard(double mu, double favoured_error, double mean_
 SMPO_HOST_DEVICE double finish_single(const PreferenceLossArgs& args, int64_t p, double mean_gain) {
   const Factors factors{0.5, args.logit_scale_P != nullptr ? args.logit_scale_P[p] : 1.0, mean_gain,
                         args.desirable_R == nullptr || args.desirable_R[p] != 0, false};
-  const SingleOutcome out = single_outcome(args.loss, args.error_4P[p], args.error_4P[2 * args.pairs + p], factors);
+  SingleOutcome out = single_outcome(args.loss, args.error_4P[p], args.error_4P[2 * args.pairs + p], factors);
+  if (args.loss.kind == SMPO_PAIR_LOSS_SFT && args.error_scale_R != nullptr) {
+    out.loss *= args.error_scale_R[p] * args.error_scale_R[p];
+    out.d_error *= args.error_scale_R[p] * args.error_scale_R[p];
+  }
   const double scale = args.weight_P != nullptr ? args.gradient_scale * args.weight_P[p] : args.gradient_scale;
   args.logit_P[p] = out.logit;
   args.loss_P[p] = out.loss;

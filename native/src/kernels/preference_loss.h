@@ -13,6 +13,7 @@
 //                     additions, budget and safeguard; pair_loss_math.h has the code. Most losses are a function of
 //                     the logit u = -k D, k = strength * logit_scale, D = (l_w - l_l) - (r_w - r_l),
 //                     so that d loss / d l_w = -k d loss / d u and d loss / d l_l = +k d loss / d u.
+//                     SFT of a single image costs q^2 l.
 //                     The pair's weight multiplies its loss and its derivatives.
 // Stage 3, per row:   d_prediction = d_error * 2 (prediction - target) / N
 //                     PSEUDO_HUBER: d_prediction = d_error * q^2 (prediction - target) / sqrt(x^2 + c^2) / N
@@ -78,7 +79,7 @@ struct PreferenceLossArgs {
   /// KTO: 1 where a row is desirable, 0 where it is not. Null: winners are desirable, losers are not. KTO treats rows
   /// as single images, so rows with these flags need not form pairs.
   const uint8_t* desirable_R = nullptr;
-  /// PSEUDO_HUBER: factor q of each row's differences. Null: 1.
+  /// PSEUDO_HUBER, SFT of single images: factor q of each row's differences. Null: 1.
   const double* error_scale_R = nullptr;
 
   /// Factor of loss_sum and of every gradient: 1 / (pairs in the whole batch), so that the sum over micro-batches is a

@@ -4,6 +4,7 @@
 //   e  = the prediction         or its mean with the kept one, with kAverage
 //   x' = a x + b e              + noise_scale * noise with kNoise (InPO)
 //   target = target_x x' + target_x0 x0                            with kTarget
+//            + target_e e + target_noise noise                     with kMix as well (rollouts)
 // x' becomes the row's latent and the UNet's next input; with kGuess the input alone, and the prediction is kept.
 //
 // Shapes: S slots of the UNet's batch; R rows of the batch; N elements of one latent. Slot s works on row slot[s].row.
@@ -24,7 +25,8 @@
 // is contracted, so |x' - reference| <= kRenoiseTolerance * (|a x| + |b| (|e1| + |e2|) / 2 + |noise_scale * noise|);
 // the bf16 copy rounds once more. The target is that of the rounded x', itself rounded to f32 once: |target -
 // reference| <= |target_x| times the same bound + kTargetTolerance * |target|, and of a slot that is not active it has
-// the reference's bits, x' being exact. The CPU and CUDA versions give the same bits.
+// the reference's bits, x' being exact. With kMix, an averaged e adds |target_e| * 2^-24 * (|e1| + |e2|). The CPU and
+// CUDA versions give the same bits.
 #ifndef SMPO_KERNELS_RENOISE_UPDATE_H_
 #define SMPO_KERNELS_RENOISE_UPDATE_H_
 
@@ -44,7 +46,8 @@ struct RenoiseSlot {
     kAverage = 2,  // e is the mean of the prediction and the kept one
     kNoise = 4,    // adds noise_scale * noise
     kTarget = 8,   // this was the row's last step: writes its target (of x' = x, if the slot is not active)
-    kGuess = 16    // x' goes to the UNet's input and nowhere else; the prediction is kept
+    kGuess = 16,   // x' goes to the UNet's input and nowhere else; the prediction is kept
+    kMix = 32      // with kActive and kTarget: e and the noise enter the target
   };
 
   /// Row of the batch; negative: the slot is empty, and nothing is read or written for it.
@@ -55,6 +58,8 @@ struct RenoiseSlot {
   float noise_scale = 0.0f;
   double target_x = 0.0;
   double target_x0 = 0.0;
+  double target_e = 0.0;
+  double target_noise = 0.0;
 };
 
 struct RenoiseUpdateArgs {
@@ -71,7 +76,7 @@ struct RenoiseUpdateArgs {
   /// Kept predictions: read where kAverage is set, written where kGuess is.
   void* kept_prediction_SN = nullptr;
   DType prediction_dtype = DType::kF32;
-  /// Standard normal numbers by slot; read where kNoise is set.
+  /// Standard normal numbers by slot; read where kNoise or kMix is set.
   const float* noise_SN = nullptr;
   /// Clean latents by row; read where kTarget is set.
   const float* clean_latents_RN = nullptr;

@@ -141,6 +141,7 @@ struct Arguments {
   int32_t row_start[3] = {0, 1, 2};
   uint8_t averages[2] = {0, 1};
   smpo_inversion_plan inversion = sized<smpo_inversion_plan>();
+  smpo_rollout rollout = sized<smpo_rollout>();
   smpo_pair_loss loss = sized<smpo_pair_loss>();
   smpo_micro_batch micro_batch = sized<smpo_micro_batch>();
   smpo_model policy = 0;
@@ -188,6 +189,7 @@ struct Arguments {
   const smpo_pair_batch_inputs* batch_inputs_pointer = &batch_inputs;
   const smpo_forward_noise* noise_pointer = &noise;
   const smpo_inversion_plan* inversion_pointer = &inversion;
+  const smpo_rollout* rollout_pointer = &rollout;
   const smpo_pair_loss* loss_pointer = &loss;
   const smpo_micro_batch* micro_batch_pointer = &micro_batch;
   const smpo_comm_config* comm_config_pointer = &comm_config;
@@ -319,6 +321,11 @@ struct World {
     a.inversion.noise = a.numbers[4];
     a.inversion.target_sample = a.numbers[5];
     a.inversion.target_clean = a.numbers[6];
+    a.rollout.start_sample = a.numbers[0];
+    a.rollout.start_noise = a.numbers[1];
+    a.rollout.target_output = a.numbers[2];
+    a.rollout.target_noise = a.numbers[3];
+    a.rollout.encoder_hidden_states = prompt;
     a.policy = model;
     a.loss.kind = SMPO_PAIR_LOSS_SMPO;
     a.loss.parameter_count = 1;
@@ -745,6 +752,36 @@ std::vector<Case> inversion_cases() {
     cases.push_back({"no " + text, [=](Arguments& a) { a.inversion.*chosen = nullptr; }, SMPO_INVALID_ARGUMENT,
                      text + ": expected a pointer"});
     cases.push_back({text + " infinite", [=](Arguments& a) { a.inversion.*chosen = spoiled; }, SMPO_INVALID_ARGUMENT,
+                     text + "[1]: expected a finite number, got inf"});
+  }
+  return cases;
+}
+
+std::vector<Case> rollout_cases() {
+  using Rollout = smpo_rollout;
+  std::vector<Case> cases = {
+      out_of_range(
+          "an image without a step", [](Arguments& a) { a.row_start[1] = 0; },
+          "plan.row_start[1]: expected more than 0, since every image of a rollout takes a step, got 0"),
+      {"no prompt", [](Arguments& a) { a.rollout.encoder_hidden_states = 0; }, SMPO_INVALID_HANDLE,
+       "rollout.encoder_hidden_states: expected a tensor"},
+      {"two prompts", [](Arguments& a) { a.rollout.encoder_hidden_states = a.inputs.encoder_hidden_states; },
+       SMPO_SHAPE_MISMATCH, "rollout.encoder_hidden_states: expected one row of [1,7,6], got [2,7,6]"},
+      out_of_range(
+          "text_embeds without text_embeds", [](Arguments& a) { a.rollout.text_embeds = a.tensor; },
+          "rollout.text_embeds: expected none as for the batch")};
+  const std::pair<const char*, const double * Rollout::*> fields[] = {
+      {"rollout.start_sample", &Rollout::start_sample},
+      {"rollout.start_noise", &Rollout::start_noise},
+      {"rollout.target_output", &Rollout::target_output},
+      {"rollout.target_noise", &Rollout::target_noise}};
+  static const double spoiled[] = {0.5, INFINITY};
+  for (const auto& [name, field] : fields) {
+    const auto chosen = field;
+    const std::string text = name;
+    cases.push_back({"no " + text, [=](Arguments& a) { a.rollout.*chosen = nullptr; }, SMPO_INVALID_ARGUMENT,
+                     text + ": expected a pointer"});
+    cases.push_back({text + " infinite", [=](Arguments& a) { a.rollout.*chosen = spoiled; }, SMPO_INVALID_ARGUMENT,
                      text + "[1]: expected a finite number, got inf"});
   }
   return cases;
@@ -1456,6 +1493,27 @@ const std::vector<Function>& functions() {
                           "sampler: expected smpo_sampler_select first")}}),
        .session = true,
        .sampler = true},
+      {.name = "smpo_sampler_candidate",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_candidate(a.session, with_candidates(a), a.winner, a.tensor_out, e);
+           },
+       .cases = {null_pointer("which", [](Arguments& a) { a.winner = nullptr; }),
+                 null_pointer("latents", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 out_of_range("which -1", [](Arguments& a) { a.choices[0][0] = -1; }, "which[0]: expected 0..")},
+       .session = true,
+       .sampler = true},
+      {.name = "smpo_sampler_move",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_sampler_move(a.session, with_candidates(a), a.winner, a.cotangent, a.tensor_out, e);
+           },
+       .cases = {null_pointer("which", [](Arguments& a) { a.winner = nullptr; }),
+                 null_pointer("clean", [](Arguments& a) { a.tensor_out = nullptr; }),
+                 {"no move", [](Arguments& a) { a.cotangent = 0; }, SMPO_INVALID_HANDLE, "move: expected a tensor"},
+                 out_of_range("which -1", [](Arguments& a) { a.choices[0][0] = -1; }, "which[0]: expected 0..")},
+       .session = true,
+       .sampler = true},
       {.name = "smpo_sampler_pairs",
        .call =
            [](Arguments& a, smpo_error* e) {
@@ -1655,6 +1713,23 @@ const std::vector<Function>& functions() {
                         wrong_size("plan", [](Arguments& a) { return &a.inversion.size; }),
                         wrong_size("report", [](Arguments& a) { return &a.report->size; }),
                         inversion_cases()}),
+       .session = true,
+       .model = true,
+       .batch = true,
+       .optional_pointers = 1},
+      {.name = "smpo_pair_batch_rollout",
+       .call =
+           [](Arguments& a, smpo_error* e) {
+             return smpo_pair_batch_rollout(a.session, a.batch, a.model, a.inversion_pointer, a.rollout_pointer,
+                                            a.report, e);
+           },
+       .cases = joined({{null_pointer("plan", [](Arguments& a) { a.inversion_pointer = nullptr; }),
+                         null_pointer("rollout", [](Arguments& a) { a.rollout_pointer = nullptr; })},
+                        wrong_size("plan", [](Arguments& a) { return &a.inversion.size; }),
+                        wrong_size("rollout", [](Arguments& a) { return &a.rollout.size; }),
+                        wrong_size("report", [](Arguments& a) { return &a.report->size; }),
+                        inversion_cases(),
+                        rollout_cases()}),
        .session = true,
        .model = true,
        .batch = true,

@@ -671,6 +671,65 @@ TEST_F(PairBatchTest, InvertsWithAdapters) {
   expect_inverted(batch, wanted);
 }
 
+// Every image has noise of its own at the start and at steps, and the prompt is the rollout's.
+TEST_F(PairBatchTest, RollsOutFromNoisedLatents) {
+  const smpo_model model = unet(/*trainable=*/false);
+  Plan plan = plan_of(Reading::kExact);
+  for (size_t k = 0; k < plan.averages.size(); ++k) {
+    plan.averages[k] = k % 3 == 1 ? 1 : 0;
+    plan.noise[k] = k % 2 == 0 ? 0.1 : 0;
+  }
+  const Doubles start_sample = {0.9, 0.5, 0.1, 0.3, 0, 1}, start_noise = {0.1, 0.8, 1, 0.4, 0.9, 0};
+  const Doubles target_output = {0.7, 0.2, 1, 0.5, 0, 0.3}, target_noise = {0.6, 0.9, 0, 0.4, 1, 0};
+  const smpo_pair_batch batch = open();
+  // From here on, the prompt of every pair is the first one's.
+  for (size_t i = 0; i < states_.size(); ++i) states_[i] = states_[i % (states_.size() / kW)];
+  for (size_t i = 0; i < embeds_.size(); ++i) embeds_[i] = embeds_[i % (embeds_.size() / kW)];
+  const Doubles first = normal(5, {std::begin(items_), std::end(items_)});
+  Inverted wanted;
+  for (int64_t row = 0; row < kR; ++row) {
+    const Doubles x0 = rows_of(clean_, {row}, kN);
+    Doubles x(kN), e, n;
+    for (int64_t i = 0; i < kN; ++i) x[i] = start_sample[row] * x0[i] + start_noise[row] * first[row * kN + i];
+    for (int32_t k = plan.row_start[row]; k < plan.row_start[row + 1]; ++k) {
+      e = predict(model, {row}, x, {plan.timestep[k]});
+      if (plan.averages[k] != 0) {
+        Doubles guess(kN);
+        for (int64_t i = 0; i < kN; ++i) guess[i] = plan.sample[k] * x[i] + plan.output[k] * e[i];
+        const Doubles second = predict(model, {row}, guess, {plan.timestep[k]});
+        for (int64_t i = 0; i < kN; ++i) e[i] = (e[i] + second[i]) / 2;
+      }
+      n = normal(6, {items_[row] * 4096 + (k - plan.row_start[row])});
+      for (int64_t i = 0; i < kN; ++i) x[i] = plan.sample[k] * x[i] + plan.output[k] * e[i] + plan.noise[k] * n[i];
+    }
+    for (int64_t i = 0; i < kN; ++i) {
+      wanted.target.push_back(plan.target_sample[row] * x[i] + plan.target_clean[row] * x0[i] +
+                              target_output[row] * e[i] + target_noise[row] * n[i]);
+    }
+    wanted.noised.insert(wanted.noised.end(), x.begin(), x.end());
+  }
+  const auto one_row = [](const Doubles& all) {
+    return Doubles(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / kW));
+  };
+  const auto width = static_cast<int64_t>(states_.size()) / kW / kTokens;
+  auto rollout = sized<smpo_rollout>();
+  rollout.start_sample = start_sample.data();
+  rollout.start_noise = start_noise.data();
+  rollout.target_output = target_output.data();
+  rollout.target_noise = target_noise.data();
+  rollout.encoder_hidden_states = tensor({1, kTokens, width}, one_row(states_));
+  rollout.text_embeds = tensor({1, kPooled}, one_row(embeds_));
+  for (const uint32_t size : {1u, 4u, 64u}) {
+    SCOPED_TRACE(testing::Message() << "inversion batch " << size);
+    plan.inversion_batch = size;
+    const smpo_inversion_plan spec = plan.spec();
+    auto report = sized<smpo_inversion_report>();
+    EXPECT_OK(smpo_pair_batch_rollout(session, batch, model, &spec, &rollout, &report, &error));
+    expect_inverted(batch, wanted);
+    EXPECT_GT(report.evaluations, static_cast<uint64_t>(kR));
+  }
+}
+
 TEST_F(PairBatchTest, ImagesWithoutAStepStayAsTheyAre) {
   const smpo_model model = unet(/*trainable=*/false);
   Plan plan;
@@ -1362,7 +1421,12 @@ TEST_F(SingleImagesTest, RefuseWhatIsOfPairs) {
   images.desirable = nullptr;
   const double scale[kR] = {1, 1, 1, 0, 1, 1};
   images.error_scale = scale;
-  expect_refused(singles, sft, images, "micro_batch.error_scale: expected none");
+  images.desirable = desirable_;
+  expect_refused(singles, kto, images, "micro_batch.error_scale: expected none, since kind 7 of single images");
+  images.desirable = nullptr;
+  of_pairs.desirable = nullptr;
+  of_pairs.error_scale = scale;
+  expect_refused(pairs, sft, of_pairs, "micro_batch.error_scale: expected none, since kind 9 of pairs");
   expect_refused(singles, huber, images, "micro_batch.error_scale[3]: expected a number above 0, got 0");
   images.error_scale = nullptr;
   smpo_pair_loss sharp = huber;

@@ -487,6 +487,74 @@ TEST_F(CandidatesTest, TheirCleanLatentsTargetsAndTheChoice) {
   expect_refused(try_fork(sampler), SMPO_INVALID_ARGUMENT, "sampler: expected a row that is left, got none");
 }
 
+TEST_F(CandidatesTest, AMovedCandidateIsAnotherCandidate) {
+  guide(3, 0);
+  const std::vector<smpo_sampler_row> rows = noisy();
+  const smpo_sampler sampler = open(rows);
+  EXPECT_OK(smpo_sampler_step(session, sampler, 1, &error));
+  const std::vector<float> x = latents(sampler);
+  fork(sampler, {7, 8, 9, 10});
+  const int32_t which[2] = {1, 0};
+  smpo_tensor taken = 0, clean = 0, noised = 0, before = 0, after = 0;
+  EXPECT_OK(smpo_sampler_candidate(session, sampler, which, &taken, &error));
+  const std::vector<float> from = to_host<float>(taken);
+  std::vector<float> moves(from.size());
+  for (size_t i = 0; i < moves.size(); ++i) moves[i] = 0.01f * static_cast<float>(i % 7) - 0.02f;
+  EXPECT_OK(smpo_sampler_pairs(session, sampler, which, which, &noised, &before, &error));
+  EXPECT_OK(smpo_sampler_move(session, sampler, which, from_host(spec_of(SMPO_F32, {2, kChannels, 6, 5}), moves),
+                              &clean, &error));
+  const int32_t moved[2] = {2, 2};
+  EXPECT_OK(smpo_sampler_candidate(session, sampler, moved, &taken, &error));
+  const std::vector<float> to = to_host<float>(taken);
+  std::vector<double> next(to.begin(), to.end()), wanted, reached;
+  for (size_t i = 0; i < to.size(); ++i) {
+    EXPECT_EQ(to[i], from[i] + moves[i]);
+    reached.push_back(moves[i] / (rows[1].history[0] * rows[1].history_output));
+  }
+  // Its clean latents are those of its own prediction, and its target moves by the move over B.
+  const std::vector<double> output = guided(next, rows[2].timestep);
+  for (size_t i = 0; i < next.size(); ++i) wanted.push_back(1.25 * next[i] - 0.75 * output[i]);
+  expect_close(to_host<float>(clean), wanted);
+  EXPECT_OK(smpo_sampler_pairs(session, sampler, moved, which, &noised, &after, &error));
+  const std::vector<float> old_target = to_host<float>(before), new_target = to_host<float>(after);
+  std::vector<float> by;
+  for (size_t i = 0; i < to.size(); ++i) by.push_back(new_target[i] - old_target[i]);
+  expect_close(by, reached);
+  EXPECT_EQ(std::vector<float>(new_target.begin() + static_cast<std::ptrdiff_t>(to.size()), new_target.end()),
+            std::vector<float>(old_target.begin() + static_cast<std::ptrdiff_t>(to.size()), old_target.end()));
+  EXPECT_EQ(latents(sampler), x);
+
+  // Choosing it continues from it, with the prediction that it has.
+  select(sampler, {2, 1});
+  std::vector<float> chosen(to.begin(), to.begin() + kImage);
+  const std::vector<float> now = latents(sampler);
+  EXPECT_EQ(std::vector<float>(now.begin(), now.begin() + kImage), chosen);
+  const std::vector<float> one_step = fork(sampler, {items_[0], items_[1]});
+  select(sampler, {0, 0});
+  EXPECT_EQ(latents(sampler), one_step);
+
+  const int32_t third[2] = {0, 3};
+  fork(open(rows), {1, 2, 3, 4});
+  const smpo_sampler other = open(rows);
+  fork(other, {1, 2, 3, 4});
+  expect_refused(smpo_sampler_candidate(session, other, third, &taken, &error), SMPO_INVALID_ARGUMENT,
+                 "which[1]: expected 0..1, got 3");
+  expect_refused(
+      smpo_sampler_move(session, other, which,
+                        from_host(spec_of(SMPO_F32, {1, kChannels, 6, 5}), std::vector<float>(kImage)), &clean, &error),
+      SMPO_SHAPE_MISMATCH, "move: expected [2,4,6,5] as the latents, got [1,4,6,5]");
+}
+
+TEST_F(CandidatesTest, AMoveOfNothingIsTheSameCandidate) {
+  guide(3, 0);
+  const smpo_sampler sampler = open(noisy());
+  const std::vector<float> clean = fork(sampler, {7, 8, 9, 10});
+  const int32_t which[2] = {0, 0};
+  smpo_tensor again = 0;
+  EXPECT_OK(smpo_sampler_move(session, sampler, which, zeros(spec_of(SMPO_F32, {2, kChannels, 6, 5})), &again, &error));
+  EXPECT_EQ(to_host<float>(again), std::vector<float>(clean.begin(), clean.begin() + 2 * kImage));
+}
+
 TEST_F(CandidatesTest, RulesOfSeveralStepsAreRefused) {
   for (const char* field : {"saves", "history", "input_scale"}) {
     std::vector<smpo_sampler_row> rows = noisy();

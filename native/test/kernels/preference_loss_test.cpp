@@ -624,6 +624,14 @@ TEST(PreferenceLossReference, PublishedPseudoHuber) {
     EXPECT_NEAR(c.loss_sum[0], 0.269426387817, 1e-7);
     for (int i = 0; i < 3; ++i) EXPECT_NEAR(c.d_prediction.at(i), gradient[i], 1e-7);
   }
+  // The same errors squared, as SFT of a single image with a scale has them.
+  const double squared_gradient[] = {0.190647495838, -0.237670966643, -0.086242177944};
+  c.args.loss = loss_with(SMPO_PAIR_LOSS_SFT, 0, {});
+  for (const auto& kernel : {&run_reference, &run_cpu}) {
+    c.run(kernel);
+    EXPECT_NEAR(c.loss_sum[0], 0.083083993125, 1e-7);
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(c.d_prediction.at(i), squared_gradient[i], 1e-7);
+  }
 }
 
 void expect_single_agreement(int64_t images, int64_t elements, int32_t kind, PreferenceLossTypes types = {}) {

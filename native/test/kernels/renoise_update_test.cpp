@@ -136,6 +136,35 @@ TEST(RenoiseUpdateReference, VelocityPredictionNeedsOtherCoefficientsOnly) {
   }
 }
 
+// Self-NPO from t 239 to s 339: forward diffusion of the latents, and the target is the predicted noise turned by the
+// fresh one, c e + sqrt(1 - c^2) n, here as numbers of (x, e, n) -> (x', target).
+TEST(RenoiseUpdateReference, TheEndOfARolloutMixesPredictionAndNoise) {
+  const double x[] = {0.3, -1.1, 0.8}, e[] = {0.2, -0.7, 1.0}, n[] = {-0.5, 0.4, 0.9};
+  const double noised[] = {0.015758682930, -0.761739558048, 1.138887509894};
+  const double target[] = {-0.215936801338, -0.206136945876, 1.342918624345};
+  const double abar_t = 0.691750631538874, signal_s = 0.724494402401, sigma_s = 0.689280683677;
+  const double c = 0.701641457307, rest = 0.712530185598;
+  for (const auto& kernel : {&run_reference, &run_cpu}) {
+    RenoiseUpdateCase mix(1, 1, 3, DType::kF32, DType::kF32);
+    mix.table[0] = {.row = 0,
+                    .flags = RenoiseSlot::kActive | RenoiseSlot::kNoise | RenoiseSlot::kTarget | RenoiseSlot::kMix,
+                    .a = static_cast<float>(signal_s / std::sqrt(abar_t)),
+                    .noise_scale = static_cast<float>(sigma_s * rest),
+                    .target_e = c,
+                    .target_noise = rest};
+    for (int64_t i = 0; i < 3; ++i) {
+      mix.latents.set(i, static_cast<float>(x[i]));
+      mix.prediction.set(i, static_cast<float>(e[i]));
+      mix.noise.set(i, static_cast<float>(n[i]));
+    }
+    mix.run(kernel);
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_NEAR(mix.updated.at(i), noised[i], 2e-7);
+      EXPECT_NEAR(mix.target.at(i), target[i], 2e-7);
+    }
+  }
+}
+
 TEST(RenoiseUpdateCpu, AgreesWithTheReference) {
   for (const DType prediction : test::kDTypes) {
     for (const DType input : test::kDTypes) {

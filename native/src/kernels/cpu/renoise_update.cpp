@@ -49,6 +49,38 @@ struct CombineChunk {
   }
 };
 
+/// e = (e1 + e2) / 2, or e1 where there is no second prediction.
+template <class Prediction>
+struct MeanChunk {
+  SMPO_INNER_LOOP void run(const Prediction* first, const Prediction* second, int64_t count, float* out) {
+    if (second == nullptr) {
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) {
+        out[i] = to_float(first[i]);
+      }
+      return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = 0.5f * (to_float(first[i]) + to_float(second[i]));
+    }
+  }
+};
+
+/// The target of a rollout, in f64.
+struct MixChunk {
+  SMPO_INNER_LOOP void run(const RenoiseSlot& slot, const float* x, const float* clean, const float* e,
+                           const float* noise, int64_t count, float* target) {
+    const double c = slot.target_x, d = slot.target_x0, f = slot.target_e, g = slot.target_noise;
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      const double of_latents = c * static_cast<double>(x[i]) + d * static_cast<double>(clean[i]);
+      const double of_step = f * static_cast<double>(e[i]) + g * static_cast<double>(noise[i]);
+      target[i] = static_cast<float>(of_latents + of_step);
+    }
+  }
+};
+
 template <class T>
 struct ConvertChunk {
   SMPO_INNER_LOOP void run(const float* x, int64_t count, T* out) {
@@ -75,6 +107,26 @@ void step(const RenoiseUpdateArgs& args, const RenoiseSlot& slot, int64_t by_slo
   }
 }
 
+template <class Prediction>
+void mean(const RenoiseUpdateArgs& args, const RenoiseSlot& slot, int64_t by_slot, int64_t count, InstructionSet set,
+          float* e) {
+  const Prediction* kept = static_cast<const Prediction*>(args.kept_prediction_SN) + by_slot;
+  run_for<MeanChunk<Prediction>>(set, static_cast<const Prediction*>(args.prediction_SN) + by_slot,
+                                 slot.flags & RenoiseSlot::kAverage ? kept : nullptr, count, e);
+}
+
+void mix_chunk(const RenoiseUpdateArgs& args, const RenoiseSlot& slot, int64_t by_slot, int64_t by_row, int64_t count,
+               InstructionSet set, const float* x) {
+  alignas(64) float e[kChunk];
+  if (args.prediction_dtype == DType::kF32) {
+    mean<float>(args, slot, by_slot, count, set, e);
+  } else {
+    mean<BFloat16>(args, slot, by_slot, count, set, e);
+  }
+  run_for<MixChunk>(set, slot, x, args.clean_latents_RN + by_row, static_cast<const float*>(e), args.noise_SN + by_slot,
+                    count, args.target_RN + by_row);
+}
+
 void update_chunk(const RenoiseUpdateArgs& args, int64_t s, int64_t begin, int64_t count, InstructionSet set) {
   const RenoiseSlot& slot = args.slot_S[s];
   if (slot.row < 0) {
@@ -92,6 +144,13 @@ void update_chunk(const RenoiseUpdateArgs& args, int64_t s, int64_t begin, int64
     step<BFloat16>(args, slot, by_slot, by_row, count, set, x);
   }
 
+  // Before a guess overwrites the kept prediction, which the target may read.
+  if (slot.flags & RenoiseSlot::kMix) {
+    mix_chunk(args, slot, by_slot, by_row, count, set, x);
+  } else if (slot.flags & RenoiseSlot::kTarget) {
+    run_for<CombineChunk>(set, slot.target_x, static_cast<const float*>(x), slot.target_x0,
+                          args.clean_latents_RN + by_row, count, args.target_RN + by_row);
+  }
   if (slot.flags & RenoiseSlot::kGuess) {
     const int64_t bytes = size_of(args.prediction_dtype);
     std::copy_n(static_cast<const char*>(args.prediction_SN) + by_slot * bytes, count * bytes,
@@ -106,10 +165,6 @@ void update_chunk(const RenoiseUpdateArgs& args, int64_t s, int64_t begin, int64
       run_for<ConvertChunk<BFloat16>>(set, static_cast<const float*>(x), count,
                                       static_cast<BFloat16*>(args.unet_input_SN) + by_slot);
     }
-  }
-  if (slot.flags & RenoiseSlot::kTarget) {
-    run_for<CombineChunk>(set, slot.target_x, static_cast<const float*>(x), slot.target_x0,
-                          args.clean_latents_RN + by_row, count, args.target_RN + by_row);
   }
 }
 

@@ -24,8 +24,9 @@ __global__ void update(RenoiseUpdateArgs args) {
     const int64_t by_slot = slot_begin + n;
     const int64_t by_row = row_begin + n;
     float x = args.latents_RN[by_row];
+    float e = 0.0f;
     if (slot.flags & RenoiseSlot::kActive) {
-      float e = to_float(prediction_SN[by_slot]);
+      e = to_float(prediction_SN[by_slot]);
       if (slot.flags & RenoiseSlot::kAverage) {
         e = rounded::multiply(0.5f, rounded::add(e, to_float(kept_SN[by_slot])));
       }
@@ -44,8 +45,14 @@ __global__ void update(RenoiseUpdateArgs args) {
     }
     if (slot.flags & RenoiseSlot::kTarget) {
       const double clean = args.clean_latents_RN[by_row];
-      args.target_RN[by_row] = static_cast<float>(rounded::add(rounded::multiply(slot.target_x, static_cast<double>(x)),
-                                                               rounded::multiply(slot.target_x0, clean)));
+      double target = rounded::add(rounded::multiply(slot.target_x, static_cast<double>(x)),
+                                   rounded::multiply(slot.target_x0, clean));
+      if (slot.flags & RenoiseSlot::kMix) {
+        const double noise = args.noise_SN[by_slot];
+        target = rounded::add(target, rounded::add(rounded::multiply(slot.target_e, static_cast<double>(e)),
+                                                   rounded::multiply(slot.target_noise, noise)));
+      }
+      args.target_RN[by_row] = static_cast<float>(target);
     }
   }
 }

@@ -284,7 +284,12 @@ void preference_loss(const PreferenceLossArgs& args) {
     const double scale = args.gradient_scale * (args.weight_P != nullptr ? args.weight_P[p] : 1.0);
     if (args.images == 1) {
       if (args.desirable_R != nullptr) factors.winner_desirable = args.desirable_R[p] != 0;
-      const SingleValue value = single_value(args.loss, policy_R[p], reference_R[p], factors);
+      SingleValue value = single_value(args.loss, policy_R[p], reference_R[p], factors);
+      if (args.loss.kind == SMPO_PAIR_LOSS_SFT && args.error_scale_R != nullptr) {
+        const double q = args.error_scale_R[p];
+        value.loss *= q * q;
+        value.d_error *= q * q;
+      }
       policy_R[P + p] = reference_R[P + p] = std::numeric_limits<double>::quiet_NaN();
       args.logit_P[p] = value.logit;
       args.loss_P[p] = value.loss;

@@ -14,8 +14,9 @@ void renoise_update(const RenoiseUpdateArgs& args) {
       const int64_t by_slot = s * args.elements + n;
       const int64_t by_row = slot.row * args.elements + n;
       double x = args.latents_RN[by_row];
+      double e = 0.0;
       if (slot.flags & RenoiseSlot::kActive) {
-        double e = load(args.prediction_SN, args.prediction_dtype, by_slot);
+        e = load(args.prediction_SN, args.prediction_dtype, by_slot);
         if (slot.flags & RenoiseSlot::kAverage) {
           e = (e + load(args.kept_prediction_SN, args.prediction_dtype, by_slot)) / 2;
         }
@@ -36,7 +37,9 @@ void renoise_update(const RenoiseUpdateArgs& args) {
         store(args.unet_input_SN, args.unet_input_dtype, by_slot, x);
       }
       if (slot.flags & RenoiseSlot::kTarget) {
-        args.target_RN[by_row] = static_cast<float>(slot.target_x * x + slot.target_x0 * args.clean_latents_RN[by_row]);
+        double target = slot.target_x * x + slot.target_x0 * args.clean_latents_RN[by_row];
+        if (slot.flags & RenoiseSlot::kMix) target += slot.target_e * e + slot.target_noise * args.noise_SN[by_slot];
+        args.target_RN[by_row] = static_cast<float>(target);
       }
     }
   }

@@ -315,6 +315,17 @@ final class Native {
             ADDRESS.withName("target_sample"),
             ADDRESS.withName("target_clean"));
 
+    static final StructLayout ROLLOUT = struct(
+            "smpo_rollout",
+            JAVA_INT.withName("size"),
+            JAVA_INT.withName("reserved"),
+            ADDRESS.withName("start_sample"),
+            ADDRESS.withName("start_noise"),
+            ADDRESS.withName("target_output"),
+            ADDRESS.withName("target_noise"),
+            JAVA_LONG.withName("encoder_hidden_states"),
+            JAVA_LONG.withName("text_embeds"));
+
     static final StructLayout INVERSION_REPORT = struct(
             "smpo_inversion_report",
             JAVA_INT.withName("size"),
@@ -1123,6 +1134,30 @@ final class Native {
         }
     }
 
+    private static final MethodHandle SAMPLER_CANDIDATE =
+            bind("smpo_sampler_candidate", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS);
+
+    static int samplerCandidate(
+            long session, long sampler, MemorySegment which, MemorySegment latents, MemorySegment error) {
+        try {
+            return (int) SAMPLER_CANDIDATE.invokeExact(session, sampler, which, latents, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle SAMPLER_MOVE =
+            bind("smpo_sampler_move", JAVA_LONG, JAVA_LONG, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS);
+
+    static int samplerMove(
+            long session, long sampler, MemorySegment which, long move, MemorySegment clean, MemorySegment error) {
+        try {
+            return (int) SAMPLER_MOVE.invokeExact(session, sampler, which, move, clean, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
     private static final MethodHandle SAMPLER_PAIRS =
             bind("smpo_sampler_pairs", JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
@@ -1233,6 +1268,24 @@ final class Native {
             long session, long batch, long model, MemorySegment plan, MemorySegment report, MemorySegment error) {
         try {
             return (int) PAIR_BATCH_INVERT.invokeExact(session, batch, model, plan, report, error);
+        } catch (Throwable e) {
+            throw rethrown(e);
+        }
+    }
+
+    private static final MethodHandle PAIR_BATCH_ROLLOUT =
+            bind("smpo_pair_batch_rollout", JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+    static int pairBatchRollout(
+            long session,
+            long batch,
+            long model,
+            MemorySegment plan,
+            MemorySegment rollout,
+            MemorySegment report,
+            MemorySegment error) {
+        try {
+            return (int) PAIR_BATCH_ROLLOUT.invokeExact(session, batch, model, plan, rollout, report, error);
         } catch (Throwable e) {
             throw rethrown(e);
         }

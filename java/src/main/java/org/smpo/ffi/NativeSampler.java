@@ -177,6 +177,55 @@ public final class NativeSampler extends Handle {
         }
     }
 
+    /// Returns one candidate of each image.
+    ///
+    /// @param which candidate of each image
+    /// @return the latents of these candidates `[B,in_channels,h,w]` F32; the caller closes them
+    public DeviceTensor candidate(int[] which) {
+        long id = id();
+        long session = engine.enter();
+        requireOnePerImage("which", which.length);
+        try (Arena arena = Arena.ofConfined()) {
+            Errors.check(
+                    Native.samplerCandidate(
+                            session,
+                            id,
+                            arena.allocateFrom(JAVA_INT, which),
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_candidate");
+            return engine.adopt(0);
+        }
+    }
+
+    /// Adds a candidate of each image: another one, moved. It gets the next number, and predicting the
+    /// step after for it takes one evaluation.
+    ///
+    /// @param which candidate of each image that is moved; it stays as it is
+    /// @param move what is added to its latents `[B,in_channels,h,w]` F32
+    /// @return the clean latents of the new candidates `[B,in_channels,h,w]` F32; the caller closes them
+    /// @throws CancelledException after [Engine#cancel()]; the sampler is then unchanged
+    public DeviceTensor addMoved(int[] which, DeviceTensor move) {
+        long id = id();
+        long moves = engine.own(move);
+        long session = engine.enter();
+        requireOnePerImage("which", which.length);
+        try (Arena arena = Arena.ofConfined()) {
+            Errors.check(
+                    Native.samplerMove(
+                            session,
+                            id,
+                            arena.allocateFrom(JAVA_INT, which),
+                            moves,
+                            engine.result(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_sampler_move");
+            return engine.adopt(0);
+        }
+    }
+
     /// Choices between candidates, as [PairBatch#set] takes them with a shared sample.
     ///
     /// @param noised latents before the step, a row for each image that is not left out

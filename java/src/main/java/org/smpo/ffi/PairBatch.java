@@ -14,12 +14,14 @@ import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 import org.smpo.schedule.ForwardProcess;
 import org.smpo.schedule.InversionPlan;
+import org.smpo.schedule.LatentSteps;
+import org.smpo.schedule.RolloutPlan;
 
 /// The pairs of one optimizer step on the device: clean latents and prompts, then noised latents and
 /// targets, then the results of each pair. Belongs to the engine's thread.
 ///
-/// A batch is opened, noised ([#addNoise]), inverted ([#invert]) or given its latents ([#set]),
-/// accumulated in micro-batches, and read once.
+/// A batch is opened, noised ([#addNoise]), inverted ([#invert]), rolled out ([#rollOut]) or given its
+/// latents ([#set]), accumulated in micro-batches, and read once.
 public final class PairBatch extends Handle {
     /// The tensors of a batch, with the header's names and codes.
     public enum Part {
@@ -157,37 +159,80 @@ public final class PairBatch extends Handle {
         long session = engine.enter();
         requireImages("InversionPlan", plan.rows());
         try (Arena arena = Arena.ofConfined()) {
-            Struct struct = Struct.allocate(Native.INVERSION_PLAN, arena);
-            struct.set("inversion_batch", inversionBatch);
-            struct.set("row_start", arena.allocateFrom(JAVA_INT, plan.rowStarts()));
-            struct.set(
-                    "timestep",
-                    arena.allocateFrom(
-                            JAVA_DOUBLE,
-                            Arrays.stream(plan.timesteps()).asDoubleStream().toArray()));
-            struct.set("sample", arena.allocateFrom(JAVA_DOUBLE, plan.sampleCoefficients()));
-            struct.set("output", arena.allocateFrom(JAVA_DOUBLE, plan.outputCoefficients()));
-            struct.set("noise", arena.allocateFrom(JAVA_DOUBLE, plan.noiseCoefficients()));
-            struct.set("averages", flags(arena, plan.averages()));
-            struct.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, plan.targetSampleCoefficients()));
-            struct.set("target_clean", arena.allocateFrom(JAVA_DOUBLE, plan.targetCleanCoefficients()));
             Struct report = Struct.allocate(Native.INVERSION_REPORT, arena);
             Errors.check(
                     Native.pairBatchInvert(
                             session,
                             id,
                             model,
-                            struct.segment(),
+                            struct(arena, plan, inversionBatch).segment(),
                             report.segment(),
                             engine.error().segment()),
                     engine.error(),
                     "smpo_pair_batch_invert");
-            return new InversionReport(
-                    report.getInt("batches"),
-                    report.getLong("evaluations"),
-                    report.getDouble("seconds"),
-                    report.getDouble("unet_seconds"));
+            return InversionReport.of(report);
         }
+    }
+
+    /// Makes noised latents and targets by rollouts of a UNet from noised latents, without guidance. The
+    /// noise at the start has purpose 5, the batch's step and its items; that of the last step is
+    /// numbered as in [#invert]. Can be cancelled between evaluations; the batch is then as before.
+    ///
+    /// @param encoderHiddenStates Embedding of the prompt of all rollouts `[1,S,D]`
+    /// @param textEmbeds Its pooled embedding `[1,E]` for SDXL, else null
+    /// @param inversionBatch Number of images in one UNet evaluation, 1 to 65535
+    /// @throws ShapeMismatchException when the plan does not have one row per image
+    /// @throws CancelledException after [Engine#cancel()]
+    public InversionReport rollOut(
+            NativeModel unet,
+            RolloutPlan plan,
+            DeviceTensor encoderHiddenStates,
+            DeviceTensor textEmbeds,
+            int inversionBatch) {
+        long id = id();
+        long model = engine.own(unet);
+        long session = engine.enter();
+        requireImages("RolloutPlan", plan.rows());
+        try (Arena arena = Arena.ofConfined()) {
+            Struct rollout = Struct.allocate(Native.ROLLOUT, arena);
+            rollout.set("start_sample", arena.allocateFrom(JAVA_DOUBLE, plan.startSampleCoefficients()));
+            rollout.set("start_noise", arena.allocateFrom(JAVA_DOUBLE, plan.startNoiseCoefficients()));
+            rollout.set("target_output", arena.allocateFrom(JAVA_DOUBLE, plan.targetOutputCoefficients()));
+            rollout.set("target_noise", arena.allocateFrom(JAVA_DOUBLE, plan.targetNoiseCoefficients()));
+            rollout.set("encoder_hidden_states", engine.own(encoderHiddenStates));
+            rollout.set("text_embeds", engine.ownOrNone(textEmbeds));
+            Struct report = Struct.allocate(Native.INVERSION_REPORT, arena);
+            Errors.check(
+                    Native.pairBatchRollout(
+                            session,
+                            id,
+                            model,
+                            struct(arena, plan, inversionBatch).segment(),
+                            rollout.segment(),
+                            report.segment(),
+                            engine.error().segment()),
+                    engine.error(),
+                    "smpo_pair_batch_rollout");
+            return InversionReport.of(report);
+        }
+    }
+
+    private static Struct struct(Arena arena, LatentSteps plan, int inversionBatch) {
+        Struct struct = Struct.allocate(Native.INVERSION_PLAN, arena);
+        struct.set("inversion_batch", inversionBatch);
+        struct.set("row_start", arena.allocateFrom(JAVA_INT, plan.rowStarts()));
+        struct.set(
+                "timestep",
+                arena.allocateFrom(
+                        JAVA_DOUBLE,
+                        Arrays.stream(plan.timesteps()).asDoubleStream().toArray()));
+        struct.set("sample", arena.allocateFrom(JAVA_DOUBLE, plan.sampleCoefficients()));
+        struct.set("output", arena.allocateFrom(JAVA_DOUBLE, plan.outputCoefficients()));
+        struct.set("noise", arena.allocateFrom(JAVA_DOUBLE, plan.noiseCoefficients()));
+        struct.set("averages", flags(arena, plan.averages()));
+        struct.set("target_sample", arena.allocateFrom(JAVA_DOUBLE, plan.targetSampleCoefficients()));
+        struct.set("target_clean", arena.allocateFrom(JAVA_DOUBLE, plan.targetCleanCoefficients()));
+        return struct;
     }
 
     /// Computes errors, logits and losses of some pairs. With `microBatch.backward()` it also adds their
@@ -286,8 +331,8 @@ public final class PairBatch extends Handle {
 
     /// Returns a copy of one of the batch's tensors.
     ///
-    /// @return `[2W,C,h,w]` F32, where W is the number of pairs; `[W,C,h,w]` of W single images, and for the
-    ///     noised latents of a shared sample; the caller closes it
+    /// @return `[2W,C,h,w]` F32, where W is the number of pairs; `[W,C,h,w]` of W single images, and for
+    ///     the noised latents of a shared sample; the caller closes it
     public DeviceTensor tensor(Part part) {
         long id = id();
         Errors.check(

@@ -21,11 +21,11 @@ import java.util.Set;
 ///
 /// Every constructor throws an [InvalidParameterException] naming a parameter that is out of its range.
 ///
-/// To add a method, write its record in this package and name it in the `permits` list, which is the only
-/// list of methods; then add its constant in `smpo.h`, and its formula in `pair_loss_math.h` and the
-/// reference kernel.
+/// To add a method, write its record in this package and name it in the `permits` list, which is the
+/// only list of methods; then add its constant in `smpo.h`, and its formula in `pair_loss_math.h` and
+/// the reference kernel.
 public sealed interface Objective
-        permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge, Robust, Npo, Kto, Mapo, Capo, Tailorpo, Spo {
+        permits Smpo, Dpo, Inpo, Dmpo, Ipo, Sft, Hinge, Robust, Npo, Kto, Mapo, Capo, Tailorpo, Spo, Selfnpo {
     /// Short name of the method in recipes and messages, such as `smpo`.
     default String name() {
         return Method.nameOf(getClass());
@@ -90,8 +90,19 @@ public sealed interface Objective
         return false;
     }
 
-    /// Whether the loss pulls the logit to a target, with a gradient that grows with the distance, so that no logit
-    /// is too large to learn from.
+    /// Whether errors are those of the clean latents that a prediction implies, not of the prediction
+    /// itself.
+    default boolean comparesCleanLatents() {
+        return false;
+    }
+
+    /// Whether training makes a network of worse images, for guidance to lead away from.
+    default boolean trainsNegative() {
+        return favours() == PairImage.LOSER;
+    }
+
+    /// Whether the loss pulls the logit to a target, with a gradient that grows with the distance, so
+    /// that no logit is too large to learn from.
     default boolean hasTarget() {
         return false;
     }

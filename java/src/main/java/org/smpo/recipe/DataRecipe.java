@@ -15,8 +15,8 @@ import org.smpo.data.Crop;
 ///
 /// @param paths Parquet files, folders, tar shards, or folders of them; relative to the working
 ///     directory; none where trajectories generate the pairs
-/// @param split split of the folders among the paths, such as validation; absent: train, where there are several.
-///     Written only when present, so that recipes from before this key keep their text.
+/// @param split split of the folders among the paths, such as validation; absent: train, where there are
+///     several. Written only when present, so that recipes from before this key keep their text.
 /// @param resolution side of the training images in pixels, a multiple of 8; absent: the model's own
 /// @param crop square that is cut from the resized image
 /// @param flip whether an image is mirrored, with probability ½
@@ -26,8 +26,8 @@ import org.smpo.data.Crop;
 /// @param maxBadFraction share of bad records above which a run fails, 0 to 1
 /// @param decodeThreads number of images decoded at once; absent: one per processor
 /// @param images what a batch is made of. Written only where it is not pairs.
-/// @param desirableShare probability that an image of a batch is a desirable one, between 0 and 1; absent: as frequent
-///     as in the data. Written only when present.
+/// @param desirableShare probability that an image of a batch is a desirable one, between 0 and 1;
+///     absent: as frequent as in the data. Written only when present.
 /// @param mix further pairs with a share of their own; absent: none. Written only when present.
 public record DataRecipe(
         List<Path> paths,
@@ -123,7 +123,7 @@ public record DataRecipe(
                 in.flag("flip", true),
                 in.flag("shared_augmentation", false),
                 in.number("caption_dropout", 0.2),
-                in.heldOut("held_out", new HeldOut.Count(0)),
+                HeldOut.read(in, "held_out", new HeldOut.Count(0)),
                 in.number("max_bad_fraction", 0.01),
                 in.smallOrAuto("decode_threads", OptionalInt.empty()),
                 in.choice(IMAGES, TrainingImages.class, TrainingImages.PAIRS),
@@ -223,8 +223,8 @@ public record DataRecipe(
 
     /// Side of the training images in pixels.
     ///
-    /// @throws java.util.NoSuchElementException when it is the model's own and the model is not known yet; see
-    ///     [Recipe#completed]
+    /// @throws java.util.NoSuchElementException when it is the model's own and the model is not known
+    ///     yet; see [Recipe#completed]
     public int side() {
         return resolution.orElseThrow();
     }

@@ -1,5 +1,7 @@
 package org.smpo.recipe;
 
+import java.util.Optional;
+
 /// Number of pairs that are held out from training for evaluation.
 public sealed interface HeldOut extends Written {
     /// A number of pairs.
@@ -28,6 +30,18 @@ public sealed interface HeldOut extends Written {
         public Object written() {
             return share;
         }
+    }
+
+    /// Reads a share such as 0.01, or a number of pairs such as 100.
+    static HeldOut read(Section in, String key, HeldOut otherwise) throws RecipeException {
+        String expected = "a number of pairs, such as 100, or a share of them, such as 0.01";
+        Optional<Node> found = in.find(key);
+        if (found.isEmpty()) {
+            return otherwise;
+        }
+        return found.get() instanceof Node.Scalar scalar && scalar.type() == Node.Scalar.Type.NUMBER
+                ? new HeldOut.Share(in.number(key, scalar, expected))
+                : new HeldOut.Count(in.integer(key, found.get(), expected));
     }
 
     /// The number of held-out pairs among `pairs`, rounded down; a share is at least one pair.

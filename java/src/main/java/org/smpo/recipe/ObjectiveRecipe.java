@@ -7,25 +7,31 @@ import java.util.OptionalDouble;
 import org.smpo.objective.BcrBudget;
 import org.smpo.objective.Dora;
 import org.smpo.objective.Method;
+import org.smpo.objective.NoiseSource;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairImage;
 import org.smpo.objective.PairInput;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
 
-/// The loss of a pair, and how the losses of a batch become one. In YAML the parameters of the method stand beside
-/// `method`, `bcr`, `safeguard` and `dora`. `dora` is written only where it is given, so that recipes from before it
-/// keep their text.
+/// The loss of a pair, and how the losses of a batch become one. In YAML the parameters of the method
+/// stand beside `method`, `bcr`, `safeguard` and `dora`. `dora` is written only where it is given, so
+/// that recipes from before it keep their text.
 ///
-/// `beta` has no default: it is in units of the mean error (see [Objective]), and the same number is another
-/// strength elsewhere.
+/// `beta` has no default: it is in units of the mean error (see [Objective]), and the same number is
+/// another strength elsewhere.
 ///
 /// @param loss the method and its parameters
 /// @param bcr a budget for the favoured image
 /// @param safeguard a bound on the other image's gradient
 /// @param dora weights of the pairs of a batch by their losses and density ratios
+/// @param rollout rollouts of a teacher; present exactly when the method trains on them
 public record ObjectiveRecipe(
-        Objective loss, Optional<BcrBudget> bcr, Optional<SdpoSafeguard> safeguard, Optional<Dora> dora)
+        Objective loss,
+        Optional<BcrBudget> bcr,
+        Optional<SdpoSafeguard> safeguard,
+        Optional<Dora> dora,
+        Optional<RolloutRecipe> rollout)
         implements Written {
     static final String KIND = "method";
     private static final String DORA = "dora";
@@ -53,6 +59,12 @@ public record ObjectiveRecipe(
                         + " is not a sum over pairs; set objective.dora to none");
     }
 
+    /// An objective without a teacher.
+    public ObjectiveRecipe(
+            Objective loss, Optional<BcrBudget> bcr, Optional<SdpoSafeguard> safeguard, Optional<Dora> dora) {
+        this(loss, bcr, safeguard, dora, Optional.empty());
+    }
+
     static ObjectiveRecipe read(Section in) throws RecipeException {
         return in.build(() -> {
             Objective loss = loss(in);
@@ -63,7 +75,8 @@ public record ObjectiveRecipe(
                     loss,
                     bcr.isEmpty() ? Optional.empty() : Optional.of(budget(bcr.get())),
                     safeguard.isEmpty() ? Optional.empty() : Optional.of(safeguard(safeguard.get())),
-                    dora.isEmpty() ? Optional.empty() : Optional.of(dora(dora.get())));
+                    dora.isEmpty() ? Optional.empty() : Optional.of(dora(dora.get())),
+                    loss.noise() == NoiseSource.ROLLOUT ? Optional.of(RolloutRecipe.read(in)) : Optional.empty());
         });
     }
 
@@ -76,7 +89,7 @@ public record ObjectiveRecipe(
             Method.Parameter parameter = method.parameters().get(i);
             OptionalDouble byDefault = parameter.byDefault();
             values[i] = byDefault.isPresent()
-                    ? in.number(parameter.name(), byDefault.getAsDouble())
+                    ? in.numberOrInfinity(parameter.name(), byDefault.getAsDouble())
                     : in.numberOrInfinity(parameter.name());
         }
         return method.with(values);
@@ -102,6 +115,7 @@ public record ObjectiveRecipe(
     @Override
     public Object written() {
         Map<String, Object> fields = ResolvedText.kind(KIND, loss.name(), (Record) loss);
+        rollout.ifPresent(teacher -> fields.putAll(ResolvedText.components(teacher)));
         fields.put("bcr", bcr);
         fields.put("safeguard", safeguard);
         if (dora.isPresent()) {

@@ -8,6 +8,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import org.smpo.io.Digest;
 import org.smpo.io.Precision;
@@ -74,28 +75,9 @@ public record Recipe(
             "train.weights", WeightsRecipe.KIND,
             "optimizer", OptimizerRecipe.KIND);
 
-    /// Sections whose main value may stand for the section: `learning_rate: 1e-5` is `learning_rate: {value: 1e-5}`.
+    /// Sections whose main value may stand for the section: `learning_rate: 1e-5` is `learning_rate:
+    /// {value: 1e-5}`.
     static final Map<String, String> VALUES = Map.of("learning_rate", "value");
-
-    private static final List<String> BUILT_IN = List.of(
-            "smpo-sd15",
-            "smpo-sd15-lora",
-            "smpo-sdxl",
-            "smpo-sdxl-lora",
-            "smpo-small",
-            "dpo-sd15",
-            "dpo-sd15-lora",
-            "dpo-bcr-sd15-lora",
-            "dora-sd15-lora",
-            "capo-sd15-lora",
-            "inpo-sd15",
-            "inpo-sd15-lora",
-            "kto-sd15",
-            "npo-sd15-lora",
-            "npo-sdxl-lora",
-            "tailorpo-sd15-lora",
-            "spo-sd15-lora",
-            "spo-sdxl-lora");
 
     /// Checks that the sections agree.
     ///
@@ -106,10 +88,13 @@ public record Recipe(
         checkInversion(objective, inversion, train);
         checkLabels(objective, labels);
         data.checkImages(objective, labels);
+        objective
+                .rollout()
+                .ifPresent(rollout -> RolloutRecipe.check(objective.loss(), rollout, labels, timesteps, train));
         checkReference(objective, inversion, train);
         checkLearningRate(optimizer, learningRate);
         checkEvaluation(data, evaluate);
-        checkSamples(samples, favours(objective, labels));
+        checkSamples(samples, trainsNegative(objective, labels));
         checkExport(train, export);
     }
 
@@ -134,12 +119,13 @@ public record Recipe(
         Check.agreement(
                 inverts || inversion.isEmpty(),
                 "inversion",
-                name + " noises latents by forward diffusion; set inversion to none (Diffusion-DPO on inverted latents "
-                        + "is objective.method inpo with eta 0)");
+                objective.rollout().isPresent()
+                        ? name + " noises latents at the end of its teacher's rollouts; set inversion to none"
+                        : name
+                                + " noises latents by forward diffusion; set inversion to none (Diffusion-DPO on inverted"
+                                + " latents is objective.method inpo with eta 0)");
         Check.agreement(
-                inversion.isEmpty()
-                        || inversion.get().network() != InversionRecipe.Network.EMA
-                        || train.ema().isPresent(),
+                inversion.isEmpty() || inversion.get().network() != InversionRecipe.Network.EMA || train.keepsEma(),
                 "inversion.network",
                 "ema needs EMA weights; set train.ema to its decay, such as 0.9999, or this to " + "policy");
     }
@@ -159,9 +145,11 @@ public record Recipe(
 
     private static void checkReference(
             ObjectiveRecipe objective, Optional<InversionRecipe> inversion, TrainRecipe train) {
-        boolean inverts = inversion.isPresent() && inversion.get().network() == InversionRecipe.Network.REFERENCE;
+        boolean moves = latentNetwork(objective, inversion)
+                .filter(n -> n == InversionRecipe.Network.REFERENCE)
+                .isPresent();
         Check.agreement(
-                train.reference().isEmpty() || objective.loss().needsReference() || inverts,
+                train.reference().isEmpty() || objective.loss().needsReference() || moves,
                 "train.reference",
                 objective.loss().name() + " has no reference; set train.reference to none");
     }
@@ -193,25 +181,31 @@ public record Recipe(
                 "more than the pairs held out; raise data.held_out, or set this to auto for all of them");
     }
 
-    private static void checkSamples(SamplesRecipe samples, PairImage favoured) {
+    private static void checkSamples(SamplesRecipe samples, boolean negative) {
         Check.agreement(
                 samples.every().isEmpty()
                         || samples.guidanceScale() > 1
-                        || draws(samples, favoured) == SamplesRecipe.Draws.POLICY,
+                        || draws(samples, negative) == SamplesRecipe.Draws.POLICY,
                 "samples.guidance_scale",
                 "the samples show the policy as the negative network of guidance, which 1 never evaluates; raise it, or"
                         + " set samples.draws to policy");
     }
 
-    private static SamplesRecipe.Draws draws(SamplesRecipe samples, PairImage favoured) {
-        return samples.draws()
-                .orElse(favoured == PairImage.WINNER ? SamplesRecipe.Draws.POLICY : SamplesRecipe.Draws.NEGATIVE);
+    private static SamplesRecipe.Draws draws(SamplesRecipe samples, boolean negative) {
+        return samples.draws().orElse(negative ? SamplesRecipe.Draws.NEGATIVE : SamplesRecipe.Draws.POLICY);
     }
 
-    /// The image of a pair in the data that training prefers: the loser, for a network to lead away from.
-    private static PairImage favours(ObjectiveRecipe objective, LabelRecipe labels) {
-        PairImage favoured = objective.loss().favours();
-        return labels.reversed() ? favoured.other() : favoured;
+    /// Whether training makes a network to lead away from: by its method, or on labels that prefer the
+    /// loser.
+    private static boolean trainsNegative(ObjectiveRecipe objective, LabelRecipe labels) {
+        return objective.loss().trainsNegative() || labels.reversed();
+    }
+
+    private static Optional<InversionRecipe.Network> latentNetwork(
+            ObjectiveRecipe objective, Optional<InversionRecipe> inversion) {
+        return inversion
+                .map(InversionRecipe::network)
+                .or(() -> objective.rollout().map(rollout -> rollout.teacher().network()));
     }
 
     private static void checkExport(TrainRecipe train, ExportRecipe export) {
@@ -273,7 +267,7 @@ public record Recipe(
 
     /// Names of the recipes that come with the program.
     public static List<String> builtInNames() {
-        return BUILT_IN;
+        return RecipeText.BUILT_IN;
     }
 
     /// Source text of a built-in recipe, with its comments.
@@ -333,7 +327,7 @@ public record Recipe(
     /// Every key that a built-in recipe has once its defaults are filled in, such as `train.steps`.
     static Set<String> knownKeys() {
         Set<String> keys = new LinkedHashSet<>();
-        for (String name : BUILT_IN) {
+        for (String name : RecipeText.BUILT_IN) {
             try {
                 collect(Node.parse(name, builtIn(name).resolved(), false), "", keys);
             } catch (RecipeException e) {
@@ -353,21 +347,36 @@ public record Recipe(
         }
     }
 
-    /// Whether training prefers the losers of the data, so that the tuned model is a negative network.
+    /// Whether the tuned model is a negative network, for guidance to lead away from.
     public boolean trainsNegative() {
-        return favours(objective, labels) == PairImage.LOSER;
+        return trainsNegative(objective, labels);
     }
 
-    /// The sampler of this run's timesteps. With `objective.dora`, whose weights compare the losses of a batch, all
-    /// pairs of a step share their timestep unless the recipe says otherwise.
+    /// Network that moves latents to where they are trained on: that of the inversion, or the teacher of
+    /// rollouts; empty for objectives with neither.
+    public Optional<InversionRecipe.Network> latentNetwork() {
+        return latentNetwork(objective, inversion);
+    }
+
+    /// Number of images in one evaluation of that network, if the recipe says.
+    public OptionalInt latentSlots() {
+        return inversion
+                .map(InversionRecipe::slots)
+                .or(() -> objective.rollout().map(RolloutRecipe::slots))
+                .orElse(OptionalInt.empty());
+    }
+
+    /// The sampler of this run's timesteps. With `objective.dora`, whose weights compare the losses of a
+    /// batch, all pairs of a step share their timestep unless the recipe says otherwise.
     public TimestepSampler timestepSampler() {
         TimestepSampler sampler = timesteps.sampler(seed);
         return timesteps.shared().orElse(objective.dora().isPresent()) ? sampler.shared() : sampler;
     }
 
-    /// Place of the policy in the guidance of the samples: as the recipe says, else that for which it is trained.
+    /// Place of the policy in the guidance of the samples: as the recipe says, else that for which it is
+    /// trained.
     public SamplesRecipe.Draws samplesDraw() {
-        return draws(samples, favours(objective, labels));
+        return draws(samples, trainsNegative());
     }
 
     /// The inversion with the objective's eta; empty for objectives with forward noise.
@@ -450,7 +459,8 @@ public record Recipe(
                 health);
     }
 
-    /// The learning rate of a step, from 0; 0 for Adafactor with `relative_step`, which does not read it.
+    /// The learning rate of a step, from 0; 0 for Adafactor with `relative_step`, which does not read
+    /// it.
     public double learningRateAt(long step) {
         return learningRate.map(rate -> rate.at(step, train.steps())).orElse(0.0);
     }

@@ -17,6 +17,29 @@ import org.smpo.io.TextStart;
 /// @param source named in messages
 /// @param yaml the text
 record RecipeText(String source, String yaml) {
+    /// Names of the recipes that come with the program, without those of rounds.
+    static final List<String> BUILT_IN = List.of(
+            "smpo-sd15",
+            "smpo-sd15-lora",
+            "smpo-sdxl",
+            "smpo-sdxl-lora",
+            "smpo-small",
+            "dpo-sd15",
+            "dpo-sd15-lora",
+            "dpo-bcr-sd15-lora",
+            "dora-sd15-lora",
+            "capo-sd15-lora",
+            "inpo-sd15",
+            "inpo-sd15-lora",
+            "kto-sd15",
+            "npo-sd15-lora",
+            "npo-sdxl-lora",
+            "selfnpo-sd15",
+            "selfnpo-sdxl",
+            "tailorpo-sd15-lora",
+            "spo-sd15-lora",
+            "spo-sdxl-lora");
+
     private static final String BASE = "base";
 
     /// A recipe has a few kilobytes; parsing takes time and memory in proportion.

@@ -227,6 +227,11 @@ final class Section {
         return isWord(found, INFINITY) ? Double.POSITIVE_INFINITY : number(key, found, "a number or inf");
     }
 
+    /// Reads a number, or `inf`.
+    double numberOrInfinity(String key, double otherwise) throws RecipeException {
+        return find(key).isEmpty() ? otherwise : numberOrInfinity(key);
+    }
+
     boolean flag(String key, boolean otherwise) throws RecipeException {
         Optional<Node> found = find(key);
         if (found.isEmpty()) {
@@ -415,18 +420,6 @@ final class Section {
 
     // ---- values of several types ----------------------------------------------------------------------------------
 
-    /// Reads a share such as 0.01, or a number of pairs such as 100.
-    HeldOut heldOut(String key, HeldOut otherwise) throws RecipeException {
-        String expected = "a number of pairs, such as 100, or a share of them, such as 0.01";
-        Optional<Node> found = find(key);
-        if (found.isEmpty()) {
-            return otherwise;
-        }
-        return found.get() instanceof Node.Scalar scalar && scalar.type() == Node.Scalar.Type.NUMBER
-                ? new HeldOut.Share(number(key, scalar, expected))
-                : new HeldOut.Count(integer(key, found.get(), expected));
-    }
-
     /// Reads `none`, `data`, `data_or_label` or a number.
     LabelProbability labelProbability(String key) throws RecipeException {
         Optional<Node> found = find(key);
@@ -458,8 +451,8 @@ final class Section {
                 : Optional.of(below(key, "none or a mapping", found.get()));
     }
 
-    /// The mapping below a key for whose main value it may stand ([Recipe#VALUES]); empty when the key is absent or
-    /// `none`.
+    /// The mapping below a key for whose main value it may stand ([Recipe#VALUES]); empty when the key
+    /// is absent or `none`.
     Optional<Section> valueSectionOrNone(String key) throws RecipeException {
         Optional<Node> found = find(key).map(node -> Node.ofValue(node, Recipe.VALUES.get(full(key))));
         return found.isEmpty() || isWord(found.get(), NONE)

@@ -11,20 +11,22 @@ import org.smpo.io.Precision;
 ///
 /// @param steps number of optimizer steps
 /// @param pairsPerStep global batch size: number of pairs per optimizer step
-/// @param microBatch number of pairs per micro-batch, at most [#pairsPerStep] and not necessarily a divisor of
-///     it; absent: as many as fit into memory. The result does not depend on it beyond rounding.
-/// @param precision precision of the networks; master weights, gradients and the loss are always fp32. Absent: the
-///     device's, bf16 on a GPU and fp32 on the CPU
+/// @param microBatch number of pairs per micro-batch, at most [#pairsPerStep] and not necessarily a
+///     divisor of it; absent: as many as fit into memory. The result does not depend on it beyond
+///     rounding.
+/// @param precision precision of the networks; master weights, gradients and the loss are always fp32.
+///     Absent: the device's, bf16 on a GPU and fp32 on the CPU
 /// @param device `auto`, `cpu`, `cuda` or `cuda:N`; auto: the first GPU that can be used, else the CPU
 /// @param threads number of CPU threads; absent: one per physical core
 /// @param weights weights to train
 /// @param gradientCheckpointing whether the backward pass recomputes activations instead of keeping them
-/// @param maxGradNorm largest global norm of the gradients, to which they are clipped; absent: no clipping
-/// @param ema decay of the EMA weights per step, from 0 to below 1; absent: no EMA weights
+/// @param maxGradNorm largest global norm of the gradients, to which they are clipped; absent: no
+///     clipping
+/// @param ema decay of the EMA weights per step, from 0 to below 1; absent or 0: no EMA weights
 /// @param reference folder of the frozen reference UNet; absent: the model itself
-/// @param deterministic whether equal inputs give equal bits on one machine; otherwise the engine may choose faster
-///     kernels, and a resumed run differs in its last bits. Written only when false, so that recipes from
-///     before this key keep their text.
+/// @param deterministic whether equal inputs give equal bits on one machine; otherwise the engine may
+///     choose faster kernels, and a resumed run differs in its last bits. Written only when false, so
+///     that recipes from before this key keep their text.
 public record TrainRecipe(
         long steps,
         int pairsPerStep,
@@ -76,6 +78,11 @@ public record TrainRecipe(
                 in.numberOrNone("ema", OptionalDouble.empty()),
                 in.pathOrNone("reference"),
                 in.flag(DETERMINISTIC, true)));
+    }
+
+    /// Whether there are EMA weights.
+    public boolean keepsEma() {
+        return ema.orElse(0) > 0;
     }
 
     /// This recipe with another number of steps.

@@ -2,8 +2,8 @@ package org.smpo.schedule;
 
 import java.util.Arrays;
 
-/// Coefficients of DDIM inversion for a batch of rows: for each row, with its own training timestep t, the list
-/// of its steps and the coefficients of its target.
+/// Coefficients of DDIM inversion for a batch of rows: for each row, with its own training timestep t,
+/// the list of its steps and the coefficients of its target.
 ///
 /// A step k of a row takes the row's latents x to
 ///
@@ -11,19 +11,19 @@ import java.util.Arrays;
 /// x' = sampleCoefficient(k) x + outputCoefficient(k) out + noiseCoefficient(k) N(0, 1)
 /// ```
 ///
-/// with out = UNet(x, timestep(k)), or, where `averages(k)`, the mean of that and of UNet(x1, timestep(k)),
-/// where x1 is the step taken with the first output and no noise. Conversions from v are folded into the
-/// coefficients. After the last step the training target is `targetSampleCoefficient(row) x +
-/// targetCleanCoefficient(row) x0`: the prediction that would lead from x, taken to be at level t, back to the
-/// clean latents x0.
+/// with out = UNet(x, timestep(k)), or, where `averages(k)`, the mean of that and of UNet(x1,
+/// timestep(k)), where x1 is the step taken with the first output and no noise. Conversions from v are
+/// folded into the coefficients. After the last step the training target is
+/// `targetSampleCoefficient(row) x + targetCleanCoefficient(row) x0`: the prediction that would lead
+/// from x, taken to be at level t, back to the clean latents x0.
 ///
 /// A row is an image. Steps of all rows lie in flat arrays, row after row: row i's are `rowStart(i)` to
-/// `rowStart(i + 1)`, end excluded. Immutable; a plan is built once per batch, at about ten microseconds per
-/// thousand steps.
+/// `rowStart(i + 1)`, end excluded. Immutable; a plan is built once per batch, at about ten microseconds
+/// per thousand steps.
 ///
-/// Sources: DDIMInverseScheduler of diffusers 0.20 and 0.22; the training scripts of SmPO-Diffusion (arXiv
-/// 2506.02698) and DDIM-InPO (arXiv 2503.18454).
-public final class InversionPlan {
+/// Sources: DDIMInverseScheduler of diffusers 0.20 and 0.22; the training scripts of SmPO-Diffusion
+/// (arXiv 2506.02698) and DDIM-InPO (arXiv 2503.18454).
+public final class InversionPlan implements LatentSteps {
     private final Inversion inversion;
     private final int[] trainTimestep;
     private final int[] rowStart;
@@ -165,8 +165,8 @@ public final class InversionPlan {
             }
         }
 
-        /// The old grid begins one stride below the first point. The stride of trailing spacing is not rounded,
-        /// but the difference is rounded toward zero.
+        /// The old grid begins one stride below the first point. The stride of trailing spacing is not
+        /// rounded, but the difference is rounded toward zero.
         private static int firstSource(int firstPoint, TimestepSpacing spacing, int trainTimesteps, int n) {
             return spacing == TimestepSpacing.TRAILING
                     ? (int) (firstPoint - (double) trainTimesteps / n)
@@ -182,8 +182,8 @@ public final class InversionPlan {
         }
     }
 
-    /// InPO's noise: eta times the square root of DDIM's variance (arXiv 2010.02502, formula 16) between the
-    /// destination and the source.
+    /// InPO's noise: eta times the square root of DDIM's variance (arXiv 2010.02502, formula 16) between
+    /// the destination and the source.
     private static double noise(double eta, double from, double to) {
         return eta == 0 ? 0 : eta * Math.sqrt((1 - from) / (1 - to) * (1 - to / from));
     }
@@ -224,7 +224,8 @@ public final class InversionPlan {
         return trainTimestep[row];
     }
 
-    /// The timestep whose level the row's latents actually reach; -1 if the row has no step and stays clean.
+    /// The timestep whose level the row's latents actually reach; -1 if the row has no step and stays
+    /// clean.
     public int endTimestep(int row) {
         return rowStart[row + 1] == rowStart[row] ? -1 : destination[rowStart[row + 1] - 1];
     }
@@ -237,7 +238,8 @@ public final class InversionPlan {
         return targetClean[row];
     }
 
-    /// The timestep that the UNet gets at a step; negative at the first step of [Inversion.Semantics#V020].
+    /// The timestep that the UNet gets at a step; negative at the first step of
+    /// [Inversion.Semantics#V020].
     public int timestep(int step) {
         return timestep[step];
     }
@@ -260,41 +262,49 @@ public final class InversionPlan {
     }
 
     /// A copy of all row starts, `rows() + 1` of them.
+    @Override
     public int[] rowStarts() {
         return rowStart.clone();
     }
 
     /// A copy of all steps' timesteps.
+    @Override
     public int[] timesteps() {
         return timestep.clone();
     }
 
     /// A copy of all steps' coefficients of x.
+    @Override
     public double[] sampleCoefficients() {
         return sampleCoefficient.clone();
     }
 
     /// A copy of all steps' coefficients of the output.
+    @Override
     public double[] outputCoefficients() {
         return outputCoefficient.clone();
     }
 
     /// A copy of all steps' coefficients of fresh noise.
+    @Override
     public double[] noiseCoefficients() {
         return noiseCoefficient.clone();
     }
 
     /// A copy of all steps' flags.
+    @Override
     public boolean[] averages() {
         return averages.clone();
     }
 
     /// A copy of all rows' target coefficients of x.
+    @Override
     public double[] targetSampleCoefficients() {
         return targetSample.clone();
     }
 
     /// A copy of all rows' target coefficients of x0.
+    @Override
     public double[] targetCleanCoefficients() {
         return targetClean.clone();
     }

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// Noise level of each training timestep: `x_t = sqrt(alphas_cumprod[t]) x0 + sqrt(1 - alphas_cumprod[t]) eps`,
-/// and what the UNet predicts. Immutable.
+/// Noise level of each training timestep: `x_t = sqrt(alphas_cumprod[t]) x0 + sqrt(1 -
+/// alphas_cumprod[t]) eps`, and what the UNet predicts. Immutable.
 ///
-/// Tables are float64. diffusers builds its own in float32 and its running product rounds at each of 1000
-/// factors: expect relative differences of about 1e-6 in `alphas_cumprod`.
+/// Tables are float64. diffusers builds its own in float32 and its running product rounds at each of
+/// 1000 factors: expect relative differences of about 1e-6 in `alphas_cumprod`.
 public final class NoiseSchedule {
     /// Numbers of timesteps beyond this are taken for damage, before an array of them is made.
     private static final int MAX_TIMESTEPS = 100_000;
@@ -49,11 +49,11 @@ public final class NoiseSchedule {
 
     /// The schedule of a parsed diffusers `scheduler_config.json`.
     ///
-    /// An absent key takes the default of the class that `_class_name` names, in diffusers 0.42.1. Where the
-    /// class has no such parameter (Euler has no `set_alpha_to_one`), the key is read if it is there, as
-    /// diffusers' DDIMInverseScheduler reads it from another class's file, and else is `set_alpha_to_one` true,
-    /// `steps_offset` 0, `clip_sample` false. (The last one differs from DDIMInverseScheduler, which then
-    /// clamps latents that the model's own scheduler never clamped.)
+    /// An absent key takes the default of the class that `_class_name` names, in diffusers 0.42.1. Where
+    /// the class has no such parameter (Euler has no `set_alpha_to_one`), the key is read if it is
+    /// there, as diffusers' DDIMInverseScheduler reads it from another class's file, and else is
+    /// `set_alpha_to_one` true, `steps_offset` 0, `clip_sample` false. (The last one differs from
+    /// DDIMInverseScheduler, which then clamps latents that the model's own scheduler never clamped.)
     ///
     /// An unknown class has leading spacing and the defaults above.
     ///
@@ -90,13 +90,14 @@ public final class NoiseSchedule {
                         schedulerClass.map(c -> c.timestepSpacing).orElse(TimestepSpacing.LEADING)));
     }
 
-    /// Whether a scheduler class rescales its betas to zero terminal SNR. An unknown class is assumed to.
+    /// Whether a scheduler class rescales its betas to zero terminal SNR. An unknown class is assumed
+    /// to.
     public static boolean canRescaleBetas(String className) {
         return SchedulerClass.named(className).map(c -> c.canRescaleBetas).orElse(true);
     }
 
-    /// Notices about a parsed `scheduler_config.json`, one line each: its class and its keys if unknown. Betas,
-    /// spacing and prediction type are written the same way by every class.
+    /// Notices about a parsed `scheduler_config.json`, one line each: its class and its keys if unknown.
+    /// Betas, spacing and prediction type are written the same way by every class.
     public static List<String> notices(Map<String, Object> config) {
         List<String> notices = new ArrayList<>();
         if (config.get("_class_name") instanceof String name
@@ -111,8 +112,8 @@ public final class NoiseSchedule {
         return notices;
     }
 
-    /// A schedule from its parts, with leading spacing, no offset and `set_alpha_to_one` false; see the `with`
-    /// methods.
+    /// A schedule from its parts, with leading spacing, no offset and `set_alpha_to_one` false; see the
+    /// `with` methods.
     public static NoiseSchedule of(
             BetaSchedule betaSchedule,
             double betaStart,
@@ -126,8 +127,8 @@ public final class NoiseSchedule {
         return new NoiseSchedule(betas, predictionType, false, false, 0, TimestepSpacing.LEADING);
     }
 
-    /// The schedule of Stable Diffusion 1.x and SDXL: scaled_linear from 0.00085 to 0.012 over 1000 timesteps,
-    /// epsilon, leading spacing with offset 1, `set_alpha_to_one` false.
+    /// The schedule of Stable Diffusion 1.x and SDXL: scaled_linear from 0.00085 to 0.012 over 1000
+    /// timesteps, epsilon, leading spacing with offset 1, `set_alpha_to_one` false.
     public static NoiseSchedule stableDiffusion() {
         return of(BetaSchedule.SCALED_LINEAR, 0.00085, 0.012, 1000, PredictionType.EPSILON)
                 .withStepsOffset(1);
@@ -155,8 +156,8 @@ public final class NoiseSchedule {
         return betaSchedule.betas(values.number("beta_start", 0.0001), values.number("beta_end", 0.02), count);
     }
 
-    /// Algorithm 1 of Lin et al. (arXiv 2305.08891): shift and scale the square roots of alphas_cumprod so that
-    /// the first stays and the last is zero.
+    /// Algorithm 1 of Lin et al. (arXiv 2305.08891): shift and scale the square roots of alphas_cumprod
+    /// so that the first stays and the last is zero.
     private static double[] rescaleToZeroTerminalSnr(double[] betas) {
         double[] roots = cumulativeProduct(betas);
         for (int t = 0; t < roots.length; t++) {
@@ -236,8 +237,19 @@ public final class NoiseSchedule {
         return alphasCumprod[timestep];
     }
 
-    /// The share of signal power at a timestep, or below timestep 0 the level where a sampler ends: 1 or that of
-    /// timestep 0.
+    /// Factor that turns an error of the UNet's prediction at a timestep into one of the clean latents
+    /// that the prediction implies. Infinite for a prediction of noise from pure noise.
+    public double cleanErrorScale(int timestep) {
+        double alpha = alphasCumprod[timestep];
+        return switch (predictionType) {
+            case EPSILON -> Math.sqrt((1 - alpha) / alpha);
+            case V_PREDICTION -> Math.sqrt(1 - alpha);
+            case SAMPLE -> 1;
+        };
+    }
+
+    /// The share of signal power at a timestep, or below timestep 0 the level where a sampler ends: 1 or
+    /// that of timestep 0.
     double alphaBelow(int timestep, boolean toOne) {
         if (timestep >= 0) {
             return alphasCumprod[timestep];
@@ -254,7 +266,8 @@ public final class NoiseSchedule {
         return predictionType;
     }
 
-    /// Whether the betas were rescaled so that the last timestep is pure noise (`rescale_betas_zero_snr`).
+    /// Whether the betas were rescaled so that the last timestep is pure noise
+    /// (`rescale_betas_zero_snr`).
     public boolean zeroTerminalSnr() {
         return zeroTerminalSnr;
     }

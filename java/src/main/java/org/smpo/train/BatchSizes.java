@@ -19,16 +19,18 @@ import org.smpo.recipe.Recipe;
 /// Numbers of pairs and images that pass through the networks together. Sizes that the recipe does not
 /// set are chosen from the memory that is free before training starts.
 ///
-/// Chosen sizes are powers of two, or the pairs of a whole step. A run on a machine with slightly more memory then
-/// rounds in the same way, and a GPU keeps few graphs.
+/// Chosen sizes are powers of two, or the pairs of a whole step. A run on a machine with slightly more
+/// memory then rounds in the same way, and a GPU keeps few graphs.
 ///
 /// @param microBatch number of pairs differentiated together
-/// @param inversionBatch number of images inverted together
+/// @param inversionBatch number of images inverted, or rolled out, together
 record BatchSizes(int microBatch, int inversionBatch) {
-    /// The share of free memory for activations that wait for the backward pass. The rest is for the optimizer's
-    /// state, which is allocated later, for workspaces of layers, and for what pools cannot reuse.
+    /// The share of free memory for activations that wait for the backward pass. The rest is for the
+    /// optimizer's state, which is allocated later, for workspaces of layers, and for what pools cannot
+    /// reuse.
     private static final double ACTIVATIONS = 0.4;
-    /// The share of free memory for a forward pass without gradients, which is released before activations are kept.
+    /// The share of free memory for a forward pass without gradients, which is released before
+    /// activations are kept.
     private static final double EVALUATION = 0.4;
     /// Larger micro-batches do not make a pair faster.
     private static final int MOST_PAIRS = 8;
@@ -78,9 +80,7 @@ record BatchSizes(int microBatch, int inversionBatch) {
     static BatchSizes choose(Recipe recipe, boolean gpu, Optional<JsonObject> begun, Probe probe, Consumer<String> warn)
             throws IOException {
         OptionalInt pairs = recipe.train().microBatch();
-        OptionalInt images = recipe.inversion().isEmpty()
-                ? OptionalInt.of(1)
-                : recipe.inversion().get().slots();
+        OptionalInt images = recipe.latentNetwork().isEmpty() ? OptionalInt.of(1) : recipe.latentSlots();
         if (begun.isPresent()) {
             JsonObject manifest = begun.get();
             pairs = OptionalInt.of(Math.toIntExact(manifest.integer(MICRO_BATCH)));

@@ -9,14 +9,15 @@ import org.smpo.ffi.EngineStatistics;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.TrainRecipe;
 
-/// The first steps of a run with a small part of the global batch, taken to measure time and memory. Nothing is logged
-/// or saved, and the run's folder is not created; images and prompts encoded by these steps stay in the cache.
+/// The first steps of a run with a small part of the global batch, taken to measure time and memory.
+/// Nothing is logged or saved, and the run's folder is not created; images and prompts encoded by these
+/// steps stay in the cache.
 public final class DryRun implements AutoCloseable {
     /// Steps taken. The first one warms up and is not timed.
     public static final int STEPS = 2;
 
-    /// Number of pairs of a measured step for each kind of device, where the recipe names no micro-batch. A GPU needs
-    /// many to be busy.
+    /// Number of pairs of a measured step for each kind of device, where the recipe names no
+    /// micro-batch. A GPU needs many to be busy.
     private static final int PAIRS_ON_CPU = 8;
 
     private static final int PAIRS_ON_GPU = 64;
@@ -33,7 +34,7 @@ public final class DryRun implements AutoCloseable {
     /// @param hostBytesPeak peak size of CPU tensors in bytes
     /// @param deviceBytesPeak peak size of GPU tensors in bytes; 0 on the CPU
     /// @param microBatch number of pairs differentiated together
-    /// @param inversionBatch number of images inverted together; 0 where nothing is inverted
+    /// @param inversionBatch number of images inverted, or rolled out, together; 0 where none is
     /// @param trainingPairs number of pairs that are trained on, or of prompts of trajectories
     /// @param heldOutPairs number of pairs that are held out
     /// @param trainedParameters number of trained values
@@ -111,7 +112,7 @@ public final class DryRun implements AutoCloseable {
                 statistics.hostBytesPeak(),
                 statistics.deviceBytesPeak(),
                 setup.sizes().microBatch(),
-                recipe.inversion().isEmpty() ? 0 : setup.sizes().inversionBatch(),
+                recipe.latentNetwork().isEmpty() ? 0 : setup.sizes().inversionBatch(),
                 setup.pairs().trainingPairs(),
                 setup.pairs().heldOutPairs(),
                 setup.policy().trainedElements());

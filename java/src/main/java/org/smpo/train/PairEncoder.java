@@ -29,8 +29,8 @@ import org.smpo.network.PromptEncoder;
 import org.smpo.network.SizeConditioning;
 import org.smpo.network.Vae;
 
-/// The model's encoders: images become latents, captions become prompt embeddings. Results are kept in the cache.
-/// Belongs to the engine's thread.
+/// The model's encoders: images become latents, captions become prompt embeddings. Results are kept in
+/// the cache. Belongs to the engine's thread.
 final class PairEncoder implements AutoCloseable {
     private final Engine engine;
     private final int resolution;
@@ -85,7 +85,8 @@ final class PairEncoder implements AutoCloseable {
         return vae;
     }
 
-    /// Whether the latents of an image are in the cache, so that it need not be decoded. Safe from any thread.
+    /// Whether the latents of an image are in the cache, so that it need not be decoded. Safe from any
+    /// thread.
     boolean isCached(PreparedImage image) {
         return moments.contains(image);
     }
@@ -168,6 +169,24 @@ final class PairEncoder implements AutoCloseable {
     /// or zeros for an SDXL model that says so, as in diffusers' pipelines.
     SamplerInputs.Condition unconditional(int images) throws IOException {
         return condition(Collections.nCopies(images, ""), zerosForEmptyPrompt);
+    }
+
+    /// Adds the starts of a teacher's rollouts, whose prompt is the empty one.
+    ///
+    /// @param images closed where an exception is thrown
+    /// @param starts timestep from which each image's rollout starts
+    PairLatents starting(PairLatents images, int[] starts) throws IOException {
+        try {
+            SamplerInputs.Condition empty = unconditional(1);
+            if (empty.timeIds() != null) {
+                // Sizes and crop are those of each image.
+                empty.timeIds().close();
+            }
+            return images.withStart(new PairLatents.Start(starts, empty.encoderHiddenStates(), empty.textEmbeds()));
+        } catch (IOException | RuntimeException e) {
+            images.close();
+            throw e;
+        }
     }
 
     private SamplerInputs.Condition condition(List<String> captions, boolean zeros) throws IOException {

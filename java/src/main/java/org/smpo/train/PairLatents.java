@@ -10,9 +10,9 @@ import org.smpo.ffi.PairBatchInputs;
 import org.smpo.objective.Objective;
 import org.smpo.objective.PairInput;
 
-/// A batch of W pairs as the UNet takes them, with the numbers that the objective reads. Images are in rows:
-/// row p is the winner of pair p, row W + p its loser. A batch of W single images has one row of each, and every 2W
-/// below is W. Closing it closes the tensors.
+/// A batch of W pairs as the UNet takes them, with the numbers that the objective reads. Images are in
+/// rows: row p is the winner of pair p, row W + p its loser. A batch of W single images has one row of
+/// each, and every 2W below is W. Closing it closes the tensors.
 ///
 /// @param latents clean, scaled latents `[2W,C,h,w]`, F32; null where noised latents are given
 /// @param encoderHiddenStates embeddings of the pairs' prompts `[W,S,D]`
@@ -27,6 +27,7 @@ import org.smpo.objective.PairInput;
 /// @param single whether these are W single images instead of W pairs
 /// @param desirable whether each single image is desirable; null where the objective does not ask
 /// @param given noised latents and targets that the pairs bring; null where the method makes them
+/// @param start where a teacher's rollout of each image starts; null where the method has none
 @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
 public record PairLatents(
         DeviceTensor latents,
@@ -39,7 +40,8 @@ public record PairLatents(
         long[] items,
         boolean single,
         boolean[] desirable,
-        Given given)
+        Given given,
+        Start start)
         implements AutoCloseable {
 
     /// Noised latents and targets of steps of trajectories. Both images of a pair share their noised
@@ -57,6 +59,14 @@ public record PairLatents(
                     : Arrays.asList(noised, target, guidance.encoderHiddenStates(), guidance.textEmbeds());
         }
     }
+
+    /// Where a teacher's rollouts start, and their prompt.
+    ///
+    /// @param timesteps timestep from which the rollout of each image starts
+    /// @param encoderHiddenStates embedding of the prompt of all rollouts `[1,S,D]`
+    /// @param textEmbeds its pooled embedding `[1,E]` for SDXL, else null
+    @SuppressWarnings("ArrayRecordComponent") // a bundle of arguments, never compared
+    record Start(int[] timesteps, DeviceTensor encoderHiddenStates, DeviceTensor textEmbeds) {}
 
     /// A batch of clean latents.
     public PairLatents(
@@ -81,6 +91,7 @@ public record PairLatents(
                 items,
                 single,
                 desirable,
+                null,
                 null);
     }
 
@@ -122,6 +133,23 @@ public record PairLatents(
         return single ? timesteps.length : timesteps.length / 2;
     }
 
+    /// These images with the starts of their rollouts, which are closed with them.
+    PairLatents withStart(Start rollouts) {
+        return new PairLatents(
+                latents,
+                encoderHiddenStates,
+                textEmbeds,
+                timeIds,
+                timesteps,
+                label,
+                weight,
+                items,
+                single,
+                desirable,
+                given,
+                rollouts);
+    }
+
     /// Opens these pairs as a batch of the engine, whose tensors can be read; see [PairBatch#tensor].
     ///
     /// @param step step number for the random numbers
@@ -161,6 +189,10 @@ public record PairLatents(
         List<DeviceTensor> all = new ArrayList<>(Arrays.asList(latents, encoderHiddenStates, textEmbeds, timeIds));
         if (given != null) {
             all.addAll(given.tensors());
+        }
+        if (start != null) {
+            all.add(start.encoderHiddenStates());
+            all.add(start.textEmbeds());
         }
         for (DeviceTensor tensor : all) {
             if (tensor != null) {

@@ -26,7 +26,8 @@ import org.smpo.recipe.Recipe;
 import org.smpo.recipe.WeightsRecipe;
 
 /// The UNet in training and everything that accompanies it: the frozen reference, the copy of the EMA
-/// weights that inverts, new adapters, and the optimizer with its state. Belongs to the engine's thread.
+/// weights that inverts or teaches, new adapters, and the optimizer with its state. Belongs to the
+/// engine's thread.
 final class Policy implements AutoCloseable {
     private final Engine engine;
     private final Recipe recipe;
@@ -67,7 +68,7 @@ final class Policy implements AutoCloseable {
     }
 
     private UNet openReference(ModelFiles files, boolean full, ModelOptions frozen) throws IOException {
-        if (!recipe.objective().loss().needsReference() && !inverts(InversionRecipe.Network.REFERENCE)) {
+        if (!recipe.objective().loss().needsReference() && !movesLatents(InversionRecipe.Network.REFERENCE)) {
             return null;
         }
         Optional<Path> other = recipe.train().reference();
@@ -78,16 +79,16 @@ final class Policy implements AutoCloseable {
                 return parts.add(UNet.load(engine, unet, frozen));
             }
         }
-        // With its adapters off, the policy is the reference. An inversion uses a network as it is,
-        // and training full weights overwrites the reference: both cases need a second copy.
-        return full || inverts(InversionRecipe.Network.REFERENCE)
+        // With its adapters off, the policy is the reference. Inversions and rollouts use a network as it
+        // is, and training full weights overwrites the reference: both cases need a second copy.
+        return full || movesLatents(InversionRecipe.Network.REFERENCE)
                 ? parts.add(UNet.load(engine, files.component("unet"), frozen))
                 : null;
     }
 
     /// Creates a network like the policy, adapters included, that receives a copy of the EMA weights.
     private UNet openEma(ModelFiles files, ModelOptions frozen) throws IOException {
-        if (!inverts(InversionRecipe.Network.EMA)) {
+        if (!movesLatents(InversionRecipe.Network.EMA)) {
             return null;
         }
         UNet copy = parts.add(UNet.load(engine, files.component("unet"), frozen));
@@ -95,8 +96,8 @@ final class Policy implements AutoCloseable {
         return copy;
     }
 
-    private boolean inverts(InversionRecipe.Network network) {
-        return recipe.inversion().isPresent() && recipe.inversion().get().network() == network;
+    private boolean movesLatents(InversionRecipe.Network network) {
+        return recipe.latentNetwork().filter(network::equals).isPresent();
     }
 
     private static OptimizerOptions optimizerOptions(Recipe recipe) {
@@ -129,8 +130,8 @@ final class Policy implements AutoCloseable {
         return policy;
     }
 
-    /// The model that training started from, as a network of its own: the reference where that is this model, else
-    /// another copy. Empty for adapters, without which the policy is this model.
+    /// The model that training started from, as a network of its own: the reference where that is this
+    /// model, else another copy. Empty for adapters, without which the policy is this model.
     ///
     /// @param files the model that training started from
     Optional<UNet> start(ModelFiles files) throws IOException {
@@ -148,13 +149,13 @@ final class Policy implements AutoCloseable {
                                         recipe.train().precision().orElseThrow().dtype()))));
     }
 
-    /// The networks of the next step. Copies the EMA weights into the network that inverts, where the
-    /// recipe asks for it.
+    /// The networks of the next step. Copies the EMA weights into the network that inverts or
+    /// teaches, where the recipe asks for it.
     Networks networks() {
         if (ema != null) {
             optimizer.copyEma(ema.network());
         }
-        UNet inverter = ema != null ? ema : inverts(InversionRecipe.Network.REFERENCE) ? reference : null;
+        UNet inverter = ema != null ? ema : movesLatents(InversionRecipe.Network.REFERENCE) ? reference : null;
         return new Networks(
                 policy.network(),
                 reference == null ? null : reference.network(),
@@ -216,7 +217,7 @@ final class Policy implements AutoCloseable {
         Export export = new Export(engine, recipe, metadata);
         List<ExportRecipe.Format> formats = recipe.export().formats();
         List<Path> written = new ArrayList<>(export.write(checkpoint, false, formats, folder, ""));
-        if (recipe.train().ema().isPresent()) {
+        if (recipe.train().keepsEma()) {
             written.addAll(export.write(checkpoint, true, formats, folder, "-ema"));
         }
         return written;

@@ -6,6 +6,7 @@ import java.util.OptionalDouble;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.InversionReport;
 import org.smpo.ffi.MicroBatch;
+import org.smpo.ffi.NativeModel;
 import org.smpo.ffi.PairBatch;
 import org.smpo.ffi.PairResults;
 import org.smpo.objective.Dora;
@@ -18,13 +19,17 @@ import org.smpo.schedule.ForwardProcess;
 import org.smpo.schedule.Inversion;
 import org.smpo.schedule.InversionPlan;
 import org.smpo.schedule.NoiseSchedule;
+import org.smpo.schedule.RolloutPlan;
+import org.smpo.schedule.TruncatedRollout;
 
 /// The training method: computes the gradient of the loss from a batch of clean pairs.
 ///
 /// ```text
-/// latents, prompts, t  ->  noised latents and targets       by inversion, by forward noise, or given
+/// latents, prompts, t  ->  noised latents and targets       by inversion, forward noise or rollouts, or
+/// given
 ///                      ->  errors of policy and reference   in micro-batches
-/// errors, labels       ->  loss of each pair                and its gradient, times its weight, added to the policy's
+/// errors, labels       ->  loss of each pair                and its gradient, times its weight, added
+/// to the policy's
 /// ```
 ///
 /// The policy does not change within a step, so each phase runs over the whole batch. The inversion has
@@ -37,6 +42,7 @@ public final class PreferenceStep {
     private final Objective objective;
     private final NoiseSource noise;
     private final Inversion inversion;
+    private final Optional<TruncatedRollout> rollout;
     private final int inversionBatch;
     private final Optional<Dora> dora;
     private final Peers peers;
@@ -55,6 +61,7 @@ public final class PreferenceStep {
                 loss,
                 loss.objective().noise(),
                 inversion,
+                Optional.empty(),
                 inversionBatch,
                 Optional.empty(),
                 Peers.alone());
@@ -66,6 +73,7 @@ public final class PreferenceStep {
             PairLoss loss,
             NoiseSource noise,
             Inversion inversion,
+            Optional<TruncatedRollout> rollout,
             int inversionBatch,
             Optional<Dora> dora,
             Peers peers) {
@@ -81,6 +89,7 @@ public final class PreferenceStep {
             throw new IllegalArgumentException(objective.name() + ": inversion: expected one, got none");
         }
         this.inversion = inverts() ? inversion.withEta(objective.inversionEta()) : null;
+        this.rollout = rollout;
     }
 
     /// Whether noised latents come from inversion.
@@ -92,20 +101,28 @@ public final class PreferenceStep {
     /// same forward noise.
     public PreferenceStep withForwardNoise() {
         return new PreferenceStep(
-                engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, inversionBatch, dora, peers);
+                engine, schedule, loss, NoiseSource.FORWARD_SHARED, null, rollout, inversionBatch, dora, peers);
     }
 
-    /// Returns this step with DoRA's weights, if there are any: a gradient is then that of DoRA's loss of the whole
-    /// batch, in which the pairs' own weights are density ratios.
+    /// Returns this step with DoRA's weights, if there are any: a gradient is then that of DoRA's loss
+    /// of the whole batch, in which the pairs' own weights are density ratios.
     public PreferenceStep withDora(Optional<Dora> reweighting) {
-        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, reweighting, peers);
+        return new PreferenceStep(
+                engine, schedule, loss, noise, inversion, rollout, inversionBatch, reweighting, peers);
+    }
+
+    /// Returns this step with the rollouts of an objective that has a teacher.
+    ///
+    /// @param rollouts the rollouts; empty for other objectives
+    PreferenceStep withRollout(Optional<TruncatedRollout> rollouts) {
+        return new PreferenceStep(engine, schedule, loss, noise, inversion, rollouts, inversionBatch, dora, peers);
     }
 
     /// Returns this step for a global batch that several processes share: what depends on the whole
     /// batch is taken over the pairs of all of them. Each process then calls either [#run] or
     /// [#runWithoutPairs].
     PreferenceStep withPeers(Peers others) {
-        return new PreferenceStep(engine, schedule, loss, noise, inversion, inversionBatch, dora, others);
+        return new PreferenceStep(engine, schedule, loss, noise, inversion, rollout, inversionBatch, dora, others);
     }
 
     /// Takes part in a step of which this process can read no pair.
@@ -186,19 +203,27 @@ public final class PreferenceStep {
 
     /// Computes the noised latents and targets of every image.
     ///
-    /// @return null where nothing was inverted
+    /// @return null where no network moved them
     private InversionReport noise(PairBatch batch, PairLatents pairs, Networks networks) {
-        if (inverts()) {
-            InversionPlan plan = InversionPlan.of(schedule, inversion, pairs.timesteps());
-            return batch.invert(
-                    networks.inverter() == null ? networks.policy() : networks.inverter(), plan, inversionBatch);
-        }
-        if (noise == NoiseSource.GIVEN) {
-            batch.set(pairs.given().noised(), pairs.given().target());
-            return null;
-        }
-        batch.addNoise(ForwardProcess.of(schedule, pairs.timesteps()), noise == NoiseSource.FORWARD_PER_IMAGE);
-        return null;
+        NativeModel mover = networks.inverter() == null ? networks.policy() : networks.inverter();
+        return switch (noise) {
+            case INVERSION ->
+                batch.invert(mover, InversionPlan.of(schedule, inversion, pairs.timesteps()), inversionBatch);
+            case ROLLOUT -> {
+                PairLatents.Start start = pairs.start();
+                RolloutPlan plan =
+                        RolloutPlan.of(schedule, rollout.orElseThrow(), start.timesteps(), pairs.timesteps());
+                yield batch.rollOut(mover, plan, start.encoderHiddenStates(), start.textEmbeds(), inversionBatch);
+            }
+            case GIVEN -> {
+                batch.set(pairs.given().noised(), pairs.given().target());
+                yield null;
+            }
+            case FORWARD_SHARED, FORWARD_PER_IMAGE -> {
+                batch.addNoise(ForwardProcess.of(schedule, pairs.timesteps()), noise == NoiseSource.FORWARD_PER_IMAGE);
+                yield null;
+            }
+        };
     }
 
     private void accumulate(
@@ -212,6 +237,7 @@ public final class PreferenceStep {
             double[] weight) {
         double[] label = pairs.labelsFor(objective);
         double[] logitScale = logitScale(pairs);
+        double[] errorScale = errorScale(pairs);
         for (int first = 0; first < pairs.pairs(); first += microBatch) {
             int end = Math.min(first + microBatch, pairs.pairs());
             batch.accumulate(
@@ -228,8 +254,17 @@ public final class PreferenceStep {
                             weight == null ? null : Arrays.copyOfRange(weight, first, end),
                             meanGain,
                             pairs.desirable() == null ? null : Arrays.copyOfRange(pairs.desirable(), first, end),
-                            null));
+                            errorScale == null ? null : Arrays.copyOfRange(errorScale, first, end)));
         }
+    }
+
+    /// The factor of each image's differences; null where they stay as they are.
+    private double[] errorScale(PairLatents pairs) {
+        return objective.comparesCleanLatents()
+                ? Arrays.stream(pairs.timesteps())
+                        .mapToDouble(schedule::cleanErrorScale)
+                        .toArray()
+                : null;
     }
 
     /// The scale of each pair, which is given or that of its winner's timestep. An objective with a

@@ -15,7 +15,7 @@ final class RecipeAdvice {
     static {
         KEYS.put("micro_batch.pairs", "train.micro_batch");
         KEYS.put("options.checkpointing", "train.gradient_checkpointing");
-        KEYS.put("plan.inversion_batch", "inversion.slots");
+        KEYS.put("plan.inversion_batch", "inversion.slots, or objective.slots of rollouts");
         KEYS.put("config.threads", "train.threads");
     }
 

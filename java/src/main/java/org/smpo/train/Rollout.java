@@ -201,7 +201,8 @@ final class Rollout implements PairStream {
                     items,
                     false,
                     null,
-                    new PairLatents.Given(noised, target, scales, guidance));
+                    new PairLatents.Given(noised, target, scales, guidance),
+                    null);
         } catch (IOException | RuntimeException e) {
             made.closeAfter(e);
             throw e;

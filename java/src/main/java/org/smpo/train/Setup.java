@@ -21,7 +21,10 @@ import org.smpo.io.JsonObject;
 import org.smpo.parallel.Peers;
 import org.smpo.parallel.World;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.RolloutRecipe;
 import org.smpo.recipe.TrainingImages;
+import org.smpo.schedule.RolloutSampler;
+import org.smpo.schedule.TruncatedRollout;
 
 /// Everything that a recipe's steps need, opened and checked: engine, policy, pairs, the step itself and
 /// its batch sizes. Belongs to the thread that opened it.
@@ -86,7 +89,8 @@ record Setup(
                             ? StoredPairs.open(recipe, encoder, begun, world, listener::say)
                             : recipe.trajectory().isPresent()
                                     ? Rollout.open(recipe, engine, files, policy, encoder)
-                                    : StoredImages.open(recipe, encoder, begun, listener::say));
+                                    : StoredImages.open(
+                                            recipe, encoder, rollouts(recipe, files), begun, listener::say));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
                             recipe,
@@ -106,6 +110,7 @@ record Setup(
                             recipe.objective().pairLoss(),
                             recipe.inversionSchedule().orElse(null),
                             sizes.inversionBatch())
+                    .withRollout(recipe.objective().rollout().map(RolloutRecipe::rollout))
                     .withDora(recipe.objective().dora())
                     .withPeers(peers);
             Optional<Samples> samples = recipe.samples().every().isEmpty()
@@ -121,6 +126,24 @@ record Setup(
             parts.closeAfter(e);
             throw e;
         }
+    }
+
+    /// @throws IllegalArgumentException when the model's schedule does not suit the rollouts
+    private static Optional<RolloutSampler> rollouts(Recipe recipe, ModelFiles files) throws IOException {
+        if (recipe.objective().rollout().isEmpty()) {
+            return Optional.empty();
+        }
+        TruncatedRollout rollout = recipe.objective().rollout().get().rollout();
+        try {
+            rollout.requireFits(files.schedule());
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("objective: " + e.getMessage(), e);
+        }
+        return Optional.of(new RolloutSampler(
+                recipe.seed(),
+                rollout,
+                files.schedule().trainTimesteps(),
+                recipe.timesteps().end()));
     }
 
     private static boolean readsPairs(Recipe recipe) {

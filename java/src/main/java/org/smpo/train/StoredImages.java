@@ -25,13 +25,15 @@ import org.smpo.io.Rendering;
 import org.smpo.recipe.DataRecipe;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.TrainingImages;
+import org.smpo.schedule.RolloutSampler;
 import org.smpo.schedule.TimestepSampler;
 
-/// Single images from files, for objectives that judge an image by itself. The images of the next step are decoded on
-/// virtual threads while the current step computes. Belongs to the engine's thread.
+/// Single images from files, for objectives that judge an image by itself. The images of the next step
+/// are decoded on virtual threads while the current step computes. Belongs to the engine's thread.
 ///
-/// An image has the random values of a winner in its place of the global batch, so that training on the winners of
-/// pairs is training on the pairs without their losers. Each image has a timestep and noise of its own.
+/// An image has the random values of a winner in its place of the global batch, so that training on the
+/// winners of pairs is training on the pairs without their losers. Each image has a timestep and noise
+/// of its own.
 final class StoredImages implements PairStream {
     private final Closer sources;
     private final Rendering rendering;
@@ -45,6 +47,7 @@ final class StoredImages implements PairStream {
     private final PairDecoder plain;
     private final PairEncoder encoder;
     private final TimestepSampler timesteps;
+    private final Optional<RolloutSampler> rollouts;
     private final DecodeAhead<PreparedSingle> ahead;
 
     /// The weights of images by their index in the source; null when all have the same.
@@ -61,6 +64,7 @@ final class StoredImages implements PairStream {
             Optional<DataCursor.Mix> mix,
             PairEncoder encoder,
             Recipe recipe,
+            Optional<RolloutSampler> rollouts,
             Rendering rendering) {
         this.sources = sources;
         this.source = source;
@@ -83,6 +87,7 @@ final class StoredImages implements PairStream {
         PairDecoder decoder = new PairDecoder(StoredPairs.augmented(data), recipe.seed());
         this.plain = new PairDecoder(StoredPairs.plain(data), recipe.seed());
         this.timesteps = recipe.timestepSampler();
+        this.rollouts = rollouts;
         this.ahead = new DecodeAhead<>(step -> decoder.prepareSingle(source, uses(step), encoder::isCached));
     }
 
@@ -125,18 +130,24 @@ final class StoredImages implements PairStream {
     /// Opens the single images of a recipe.
     ///
     /// @param encoder encoder of images and captions; the caller keeps ownership
+    /// @param rollouts where a teacher's rollouts of the images start; empty where the method has none
     /// @param begun manifest of the run that is resumed; empty for a new run
     /// @param say receiver of lines about the images found
     /// @throws IllegalArgumentException when no image can be trained on
     /// @throws IOException when a file cannot be read
-    static StoredImages open(Recipe recipe, PairEncoder encoder, Optional<JsonObject> begun, Consumer<String> say)
+    static StoredImages open(
+            Recipe recipe,
+            PairEncoder encoder,
+            Optional<RolloutSampler> rollouts,
+            Optional<JsonObject> begun,
+            Consumer<String> say)
             throws IOException {
         Closer sources = new Closer();
         try {
             Rendering rendering = StoredPairs.rendering(begun);
             return recipe.data().images() == TrainingImages.SINGLE
-                    ? ofImages(recipe, encoder, rendering, sources, say)
-                    : ofPairs(recipe, encoder, rendering, sources, say);
+                    ? ofImages(recipe, encoder, rollouts, rendering, sources, say)
+                    : ofPairs(recipe, encoder, rollouts, rendering, sources, say);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
@@ -144,7 +155,12 @@ final class StoredImages implements PairStream {
     }
 
     private static StoredImages ofImages(
-            Recipe recipe, PairEncoder encoder, Rendering rendering, Closer sources, Consumer<String> say)
+            Recipe recipe,
+            PairEncoder encoder,
+            Optional<RolloutSampler> rollouts,
+            Rendering rendering,
+            Closer sources,
+            Consumer<String> say)
             throws IOException {
         List<RecordImages> parts = new ArrayList<>();
         for (Path path : recipe.data().paths()) {
@@ -153,7 +169,7 @@ final class StoredImages implements PairStream {
         parts.forEach(part -> part.notes().forEach(note -> say.accept("data.paths: " + note)));
         ImageSource images = parts.size() == 1 ? parts.getFirst() : new JoinedImages(parts);
         StoredImages stored = new StoredImages(
-                sources, images, indices -> null, Map.of(), Optional.empty(), encoder, recipe, rendering);
+                sources, images, indices -> null, Map.of(), Optional.empty(), encoder, recipe, rollouts, rendering);
         say.accept(images.describe() + ": "
                 + (stored.trainingPairs() + stored.heldOutPairs()) + " images to train on or hold out"
                 + (stored.judges ? stored.describeKinds() : ""));
@@ -170,7 +186,12 @@ final class StoredImages implements PairStream {
     }
 
     private static StoredImages ofPairs(
-            Recipe recipe, PairEncoder encoder, Rendering rendering, Closer sources, Consumer<String> say)
+            Recipe recipe,
+            PairEncoder encoder,
+            Optional<RolloutSampler> rollouts,
+            Rendering rendering,
+            Closer sources,
+            Consumer<String> say)
             throws IOException {
         StoredPairs.Opened opened = StoredPairs.source(recipe, rendering, sources, say);
         PairSource pairs = opened.pairs();
@@ -190,6 +211,7 @@ final class StoredImages implements PairStream {
                 opened.mix(recipe.data(), images::pair),
                 encoder,
                 recipe,
+                rollouts,
                 rendering);
     }
 
@@ -239,6 +261,7 @@ final class StoredImages implements PairStream {
         int[] indices = new int[singles.size()];
         int[] t = new int[singles.size()];
         long[] items = new long[singles.size()];
+        int[] starts = new int[singles.size()];
         boolean[] desirable = judges ? new boolean[singles.size()] : null;
         for (int i = 0; i < items.length; i++) {
             PreparedSingle single = singles.get(i);
@@ -248,15 +271,20 @@ final class StoredImages implements PairStream {
             indices[i] = single.use().pair();
             int place = first + single.place();
             items[i] = 2L * place;
-            t[i] = timesteps.draw(step, place, 1)[0];
+            if (rollouts.isPresent()) {
+                starts[i] = rollouts.get().start(step, place);
+                t[i] = rollouts.get().timestep(step, place);
+            } else {
+                t[i] = timesteps.draw(step, place, 1)[0];
+            }
             if (judges) {
                 desirable[i] = source.desirable(indices[i]).orElseThrow();
             }
         }
         // A held-out image counts as any other, so that evaluations of runs with different weights compare.
         double[] factors = step == HELD_OUT_STEP ? null : weights.of(indices);
-        return new Batch(
-                encoder.encodeSingle(images, captions, t, factors, step, items, desirable), ids, decoded.bad());
+        PairLatents latents = encoder.encodeSingle(images, captions, t, factors, step, items, desirable);
+        return new Batch(rollouts.isPresent() ? encoder.starting(latents, starts) : latents, ids, decoded.bad());
     }
 
     @Override

@@ -38,9 +38,10 @@ import org.smpo.schedule.NoiseSchedule;
 /// | `reward_margin` | `[P]`: difference of calibrated rewards, where the objective reads one |
 /// | `pooled`, `time_ids` | `[P,E]`, `[P,6]`: SDXL only |
 ///
-/// The result has, for each pair J, `noised_w.J`, `noised_l.J`, `target_w.J`, `target_l.J`, `pred_w.J`, `pred_l.J`,
-/// `ref_pred_w.J`, `ref_pred_l.J` `[4,h,w]` and `errors.J` `[4]` = (policy winner, policy loser, reference winner,
-/// reference loser); `loss` `[]`, the mean over pairs; and `grad.PARAMETER` of every parameter of the policy.
+/// The result has, for each pair J, `noised_w.J`, `noised_l.J`, `target_w.J`, `target_l.J`, `pred_w.J`,
+/// `pred_l.J`, `ref_pred_w.J`, `ref_pred_l.J` `[4,h,w]` and `errors.J` `[4]` = (policy winner, policy
+/// loser, reference winner, reference loser); `loss` `[]`, the mean over pairs; and `grad.PARAMETER` of
+/// every parameter of the policy.
 public final class Trace {
     private Trace() {}
 
@@ -63,9 +64,10 @@ public final class Trace {
         /// @throws IllegalArgumentException when there is no such device
         public Settings {
             Device.parse(device);
-            if (objective.noise() == NoiseSource.GIVEN) {
+            if (objective.noise() == NoiseSource.GIVEN || objective.noise() == NoiseSource.ROLLOUT) {
                 throw new IllegalArgumentException("objective: expected a method that noises latents, got "
-                        + objective.name() + ", which takes them from its own trajectories");
+                        + objective.name() + ", which takes them from "
+                        + (objective.noise() == NoiseSource.GIVEN ? "its own trajectories" : "a teacher's rollouts"));
             }
         }
     }

@@ -24,8 +24,8 @@ import org.smpo.network.TinyClip;
 import org.smpo.train.TinyRun;
 import org.smpo.train.TrainingResult;
 
-/// Negative networks as a user trains and uses them: `train` with reversed labels, `generate --negative-model`,
-/// `evaluate MODEL~NEGATIVE`.
+/// Negative networks as a user trains and uses them: `train` with reversed labels, `generate
+/// --negative-model`, `evaluate MODEL~NEGATIVE`.
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 final class NegativeNetworkCommandTest {
     private Path temporary;
@@ -50,6 +50,32 @@ final class NegativeNetworkCommandTest {
                 "samples={every: 3, prompts: [a cat], steps: 2}",
                 "export.formats=[lora_peft]"));
         adapters = tiny.output("npo").resolve("pytorch_lora_weights.safetensors");
+    }
+
+    /// Self-NPO needs no preferences: its built-in recipe trains on images, and the run is used like the
+    /// other.
+    @Test
+    void selfNpoTrainsANegativeNetworkFromImages() throws IOException {
+        Path out = temporary.resolve("selfnpo");
+        Path recipe =
+                Files.writeString(temporary.resolve("selfnpo.yaml"), """
+                    base: selfnpo-sd15
+                    model: '%s'
+                    output: '%s'
+                    data: {paths: ['%s'], resolution: 16}
+                    train: {steps: 2, pairs_per_step: 3, threads: 1, device: cpu, precision: fp32}
+                    learning_rate: {value: 0.05}
+                    """.formatted(tiny.model(), out, tiny.data()));
+        Outcome tried = smpo("train", recipe, "--cache", tiny.cache(), "--dry-run");
+        assertThat(tried.code()).as(tried.err()).isZero();
+        Outcome done = smpo("train", recipe, "--cache", tiny.cache());
+        assertThat(done.code()).as(done.err()).isZero();
+        assertThat(out.resolve("manifest.json")).content().contains("\"role\": \"negative\"");
+        byte[] plain = image("selfnpo-plain");
+        assertThat(image("selfnpo-used", "--negative-model", out)).isNotEqualTo(plain);
+        Outcome refused = smpo("train", recipe, "--cache", tiny.cache(), "--set", "objective.rollout_steps=0");
+        assertThat(refused.code()).isEqualTo(2);
+        assertThat(refused.err()).contains("objective.rollout_steps: expected an integer of 1 or more, got 0");
     }
 
     private Object[] generate(String name, Object... more) {
@@ -100,7 +126,8 @@ final class NegativeNetworkCommandTest {
         assertThat(png("prompt").text().get("parameters")).contains("Negative condition: prompt");
     }
 
-    /// `--lora` changes both sides: the negative network is the model with its adapters and the negative ones.
+    /// `--lora` changes both sides: the negative network is the model with its adapters and the negative
+    /// ones.
     @Test
     void negativeLorasAddToTheModels() throws IOException {
         byte[] both = image("a", "--lora", adapters, "--lora-weight", 0.5, "--negative-lora", adapters + ":0.5");

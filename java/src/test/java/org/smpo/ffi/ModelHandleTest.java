@@ -367,6 +367,8 @@ class ModelHandleTest {
                 Struct.allocate(Native.SAMPLER_CANDIDATES, arena).segment();
         MemorySegment choice = arena.allocate(JAVA_INT);
         calls.put("smpo_sampler_fork", s -> Native.samplerFork(session, s, candidates, out, error));
+        calls.put("smpo_sampler_candidate", s -> Native.samplerCandidate(session, s, choice, out, error));
+        calls.put("smpo_sampler_move", s -> Native.samplerMove(session, s, choice, 0, out, error));
         calls.put("smpo_sampler_pairs", s -> Native.samplerPairs(session, s, choice, choice, out, out, error));
         calls.put("smpo_sampler_select", s -> Native.samplerSelect(session, s, choice, error));
         calls.put("smpo_sampler_close", s -> Native.samplerClose(session, s, error));

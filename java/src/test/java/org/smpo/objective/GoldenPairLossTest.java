@@ -69,6 +69,7 @@ final class GoldenPairLossTest {
             case Sft o -> o;
             case Tailorpo o -> new Tailorpo(o.beta() * by);
             case Spo o -> new Spo(o.beta() * by, o.clip());
+            case Selfnpo o -> new Selfnpo(o.huberC() * by);
         };
     }
 

@@ -272,8 +272,8 @@ final class ObjectiveTest {
         }
     }
 
-    /// Reversed labels exchange winner and loser and keep the probability, so every loss prefers the image
-    /// that people rejected. Golden numbers for the pair whose image 0 people preferred.
+    /// Reversed labels exchange winner and loser and keep the probability, so every loss prefers the
+    /// image that people rejected. Golden numbers for the pair whose image 0 people preferred.
     @Test
     void reversedLabelsReproduceThePrintedNumbers() {
         PairErrors reversed =
@@ -288,7 +288,8 @@ final class ObjectiveTest {
         assertThat(smpo.loserGradient()).isCloseTo(-4087.872380968146, within(1e-9));
     }
 
-    /// Golden numbers of the weight σ(1.5 − log SNR) under Stable Diffusion's schedule, and of a loss with it.
+    /// Golden numbers of the weight σ(1.5 − log SNR) under Stable Diffusion's schedule, and of a loss
+    /// with it.
     @Test
     void capoReproducesThePrintedNumbers() {
         NoiseSchedule schedule = NoiseSchedule.stableDiffusion();
@@ -547,7 +548,8 @@ final class ObjectiveTest {
                         "mapo",
                         "capo",
                         "tailorpo",
-                        "spo");
+                        "spo",
+                        "selfnpo");
         for (Objective objective : ALL) {
             Method method = Method.all().stream()
                     .filter(candidate -> candidate.name().equals(objective.name()))

@@ -48,6 +48,7 @@ final class PairLosses {
             case Sft sft -> new LossValue(errors.winner(), 0, 1, 0);
             case Tailorpo tailorpo -> preferWinner(u, slope);
             case Spo spo -> spo(spo, errors, pair.logitScale());
+            case Selfnpo selfnpo -> throw new IllegalArgumentException(selfnpo.name() + " is of single images");
         };
     }
 

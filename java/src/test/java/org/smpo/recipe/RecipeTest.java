@@ -29,6 +29,7 @@ import org.smpo.objective.Inpo;
 import org.smpo.objective.Kto;
 import org.smpo.objective.PairLoss;
 import org.smpo.objective.SdpoSafeguard;
+import org.smpo.objective.Selfnpo;
 import org.smpo.objective.Sft;
 import org.smpo.objective.SmoothedLabel;
 import org.smpo.objective.Smpo;
@@ -136,6 +137,22 @@ class RecipeTest {
             assertThat(negative.data().captionDropout()).isEqualTo(0.2);
             assertThat(negative.trainsNegative()).isTrue();
             assertThat(negative.samplesDraw()).isEqualTo(SamplesRecipe.Draws.NEGATIVE);
+        }
+        for (String name : List.of("selfnpo-sd15", "selfnpo-sdxl")) {
+            Recipe selfNpo = Recipe.builtIn(name);
+            boolean xl = name.endsWith("xl");
+            assertThat(selfNpo.objective().loss()).isEqualTo(new Selfnpo(1e-3));
+            assertThat(selfNpo.objective().rollout())
+                    .hasValue(new RolloutRecipe(25, 5, RolloutRecipe.Teacher.AVERAGE, OptionalInt.empty()));
+            assertThat(selfNpo.data().images()).isEqualTo(TrainingImages.WINNER);
+            assertThat(selfNpo.data().side()).isEqualTo(xl ? 1024 : 512);
+            assertThat(selfNpo.train().ema()).hasValue(0.999);
+            assertThat(selfNpo.train().pairsPerStep()).isEqualTo(xl ? 10 : 20);
+            assertThat(selfNpo.train().weights()).isEqualTo(new WeightsRecipe.Full());
+            assertThat(selfNpo.optimizer()).isEqualTo(new OptimizerRecipe.AdamW(0.9, 0.999, 1e-8, xl ? 0 : 1e-3));
+            assertThat(selfNpo.learningRateAt(999)).isEqualTo(xl ? 1e-7 : 1e-6);
+            assertThat(selfNpo.trainsNegative()).isTrue();
+            assertThat(selfNpo.samplesDraw()).isEqualTo(SamplesRecipe.Draws.NEGATIVE);
         }
         assertThat(dpo.trainsNegative()).isFalse();
         assertThat(dpo.samplesDraw()).isEqualTo(SamplesRecipe.Draws.POLICY);

@@ -128,7 +128,6 @@ final class DoraTest {
                         doubles(golden.numbers("ratios")),
                         items,
                         false,
-                        null,
                         null)) {
             NoiseSchedule schedule =
                     NoiseSchedule.fromConfig(Json.readObject(folder.resolve("model/scheduler/scheduler_config.json"))

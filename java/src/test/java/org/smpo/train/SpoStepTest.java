@@ -149,7 +149,8 @@ final class SpoStepTest {
                                     new PairBatchInputs.Guidance(
                                             golden.number("guidance_scale"),
                                             input(engine, "spo.negative_prompt_embeds", pairs, 77, 12),
-                                            null)))) {
+                                            null)),
+                            null)) {
                 PreferenceStep step = new PreferenceStep(
                         engine,
                         NoiseSchedule.stableDiffusion(),

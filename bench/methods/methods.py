@@ -139,13 +139,23 @@ class Seed:
 
 
 class Finding:
-    """A difference with its interval, and whether it is a method's claim or a control's."""
+    """A difference with its interval and what is claimed of it: a gain or a loss of a method, a control that must not gain,
+    no loss ("not below"), or nothing ("context")."""
 
     def __init__(self, what, estimate, low, high, claim):
         self.what, self.estimate, self.low, self.high, self.claim = what, estimate, low, high, claim
 
     def shown(self):
-        return self.low > 0 if self.claim in ("gain", "control") else self.high < 0
+        match self.claim:
+            case "gain" | "control":
+                return self.low > 0
+            case "loss":
+                return self.high < 0
+            case "not below":
+                return self.high >= 0
+            case "context":
+                return self.low > 0 or self.high < 0
+        raise ValueError(self.claim)
 
     def text(self):
         if self.low == self.high:
@@ -283,7 +293,7 @@ def bcr(seed):
     budget = {**dpo, "bcr": {"lambda": s["strength"], "delta": s["budget"]}}
     limited = seed.train("bcr", budget, data, health=health)
     free = seed.train("bcr-control", dpo, data, health=health)
-    report = seed.evaluate("bcr-report", {"dpo": free, "bcr": limited}, 1)
+    report = seed.evaluate("bcr-report", {"dpo": free, "bcr": limited, "base": seed.model}, 1)
     rise = {name: winners_rise(run) for name, run in (("bcr", limited), ("bcr-control", free))}
     allowed = s["budget"] / (0.5 * s["beta"])
     print(f"seed {seed.seed}: rise of the winner's held-out error over the reference's: with the budget {rise['bcr']:.2e},"
@@ -292,7 +302,8 @@ def bcr(seed):
         # The log has means only, so this figure has no interval within a seed.
         Finding("rise of the winner's error without the budget − with it, units of 1e-5",
                 *(3 * [1e5 * (rise["bcr-control"] - rise["bcr"])]), "gain"),
-        difference(report, "bcr", "DPO with the budget − DPO without", "gain"),
+        difference(report, "bcr", "DPO with the budget − DPO without", "not below"),
+        difference(report, "base", "base − DPO without the budget", "context"),
     ]
 
 
@@ -326,9 +337,12 @@ def seeds_of(text):
 def verdict(findings):
     """Returns one sentence for the same comparison over all seeds."""
     shown, claim, count = sum(f.shown() for f in findings), findings[0].claim, len(findings)
+    said = f"{'not below' if claim == 'not below' else 'shown'} for {shown} of {count} seeds"
+    if claim == "context":
+        return "for comparison"
     if claim == "control":
-        return f"shown for {shown} of {count} seeds; must not be shown" + ("" if shown < NEEDED else ": the control did NOT fail")
-    return f"shown for {shown} of {count} seeds: " + ("shown" if shown >= NEEDED else "not shown")
+        return f"{said}; must not be shown" + ("" if shown < NEEDED else ": the control did NOT fail")
+    return f"{said}: {'shown' if shown >= NEEDED else 'not shown'}" if count >= NEEDED else said
 
 
 def main():

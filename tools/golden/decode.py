@@ -4,6 +4,8 @@
 
 decode.json: a list of {name, file: base64, size: [w, h], rgb: base64} and, for a file that Pillow refuses,
 {name, file, error: its message}.
+viewer.json: WebP files with metadata that a viewer applies, a list of {name, file: base64, orientation, opacity: base64}
+and of {name, file, error}.
 """
 
 import base64
@@ -173,6 +175,58 @@ def broken():
     yield "webp header alone", webp[:12]
 
 
+def viewed():
+    """WebP files with opacity of every kind, or with an orientation."""
+    image = Image.fromarray(pattern())
+    y, x = np.mgrid[0:H, 0:W]
+    noise = np.random.default_rng(3).integers(0, 256, (H, W))
+    planes = dict(disc=255 * ((x - 20) ** 2 + (y - 15) ** 2 < 81), slope=(x * 4 + y * 2) % 256, noise=noise)
+    for name, plane in planes.items():
+        image.putalpha(Image.fromarray(plane.astype(np.uint8)))
+        for quality in (100, 40):
+            yield f"{name} {quality}", saved(image, "WEBP", quality=80, alpha_quality=quality)
+        # The four filters, without compression.
+        for number in range(4):
+            yield f"{name} filter {number}", with_opacity(saved(image, "WEBP", quality=80), plane, number)
+    yield "opacity cut", with_opacity(saved(image, "WEBP", quality=80), noise, 0, cut=7)
+    yield "opacity of an unknown compression", with_opacity(saved(image, "WEBP", quality=80), noise, 0, compression=2)
+    rgb = image.convert("RGB")
+    for orientation in range(1, 9):
+        yield f"orientation {orientation}", saved(rgb, "WEBP", lossless=orientation % 2 == 0, exif=exif(orientation))
+    marked = exif(6).tobytes()
+    yield "orientation with JPEG's mark", saved(rgb, "WEBP", exif=b"Exif\0\0" + marked.removeprefix(b"Exif\0\0"))
+
+
+def with_opacity(webp, plane, number, compression=0, cut=0):
+    """Replaces the opacity of a WebP file: samples minus their predictions by a filter."""
+    plane = plane.astype(int)
+    predicted = np.zeros_like(plane)
+    predicted[0, 1:] = plane[0, :-1]
+    predicted[1:, 0] = plane[:-1, 0]
+    left, above, corner = plane[1:, :-1], plane[:-1, 1:], plane[:-1, :-1]
+    predicted[1:, 1:] = {0: 0, 1: left, 2: above, 3: np.clip(left + above - corner, 0, 255)}[number]
+    stored = ((plane - (predicted if number else 0)) % 256).astype(np.uint8).tobytes()
+    content = bytes([compression | number << 2]) + stored[: len(stored) - cut]
+    chunks, at = b"", 12
+    while at < len(webp):
+        kind, length = webp[at : at + 4], struct.unpack("<I", webp[at + 4 : at + 8])[0]
+        data = content if kind == b"ALPH" else webp[at + 8 : at + 8 + length]
+        chunks += kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+        at += 8 + length + length % 2
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def viewer_verdict(name, data):
+    item = dict(name=name, file=base64.b64encode(data).decode())
+    try:
+        image = Image.open(io.BytesIO(data))
+        opacity = image.convert("RGBA").getchannel("A").tobytes()
+        item.update(orientation=image.getexif().get(0x0112, 1), opacity=base64.b64encode(opacity).decode())
+    except Exception as e:  # Pillow raises many kinds
+        item.update(error=f"{type(e).__name__}: {e}".split(" <_io")[0])
+    return item
+
+
 def verdict(name, data):
     item = dict(name=name, file=base64.b64encode(data).decode())
     try:
@@ -186,11 +240,15 @@ def verdict(name, data):
 def main():
     items = [verdict(name, data) for make in (pngs, jpegs, webps, broken) for name, data in make()]
     RESOURCES.mkdir(parents=True, exist_ok=True)
-    file = RESOURCES / "decode.json"
-    file.write_text(json.dumps(items, indent=0) + "\n")
-    (RESOURCES / "SHA256SUMS").write_text(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
-    for item in items:
-        print(item["name"], len(item["file"]), item.get("error", item.get("size")))
+    views = [viewer_verdict(name, data) for name, data in viewed()]
+    sums = ""
+    for name, content in (("decode.json", items), ("viewer.json", views)):
+        file = RESOURCES / name
+        file.write_text(json.dumps(content, indent=0) + "\n")
+        sums += f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+    (RESOURCES / "SHA256SUMS").write_text(sums)
+    for item in items + views:
+        print(item["name"], len(item["file"]), item.get("error", item.get("size", item.get("orientation"))))
 
 
 if __name__ == "__main__":

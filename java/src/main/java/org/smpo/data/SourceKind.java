@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.List;
 import java.util.Optional;
+import org.smpo.io.FileContent;
 import org.smpo.io.HubCache;
 import org.smpo.io.Rendering;
 import org.smpo.io.TextStart;
@@ -114,10 +115,7 @@ enum SourceKind {
                     file + ": expected an uncompressed file, found gzip: unpack it first, pairs are read in"
                             + " random order");
         }
-        if (text.startsWith("version https://git-lfs")) {
-            throw new IOException(file + ": expected data, found a Git LFS pointer: run git lfs pull");
-        }
         throw new IOException(file + ": expected Parquet, tar, Arrow or JSON lines, found "
-                + (start.length == 0 ? "an empty file" : "none of them"));
+                + FileContent.describe(file).orElse("none of them"));
     }
 }

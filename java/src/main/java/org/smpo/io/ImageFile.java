@@ -48,14 +48,15 @@ final class ImageFile {
         return orientation;
     }
 
-    /// The content of the `tRNS` chunk of a PNG file; empty when there is none.
+    /// The content of the `tRNS` chunk of a PNG file or the `ALPH` chunk of a WebP file; empty when there is
+    /// none.
     byte[] transparency() {
         return transparency;
     }
 
-    private ImageFile with(int exifOrientation, byte[] trns) {
+    private ImageFile with(int exifOrientation, byte[] transparencyChunk) {
         orientation = exifOrientation;
-        transparency = trns;
+        transparency = transparencyChunk;
         return this;
     }
 
@@ -91,15 +92,9 @@ final class ImageFile {
         if (file.length >= 12 && word(file, 0).equals("RIFF") && word(file, 8).equals("WEBP")) {
             return webp(source, file);
         }
-        if (new String(file, 0, Math.min(file.length, 40), StandardCharsets.ISO_8859_1)
-                .startsWith("version https://git-lfs")) {
-            throw new ImageException(
-                    Reason.FORMAT, source + ": expected an image, found a Git LFS pointer: run git lfs pull");
-        }
-        throw new ImageException(
-                Reason.FORMAT,
-                source + ": expected PNG, JPEG or WebP, found " + file.length + " bytes that begin with \""
-                        + Images.shown(file) + "\"");
+        String found = FileContent.describe(file)
+                .orElseGet(() -> file.length + " bytes that begin with \"" + Images.shown(file) + "\"");
+        throw new ImageException(Reason.FORMAT, source + ": expected PNG, JPEG or WebP, found " + found);
     }
 
     private static ImageFile png(String source, byte[] file) throws ImageException {
@@ -311,7 +306,7 @@ final class ImageFile {
         };
     }
 
-    /// Keeps the image alone of the extended format, and refuses animations.
+    /// Keeps the image of the extended format, its opacity and its orientation, and refuses animations.
     private static ImageFile webp(String source, byte[] file) throws ImageException {
         long claimed = u32le(file, 4) + 8;
         if (claimed > file.length) {
@@ -319,6 +314,7 @@ final class ImageFile {
         }
         int at = 12;
         long canvas = -1;
+        byte[] opacity = new byte[0];
         while (true) {
             if (claimed - at < 8) {
                 throw truncated(source, Format.WEBP, file);
@@ -341,7 +337,11 @@ final class ImageFile {
                     int height = u8(file, content + 8) | (u8(file, content + 9) & 0x3f) << 8;
                     requireCanvas(source, canvas, width, height);
                     return new ImageFile(
-                            header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0);
+                                    header(source, Format.WEBP, width, height),
+                                    simpleWebp(file, at, (int) length),
+                                    null,
+                                    0)
+                            .with(orientationAfter(file, canvas, content + length, claimed), opacity);
                 }
                 case "VP8L" -> {
                     if (length < 5 || u8(file, content) != 0x2f) {
@@ -352,7 +352,11 @@ final class ImageFile {
                     long height = (packed >> 14 & 0x3fff) + 1;
                     requireCanvas(source, canvas, width, height);
                     return new ImageFile(
-                            header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0);
+                                    header(source, Format.WEBP, width, height),
+                                    simpleWebp(file, at, (int) length),
+                                    null,
+                                    0)
+                            .with(orientationAfter(file, canvas, content + length, claimed), new byte[0]);
                 }
                 case "ANIM", "ANMF" ->
                     throw new ImageException(Reason.FORMAT, source + ": expected one image, found a WebP animation");
@@ -361,11 +365,34 @@ final class ImageFile {
                         canvas = canvas(u24le(file, content + 4) + 1, u24le(file, content + 7) + 1);
                     } else if (at == 12) {
                         throw corrupt(source, Format.WEBP, "expected VP8, VP8L or VP8X, found the chunk " + kind);
+                    } else if (kind.equals("ALPH")) {
+                        opacity = Arrays.copyOfRange(file, content, content + (int) length);
                     }
                     at = content + (int) Math.min(length + (length & 1), claimed - content);
                 }
             }
         }
+    }
+
+    /// The orientation of the EXIF chunk, which follows the image of the extended format.
+    ///
+    /// @param canvas size of the canvas; negative in the simple format, which has no such chunk
+    private static int orientationAfter(byte[] file, long canvas, long imageEnd, long claimed) {
+        long at = imageEnd + (imageEnd & 1);
+        while (canvas >= 0 && claimed - at >= 8) {
+            long length = u32le(file, (int) at + 4);
+            int content = (int) at + 8;
+            if (length > claimed - content) {
+                return 1;
+            }
+            if (word(file, (int) at).equals("EXIF")) {
+                // Some programs write the six bytes with which JPEG marks its segment.
+                boolean marked = length >= 6 && word(file, content).equals("Exif");
+                return Exif.orientation(file, content + (marked ? 6 : 0), content + (int) length);
+            }
+            at = content + length + (length & 1);
+        }
+        return 1;
     }
 
     private static long canvas(long width, long height) {

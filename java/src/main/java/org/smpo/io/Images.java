@@ -32,9 +32,11 @@ public final class Images {
     public static final long MAX_PIXELS = 1L << 26;
 
     /// Version of the decoder. A change that can alter a decoded pixel increases it.
-    public static final int VERSION = 1;
+    public static final int VERSION = 2;
 
     private static final int OPAQUE = 0xff;
+
+    private static final byte[] NO_TRANSPARENCY = {};
 
     /// Positions of the last letter of the chunk's kind and of its content in a WebP file of one chunk.
     private static final int WEBP_KIND_AT = 15;
@@ -191,7 +193,7 @@ public final class Images {
             if (warned[0]) {
                 throw new Truncated("its data ends early");
             }
-            return ofSamples(image, file, rendering);
+            return ofSamples(image, file.colours(), file.transparency(), rendering);
         } finally {
             reader.dispose();
         }
@@ -199,19 +201,22 @@ public final class Images {
 
     /// Converts the samples themselves: `BufferedImage.getRGB` would convert grey and 16-bit samples between
     /// colour spaces.
-    private static Decoded ofSamples(BufferedImage image, ImageFile file, Rendering rendering) throws IOException {
+    ///
+    /// @param colours number of colours of a palette; 0: none
+    /// @param transparency content of a `tRNS` chunk; empty: none
+    private static Decoded ofSamples(BufferedImage image, int colours, byte[] transparency, Rendering rendering)
+            throws IOException {
         Raster raster = image.getRaster();
         int width = raster.getWidth();
         int height = raster.getHeight();
         int bands = raster.getNumBands();
         int bits = raster.getSampleModel().getSampleSize(0);
-        int colours = file.colours();
         // ImageIO treats grey of less than 8 bits as indexed, but its samples are the grey values.
         IndexColorModel palette = colours > 0 && image.getColorModel() instanceof IndexColorModel index ? index : null;
         if (bands > 4 || (bits != 1 && bits != 2 && bits != 4 && bits != 8 && bits != 16)) {
             throw new IOException("expected 1 to 4 channels of 1 to 16 bits, found " + bands + " of " + bits);
         }
-        Alpha alpha = new Alpha(file.transparency(), bands, bits, palette != null);
+        Alpha alpha = new Alpha(transparency, bands, bits, palette != null);
         byte[] rgb = new byte[RgbImage.CHANNELS * width * height];
         int[] row = new int[width * bands];
         boolean grey = bands <= 2;
@@ -409,14 +414,24 @@ public final class Images {
         int[] pixels =
                 WebpLossless.decode(essence, WEBP_DATA_AT, essence.length - WEBP_DATA_AT, header.width, header.height);
         byte[] rgb = new byte[RgbImage.CHANNELS * pixels.length];
-        boolean transparent = false;
+        byte[] opacity = new byte[pixels.length];
         for (int i = 0; i < pixels.length; i++) {
-            int opacity = pixels[i] >>> 24;
-            transparent |= opacity < OPAQUE;
+            opacity[i] = (byte) (pixels[i] >>> 24);
             for (int c = 0; c < RgbImage.CHANNELS; c++) {
-                int value = pixels[i] >> (16 - 8 * c) & 0xff;
-                rgb[RgbImage.CHANNELS * i + c] =
-                        (byte) (rendering == Rendering.VIEWER ? onWhite(value, opacity) : value);
+                rgb[RgbImage.CHANNELS * i + c] = (byte) (pixels[i] >> (16 - 8 * c));
+            }
+        }
+        return blended(header, rgb, opacity, rendering);
+    }
+
+    /// Blends an image with opacity on white where a viewer does.
+    private static Decoded blended(Header header, byte[] rgb, byte[] opacity, Rendering rendering) {
+        boolean transparent = false;
+        for (int i = 0; i < opacity.length; i++) {
+            int of = opacity[i] & OPAQUE;
+            transparent |= of < OPAQUE;
+            for (int at = RgbImage.CHANNELS * i; at < RgbImage.CHANNELS * (i + 1); at++) {
+                rgb[at] = rendering == Rendering.VIEWER ? (byte) onWhite(rgb[at] & 0xff, of) : rgb[at];
             }
         }
         return new Decoded(RgbImage.wrap(header.width, header.height, rgb), transparent, false);
@@ -433,7 +448,12 @@ public final class Images {
                 throw new IOException(
                         "expected 3 or 4 channels, found " + image.getRaster().getNumBands());
             }
-            return ofSamples(image, file, rendering);
+            Decoded decoded = ofSamples(image, 0, NO_TRANSPARENCY, Rendering.PILLOW);
+            if (file.transparency().length == 0) {
+                return decoded;
+            }
+            byte[] opacity = WebpOpacity.decode(file.transparency(), header.width, header.height);
+            return blended(header, decoded.image.rgb(), opacity, rendering);
         } finally {
             reader.dispose();
         }

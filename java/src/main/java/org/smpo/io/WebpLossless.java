@@ -69,6 +69,13 @@ final class WebpLossless {
         return pixels;
     }
 
+    /// Decodes an image that follows no header, as opacity is stored, to `width * height` pixels.
+    ///
+    /// @throws IOException when the data ends early or contradicts itself
+    static int[] decodeWithoutHeader(byte[] bytes, int from, int length, int width, int height) throws IOException {
+        return new WebpLossless(bytes, from, length).image(width, height);
+    }
+
     // ---- bits ------------------------------------------------------------------------------------------------------
 
     private int bits(int count) throws IOException {

@@ -33,7 +33,11 @@ class ImagesTest {
             Set.of("webp lossy", "webp lossy large", "webp lossy alpha", "jpeg 440");
 
     private static JsonNode golden() throws IOException {
-        try (var in = ImagesTest.class.getResourceAsStream("decode/decode.json")) {
+        return golden("decode");
+    }
+
+    private static JsonNode golden(String name) throws IOException {
+        try (var in = ImagesTest.class.getResourceAsStream("decode/" + name + ".json")) {
             return JsonMapper.shared().readTree(in.readAllBytes());
         }
     }
@@ -237,6 +241,24 @@ class ImagesTest {
         assertThatThrownBy(() -> decode("a.png", pointer)).hasMessageContaining("run git lfs pull");
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "GIF89a, a GIF image",
+        "II*@, a TIFF image",
+        "MM@*, a TIFF image",
+        "BM1234@@@@, a BMP image",
+        "@@@1ftypavif, an AVIF or HEIC image",
+        "@@@1ftypheic, an AVIF or HEIC image",
+        "<!DOCTYPE html>, a web page",
+        "(\u00b5/\u00fd, a Zstandard file"
+    })
+    void otherFormatsAreNamed(String start, String name) {
+        byte[] file = (start.replace('@', '\0') + "abcdefgh").getBytes(StandardCharsets.ISO_8859_1);
+        assertThatThrownBy(() -> decode("a.png", file))
+                .isInstanceOf(ImageException.class)
+                .hasMessageStartingWith("a.png: expected PNG, JPEG or WebP, found " + name);
+    }
+
     /// Orientation, transparency and 16-bit grey as a viewer shows them, and as Pillow decodes them by
     /// default.
     @Test
@@ -263,6 +285,41 @@ class ImagesTest {
         // A fully opaque alpha channel makes no difference.
         assertThat(Images.traits("x", png(new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR))))
                 .isEqualTo(new Images.Traits(false, false, false));
+    }
+
+    /// Opacity of lossy WebP, stored with every filter and compression, and orientations of WebP, as Pillow
+    /// reads them.
+    @Test
+    void opacityAndOrientationOfWebpEqualThoseOfPillow() throws IOException {
+        int transparent = 0;
+        int refused = 0;
+        for (JsonNode item : golden("viewer")) {
+            String name = item.get("name").asString();
+            byte[] file = bytes(item, "file");
+            if (item.has("error")) {
+                assertThatThrownBy(() -> decode(name, file)).as(name).isInstanceOf(ImageException.class);
+                refused++;
+                continue;
+            }
+            int orientation = item.get("orientation").asInt();
+            RgbImage plain = decode(name, file);
+            byte[] rgb = plain.rgb();
+            byte[] opacity = bytes(item, "opacity");
+            boolean any = false;
+            for (int i = 0; i < rgb.length; i++) {
+                int of = opacity[i / 3] & 0xff;
+                any |= of < 255;
+                rgb[i] = (byte) Math.round(((rgb[i] & 0xff) * of + 255 * (255 - of)) / 255.0);
+            }
+            RgbImage expected = RgbImage.of(plain.width(), plain.height(), rgb).oriented(orientation);
+            RgbImage found = Images.decode(name, file, Images.MAX_PIXELS, Rendering.VIEWER);
+            assertThat(found.width()).as(name).isEqualTo(expected.width());
+            assertThat(found.rgb()).as(name).isEqualTo(expected.rgb());
+            assertThat(Images.traits(name, file)).as(name).isEqualTo(new Images.Traits(orientation != 1, any, false));
+            transparent += any ? 1 : 0;
+        }
+        assertThat(transparent).isEqualTo(18);
+        assertThat(refused).isEqualTo(2);
     }
 
     /// The eight EXIF orientations of an image whose six pixels are numbered row by row.

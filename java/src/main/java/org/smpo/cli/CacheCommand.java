@@ -13,19 +13,30 @@ import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.smpo.cache.Cache;
+import org.smpo.parallel.Peers;
+import org.smpo.recipe.Recipe;
+import org.smpo.recipe.RecipeException;
+import org.smpo.report.Progress;
+import org.smpo.train.CacheFill;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/// `smpo cache`: shows, checks and prunes cached latents and text embeddings.
+/// `smpo cache`: fills, shows, checks and prunes the cache of latents and text embeddings.
 @Command(
         name = "cache",
-        description = "Show, check or prune cached latents and text embeddings.",
+        description = "Fill, show, check or prune the cache of latents and text embeddings.",
         mixinStandardHelpOptions = true,
-        subcommands = {CacheCommand.Ls.class, CacheCommand.Verify.class, CacheCommand.Prune.class},
+        subcommands = {
+            CacheCommand.Fill.class,
+            CacheCommand.Ls.class,
+            CacheCommand.Verify.class,
+            CacheCommand.Prune.class
+        },
         commandListHeading = "%nCommands:%n")
 final class CacheCommand implements Runnable {
     @Spec
@@ -35,7 +46,7 @@ final class CacheCommand implements Runnable {
 
     @Override
     public void run() {
-        throw new ParameterException(spec.commandLine(), "Missing command: ls, verify or prune");
+        throw new ParameterException(spec.commandLine(), "Missing command: fill, ls, verify or prune");
     }
 
     /// The option that locates the cache.
@@ -52,6 +63,69 @@ final class CacheCommand implements Runnable {
 
         Path folder() {
             return folder == null ? Cache.defaultFolder() : folder;
+        }
+    }
+
+    /// `smpo cache fill`.
+    @Command(
+            name = "fill",
+            description = "Encode the images and captions of a training recipe, so that training only reads them: those"
+                    + " of its first epoch, with its crops and flips, and the held-out ones.",
+            mixinStandardHelpOptions = true,
+            exitCodeListHeading = "%nExit codes:%n",
+            exitCodeList = {"0:everything that can be read is cached", "1:failure", "2:wrong usage or recipe"})
+    static final class Fill implements Callable<Integer> {
+        @Spec
+        private CommandSpec spec;
+
+        @Parameters(
+                index = "0",
+                paramLabel = "RECIPE",
+                description = "YAML file, or the name of a built-in recipe, as for smpo train")
+        private Path recipe;
+
+        @Option(names = "--set", paramLabel = "KEY=VALUE", description = OptionTexts.SET)
+        private List<String> overrides = List.of();
+
+        @Mixin
+        private Folder folder;
+
+        @Mixin
+        private WorldOptions processes;
+
+        Fill() {}
+
+        @Override
+        public Integer call() throws IOException, InterruptedException {
+            Recipe resolved;
+            try {
+                resolved = Recipe.read(recipe, overrides);
+            } catch (RecipeException e) {
+                throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+            }
+            PrintWriter err = spec.commandLine().getErr();
+            Progress.Display display = Progress.Display.ofStandardError(err);
+            CacheFill.Counts counts;
+            try (InterruptNotice _ = new InterruptNotice(spec, "run the same command again to encode the rest");
+                    Peers peers = processes.open();
+                    TrainingWatcher watcher = new TrainingWatcher(err, peers.world());
+                    Progress progress = new Progress(display, "cache", "step", 0, 0)) {
+                boolean first = peers.world().isFirst();
+                counts = CacheFill.run(resolved, folder.folder(), peers, watcher, (done, of) -> {
+                    if (first) {
+                        progress.total(of);
+                        progress.to(done);
+                    }
+                });
+            } catch (IllegalArgumentException e) {
+                throw new ParameterException(spec.commandLine(), e.getMessage(), e);
+            }
+            if (processes.world().isFirst()) {
+                PrintWriter out = spec.commandLine().getOut();
+                out.println("cached: " + counts.pairs() + ", cannot be read: " + counts.bad());
+                out.flush();
+            }
+            return 0;
         }
     }
 

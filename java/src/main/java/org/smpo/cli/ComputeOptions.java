@@ -48,7 +48,7 @@ final class ComputeOptions {
 
     /// The device of one of several processes: those of a machine have one GPU each.
     String device(World world) {
-        return world.size() == 1 || !device().startsWith("cuda") ? device() : "cuda:" + world.gpu();
+        return world.device(device());
     }
 
     Precision precision() {

@@ -24,6 +24,7 @@ import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.PromptFile;
 import org.smpo.io.ShellWords;
 import org.smpo.network.Prompt;
+import org.smpo.parallel.Peers;
 import org.smpo.report.Progress;
 import org.smpo.reward.RewardSource;
 import picocli.CommandLine.Command;
@@ -125,20 +126,25 @@ final class Evaluate implements Callable<Integer> {
             description = "Folder for the report, the images and the results")
     private Path out;
 
+    @Mixin
+    private WorldOptions processes;
+
     Evaluate() {}
 
     @Override
     public Integer call() throws IOException {
-        EvaluationResult result;
-        try (InterruptNotice _ = new InterruptNotice(spec, "run the same command again to resume")) {
+        Optional<EvaluationResult> result;
+        try (InterruptNotice _ = new InterruptNotice(spec, "run the same command again to resume");
+                Peers peers = processes.open()) {
             result = Evaluation.run(
-                    request(),
+                    peers.together(this::request),
                     out,
+                    peers,
                     Progress.Display.ofStandardError(spec.commandLine().getErr()));
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), e.getMessage(), e);
         }
-        report(result);
+        result.ifPresent(this::report);
         return 0;
     }
 
@@ -163,9 +169,9 @@ final class Evaluate implements Callable<Integer> {
                 new GenerationSetup(
                         generation.config(),
                         generation.batch(),
-                        compute.device(),
+                        compute.device(processes.world()),
                         compute.precision(),
-                        compute.threads()),
+                        processes.world().threads(compute.threads())),
                 metrics(),
                 new Bootstrap(0, resamples, 0.95),
                 gallery,
@@ -194,9 +200,11 @@ final class Evaluate implements Callable<Integer> {
         return String.valueOf(folder.toAbsolutePath().normalize().getFileName()).replaceAll("[^A-Za-z0-9_-]", "_");
     }
 
-    /// The command line as one would type it.
+    /// The command line as one would type it for one process.
     private String command() {
-        return "smpo " + ShellWords.join(spec.commandLine().getParseResult().originalArgs());
+        return "smpo "
+                + ShellWords.join(
+                        processes.without(spec.commandLine().getParseResult().originalArgs()));
     }
 
     private void report(EvaluationResult result) {

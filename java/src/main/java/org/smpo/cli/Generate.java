@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.smpo.checkpoint.LoraFile;
 import org.smpo.checkpoint.ModelFiles;
@@ -23,10 +24,16 @@ import org.smpo.generate.LatentsFile;
 import org.smpo.generate.NegativeCondition;
 import org.smpo.generate.PromptFile;
 import org.smpo.generate.TextToImage;
+import org.smpo.io.AtomicFiles;
 import org.smpo.io.ContactSheet;
+import org.smpo.io.Digest;
 import org.smpo.io.ImageSettings;
 import org.smpo.io.Png;
+import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.report.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -120,6 +127,9 @@ final class Generate implements Callable<Integer> {
     @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder for the images")
     private Path out;
 
+    @Mixin
+    private WorldOptions processes;
+
     private EvaluatedModel.Negative negative;
 
     Generate() {}
@@ -144,26 +154,63 @@ final class Generate implements Callable<Integer> {
         GenerationConfig config = generation.config();
         negative = used ? negative(condition, config, images) : null;
         loras.forEach(file -> ModelArgument.warnOfNegative(file, warning -> Notices.print(spec, warning)));
+        try (Peers peers = processes.open()) {
+            peers.together(() -> {
+                generate(peers, images, config);
+                return 0;
+            });
+        }
+        return 0;
+    }
+
+    private void generate(Peers peers, List<Prompt> images, GenerationConfig config) throws IOException {
+        World world = peers.world();
         try (ModelFiles files = files()) {
-            Notices.print(spec, model, files.notices());
+            if (world.isFirst()) {
+                Notices.print(spec, model, files.notices());
+            }
             List<ImageRequest> requests = requests(files, images, config);
             if (negative != null) {
                 negative.requireFits(files);
             }
+            if (world.size() > 1) {
+                peers.requireSame(shared(requests));
+            }
             Files.createDirectories(out);
             try (InterruptNotice _ = new InterruptNotice(
                             spec, "finished images are in " + out + "; run the same command again to make them all");
-                    TextToImage generator =
-                            TextToImage.open(files, compute.device(), compute.precision(), compute.threads())) {
+                    TextToImage generator = TextToImage.open(
+                            files, compute.device(world), compute.precision(), world.threads(compute.threads()))) {
                 merge(generator);
                 if (negative != null) {
                     negative.load(generator, files, compute.precision());
                 }
-                warnOfCuts(generator, images);
-                generate(generator, requests);
+                if (world.isFirst()) {
+                    warnOfCuts(generator, images);
+                }
+                generate(peers, generator, requests);
             }
         }
-        return 0;
+    }
+
+    /// Everything that decides the images.
+    private Map<String, String> shared(List<ImageRequest> requests) throws IOException {
+        Map<String, String> all = new LinkedHashMap<>();
+        EvaluatedModel whole = new EvaluatedModel(
+                "model", source.path(), source.options(), adapters(), Optional.empty(), Optional.ofNullable(negative));
+        all.put("model", whole.digest());
+        all.put(
+                "prompts",
+                requests.stream()
+                        .flatMap(request -> request.prompts().stream())
+                        .map(Prompt::toString)
+                        .collect(Collectors.joining("\n")));
+        all.put("settings", requests.getFirst().config().toString());
+        all.put("--batch", Integer.toString(generation.batch()));
+        all.put("--precision", compute.precision().id());
+        all.put("--initial-latents", initialLatents == null ? "none" : Digest.sha256(initialLatents));
+        all.put("--save-latents", saveLatents == null ? "not given" : "given");
+        return all;
     }
 
     /// The negative network of the model's argument or of the options.
@@ -282,55 +329,64 @@ final class Generate implements Callable<Integer> {
         }
     }
 
-    private void generate(TextToImage generator, List<ImageRequest> requests) throws IOException {
+    private void generate(Peers peers, TextToImage generator, List<ImageRequest> requests) throws IOException {
         int all =
                 requests.stream().mapToInt(request -> request.prompts().size()).sum();
-        if (saveLatents == null) {
-            generate(generator, requests, all, null);
+        if (saveLatents == null || !peers.world().isFirst()) {
+            generate(peers, generator, requests, all, null);
             return;
         }
         GenerationConfig config = requests.getFirst().config();
         int latent = generator.downscale();
         try (LatentsFile.Writer latents =
                 LatentsFile.create(saveLatents, all, config.height() / latent, config.width() / latent)) {
-            generate(generator, requests, all, latents);
+            generate(peers, generator, requests, all, latents);
         }
     }
 
-    /// @param latents file of the sampler's last latents; null when they are not asked for
-    private void generate(TextToImage generator, List<ImageRequest> requests, int all, LatentsFile.Writer latents)
+    /// @param latents file of the sampler's last latents; null when they are not asked for, and on all
+    ///     ranks but 0
+    private void generate(
+            Peers peers, TextToImage generator, List<ImageRequest> requests, int all, LatentsFile.Writer latents)
             throws IOException {
         List<ContactSheet.Cell> cells = new ArrayList<>();
-        Progress.Display display =
-                Progress.Display.ofStandardError(spec.commandLine().getErr());
-        int from = 0;
-        for (ImageRequest request : requests) {
-            int to = from + request.prompts().size();
-            String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
-            List<GeneratedImage> generated;
-            try (Progress progress = new Progress(display, "image " + which, "step", 0, 0)) {
-                generated = generator.generate(request, (done, of) -> {
-                    progress.total(of);
-                    progress.to(done);
+        peers.share(
+                requests.size(),
+                item -> {
+                    List<byte[]> parts = new ArrayList<>();
+                    List<GeneratedImage> generated = generate(generator, requests, item, all, peers.world());
+                    for (int i = 0; i < generated.size(); i++) {
+                        parts.add(new Png(
+                                        generated.get(i).image(),
+                                        settings(requests.get(item), i).text())
+                                .bytes());
+                        parts.add(
+                                saveLatents == null
+                                        ? new byte[0]
+                                        : Frames.floats(generated.get(i).latents()));
+                    }
+                    return Frames.list(parts);
+                },
+                (item, result) -> {
+                    List<byte[]> parts = Frames.list(result);
+                    for (int i = 0; i < parts.size() / 2; i++) {
+                        Prompt prompt = requests.get(item).prompts().get(i);
+                        long seed = prompt.seed().getAsLong();
+                        int number = item * generation.batch() + i;
+                        Path file = out.resolve(String.format(Locale.ROOT, "%05d-%d.png", number, seed));
+                        AtomicFiles.write(file, parts.get(2 * i));
+                        spec.commandLine().getOut().println(file);
+                        if (cells.size() < SHEET_IMAGES) {
+                            RgbImage image =
+                                    Png.read(file.toString(), parts.get(2 * i)).image();
+                            cells.add(new ContactSheet.Cell(
+                                    ContactSheet.shrunk(image, SHEET_CELL), prompt.text() + " (" + seed + ")"));
+                        }
+                        if (latents != null) {
+                            latents.add(Frames.floats(parts.get(2 * i + 1)));
+                        }
+                    }
                 });
-            }
-            for (int i = 0; i < generated.size(); i++) {
-                Prompt prompt = request.prompts().get(i);
-                long seed = prompt.seed().getAsLong();
-                GeneratedImage image = generated.get(i);
-                Path file = out.resolve(String.format(Locale.ROOT, "%05d-%d.png", from + i, seed));
-                new Png(image.image(), settings(prompt, seed, request).text()).write(file);
-                spec.commandLine().getOut().println(file);
-                if (cells.size() < SHEET_IMAGES) {
-                    cells.add(new ContactSheet.Cell(
-                            ContactSheet.shrunk(image.image(), SHEET_CELL), prompt.text() + " (" + seed + ")"));
-                }
-                if (latents != null) {
-                    latents.add(image.latents());
-                }
-            }
-            from = to;
-        }
         if (cells.size() > 1) {
             Path sheet = out.resolve("sheet.png");
             new Png(ContactSheet.draw(cells, SHEET_COLUMNS, SHEET_CELL), Map.of()).write(sheet);
@@ -340,7 +396,28 @@ final class Generate implements Callable<Integer> {
         }
     }
 
-    private ImageSettings settings(Prompt prompt, long seed, ImageRequest request) {
+    /// Generates the images of a request; rank 0 shows its progress.
+    private List<GeneratedImage> generate(
+            TextToImage generator, List<ImageRequest> requests, int item, int all, World world) {
+        ImageRequest request = requests.get(item);
+        if (!world.isFirst()) {
+            return generator.generate(request);
+        }
+        int from = item * generation.batch();
+        int to = from + request.prompts().size();
+        String which = (from + 1) + (to > from + 1 ? "-" + to : "") + " of " + all;
+        Progress.Display display =
+                Progress.Display.ofStandardError(spec.commandLine().getErr());
+        try (Progress progress = new Progress(display, "image " + which, "step", 0, 0)) {
+            return generator.generate(request, (done, of) -> {
+                progress.total(of);
+                progress.to(done);
+            });
+        }
+    }
+
+    private ImageSettings settings(ImageRequest request, int image) {
+        Prompt prompt = request.prompts().get(image);
         Map<String, Object> more = new LinkedHashMap<>();
         Path name = model.toAbsolutePath().normalize().getFileName();
         more.put("model", name == null ? model.toString() : name.toString());
@@ -353,6 +430,6 @@ final class Generate implements Callable<Integer> {
         if (negative != null) {
             more.putAll(negative.metadata());
         }
-        return request.config().metadata(prompt, seed, more);
+        return request.config().metadata(prompt, prompt.seed().getAsLong(), more);
     }
 }

@@ -11,12 +11,15 @@ import org.smpo.doctor.BuildInfo;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.iterate.Iteration;
 import org.smpo.iterate.IterationPlan;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.recipe.IterateRecipe;
 import org.smpo.recipe.RecipeException;
 import org.smpo.report.Progress;
 import org.smpo.train.GracefulShutdown;
 import org.smpo.train.Trainer;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -66,6 +69,9 @@ final class Iterate implements Callable<Integer> {
     @Option(names = "--cache", paramLabel = "DIR", description = OptionTexts.CACHE)
     private Path cache;
 
+    @Mixin
+    private WorldOptions processes;
+
     Iterate() {}
 
     @Override
@@ -85,7 +91,7 @@ final class Iterate implements Callable<Integer> {
                 new EvaluationRequest.Provenance(build.version(), build.commit(), build.library(), "");
         try {
             return dryRun
-                    ? dryRun(IterationPlan.of(resolved, cacheFolder, program))
+                    ? dryRun(IterationPlan.of(resolved, cacheFolder, program, World.ALONE))
                     : Stoppable.run(spec.commandLine().getErr(), ending -> run(resolved, cacheFolder, program, ending));
         } catch (IllegalArgumentException e) {
             throw usage(e.getMessage(), e);
@@ -112,11 +118,12 @@ final class Iterate implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         try (InterruptNotice _ = new InterruptNotice(spec, "rerun with --resume");
-                Watcher watcher = new Watcher(err, ending);
-                Iteration iteration = Iteration.open(resolved, resume, cacheFolder, program, watcher)) {
+                Peers peers = processes.open();
+                Watcher watcher = new Watcher(err, ending, peers.world());
+                Iteration iteration = Iteration.open(resolved, resume, cacheFolder, program, peers, watcher)) {
             return switch (iteration.run()) {
                 case FINISHED -> {
-                    out.println(iteration.reportFile());
+                    iteration.reportFile().ifPresent(out::println);
                     out.flush();
                     yield 0;
                 }
@@ -145,10 +152,10 @@ final class Iterate implements Callable<Integer> {
         private final GracefulShutdown ending;
         private final TrainingWatcher training;
 
-        Watcher(PrintWriter err, GracefulShutdown ending) {
+        Watcher(PrintWriter err, GracefulShutdown ending, World world) {
             this.err = err;
             this.ending = ending;
-            this.training = new TrainingWatcher(err);
+            this.training = new TrainingWatcher(err, world);
         }
 
         @Override

@@ -26,9 +26,6 @@ final class Launch implements Callable<Integer> {
     static final String NAME = "launch";
     private static final int MOST = 1024;
 
-    /// Commands whose work several processes share. Any other would be run once by each.
-    private static final List<String> SHARED = List.of("train", "score");
-
     @Spec
     private CommandSpec spec;
 
@@ -53,11 +50,13 @@ final class Launch implements Callable<Integer> {
             throw new ParameterException(
                     spec.commandLine(), "--processes: expected 1 to " + MOST + ", got " + processes);
         }
-        if (!SHARED.contains(command.getFirst())) {
+        List<String> shared = shared();
+        if (!shared.contains(command.getFirst())
+                && !shared.contains(String.join(" ", command.subList(0, Math.min(2, command.size()))))) {
             throw new ParameterException(
                     spec.commandLine(),
-                    "COMMAND: expected " + String.join(" or ", SHARED)
-                            + ", whose work several processes can share, got " + command.getFirst());
+                    "COMMAND: expected one whose work several processes can share (" + String.join(", ", shared)
+                            + "), got " + command.getFirst());
         }
         List<String> line = new ArrayList<>(ownCommand());
         line.addAll(command);
@@ -80,6 +79,23 @@ final class Launch implements Callable<Integer> {
             code = code == 0 ? one : code;
         }
         return code;
+    }
+
+    /// The commands whose work several processes share, which have the option for it. Any other would be
+    /// run once by each.
+    private List<String> shared() {
+        List<String> all = new ArrayList<>();
+        spec.parent().subcommands().forEach((name, verb) -> {
+            if (verb.getCommandSpec().findOption(WorldOptions.WORLD) != null) {
+                all.add(name);
+            }
+            verb.getSubcommands().forEach((inner, part) -> {
+                if (part.getCommandSpec().findOption(WorldOptions.WORLD) != null) {
+                    all.add(name + " " + inner);
+                }
+            });
+        });
+        return all;
     }
 
     private static void end(List<Process> started) {

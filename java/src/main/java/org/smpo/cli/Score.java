@@ -107,9 +107,14 @@ final class Score implements Callable<Integer> {
             throw usage("--max-bad-fraction: expected 0 to 1, got " + maxBadFraction);
         }
         RewardSource rewardSource = rewardSource();
-        World world = processes.world();
-        try (Peers peers = processes.open();
-                PairSource source = PairSource.open(
+        try (Peers peers = processes.open()) {
+            return peers.together(() -> score(rewardSource, peers));
+        }
+    }
+
+    private int score(RewardSource rewardSource, Peers peers) throws IOException {
+        World world = peers.world();
+        try (PairSource source = PairSource.open(
                         data, Optional.ofNullable(split), pillow ? Rendering.PILLOW : Rendering.VIEWER);
                 Reward reward = rewardSource.open(
                         compute.device(world), compute.precision(), world.threads(compute.threads()))) {

@@ -139,8 +139,8 @@ public final class DataCursor {
             throw new IllegalArgumentException("step: expected 0 or more, got " + step);
         }
         long begin = step * pairsPerStep;
-        int first = firstPlace(pairsPerStep, rank);
-        int end = firstPlace(pairsPerStep, rank + 1);
+        int first = firstPlace(pairsPerStep);
+        int end = endPlace(pairsPerStep);
         List<PairUse> uses = new ArrayList<>(end - first);
         for (long position = begin + first; position < begin + end; position++) {
             uses.add(use(position));
@@ -157,10 +157,16 @@ public final class DataCursor {
 
     /// Place in the global batch of this rank's first pair.
     public int firstPlace(int pairsPerStep) {
-        return firstPlace(pairsPerStep, rank);
+        return firstPlace(pairsPerStep, rank, ranks);
     }
 
-    private int firstPlace(int pairsPerStep, int of) {
-        return Math.toIntExact((long) pairsPerStep * of / ranks);
+    /// Place in the global batch after this rank's last pair.
+    public int endPlace(int pairsPerStep) {
+        return firstPlace(pairsPerStep, rank + 1, ranks);
+    }
+
+    /// Place of a rank's first pair where several share some places; it ends where the next rank's begins.
+    public static int firstPlace(int places, int rank, int ranks) {
+        return Math.toIntExact((long) places * rank / ranks);
     }
 }

@@ -196,7 +196,7 @@ public record EvaluatedModel(
 
     /// Returns the SHA-256 of everything that decides an image: weights, configs, scheduler, tokenizers, adapters
     /// and the negative network. It does not depend on how the weights are spread over files.
-    String digest() throws IOException {
+    public String digest() throws IOException {
         return (String) identity().get(SHA256);
     }
 

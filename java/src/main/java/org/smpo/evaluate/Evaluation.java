@@ -9,21 +9,21 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.data.GoldPairs;
-import org.smpo.generate.GeneratedImage;
 import org.smpo.generate.GenerationConfig;
-import org.smpo.generate.TextToImage;
 import org.smpo.io.AtomicFiles;
 import org.smpo.io.Digest;
-import org.smpo.io.ImageSettings;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.io.Png;
-import org.smpo.io.RgbImage;
-import org.smpo.network.Prompt;
+import org.smpo.parallel.Peers;
 import org.smpo.report.Progress;
 
 /// Runs an evaluation: every model generates every image, every metric scores it, and a report compares the
@@ -37,21 +37,17 @@ import org.smpo.report.Progress;
 /// result has the same bytes as that of an evaluation that was not interrupted. The same evaluation with more
 /// metrics, in the same folder, scores the images that are there by the further ones.
 public final class Evaluation {
-    /// Number of images that a metric scores together. It is fixed, since sums round differently in another
-    /// batch.
-    private static final int METRIC_BATCH = 8;
-
     private final EvaluationRequest request;
     private final List<EvaluationRequest.ImageSpec> images;
-    private final EvaluationFolder folder;
-    private final Journal journal;
+    private final Path root;
+    private final SharedImages shared;
     private final Progress.Display display;
 
-    private Evaluation(EvaluationRequest request, EvaluationFolder folder, Journal journal, Progress.Display display) {
+    private Evaluation(EvaluationRequest request, Path root, Peers peers, Progress.Display display) {
         this.request = request;
         this.images = request.images();
-        this.folder = folder;
-        this.journal = journal;
+        this.root = root;
+        this.shared = new SharedImages(request, root, peers, display);
         this.display = display;
     }
 
@@ -64,27 +60,51 @@ public final class Evaluation {
     /// @throws IOException when a file cannot be read or written, or the folder has another evaluation
     public static EvaluationResult run(EvaluationRequest request, Path folder, Progress.Display display)
             throws IOException {
-        EvaluationRequest sized = sized(request, display.out()::println);
-        for (Metric.Source metric : sized.metrics()) {
-            metric.requireFits(
-                    sized.prompts(),
-                    sized.generation().config().width(),
-                    sized.generation().config().height());
-        }
-        sized.generation().request(List.of(sized.images().getFirst().prompt()));
-        try (EvaluationFolder opened = EvaluationFolder.open(folder, display.out()::println)) {
+        return run(request, folder, Peers.alone(), display).orElseThrow();
+    }
+
+    /// Runs an evaluation, or resumes it, in several processes. They take the batches of images in turn;
+    /// rank 0 writes all files, with the same bytes as one process, and the others read the images.
+    ///
+    /// @param request its device and threads are those of this process
+    /// @param folder folder of this evaluation, the same for all processes
+    /// @param peers the processes; stay the caller's
+    /// @param display display of the progress, on rank 0
+    /// @return empty on the other ranks
+    /// @throws org.smpo.parallel.PeerException when another process fails or has another request
+    public static Optional<EvaluationResult> run(
+            EvaluationRequest request, Path folder, Peers peers, Progress.Display display) throws IOException {
+        return peers.together(() -> {
+            boolean first = peers.world().isFirst();
+            EvaluationRequest sized = sized(request, first ? display.out()::println : notice -> {});
+            for (Metric.Source metric : sized.metrics()) {
+                metric.requireFits(
+                        sized.prompts(),
+                        sized.generation().config().width(),
+                        sized.generation().config().height());
+            }
+            sized.generation().request(List.of(sized.images().getFirst().prompt()));
             List<Map<String, Object>> models = new ArrayList<>();
             for (EvaluatedModel model : sized.models()) {
                 models.add(model.identity());
             }
             List<Map<String, Object>> metrics = metrics(sized);
             Map<String, Object> identity = identity(sized, models, metrics);
-            Map<String, Object> madeBy = opened.begin(identity, madeBy(sized));
-            try (Journal journal = Journal.open(opened.journal())) {
-                Evaluation evaluation = new Evaluation(sized, opened, journal, display);
-                return evaluation.run(models, metrics, identity, madeBy);
+            Map<String, String> shared = new LinkedHashMap<>();
+            identity.forEach((name, value) -> shared.put(name, Json.canonical(value)));
+            peers.requireSame(shared);
+            Evaluation evaluation = new Evaluation(sized, folder, peers, display);
+            if (!first) {
+                evaluation.shared.help();
+                return Optional.empty();
             }
-        }
+            try (EvaluationFolder opened = EvaluationFolder.open(folder, display.out()::println)) {
+                Map<String, Object> madeBy = opened.begin(identity, madeBy(sized));
+                try (Journal journal = Journal.open(opened.journal())) {
+                    return Optional.of(evaluation.run(opened, journal, models, metrics, identity, madeBy));
+                }
+            }
+        });
     }
 
     /// Returns whether an evaluation is finished and has scores by these metrics, whatever others it has.
@@ -166,6 +186,8 @@ public final class Evaluation {
     }
 
     private EvaluationResult run(
+            EvaluationFolder folder,
+            Journal journal,
             List<Map<String, Object>> modelIdentities,
             List<Map<String, Object>> metrics,
             Map<String, Object> identity,
@@ -181,23 +203,23 @@ public final class Evaluation {
                 String file = EvaluationFolder.image(model, name, spec);
                 files[model][spec.index()] = file;
                 String digest = journal.image(name, spec.index());
-                if (digest != null && digest.equals(digestOf(folder.root().resolve(file)))) {
+                if (digest != null && digest.equals(digestOf(root.resolve(file)))) {
                     digests[model][spec.index()] = digest;
                     there++;
                 }
             }
         }
         int missing = models * images.size() - there;
-        generate(files, digests, there, madeBy);
+        generate(journal, files, digests, there, madeBy);
         double[][][] values = new double[metrics.size()][models][images.size()];
         for (int metric = 0; metric < values.length; metric++) {
-            score(metric, files, digests, values[metric], madeBy);
+            score(journal, metric, digests, values[metric], madeBy);
         }
         List<String> modelDigests = modelIdentities.stream()
                 .map(model -> (String) model.get("sha256"))
                 .toList();
         Results results = new Results(request, images, modelDigests, files, digests, values);
-        return write(results, metrics, identity, madeBy, missing);
+        return write(folder, results, metrics, identity, madeBy, missing);
     }
 
     private static String digestOf(Path file) throws IOException {
@@ -208,166 +230,96 @@ public final class Evaluation {
     private void requireSameProgram(Map<String, Object> madeBy) throws IOException {
         String difference = EvaluationFolder.difference("", madeBy, madeBy(request));
         if (difference != null) {
-            throw new IOException(folder.root() + ": unfinished, and begun by " + difference
+            throw new IOException(root + ": unfinished, and begun by " + difference
                     + " of smpo: resume it with that version, or choose another folder");
         }
     }
 
-    private void generate(String[][] files, String[][] digests, int there, Map<String, Object> madeBy)
+    private void generate(Journal journal, String[][] files, String[][] digests, int there, Map<String, Object> madeBy)
             throws IOException {
-        int all = digests.length * images.size();
-        if (there == all) {
-            return;
+        List<SharedImages.Group> missing = new ArrayList<>();
+        for (int model = 0; model < digests.length; model++) {
+            String[] own = digests[model];
+            // A batch is generated whole even if some of its images exist, since sums depend on the batch.
+            missing.addAll(groups(model, request.generation().batch(), at -> own[at] == null));
         }
-        requireSameProgram(madeBy);
-        int done = there;
-        int batch = request.generation().batch();
-        try (Progress progress = new Progress(display, "generate", "image", there, all)) {
-            for (int model = 0; model < digests.length; model++) {
-                String name = request.models().get(model).name();
-                TextToImage generator = null;
-                try {
-                    for (int from = 0; from < images.size(); from += batch) {
-                        // A batch is generated whole even if some of its images exist, since sums depend on the batch.
-                        List<EvaluationRequest.ImageSpec> group =
-                                images.subList(from, Math.min(from + batch, images.size()));
-                        String[] own = digests[model];
-                        if (group.stream().allMatch(spec -> own[spec.index()] != null)) {
-                            continue;
-                        }
-                        if (generator == null) {
-                            generator = open(model, progress);
-                        }
-                        List<GeneratedImage> generated = generator.generate(
-                                request.generation()
-                                        .request(group.stream()
-                                                .map(EvaluationRequest.ImageSpec::prompt)
-                                                .toList()),
-                                (step, of) -> {});
-                        for (int i = 0; i < group.size(); i++) {
-                            int at = group.get(i).index();
-                            if (own[at] == null) {
-                                own[at] = keep(
-                                        request.models().get(model), group.get(i), generated.get(i), files[model][at]);
-                                progress.to(++done, name);
-                            }
-                        }
-                    }
-                } finally {
-                    if (generator != null) {
-                        generator.close();
+        if (!missing.isEmpty()) {
+            requireSameProgram(madeBy);
+        }
+        AtomicInteger done = new AtomicInteger(there);
+        try (Progress progress =
+                new Progress(display, "generate", "image", there, (long) digests.length * images.size())) {
+            shared.generate(missing, (group, generated) -> {
+                String name = request.models().get(group.model()).name();
+                for (int i = 0; i < generated.size(); i++) {
+                    int at = group.from() + i;
+                    if (digests[group.model()][at] == null) {
+                        // The image, then the line of the journal that records it.
+                        Path path = root.resolve(files[group.model()][at]);
+                        Files.createDirectories(path.getParent());
+                        AtomicFiles.write(path, generated.get(i));
+                        String digest = Digest.sha256(generated.get(i));
+                        journal.addImage(name, at, digest);
+                        digests[group.model()][at] = digest;
+                        progress.to(done.incrementAndGet(), name);
                     }
                 }
+            });
+        }
+    }
+
+    /// The groups of a model's images in which one is missing.
+    private List<SharedImages.Group> groups(int model, int size, IntPredicate missing) {
+        List<SharedImages.Group> groups = new ArrayList<>();
+        for (int from = 0; from < images.size(); from += size) {
+            if (IntStream.range(from, Math.min(from + size, images.size())).anyMatch(missing)) {
+                groups.add(new SharedImages.Group(model, from));
             }
         }
+        return groups;
     }
 
-    private TextToImage open(int index, Progress progress) throws IOException {
-        EvaluatedModel model = request.models().get(index);
-        TextToImage generator = model.open(
-                request.generation().device(),
-                request.generation().precision(),
-                request.generation().threads());
-        long cut = request.prompts().stream()
-                .map(Prompt::text)
-                .distinct()
-                .filter(text -> !generator.cut(text).isEmpty())
-                .count();
-        if (cut > 0) {
-            progress.println("smpo: " + model.name() + ": " + cut + (cut == 1 ? " prompt is" : " prompts are")
-                    + " too long for its text encoder and truncated");
-        }
-        return generator;
-    }
-
-    /// Writes an image, then the line of the journal that records it.
-    private String keep(EvaluatedModel model, EvaluationRequest.ImageSpec spec, GeneratedImage image, String file)
-            throws IOException {
-        Map<String, Object> more = new LinkedHashMap<>();
-        more.put("model", model.name());
-        model.negative().ifPresent(network -> more.putAll(network.metadata()));
-        ImageSettings settings = request.generation().config().metadata(spec.prompt(), spec.seed(), more);
-        Path path = folder.root().resolve(file);
-        Files.createDirectories(path.getParent());
-        Png png = new Png(image.image(), settings.text());
-        byte[] bytes = png.bytes();
-        AtomicFiles.write(path, bytes);
-        String digest = Digest.sha256(bytes);
-        journal.addImage(model.name(), spec.index(), digest);
-        return digest;
-    }
-
-    private void score(int which, String[][] files, String[][] digests, double[][] values, Map<String, Object> madeBy)
+    private void score(Journal journal, int which, String[][] digests, double[][] values, Map<String, Object> madeBy)
             throws IOException {
         Metric.Source source = request.metrics().get(which);
-        int all = values.length * images.size();
         int there = 0;
         boolean[][] known = new boolean[values.length][images.size()];
+        List<SharedImages.Group> missing = new ArrayList<>();
         for (int model = 0; model < values.length; model++) {
             String name = request.models().get(model).name();
+            boolean[] own = known[model];
             for (int at = 0; at < images.size(); at++) {
-                var value = journal.score(source.name(), name, at, digests[model][at]);
+                OptionalDouble value = journal.score(source.name(), name, at, digests[model][at]);
                 if (value.isPresent()) {
                     values[model][at] = value.getAsDouble();
-                    known[model][at] = true;
+                    own[at] = true;
                     there++;
                 }
             }
+            missing.addAll(groups(model, SharedImages.METRIC_BATCH, at -> !own[at]));
         }
-        if (there == all) {
-            return;
+        if (!missing.isEmpty()) {
+            requireSameProgram(madeBy);
         }
-        requireSameProgram(madeBy);
-        int done = there;
-        try (Metric metric = source.open(
-                        request.generation().device(), request.generation().threads());
-                Progress progress = new Progress(display, "score " + source.name(), "image", there, all)) {
-            for (int model = 0; model < values.length; model++) {
-                String name = request.models().get(model).name();
-                for (int from = 0; from < images.size(); from += METRIC_BATCH) {
-                    int to = Math.min(from + METRIC_BATCH, images.size());
-                    boolean whole = true;
-                    for (int at = from; at < to; at++) {
-                        whole &= known[model][at];
-                    }
-                    if (whole) {
-                        continue;
-                    }
-                    double[] found = score(metric, files[model], from, to);
-                    for (int at = from; at < to; at++) {
-                        values[model][at] = found[at - from];
-                        if (!known[model][at]) {
-                            journal.addScore(source.name(), name, at, digests[model][at], found[at - from]);
-                            progress.to(++done, name);
-                        }
+        AtomicInteger done = new AtomicInteger(there);
+        try (Progress progress =
+                new Progress(display, "score " + source.name(), "image", there, (long) values.length * images.size())) {
+            shared.score(source, missing, (group, found) -> {
+                String name = request.models().get(group.model()).name();
+                for (int i = 0; i < found.length; i++) {
+                    int at = group.from() + i;
+                    values[group.model()][at] = found[i];
+                    if (!known[group.model()][at]) {
+                        journal.addScore(source.name(), name, at, digests[group.model()][at], found[i]);
+                        progress.to(done.incrementAndGet(), name);
                     }
                 }
-            }
+            });
         }
-    }
-
-    private double[] score(Metric metric, String[] files, int from, int to) throws IOException {
-        List<String> captions = new ArrayList<>();
-        List<RgbImage> images = new ArrayList<>();
-        for (int at = from; at < to; at++) {
-            captions.add(this.images.get(at).prompt().text());
-            images.add(Png.read(folder.root().resolve(files[at])).image());
-        }
-        double[] values;
-        try {
-            values = metric.score(captions, images);
-        } catch (ArithmeticException e) {
-            throw new IOException(files[from] + " to " + files[to - 1] + ": " + e.getMessage(), e);
-        }
-        for (int i = 0; i < values.length; i++) {
-            if (!Double.isFinite(values[i])) {
-                throw new IOException(files[from + i] + ": expected a finite number, got " + values[i]);
-            }
-        }
-        return values;
     }
 
     private EvaluationResult write(
+            EvaluationFolder folder,
             Results results,
             List<Map<String, Object>> metrics,
             Map<String, Object> identity,
@@ -406,8 +358,8 @@ public final class Evaluation {
                 "comparisons",
                 result.comparisons().stream().map(Comparison::json).toList());
         json.put("agreements", result.agreements().stream().map(Agreement::json).toList());
-        ReportData data = new ReportData(results, result, folder.root());
-        new EvaluationExcerpt(data).write(folder.root());
+        ReportData data = new ReportData(results, result, root);
+        new EvaluationExcerpt(data).write(root);
         AtomicFiles.write(folder.html(), new EvaluationReport(data, metrics, madeBy, evaluation).html());
         // Written last: the numbers show that the evaluation is finished, and by which metrics.
         Json.write(folder.json(), json);

@@ -15,6 +15,7 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Json;
 import org.smpo.io.ShellWords;
 import org.smpo.network.Prompt;
+import org.smpo.parallel.Peers;
 import org.smpo.train.TrainingResult.Ending;
 
 /// Generates and scores images: `smpo evaluate`.
@@ -63,8 +64,8 @@ record EvaluateStage(
     }
 
     @Override
-    public Ending run(Iteration.Listener listener) throws IOException {
-        if (writesPrompts) {
+    public Ending run(Peers peers, Iteration.Listener listener) throws IOException {
+        if (writesPrompts && peers.world().isFirst()) {
             Files.createDirectories(promptFile.getParent());
             AtomicFiles.write(promptFile, promptText());
         }
@@ -86,6 +87,7 @@ record EvaluateStage(
                         plan.program().withCommand("smpo " + ShellWords.join(words())),
                         List.of()),
                 folder,
+                peers,
                 listener.display());
         return Ending.FINISHED;
     }

@@ -4,9 +4,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import org.smpo.evaluate.EvaluationRequest;
 import org.smpo.io.AtomicFiles;
+import org.smpo.parallel.PeerStoppedException;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.IterateRecipe;
 import org.smpo.report.Progress;
 import org.smpo.train.Trainer;
@@ -26,7 +31,9 @@ import org.smpo.train.TrainingResult.Ending;
 /// and resumed end with the same bits as uninterrupted ones. Belongs to the thread that opened it.
 public final class Iteration implements AutoCloseable {
     private final IterationPlan plan;
+    /// Null on all ranks but 0.
     private final IterationFolder folder;
+    private final Peers peers;
     private final Listener listener;
 
     /// Receives events, on the thread that runs the rounds.
@@ -54,9 +61,10 @@ public final class Iteration implements AutoCloseable {
         boolean isStopRequested();
     }
 
-    private Iteration(IterationPlan plan, IterationFolder folder, Listener listener) {
+    private Iteration(IterationPlan plan, IterationFolder folder, Peers peers, Listener listener) {
         this.plan = plan;
         this.folder = folder;
+        this.peers = peers;
         this.listener = listener;
     }
 
@@ -72,8 +80,32 @@ public final class Iteration implements AutoCloseable {
     public static Iteration open(
             IterateRecipe recipe, boolean resume, Path cache, EvaluationRequest.Provenance program, Listener listener)
             throws IOException {
-        IterationPlan plan = IterationPlan.of(recipe, cache, program);
-        return new Iteration(plan, IterationFolder.open(plan, resume, listener::warn), listener);
+        return open(recipe, resume, cache, program, Peers.alone(), listener);
+    }
+
+    /// Opens rounds that several processes share. They share the images, the scores and the training;
+    /// rank 0 makes the pairs and writes all files, in a folder that all can read.
+    ///
+    /// @param peers the processes; the caller keeps ownership
+    /// @throws org.smpo.parallel.PeerException when another process fails or has another recipe, prompts or rewards
+    /// @see #open(IterateRecipe, boolean, Path, EvaluationRequest.Provenance, Listener)
+    public static Iteration open(
+            IterateRecipe recipe,
+            boolean resume,
+            Path cache,
+            EvaluationRequest.Provenance program,
+            Peers peers,
+            Listener listener)
+            throws IOException {
+        return peers.together(() -> {
+            IterationPlan plan = IterationPlan.of(recipe, cache, program, peers.world());
+            Map<String, String> inputs = new LinkedHashMap<>(Map.of("recipe", recipe.resolved()));
+            plan.inputs().forEach(input -> inputs.put(input.what(), input.digest()));
+            peers.requireSame(inputs);
+            IterationFolder folder =
+                    peers.world().isFirst() ? IterationFolder.open(plan, resume, listener::warn) : null;
+            return new Iteration(plan, folder, peers, listener);
+        });
     }
 
     /// Runs the stages that are left.
@@ -82,17 +114,29 @@ public final class Iteration implements AutoCloseable {
     /// @throws IllegalArgumentException when a recipe does not suit the model, the rewards or the images
     /// @throws IOException when a file cannot be read or written, or a round has too few pairs
     public Ending run() throws IOException, InterruptedException {
+        try {
+            return runStages();
+        } catch (PeerStoppedException e) {
+            return Ending.STOPPED;
+        } catch (IOException | InterruptedException | RuntimeException e) {
+            peers.fail(e);
+            throw e;
+        }
+    }
+
+    private Ending runStages() throws IOException, InterruptedException {
         List<Stage> stages = plan.stages();
         for (int i = 0; i < stages.size(); i++) {
             Stage stage = stages.get(i);
-            if (stage.isDone()) {
+            // Rank 0 writes the files, so it knows.
+            if (peers.tell(folder != null && stage.isDone())) {
                 listener.stage(i + 1, stages.size(), stage.name() + ": done before");
                 continue;
             }
             listener.stage(i + 1, stages.size(), IterationPlan.command(stage));
             Ending ending;
             try {
-                ending = stage.run(listener);
+                ending = stage.run(peers, listener);
             } catch (IllegalArgumentException e) {
                 throw new IllegalArgumentException(stage.name() + ": " + e.getMessage(), e);
             }
@@ -101,8 +145,10 @@ public final class Iteration implements AutoCloseable {
             }
             report();
             if (listener.isStopRequested()) {
+                peers.stop();
                 return Ending.STOPPED;
             }
+            peers.check();
         }
         report();
         return Ending.FINISHED;
@@ -110,6 +156,9 @@ public final class Iteration implements AutoCloseable {
 
     /// Writes the report of the rounds that are finished.
     private void report() throws IOException {
+        if (folder == null) {
+            return;
+        }
         List<RoundSummary> rounds = new ArrayList<>();
         for (int number = 1; number <= plan.recipe().rounds().count(); number++) {
             Path file = plan.round(number).summary();
@@ -122,13 +171,15 @@ public final class Iteration implements AutoCloseable {
         }
     }
 
-    /// Returns the report, which is there once a round is finished.
-    public Path reportFile() {
-        return folder.report();
+    /// Returns the report, which is there once a round is finished; empty on all ranks but 0.
+    public Optional<Path> reportFile() {
+        return Optional.ofNullable(folder).map(IterationFolder::report);
     }
 
     @Override
     public void close() throws IOException {
-        folder.close();
+        if (folder != null) {
+            folder.close();
+        }
     }
 }

@@ -21,6 +21,7 @@ import org.smpo.io.ShellWords;
 import org.smpo.network.Compute;
 import org.smpo.network.Prompt;
 import org.smpo.objective.PairRule;
+import org.smpo.parallel.World;
 import org.smpo.recipe.GenerationRecipe;
 import org.smpo.recipe.IterateRecipe;
 import org.smpo.recipe.Recipe;
@@ -74,9 +75,10 @@ public final class IterationPlan {
     ///
     /// @param cache folder of encoded images and prompts
     /// @param program origin of the program; its command has no meaning
+    /// @param world place of this process, which decides its device and threads
     /// @throws IllegalArgumentException when they do not suit the recipe, naming the key
     /// @throws IOException when a file cannot be read
-    public static IterationPlan of(IterateRecipe recipe, Path cache, EvaluationRequest.Provenance program)
+    public static IterationPlan of(IterateRecipe recipe, Path cache, EvaluationRequest.Provenance program, World world)
             throws IOException {
         RoundsRecipe rounds = recipe.rounds();
         List<RoundReward> rewards = rewards(rounds);
@@ -88,7 +90,7 @@ public final class IterationPlan {
                 recipe,
                 cache,
                 program,
-                generation(recipe),
+                generation(recipe, world),
                 rewards,
                 human,
                 prompts(rounds, human),
@@ -123,7 +125,7 @@ public final class IterationPlan {
                 .orElseGet(() -> rounds.rewardTraining().orElseThrow().human());
     }
 
-    private static GenerationSetup generation(IterateRecipe recipe) throws IOException {
+    private static GenerationSetup generation(IterateRecipe recipe, World world) throws IOException {
         GenerationRecipe of = recipe.rounds().generation();
         Compute compute = Compute.choose(recipe.training().train().device(), of.precision());
         GenerationConfig config = new GenerationConfig(
@@ -144,9 +146,9 @@ public final class IterationPlan {
         return new GenerationSetup(
                 config,
                 of.batch(),
-                compute.device(),
+                world.device(compute.device()),
                 compute.precision(),
-                recipe.training().train().threads().orElse(0));
+                world.threads(recipe.training().train().threads().orElse(0)));
     }
 
     private static List<RoundReward> rewards(RoundsRecipe rounds) throws IOException {

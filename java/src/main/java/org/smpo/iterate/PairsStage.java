@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.smpo.evaluate.GeneratedPairs;
 import org.smpo.evaluate.PairsRequest;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.RoundPairsRecipe;
 import org.smpo.train.TrainingResult.Ending;
 
@@ -48,8 +49,10 @@ record PairsStage(IterationPlan plan, RoundFolder round) implements Stage {
     }
 
     @Override
-    public Ending run(Iteration.Listener listener) throws IOException, InterruptedException {
-        GeneratedPairs.write(plan.pairs(round), listener::warn);
+    public Ending run(Peers peers, Iteration.Listener listener) throws IOException, InterruptedException {
+        if (peers.world().isFirst()) {
+            GeneratedPairs.write(plan.pairs(round), listener::warn);
+        }
         return Ending.FINISHED;
     }
 }

@@ -10,6 +10,7 @@ import org.smpo.data.PairSource;
 import org.smpo.evaluate.Evaluation;
 import org.smpo.io.Closer;
 import org.smpo.io.Precision;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.RewardTrainingRecipe;
 import org.smpo.reward.FeatureModel;
 import org.smpo.reward.HeadFit;
@@ -65,7 +66,14 @@ record RewardStage(IterationPlan plan, RewardTrainingRecipe training, RoundFolde
     }
 
     @Override
-    public Ending run(Iteration.Listener listener) throws IOException {
+    public Ending run(Peers peers, Iteration.Listener listener) throws IOException {
+        if (peers.world().isFirst()) {
+            fit(listener);
+        }
+        return Ending.FINISHED;
+    }
+
+    private void fit(Iteration.Listener listener) throws IOException {
         RewardSource source = plan.rewards().getFirst().source();
         try (Closer parts = new Closer()) {
             PairBar bar = parts.add(new PairBar(listener.display(), "embed"));
@@ -85,6 +93,5 @@ record RewardStage(IterationPlan plan, RewardTrainingRecipe training, RoundFolde
                             round.reward());
             outcome.fit().warning(training.gameWeight()).ifPresent(listener::warn);
         }
-        return Ending.FINISHED;
     }
 }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.util.List;
 import org.smpo.io.AtomicFiles;
+import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 import org.smpo.train.FinishedRun;
 import org.smpo.train.Trainer;
@@ -32,21 +33,25 @@ record TrainStage(IterationPlan plan, RoundFolder round) implements Stage {
     }
 
     @Override
-    public Ending run(Iteration.Listener listener) throws IOException, InterruptedException {
+    public Ending run(Peers peers, Iteration.Listener listener) throws IOException, InterruptedException {
         Recipe recipe = plan.training(round);
         PairCounts pairs = PairCounts.read(round.pairs());
         int perStep = recipe.train().pairsPerStep();
         pairs.requireStep(
                 round.number(),
                 recipe.data().mix().map(mix -> mix.others(perStep)).orElse(perStep));
-        AtomicFiles.write(round.recipe(), recipe.resolved());
-        try (Trainer trainer = Trainer.open(recipe, FinishedRun.isRun(round.run()), plan.cache(), listener)) {
+        boolean first = peers.world().isFirst();
+        if (first) {
+            AtomicFiles.write(round.recipe(), recipe.resolved());
+        }
+        boolean resume = peers.tell(FinishedRun.isRun(round.run()));
+        try (Trainer trainer = Trainer.open(recipe, resume, plan.cache(), peers, listener)) {
             listener.training(trainer, recipe.train().steps());
             try {
                 TrainingResult result = trainer.run();
-                if (result.finished()) {
+                if (result.finished() && first) {
                     RoundSummary.of(plan, round, pairs).write(round.summary());
-                } else {
+                } else if (!result.finished()) {
                     listener.say(result.describe());
                 }
                 return result.ending();

@@ -6,8 +6,11 @@ import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /// Data of several kinds as bytes, for [Peers#exchange].
@@ -79,6 +82,53 @@ public final class Frames {
             values[i] = in.readDouble();
         }
         return values;
+    }
+
+    /// The bytes of an array.
+    public static byte[] floats(float[] values) {
+        ByteBuffer bytes = ByteBuffer.allocate(values.length * Float.BYTES);
+        bytes.asFloatBuffer().put(values);
+        return bytes.array();
+    }
+
+    /// The array of some bytes.
+    public static float[] floats(byte[] bytes) {
+        float[] values = new float[bytes.length / Float.BYTES];
+        ByteBuffer.wrap(bytes).asFloatBuffer().get(values);
+        return values;
+    }
+
+    /// Writes an array.
+    public static void floats(DataOutputStream out, float[] values) throws IOException {
+        out.writeInt(values.length);
+        out.write(floats(values));
+    }
+
+    /// Reads an array.
+    public static float[] floats(DataInputStream in) throws IOException {
+        return floats(in.readNBytes(Float.BYTES * in.readInt()));
+    }
+
+    /// Packs a list of data.
+    public static byte[] list(List<byte[]> parts) {
+        return write(out -> {
+            out.writeInt(parts.size());
+            for (byte[] part : parts) {
+                out.writeInt(part.length);
+                out.write(part);
+            }
+        });
+    }
+
+    /// Returns the list that was packed.
+    public static List<byte[]> list(byte[] bytes) {
+        return read(bytes, in -> {
+            List<byte[]> parts = new ArrayList<>();
+            for (int left = in.readInt(); left > 0; left--) {
+                parts.add(in.readNBytes(in.readInt()));
+            }
+            return parts;
+        });
     }
 
     static byte[] ofTexts(Map<String, String> values) {

@@ -1,5 +1,6 @@
 package org.smpo.parallel;
 
+import java.io.DataInputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -8,6 +9,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.EngineConfig;
@@ -30,7 +33,7 @@ public final class Peers implements AutoCloseable {
     private static final byte STOPPED = 1;
     private static final byte FAILED = 2;
     private static final String ADVICE =
-            "; see the messages of that process, then rerun all processes (with --resume, from the last checkpoint)";
+            "; see the messages of that process, then rerun all processes (with --resume, where the command has it)";
 
     private final World world;
     private final Duration joinTimeout;
@@ -39,6 +42,7 @@ public final class Peers implements AutoCloseable {
     private Engine engine;
     private ProcessGroup messages;
     private ProcessGroup gradients;
+    private int joined;
     private boolean broken;
 
     private Peers(World world, Duration joinTimeout, Duration timeout) {
@@ -100,13 +104,15 @@ public final class Peers implements AutoCloseable {
         return world;
     }
 
-    /// Prepares [#sumGradients] for the models of an engine.
+    /// Prepares [#sumGradients] for the models of an engine, which takes the place of an earlier one.
     public void join(Engine engine) {
         if (world.size() > 1) {
             // A process that has failed does not come.
             check();
             try {
-                gradients = parts.add(ProcessGroup.open(engine, config("gradients", "", true)));
+                // The keys of an earlier group stay in the store.
+                String name = "gradients" + joined++;
+                gradients = parts.add(ProcessGroup.open(engine, config(name, "", true)));
             } catch (PeerLostException e) {
                 throw lost(e);
             }
@@ -140,23 +146,8 @@ public final class Peers implements AutoCloseable {
         if (world.size() == 1) {
             return own;
         }
-        byte[] packed = Frames.write(out -> {
-            out.writeInt(own.size());
-            for (byte[] item : own) {
-                out.writeInt(item.length);
-                out.write(item);
-            }
-        });
-        List<List<byte[]>> hands = new ArrayList<>();
-        for (byte[] bytes : exchange(packed)) {
-            hands.add(Frames.read(bytes, in -> {
-                List<byte[]> items = new ArrayList<>();
-                for (int left = in.readInt(); left > 0; left--) {
-                    items.add(in.readNBytes(in.readInt()));
-                }
-                return items;
-            }));
-        }
+        List<List<byte[]>> hands =
+                exchange(Frames.list(own)).stream().map(Frames::list).toList();
         List<byte[]> all = new ArrayList<>();
         for (int round = 0; round < hands.getFirst().size(); round++) {
             for (List<byte[]> hand : hands) {
@@ -166,6 +157,71 @@ public final class Peers implements AutoCloseable {
             }
         }
         return all;
+    }
+
+    /// Returns the data of rank 0, on each process.
+    ///
+    /// @param first called on rank 0 only
+    public byte[] tell(Supplier<byte[]> first) {
+        byte[] own = world.isFirst() ? first.get() : new byte[0];
+        return exchange(own).getFirst();
+    }
+
+    /// Returns what rank 0 knows, on each process.
+    public boolean tell(boolean own) {
+        return Frames.read(tell(() -> Frames.write(out -> out.writeBoolean(own))), DataInputStream::readBoolean);
+    }
+
+    /// Returns the number that rank 0 gives, on each process.
+    public long tell(long own) {
+        return Frames.read(tell(() -> Frames.write(out -> out.writeLong(own))), DataInputStream::readLong);
+    }
+
+    /// Does the work of one item.
+    @FunctionalInterface
+    public interface Work {
+        byte[] of(int item) throws IOException;
+    }
+
+    /// Receives the results of items.
+    @FunctionalInterface
+    public interface Sink {
+        void take(int item, byte[] result) throws IOException;
+    }
+
+    /// Shares the items of a task: the processes take one item each, then the next ones. Their results
+    /// come to rank 0, in the order of the items.
+    ///
+    /// @param items number of items, the same on all processes
+    /// @param work called for the items of this process, in order
+    /// @param sink called for all items, in order, on rank 0 only
+    public void share(int items, Work work, Sink sink) throws IOException {
+        for (int round = 0; round < items; round += world.size()) {
+            int own = round + world.rank();
+            List<byte[]> results = collect(own < items ? work.of(own) : new byte[0]);
+            for (int item = 0; item < results.size() && round + item < items; item++) {
+                sink.take(round + item, results.get(item));
+            }
+        }
+    }
+
+    /// What the processes do together.
+    @FunctionalInterface
+    public interface Task<T> {
+        T run() throws IOException;
+    }
+
+    /// Runs a task of all processes and returns its result once it has ended on each. When it fails on
+    /// one of them, the others fail with that message.
+    public <T> T together(Task<T> task) throws IOException {
+        try {
+            T result = task.run();
+            check();
+            return result;
+        } catch (IOException | RuntimeException e) {
+            fail(e);
+            throw e;
+        }
     }
 
     /// Returns the sums over all processes, added in the order of their ranks.
@@ -199,9 +255,12 @@ public final class Peers implements AutoCloseable {
 
     /// Tells the others, in their next call, that this process has failed. Does nothing where they know.
     ///
-    /// @param failure the reason; a [PeerException] comes from the others
+    /// @param failure the reason; a [PeerException] or a [PeerStoppedException] comes from the others
     public void fail(Exception failure) {
-        if (world.size() == 1 || broken || failure instanceof PeerException) {
+        if (world.size() == 1
+                || broken
+                || failure instanceof PeerException
+                || failure instanceof PeerStoppedException) {
             return;
         }
         try {
@@ -279,6 +338,21 @@ public final class Peers implements AutoCloseable {
         return new PeerException(failure.getMessage() + ADVICE, failure);
     }
 
+    /// The data of all processes in the order of their ranks, on rank 0; empty on the others.
+    private List<byte[]> collect(byte[] own) {
+        if (world.size() == 1) {
+            return List.of(own);
+        }
+        long[] lengths = exchange(Frames.write(out -> out.writeInt(own.length))).stream()
+                .mapToLong(bytes -> Frames.read(bytes, DataInputStream::readInt))
+                .toArray();
+        try {
+            return parts(own, lengths, mine -> messages.gather(mine, 0));
+        } catch (PeerLostException e) {
+            throw lost(e);
+        }
+    }
+
     /// Gathers on rank 0 and sends everything back, in two rounds: lengths, then contents of the largest
     /// length.
     private List<byte[]> gather(byte[] own) {
@@ -287,6 +361,11 @@ public final class Peers implements AutoCloseable {
                 DeviceTensor all = spread(length)) {
             all.copyToHost(lengths);
         }
+        return parts(own, lengths, this::spread);
+    }
+
+    /// @param transport the tensors of all ranks, given that of this one; null where there are none
+    private List<byte[]> parts(byte[] own, long[] lengths, UnaryOperator<DeviceTensor> transport) {
         int longest = 0;
         for (long length : lengths) {
             longest = Math.max(longest, Math.toIntExact(length));
@@ -297,7 +376,10 @@ public final class Peers implements AutoCloseable {
         ByteBuffer.wrap(Arrays.copyOf(own, words * Integer.BYTES)).asIntBuffer().get(content);
         int[] contents = new int[Math.multiplyExact(words, world.size())];
         try (DeviceTensor mine = engine.fromHost(content, words);
-                DeviceTensor all = spread(mine)) {
+                DeviceTensor all = transport.apply(mine)) {
+            if (all == null) {
+                return List.of();
+            }
             all.copyToHost(contents);
         }
         List<byte[]> parts = new ArrayList<>();

@@ -191,9 +191,16 @@ public record World(
         return rank == 0;
     }
 
+    /// The device of this process: processes that share a machine have one GPU each.
+    ///
+    /// @param device `cpu`, `cuda` or `cuda:N`, for one process
+    public String device(String device) {
+        return size == 1 || !device.startsWith("cuda") ? device : "cuda:" + gpu();
+    }
+
     /// The index of this process's GPU: processes that share a machine have one each, in the order of
     /// their local ranks. Where CUDA_VISIBLE_DEVICES lists one GPU for each process, that is its own.
-    public int gpu() {
+    private int gpu() {
         String list = System.getenv("CUDA_VISIBLE_DEVICES");
         return localRank % (list == null || list.isBlank() ? localSize : Math.min(localSize, list.split(",").length));
     }

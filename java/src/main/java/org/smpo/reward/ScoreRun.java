@@ -1,11 +1,12 @@
 package org.smpo.reward;
 
-import java.io.DataInputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -18,7 +19,6 @@ import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import org.smpo.data.PairSource;
 import org.smpo.io.RgbImage;
-import org.smpo.parallel.Frames;
 import org.smpo.parallel.Peers;
 
 /// Scores every pair of a dataset with a reward and writes a score file.
@@ -117,20 +117,14 @@ public final class ScoreRun {
     /// @param peers the processes; stay the caller's
     /// @return empty on the other ranks
     public Optional<Summary> run(Path target, boolean resume, Peers peers, Progress progress) throws IOException {
-        try {
+        return peers.together(() -> {
             peers.requireSame(metadata);
-            Optional<Summary> summary = Optional.empty();
             if (peers.world().isFirst()) {
-                summary = Optional.of(lead(target, resume, peers, progress));
-            } else {
-                score(tell(peers, 0), peers, rows -> {});
+                return Optional.of(lead(target, resume, peers, progress));
             }
-            peers.check();
-            return summary;
-        } catch (IOException | RuntimeException e) {
-            peers.fail(e);
-            throw e;
-        }
+            score(Math.toIntExact(peers.tell(0L)), peers, rows -> {});
+            return Optional.empty();
+        });
     }
 
     private Summary lead(Path target, boolean resume, Peers peers, Progress progress) throws IOException {
@@ -138,7 +132,7 @@ public final class ScoreRun {
             if (resume && finished(target)) {
                 // A process that was killed after it wrote the file leaves its journal.
                 Files.deleteIfExists(journal(target));
-                tell(peers, data.size());
+                peers.tell((long) data.size());
                 return summary(ScoreFile.read(target).rows(), data.size());
             }
             throw new IOException(target + ": expected no file, found one: delete it or choose another path");
@@ -146,7 +140,7 @@ public final class ScoreRun {
         try (ScoreJournal journal = resume
                 ? ScoreJournal.open(journal(target), metadata, warnings)
                 : ScoreJournal.begin(journal(target), metadata, warnings)) {
-            int before = tell(peers, journal.rows().size());
+            int before = Math.toIntExact(peers.tell((long) journal.rows().size()));
             score(before, peers, rows -> {
                 journal.append(rows);
                 progress.done(before, journal.rows().size(), data.size());
@@ -155,12 +149,6 @@ public final class ScoreRun {
             journal.delete();
             return summary(journal.rows(), before);
         }
-    }
-
-    /// The number of rows that rank 0 has already.
-    private static int tell(Peers peers, int rows) {
-        byte[] first = peers.exchange(Frames.write(out -> out.writeInt(rows))).getFirst();
-        return Frames.read(first, DataInputStream::readInt);
     }
 
     /// Returns whether a file is what this run would write.
@@ -184,33 +172,27 @@ public final class ScoreRun {
         void add(List<ScoredPair> rows) throws IOException;
     }
 
-    /// Scores the rows that are left, in rounds of one batch for each process.
+    /// Scores the rows that are left, a batch for each process in turn.
     private void score(int before, Peers peers, Sink sink) throws IOException {
-        int all = data.size();
-        int own = before + peers.world().rank() * batch;
+        int batches = Math.ceilDiv(data.size() - before, batch);
         try (ExecutorService decoders = Executors.newVirtualThreadPerTaskExecutor()) {
-            Future<List<DecodedPair>> next = decodeAhead(decoders, own);
-            for (int round = before; round < all; round += peers.world().size() * batch) {
-                List<ScoredPair> rows = List.of();
-                if (next != null) {
-                    List<DecodedPair> current = get(next);
-                    own += peers.world().size() * batch;
-                    next = decodeAhead(decoders, own);
-                    rows = score(current);
-                }
-                for (byte[] scored : peers.exchange(ScoreJournal.encode(rows))) {
-                    List<ScoredPair> found = ScoreJournal.decodeRows(scored);
-                    if (!found.isEmpty()) {
-                        sink.add(found);
-                    }
-                }
-            }
+            Deque<Future<List<DecodedPair>>> ahead = new ArrayDeque<>();
+            ahead.add(decodeAhead(decoders, before + peers.world().rank() * batch));
+            peers.share(
+                    batches,
+                    item -> {
+                        List<DecodedPair> current = get(ahead.remove());
+                        ahead.add(decodeAhead(
+                                decoders, before + (item + peers.world().size()) * batch));
+                        return ScoreJournal.encode(score(current));
+                    },
+                    (item, scored) -> sink.add(ScoreJournal.decodeRows(scored)));
         }
     }
 
-    /// @return null beyond the last row
+    /// Decodes a batch, which is empty beyond the last row.
     private Future<List<DecodedPair>> decodeAhead(ExecutorService decoders, int from) {
-        return from < data.size() ? decoders.submit(() -> decode(from)) : null;
+        return decoders.submit(() -> decode(Math.min(from, data.size())));
     }
 
     private static List<DecodedPair> get(Future<List<DecodedPair>> batch) throws IOException {

@@ -30,6 +30,11 @@ interface PairStream extends AutoCloseable {
             this(latents, ids, bad, List.of());
         }
 
+        /// No pairs.
+        static Batch none() {
+            return new Batch(null, List.of(), List.of());
+        }
+
         /// Whether none of the pairs could be read.
         boolean isEmpty() {
             return latents == null;

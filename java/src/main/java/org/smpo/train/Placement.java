@@ -15,11 +15,7 @@ final class Placement {
 
     /// The device of this process.
     static Device device(Recipe recipe, World world) {
-        Device device = Device.parse(recipe.train().device());
-        return switch (device.type()) {
-            case CPU -> device;
-            case CUDA -> world.size() == 1 ? device : Device.cuda(world.gpu());
-        };
+        return Device.parse(world.device(recipe.train().device()));
     }
 
     /// The number of threads of this process: that of the recipe, else its share of the machine's cores.

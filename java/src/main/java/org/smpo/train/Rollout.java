@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.smpo.checkpoint.ModelFiles;
+import org.smpo.data.DataCursor;
 import org.smpo.ffi.DeviceTensor;
 import org.smpo.ffi.Engine;
 import org.smpo.ffi.PairBatchInputs;
@@ -20,6 +21,8 @@ import org.smpo.io.FloatTensor;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Safetensors;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 import org.smpo.recipe.Recipe;
@@ -41,6 +44,7 @@ final class Rollout implements PairStream {
     private final PairEncoder encoder;
     private final TrajectoryRecipe recipe;
     private final int pairsPerStep;
+    private final World world;
     private final Philox philox;
 
     private Pool pool = new Pool(0, 0, List.of(), List.of());
@@ -92,8 +96,9 @@ final class Rollout implements PairStream {
     /// @param summaries the rollouts before that step, since the choices before these
     private record Pool(long firstStep, long nextRollout, List<Trajectories.Choice> choices, List<Summary> summaries) {}
 
-    private Rollout(Recipe recipe, Engine engine, Trajectories trajectories, PairEncoder encoder) {
+    private Rollout(Recipe recipe, Engine engine, Trajectories trajectories, PairEncoder encoder, World world) {
         this.engine = engine;
+        this.world = world;
         this.trajectories = trajectories;
         this.encoder = encoder;
         this.recipe = recipe.trajectory().orElseThrow();
@@ -105,11 +110,17 @@ final class Rollout implements PairStream {
     ///
     /// @param files the model that training starts from
     /// @param policy the networks in training; the caller keeps ownership, as of the encoder
+    /// @param peers processes that share the rollouts and their pairs; the caller keeps ownership
     /// @throws IllegalArgumentException when the model or the reward does not suit
     /// @throws IOException when a file cannot be read
-    static Rollout open(Recipe recipe, Engine engine, ModelFiles files, Policy policy, PairEncoder encoder)
+    static Rollout open(Recipe recipe, Engine engine, ModelFiles files, Policy policy, PairEncoder encoder, Peers peers)
             throws IOException {
-        return new Rollout(recipe, engine, new Trajectories(recipe, engine, files, policy, encoder), encoder);
+        return new Rollout(
+                recipe,
+                engine,
+                new Trajectories(recipe, engine, files, policy, encoder, peers),
+                encoder,
+                peers.world());
     }
 
     @Override
@@ -119,15 +130,17 @@ final class Rollout implements PairStream {
             pool = rolledOut(step);
         }
         int from = Math.toIntExact((step - pool.firstStep) * pairsPerStep);
+        int pairs = Math.min(pairsPerStep, pool.choices.size() - from);
+        int first = DataCursor.firstPlace(pairs, world.rank(), world.size());
         List<Trajectories.Choice> chosen =
-                pool.choices.subList(from, Math.min(from + pairsPerStep, pool.choices.size()));
+                pool.choices.subList(from + first, from + DataCursor.firstPlace(pairs, world.rank() + 1, world.size()));
         List<String> ids = chosen.stream()
                 .map(choice -> "prompt " + choice.prompt() + ", sampling step " + choice.step())
                 .toList();
         List<Map<String, Object>> events = step == pool.firstStep
                 ? pool.summaries.stream().map(Summary::json).toList()
                 : List.of();
-        return new Batch(latents(chosen), ids, List.of(), events);
+        return new Batch(chosen.isEmpty() ? null : latents(chosen, first, pairs), ids, List.of(), events);
     }
 
     /// Rolls out until there are choices. Changes nothing when it is interrupted.
@@ -158,13 +171,15 @@ final class Rollout implements PairStream {
         }
     }
 
-    private PairLatents latents(List<Trajectories.Choice> chosen) throws IOException {
+    /// @param first place of the first pair in the global batch
+    /// @param all number of pairs of the global batch
+    private PairLatents latents(List<Trajectories.Choice> chosen, int first, int all) throws IOException {
         int pairs = chosen.size();
         int[] timesteps = new int[2 * pairs];
         Arrays.setAll(
                 timesteps, i -> trajectories.timestep(chosen.get(i % pairs).step()));
         long[] items = new long[2 * pairs];
-        Arrays.setAll(items, i -> i);
+        Arrays.setAll(items, i -> first + (i < pairs ? i : all + i - pairs));
         double[] scales = chosen.stream()
                 .mapToDouble(one -> trajectories.logitScale(one.step()))
                 .toArray();
@@ -220,7 +235,7 @@ final class Rollout implements PairStream {
 
     @Override
     public Batch heldOutBatch(int from, int count) {
-        return new Batch(null, List.of(), List.of());
+        return Batch.none();
     }
 
     @Override

@@ -19,7 +19,6 @@ import org.smpo.io.AtomicFiles;
 import org.smpo.io.Closer;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
-import org.smpo.parallel.Frames;
 import org.smpo.parallel.Peers;
 import org.smpo.recipe.Recipe;
 import org.smpo.report.RunLog;
@@ -118,19 +117,14 @@ final class Run implements AutoCloseable {
             return follow(policy, pairs, health);
         }
         RunState state = startWriting(manifest, policy, pairs, health);
-        tell(newest == null ? -1 : newest.step());
+        // The step of the checkpoint that the run resumes from.
+        peers.tell(newest == null ? -1 : newest.step());
         return state;
-    }
-
-    /// Tells the other processes the step of the checkpoint that the run resumes from, or -1 for none.
-    private long tell(long step) {
-        byte[] first = peers.exchange(Frames.write(out -> out.writeLong(step))).getFirst();
-        return Frames.read(first, in -> in.readLong());
     }
 
     /// Restores the checkpoint that rank 0 has chosen and verified.
     private RunState follow(Policy policy, PairStream pairs, Health health) throws IOException {
-        long step = tell(-1);
+        long step = peers.tell(-1L);
         if (step < 0) {
             return RunState.START;
         }

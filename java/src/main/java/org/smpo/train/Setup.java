@@ -72,7 +72,6 @@ record Setup(
             files.notices().forEach(notice -> listener.say(files.path() + ": " + notice));
             family(files);
             requireTimesteps(recipe, files);
-            requireSharable(recipe, world);
             requireShares(recipe, world);
             Device device = Placement.device(recipe, world);
             Engine engine = parts.add(Engine.open(EngineConfig.onCpu()
@@ -85,12 +84,9 @@ record Setup(
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(
-                    readsPairs(recipe)
-                            ? StoredPairs.open(recipe, encoder, begun, world, listener::say)
-                            : recipe.trajectory().isPresent()
-                                    ? Rollout.open(recipe, engine, files, policy, encoder)
-                                    : StoredImages.open(
-                                            recipe, encoder, rollouts(recipe, files), begun, listener::say));
+                    recipe.trajectory().isPresent()
+                            ? Rollout.open(recipe, engine, files, policy, encoder, peers)
+                            : stored(recipe, files, encoder, begun, world, listener));
             requireHeldOut(recipe, pairs);
             BatchSizes sizes = BatchSizes.choose(
                             recipe,
@@ -146,22 +142,19 @@ record Setup(
                 recipe.timesteps().end()));
     }
 
-    private static boolean readsPairs(Recipe recipe) {
-        return recipe.trajectory().isEmpty()
-                && recipe.objective().loss().hasLogit()
-                && recipe.data().images() == TrainingImages.PAIRS;
-    }
-
-    private static void requireSharable(Recipe recipe, World world) {
-        if (world.size() == 1 || readsPairs(recipe)) {
-            return;
-        }
-        if (recipe.trajectory().isPresent()) {
-            throw new IllegalArgumentException("trajectory: expected pairs from files for " + world.size()
-                    + " processes, found trajectories, which one process generates; train in one process");
-        }
-        throw new IllegalArgumentException("data.images: expected pairs for " + world.size()
-                + " processes, found single images; train on them in one process");
+    /// Opens the images of a recipe that reads them from files.
+    static PairStream stored(
+            Recipe recipe,
+            ModelFiles files,
+            PairEncoder encoder,
+            Optional<JsonObject> begun,
+            World world,
+            Trainer.Listener listener)
+            throws IOException {
+        boolean pairs = recipe.objective().loss().hasLogit() && recipe.data().images() == TrainingImages.PAIRS;
+        return pairs
+                ? StoredPairs.open(recipe, encoder, begun, world, listener::say)
+                : StoredImages.open(recipe, encoder, rollouts(recipe, files), begun, world, listener::say);
     }
 
     private static void requireShares(Recipe recipe, World world) {

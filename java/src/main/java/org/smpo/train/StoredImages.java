@@ -22,6 +22,7 @@ import org.smpo.data.RecordImages;
 import org.smpo.io.Closer;
 import org.smpo.io.JsonObject;
 import org.smpo.io.Rendering;
+import org.smpo.parallel.World;
 import org.smpo.recipe.DataRecipe;
 import org.smpo.recipe.Recipe;
 import org.smpo.recipe.TrainingImages;
@@ -65,7 +66,8 @@ final class StoredImages implements PairStream {
             PairEncoder encoder,
             Recipe recipe,
             Optional<RolloutSampler> rollouts,
-            Rendering rendering) {
+            Rendering rendering,
+            World world) {
         this.sources = sources;
         this.source = source;
         this.weights = weights;
@@ -80,7 +82,12 @@ final class StoredImages implements PairStream {
         requireKinds(eligible);
         DataRecipe data = recipe.data();
         this.cursor = new DataCursor(
-                eligible, Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))), recipe.seed(), 0, 1, mix);
+                eligible,
+                Math.toIntExact(data.heldOut().of(Math.max(1, eligible.length))),
+                recipe.seed(),
+                world.rank(),
+                world.size(),
+                mix);
         this.kinds = data.desirableShare().isEmpty()
                 ? Optional.empty()
                 : Optional.of(kinds(eligible, data.desirableShare().getAsDouble()));
@@ -132,6 +139,7 @@ final class StoredImages implements PairStream {
     /// @param encoder encoder of images and captions; the caller keeps ownership
     /// @param rollouts where a teacher's rollouts of the images start; empty where the method has none
     /// @param begun manifest of the run that is resumed; empty for a new run
+    /// @param world processes that share the images of each step
     /// @param say receiver of lines about the images found
     /// @throws IllegalArgumentException when no image can be trained on
     /// @throws IOException when a file cannot be read
@@ -140,14 +148,15 @@ final class StoredImages implements PairStream {
             PairEncoder encoder,
             Optional<RolloutSampler> rollouts,
             Optional<JsonObject> begun,
+            World world,
             Consumer<String> say)
             throws IOException {
         Closer sources = new Closer();
         try {
             Rendering rendering = StoredPairs.rendering(begun);
             return recipe.data().images() == TrainingImages.SINGLE
-                    ? ofImages(recipe, encoder, rollouts, rendering, sources, say)
-                    : ofPairs(recipe, encoder, rollouts, rendering, sources, say);
+                    ? ofImages(recipe, encoder, rollouts, rendering, sources, world, say)
+                    : ofPairs(recipe, encoder, rollouts, rendering, sources, world, say);
         } catch (IOException | RuntimeException e) {
             sources.closeAfter(e);
             throw e;
@@ -160,6 +169,7 @@ final class StoredImages implements PairStream {
             Optional<RolloutSampler> rollouts,
             Rendering rendering,
             Closer sources,
+            World world,
             Consumer<String> say)
             throws IOException {
         List<RecordImages> parts = new ArrayList<>();
@@ -169,7 +179,16 @@ final class StoredImages implements PairStream {
         parts.forEach(part -> part.notes().forEach(note -> say.accept("data.paths: " + note)));
         ImageSource images = parts.size() == 1 ? parts.getFirst() : new JoinedImages(parts);
         StoredImages stored = new StoredImages(
-                sources, images, indices -> null, Map.of(), Optional.empty(), encoder, recipe, rollouts, rendering);
+                sources,
+                images,
+                indices -> null,
+                Map.of(),
+                Optional.empty(),
+                encoder,
+                recipe,
+                rollouts,
+                rendering,
+                world);
         say.accept(images.describe() + ": "
                 + (stored.trainingPairs() + stored.heldOutPairs()) + " images to train on or hold out"
                 + (stored.judges ? stored.describeKinds() : ""));
@@ -191,6 +210,7 @@ final class StoredImages implements PairStream {
             Optional<RolloutSampler> rollouts,
             Rendering rendering,
             Closer sources,
+            World world,
             Consumer<String> say)
             throws IOException {
         StoredPairs.Opened opened = StoredPairs.source(recipe, rendering, sources, say);
@@ -212,7 +232,8 @@ final class StoredImages implements PairStream {
                 encoder,
                 recipe,
                 rollouts,
-                rendering);
+                rendering,
+                world);
     }
 
     @Override
@@ -232,12 +253,15 @@ final class StoredImages implements PairStream {
 
     private List<PairUse> uses(long step) {
         int images = recipe.train().pairsPerStep();
-        return kinds.isPresent() ? kinds.get().batch(step, images) : cursor.batch(step, images);
+        if (kinds.isEmpty()) {
+            return cursor.batch(step, images);
+        }
+        return kinds.get().batch(step, images).subList(cursor.firstPlace(images), cursor.endPlace(images));
     }
 
     @Override
     public Batch batch(long step) throws IOException, InterruptedException {
-        return encode(ahead.batch(step), 0, step);
+        return encode(ahead.batch(step), cursor.firstPlace(recipe.train().pairsPerStep()), step);
     }
 
     @Override

@@ -3,6 +3,7 @@ package org.smpo.train;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -19,6 +20,9 @@ import org.smpo.io.DType;
 import org.smpo.io.RgbImage;
 import org.smpo.network.Prompt;
 import org.smpo.objective.BestWorst;
+import org.smpo.parallel.Frames;
+import org.smpo.parallel.Peers;
+import org.smpo.parallel.World;
 import org.smpo.random.Philox;
 import org.smpo.random.Purpose;
 import org.smpo.recipe.Recipe;
@@ -43,6 +47,7 @@ final class Trajectories implements AutoCloseable {
     private final NativeModel policy;
     private final PairEncoder encoder;
     private final List<String> prompts;
+    private final Peers peers;
     private final DataCursor cursor;
     private final Philox philox;
     private final Reward reward;
@@ -60,23 +65,73 @@ final class Trajectories implements AutoCloseable {
     /// The choices of a rollout.
     ///
     /// @param choices those above the smallest preference, in the order of steps
-    /// @param differences difference of the best and the worst score of every comparison, increasing
-    /// @param meanScore mean score of the final images
+    /// @param differences difference of the best and the worst score of every comparison
+    /// @param scores scores of the final images
     @SuppressWarnings("ArrayRecordComponent") // an intermediate result, never compared
-    record Result(List<Choice> choices, double[] differences, double meanScore) {
+    record Result(List<Choice> choices, double[] differences, double[] scores) {
         /// The median difference of scores.
         double medianDifference() {
-            int half = differences.length / 2;
-            return differences.length % 2 == 1 ? differences[half] : (differences[half - 1] + differences[half]) / 2;
+            double[] sorted = differences.clone();
+            Arrays.sort(sorted);
+            int half = sorted.length / 2;
+            return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+        }
+
+        /// The mean score of the final images.
+        double meanScore() {
+            return Arrays.stream(scores).average().orElseThrow();
+        }
+
+        /// Puts the results of processes that had consecutive trajectories together.
+        static Result merged(List<Result> all) {
+            return new Result(
+                    all.stream()
+                            .flatMap(one -> one.choices.stream())
+                            .sorted(Comparator.comparingInt(Choice::step))
+                            .toList(),
+                    all.stream()
+                            .flatMapToDouble(one -> Arrays.stream(one.differences))
+                            .toArray(),
+                    all.stream()
+                            .flatMapToDouble(one -> Arrays.stream(one.scores))
+                            .toArray());
+        }
+
+        byte[] bytes() {
+            return Frames.write(out -> {
+                out.writeInt(choices.size());
+                for (Choice choice : choices) {
+                    out.writeInt(choice.prompt());
+                    out.writeInt(choice.step());
+                    Frames.floats(out, choice.noised());
+                    Frames.floats(out, choice.winner());
+                    Frames.floats(out, choice.loser());
+                }
+                Frames.doubles(out, differences);
+                Frames.doubles(out, scores);
+            });
+        }
+
+        static Result of(byte[] bytes) {
+            return Frames.read(bytes, in -> {
+                List<Choice> choices = new ArrayList<>();
+                for (int left = in.readInt(); left > 0; left--) {
+                    choices.add(new Choice(
+                            in.readInt(), in.readInt(), Frames.floats(in), Frames.floats(in), Frames.floats(in)));
+                }
+                return new Result(choices, Frames.doubles(in), Frames.doubles(in));
+            });
         }
     }
 
     /// @param files the model that training starts from
     /// @param encoder encoders of the model; the caller keeps ownership, as of the policy
+    /// @param peers processes that share the prompts of a rollout; the caller keeps ownership
     /// @throws IllegalArgumentException when the model's schedule or the reward does not suit
     /// @throws IOException when the prompts or the reward cannot be read
-    Trajectories(Recipe recipe, Engine engine, ModelFiles files, Policy policy, PairEncoder encoder)
+    Trajectories(Recipe recipe, Engine engine, ModelFiles files, Policy policy, PairEncoder encoder, Peers peers)
             throws IOException {
+        this.peers = peers;
         this.engine = engine;
         this.recipe = recipe.trajectory().orElseThrow();
         this.schedule = files.schedule();
@@ -90,8 +145,19 @@ final class Trajectories implements AutoCloseable {
         this.prompts = PromptFile.read(this.recipe.prompts()).stream()
                 .map(Prompt::text)
                 .toList();
-        this.cursor =
-                new DataCursor(IntStream.range(0, prompts.size()).toArray(), 0, recipe.seed(), 0, 1, Optional.empty());
+        World world = peers.world();
+        if (this.recipe.promptsPerRollout() < world.size()) {
+            throw new IllegalArgumentException("trajectory.prompts_per_rollout: expected at least " + world.size()
+                    + ", one for each process, found " + this.recipe.promptsPerRollout()
+                    + "; raise it, or start fewer processes");
+        }
+        this.cursor = new DataCursor(
+                IntStream.range(0, prompts.size()).toArray(),
+                0,
+                recipe.seed(),
+                world.rank(),
+                world.size(),
+                Optional.empty());
         this.philox = new Philox(recipe.seed());
         try {
             this.reward = Rewards.open(engine, this.recipe.reward());
@@ -130,21 +196,33 @@ final class Trajectories implements AutoCloseable {
         return plan.logRatioScale(step);
     }
 
-    /// Generates the trajectories of a rollout with the policy as it is.
+    /// Generates the trajectories of a rollout with the policy as it is, on all processes together.
     ///
     /// @param rollout number of the rollout, from 0
+    /// @return the choices of all processes, in the order of one
     /// @throws IOException when a prompt cannot be encoded or an image has no finite score
     /// @throws org.smpo.ffi.CancelledException after [Engine#cancel()]
     Result roll(long rollout) throws IOException {
-        int images = recipe.promptsPerRollout();
+        Result own = rollOwn(rollout);
+        return peers.world().size() == 1
+                ? own
+                : Result.merged(
+                        peers.exchange(own.bytes()).stream().map(Result::of).toList());
+    }
+
+    private Result rollOwn(long rollout) throws IOException {
+        int all = recipe.promptsPerRollout();
         int[] chosen =
-                cursor.batch(rollout, images).stream().mapToInt(PairUse::pair).toArray();
+                cursor.batch(rollout, all).stream().mapToInt(PairUse::pair).toArray();
+        int images = chosen.length;
+        // Number of this process's first trajectory among those of all rollouts.
+        long first = rollout * all + cursor.firstPlace(all);
         List<String> captions = Arrays.stream(chosen).mapToObj(prompts::get).toList();
         long[] items = new long[images];
-        Arrays.setAll(items, b -> (rollout * images + b) * TrajectoryRecipe.MAX_CANDIDATES);
+        Arrays.setAll(items, b -> (first + b) * TrajectoryRecipe.MAX_CANDIDATES);
         boolean[] compared = compared(rollout);
         boolean guided = recipe.guidanceScale() != 1;
-        Comparisons all = new Comparisons(rollout, chosen, captions, items);
+        Comparisons comparisons = new Comparisons(rollout, first, chosen, captions, items);
         try (DeviceTensor noise = engine.zeros(DType.F32, encoder.latentShape(images));
                 SamplerInputs.Condition condition = encoder.condition(captions);
                 SamplerInputs.Condition negative = guided ? encoder.unconditional(images) : null) {
@@ -160,13 +238,13 @@ final class Trajectories implements AutoCloseable {
             try (NativeSampler sampler = NativeSampler.open(policy, plan, inputs)) {
                 for (int step = 0; step < plan.steps(); step++) {
                     if (compared[step]) {
-                        all.compare(sampler, step);
+                        comparisons.compare(sampler, step);
                     } else {
                         sampler.step(1);
                     }
                 }
                 try (DeviceTensor latents = sampler.latents()) {
-                    return all.result(latents.toFloats());
+                    return comparisons.result(latents.toFloats());
                 }
             }
         }
@@ -186,14 +264,16 @@ final class Trajectories implements AutoCloseable {
     /// The comparisons of one rollout.
     private final class Comparisons {
         private final long rollout;
+        private final long first;
         private final int[] chosen;
         private final List<String> captions;
         private final long[] items;
         private final List<Choice> choices = new ArrayList<>();
         private final List<Double> differences = new ArrayList<>();
 
-        Comparisons(long rollout, int[] chosen, List<String> captions, long[] items) {
+        Comparisons(long rollout, long first, int[] chosen, List<String> captions, long[] items) {
             this.rollout = rollout;
+            this.first = first;
             this.chosen = chosen;
             this.captions = captions;
             this.items = items;
@@ -224,7 +304,7 @@ final class Trajectories implements AutoCloseable {
                 loser[b] = kept ? found.worst() : -1;
                 next[b] = switch (recipe.continuation()) {
                     case WINNER -> found.best();
-                    case RANDOM -> philox.uniformInt(Purpose.CONTINUATION, step, rollout * images + b, candidates);
+                    case RANDOM -> philox.uniformInt(Purpose.CONTINUATION, step, first + b, candidates);
                 };
             }
             keep(sampler, step, winner, loser);
@@ -271,14 +351,10 @@ final class Trajectories implements AutoCloseable {
         }
 
         Result result(float[] finalLatents) throws IOException {
-            double mean = Arrays.stream(scores(finalLatents, 1, "final image"))
-                    .average()
-                    .orElseThrow();
-            double[] sorted = differences.stream()
-                    .mapToDouble(Double::doubleValue)
-                    .sorted()
-                    .toArray();
-            return new Result(choices, sorted, mean);
+            return new Result(
+                    choices,
+                    differences.stream().mapToDouble(Double::doubleValue).toArray(),
+                    scores(finalLatents, 1, "final image"));
         }
     }
 

@@ -234,7 +234,7 @@ final class RanksCommandTest {
         Outcome other = Outcome.smpo("launch", "-n", "2", "doctor");
         assertThat(other.code()).isEqualTo(2);
         assertThat(other.err())
-                .contains("COMMAND: expected train or score, whose work several processes can share, got doctor");
+                .contains("COMMAND: expected one whose work several processes can share (", "train", "), got doctor");
         Outcome none = Outcome.smpo("launch", "-n", "0", "train", "x");
         assertThat(none.code()).isEqualTo(2);
         assertThat(none.err()).contains("--processes: expected 1 to");

@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.smpo.io.FloatTensor;
+import org.smpo.network.TinyClip;
 import org.smpo.parallel.PeerException;
 import org.smpo.parallel.Peers;
 import org.smpo.parallel.Ranks;
@@ -124,7 +125,14 @@ final class RanksTest {
     @Test
     void sharesMayDiffer() throws IOException, InterruptedException {
         TinyRun tiny = TinyRun.in(temporary, 12);
-        Recipe recipe = tiny.recipe("run", SMPO, "train.steps=10", "train.pairs_per_step=5", "checkpoint.every=10");
+        Recipe recipe = tiny.recipe(
+                "run",
+                SMPO,
+                "learning_rate={value: 1e-4, schedule: constant, warmup_steps: 0}",
+                "train.steps=10",
+                "train.pairs_per_step=5",
+                "train.micro_batch=1",
+                "checkpoint.every=10");
         assertTwoAgreeWithOne(tiny, recipe);
     }
 
@@ -169,6 +177,86 @@ final class RanksTest {
         assertTwoAgreeWithOne(tiny, recipe);
     }
 
+    /// Each image by itself, with KTO's mean gain over those of all ranks.
+    @Test
+    void singleImagesAgreeToo() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 12);
+        for (String share : List.of("none", "0.7")) {
+            Recipe recipe = tiny.recipe(
+                    "run",
+                    "objective={method: kto, beta: 1}",
+                    "inversion=none",
+                    "data.images=both",
+                    "data.desirable_share=" + share,
+                    "data.held_out=3",
+                    "evaluate.every=5",
+                    "learning_rate={value: 1e-4, schedule: constant, warmup_steps: 0}",
+                    "train.steps=10",
+                    "train.pairs_per_step=5",
+                    "train.micro_batch=1",
+                    "checkpoint.every=10");
+            assertTwoAgreeWithOne(tiny, recipe);
+            for (int i = 0; i < tiny.log("one").size(); i++) {
+                assertThat(tiny.log("run").get(i).get("pairs"))
+                        .isEqualTo(tiny.log("one").get(i).get("pairs"));
+            }
+            tiny.rename("run", "two" + share);
+            tiny.rename("one", "one" + share);
+        }
+    }
+
+    private Recipe rollouts(TinyRun tiny, String... overrides) throws IOException {
+        Path prompts = Files.writeString(temporary.resolve("prompts.txt"), "a cat\na dog\ntwo birds\n");
+        Path reward = temporary.resolve("clip");
+        if (Files.notExists(reward)) {
+            TinyClip.write(reward, "vit_h", 1);
+        }
+        return RolloutTest.recipe(tiny, prompts, reward, "run", overrides);
+    }
+
+    /// Each rank rolls out its prompts and trains on its share of all choices.
+    @Test
+    void trajectoriesAgreeToo() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 8);
+        for (String method : List.of("{method: spo, beta: 1, clip: 0.1}", "{method: tailorpo, beta: 1}")) {
+            Recipe recipe = rollouts(
+                    tiny,
+                    "objective=" + method,
+                    "learning_rate={value: 1e-4, schedule: constant, warmup_steps: 0}",
+                    "trajectory.prompts_per_rollout=3",
+                    "train.steps=10",
+                    "train.pairs_per_step=2",
+                    "checkpoint.every=10");
+            assertTwoAgreeWithOne(tiny, recipe);
+            List<Map<String, Object>> one = tiny.log("one");
+            List<Map<String, Object>> two = tiny.log("run");
+            assertThat(two).hasSameSizeAs(one);
+            for (int i = 0; i < one.size(); i++) {
+                for (String number : List.of("event", "compared", "kept", "pairs")) {
+                    assertThat(two.get(i).get(number)).isEqualTo(one.get(i).get(number));
+                }
+            }
+            tiny.rename("run", "two" + method.length());
+            tiny.rename("one", "one" + method.length());
+        }
+    }
+
+    @Test
+    void aRankThatStopsARolloutStopsAll() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 8);
+        Recipe recipe = rollouts(tiny, "trajectory.prompts_per_rollout=3", "train.steps=6", "train.pairs_per_step=2");
+        train(tiny, recipe, 2);
+        tiny.rename("run", "whole");
+        List<TrainingResult> stopped = Ranks.run(2, peers -> {
+            TinyRun.Said said = new TinyRun.Said();
+            said.stopAfter = peers.world().rank() == 1 ? 3 : -1;
+            return train(tiny, recipe, false, peers, said);
+        });
+        assertThat(stopped).allSatisfy(result -> assertThat(result.ending()).isEqualTo(TrainingResult.Ending.STOPPED));
+        Ranks.run(2, peers -> train(tiny, recipe, true, peers, new TinyRun.Said()));
+        tiny.assertSame("run", tiny.left("whole"));
+    }
+
     /// Its weights depend on the losses of the whole batch, also where a rank has no pair.
     @Test
     void doraAgreesToo() throws IOException, InterruptedException {
@@ -206,33 +294,12 @@ final class RanksTest {
     }
 
     @Test
-    void whatOneProcessGeneratesOrReadsIsRefused() throws IOException, InterruptedException {
-        TinyRun tiny = TinyRun.in(temporary, 12);
-        Path prompts = Files.writeString(temporary.resolve("prompts.txt"), "a cat\n");
-        String rollouts = """
-            model: '%s'
-            output: '%s'
-            data: {resolution: 16}
-            objective: {method: spo, beta: 10, clip: 0.1}
-            trajectory:
-              prompts: '%s'
-              prompts_per_rollout: 2
-              steps: 4
-              guidance_scale: 3
-              candidates: 3
-              continuation: random
-              reward: '%s'
-            train: {steps: 1, pairs_per_step: 4, device: cpu, precision: fp32, weights: {type: lora, rank: 2}}
-            learning_rate: 1e-2
-            """.formatted(tiny.model(), tiny.output("rollouts"), prompts, temporary.resolve("none"));
+    void aRolloutHasAPromptForEachRank() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 8);
         refused(
                 tiny,
-                Recipe.parse("rollouts.yaml", rollouts, List.of()),
-                "trajectory: expected pairs from files for 2 processes, found trajectories");
-        refused(
-                tiny,
-                tiny.recipe("images", "objective={method: sft}", "inversion=none"),
-                "data.images: expected pairs for 2 processes, found single images");
+                rollouts(tiny, "trajectory.prompts_per_rollout=1", "train.pairs_per_step=2"),
+                "trajectory.prompts_per_rollout: expected at least 2, one for each process, found 1");
     }
 
     private static void refused(TinyRun tiny, Recipe recipe, String message) throws IOException, InterruptedException {

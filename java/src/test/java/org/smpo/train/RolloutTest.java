@@ -35,6 +35,10 @@ final class RolloutTest {
 
     /// Two trajectories of four steps, all of which are compared: up to eight pairs, three a step.
     private static Recipe recipe(String name, String... overrides) throws IOException {
+        return recipe(tiny, prompts, reward, name, overrides);
+    }
+
+    static Recipe recipe(TinyRun tiny, Path prompts, Path reward, String name, String... overrides) throws IOException {
         String yaml = """
             model: '%s'
             output: '%s'

@@ -71,8 +71,14 @@ class Contender:
         return json.loads(line)
 
     def go(self):
+        self.ask()
+        return self.answer()
+
+    def ask(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+
+    def answer(self):
         answer = self._line()
         self.seconds.append(answer["seconds"])
         self.cpu_seconds.append(answer["cpu_seconds"])

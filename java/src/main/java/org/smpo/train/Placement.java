@@ -2,14 +2,20 @@ package org.smpo.train;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 import org.smpo.ffi.Device;
 import org.smpo.parallel.World;
 import org.smpo.recipe.Recipe;
+import org.smpo.recipe.ResolvedValues;
 
 /// Where each of several processes of a run computes, and what must be equal on all of them.
 final class Placement {
     /// Manifest entry: number of processes, where there are several.
     static final String RANKS = "ranks";
+
+    /// Entries of a manifest about the machine, and about the recipe's text with its paths.
+    private static final Set<String> OWN = Set.of("cpu", "device", "recipe_sha256");
 
     private Placement() {}
 
@@ -27,9 +33,15 @@ final class Placement {
     /// where files are.
     static Map<String, String> shared(Recipe recipe, Map<String, Object> manifest) {
         Map<String, String> all = new LinkedHashMap<>();
-        all.put("recipe", recipe.resolved());
+        all.put(
+                "recipe",
+                ResolvedValues.of(recipe.resolved()).entrySet().stream()
+                        .filter(entry -> !RecipeChanges.isInput(entry.getKey()))
+                        .map(entry -> entry.getKey() + ": " + entry.getValue())
+                        .sorted()
+                        .collect(Collectors.joining("\n")));
         manifest.forEach((name, value) -> {
-            if (!name.equals("cpu") && !name.equals("device")) {
+            if (!OWN.contains(name)) {
                 flatten(name, value, all);
             }
         });

@@ -19,12 +19,14 @@ import org.smpo.recipe.ResolvedValues;
 /// may grow if the learning rate does not depend on it. Any other change would change the results of the
 /// run.
 final class RecipeChanges {
+    private static final String OUTPUT = "output";
+
     /// Keys of paths, whose contents the manifest identifies.
     private static final Set<String> PLACES = Set.of(
             "model",
             "single_file.config",
             "single_file.vae",
-            "output",
+            OUTPUT,
             "data.paths",
             "data.mix.paths",
             "labels.scores",
@@ -36,6 +38,11 @@ final class RecipeChanges {
     private static final String STEPS = "train.steps";
 
     private RecipeChanges() {}
+
+    /// Whether a key is the path of an input, whose contents the manifest identifies.
+    static boolean isInput(String key) {
+        return PLACES.contains(key) && !key.equals(OUTPUT);
+    }
 
     /// Compares two recipes.
     ///

@@ -1,6 +1,7 @@
 package org.smpo.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.smpo.iterate.TinyRounds;
 import org.smpo.parallel.Ranks;
 import org.smpo.train.TinyRun;
 
@@ -121,7 +123,11 @@ final class RanksCommandTest {
     }
 
     private void awaitCheckpoint(List<Child> children) throws IOException, InterruptedException {
-        Path checkpoints = tiny.output("run").resolve("checkpoints");
+        awaitCheckpoint(children, tiny.output("run"));
+    }
+
+    private static void awaitCheckpoint(List<Child> children, Path run) throws IOException, InterruptedException {
+        Path checkpoints = run.resolve("checkpoints");
         while (children.stream().allMatch(child -> child.process().isAlive())) {
             if (Files.isDirectory(checkpoints)) {
                 try (Stream<Path> all = Files.list(checkpoints)) {
@@ -197,6 +203,69 @@ final class RanksCommandTest {
             }
             tiny.rename("run", "asked" + asked);
         }
+    }
+
+    /// Asked in a training, which then writes a checkpoint, or in another stage, which begins again.
+    @Test
+    void roundsEndTogetherAndResumeWithTheSameBits() throws IOException, InterruptedException {
+        TinyRounds rounds = TinyRounds.in(temporary.resolve("rounds"));
+        String[] iterate = {
+            "iterate", rounds.recipe().toString(), "--cache", rounds.cache().toString()
+        };
+        for (Child child : start(2, iterate)) {
+            assertThat(child.code()).as(child.output()).isZero();
+        }
+        Files.move(rounds.output(), temporary.resolve("undisturbed"));
+        for (int asked = 0; asked < 2; asked++) {
+            List<Child> children = start(2, iterate);
+            if (asked == 0) {
+                awaitCheckpoint(children, rounds.output().resolve("round-01/run"));
+            } else {
+                Path images = rounds.output().resolve("round-01/images/pictures");
+                while (Files.notExists(images)
+                        && children.stream().allMatch(child -> child.process().isAlive())) {
+                    Thread.sleep(5);
+                }
+            }
+            children.get(asked).process().toHandle().destroy();
+            for (Child child : children) {
+                assertThat(child.process().waitFor(60, TimeUnit.SECONDS)).isTrue();
+                child.code();
+            }
+            String[] resume = Stream.concat(Stream.of(iterate), Stream.of("--resume")).toArray(String[]::new);
+            boolean begun = Files.exists(rounds.output().resolve("rounds.yaml"));
+            for (Child child : start(2, begun ? resume : iterate)) {
+                assertThat(child.code()).as(child.output()).isZero();
+            }
+            assertThat(TinyRounds.left(rounds.output())).isEqualTo(TinyRounds.left(temporary.resolve("undisturbed")));
+            Files.move(rounds.output(), temporary.resolve("asked" + asked));
+        }
+    }
+
+    /// torchrun beside the Python of `SMPO_PEER_PYTHON`, which has PyTorch.
+    @Test
+    void torchrunStartsTheRanks() throws IOException, InterruptedException {
+        String python = System.getenv("SMPO_PEER_PYTHON");
+        assumeTrue(python != null, "SMPO_PEER_PYTHON names a Python with torchrun");
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(python).resolveSibling("torchrun").toString(),
+                "--no-python",
+                "--nproc-per-node",
+                "2",
+                "--rdzv-backend",
+                "c10d",
+                "--rdzv-endpoint",
+                "127.0.0.1:" + Ranks.freePort()));
+        command.addAll(smpo(train("--set", "train.steps=4")).command());
+        Child launched = Child.of(new ProcessBuilder(command));
+        assertThat(launched.code()).as(launched.output()).isZero();
+        assertThat(Files.readString(tiny.output("run").resolve("manifest.json")))
+                .contains("\"ranks\": 2");
+        tiny.rename("run", "torchrun");
+        for (Child child : start(2, train("--set", "train.steps=4"))) {
+            assertThat(child.code()).as(child.output()).isZero();
+        }
+        tiny.assertSame("run", tiny.left("torchrun"));
     }
 
     @Test

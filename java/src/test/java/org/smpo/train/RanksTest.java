@@ -377,8 +377,18 @@ final class RanksTest {
             Recipe recipe = tiny.recipe("run", "data.paths=[" + data + "]");
             return train(tiny, recipe, false, peers, new TinyRun.Said());
         })) {
-            assertThat(outcome.failure()).isInstanceOf(PeerException.class).hasMessageContaining("rank 1: recipe:");
+            assertThat(outcome.failure())
+                    .isInstanceOf(PeerException.class)
+                    .hasMessageContaining("rank 1: data.fingerprint: expected ");
         }
+        // The same data at another path.
+        TinyRun third = TinyRun.in(temporary.resolve("third"), 12);
+        List<TrainingResult> results = Ranks.run(2, peers -> {
+            Path data = peers.world().isFirst() ? tiny.data() : third.data();
+            Recipe recipe = tiny.recipe("run", "data.paths=[" + data + "]");
+            return train(tiny, recipe, false, peers, new TinyRun.Said());
+        });
+        assertThat(results).allSatisfy(result -> assertThat(result.finished()).isTrue());
     }
 
     @Test

@@ -232,7 +232,8 @@ final class RanksCommandTest {
                 assertThat(child.process().waitFor(60, TimeUnit.SECONDS)).isTrue();
                 child.code();
             }
-            String[] resume = Stream.concat(Stream.of(iterate), Stream.of("--resume")).toArray(String[]::new);
+            String[] resume =
+                    Stream.concat(Stream.of(iterate), Stream.of("--resume")).toArray(String[]::new);
             boolean begun = Files.exists(rounds.output().resolve("rounds.yaml"));
             for (Child child : start(2, begun ? resume : iterate)) {
                 assertThat(child.code()).as(child.output()).isZero();

@@ -38,6 +38,8 @@ SETTINGS = {
     "capo": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
     "capo-two": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
     "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
+    "dora": dict(steps=50, rate="3e-5", beta=2000, images=8, share=0.3, strength=1.0),
+    "apo": dict(rounds=3, steps=30, rate="3e-5", beta=2000, images=8, prompts=144, weight=0.1, l2=1e-3, mix=0.5),
     "bcr": dict(steps=30, rate="1e-4", beta=2000, budget=0.1, strength=1.0),
 }
 
@@ -53,24 +55,20 @@ class Seed:
         if not (self.folder / "own-prompts.tsv").exists():
             smpo("demo", "unpack", "--out", self.folder)
 
-    def drawn_pairs(self):
-        pairs = self.folder / "data" / "pairs.parquet"
+    def drawn_pairs(self, name="data", count=PAIRS):
+        pairs = self.folder / name / "pairs.parquet"
         if not pairs.exists():
-            smpo("demo", "draw", "--pairs", PAIRS, "--seed", self.seed, "--out", pairs.parent)
+            smpo("demo", "draw", "--pairs", count, "--seed", self.seed, "--out", pairs.parent)
         return pairs.parent
 
-    def train(self, name, objective, data, labels=None, dropout=0.0, health=None):
-        """Trains the base on pairs; returns the run's folder."""
-        run = self.folder / name
-        if (run / "model").exists():
-            return run
+    def recipe(self, run, objective, labels=None, dropout=0.0):
+        """Returns a recipe without data paths."""
         steps = int(self.settings["steps"])
-        recipe = {
+        return {
             "model": str(self.model),
             "output": str(run),
             "seed": self.seed,
             "data": {
-                "paths": [str(data)],
                 "resolution": 64,
                 "flip": False,
                 "caption_dropout": dropout,
@@ -97,12 +95,36 @@ class Seed:
             "export": {"formats": ["diffusers"]},
             "objective": objective,
             "inversion": "none",
-        } | ({"health": health} if health else {})
+        }
+
+    def write(self, name, recipe):
         file = self.folder / f"{name}.yaml"
         file.write_text(re.sub('"(none|full|data)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
+        return file
+
+    def train(self, name, objective, *data, health=None, **options):
+        """Trains the base on pairs; returns the run's folder."""
+        run = self.folder / name
+        if (run / "model").exists():
+            return run
+        recipe = self.recipe(run, objective, **options) | ({"health": health} if health else {})
+        recipe["data"]["paths"] = [str(path) for path in data]
         resume = ["--resume"] if (run / "recipe.yaml").exists() else []
-        smpo("train", file, "--cache", self.folder / "cache", *resume)
+        smpo("train", self.write(name, recipe), "--cache", self.folder / "cache", *resume)
         return run
+
+    def iterate(self, name, objective, rounds):
+        """Runs rounds; returns their folder."""
+        out = self.folder / name
+        if (out / f"round-{rounds['count']:02}" / "round.json").exists():
+            return out
+        recipe = self.recipe(out, objective) | {"rounds": rounds}
+        # Few pairs of few captions: none of a round's are held out.
+        recipe["data"]["held_out"] = 0
+        recipe["evaluate"] = {"every": "none"}
+        resume = ["--resume"] if (out / "rounds.yaml").exists() else []
+        smpo("iterate", self.write(name, recipe), "--cache", self.folder / "cache", *resume)
+        return out
 
     def evaluate(self, name, models, guidance, *options, prompts="prompts.tsv", images=8, first=None):
         """Compares models with the first one; returns the folder of the report."""
@@ -174,7 +196,7 @@ def npo_runs(seed):
     """Trains the negative network and, as a control, a network trained towards the winners."""
     s, data = seed.settings, seed.drawn_pairs()
     dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
-    negative = seed.train("npo", dpo, data, {"winner": "human", "reversed": True}, dropout=s["dropout"])
+    negative = seed.train("npo", dpo, data, labels={"winner": "human", "reversed": True}, dropout=s["dropout"])
     return negative, seed.train("npo-control", dpo, data, dropout=s["dropout"])
 
 
@@ -210,8 +232,8 @@ def npo_condition(seed):
     ]
 
 
-def shuffled(source, target, seed):
-    """Copies pairs with the scores of other pairs, so that the margins carry no information."""
+def changed(source, target, change):
+    """Copies pairs with other labels and scores, and without probabilities."""
     if (target / "pairs.jsonl").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -219,14 +241,37 @@ def shuffled(source, target, seed):
         if name not in ("pairs.jsonl", "pairs.json") and not (target / name).exists():
             os.symlink(source / name, target / name)
     lines = [json.loads(line) for line in (source / "pairs.jsonl").read_text().splitlines()]
-    scores = [(line["score_0"], line["score_1"]) for line in lines]
-    random.Random(seed).shuffle(scores)
-    for line, (first, second) in zip(lines, scores):
-        line["score_0"], line["score_1"] = first, second
-        line["label"] = 0 if first > second else 1
+    change(lines)
+    for line in lines:
         line.pop("probability_0", None)
     (target / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return target
+
+
+def shuffled(source, target, seed):
+    """Copies pairs with the scores of other pairs, so that the margins carry no information."""
+
+    def change(lines):
+        scores = [(line["score_0"], line["score_1"]) for line in lines]
+        random.Random(seed).shuffle(scores)
+        for line, (first, second) in zip(lines, scores):
+            line["score_0"], line["score_1"] = first, second
+            line["label"] = 0 if first > second else 1
+
+    return changed(source, target, change)
+
+
+def tossed(source, target, seed):
+    """Copies pairs with labels from a coin."""
+
+    def change(lines):
+        coin = random.Random(seed)
+        for line in lines:
+            line["label"] = coin.randrange(2)
+            line.pop("score_0", None)
+            line.pop("score_1", None)
+
+    return changed(source, target, change)
 
 
 def capo_runs(seed, name, pairs):
@@ -234,8 +279,9 @@ def capo_runs(seed, name, pairs):
     s = seed.settings
     objective = {"method": "capo", "beta": s["beta"], "bias": s["bias"]}
     labels = {"winner": "reward", "range": "data"}
-    tuned = seed.train(name, objective, pairs, labels)
-    return tuned, seed.train(f"{name}-control", objective, shuffled(pairs, seed.folder / f"{name}-shuffled", seed.seed), labels)
+    tuned = seed.train(name, objective, pairs, labels=labels)
+    other = shuffled(pairs, seed.folder / f"{name}-shuffled", seed.seed)
+    return tuned, seed.train(f"{name}-control", objective, other, labels=labels)
 
 
 def capo(seed):
@@ -283,6 +329,93 @@ def ipr(seed):
     ]
 
 
+def exchanged(weights, target, seed):
+    """Copies a weight file with the weights of other pairs."""
+    if not target.exists():
+        import pyarrow.parquet  # the other rows do without
+
+        table = pyarrow.parquet.read_table(weights)
+        order = list(range(table.num_rows))
+        random.Random(seed).shuffle(order)
+        for name in ("weight_0", "weight_1"):
+            at = table.column_names.index(name)
+            table = table.set_column(at, table.field(at), table.column(at).take(order))
+        part = target.with_suffix(".partial")
+        pyarrow.parquet.write_table(table, part)
+        part.rename(target)
+    return target
+
+
+def dora(seed):
+    """DoRA: drawn pairs among many own ones whose labels a coin chose, weighed by how much they look like drawn ones."""
+    s = seed.settings
+    per_prompt = int(s["images"]) // 2
+    own = seed.own_pairs("dora-pairs", "--by", "reward", "--select", "random", "--per-prompt", per_prompt)
+    own = tossed(own, seed.folder / "dora-own", seed.seed)
+    count = len((own / "pairs.jsonl").read_text().splitlines())
+    drawn = seed.drawn_pairs("dora-drawn", round(count * s["share"] / (1 - s["share"])))
+    weights = seed.folder / "dora-weights.parquet"
+    if not weights.exists():
+        smpo("data", "weigh", seed.reward, "--target", drawn, "--source", own, "--out", weights)
+    dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
+    robust = {**dpo, "dora": {"lambda": s["strength"]}}
+    made = {"dpo": seed.train("dora-dpo", dpo, drawn, own)}
+    for name, file in (("dora", weights), ("control", exchanged(weights, seed.folder / "dora-exchanged.parquet", seed.seed))):
+        labels = {"winner": "human", "weights": str(file)}
+        made[name] = seed.train(f"dora-{name}", robust, drawn, own, labels=labels)
+    report = seed.evaluate("dora-report", {**made, "base": seed.model}, 1)
+    return [
+        difference(report, "dora", "DoRA − DPO on the same mixture", "gain"),
+        difference(report, "control", "control: DoRA with the weights of other pairs − DPO", "control"),
+    ]
+
+
+def apo(seed):
+    """APO: rounds whose reward is trained on their images, against the same rounds with a fixed reward."""
+    s, human = seed.settings, str(seed.drawn_pairs())
+    dpo = {"method": "dpo", "beta": s["beta"], "kappa": 0.5, "safeguard": {"mu": 0}}
+    rounds = {
+        "count": int(s["rounds"]),
+        "prompts_per_round": int(s["prompts"]),
+        "images": int(s["images"]),
+        "generation": {"steps": 10, "sampler": "dpmpp_2m", "guidance_scale": 1, "batch": 32},
+        "rewards": [f"reward={seed.reward}"],
+        "pairs": {"select": "best_worst"},
+        "mix": {"paths": [human], "fraction": s["mix"]},
+    }
+    made = {}
+    for name, weight in (("apo", s["weight"]), ("control", 0)):
+        training = {"human": human, "game_weight": weight, "l2": s["l2"]}
+        made[name] = seed.iterate(f"apo-{name}", dpo, rounds | {"reward_training": training})
+    prompts = seed.folder / "apo-prompts.json"
+    texts = [json.loads((folder / "prompts.json").read_text()) for folder in sorted(made["apo"].glob("round-*"))]
+    prompts.write_text(json.dumps(sum(texts, [])))
+    made["fixed"] = seed.iterate("apo-fixed", dpo, rounds | {"prompts": str(prompts)})
+    last = f"round-{rounds['count']:02}"
+    models = {name: made[name] / last / "run" for name in ("fixed", "apo", "control")}
+    head = made["apo"] / last / "reward"
+    report = seed.evaluate("apo-report", {**models, "base": seed.model}, 1, "--reward", f"head={head}")
+    fresh = seed.evaluate("apo-fresh", {"apo": models["apo"]}, 1, "--reward", f"head={head}", first=OWN_SEED + seed.seed)
+    for number in range(1, rounds["count"] + 1):
+        summary = json.loads((made["apo"] / f"round-{number:02}" / "round.json").read_text())
+        print(f"seed {seed.seed}: round {number}: {summary['head']}", file=sys.stderr)
+    rise = 100 * (area(fresh, "head") - area(fresh, "reward"))
+    return [
+        difference(report, "apo", "APO − the same rounds with a fixed reward", "gain"),
+        # The report has no interval for a difference of areas.
+        Finding("area under the curve on fresh own images, trained reward − the reward, hundredths", *(3 * [rise]), "gain"),
+        difference(report, "control", "control: the reward trained on people alone − a fixed reward", "control"),
+    ]
+
+
+def area(report, measure):
+    """Returns the area under the curve of a reward against the checker's verdicts."""
+    for one in json.loads((report / "report.json").read_text())["agreements"]:
+        if one["measure"] == measure and one["model"] in (None, ""):
+            return one["area_under_curve"]["estimate"]
+    raise SystemExit(f"{report}: no agreement of {measure}")
+
+
 def bcr(seed):
     """BCR: a budget for the winner's error in Diffusion-DPO without a safeguard."""
     s, data = seed.settings, seed.drawn_pairs()
@@ -313,7 +446,8 @@ def winners_rise(run):
     return last["winner_error"] - last["reference_winner_error"]
 
 
-ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "capo-two": capo_two, "ipr": ipr, "bcr": bcr}
+ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "capo-two": capo_two, "ipr": ipr, "dora": dora,
+        "apo": apo, "bcr": bcr}
 
 
 def smpo(*words):

@@ -46,6 +46,10 @@ final class DoraTest {
 
     private static final double GRADIENT = 1.5e-5;
 
+    /// The same for micro-batches of one pair. MKL adds up a product with the two rows of a pair, in the layers of the
+    /// time embedding, in another order than one with eight, so losses and weights differ by 1e-6.
+    private static final double GRADIENT_OF_ONE_PAIR = 3e-5;
+
     private static final String[] DORA = {
         "objective={method: dpo, beta: 500, dora: {lambda: 0.5}}",
         "inversion=none",
@@ -165,12 +169,12 @@ final class DoraTest {
         assertThat(GoldenStep.worstGradient(golden, whole.gradients())).isLessThan(GRADIENT);
         // Micro-batches of one pair give the same, since the weights are those of the whole batch.
         Step single = step(golden, 1, golden.number("lambda"));
-        assertThat(GoldenStep.worstGradient(golden, single.gradients())).isLessThan(GRADIENT);
-        assertThat(single.results().weight()).containsExactly(whole.results().weight(), within(2e-6));
+        assertThat(GoldenStep.worstGradient(golden, single.gradients())).isLessThan(GRADIENT_OF_ONE_PAIR);
+        assertThat(single.results().weight()).containsExactly(whole.results().weight(), within(5e-6));
         // Another λ is noticed.
         assertThat(GoldenStep.worstGradient(
                         golden, step(golden, 4, golden.number("lambda") * 1.001).gradients()))
-                .isGreaterThan(GRADIENT);
+                .isGreaterThan(GRADIENT_OF_ONE_PAIR);
     }
 
     private Path weights(TinyRun tiny, double first) throws IOException {

@@ -885,7 +885,8 @@ typedef struct smpo_optimizer_options {
   int32_t relative_step;   /* 1: the learning rate is min(1e-2, step^-0.5), and the rate passed to each step is 0 */
   int32_t warmup_init;     /* 1, with relative_step only: min(1e-6 step, step^-0.5) */
   int32_t reserved;        /* 0 */
-} smpo_optimizer_options;  /* 88 bytes */
+  uint64_t comm;           /* AdamW only: an smpo_comm whose ranks share the state; 0: this process keeps all of it */
+} smpo_optimizer_options;  /* 96 bytes */
 
 typedef struct smpo_optimizer_info {
   uint32_t size;
@@ -893,7 +894,7 @@ typedef struct smpo_optimizer_info {
   uint32_t state_count; /* number of tensors that a checkpoint needs besides the number of steps */
   uint32_t reserved;
   int64_t steps;        /* number of updates made */
-  uint64_t bytes;       /* size of the state */
+  uint64_t bytes;       /* size of the state that this process keeps */
 } smpo_optimizer_info;
 
 /* NAME.PARAMETER, where NAME is exp_avg or exp_avg_sq, Adafactor's exp_avg_sq_row and exp_avg_sq_col, or ema. */
@@ -918,7 +919,13 @@ typedef struct smpo_step_outcome {
 /* Opens an optimizer for the trained parameters: the adapters' if there are any, otherwise the model's own. All
  * parameters must have been written. Moments start at zero and EMA weights at the current weights. The optimizer keeps
  * its model, whose handle may be closed. A model has one optimizer at a time, and its adapters cannot be merged while
- * the optimizer is open. SMPO_INVALID_ARGUMENT if no parameter is trained. */
+ * the optimizer is open. SMPO_INVALID_ARGUMENT if no parameter is trained.
+ *
+ * With options->comm (ZeRO stage 1), each rank keeps moments and EMA weights of its share of the parameters, updates that
+ * share, and receives the weights of the others: the weights have the bits of an optimizer that is not shared. All ranks
+ * then call smpo_optimizer_step, _read_state and _copy_ema in the same order, with gradients that have the same bits
+ * (smpo_comm_all_reduce_gradients), and SMPO_PEER_LOST is possible; a step that a peer's loss interrupted leaves the
+ * weights undefined. The optimizer keeps the group. */
 smpo_status smpo_optimizer_open(smpo_session session, smpo_model model, const smpo_optimizer_options *options,
                                 smpo_optimizer *optimizer, smpo_error *error);
 

@@ -28,7 +28,8 @@ SMPO_EXPORT smpo_status smpo_optimizer_open(smpo_session session, smpo_model mod
     require_range(options->warmup_init, 0, 1, "options.warmup_init");
     require_range(options->reserved, 0, 0, "options.reserved");
     require_pointer(optimizer, "optimizer");
-    *optimizer = s.adopt(smpo::engine::open_optimizer(s, std::move(trained), *options));
+    *optimizer = s.adopt(smpo::engine::open_optimizer(s, std::move(trained), *options,
+                                                      options->comm == 0 ? nullptr : s.comm(options->comm)));
   });
 }
 

@@ -2,7 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,6 +63,10 @@ void check_options(const smpo_optimizer_options& options) {
     }
     return;
   }
+  if (options.comm != 0) {
+    fail(SMPO_INVALID_ARGUMENT,
+         "options.comm: expected 0 for Adafactor, whose statistics are of whole matrices, got a group");
+  }
   require_number(options.beta2 == 0, "beta2", "0, as Adafactor has none", options.beta2);
   require_number(positive(options.parameter_eps), "parameter_eps", "an f32 above 0", options.parameter_eps);
   require_number(positive(options.clip_threshold), "clip_threshold", "an f32 above 0", options.clip_threshold);
@@ -72,10 +76,15 @@ void check_options(const smpo_optimizer_options& options) {
                  options.warmup_init);
 }
 
-// Adds one state per parameter: its view of the flat buffer.
+// Adds one state per parameter, of a flat buffer or of this process's part of it.
 void add_states(Optimizer& optimizer, const char* kind, const at::Tensor& flat, bool may_be_negative) {
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
-    optimizer.add_state(std::string(kind) + "." + entry.name, ParameterGroup::view(flat, entry), may_be_negative);
+    std::string name = std::string(kind) + "." + entry.name;
+    if (optimizer.shard.shared()) {
+      optimizer.add_state({std::move(name), flat, may_be_negative, entry.shape, &entry});
+    } else {
+      optimizer.add_state(std::move(name), ParameterGroup::view(flat, entry), may_be_negative);
+    }
   }
 }
 
@@ -95,24 +104,28 @@ void update_adamw(const Optimizer& optimizer, double learning_rate, const GradNo
   const smpo_optimizer_options& options = optimizer.options;
   const ParameterGroup& group = optimizer.group();
   const auto step = static_cast<double>(optimizer.steps + 1);
-  // The whole buffer is updated as one array: in the gaps between parameters the update is 0 / (0 + eps) = 0.
-  const kernels::AdamWArgs args{.elements = group.master().numel(),
-                                .parameter = floats(group.master()),
-                                .gradient = group.gradient().const_data_ptr<float>(),
-                                .m = floats(optimizer.exp_avg),
-                                .v = floats(optimizer.exp_avg_sq),
-                                .compute = compute_copy(group),
-                                .compute_dtype = kernels::DType::kBF16,
-                                .lr = learning_rate,
-                                .beta1 = options.beta1,
-                                .beta2 = options.beta2,
-                                .eps = options.eps,
-                                .weight_decay = options.weight_decay,
-                                .bias_correction1 = 1 - std::pow(options.beta1, step),
-                                .bias_correction2 = 1 - std::pow(options.beta2, step),
-                                .grad_scale = &norm.clip_coefficient,
-                                .finite = &norm.finite};
-  tape::kernels_of(group.master())(&Families::adamw, args);
+  auto* compute = static_cast<uint8_t*>(compute_copy(group));
+  for (const Shard::Run& run : optimizer.shard.runs()) {
+    // A run is updated as one array: in the gaps between parameters the update is 0 / (0 + eps) = 0.
+    const kernels::AdamWArgs args{
+        .elements = run.elements,
+        .parameter = floats(group.master()) + run.flat,
+        .gradient = group.gradient().const_data_ptr<float>() + run.flat,
+        .m = floats(optimizer.exp_avg) + run.own,
+        .v = floats(optimizer.exp_avg_sq) + run.own,
+        .compute = compute == nullptr ? nullptr : compute + run.flat * kernels::size_of(kernels::DType::kBF16),
+        .compute_dtype = kernels::DType::kBF16,
+        .lr = learning_rate,
+        .beta1 = options.beta1,
+        .beta2 = options.beta2,
+        .eps = options.eps,
+        .weight_decay = options.weight_decay,
+        .bias_correction1 = 1 - std::pow(options.beta1, step),
+        .bias_correction2 = 1 - std::pow(options.beta2, step),
+        .grad_scale = &norm.clip_coefficient,
+        .finite = &norm.finite};
+    tape::kernels_of(group.master())(&Families::adamw, args);
+  }
 }
 
 // Returns the learning rate of the next step.
@@ -131,12 +144,14 @@ double learning_rate_of(const Optimizer& optimizer, double given) {
 
 void update_ema(const Optimizer& optimizer, const GradNormResult& norm) {
   const at::Tensor& master = optimizer.group().master();
-  const kernels::EmaUpdateArgs args{.elements = master.numel(),
-                                    .average = floats(optimizer.ema),
-                                    .parameter = master.const_data_ptr<float>(),
-                                    .decay = optimizer.options.ema_decay,
-                                    .finite = &norm.finite};
-  tape::kernels_of(master)(&Families::ema_update, args);
+  for (const Shard::Run& run : optimizer.shard.runs()) {
+    const kernels::EmaUpdateArgs args{.elements = run.elements,
+                                      .average = floats(optimizer.ema) + run.own,
+                                      .parameter = master.const_data_ptr<float>() + run.flat,
+                                      .decay = optimizer.options.ema_decay,
+                                      .finite = &norm.finite};
+    tape::kernels_of(master)(&Families::ema_update, args);
+  }
 }
 
 // Downloads the norm, and the results of the pair batches whose gradients the step used, with one wait.
@@ -158,8 +173,8 @@ GradNormResult read_outcome(Session& session, Optimizer& optimizer) {
 
 }  // namespace
 
-std::shared_ptr<Optimizer> open_optimizer(Session&, std::shared_ptr<Model> model,
-                                          const smpo_optimizer_options& options) {
+std::shared_ptr<Optimizer> open_optimizer(Session&, std::shared_ptr<Model> model, const smpo_optimizer_options& options,
+                                          std::shared_ptr<Comm> comm) {
   check_options(options);
   const ParameterGroup* group = model->weights().trained();
   if (group == nullptr) {
@@ -170,20 +185,23 @@ std::shared_ptr<Optimizer> open_optimizer(Session&, std::shared_ptr<Model> model
   }
   model->weights().require_written();
 
-  auto optimizer = std::make_shared<Optimizer>(Optimizer{.model = std::move(model), .options = options});
   const at::Tensor& master = group->master();
+  auto optimizer = std::make_shared<Optimizer>(
+      Optimizer{.model = std::move(model), .options = options, .shard = Shard(std::move(comm), master.numel())});
+  const auto zeros = [&] { return at::zeros({optimizer->shard.elements()}, master.options()); };
   if (options.kind == SMPO_OPTIMIZER_ADAMW || options.beta1 > 0) {
-    optimizer->exp_avg = at::zeros_like(master);
+    optimizer->exp_avg = zeros();
     add_states(*optimizer, "exp_avg", optimizer->exp_avg, /*may_be_negative=*/true);
   }
   if (options.kind == SMPO_OPTIMIZER_ADAMW) {
-    optimizer->exp_avg_sq = at::zeros_like(master);
+    optimizer->exp_avg_sq = zeros();
     add_states(*optimizer, "exp_avg_sq", optimizer->exp_avg_sq, /*may_be_negative=*/false);
   } else {
     add_adafactor_state(*optimizer);
   }
   if (options.ema_decay > 0) {
-    optimizer->ema = master.clone();
+    optimizer->ema = zeros();
+    optimizer->shard.keep(master, 0, optimizer->ema);
     add_states(*optimizer, "ema", optimizer->ema, /*may_be_negative=*/true);
   }
   const auto bytes = master.options().dtype(at::kByte);
@@ -205,6 +223,10 @@ smpo_step_outcome step(Session& session, Optimizer& optimizer, double given_lear
     update_adamw(optimizer, learning_rate, on_device);
   } else {
     update_adafactor(optimizer, learning_rate, on_device);
+  }
+  if (optimizer.shard.shared()) {
+    optimizer.shard.complete(optimizer.group().master());
+    optimizer.group().refresh_compute_copy();
   }
   optimizer.group().values_changed();
   if (optimizer.ema.defined()) update_ema(optimizer, on_device);
@@ -269,7 +291,7 @@ void copy_ema(const Optimizer& optimizer, Model& target) {
     }
   }
   for (const ParameterGroup::Entry& entry : optimizer.group().entries()) {
-    weights.write(entry.name, ParameterGroup::view(optimizer.ema, entry));
+    weights.write(entry.name, whole(optimizer, optimizer.ema, entry));
   }
 }
 

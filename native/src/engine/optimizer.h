@@ -12,6 +12,7 @@
 namespace smpo::engine {
 
 class Session;
+struct Comm;
 struct Model;
 
 // An update rule and its state for the trainable parameters of one model, in flat buffers laid out like the parameters.
@@ -20,8 +21,9 @@ struct Optimizer;
 // These functions implement the functions of smpo.h with the same names and throw Error as documented there. Sizes,
 // flags and reserved fields of the structs have been checked.
 
+// `comm` is the group of options.comm, or null.
 std::shared_ptr<Optimizer> open_optimizer(Session& session, std::shared_ptr<Model> model,
-                                          const smpo_optimizer_options& options);
+                                          const smpo_optimizer_options& options, std::shared_ptr<Comm> comm);
 
 smpo_step_outcome step(Session& session, Optimizer& optimizer, double learning_rate, double max_grad_norm);
 

@@ -1,4 +1,6 @@
 // State tensors of an optimizer, as a checkpoint reads and writes them.
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -24,9 +26,8 @@ void require_host_spec(const OptimizerState& state, const TensorSpec& spec) {
   if (spec.dtype() != SMPO_F32) {
     fail(SMPO_DTYPE_MISMATCH, state.name, ": expected f32, got ", dtype_name(spec.dtype()));
   }
-  const at::IntArrayRef shape = state.value.sizes();
-  if (!std::ranges::equal(spec.shape(), shape)) {
-    fail(SMPO_SHAPE_MISMATCH, state.name, ": expected shape ", shape_text({shape.data(), shape.size()}), ", got ",
+  if (!std::ranges::equal(spec.shape(), state.shape)) {
+    fail(SMPO_SHAPE_MISMATCH, state.name, ": expected shape ", shape_text(state.shape), ", got ",
          shape_text(spec.shape()));
   }
 }
@@ -40,7 +41,7 @@ smpo_state_info describe_state(const Optimizer& optimizer, uint32_t index) {
   const OptimizerState& state = optimizer.states[index];
   smpo_state_info info{};
   info.size = sizeof info;
-  for (const int64_t size : state.value.sizes()) info.shape[info.rank++] = size;
+  for (const int64_t size : state.shape) info.shape[info.rank++] = size;
   copy_text(info.name, sizeof info.name, state.name.c_str());
   return info;
 }
@@ -49,7 +50,8 @@ void read_state(Session& session, const Optimizer& optimizer, std::string_view n
                 void* data) {
   const OptimizerState& state = existing(optimizer, name);
   require_host_spec(state, spec);
-  view_of_host(spec, data).copy_(download(session, state.value));
+  const at::Tensor value = state.entry == nullptr ? state.value : whole(optimizer, state.value, *state.entry);
+  view_of_host(spec, data).copy_(download(session, value));
 }
 
 void write_state(Optimizer& optimizer, std::string_view name, const TensorSpec& spec, const void* data) {
@@ -64,7 +66,16 @@ void write_state(Optimizer& optimizer, std::string_view name, const TensorSpec& 
       fail(SMPO_INVALID_ARGUMENT, name, ": expected values of at least 0, got ", values[i], " at element ", i);
     }
   }
-  at::Tensor(state.value).copy_(view_of_host(spec, const_cast<void*>(data)));
+  const at::Tensor given = view_of_host(spec, const_cast<void*>(data));
+  if (state.entry == nullptr) {
+    at::Tensor(state.value).copy_(given);
+    return;
+  }
+  // In the order of the flat buffer.
+  const at::Tensor flat = at::empty({state.entry->elements}, state.value.options());
+  models::ParameterGroup::view(flat, {.name = {}, .shape = state.shape, .offset = 0, .elements = state.entry->elements})
+      .copy_(given);
+  optimizer.shard.keep(flat, state.entry->offset, state.value);
 }
 
 }  // namespace smpo::engine

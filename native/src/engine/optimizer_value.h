@@ -11,17 +11,23 @@
 #include <vector>
 
 #include "engine/model_value.h"
+#include "engine/shard.h"
 #include "kernels/adafactor.h"
 #include "models/weights.h"
 #include "smpo.h"
 
 namespace smpo::engine {
 
-// One state tensor of a checkpoint: a view of one of the flat buffers, in the shape of its parameter.
+// One state tensor of a checkpoint.
 struct OptimizerState {
   std::string name;
+  // A view of one of the flat buffers, in the shape of its parameter. Where ranks share the state: this process's part
+  // of the flat buffer.
   at::Tensor value;
   bool may_be_negative;
+  std::vector<int64_t> shape;
+  // Where ranks share the state: its parameter, which has a place in the flat buffer.
+  const models::ParameterGroup::Entry* entry = nullptr;
 };
 
 // Adafactor's second moment of one parameter: offsets into Optimizer::factors, in elements.
@@ -36,9 +42,11 @@ struct SecondMoment {
 struct Optimizer {
   std::shared_ptr<Model> model;
   smpo_optimizer_options options;
+  Shard shard;
   int64_t steps = 0;
 
-  // Flat and laid out like the parameters. The gaps between parameters are zero and stay zero.
+  // Flat and laid out like the parameters, of which they hold the shard. The gaps between parameters are zero and stay
+  // zero.
   at::Tensor exp_avg = {};     // undefined for Adafactor without a first moment
   at::Tensor exp_avg_sq = {};  // AdamW only
   at::Tensor ema = {};         // undefined without EMA weights
@@ -58,10 +66,23 @@ struct Optimizer {
   models::ParameterGroup& group() const { return *model->weights().trained(); }
 
   void add_state(std::string name, at::Tensor value, bool may_be_negative) {
-    state_of_name.emplace(name, states.size());
-    states.push_back({std::move(name), std::move(value), may_be_negative});
+    std::vector<int64_t> shape = value.sizes().vec();
+    add_state({std::move(name), std::move(value), may_be_negative, std::move(shape)});
+  }
+  void add_state(OptimizerState state) {
+    state_of_name.emplace(state.name, states.size());
+    states.push_back(std::move(state));
   }
 };
+
+// The parameter's values of a flat buffer, given this process's part of it. A view where ranks share nothing; else a
+// copy, for which all ranks must ask.
+inline at::Tensor whole(const Optimizer& optimizer, const at::Tensor& part,
+                        const models::ParameterGroup::Entry& entry) {
+  if (!optimizer.shard.shared()) return models::ParameterGroup::view(part, entry);
+  return models::ParameterGroup::view(optimizer.shard.whole(part, entry.offset, entry.elements),
+                                      {.name = {}, .shape = entry.shape, .offset = 0, .elements = entry.elements});
+}
 
 inline float* floats(const at::Tensor& tensor) { return at::Tensor(tensor).mutable_data_ptr<float>(); }
 

@@ -175,6 +175,154 @@ void gradients(Process& p) {
   p.close();
 }
 
+/// A model in training with its optimizer, and gradients that differ between ranks.
+class Training {
+ public:
+  Training(Process& p, smpo_comm comm, int32_t precision) : p_(p) {
+    auto options = f32_options();
+    options.trainable = 1;
+    options.precision = precision;
+    model_ = open_unet(p.session, options);
+    write_missing(p.session, model_);
+    auto rule = adamw_options();
+    rule.ema_decay = 0.9;
+    rule.comm = comm;
+    p.expect(smpo_optimizer_open(p.session, model_, &rule, &optimizer, &p.error), SMPO_OK);
+  }
+
+  void step(int number) {
+    auto inputs = tiny_inputs(p_.session);
+    const smpo_tensor cotangent = some_tensor(p_.session, {2, 4, 6, 5}, 7 + 10 * number + p_.rank_.rank);
+    smpo_tensor output = 0;
+    p_.expect(smpo_unet_backward(p_.session, model_, &inputs, cotangent, &output, nullptr, &p_.error), SMPO_OK);
+    p_.expect(smpo_comm_all_reduce_gradients(p_.session, p_.comm, model_, &p_.error), SMPO_OK);
+    auto outcome = sized<smpo_step_outcome>();
+    p_.expect(smpo_optimizer_step(p_.session, optimizer, 1e-2, 1, &outcome, &p_.error), SMPO_OK);
+    check(outcome.applied == 1, "the step was not applied");
+    norms.push_back(outcome.grad_norm);
+  }
+
+  std::vector<std::vector<float>> weights() {
+    std::vector<std::vector<float>> all;
+    for (const smpo_parameter_info& parameter : parameters_of(p_.session, model_)) {
+      const auto spec = test::host_spec_of(parameter);
+      all.emplace_back(elements_of(spec));
+      p_.expect(smpo_model_read_parameter(p_.session, model_, parameter.name, &spec, all.back().data(),
+                                          all.back().size() * sizeof(float), &p_.error),
+                SMPO_OK);
+    }
+    return all;
+  }
+
+  std::vector<float> read(const smpo_state_info& state) {
+    const auto spec = host_spec_of(state);
+    std::vector<float> values(elements_of(spec));
+    p_.expect(smpo_optimizer_read_state(p_.session, optimizer, state.name, &spec, values.data(),
+                                        values.size() * sizeof(float), &p_.error),
+              SMPO_OK);
+    return values;
+  }
+
+  void write(const smpo_state_info& state, const std::vector<float>& values) {
+    const auto spec = host_spec_of(state);
+    p_.expect(smpo_optimizer_write_state(p_.session, optimizer, state.name, &spec, values.data(),
+                                         values.size() * sizeof(float), &p_.error),
+              SMPO_OK);
+  }
+
+  static smpo_tensor_spec host_spec_of(const smpo_state_info& state) {
+    auto spec = sized<smpo_tensor_spec>();
+    spec.dtype = SMPO_F32;
+    spec.rank = state.rank;
+    std::copy(std::begin(state.shape), std::end(state.shape), std::begin(spec.shape));
+    return spec;
+  }
+
+  smpo_optimizer_info info() {
+    auto info = sized<smpo_optimizer_info>();
+    p_.expect(smpo_optimizer_describe(p_.session, optimizer, &info, &p_.error), SMPO_OK);
+    return info;
+  }
+
+  smpo_state_info state(uint32_t index) {
+    auto state = sized<smpo_state_info>();
+    p_.expect(smpo_optimizer_state(p_.session, optimizer, index, &state, &p_.error), SMPO_OK);
+    return state;
+  }
+
+  std::vector<std::vector<float>> states() {
+    std::vector<std::vector<float>> all;
+    for (uint32_t i = 0; i < info().state_count; ++i) all.push_back(read(state(i)));
+    return all;
+  }
+
+  Process& p_;
+  smpo_model model_ = 0;
+  smpo_optimizer optimizer = 0;
+  std::vector<double> norms;
+};
+
+/// An optimizer whose state the ranks share has the bits of one that is whole, also after its state went through a
+/// checkpoint.
+void shares_state(Process& p, int32_t precision) {
+  p.open();
+  Training whole(p, 0, precision), shared(p, p.comm, precision);
+  for (int number = 0; number < 3; ++number) {
+    whole.step(number);
+    shared.step(number);
+  }
+  check(shared.norms == whole.norms, "another norm");
+  check(shared.weights() == whole.weights(), "other weights");
+  const std::vector<std::vector<float>> states = whole.states();
+  check(shared.states() == states, "another state");
+  const uint64_t bytes = whole.info().bytes, size = static_cast<uint64_t>(p.rank_.world_size);
+  check(shared.info().bytes >= bytes / size && shared.info().bytes < bytes / size + 3 * 4 * 64 * size,
+        "this process keeps " + std::to_string(shared.info().bytes) + " of " + std::to_string(bytes) + " bytes");
+  // Every rank takes its part of a whole state.
+  for (uint32_t i = 0; i < shared.info().state_count; ++i) {
+    shared.write(shared.state(i), std::vector<float>(states[i].size(), 1));
+  }
+  for (uint32_t i = 0; i < shared.info().state_count; ++i) shared.write(shared.state(i), states[i]);
+  whole.step(3);
+  shared.step(3);
+  check(shared.weights() == whole.weights(), "other weights after a checkpoint");
+  check(shared.states() == whole.states(), "another state after a checkpoint");
+  // EMA weights of a whole.
+  std::vector<std::vector<float>> averages;
+  for (Training* each : {&whole, &shared}) {
+    auto options = f32_options();
+    const smpo_model target = open_unet(p.session, options);
+    write_missing(p.session, target);
+    p.expect(smpo_optimizer_copy_ema(p.session, each->optimizer, target, &p.error), SMPO_OK);
+    const smpo_parameter_info parameter = parameters_of(p.session, target)[0];
+    const auto spec = host_spec_of(parameter);
+    averages.emplace_back(elements_of(spec));
+    p.expect(smpo_model_read_parameter(p.session, target, parameter.name, &spec, averages.back().data(),
+                                       averages.back().size() * sizeof(float), &p.error),
+             SMPO_OK);
+  }
+  check(averages[0] == averages[1], "other EMA weights");
+  p.close();
+}
+
+void shares_state_f32(Process& p) { shares_state(p, SMPO_F32); }
+void shares_state_bf16(Process& p) { shares_state(p, SMPO_BF16); }
+
+/// Adafactor's statistics are of whole matrices.
+void shares_adafactor(Process& p) {
+  p.open();
+  auto options = f32_options();
+  options.trainable = 1;
+  const smpo_model model = open_unet(p.session, options);
+  write_missing(p.session, model);
+  auto rule = adafactor_options();
+  rule.comm = p.comm;
+  smpo_optimizer optimizer = 0;
+  p.expect(smpo_optimizer_open(p.session, model, &rule, &optimizer, &p.error), SMPO_INVALID_ARGUMENT);
+  p.expect_message("options.comm: expected 0 for Adafactor");
+  p.close();
+}
+
 /// The last rank ends between two sums.
 void killed(Process& p) {
   p.config_.timeout_millis = 8000;
@@ -272,6 +420,9 @@ const std::map<std::string, std::function<void(Process&)>>& scenarios() {
   static const std::map<std::string, std::function<void(Process&)>> all = {{"collectives", collectives},
                                                                            {"repeats", repeats},
                                                                            {"gradients", gradients},
+                                                                           {"shares_state_f32", shares_state_f32},
+                                                                           {"shares_state_bf16", shares_state_bf16},
+                                                                           {"shares_adafactor", shares_adafactor},
                                                                            {"killed", killed},
                                                                            {"stopped", stopped},
                                                                            {"missing", missing},
@@ -332,6 +483,14 @@ TEST(Comm, SumsHaveTheSameBitsEveryTimeAndOnEveryRank) {
 }
 
 TEST(Comm, GradientsAreSummed) { EXPECT_EQ(run("gradients", 2), std::vector<int>(2, 0)); }
+
+TEST(Comm, TheSharedStateOfAnOptimizerHasTheBitsOfAWholeOne) {
+  EXPECT_EQ(run("shares_state_f32", 2), std::vector<int>(2, 0));
+  EXPECT_EQ(run("shares_state_f32", 3), std::vector<int>(3, 0));
+  EXPECT_EQ(run("shares_state_bf16", 2), std::vector<int>(2, 0));
+}
+
+TEST(Comm, AdafactorIsNotShared) { EXPECT_EQ(run("shares_adafactor", 2), std::vector<int>(2, 0)); }
 
 TEST(Comm, AProcessThatEndsIsDetected) {
   EXPECT_EQ(run("killed", 2), (std::vector<int>{0, -SIGKILL}));

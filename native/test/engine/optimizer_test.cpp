@@ -101,7 +101,7 @@ TEST_F(OptimizerTest, AgreesWithTorchsAdamWAndClipGradNorm) {
     const std::shared_ptr<Model> model = trainable(SMPO_F32);
     const auto& entries = model->weights().base().entries();
     const smpo_optimizer_options options = rule(SMPO_OPTIMIZER_ADAMW);
-    const std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, options);
+    const std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, options, nullptr);
     std::vector<at::Tensor> weights, exp_avg, exp_avg_sq, counts;
     for (const ParameterGroup::Entry& entry : entries) {
       weights.push_back(model->weights().read(entry.name));
@@ -155,7 +155,7 @@ TEST_F(OptimizerTest, WhatLiesBetweenParametersStaysZero) {
       session_.run([&] {
         const std::shared_ptr<Model> model = trainable(precision);
         const ParameterGroup& group = model->weights().base();
-        const std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, rule(kind));
+        const std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, rule(kind), nullptr);
         at::Tensor between = at::ones_like(group.master());
         for (const ParameterGroup::Entry& entry : group.entries()) {
           between.narrow(0, entry.offset, entry.elements).zero_();
@@ -180,7 +180,7 @@ TEST_F(OptimizerTest, WhatLiesBetweenParametersStaysZero) {
 TEST_F(OptimizerTest, AClosedOptimizerLeavesItsModelFree) {
   session_.run([&] {
     const std::shared_ptr<Model> model = trainable(SMPO_F32);
-    std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, rule(SMPO_OPTIMIZER_ADAFACTOR));
+    std::shared_ptr<Optimizer> optimizer = open_optimizer(session_, model, rule(SMPO_OPTIMIZER_ADAFACTOR), nullptr);
     EXPECT_FALSE(model->optimizer.expired());
     optimizer.reset();
     EXPECT_TRUE(model->optimizer.expired());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "engine/comm/backend.h"
+#include "engine/comm/collectives.h"
 #include "engine/comm/liveness.h"
 #include "engine/error.h"
 #include "engine/model_value.h"
@@ -47,7 +49,9 @@ std::string name_of(const CommConfig& config) {
 template <typename Step>
 auto communicate(const CommConfig& config, const char* doing, const Step& step, Liveness* liveness = nullptr) {
   const auto lost = [&] {
-    const std::string ranks = liveness == nullptr ? "" : liveness->lost();
+    // Until there is a group, the only connection is to rank 0, unless the launcher has a store.
+    const bool only_first = liveness == nullptr && config.rank > 0 && !config.store_exists;
+    const std::string ranks = only_first ? "rank 0" : liveness == nullptr ? "" : liveness->lost();
     return ranks.empty() ? ranks : "lost " + ranks + ", which has ended or hangs: ";
   };
   try {
@@ -169,14 +173,29 @@ void require_root(const Comm& comm, int32_t root) {
   }
 }
 
-void reduce(Comm& comm, const char* doing, const at::Tensor& value) {
+// Runs a collective, which `begin` queues.
+template <typename Begin>
+void collective(Comm& comm, const char* doing, const Begin& begin) {
   communicate(
       comm.config, doing,
       [&] {
-        std::vector<at::Tensor> tensors = {value};
-        comm.backend->allreduce(tensors)->wait();
+        c10::intrusive_ptr<c10d::Work> work;
+        {
+          // c10d notes the groups of the process in a map without a lock: a race where ranks are threads, as in tests.
+          static std::mutex queueing;
+          const std::lock_guard<std::mutex> lock(queueing);
+          work = begin();
+        }
+        work->wait();
       },
       comm.liveness.get());
+}
+
+void reduce(Comm& comm, const char* doing, const at::Tensor& value) {
+  collective(comm, doing, [&] {
+    std::vector<at::Tensor> tensors = {value};
+    return comm.backend->allreduce(tensors);
+  });
 }
 
 }  // namespace
@@ -205,18 +224,28 @@ void all_reduce_gradients(Comm& comm, Model& model) {
   reduce(comm, "all_reduce of gradients", group->gradient());
 }
 
-void broadcast(Comm& comm, Tensor& tensor, int32_t root) {
+void broadcast(Comm& comm, Tensor& tensor, int32_t root) { broadcast(comm, tensor.value, root); }
+
+void broadcast(Comm& comm, const at::Tensor& value, int32_t root) {
   require_root(comm, root);
-  communicate(
-      comm.config, "broadcast",
-      [&] {
-        std::vector<at::Tensor> tensors = {tensor.value};
-        c10d::BroadcastOptions options;
-        options.rootRank = root;
-        comm.backend->broadcast(tensors, options)->wait();
-      },
-      comm.liveness.get());
+  collective(comm, "broadcast", [&] {
+    std::vector<at::Tensor> tensors = {value};
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    return comm.backend->broadcast(tensors, options);
+  });
 }
+
+void all_gather(Comm& comm, const at::Tensor& own, const at::Tensor& whole) {
+  collective(comm, "all_gather", [&] {
+    at::Tensor input = own, output = whole;
+    return comm.backend->_allgather_base(output, input);
+  });
+}
+
+int32_t rank_of(const Comm& comm) { return comm.config.rank; }
+
+int32_t size_of(const Comm& comm) { return comm.config.world_size; }
 
 std::shared_ptr<Tensor> gather(Comm& comm, const Tensor& tensor, int32_t root) {
   require_root(comm, root);
@@ -224,22 +253,19 @@ std::shared_ptr<Tensor> gather(Comm& comm, const Tensor& tensor, int32_t root) {
   shape.insert(shape.begin(), comm.config.world_size);
   const bool receives = comm.config.rank == root;
   const at::Tensor all = receives ? at::empty(shape, tensor.value.options()) : at::Tensor();
-  communicate(
-      comm.config, "gather",
-      [&] {
-        std::vector<at::Tensor> inputs = {tensor.value};
-        std::vector<std::vector<at::Tensor>> outputs;
-        if (receives) outputs.push_back(all.unbind(0));
-        c10d::GatherOptions options;
-        options.rootRank = root;
-        comm.backend->gather(outputs, inputs, options)->wait();
-      },
-      comm.liveness.get());
+  collective(comm, "gather", [&] {
+    std::vector<at::Tensor> inputs = {tensor.value};
+    std::vector<std::vector<at::Tensor>> outputs;
+    if (receives) outputs.push_back(all.unbind(0));
+    c10d::GatherOptions options;
+    options.rootRank = root;
+    return comm.backend->gather(outputs, inputs, options);
+  });
   return receives ? hold(all) : nullptr;
 }
 
 void barrier(Comm& comm) {
-  communicate(comm.config, "barrier", [&] { comm.backend->barrier()->wait(); }, comm.liveness.get());
+  collective(comm, "barrier", [&] { return comm.backend->barrier(); });
 }
 
 }  // namespace smpo::engine

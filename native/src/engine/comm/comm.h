@@ -54,6 +54,9 @@ std::shared_ptr<Tensor> gather(Comm& comm, const Tensor& tensor, int32_t root);
 // Returns when all ranks have called it.
 void barrier(Comm& comm);
 
+int32_t rank_of(const Comm& comm);
+int32_t size_of(const Comm& comm);
+
 }  // namespace smpo::engine
 
 #endif  // SMPO_ENGINE_COMM_COMM_H_

@@ -144,6 +144,11 @@ final class Train implements Callable<Integer> {
                     estimate.heldOutPairs());
         }
         out.printf(Locale.ROOT, "trained parameters   %,d%n", estimate.trainedParameters());
+        out.printf(
+                Locale.ROOT,
+                "optimizer state      %,.0f MiB%s%n",
+                estimate.optimizerBytes() / MEBI,
+                resolved.train().shardOptimizer() ? ", shared by the processes of the run" : "");
         out.printf(Locale.ROOT, "micro-batch          %d pairs%n", estimate.microBatch());
         if (estimate.inversionBatch() > 0) {
             out.printf(Locale.ROOT, "inversion batch      %d images%n", estimate.inversionBatch());

@@ -384,7 +384,8 @@ final class Native {
             JAVA_INT.withName("scale_parameter"),
             JAVA_INT.withName("relative_step"),
             JAVA_INT.withName("warmup_init"),
-            JAVA_INT.withName("reserved"));
+            JAVA_INT.withName("reserved"),
+            JAVA_LONG.withName("comm"));
 
     static final StructLayout OPTIMIZER_INFO = struct(
             "smpo_optimizer_info",

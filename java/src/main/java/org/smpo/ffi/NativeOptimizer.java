@@ -39,12 +39,24 @@ public final class NativeOptimizer extends Handle {
     ///     model already has an optimizer, or a number is out of range
     /// @throws EngineOutOfMemoryException when the state does not fit
     public static NativeOptimizer open(NativeModel model, OptimizerOptions options) {
+        return open(model, options, null);
+    }
+
+    /// Opens an optimizer whose state the ranks of a group share: each keeps and updates its part, and all
+    /// have the weights of an optimizer that keeps everything, bit for bit. All ranks then call [#step],
+    /// [#read] and [#copyEma] in the same order, and each of them may throw a [PeerLostException].
+    ///
+    /// @param group the ranks, on the model's engine; null to keep everything here
+    /// @throws InvalidArgumentException for Adafactor with a group, and as in
+    ///     [#open(NativeModel, OptimizerOptions)]
+    public static NativeOptimizer open(NativeModel model, OptimizerOptions options, ProcessGroup group) {
         Engine engine = model.engine();
         Objects.requireNonNull(options, "options");
         long id = model.id();
         long session = engine.enter();
         Struct struct = engine.scratch(Native.OPTIMIZER_OPTIONS);
         options.write(struct);
+        struct.set("comm", group == null ? 0L : group.id());
         Errors.check(
                 Native.optimizerOpen(
                         session,
@@ -112,7 +124,7 @@ public final class NativeOptimizer extends Handle {
                 "smpo_optimizer_set_steps");
     }
 
-    /// Size of the state on the device in bytes.
+    /// Size of the part of the state that this process keeps on the device, in bytes.
     public long bytes() {
         return info().getLong("bytes");
     }

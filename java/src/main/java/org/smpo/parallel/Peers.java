@@ -17,6 +17,8 @@ import org.smpo.ffi.EngineConfig;
 import org.smpo.ffi.EngineException;
 import org.smpo.ffi.LibraryInfo;
 import org.smpo.ffi.NativeModel;
+import org.smpo.ffi.NativeOptimizer;
+import org.smpo.ffi.OptimizerOptions;
 import org.smpo.ffi.PeerLostException;
 import org.smpo.ffi.ProcessGroup;
 import org.smpo.io.Closer;
@@ -119,17 +121,33 @@ public final class Peers implements AutoCloseable {
         }
     }
 
+    /// Opens an optimizer of a model.
+    ///
+    /// @param model a model of the engine given to [#join]
+    /// @param shared whether the processes share its state; it must then be used within [#collectively]
+    public NativeOptimizer openOptimizer(NativeModel model, OptimizerOptions options, boolean shared) {
+        return NativeOptimizer.open(model, options, shared ? gradients : null);
+    }
+
+    /// Runs a call that all processes make on the engine given to [#join].
+    public <T> T collectively(Supplier<T> call) {
+        try {
+            return call.get();
+        } catch (PeerLostException e) {
+            throw lost(e);
+        }
+    }
+
     /// Replaces the gradients of a model by their sums over all processes. The sums have the same bits
     /// on all of them.
     ///
     /// @param model a model of the engine given to [#join]
     public void sumGradients(NativeModel model) {
         if (world.size() > 1) {
-            try {
+            collectively(() -> {
                 gradients.allReduceGradients(model);
-            } catch (PeerLostException e) {
-                throw lost(e);
-            }
+                return null;
+            });
         }
     }
 

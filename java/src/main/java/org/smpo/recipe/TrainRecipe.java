@@ -27,6 +27,8 @@ import org.smpo.io.Precision;
 /// @param deterministic whether equal inputs give equal bits on one machine; otherwise the engine may
 ///     choose faster kernels, and a resumed run differs in its last bits. Written only when false, so
 ///     that recipes from before this key keep their text.
+/// @param shardOptimizer whether the processes of a run share the optimizer's state: each keeps and updates its part
+///     (ZeRO stage 1). The numbers are the same. Written only when true.
 public record TrainRecipe(
         long steps,
         int pairsPerStep,
@@ -39,10 +41,12 @@ public record TrainRecipe(
         OptionalDouble maxGradNorm,
         OptionalDouble ema,
         Optional<Path> reference,
-        boolean deterministic)
+        boolean deterministic,
+        boolean shardOptimizer)
         implements Written {
     private static final String DETERMINISTIC = "deterministic";
     private static final String PRECISION = "precision";
+    private static final String SHARD_OPTIMIZER = "shard_optimizer";
 
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public TrainRecipe {
@@ -77,7 +81,8 @@ public record TrainRecipe(
                 in.numberOrNone("max_grad_norm", OptionalDouble.of(1)),
                 in.numberOrNone("ema", OptionalDouble.empty()),
                 in.pathOrNone("reference"),
-                in.flag(DETERMINISTIC, true)));
+                in.flag(DETERMINISTIC, true),
+                in.flag(SHARD_OPTIMIZER, false)));
     }
 
     /// Whether there are EMA weights.
@@ -109,7 +114,8 @@ public record TrainRecipe(
                 maxGradNorm,
                 ema,
                 newReference,
-                deterministic);
+                deterministic,
+                shardOptimizer);
     }
 
     /// This recipe on a device, with a precision unless it has one.
@@ -130,7 +136,8 @@ public record TrainRecipe(
                 maxGradNorm,
                 ema,
                 reference,
-                deterministic);
+                deterministic,
+                shardOptimizer);
     }
 
     @Override
@@ -142,6 +149,9 @@ public record TrainRecipe(
         }
         if (deterministic) {
             fields.remove(DETERMINISTIC);
+        }
+        if (!shardOptimizer) {
+            fields.remove(SHARD_OPTIMIZER);
         }
         return fields;
     }

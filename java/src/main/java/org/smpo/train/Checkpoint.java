@@ -97,7 +97,7 @@ final class Checkpoint {
             Path checkpoints,
             long step,
             NativeModel policy,
-            NativeOptimizer optimizer,
+            OptimizerStates optimizer,
             Map<String, Object> state,
             Part more)
             throws IOException {
@@ -150,18 +150,12 @@ final class Checkpoint {
                 (entry, out) -> out.write(entry.name(), network.read(chosen.get(entry.name()))));
     }
 
-    private static void writeOptimizer(Path file, NativeOptimizer optimizer) throws IOException {
-        Map<String, StateInfo> states = new LinkedHashMap<>();
-        List<SafetensorsWriter.Declaration> declarations = new ArrayList<>();
-        for (StateInfo state : optimizer.states()) {
-            states.put(state.name(), state);
-            declarations.add(new SafetensorsWriter.Declaration(state.name(), DType.F32, state.shape()));
-        }
+    private static void writeOptimizer(Path file, OptimizerStates optimizer) throws IOException {
+        List<SafetensorsWriter.Declaration> declarations = optimizer.tensors().stream()
+                .map(state -> new SafetensorsWriter.Declaration(state.name(), DType.F32, state.shape()))
+                .toList();
         SafetensorsWriter.write(
-                file,
-                declarations,
-                Map.of(),
-                (entry, out) -> out.write(entry.name(), optimizer.read(states.get(entry.name()))));
+                file, declarations, Map.of(), (entry, out) -> out.write(entry.name(), optimizer.read(entry.name())));
     }
 
     /// The checkpoints of a run, oldest first, without verifying them.

@@ -38,6 +38,7 @@ public final class DryRun implements AutoCloseable {
     /// @param trainingPairs number of pairs that are trained on, or of prompts of trajectories
     /// @param heldOutPairs number of pairs that are held out
     /// @param trainedParameters number of trained values
+    /// @param optimizerBytes size of the optimizer's state in bytes
     public record Estimate(
             double stepSeconds,
             int measuredPairs,
@@ -48,7 +49,8 @@ public final class DryRun implements AutoCloseable {
             int inversionBatch,
             int trainingPairs,
             int heldOutPairs,
-            long trainedParameters) {}
+            long trainedParameters,
+            long optimizerBytes) {}
 
     private DryRun(Recipe recipe, Setup setup, int pairs) {
         this.recipe = recipe;
@@ -115,7 +117,8 @@ public final class DryRun implements AutoCloseable {
                 recipe.latentNetwork().isEmpty() ? 0 : setup.sizes().inversionBatch(),
                 setup.pairs().trainingPairs(),
                 setup.pairs().heldOutPairs(),
-                setup.policy().trainedElements());
+                setup.policy().trainedElements(),
+                setup.policy().optimizerBytes());
     }
 
     private void take(int step) throws IOException, InterruptedException {

@@ -36,14 +36,20 @@ final class Policy implements AutoCloseable {
     private final UNet reference;
     private Map<String, String> referenceDigests = Map.of();
     private final UNet ema;
+    private final Peers peers;
+    /// Whether the processes share the optimizer's state.
+    private final boolean shared;
     private final NativeOptimizer optimizer;
 
     /// Loads the networks that the recipe needs.
     ///
     /// @param files the model that training starts from
-    Policy(Engine engine, ModelFiles files, Recipe recipe) throws IOException {
+    /// @param peers processes that train together; the caller keeps ownership
+    Policy(Engine engine, ModelFiles files, Recipe recipe, Peers peers) throws IOException {
         this.engine = engine;
         this.recipe = recipe;
+        this.peers = peers;
+        this.shared = recipe.train().shardOptimizer() && peers.world().size() > 1;
         Precision precision = recipe.train().precision().orElseThrow();
         boolean full = recipe.train().weights() instanceof WeightsRecipe.Full;
         try {
@@ -53,7 +59,7 @@ final class Policy implements AutoCloseable {
                     new ModelOptions(precision.dtype(), full, recipe.train().gradientCheckpointing())));
             addAdapters(policy);
             reference = openReference(files, full, ModelOptions.frozen(precision.dtype()));
-            optimizer = parts.add(NativeOptimizer.open(policy.network(), optimizerOptions(recipe)));
+            optimizer = parts.add(peers.openOptimizer(policy.network(), optimizerOptions(recipe), shared));
             ema = openEma(files, ModelOptions.frozen(precision.dtype()));
         } catch (IOException | RuntimeException e) {
             parts.closeAfter(e);
@@ -153,7 +159,10 @@ final class Policy implements AutoCloseable {
     /// teaches, where the recipe asks for it.
     Networks networks() {
         if (ema != null) {
-            optimizer.copyEma(ema.network());
+            peers.collectively(() -> {
+                optimizer.copyEma(ema.network());
+                return null;
+            });
         }
         UNet inverter = ema != null ? ema : movesLatents(InversionRecipe.Network.REFERENCE) ? reference : null;
         return new Networks(
@@ -168,8 +177,9 @@ final class Policy implements AutoCloseable {
     /// @param ids names of the step's pairs, for messages
     /// @throws NonFiniteStepException when the gradient is not finite; nothing has changed then
     StepOutcome update(long step, List<String> ids) {
-        StepOutcome outcome = optimizer.step(
-                recipe.learningRateAt(step), recipe.train().maxGradNorm().orElse(Double.POSITIVE_INFINITY));
+        double rate = recipe.learningRateAt(step);
+        double norm = recipe.train().maxGradNorm().orElse(Double.POSITIVE_INFINITY);
+        StepOutcome outcome = peers.collectively(() -> optimizer.step(rate, norm));
         if (!outcome.applied()) {
             throw new NonFiniteStepException("the gradient is not finite, first in "
                     + optimizer.findNonFinite().orElse("its norm") + "; pairs of the step: " + String.join(", ", ids));
@@ -178,7 +188,7 @@ final class Policy implements AutoCloseable {
     }
 
     /// Replaces the gradients accumulated since the last update by their sums over all processes.
-    void sumGradients(Peers peers) {
+    void sumGradients() {
         peers.sumGradients(policy.network());
     }
 
@@ -198,7 +208,19 @@ final class Policy implements AutoCloseable {
     /// Writes a checkpoint of weights, optimizer, the given state of the run and the files of its other
     /// parts.
     Checkpoint save(Path checkpoints, long step, Map<String, Object> state, Checkpoint.Part more) throws IOException {
-        return Checkpoint.write(checkpoints, step, policy.network(), optimizer, state, more);
+        try (OptimizerStates states = new OptimizerStates(optimizer, peers, shared)) {
+            return Checkpoint.write(checkpoints, step, policy.network(), states, state, more);
+        }
+    }
+
+    /// Takes part in a checkpoint that another process writes.
+    void help() {
+        new OptimizerStates(optimizer, peers, shared).close();
+    }
+
+    /// Size of the optimizer's state in this process, in bytes.
+    long optimizerBytes() {
+        return optimizer.bytes();
     }
 
     /// Restores weights and optimizer.

@@ -35,6 +35,9 @@ final class RecipeChanges {
     /// Sections without influence on the weights.
     private static final List<String> REPORTS = List.of("checkpoint.", "evaluate.", "samples.", "export.");
 
+    /// A setting that changes where numbers are kept, not the numbers.
+    private static final String SHARD_OPTIMIZER = "train.shard_optimizer";
+
     private static final String STEPS = "train.steps";
 
     private RecipeChanges() {}
@@ -73,7 +76,9 @@ final class RecipeChanges {
 
     /// Returns why a key may not change and what to do; empty if it may change.
     private static String refusal(String key, Recipe before, Recipe now) {
-        if (PLACES.contains(key) || REPORTS.stream().anyMatch(key::startsWith)) {
+        if (key.equals(SHARD_OPTIMIZER)
+                || PLACES.contains(key)
+                || REPORTS.stream().anyMatch(key::startsWith)) {
             return "";
         }
         if (!key.equals(STEPS)) {

@@ -204,10 +204,12 @@ final class Run implements AutoCloseable {
         Map<String, Object> now =
                 Json.parseObject("manifest", Json.canonical(manifest)).asMap();
         for (String key : now.keySet()) {
-            if (!key.equals(RECIPE_DIGEST)) {
+            if (!key.equals(RECIPE_DIGEST) && !key.equals(Placement.RANKS)) {
                 requireSame(key, before.get(key), now.get(key));
             }
         }
+        // Recorded where there are several.
+        requireSame(Placement.RANKS, before.getOrDefault(Placement.RANKS, 1), now.getOrDefault(Placement.RANKS, 1));
     }
 
     /// Compares an entry, part by part where it has parts. What an earlier version did not record is
@@ -277,6 +279,7 @@ final class Run implements AutoCloseable {
     /// @throws IOException when it cannot be written, on a full disk for example; older checkpoints are then intact
     void checkpoint(RunState state, Policy policy, PairStream pairs, Health health) throws IOException {
         if (!writes) {
+            policy.help();
             return;
         }
         LogLengths lengths = state.reportsDue() ? afterStep : sync();

@@ -80,7 +80,7 @@ record Setup(
                     .withSeed(recipe.seed())
                     .withDeterministic(recipe.train().deterministic())));
             peers.join(engine);
-            Policy policy = parts.add(new Policy(engine, files, recipe));
+            Policy policy = parts.add(new Policy(engine, files, recipe, peers));
             PairEncoder encoder = parts.add(
                     new PairEncoder(engine, files, recipe.data().side(), Cache.open(cacheFolder, listener::warn)));
             PairStream pairs = parts.add(

@@ -222,7 +222,7 @@ public final class Trainer implements AutoCloseable {
             StepResults results = StepResults.merged(exchange(own), own);
             long met = System.nanoTime();
             results.requireFinite(pairs.ids(), pairs.timesteps());
-            setup.policy().sumGradients(peers);
+            setup.policy().sumGradients();
             long reduced = System.nanoTime();
             StepOutcome outcome = setup.policy().update(step, pairs.ids());
             StepLog.Phases phases =

@@ -313,6 +313,7 @@ class RecipeTest {
                         OptionalDouble.empty(),
                         OptionalDouble.of(0.999),
                         Optional.of(Path.of("2024")),
+                        false,
                         false),
                 new OptimizerRecipe.Adafactor(1e-20, 1e-2, 2, -0.5, OptionalDouble.of(0.9), 0.1, true, true, true),
                 Optional.empty(),

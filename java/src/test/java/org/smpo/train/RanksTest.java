@@ -1,13 +1,16 @@
 package org.smpo.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -291,6 +294,84 @@ final class RanksTest {
         assertThat(tiny.log("run"))
                 .anySatisfy(event ->
                         assertThat((Double) event.get("effective_pairs")).isGreaterThan(1.001));
+    }
+
+    /// Weights, moments and EMA weights, after a checkpoint too, and whatever the number of ranks that wrote it.
+    @Test
+    void aSharedOptimizerHasTheBitsOfAWholeOne() throws IOException, InterruptedException {
+        TinyRun tiny = TinyRun.in(temporary, 40);
+        String[] settings = {
+            SMPO,
+            "train.weights=full",
+            "train.ema=0.9",
+            "train.steps=6",
+            "train.pairs_per_step=6",
+            "train.micro_batch=1",
+            "checkpoint={every: 2, keep: 3}",
+            "inversion={semantics: exact, steps: 2, network: ema}",
+            "export.formats=[diffusers]"
+        };
+        Recipe whole = tiny.recipe("run", settings);
+        Recipe shared = tiny.recipe("run", with(settings, "train.shard_optimizer=true"));
+        for (int ranks : new int[] {2, 3}) {
+            train(tiny, whole, ranks);
+            tiny.rename("run", "whole" + ranks);
+            train(tiny, shared, ranks);
+            assertSameResults(tiny, "run", "whole" + ranks);
+            tiny.rename("run", "shared" + ranks);
+            // Stopped and resumed.
+            Ranks.run(ranks, peers -> {
+                TinyRun.Said said = new TinyRun.Said();
+                said.stopAfter = peers.world().isFirst() ? 3 : -1;
+                return train(tiny, shared, false, peers, said);
+            });
+            Ranks.run(ranks, peers -> train(tiny, shared, true, peers, new TinyRun.Said()));
+            tiny.assertSame("run", tiny.left("shared" + ranks));
+            tiny.rename("run", "resumed" + ranks);
+        }
+        // One format: two ranks stop, then share no longer.
+        Ranks.run(2, peers -> {
+            TinyRun.Said said = new TinyRun.Said();
+            said.stopAfter = peers.world().isFirst() ? 3 : -1;
+            return train(tiny, shared, false, peers, said);
+        });
+        Ranks.run(2, peers -> train(tiny, whole, true, peers, new TinyRun.Said()));
+        assertSameResults(tiny, "run", "whole2");
+        tiny.rename("run", "mixed");
+        // And one process resumes what three shared.
+        Ranks.run(3, peers -> {
+            TinyRun.Said said = new TinyRun.Said();
+            said.stopAfter = peers.world().isFirst() ? 3 : -1;
+            return train(tiny, shared, false, peers, said);
+        });
+        TinyRun.Said said = new TinyRun.Said();
+        assertThat(train(tiny, whole, true, Peers.alone(), said).finished()).isTrue();
+        assertThat(said.warnings)
+                .anySatisfy(warning -> assertThat(warning).contains("ranks: the run was begun with 3"));
+    }
+
+    private static String[] with(String[] settings, String... more) {
+        return Stream.concat(Arrays.stream(settings), Arrays.stream(more)).toArray(String[]::new);
+    }
+
+    /// Compares everything but the recipe, whose digest is in several files.
+    private static void assertSameResults(TinyRun tiny, String name, String expected) throws IOException {
+        Map<String, String> found = tiny.left(name);
+        Map<String, String> wanted = tiny.left(expected);
+        for (String checkpoint : List.of("step-000002", "step-000004", "step-000006")) {
+            for (String file : List.of("policy.safetensors", "optimizer.safetensors")) {
+                String path = "checkpoints/" + checkpoint + "/" + file;
+                assertThat(found.get(path)).as(path).isEqualTo(wanted.get(path)).isNotNull();
+            }
+        }
+        assertThat(tiny.losses(name)).isEqualTo(tiny.losses(expected));
+    }
+
+    @Test
+    void adafactorIsNotShared() {
+        TinyRun tiny = TinyRun.at(temporary);
+        assertThatThrownBy(() -> tiny.recipe("run", "optimizer.name=adafactor", "train.shard_optimizer=true"))
+                .hasMessageContaining("train.shard_optimizer: adafactor keeps statistics of whole matrices");
     }
 
     @Test

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
@@ -23,12 +24,12 @@ import org.w3c.dom.NodeList;
 
 /// A PNG file: an image and text by keyword.
 ///
-/// Equal images with equal text in the same order give equal bytes with one version of the JDK, which does
-/// the compression; there is no time stamp. As in Pillow, printable Latin-1 text is stored in `tEXt` chunks,
+/// Equal images with equal text give equal bytes with one version of the JDK, which does the compression:
+/// keywords are sorted and there is no time stamp. As in Pillow, printable Latin-1 text is stored in `tEXt` chunks,
 /// which every reader knows, and other text in `iTXt` chunks.
 ///
 /// @param image the image
-/// @param text text by keyword, in the file's order; the last one of a repeated keyword
+/// @param text text by keyword; the last one of a repeated keyword
 public record Png(RgbImage image, Map<String, String> text) {
     private static final String FORMAT = "javax_imageio_png_1.0";
     private static final int MAX_KEYWORD = 79;
@@ -38,7 +39,7 @@ public record Png(RgbImage image, Map<String, String> text) {
     /// @throws IllegalArgumentException when a keyword is not 1 to 79 characters of printable ASCII without
     ///     spaces around it, or a text contains the character 0, which PNG cannot store
     public Png {
-        text = Collections.unmodifiableMap(new LinkedHashMap<>(text));
+        text = Collections.unmodifiableMap(new TreeMap<>(text));
         text.forEach((keyword, value) -> {
             boolean printable = keyword.chars().allMatch(c -> c >= ' ' && c <= '~');
             if (keyword.isEmpty() || keyword.length() > MAX_KEYWORD || !printable || !keyword.equals(keyword.strip())) {

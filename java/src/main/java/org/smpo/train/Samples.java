@@ -4,13 +4,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.TreeMap;
 import org.smpo.checkpoint.ModelFiles;
 import org.smpo.ffi.Engine;
 import org.smpo.generate.GeneratedImage;
@@ -56,8 +55,7 @@ final class Samples implements AutoCloseable {
                 } else {
                     model.useNegativeAdapters(NegativeCondition.EMPTY);
                 }
-                // In the order of the keys, as earlier samples have them.
-                yield new TreeMap<>(NegativeNetwork.metadata("policy", NegativeCondition.EMPTY));
+                yield NegativeNetwork.metadata("policy", NegativeCondition.EMPTY);
             }
         };
     }
@@ -85,11 +83,9 @@ final class Samples implements AutoCloseable {
             GeneratedImage image =
                     model.generate(ImageRequest.of(List.of(prompt), config)).getFirst();
             long seed = prompt.seed().getAsLong();
-            // In an order of its own: that of Map.of differs between virtual machines.
-            Map<String, String> text = new LinkedHashMap<>();
+            Map<String, String> text = new HashMap<>(metadata);
             text.put("prompt", prompt.text());
             text.put("seed", Long.toString(seed));
-            text.putAll(metadata);
             own.add(new Png(image.image(), text).bytes());
         }
         return peers.deal(own);

@@ -53,6 +53,18 @@ class PngTest {
         assertThat(new String(bytes, StandardCharsets.ISO_8859_1)).doesNotContain("tIME");
     }
 
+    /// `Map.of` has another order in each virtual machine.
+    @Test
+    void theOrderOfTheTextDoesNotMatter() {
+        Map<String, String> text = new LinkedHashMap<>();
+        text.put("seed", "1");
+        text.put("prompt", "a cat");
+        Map<String, String> reversed = new LinkedHashMap<>();
+        reversed.put("prompt", "a cat");
+        reversed.put("seed", "1");
+        assertThat(new Png(image(2, 2, 3), text).bytes()).isEqualTo(new Png(image(2, 2, 3), reversed).bytes());
+    }
+
     @Test
     void aFileOfPillowIsRead() throws IOException {
         try (InputStream stream = PngTest.class.getResourceAsStream("images/pillow.png")) {

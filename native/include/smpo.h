@@ -612,10 +612,10 @@ enum { SMPO_SAMPLER_MAX_CANDIDATES = 64 };
 
 /* Makes the candidates of the next row and predicts the row after it for each of them. `clean`: their clean latents,
  * [K B,in_channels,h,w] f32. Until smpo_sampler_select, the sampler's latents are those before the row, and it can do
- * nothing but smpo_sampler_candidate, smpo_sampler_move and smpo_sampler_pairs. Every row of the plan must be of a rule that has one step and scales no input (its
- * saves, saved, drops and history[1..3] are 0, its input_scale is 1), else SMPO_UNSUPPORTED; the next row adds noise
- * and reads its output. Evaluates K batches of B rows, and one more after smpo_sampler_open and smpo_sampler_step. Can
- * be cancelled between evaluations; the sampler is then unchanged. */
+ * nothing but smpo_sampler_candidate, smpo_sampler_move and smpo_sampler_pairs. Every row of the plan must be of a rule
+ * that has one step and scales no input (its saves, saved, drops and history[1..3] are 0, its input_scale is 1), else
+ * SMPO_UNSUPPORTED; the next row adds noise and reads its output. Evaluates K batches of B rows, and one more after
+ * smpo_sampler_open and smpo_sampler_step. Can be cancelled between evaluations; the sampler is then unchanged. */
 smpo_status smpo_sampler_fork(smpo_session session, smpo_sampler sampler, const smpo_sampler_candidates *candidates,
                               smpo_tensor *clean, smpo_error *error);
 
@@ -749,9 +749,9 @@ enum smpo_pair_loss_kind {
                              clamped to [log(1 - clip), log(1 + clip)] */
 };
 
-/* Single images: SFT costs q^2 l with q = error_scale, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1 for a desirable image, -1
- * for another one, and u = k (r - l); PSEUDO_HUBER is as above. Other kinds compare two images and are
- * SMPO_INVALID_ARGUMENT, as are safeguard and budget. */
+/* Single images: SFT costs q^2 l with q = error_scale, u = 0; KTO costs weight (1 - s(y k (r - l - mean_gain))), y = 1
+ * for a desirable image, -1 for another one, and u = k (r - l); PSEUDO_HUBER is as above. Other kinds compare two images
+ * and are SMPO_INVALID_ARGUMENT, as are safeguard and budget. */
 enum { SMPO_PAIR_LOSS_KINDS = 13, SMPO_MAX_LOSS_PARAMETERS = 8 };
 
 /* A pair loss, with two additions that any kind may carry. Both protect the favoured image: the winner, or NPO's loser.

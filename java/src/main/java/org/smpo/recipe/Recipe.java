@@ -93,7 +93,7 @@ public record Recipe(
                 .ifPresent(rollout -> RolloutRecipe.check(objective.loss(), rollout, labels, timesteps, train));
         checkReference(objective, inversion, train);
         checkLearningRate(optimizer, learningRate);
-        checkShards(optimizer, train);
+        train.checkOptimizer(optimizer);
         checkEvaluation(data, evaluate);
         checkSamples(samples, trainsNegative(objective, labels));
         checkExport(train, export);
@@ -166,14 +166,6 @@ public record Recipe(
                 "learning_rate",
                 "adafactor with relative_step chooses the rate by the step alone; set learning_rate to none, or "
                         + "optimizer.relative_step to false");
-    }
-
-    private static void checkShards(OptimizerRecipe optimizer, TrainRecipe train) {
-        Check.agreement(
-                !train.shardOptimizer() || optimizer instanceof OptimizerRecipe.AdamW,
-                "train.shard_optimizer",
-                "adafactor keeps statistics of whole matrices, which processes cannot share; set this to false, or"
-                        + " optimizer.name to adamw");
     }
 
     private static void checkEvaluation(DataRecipe data, EvaluateRecipe evaluate) {

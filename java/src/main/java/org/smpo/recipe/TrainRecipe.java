@@ -85,6 +85,15 @@ public record TrainRecipe(
                 in.flag(SHARD_OPTIMIZER, false)));
     }
 
+    /// Requires an optimizer whose state processes can share, where they do.
+    void checkOptimizer(OptimizerRecipe optimizer) {
+        Check.agreement(
+                !shardOptimizer || optimizer instanceof OptimizerRecipe.AdamW,
+                "train.shard_optimizer",
+                "adafactor keeps statistics of whole matrices, which processes cannot share; set this to false, or"
+                        + " optimizer.name to adamw");
+    }
+
     /// Whether there are EMA weights.
     public boolean keepsEma() {
         return ema.orElse(0) > 0;

@@ -22,7 +22,7 @@ final class OptimizerStates implements AutoCloseable {
         this.optimizer = optimizer;
         this.peers = peers;
         this.shared = shared;
-        // Of one dtype, so the file's order is that of the names, which are ASCII.
+        // All have one dtype, so the file's order is that of the names, which are ASCII.
         this.tensors = optimizer.states().stream()
                 .sorted(Comparator.comparing(StateInfo::name))
                 .toList();

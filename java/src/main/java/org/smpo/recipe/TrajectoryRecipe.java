@@ -1,6 +1,7 @@
 package org.smpo.recipe;
 
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.smpo.objective.NoiseSource;
@@ -19,11 +20,15 @@ import org.smpo.objective.Objective;
 /// @param firstStep first sampling step that is compared, from 0
 /// @param comparedSteps number of compared steps per rollout, chosen anew for each; absent: all from
 ///     the first one
+/// @param lastSteps whether the last two steps are compared. Their log ratios have other scales than
+///     those of the steps before: that of the second to last is the largest by far. Written only when
+///     skipped
 /// @param minPreference smallest preference 2 σ(difference of scores) − 1 of a pair that is trained on;
 ///     0: any difference
 /// @param continuation candidate with which a trajectory continues
 /// @param reward scorer of the candidates' clean latents, decoded, as KIND:PATH
 /// @param temperature divisor of the scores
+/// @param guide moves of winners along the reward's gradient (TailorPO-G). Written only when present
 public record TrajectoryRecipe(
         Path prompts,
         int promptsPerRollout,
@@ -33,10 +38,16 @@ public record TrajectoryRecipe(
         int candidates,
         int firstStep,
         OptionalInt comparedSteps,
-        double minPreference,
+        LastSteps lastSteps,
+        MinPreference minPreference,
         Continuation continuation,
         String reward,
-        double temperature) {
+        double temperature,
+        Optional<GuideRecipe> guide)
+        implements Written {
+    private static final String LAST_STEPS = "last_steps";
+    private static final String GUIDE = "guide";
+
     static final String KEY = "trajectory";
 
     /// Largest number of candidates, which numbers their noise.
@@ -50,6 +61,14 @@ public record TrajectoryRecipe(
         RANDOM
     }
 
+    /// What is done at the last two steps.
+    public enum LastSteps {
+        /// Candidates are compared, as at any other.
+        COMPARE,
+        /// One plain step each.
+        SKIP
+    }
+
     /// @throws IllegalArgumentException naming the key whose value is out of range
     public TrajectoryRecipe {
         Check.atLeast(1, "prompts_per_rollout", promptsPerRollout);
@@ -61,18 +80,29 @@ public record TrajectoryRecipe(
                 "candidates",
                 "an integer from 2 to " + MAX_CANDIDATES,
                 candidates);
+        int end = endOfCompared(steps, lastSteps);
         Check.that(
-                firstStep >= 0 && firstStep < steps,
+                firstStep >= 0 && firstStep < end,
                 "first_step",
-                "an integer from 0 to " + (steps - 1) + ", since there are " + steps + " steps",
+                "an integer from 0 to " + (end - 1) + ", since there are " + steps + " steps"
+                        + (end < steps ? " and the last two are skipped" : ""),
                 firstStep);
         Check.that(
                 comparedSteps.isEmpty()
-                        || (comparedSteps.getAsInt() >= 1 && comparedSteps.getAsInt() <= steps - firstStep),
+                        || (comparedSteps.getAsInt() >= 1 && comparedSteps.getAsInt() <= end - firstStep),
                 "compared_steps",
-                "auto or an integer from 1 to " + (steps - firstStep) + ", the steps from first_step on",
+                "auto or an integer from 1 to " + (end - firstStep) + ", the steps from first_step on",
                 comparedSteps.orElse(0));
-        Check.belowOne("min_preference", minPreference);
+        int compared = comparedSteps.orElse(end - firstStep);
+        guide.flatMap(moves ->
+                        moves.rows().isPresent() ? Optional.of(moves.rows().getAsInt()) : Optional.empty())
+                .ifPresent(rows -> Check.that(
+                        rows <= compared,
+                        "guide.rows",
+                        "auto or an integer from 1 to " + compared + ", the compared steps of a rollout",
+                        rows));
+        Check.belowOne("min_preference", minPreference.clean());
+        Check.belowOne("min_preference", minPreference.noisy());
         Check.that(!reward.isBlank(), "reward", "KIND:PATH of a reward model", "none");
         Check.positive("temperature", temperature);
     }
@@ -87,10 +117,38 @@ public record TrajectoryRecipe(
                 in.small("candidates"),
                 in.small("first_step", 0),
                 in.smallOrAuto("compared_steps", OptionalInt.empty()),
-                in.number("min_preference", 0),
+                in.choice(LAST_STEPS, LastSteps.class, LastSteps.COMPARE),
+                MinPreference.read(in),
                 in.choice("continuation", Continuation.class, Continuation.WINNER),
                 in.text("reward", ""),
-                in.number("temperature", 1)));
+                in.number("temperature", 1),
+                guide(in)));
+    }
+
+    private static Optional<GuideRecipe> guide(Section in) throws RecipeException {
+        Optional<Section> guide = in.sectionOrNone(GUIDE);
+        return guide.isEmpty() ? Optional.empty() : Optional.of(GuideRecipe.read(guide.get()));
+    }
+
+    private static int endOfCompared(int steps, LastSteps lastSteps) {
+        return lastSteps == LastSteps.SKIP ? Math.max(0, steps - 2) : steps;
+    }
+
+    /// The step after the last one that may be compared.
+    public int endOfCompared() {
+        return endOfCompared(steps, lastSteps);
+    }
+
+    @Override
+    public Object written() {
+        Map<String, Object> fields = ResolvedText.components(this);
+        if (lastSteps == LastSteps.COMPARE) {
+            fields.remove(LAST_STEPS);
+        }
+        if (guide.isEmpty()) {
+            fields.remove(GUIDE);
+        }
+        return fields;
     }
 
     /// Reads the data of a recipe with trajectories, which has no other sections about stored pairs.

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.smpo.checkpoint.ModelFiles;
@@ -36,6 +37,12 @@ final class Rollout implements PairStream {
     /// File of a checkpoint.
     private static final String FILE = "rollout.safetensors";
 
+    // Keys of the counts and means of moved winners.
+    private static final String TRIED = "guided";
+    private static final String MOVED = "moved";
+    private static final String RISE = "mean_rise";
+    private static final String GAP = "mean_difference";
+
     /// Rollouts in a row without a pair after which a run fails.
     private static final int MOST_EMPTY = 20;
 
@@ -57,14 +64,22 @@ final class Rollout implements PairStream {
     /// @param kept number of those that are trained on
     /// @param meanScore mean score of the final images
     /// @param medianDifference median difference of the best and the worst score of a comparison
-    private record Summary(long rollout, long compared, long kept, double meanScore, double medianDifference) {
+    /// @param guided moves of winners, with means in place of sums; empty without a guide
+    private record Summary(
+            long rollout,
+            long compared,
+            long kept,
+            double meanScore,
+            double medianDifference,
+            Optional<WinnerGuide.Guided> guided) {
         static Summary of(long rollout, Trajectories.Result result) {
             return new Summary(
                     rollout,
                     result.differences().length,
                     result.choices().size(),
                     result.meanScore(),
-                    result.medianDifference());
+                    result.medianDifference(),
+                    result.guided().map(WinnerGuide.Guided::mean));
         }
 
         static Summary read(JsonObject json) throws IOException {
@@ -73,7 +88,11 @@ final class Rollout implements PairStream {
                     json.integer("compared"),
                     json.integer("kept"),
                     json.number("mean_score"),
-                    json.number("median_difference"));
+                    json.number("median_difference"),
+                    json.has(TRIED)
+                            ? Optional.of(new WinnerGuide.Guided(
+                                    json.integer(TRIED), json.integer(MOVED), json.number(RISE), json.number(GAP), 0))
+                            : Optional.empty());
         }
 
         Map<String, Object> json() {
@@ -84,6 +103,19 @@ final class Rollout implements PairStream {
             all.put("kept_share", (double) kept / compared);
             all.put("mean_score", meanScore);
             all.put("median_difference", medianDifference);
+            guided.ifPresent(moves -> {
+                all.put(TRIED, moves.tried());
+                all.put(MOVED, moves.moved());
+                all.put(RISE, moves.rise());
+                all.put(GAP, moves.difference());
+            });
+            return all;
+        }
+
+        /// What the log says, which also has the time that moves took.
+        Map<String, Object> event() {
+            Map<String, Object> all = json();
+            guided.ifPresent(moves -> all.put("time", Map.of("guide_seconds", moves.seconds())));
             return all;
         }
     }
@@ -138,7 +170,7 @@ final class Rollout implements PairStream {
                 .map(choice -> "prompt " + choice.prompt() + ", sampling step " + choice.step())
                 .toList();
         List<Map<String, Object>> events = step == pool.firstStep
-                ? pool.summaries.stream().map(Summary::json).toList()
+                ? pool.summaries.stream().map(Summary::event).toList()
                 : List.of();
         return new Batch(chosen.isEmpty() ? null : latents(chosen, first, pairs), ids, List.of(), events);
     }

@@ -40,6 +40,10 @@ import org.smpo.recipe.Recipe;
 /// compared, kept, kept_share  comparisons of candidates, and those that are trained on
 /// mean_score                  mean score of the final images: the learning curve
 /// median_difference           median difference of the best and the worst score of a comparison
+/// guided, moved               with a guide: winners for which a move was tried, and moves that were kept
+/// mean_rise                   mean rise of these winners' scores
+/// mean_difference             mean difference of the scores of their pairs before
+/// time.guide_seconds          time that the moves took
 /// ```
 ///
 /// A policy that inverts changes its own latents, so the two accuracies answer two questions: whether it prefers

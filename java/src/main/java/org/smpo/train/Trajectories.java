@@ -51,6 +51,7 @@ final class Trajectories implements AutoCloseable {
     private final DataCursor cursor;
     private final Philox philox;
     private final Reward reward;
+    private final Optional<WinnerGuide> guide;
 
     /// A choice between two candidates for a step.
     ///
@@ -67,8 +68,9 @@ final class Trajectories implements AutoCloseable {
     /// @param choices those above the smallest preference, in the order of steps
     /// @param differences difference of the best and the worst score of every comparison
     /// @param scores scores of the final images
+    /// @param guided moves of winners; empty without a guide
     @SuppressWarnings("ArrayRecordComponent") // an intermediate result, never compared
-    record Result(List<Choice> choices, double[] differences, double[] scores) {
+    record Result(List<Choice> choices, double[] differences, double[] scores, Optional<WinnerGuide.Guided> guided) {
         /// The median difference of scores.
         double medianDifference() {
             double[] sorted = differences.clone();
@@ -94,7 +96,8 @@ final class Trajectories implements AutoCloseable {
                             .toArray(),
                     all.stream()
                             .flatMapToDouble(one -> Arrays.stream(one.scores))
-                            .toArray());
+                            .toArray(),
+                    all.stream().flatMap(one -> one.guided.stream()).reduce(WinnerGuide.Guided::plus));
         }
 
         byte[] bytes() {
@@ -109,6 +112,7 @@ final class Trajectories implements AutoCloseable {
                 }
                 Frames.doubles(out, differences);
                 Frames.doubles(out, scores);
+                Frames.doubles(out, guided.map(WinnerGuide.Guided::numbers).orElse(new double[0]));
             });
         }
 
@@ -119,7 +123,7 @@ final class Trajectories implements AutoCloseable {
                     choices.add(new Choice(
                             in.readInt(), in.readInt(), Frames.floats(in), Frames.floats(in), Frames.floats(in)));
                 }
-                return new Result(choices, Frames.doubles(in), Frames.doubles(in));
+                return new Result(choices, Frames.doubles(in), Frames.doubles(in), WinnerGuide.Guided.of(Frames.doubles(in)));
             });
         }
     }
@@ -163,6 +167,15 @@ final class Trajectories implements AutoCloseable {
             this.reward = Rewards.open(engine, this.recipe.reward());
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException("trajectory.reward: " + e.getMessage(), e);
+        }
+        try {
+            this.guide = this.recipe
+                    .guide()
+                    .map(moves -> new WinnerGuide(
+                            moves, engine, encoder, policy.unet(), this.recipe.guidanceScale(), reward));
+        } catch (IllegalArgumentException e) {
+            reward.close();
+            throw e;
         }
     }
 
@@ -220,7 +233,8 @@ final class Trajectories implements AutoCloseable {
         List<String> captions = Arrays.stream(chosen).mapToObj(prompts::get).toList();
         long[] items = new long[images];
         Arrays.setAll(items, b -> (first + b) * TrajectoryRecipe.MAX_CANDIDATES);
-        boolean[] compared = compared(rollout);
+        List<Integer> compared = compared(rollout);
+        int moves = guide.isEmpty() ? 0 : recipe.guide().orElseThrow().rows().orElse(compared.size());
         boolean guided = recipe.guidanceScale() != 1;
         Comparisons comparisons = new Comparisons(rollout, first, chosen, captions, items);
         try (DeviceTensor noise = engine.zeros(DType.F32, encoder.latentShape(images));
@@ -237,8 +251,9 @@ final class Trajectories implements AutoCloseable {
                     new SamplerInputs.NegativeNetwork.Same());
             try (NativeSampler sampler = NativeSampler.open(policy, plan, inputs)) {
                 for (int step = 0; step < plan.steps(); step++) {
-                    if (compared[step]) {
-                        comparisons.compare(sampler, step);
+                    int place = compared.indexOf(step);
+                    if (place >= 0) {
+                        comparisons.compare(sampler, step, place < moves);
                     } else {
                         sampler.step(1);
                     }
@@ -250,15 +265,23 @@ final class Trajectories implements AutoCloseable {
         }
     }
 
-    private boolean[] compared(long rollout) {
-        boolean[] compared = new boolean[plan.steps()];
+    /// The compared steps of a rollout in random order.
+    private List<Integer> compared(long rollout) {
         int from = recipe.firstStep();
-        int candidates = plan.steps() - from;
-        int[] order = philox.permutation(Purpose.TRAJECTORY_STEPS, rollout, candidates);
-        for (int i = 0; i < recipe.comparedSteps().orElse(candidates); i++) {
-            compared[from + order[i]] = true;
-        }
-        return compared;
+        int candidates = recipe.endOfCompared() - from;
+        return Arrays.stream(philox.permutation(Purpose.TRAJECTORY_STEPS, rollout, candidates))
+                .limit(recipe.comparedSteps().orElse(candidates))
+                .mapToObj(step -> from + step)
+                .toList();
+    }
+
+    /// The smallest preference of a pair of a step.
+    private double minPreference(int step) {
+        return recipe.minPreference().at(sigma(step), sigma(plan.steps() - 1), sigma(0));
+    }
+
+    private double sigma(int step) {
+        return Math.sqrt(1 - schedule.alphaCumprod(timestep(step)));
     }
 
     /// The comparisons of one rollout.
@@ -270,6 +293,11 @@ final class Trajectories implements AutoCloseable {
         private final long[] items;
         private final List<Choice> choices = new ArrayList<>();
         private final List<Double> differences = new ArrayList<>();
+        private int tried;
+        private int kept;
+        private double risen;
+        private double gap;
+        private long nanos;
 
         Comparisons(long rollout, long first, int[] chosen, List<String> captions, long[] items) {
             this.rollout = rollout;
@@ -280,30 +308,39 @@ final class Trajectories implements AutoCloseable {
         }
 
         /// Takes a step with candidates.
-        void compare(NativeSampler sampler, int step) throws IOException {
+        ///
+        /// @param guided whether winners are moved
+        void compare(NativeSampler sampler, int step, boolean guided) throws IOException {
             int images = items.length;
             int candidates = recipe.candidates();
             long[] noises = new long[candidates * images];
             Arrays.setAll(noises, i -> items[i % images] + i / images);
             CleanLatents clean = step + 1 < plan.steps() ? CleanLatents.of(schedule, timestep(step + 1)) : null;
-            double[] scores;
+            float[] cleanLatents;
             try (DeviceTensor latents = sampler.fork(noises, clean)) {
-                scores = scores(latents.toFloats(), candidates, "step " + step);
+                cleanLatents = latents.toFloats();
             }
+            double[] scores = scores(cleanLatents, candidates, "step " + step);
+            BestWorst[] found = new BestWorst[images];
             int[] winner = new int[images];
             int[] loser = new int[images];
             int[] next = new int[images];
             for (int b = 0; b < images; b++) {
                 int image = b;
-                BestWorst found = BestWorst.of(IntStream.range(0, candidates)
+                found[b] = BestWorst.of(IntStream.range(0, candidates)
                         .mapToDouble(k -> scores[k * images + image])
                         .toArray());
-                differences.add(found.difference());
-                boolean kept = found.preference(recipe.temperature()) > recipe.minPreference();
-                winner[b] = kept ? found.best() : -1;
-                loser[b] = kept ? found.worst() : -1;
+                differences.add(found[b].difference());
+                boolean kept = found[b].preference(recipe.temperature()) > minPreference(step);
+                winner[b] = kept ? found[b].best() : -1;
+                loser[b] = kept ? found[b].worst() : -1;
+            }
+            if (guided && Arrays.stream(winner).anyMatch(candidate -> candidate >= 0)) {
+                move(sampler, step, clean, cleanLatents, scores, found, winner);
+            }
+            for (int b = 0; b < images; b++) {
                 next[b] = switch (recipe.continuation()) {
-                    case WINNER -> found.best();
+                    case WINNER -> winner[b] >= 0 ? winner[b] : found[b].best();
                     case RANDOM -> philox.uniformInt(Purpose.CONTINUATION, step, first + b, candidates);
                 };
             }
@@ -311,23 +348,83 @@ final class Trajectories implements AutoCloseable {
             sampler.select(next);
         }
 
+        /// Moves winners along the gradient of their scores. A winner whose score has risen is replaced by the
+        /// candidate that it became.
+        private void move(
+                NativeSampler sampler,
+                int step,
+                CleanLatents clean,
+                float[] cleanLatents,
+                double[] scores,
+                BestWorst[] found,
+                int[] winner)
+                throws IOException {
+            long start = System.nanoTime();
+            int images = items.length;
+            int all = scores.length;
+            int[] from = Arrays.stream(found).mapToInt(BestWorst::best).toArray();
+            float[] latents;
+            try (DeviceTensor taken = sampler.candidate(from)) {
+                latents = taken.toFloats();
+            }
+            int size = latents.length / images;
+            float[] moves = new float[latents.length];
+            for (int b = 0; b < images; b++) {
+                if (winner[b] < 0) {
+                    continue;
+                }
+                WinnerGuide.Candidate candidate = new WinnerGuide.Candidate(
+                        captions.get(b),
+                        row(latents, b, images),
+                        row(cleanLatents, from[b] * images + b, all),
+                        step + 1 < plan.steps() ? timestep(step + 1) : 0,
+                        clean);
+                try {
+                    float[] one = guide.orElseThrow().move(candidate, plan.noiseCoefficient(step));
+                    System.arraycopy(one, 0, moves, b * size, size);
+                } catch (ArithmeticException e) {
+                    throw failure("step " + step, captions.get(b), e);
+                }
+            }
+            float[] moved;
+            try (DeviceTensor move = engine.fromHost(moves, encoder.latentShape(images));
+                    DeviceTensor predicted = sampler.addMoved(from, move)) {
+                moved = predicted.toFloats();
+            }
+            for (int b = 0; b < images; b++) {
+                if (winner[b] < 0) {
+                    continue;
+                }
+                double rise =
+                        score(row(moved, b, images), captions.get(b), "step " + step) - scores[from[b] * images + b];
+                tried++;
+                gap += found[b].difference();
+                if (rise > 0) {
+                    winner[b] = recipe.candidates();
+                    kept++;
+                    risen += rise;
+                }
+            }
+            nanos += System.nanoTime() - start;
+        }
+
         private void keep(NativeSampler sampler, int step, int[] winner, int[] loser) {
-            int[] kept = IntStream.range(0, winner.length)
+            int[] trained = IntStream.range(0, winner.length)
                     .filter(b -> winner[b] >= 0)
                     .toArray();
-            if (kept.length == 0) {
+            if (trained.length == 0) {
                 return;
             }
             try (NativeSampler.Pairs pairs = sampler.pairs(winner, loser)) {
                 float[] noised = pairs.noised().toFloats();
                 float[] target = pairs.target().toFloats();
-                for (int i = 0; i < kept.length; i++) {
+                for (int i = 0; i < trained.length; i++) {
                     choices.add(new Choice(
-                            chosen[kept[i]],
+                            chosen[trained[i]],
                             step,
-                            row(noised, i, kept.length),
-                            row(target, i, 2 * kept.length),
-                            row(target, kept.length + i, 2 * kept.length)));
+                            row(noised, i, trained.length),
+                            row(target, i, 2 * trained.length),
+                            row(target, trained.length + i, 2 * trained.length)));
                 }
             }
         }
@@ -336,25 +433,33 @@ final class Trajectories implements AutoCloseable {
         private double[] scores(float[] latents, int candidates, String where) throws IOException {
             double[] scores = new double[candidates * captions.size()];
             for (int i = 0; i < scores.length; i++) {
-                String caption = captions.get(i % captions.size());
-                RgbImage image = encoder.decode(row(latents, i, scores.length));
-                try {
-                    scores[i] = reward.score(List.of(caption), List.of(image))[0];
-                } catch (ArithmeticException e) {
-                    throw new IOException(
-                            "trajectory.reward: rollout " + rollout + ", " + where + ", prompt \"" + caption + "\": "
-                                    + e.getMessage(),
-                            e);
-                }
+                scores[i] = score(row(latents, i, scores.length), captions.get(i % captions.size()), where);
             }
             return scores;
+        }
+
+        private double score(float[] latents, String caption, String where) throws IOException {
+            RgbImage image = encoder.decode(latents);
+            try {
+                return reward.score(List.of(caption), List.of(image))[0];
+            } catch (ArithmeticException e) {
+                throw failure(where, caption, e);
+            }
+        }
+
+        private IOException failure(String where, String caption, ArithmeticException e) {
+            return new IOException(
+                    "trajectory.reward: rollout " + rollout + ", " + where + ", prompt \"" + caption + "\": "
+                            + e.getMessage(),
+                    e);
         }
 
         Result result(float[] finalLatents) throws IOException {
             return new Result(
                     choices,
                     differences.stream().mapToDouble(Double::doubleValue).toArray(),
-                    scores(finalLatents, 1, "final image"));
+                    scores(finalLatents, 1, "final image"),
+                    guide.map(moves -> new WinnerGuide.Guided(tried, kept, risen, gap, nanos / 1e9)));
         }
     }
 

@@ -45,6 +45,7 @@ class GuideTest {
                 case "inversion" -> InversionRecipe.class;
                 case "learningRate" -> LearningRateRecipe.class;
                 case "trajectory" -> TrajectoryRecipe.class;
+                case "guide" -> GuideRecipe.class;
                 case "evaluation" -> RoundEvaluationRecipe.class;
                 case "mix" -> MixRecipe.class;
                 case "rewardTraining" -> RewardTrainingRecipe.class;

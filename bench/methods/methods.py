@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -39,6 +40,11 @@ SETTINGS = {
     "capo-two": dict(steps=50, rate="3e-5", beta=100, bias=1.5, images=8),
     "ipr": dict(steps=30, rate="3e-5", beta=2000, images=8, noise=0.15),
     "dora": dict(steps=50, rate="3e-5", beta=2000, images=8, share=0.3, strength=1.0),
+    "selfnpo": dict(steps=200, rate="3e-5", images=32, ema=0.99, guidance=2),
+    "kto": dict(steps=100, rate="3e-5", images=64, beta=2000),
+    "tailorpo": dict(steps=100, rate="3e-5", beta=10, candidates=2, compared=5, prompts=16, temperature=0.01),
+    "tailorpo-g": dict(steps=100, rate="3e-5", beta=10, candidates=2, compared=5, prompts=16, temperature=0.01, strength=0.1),
+    "spo": dict(steps=100, rate="3e-5", beta=10, clip=0.1, candidates=4, prompts=16, temperature=0.01, preference=0.3),
     "apo": dict(rounds=3, steps=30, rate="3e-5", beta=2000, images=8, prompts=144, weight=0.1, l2=1e-3, mix=0.5),
     "bcr": dict(steps=30, rate="1e-4", beta=2000, budget=0.1, strength=1.0),
 }
@@ -102,16 +108,50 @@ class Seed:
         file.write_text(re.sub('"(none|full|data)"', r"\1", json.dumps(recipe, indent=2)))  # these words are not strings
         return file
 
-    def train(self, name, objective, *data, health=None, **options):
-        """Trains the base on pairs; returns the run's folder."""
+    def train(self, name, objective, *data, health=None, sections=None, **options):
+        """Trains the base on pairs; returns the run's folder. `sections` has keys that are added to the recipe's sections."""
         run = self.folder / name
         if (run / "model").exists():
             return run
         recipe = self.recipe(run, objective, **options) | ({"health": health} if health else {})
         recipe["data"]["paths"] = [str(path) for path in data]
+        for section, keys in (sections or {}).items():
+            recipe[section] |= keys
         resume = ["--resume"] if (run / "recipe.yaml").exists() else []
         smpo("train", self.write(name, recipe), "--cache", self.folder / "cache", *resume)
         return run
+
+    def roll(self, name, objective, reward, **trajectory):
+        """Trains the base on steps of its own trajectories from the tuning captions; returns the run's folder."""
+        run, s = self.folder / name, self.settings
+        if (run / "model").exists():
+            return run
+        recipe = self.recipe(run, objective)
+        del recipe["labels"], recipe["timesteps"]
+        recipe["data"] = {"resolution": 64}
+        recipe["evaluate"] = {"every": "none"}
+        recipe["train"]["pairs_per_step"] = 10
+        recipe["trajectory"] = {
+            "prompts": str(self.folder / "own-prompts.tsv"),
+            "prompts_per_rollout": int(s["prompts"]),
+            "steps": 20,
+            "guidance_scale": 1,
+            "candidates": int(s["candidates"]),
+            "reward": f"clip:{reward}",
+            "temperature": s["temperature"],
+        } | trajectory
+        resume = ["--resume"] if (run / "recipe.yaml").exists() else []
+        smpo("train", self.write(name, recipe), "--cache", self.folder / "cache", *resume)
+        return run
+
+    def blind_reward(self):
+        """Copies the reward with its image projection in random order, so that its scores say nothing about images."""
+        blind = self.folder / "blind"
+        if not (blind / "done").exists():
+            shutil.copytree(self.reward, blind, dirs_exist_ok=True)
+            shuffle_tensor(blind / "model.safetensors", "visual_projection.weight", self.seed)
+            (blind / "done").touch()
+        return blind
 
     def iterate(self, name, objective, rounds):
         """Runs rounds; returns their folder."""
@@ -190,6 +230,20 @@ def difference(report, model, what, claim, measure="checker", scale=100):
             found = one["mean_difference"]
             return Finding(what, scale * found["estimate"], scale * found["low"], scale * found["high"], claim)
     raise SystemExit(f"{report}: no comparison of {model} by {measure}")
+
+
+def shuffle_tensor(file, name, seed):
+    """Puts the values of a tensor of a safetensors file into random order."""
+    data = bytearray(file.read_bytes())
+    header = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8 : 8 + header])[name]
+    width = {"F32": 4, "F16": 2, "BF16": 2}[entry["dtype"]]
+    first, last = (8 + header + at for at in entry["data_offsets"])
+    values = [bytes(data[at : at + width]) for at in range(first, last, width)]
+    random.Random(seed).shuffle(values)
+    data[first:last] = b"".join(values)
+    file.unlink()
+    file.write_bytes(data)
 
 
 def npo_runs(seed):
@@ -437,6 +491,94 @@ def bcr(seed):
     ]
 
 
+def selfnpo(seed):
+    """Self-NPO: guidance with a negative network that learned from its own average, without preferences."""
+    s, data = seed.settings, seed.drawn_pairs()
+    images = dict(sections={"data": {"images": "winner"}, "train": {"pairs_per_step": int(s["images"]), "ema": s["ema"]}})
+    negative = seed.train("selfnpo", {"method": "selfnpo"}, data, dropout=0.2, **images)
+    # The same images and steps without a teacher.
+    plain = seed.train("selfnpo-control", {"method": "sft"}, data, dropout=0.2, **images)
+    alone = seed.evaluate("selfnpo-alone", {"base": seed.model, "selfnpo": f"{negative}/model"}, 1)
+    models = {"base": seed.model, "selfnpo": f"{seed.model}~{negative}", "control": f"{seed.model}~{plain}/model"}
+    guided = seed.evaluate("selfnpo-guided", models, s["guidance"])
+    return [
+        difference(alone, "selfnpo", "negative network by itself − base", "loss"),
+        difference(guided, "selfnpo", "base with the negative network − base", "gain"),
+        difference(guided, "control", "control: base with SFT on the same images as the negative network − base", "control"),
+    ]
+
+
+def kto(seed):
+    """Diffusion-KTO: images with a thumb up or down, each by itself."""
+    s, data = seed.settings, seed.drawn_pairs()
+    objective = {"method": "kto", "beta": s["beta"]}
+    images = dict(sections={"data": {"images": "both"}, "train": {"pairs_per_step": int(s["images"])}})
+    tuned = seed.train("kto", objective, data, **images)
+    control = seed.train("kto-control", objective, data, labels={"winner": "human", "reversed": True}, **images)
+    report = seed.evaluate("kto-report", {"base": seed.model, "kto": tuned, "control": f"{control}/model"}, 1)
+    return [
+        difference(report, "kto", "KTO − base", "gain"),
+        difference(report, "control", "control: thumbs exchanged − base", "control"),
+    ]
+
+
+def rollouts(run):
+    entries = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    return [entry for entry in entries if entry.get("event") == "rollout"]
+
+
+def learned(run, what, claim):
+    """The rise of the mean score of the final images, from the first quarter of the rollouts to the last."""
+    scores = [entry["mean_score"] for entry in rollouts(run)]
+    quarter = max(1, len(scores) // 4)
+    rise = 100 * (sum(scores[-quarter:]) - sum(scores[:quarter])) / quarter
+    return Finding(what, rise, rise, rise, claim)  # the log has means only
+
+
+def trajectories(seed, name, objective, title, **options):
+    """Trains with the demo's reward and, as a control, with one that is blind."""
+    tuned = seed.roll(name, objective, seed.reward, **options)
+    control = seed.roll(f"{name}-control", objective, seed.blind_reward(), **options)
+    report = seed.evaluate(f"{name}-report", {"base": seed.model, name: tuned, "control": control}, 1)
+    return tuned, [
+        learned(tuned, "rise of the reward over the rollouts", "gain"),
+        difference(report, name, f"{title} − base, reward", "gain", measure="reward"),
+        difference(report, name, f"{title} − base, checker", "gain"),
+        difference(report, "control", "control: a blind reward − base, checker", "control"),
+    ]
+
+
+def tailorpo(seed):
+    """TailorPO: candidates for steps of the policy's own trajectories, ranked by the demo's reward."""
+    s = seed.settings
+    return trajectories(seed, "tailorpo", {"method": "tailorpo", "beta": s["beta"]}, "TailorPO",
+                        compared_steps=int(s["compared"]))[1]
+
+
+def tailorpo_g(seed):
+    """TailorPO-G: the same, with winners moved along the gradient of the reward."""
+    s = seed.settings
+    objective = {"method": "tailorpo", "beta": s["beta"]}
+    compared = {"compared_steps": int(s["compared"])}
+    tuned, findings = trajectories(seed, "tailorpo-g", objective, "TailorPO-G", guide={"strength": s["strength"]}, **compared)
+    plain = seed.roll("tailorpo-g-plain", objective, seed.reward, **compared)
+    report = seed.evaluate("tailorpo-g-plain-report", {"plain": plain, "guided": tuned}, 1)
+    guided = [entry for entry in rollouts(tuned) if entry["guided"] > 0]
+    gaps = [(entry["mean_difference"], entry["mean_rise"]) for entry in guided]
+    growth = 100 * sum(rise for _, rise in gaps) / sum(gap for gap, _ in gaps) - 20
+    return findings + [
+        Finding("growth of the pairs' score differences beyond 20 %", growth, growth, growth, "gain"),
+        difference(report, "guided", "TailorPO-G − TailorPO, checker", "gain"),
+    ]
+
+
+def spo(seed):
+    """SPO's loss with the demo's reward on the predicted clean images."""
+    s = seed.settings
+    return trajectories(seed, "spo", {"method": "spo", "beta": s["beta"], "clip": s["clip"]}, "SPO", first_step=4,
+                        min_preference=s["preference"], continuation="random")[1]
+
+
 def winners_rise(run):
     last = None
     for line in (run / "log.jsonl").read_text().splitlines():
@@ -446,8 +588,21 @@ def winners_rise(run):
     return last["winner_error"] - last["reference_winner_error"]
 
 
-ROWS = {"npo": npo, "npo-condition": npo_condition, "capo": capo, "capo-two": capo_two, "ipr": ipr, "dora": dora,
-        "apo": apo, "bcr": bcr}
+ROWS = {
+    "npo": npo,
+    "npo-condition": npo_condition,
+    "selfnpo": selfnpo,
+    "capo": capo,
+    "capo-two": capo_two,
+    "ipr": ipr,
+    "dora": dora,
+    "apo": apo,
+    "bcr": bcr,
+    "kto": kto,
+    "tailorpo": tailorpo,
+    "tailorpo-g": tailorpo_g,
+    "spo": spo,
+}
 
 
 def smpo(*words):

@@ -123,7 +123,8 @@ final class Trajectories implements AutoCloseable {
                     choices.add(new Choice(
                             in.readInt(), in.readInt(), Frames.floats(in), Frames.floats(in), Frames.floats(in)));
                 }
-                return new Result(choices, Frames.doubles(in), Frames.doubles(in), WinnerGuide.Guided.of(Frames.doubles(in)));
+                return new Result(
+                        choices, Frames.doubles(in), Frames.doubles(in), WinnerGuide.Guided.of(Frames.doubles(in)));
             });
         }
     }

@@ -99,8 +99,8 @@ final class TraceTest {
         assertThat(smpo("trace", model, "--out", out).err()).contains("--batch");
         assertThat(smpo("trace", model, "--batch", batch).err()).contains("--out");
         assertUsage(
-                "--objective: expected smpo, dpo, inpo, dmpo, ipo, sft, hinge, robust, npo, kto, mapo, capo, tailorpo"
-                        + " or spo, got ppo",
+                "--objective: expected smpo, dpo, inpo, dmpo, ipo, sft, hinge, robust, npo, kto, mapo, capo, tailorpo,"
+                        + " spo or selfnpo, got ppo",
                 "--objective",
                 "ppo");
         assertUsage("--inversion: expected one of v020, v022, exact, got v021", "--inversion", "v021");

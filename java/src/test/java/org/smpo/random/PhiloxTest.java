@@ -86,6 +86,7 @@ class PhiloxTest {
                         "13 HELD_OUT",
                         "14 DEMO_SCENES",
                         "15 DEMO_IMAGES",
+                        "16 ROLLOUT_LEVELS",
                         "18 GROUP_CHOICE",
                         "19 TOURNAMENT",
                         "20 JUDGE_ORDER",

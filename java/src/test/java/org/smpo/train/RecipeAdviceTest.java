@@ -26,7 +26,8 @@ final class RecipeAdviceTest {
                 .hasMessage(full.getMessage() + " (in the recipe, micro_batch.pairs is train.micro_batch, "
                         + "options.checkpointing is train.gradient_checkpointing)");
         assertThat(RecipeAdvice.explain(failure(EngineOutOfMemoryException.class, "plan.inversion_batch: too many")))
-                .hasMessageEndingWith("(in the recipe, plan.inversion_batch is inversion.slots)");
+                .hasMessageEndingWith("(in the recipe, plan.inversion_batch is inversion.slots, or"
+                        + " objective.slots of rollouts)");
     }
 
     @Test

@@ -1,9 +1,6 @@
 package org.smpo.network;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -15,6 +12,7 @@ import java.util.Set;
 import org.smpo.checkpoint.TokenizerFiles;
 import org.smpo.io.Json;
 import org.smpo.io.JsonObject;
+import org.smpo.io.TextStart;
 
 /// CLIP's byte-pair vocabulary: the tokens' ids, and the merges in order of rank, each of two tokens.
 ///
@@ -127,17 +125,14 @@ record ClipVocabulary(String source, Map<String, Integer> ids, List<List<String>
         return text(files.place(name), bytes);
     }
 
-    /// Decodes a file.
+    /// Decodes a file without its byte order mark.
     ///
     /// @throws TokenizerException when it is not UTF-8
     static String text(String place, byte[] bytes) throws TokenizerException {
         try {
-            return StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-        } catch (CharacterCodingException e) {
-            throw new TokenizerException(place + ": expected UTF-8, found bytes that are not", e);
+            return TextStart.decode(place, bytes);
+        } catch (IOException e) {
+            throw new TokenizerException(e.getMessage(), e);
         }
     }
 }

@@ -207,6 +207,24 @@ class ClipTokenizerTest {
         }
     }
 
+    /// As editors on Windows leave them.
+    @Test
+    void filesWithByteOrderMarksAreRead() throws IOException {
+        List<Integer> ids;
+        try (ClipTokenizer plain = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
+            ids = Arrays.stream(plain.encode("a red circle").ids()).boxed().toList();
+        }
+        for (String name : List.of("vocab.json", "merges.txt")) {
+            Files.writeString(folder.resolve(name), "\ufeff" + Files.readString(folder.resolve(name)));
+        }
+        try (ClipTokenizer marked = ClipTokenizer.open(new TokenizerFiles.InFolder(folder))) {
+            assertThat(Arrays.stream(marked.encode("a red circle").ids())
+                            .boxed()
+                            .toList())
+                    .isEqualTo(ids);
+        }
+    }
+
     @Test
     void aFolderWithoutATokenizerIsNamed() throws IOException {
         Files.delete(folder.resolve("merges.txt"));

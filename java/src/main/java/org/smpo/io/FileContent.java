@@ -14,15 +14,17 @@ import java.util.Optional;
 public final class FileContent {
     private static final int START = 512;
 
+    private static final String CONVERT = "; convert it to PNG, JPEG or WebP";
+
     /// Formats by the text with which their files begin and what to do about them, as ISO 8859-1 in small
     /// letters.
     private static final Map<String, String> FORMATS = Map.ofEntries(
-            Map.entry("gif8", "a GIF image; convert it to PNG, JPEG or WebP"),
-            Map.entry("ii*\0", "a TIFF image; convert it to PNG, JPEG or WebP"),
-            Map.entry("mm\0*", "a TIFF image; convert it to PNG, JPEG or WebP"),
+            Map.entry("gif8", "a GIF image" + CONVERT),
+            Map.entry("ii*\0", "a TIFF image" + CONVERT),
+            Map.entry("mm\0*", "a TIFF image" + CONVERT),
             Map.entry("<svg", "an SVG drawing; convert it to PNG"),
-            Map.entry("\0\0\0\fjxl ", "a JPEG XL image; convert it to PNG, JPEG or WebP"),
-            Map.entry("\u00ff\n", "a JPEG XL image; convert it to PNG, JPEG or WebP"),
+            Map.entry("\0\0\0\fjxl ", "a JPEG XL image" + CONVERT),
+            Map.entry("\u00ff\n", "a JPEG XL image" + CONVERT),
             Map.entry("\u001f\u008b", "a gzip file; unpack it first"),
             Map.entry("pk\u0003\u0004", "a ZIP file, such as torch.save or an archiver writes"),
             Map.entry("(\u00b5/\u00fd", "a Zstandard file; unpack it first"),
@@ -58,12 +60,11 @@ public final class FileContent {
             return Optional.of("a web page (HTML), such as an error or a sign-in page; download the file again");
         }
         if (first.startsWith("bm") && first.startsWith("\0\0\0\0", 6)) {
-            return Optional.of("a BMP image; convert it to PNG, JPEG or WebP");
+            return Optional.of("a BMP image" + CONVERT);
         }
         if (first.startsWith("ftyp", 4)) {
             boolean heif = first.startsWith("avif", 8) || first.startsWith("hei", 8) || first.startsWith("mif1", 8);
-            return Optional.of(
-                    heif ? "an AVIF or HEIC image; convert it to PNG, JPEG or WebP" : "a video; extract its images");
+            return Optional.of(heif ? "an AVIF or HEIC image" + CONVERT : "a video; extract its images");
         }
         return FORMATS.entrySet().stream()
                 .filter(format -> first.startsWith(format.getKey()))

@@ -325,6 +325,8 @@ final class ImageFile {
                 throw truncated(source, Format.WEBP, file);
             }
             int content = at + 8;
+            long width = -1;
+            long height = -1;
             switch (kind) {
                 case "VP8 " -> {
                     if (length < 10
@@ -333,30 +335,18 @@ final class ImageFile {
                             || u8(file, content + 5) != 0x2a) {
                         throw corrupt(source, Format.WEBP, "expected a key frame");
                     }
-                    int width = u8(file, content + 6) | (u8(file, content + 7) & 0x3f) << 8;
-                    int height = u8(file, content + 8) | (u8(file, content + 9) & 0x3f) << 8;
-                    requireCanvas(source, canvas, width, height);
-                    return new ImageFile(
-                                    header(source, Format.WEBP, width, height),
-                                    simpleWebp(file, at, (int) length),
-                                    null,
-                                    0)
-                            .with(orientationAfter(file, canvas, content + length, claimed), opacity);
+                    width = u8(file, content + 6) | (u8(file, content + 7) & 0x3f) << 8;
+                    height = u8(file, content + 8) | (u8(file, content + 9) & 0x3f) << 8;
                 }
                 case "VP8L" -> {
                     if (length < 5 || u8(file, content) != 0x2f) {
                         throw corrupt(source, Format.WEBP, "expected lossless data");
                     }
                     long packed = u32le(file, content + 1);
-                    long width = (packed & 0x3fff) + 1;
-                    long height = (packed >> 14 & 0x3fff) + 1;
-                    requireCanvas(source, canvas, width, height);
-                    return new ImageFile(
-                                    header(source, Format.WEBP, width, height),
-                                    simpleWebp(file, at, (int) length),
-                                    null,
-                                    0)
-                            .with(orientationAfter(file, canvas, content + length, claimed), new byte[0]);
+                    width = (packed & 0x3fff) + 1;
+                    height = (packed >> 14 & 0x3fff) + 1;
+                    // A lossless image has its opacity itself.
+                    opacity = new byte[0];
                 }
                 case "ANIM", "ANMF" ->
                     throw new ImageException(Reason.FORMAT, source + ": expected one image, found a WebP animation");
@@ -370,6 +360,12 @@ final class ImageFile {
                     }
                     at = content + (int) Math.min(length + (length & 1), claimed - content);
                 }
+            }
+            if (width >= 0) {
+                requireCanvas(source, canvas, width, height);
+                return new ImageFile(
+                                header(source, Format.WEBP, width, height), simpleWebp(file, at, (int) length), null, 0)
+                        .with(orientationAfter(file, canvas, content + length, claimed), opacity);
             }
         }
     }
